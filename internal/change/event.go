@@ -1,0 +1,73 @@
+package change
+
+import "time"
+
+// Op is what an event does to its key.
+type Op uint8
+
+// The operations. A soft delete arrives as Delete; a changed key arrives as a Delete of the old and an Upsert of the new one.
+const (
+	Upsert Op = iota + 1
+	Delete
+	Truncate // every key of the table; Key is empty
+)
+
+// String names the operation as metrics and logs do.
+func (o Op) String() string {
+	switch o {
+	case Upsert:
+		return "upsert"
+	case Delete:
+		return "delete"
+	case Truncate:
+		return "truncate"
+	default:
+		return "unknown"
+	}
+}
+
+// Event is one row change of a transaction.
+type Event struct {
+	Op  Op
+	Key Key
+	// Fields holds, for an Upsert, one value for each of Template.Columns(); some may be FieldUnchanged.
+	Fields []Field
+}
+
+// Fragment is a consecutive piece of one transaction, in commit order, or an idle position of the log.
+type Fragment struct {
+	// XID is the top-level transaction id; zero for an idle position.
+	XID uint32
+	// LSN is the position of the commit record plus one: the version of every event here. Zero for an idle position.
+	LSN LSN
+	// CommitTime is the source's clock at commit. Zero for an idle position.
+	CommitTime time.Time
+	Events     []Event
+	// End is the end LSN of the transaction when this is its last fragment, or the idle position. Zero inside a transaction.
+	End LSN
+	// Bytes is about the memory that the events hold.
+	Bytes int
+}
+
+// Change is the net effect of a batch on one key.
+type Change struct {
+	Key Key
+	LSN LSN
+	// Deleted is true when the row is gone, soft-deleted or without text; Document is then empty.
+	Deleted  bool
+	Document Document
+}
+
+// Commit is what one sink transaction of the stream writes.
+type Commit struct {
+	// Changes holds one change a key, sorted by key.
+	Changes []Change
+	// Truncated is the version's LSN of the last TRUNCATE in the batch; it comes before every change. Zero when there is none.
+	Truncated LSN
+	// Watermark is the new watermark; zero leaves it where it is (part of a transaction too large for one commit).
+	Watermark LSN
+	// PartialUntil is the LSN of the large transaction that this commit is a part of, without its last part; zero otherwise.
+	PartialUntil LSN
+	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
+	Vectors map[Hash][]float32
+}

@@ -1,0 +1,32 @@
+package change
+
+// Table describes the source table as the configuration and the catalogue name it.
+type Table struct {
+	Schema string
+	Name   string
+	OID    uint32
+	// Key lists the key columns in the configured order.
+	Key []Column
+	// Template renders a row's text.
+	Template Template
+	// SoftDelete names the column that marks a row as deleted: a boolean that is true, or any other type that is not NULL.
+	// Empty when there is none.
+	SoftDelete string
+	// SoftDeleteBool is true when that column is a boolean.
+	SoftDeleteBool bool
+}
+
+// Column is a column of the source table.
+type Column struct {
+	Name string
+	// Type is the type as format_type prints it: "bigint", "text", "character varying(40)", "uuid".
+	Type string
+}
+
+// Row is a source row as read by key or by a chunk, in the server's text output.
+type Row struct {
+	Key    Key
+	Fields []Field // one for each of Template.Columns()
+	// SoftDeleted is true when the soft-delete column marks the row.
+	SoftDeleted bool
+}

@@ -1,0 +1,140 @@
+package change
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Hash identifies a rendered text: the first 16 bytes of its SHA-256. It says nothing of the model or the template.
+type Hash [16]byte
+
+// HashText returns the hash of a rendered text.
+func HashText(text string) Hash {
+	sum := sha256.Sum256([]byte(text))
+	return Hash(sum[:16])
+}
+
+// String prints the hash in hexadecimal.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Document is a rendered text with its hash.
+type Document struct {
+	Text string
+	Hash Hash
+}
+
+// NewDocument hashes a rendered text.
+func NewDocument(text string) Document { return Document{Text: text, Hash: HashText(text)} }
+
+// Field is one column value of a template in the server's text output. The zero Field is NULL.
+type Field struct {
+	Text  string
+	State FieldState
+}
+
+// FieldState tells a value from NULL and from a value that the log left out.
+type FieldState uint8
+
+// The states of a Field. FieldUnchanged marks a TOASTed value that an UPDATE did not touch: the log does not carry it, and it
+// is not NULL.
+const (
+	FieldNull FieldState = iota
+	FieldValue
+	FieldUnchanged
+)
+
+// Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
+// for themselves. A field that is NULL or blank drops out together with the literal before it (the first kept field drops the
+// literal between it and its dropped predecessors); leading and trailing literals stay only if some field does.
+type Template struct {
+	source  string
+	leading string
+	fields  []templateField
+	last    string
+}
+
+type templateField struct {
+	column    string
+	separator string // the literal between this field and the one before it; empty for the first
+}
+
+// ParseTemplate reads a template. It fails on an unclosed or empty brace and on a template without any field.
+func ParseTemplate(source string) (Template, error) {
+	t := Template{source: source}
+	var literal strings.Builder
+	for rest := source; rest != ""; {
+		switch {
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			literal.WriteByte(rest[0])
+			rest = rest[2:]
+		case rest[0] == '{':
+			name, after, found := strings.Cut(rest[1:], "}")
+			if !found {
+				return Template{}, fmt.Errorf("parsing template: no closing brace after %q", rest)
+			}
+			if strings.TrimSpace(name) == "" || strings.Contains(name, "{") {
+				return Template{}, fmt.Errorf("parsing template: bad column name %q", name)
+			}
+			t.addField(strings.TrimSpace(name), literal.String())
+			literal.Reset()
+			rest = after
+		case rest[0] == '}':
+			return Template{}, fmt.Errorf("parsing template: closing brace without an opening one before %q", rest)
+		default:
+			literal.WriteByte(rest[0])
+			rest = rest[1:]
+		}
+	}
+	if len(t.fields) == 0 {
+		return Template{}, errors.New("parsing template: it names no column")
+	}
+	t.last = literal.String()
+	return t, nil
+}
+
+func (t *Template) addField(column, literal string) {
+	if len(t.fields) == 0 {
+		t.leading, literal = literal, ""
+	}
+	t.fields = append(t.fields, templateField{column: column, separator: literal})
+}
+
+// String returns the template as it was written.
+func (t Template) String() string { return t.source }
+
+// Columns returns the column names in the order of the template; a column may occur twice.
+func (t Template) Columns() []string {
+	columns := make([]string, len(t.fields))
+	for i, f := range t.fields {
+		columns[i] = f.column
+	}
+	return columns
+}
+
+// Render fills the template: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
+// empty result means that the row has no text, which is a delete. It must not be called with an unchanged field.
+func (t Template) Render(fields []Field) string {
+	var b strings.Builder
+	kept := false
+	for i, f := range t.fields {
+		text := strings.TrimSpace(fields[i].Text)
+		if fields[i].State != FieldValue || text == "" {
+			continue
+		}
+		if kept {
+			b.WriteString(f.separator)
+		} else {
+			b.WriteString(t.leading)
+		}
+		b.WriteString(text)
+		kept = true
+	}
+	if !kept {
+		return ""
+	}
+	b.WriteString(t.last)
+	return strings.TrimSpace(b.String())
+}

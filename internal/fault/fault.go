@@ -1,0 +1,76 @@
+// Package fault names the ways in which wal2vec stops, so that every package can say what happened and what to do, and the
+// command line can turn it into one line and an exit code. It does not print.
+package fault
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind is a way to stop; its number is the exit code.
+type Kind int
+
+// The kinds, with the exit codes of the command line.
+const (
+	Internal    Kind = 1 // failed
+	Usage       Kind = 2 // usage or configuration: a missing object or right, a wrong password, a wrong wal_level
+	Findings    Kind = 3 // doctor or audit found problems
+	Busy        Kind = 4 // the slot is held by another
+	Unavailable Kind = 5 // unreachable or timed out: try again
+	Gap         Kind = 6 // the stream cannot go on from the watermark
+	Model       Kind = 7 // the model is not the one that wrote the vectors, or fails its self-test
+)
+
+// Error is an error that a person will read.
+type Error struct {
+	Kind Kind
+	// What says what is wrong in one line, without a capital or a full stop: object and cause.
+	What string
+	// Try is the command or setting that mends it; may be empty.
+	Try string
+	// Err is the cause, if any; it is part of the printed line.
+	Err error
+}
+
+// New returns an Error; what is a format string.
+func New(kind Kind, try, what string, args ...any) *Error {
+	return &Error{Kind: kind, Try: try, What: fmt.Sprintf(what, args...)}
+}
+
+// Wrap returns an Error with a cause; what is a format string.
+func Wrap(err error, kind Kind, try, what string, args ...any) *Error {
+	return &Error{Kind: kind, Try: try, What: fmt.Sprintf(what, args...), Err: err}
+}
+
+// Error prints what and the cause.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return e.What
+	}
+	return e.What + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the kind of the outermost Error in the chain; a database error without one is classified by its SQLSTATE or
+// network cause, anything else is Internal. It returns 0 for nil.
+func KindOf(err error) Kind {
+	if err == nil {
+		return 0
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	return classify(err)
+}
+
+// Try returns the advice of the outermost Error in the chain, or "".
+func Try(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Try
+	}
+	return ""
+}

@@ -1,0 +1,40 @@
+package fault_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+func TestKindOf(t *testing.T) {
+	f := func(err error, want fault.Kind) {
+		t.Helper()
+		if got := fault.KindOf(err); got != want {
+			t.Errorf("KindOf(%v) = %d, want %d", err, got, want)
+		}
+	}
+	f(nil, 0)
+	f(errors.New("x"), fault.Internal)
+	f(fmt.Errorf("opening: %w", fault.New(fault.Gap, "wal2vec init --resync", "slot %q is lost", "w")), fault.Gap)
+	f(fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), fault.Unavailable)
+	f(context.DeadlineExceeded, fault.Unavailable)
+	f(&pgconn.PgError{Code: "28P01"}, fault.Usage)
+	f(&pgconn.PgError{Code: "55006"}, fault.Busy)
+	f(&pgconn.PgError{Code: "57P01"}, fault.Unavailable)
+	f(&pgconn.PgError{Code: "53100"}, fault.Unavailable)
+	f(&pgconn.PgError{Code: "23505"}, fault.Internal)
+	f(fault.Wrap(&pgconn.PgError{Code: "28P01"}, fault.Model, "", "x"), fault.Model)
+}
+
+func TestErrorSaysCauseAndAdvice(t *testing.T) {
+	err := fmt.Errorf("starting: %w", fault.Wrap(io.EOF, fault.Unavailable, "start the server", "connecting to %s", "db"))
+	if err.Error() != "starting: connecting to db: EOF" || fault.Try(err) != "start the server" || !errors.Is(err, io.EOF) {
+		t.Fatalf("%v / %s", err, fault.Try(err))
+	}
+}

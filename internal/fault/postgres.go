@@ -1,0 +1,62 @@
+package fault
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// SQLSTATE returns the code of the Postgres error in the chain, or "".
+func SQLSTATE(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// Retryable reports whether the same call may go through later without anybody changing anything: a lost or refused
+// connection, a time-out, a server that starts, stops or is out of a resource.
+func Retryable(err error) bool { return KindOf(err) == Unavailable }
+
+func classify(err error) Kind {
+	if state := SQLSTATE(err); state != "" {
+		return classifyState(state)
+	}
+	var network net.Error
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed), errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
+		return Unavailable
+	default:
+		return Internal
+	}
+}
+
+// classifyState follows Appendix A of the PostgreSQL manual.
+func classifyState(state string) Kind {
+	switch {
+	case state == "55006": // object_in_use: the slot
+		return Busy
+	case strings.HasPrefix(state, "08"), // connection exception
+		strings.HasPrefix(state, "53"), // insufficient resources: disk full, too many connections
+		state == "57014",               // query_canceled: a statement or lock time-out
+		strings.HasPrefix(state, "57P"),
+		state == "40001", state == "40P01", // serialization failure, deadlock
+		state == "55P03": // lock_not_available
+		return Unavailable
+	case strings.HasPrefix(state, "28"), // invalid authorisation
+		state == "3D000",               // no such database
+		state == "42501",               // insufficient privilege
+		strings.HasPrefix(state, "42"), // undefined object and the like
+		state == "55000", state == "0A000", state == "3F000":
+		return Usage
+	default:
+		return Internal
+	}
+}
