@@ -1,0 +1,272 @@
+// Package batch folds the fragments of the log into micro-batches: the net change of each key, one sink transaction's worth at
+// a time. It is a pure state machine: it reads no clock, starts no goroutine and does no input or output.
+package batch
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// Cut is the reason for which a batch ended; it labels a metric.
+type Cut string
+
+// The reasons. CutIdle means that the stage behind was free, which is the ordinary case.
+const (
+	CutIdle     Cut = "idle"
+	CutRows     Cut = "rows"
+	CutTokens   Cut = "tokens"
+	CutBytes    Cut = "bytes"
+	CutAge      Cut = "age"
+	CutPosition Cut = "position"
+)
+
+// Limits bound a batch. A batch is over a limit by at most one fragment.
+type Limits struct {
+	// Rows is the number of keys.
+	Rows int
+	// Tokens is the number of word pieces, estimated from the length of the texts.
+	Tokens int
+	// Bytes is the memory of the events.
+	Bytes int
+	// Age is how long a finished transaction waits for the end of an unfinished one behind it.
+	Age time.Duration
+}
+
+// Batch is the content of one sink transaction, before encoding.
+type Batch struct {
+	// Changes holds the net change of each key, sorted by key. Those named by Unread have no document yet.
+	Changes []change.Change
+	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged TOAST): it is to be read from the
+	// source by key, after the batch is visible there.
+	Unread []int
+	// Truncated, Watermark and PartialUntil are as in change.Commit.
+	Truncated    change.LSN
+	Watermark    change.LSN
+	PartialUntil change.LSN
+	// XIDs are the transactions of the batch, for the visibility gate.
+	XIDs []uint32
+	// Commits are the transactions' commit times by the source's clock, with their number of events.
+	Commits []CommitTime
+	// Events counts the events by operation, before folding.
+	Events map[change.Op]int
+	Cut    Cut
+}
+
+// CommitTime is when a transaction was committed, and how many events of it are in a batch.
+type CommitTime struct {
+	At     time.Time
+	Events int
+}
+
+// Oldest returns the oldest commit time of the batch; zero when it has no events.
+func (b *Batch) Oldest() time.Time {
+	if len(b.Commits) == 0 {
+		return time.Time{}
+	}
+	return b.Commits[0].At
+}
+
+// bytesPerToken is what English product texts take on average (4.6 measured on package descriptions); a low value errs towards
+// smaller batches.
+const bytesPerToken = 4
+
+// perTextTokens are the two tokens that a BERT tokenizer adds around a text.
+const perTextTokens = 2
+
+// Batcher collects fragments until a batch is cut. Its methods are not safe for concurrent use.
+type Batcher struct {
+	template change.Template
+	limits   Limits
+	// handed is the highest watermark cut so far; an idle position at or below it is no news.
+	handed change.LSN
+
+	changes   []pending
+	index     map[change.Key]int
+	truncated change.LSN
+	watermark change.LSN
+	inside    change.LSN // version of the transaction whose end has not been seen; zero between transactions
+	xids      []uint32
+	commits   []CommitTime
+	events    map[change.Op]int
+	tokens    int
+	bytes     int
+	since     time.Time // when the first event since the last cut was added
+}
+
+type pending struct {
+	key     change.Key
+	lsn     change.LSN
+	deleted bool
+	fields  []change.Field
+}
+
+// New returns an empty Batcher for a stream that begins at the watermark from.
+func New(template change.Template, limits Limits, from change.LSN) *Batcher {
+	b := &Batcher{template: template, limits: limits, handed: from}
+	b.reset()
+	return b
+}
+
+func (b *Batcher) reset() {
+	b.changes, b.index = nil, make(map[change.Key]int)
+	b.truncated, b.watermark = 0, 0
+	b.xids, b.commits, b.events = nil, nil, make(map[change.Op]int)
+	b.tokens, b.bytes = 0, 0
+	b.since = time.Time{}
+}
+
+// Add folds a fragment in; now is the time of its arrival. The Batcher keeps the fragment's fields.
+func (b *Batcher) Add(f change.Fragment, now time.Time) {
+	if len(f.Events) > 0 {
+		if b.since.IsZero() {
+			b.since = now
+		}
+		b.addTransaction(f)
+		for _, e := range f.Events {
+			b.addEvent(e, f.LSN)
+		}
+		b.bytes += f.Bytes
+	}
+	if f.End != 0 {
+		if f.End > b.handed {
+			b.watermark = max(b.watermark, f.End)
+		}
+		b.inside = 0
+	} else if f.LSN != 0 {
+		b.inside = f.LSN
+	}
+}
+
+func (b *Batcher) addTransaction(f change.Fragment) {
+	if n := len(b.xids); n > 0 && b.xids[n-1] == f.XID && b.inside == f.LSN {
+		b.commits[n-1].Events += len(f.Events)
+		return
+	}
+	b.xids = append(b.xids, f.XID)
+	b.commits = append(b.commits, CommitTime{At: f.CommitTime, Events: len(f.Events)})
+}
+
+func (b *Batcher) addEvent(e change.Event, lsn change.LSN) {
+	b.events[e.Op]++
+	switch e.Op {
+	case change.Truncate:
+		// What came before it in this batch is gone with the table; the keys need no tombstones, since a chunk read before
+		// the truncation is dropped as a whole.
+		b.changes, b.index = nil, make(map[change.Key]int)
+		b.truncated = lsn
+	case change.Delete:
+		b.put(pending{key: e.Key, lsn: lsn, deleted: true})
+	case change.Upsert:
+		b.tokens += perTextTokens
+		for _, f := range e.Fields {
+			b.tokens += len(f.Text) / bytesPerToken
+		}
+		b.put(pending{key: e.Key, lsn: lsn, fields: e.Fields})
+	}
+}
+
+// put replaces the key's earlier change. A value that the log left out is taken from an earlier change of the same batch.
+func (b *Batcher) put(p pending) {
+	i, known := b.index[p.key]
+	if !known {
+		b.index[p.key] = len(b.changes)
+		b.changes = append(b.changes, p)
+		return
+	}
+	for f := range p.fields {
+		if p.fields[f].State == change.FieldUnchanged && !b.changes[i].deleted {
+			p.fields[f] = b.changes[i].fields[f]
+		}
+	}
+	b.changes[i] = p
+}
+
+// Empty reports whether there is neither a change nor a position to write.
+func (b *Batcher) Empty() bool { return !b.HasEvents() && b.watermark == 0 }
+
+// HasEvents reports whether there is more than a position to write.
+func (b *Batcher) HasEvents() bool { return len(b.xids) > 0 }
+
+// Inside reports whether the last transaction's end has not been seen yet.
+func (b *Batcher) Inside() bool { return b.inside != 0 }
+
+// Full reports whether a limit is reached, and which.
+func (b *Batcher) Full() (Cut, bool) {
+	switch {
+	case len(b.changes) >= b.limits.Rows:
+		return CutRows, true
+	case b.tokens >= b.limits.Tokens:
+		return CutTokens, true
+	case b.bytes >= b.limits.Bytes:
+		return CutBytes, true
+	default:
+		return "", false
+	}
+}
+
+// Deadline is when the batch is to be cut although a transaction in it is unfinished; zero when there is nothing to cut.
+func (b *Batcher) Deadline() time.Time {
+	if b.since.IsZero() {
+		return time.Time{}
+	}
+	return b.since.Add(b.limits.Age)
+}
+
+// Oldest returns the oldest commit time held; zero when there are no events.
+func (b *Batcher) Oldest() time.Time {
+	if len(b.commits) == 0 {
+		return time.Time{}
+	}
+	return b.commits[0].At
+}
+
+// Cut returns what was collected and begins anew. The end of a transaction that is cut in two arrives in a later batch; until
+// then the watermark stays below it.
+func (b *Batcher) Cut(reason Cut) *Batch {
+	out := &Batch{
+		Truncated: b.truncated, Watermark: b.watermark, PartialUntil: b.inside,
+		XIDs: b.xids, Commits: b.commits, Events: b.events, Cut: reason,
+	}
+	slices.SortFunc(b.changes, func(x, y pending) int { return strings.Compare(string(x.key), string(y.key)) })
+	out.Changes = make([]change.Change, len(b.changes))
+	for i, p := range b.changes {
+		out.Changes[i] = change.Change{Key: p.key, LSN: p.lsn, Deleted: p.deleted}
+		if p.deleted {
+			continue
+		}
+		if slices.ContainsFunc(p.fields, func(f change.Field) bool { return f.State == change.FieldUnchanged }) {
+			out.Unread = append(out.Unread, i)
+			continue
+		}
+		out.Changes[i] = Render(b.template, out.Changes[i], p.fields)
+	}
+	if len(b.xids) == 0 {
+		out.PartialUntil = 0 // nothing of the unfinished transaction is in this batch
+	}
+	b.handed = max(b.handed, b.watermark)
+	b.reset()
+	return out
+}
+
+// Render completes a change with the text of a row; a row without text is a delete.
+func Render(template change.Template, c change.Change, fields []change.Field) change.Change {
+	text := template.Render(fields)
+	c.Deleted = text == ""
+	c.Document = change.Document{}
+	if !c.Deleted {
+		c.Document = change.NewDocument(text)
+	}
+	return c
+}
+
+// RenderRow is Render for a row that was read from the source; a soft-deleted row is a delete.
+func RenderRow(template change.Template, row change.Row, lsn change.LSN) change.Change {
+	c := change.Change{Key: row.Key, LSN: lsn, Deleted: true}
+	if row.SoftDeleted {
+		return c
+	}
+	return Render(template, c, row.Fields)
+}

@@ -1,0 +1,85 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// Source is the database whose table is followed.
+type Source interface {
+	// Connect checks that the log can be read on from the watermark and starts reading there. The error of a slot that another
+	// process reads is of kind fault.Busy.
+	Connect(ctx context.Context, from change.LSN) (Replication, error)
+	// Current returns the end of the log: everything committed before the call lies below it.
+	Current(ctx context.Context) (change.LSN, error)
+}
+
+// Replication is a started replication connection.
+type Replication interface {
+	// Run delivers the log's fragments in order until ctx ends (then it reports the confirmed position once more, closes the
+	// connection and returns nil) or the connection fails.
+	Run(ctx context.Context, out chan<- change.Fragment) error
+	// Confirm names the position up to which the sink holds everything.
+	Confirm(w change.LSN)
+	// Urge asks for idle positions at short intervals, for somebody who waits for the watermark.
+	Urge(urgent bool)
+}
+
+// Gate waits until transactions are visible to new snapshots of the source.
+type Gate interface {
+	Visible(ctx context.Context, xids []uint32) error
+}
+
+// RowReader reads source rows by key; a key without a row is not in the result.
+type RowReader interface {
+	Rows(ctx context.Context, keys []change.Key) ([]change.Row, error)
+}
+
+// Encoder turns texts into vectors: result i belongs to texts[i].
+type Encoder interface {
+	Encode(ctx context.Context, texts []string) ([][]float32, error)
+}
+
+// Sink is the database that holds the vectors.
+type Sink interface {
+	// Watermark reads the committed watermark.
+	Watermark(ctx context.Context) (change.LSN, error)
+	// Takeover makes this process the owner of the pipeline.
+	Takeover(ctx context.Context) (Writer, error)
+	// Awaited reports whether somebody waits for the watermark to pass a position.
+	Awaited(ctx context.Context) (bool, error)
+	// CollectTombstones removes the tombstones that no reader can need any more.
+	CollectTombstones(ctx context.Context) (int64, error)
+}
+
+// Writer writes the stream's commits in order.
+type Writer interface {
+	// Watermark is the watermark as of the last commit.
+	Watermark() change.LSN
+	// Stale returns the indexes of the changes whose text has no vector yet.
+	Stale(ctx context.Context, changes []change.Change) ([]int, error)
+	// Commit writes one sink transaction. When it needs a vector that it was not given, it writes nothing and returns an error
+	// that implements Needs.
+	Commit(ctx context.Context, commit change.Commit) error
+	// ReportPending tells other processes the commit time of the oldest change not yet committed; zero when there is none.
+	ReportPending(ctx context.Context, oldest time.Time) error
+}
+
+// Needs is implemented by the error of a commit that lacks vectors.
+type Needs interface {
+	error
+	NeededHashes() []change.Hash
+}
+
+// Observer is told what happens, for metrics. Its methods must not block.
+type Observer interface {
+	StreamActive(active bool)
+	BatchCommitted(cut string, events map[change.Op]int, watermark change.LSN)
+	Freshness(age time.Duration, events int)
+	Stage(stage string, took time.Duration)
+	TextsEncoded(n int)
+	Pending(oldest time.Time)
+	Retried(class string)
+}

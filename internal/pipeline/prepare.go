@@ -1,0 +1,160 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+)
+
+// prepared is a batch that is visible on the source and whose stale texts are encoded.
+type prepared struct {
+	batch   *batch.Batch
+	vectors map[change.Hash][]float32
+}
+
+func (se *session) prepare(ctx context.Context) error {
+	for range se.ready {
+		p, err := se.prepareBatch(ctx, <-se.batches)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case se.prepared <- p:
+		}
+	}
+	return nil
+}
+
+// prepareBatch encodes what the log carried while the gate waits; rows that the log did not carry are read once the batch is
+// visible, so that the read sees at least the batch, and encoded after that.
+func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared, error) {
+	p := &prepared{batch: b, vectors: make(map[change.Hash][]float32)}
+	if len(b.XIDs) == 0 {
+		return p, nil
+	}
+	unread := make([]change.Change, 0, len(b.Unread))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		begun := se.opts.Now()
+		if err := se.ports.Gate.Visible(groupCtx, b.XIDs); err != nil {
+			return fmt.Errorf("waiting for the batch to be visible on the source: %w", err)
+		}
+		se.ports.Observer.Stage("gate", se.opts.Now().Sub(begun))
+		return se.readRows(groupCtx, b, &unread)
+	})
+	group.Go(func() error { return se.encodeStale(groupCtx, known(b), p.vectors) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return p, se.encodeStale(ctx, unread, p.vectors)
+}
+
+// known returns the changes whose text came with the log.
+func known(b *batch.Batch) []change.Change {
+	if len(b.Unread) == 0 {
+		return b.Changes
+	}
+	out := make([]change.Change, 0, len(b.Changes)-len(b.Unread))
+	next := 0
+	for i, c := range b.Changes {
+		if next < len(b.Unread) && b.Unread[next] == i {
+			next++
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// readRows fills in the changes that b.Unread names, at the version of their event; an absent row is a delete.
+func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.Change) error {
+	if len(b.Unread) == 0 {
+		return nil
+	}
+	keys := make([]change.Key, len(b.Unread))
+	for i, u := range b.Unread {
+		keys[i] = b.Changes[u].Key
+	}
+	rows, err := se.ports.Rows.Rows(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("reading rows whose text the log left out: %w", err)
+	}
+	byKey := make(map[change.Key]change.Row, len(rows))
+	for _, r := range rows {
+		byKey[r.Key] = r
+	}
+	for _, u := range b.Unread {
+		c := &b.Changes[u]
+		if row, found := byKey[c.Key]; found {
+			*c = batch.RenderRow(se.opts.Template, row, c.LSN)
+		} else {
+			c.Deleted = true
+		}
+		*out = append(*out, *c)
+	}
+	return nil
+}
+
+// encodeStale encodes the texts of changes that have no vector yet, each distinct text once, into vectors.
+func (se *session) encodeStale(ctx context.Context, changes []change.Change, vectors map[change.Hash][]float32) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	stale, err := se.writer.Stale(ctx, changes)
+	if err != nil {
+		return fmt.Errorf("looking up vectors: %w", err)
+	}
+	documents := make([]change.Document, len(stale))
+	for i, at := range stale {
+		documents[i] = changes[at].Document
+	}
+	n, err := se.encode(ctx, documents, vectors)
+	se.ports.Observer.TextsEncoded(n)
+	return err
+}
+
+func (s *Stream) encode(ctx context.Context, documents []change.Document, vectors map[change.Hash][]float32) (int, error) {
+	begun := time.Now()
+	n, err := encodeDocuments(ctx, s.ports.Encoder, documents, vectors)
+	if n > 0 {
+		s.ports.Observer.Stage("encode", time.Since(begun))
+	}
+	return n, err
+}
+
+// encodeDocuments encodes each distinct text that vectors lacks and returns how many there were.
+func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, vectors map[change.Hash][]float32) (int, error) {
+	texts := make([]string, 0, len(documents))
+	hashes := make([]change.Hash, 0, len(documents))
+	seen := make(map[change.Hash]struct{}, len(documents))
+	for _, d := range documents {
+		_, twice := seen[d.Hash]
+		_, have := vectors[d.Hash]
+		if twice || have {
+			continue
+		}
+		seen[d.Hash] = struct{}{}
+		texts, hashes = append(texts, d.Text), append(hashes, d.Hash)
+	}
+	if len(texts) == 0 {
+		return 0, nil
+	}
+	encoded, err := encoder.Encode(ctx, texts)
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		return 0, fmt.Errorf("%w %d texts: %w", errEncoding, len(texts), err)
+	}
+	for i, h := range hashes {
+		vectors[h] = encoded[i]
+	}
+	return len(texts), nil
+}

@@ -1,0 +1,140 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+)
+
+// session is one connected run of a stream: four goroutines in a row (replication, collect, prepare, commit) and one beside them
+// (attend). A batch being prepared and a batch being committed overlap.
+type session struct {
+	*Stream
+	replication Replication
+	writer      Writer
+
+	fragments chan change.Fragment
+	// ready is received from when the next stage is free; the batch follows on batches. So a batch is cut at the last moment,
+	// and grows while the stage behind it is busy.
+	ready    chan struct{}
+	batches  chan *batch.Batch
+	prepared chan *prepared
+
+	urgent atomic.Bool
+	// finish asks for an orderly end: take in nothing more, commit what was taken in.
+	finish context.CancelFunc
+}
+
+// fragmentQueue decouples reading from folding; the source bounds the memory of what is queued by itself.
+const fragmentQueue = 16
+
+// session runs until intake ends and all that was taken in is committed (nil), or something fails.
+func (s *Stream) session(intake context.Context) error {
+	from, err := s.ports.Sink.Watermark(intake)
+	if err != nil {
+		return fmt.Errorf("reading the watermark: %w", err)
+	}
+	if s.reached(from) {
+		s.totals.Watermark = from
+		return nil
+	}
+	replication, err := s.ports.Source.Connect(intake, from)
+	if err != nil {
+		return fmt.Errorf("starting replication: %w", err)
+	}
+	intake, finish := context.WithCancel(intake)
+	defer finish()
+	se := &session{
+		Stream: s, replication: replication, finish: finish,
+		fragments: make(chan change.Fragment, fragmentQueue),
+		ready:     make(chan struct{}),
+		batches:   make(chan *batch.Batch, 1),
+		prepared:  make(chan *prepared),
+	}
+	return se.run(intake, from)
+}
+
+func (s *Stream) reached(w change.LSN) bool { return s.target != 0 && w >= s.target }
+
+// run starts the goroutines. The order of the end is: intake ends; collect hands over its last batch and closes its channel;
+// prepare, then commit finish theirs; replication reports the last confirmed position and closes the connection. DrainTimeout
+// after the end of intake everything is cut off.
+func (se *session) run(intake context.Context, from change.LSN) error {
+	base, abandon := context.WithCancelCause(context.WithoutCancel(intake))
+	defer abandon(nil)
+	defer context.AfterFunc(intake, func() {
+		if wait(base, se.opts.DrainTimeout) {
+			abandon(fault.New(fault.Unavailable, "start it again: nothing is lost", "stopping: not drained within %s", se.opts.DrainTimeout))
+		}
+	})()
+
+	group, work := errgroup.WithContext(base)
+	reading, stopReading := context.WithCancel(work)
+	defer stopReading()
+	group.Go(func() error {
+		err := se.replication.Run(reading, se.fragments)
+		if err == nil && reading.Err() == nil {
+			return fault.New(fault.Unavailable, "", "the server ended the replication")
+		}
+		return err
+	})
+	group.Go(func() error {
+		defer stopReading()
+		if err := se.takeover(work, from); err != nil {
+			return err
+		}
+		return se.flow(intake, work)
+	})
+	err := group.Wait()
+	if cause := context.Cause(base); cause != nil && errors.Is(err, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// takeover makes this process the owner, once it holds the slot: a process that merely tries never fences the one that streams.
+func (se *session) takeover(ctx context.Context, from change.LSN) error {
+	writer, err := se.ports.Sink.Takeover(ctx)
+	if err != nil {
+		return fmt.Errorf("taking over the pipeline: %w", err)
+	}
+	if writer.Watermark() != from {
+		return errMoved
+	}
+	se.writer = writer
+	se.totals.Sessions++
+	se.totals.Watermark = from
+	se.replication.Confirm(from)
+	se.ports.Observer.StreamActive(true)
+	se.health.up()
+	se.opts.Logger.Info().Stringer("lsn", from).Msg("streaming")
+	return nil
+}
+
+func (se *session) flow(intake, work context.Context) error {
+	group, work := errgroup.WithContext(work)
+	attending, stopAttending := context.WithCancel(work)
+	defer stopAttending()
+	group.Go(func() error { return se.attend(attending) })
+	group.Go(func() error {
+		defer close(se.ready)
+		return se.collect(intake, work)
+	})
+	group.Go(func() error {
+		defer close(se.prepared)
+		return se.prepare(work)
+	})
+	group.Go(func() error {
+		defer stopAttending()
+		return se.commit(work)
+	})
+	return group.Wait()
+}

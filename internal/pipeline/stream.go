@@ -1,0 +1,181 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+)
+
+// Ports are the outside of a stream.
+type Ports struct {
+	Source   Source
+	Gate     Gate
+	Rows     RowReader
+	Encoder  Encoder
+	Sink     Sink
+	Observer Observer
+}
+
+// StreamOptions are the settings of a stream; all are required unless said otherwise.
+type StreamOptions struct {
+	Template change.Template
+	Limits   batch.Limits
+	// IdleInterval is how often the position of an idle log is written to the sink.
+	IdleInterval time.Duration
+	// DrainTimeout bounds the time from the request to stop until what was taken in is committed; then it is abandoned.
+	DrainTimeout time.Duration
+	// SlotWait is how long the first session waits for a slot that another process holds.
+	SlotWait time.Duration
+	// RetryMax caps the pause between two sessions.
+	RetryMax time.Duration
+	// UntilCurrent ends the stream when everything committed before its start is in the sink.
+	UntilCurrent bool
+	Logger       zerolog.Logger
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Stream keeps the sink in step with the log. A Stream runs once.
+type Stream struct {
+	ports   Ports
+	opts    StreamOptions
+	health  *healthBox
+	pending pendingCommits
+	totals  Totals
+	target  change.LSN // of UntilCurrent; zero otherwise
+}
+
+// Totals is what a stream did.
+type Totals struct {
+	Batches      int64
+	Events       int64
+	Upserts      int64
+	Deletes      int64
+	TextsEncoded int64
+	Sessions     int64
+	Watermark    change.LSN
+	Duration     time.Duration
+}
+
+// NewStream returns a stream that is not running.
+func NewStream(ports Ports, opts StreamOptions) *Stream {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Stream{ports: ports, opts: opts, health: &healthBox{now: opts.Now}}
+}
+
+// Health tells how the stream is; it may be called at any time.
+func (s *Stream) Health() Health { return s.health.get() }
+
+// Oldest returns the commit time of the oldest change that was received and is not in the sink; zero when there is none.
+func (s *Stream) Oldest() time.Time { return s.pending.oldest() }
+
+// firstPause is the pause after the first failed session; it doubles up to RetryMax.
+const firstPause = 200 * time.Millisecond
+
+// errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over.
+var errMoved = errors.New("the watermark moved during the takeover")
+
+// Run streams until ctx ends, the target of UntilCurrent is reached, or an error occurs that time will not mend. A session that
+// ended with one that time may mend is followed by another, after a pause.
+func (s *Stream) Run(ctx context.Context) (Totals, error) {
+	begun := s.opts.Now()
+	err := s.run(ctx)
+	s.totals.Duration = s.opts.Now().Sub(begun)
+	s.health.down(err)
+	return s.totals, err
+}
+
+func (s *Stream) run(ctx context.Context) error {
+	if s.opts.UntilCurrent {
+		target, err := s.ports.Source.Current(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the end of the log: %w", err)
+		}
+		s.target = target
+	}
+	begun, pause := s.opts.Now(), firstPause
+	for {
+		committed := s.totals.Batches
+		err := s.session(ctx)
+		s.pending.reset()
+		s.ports.Observer.StreamActive(false)
+		if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
+		if !s.mayRetry(err, begun) {
+			return err
+		}
+		s.health.down(err)
+		s.ports.Observer.Retried(retryClass(err))
+		if s.totals.Batches > committed {
+			pause = firstPause
+		}
+		s.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("session ended, trying again")
+		if !wait(ctx, jitter(pause)) {
+			return nil
+		}
+		pause = min(2*pause, s.opts.RetryMax)
+	}
+}
+
+// mayRetry decides whether another session may go through. Before the first success an unreachable server is an error for the
+// caller (who may have mistyped an address), and a held slot is waited for only so long.
+func (s *Stream) mayRetry(err error, begun time.Time) bool {
+	started := s.totals.Sessions > 0
+	switch fault.KindOf(err) {
+	case fault.Unavailable:
+		return started
+	case fault.Busy:
+		return !errors.Is(err, ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
+	default:
+		return errors.Is(err, errEncoding)
+	}
+}
+
+// ErrFenced is wrapped by the sink's error when a newer owner has taken over: this process must stop.
+var ErrFenced = errors.New("another process has taken over the pipeline")
+
+// errEncoding marks the error of an encoder: the batch waits, nothing is skipped.
+var errEncoding = errors.New("encoding")
+
+func retryClass(err error) string {
+	switch {
+	case errors.Is(err, errEncoding):
+		return "encoder"
+	case fault.KindOf(err) == fault.Busy:
+		return "slot_busy"
+	default:
+		return "connection"
+	}
+}
+
+// jitter spreads d over d/2 to 3d/2, so that several processes do not try in step.
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// wait returns false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
