@@ -1,0 +1,52 @@
+package pgserver
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+	"syscall"
+)
+
+// account is the operating system's user that runs the server: nil means the current one.
+type account struct {
+	uid, gid uint32
+}
+
+// serverAccount returns the user to run as: PostgreSQL refuses root, so root runs it as nobody.
+func serverAccount() (*account, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil //nolint:nilnil // no other account is an answer
+	}
+	who, err := user.Lookup("nobody")
+	if err != nil {
+		return nil, fmt.Errorf("looking up the user to run PostgreSQL as: %w", err)
+	}
+	uid, err := strconv.ParseUint(who.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("reading the uid of nobody: %w", err)
+	}
+	gid, err := strconv.ParseUint(who.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("reading the gid of nobody: %w", err)
+	}
+	return &account{uid: uint32(uid), gid: uint32(gid)}, nil
+}
+
+// apply lets a process run as the account.
+func (a *account) apply(attr *syscall.SysProcAttr) {
+	if a != nil {
+		attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+	}
+}
+
+// own gives path to the account.
+func (a *account) own(path string) error {
+	if a == nil {
+		return nil
+	}
+	if err := os.Lchown(path, int(a.uid), int(a.gid)); err != nil {
+		return fmt.Errorf("giving a folder to the server's user: %w", err)
+	}
+	return nil
+}
