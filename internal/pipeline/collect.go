@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
@@ -102,7 +103,9 @@ func (c *collector) positionInterval() time.Duration {
 // hand passes a batch on, after the next stage has said that it is free.
 func (c *collector) hand(cut batch.Cut) {
 	c.pending.cut()
-	c.batches <- c.batcher.Cut(cut)
+	b := c.batcher.Cut(cut)
+	failpoint.Hit("stream_cut")
+	c.batches <- b
 	c.wrote = c.opts.Now()
 }
 

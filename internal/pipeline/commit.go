@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 )
 
 func (se *session) commit(ctx context.Context) error {
@@ -27,9 +28,11 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	if err := se.write(ctx, commit); err != nil {
 		return err
 	}
+	failpoint.Hit("stream_committed")
 	now := se.opts.Now()
 	w := se.writer.Watermark()
 	se.replication.Confirm(w)
+	failpoint.Hit("stream_confirmed")
 	se.pending.done()
 	se.health.committed()
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
@@ -23,6 +24,7 @@ func (se *session) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		failpoint.Hit("stream_prepared")
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -46,6 +48,7 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 		if err := se.ports.Gate.Visible(groupCtx, b.XIDs); err != nil {
 			return fmt.Errorf("waiting for the batch to be visible on the source: %w", err)
 		}
+		failpoint.Hit("stream_visible")
 		se.ports.Observer.Stage("gate", se.opts.Now().Sub(begun))
 		return se.readRows(groupCtx, b, &unread)
 	})

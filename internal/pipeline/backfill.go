@@ -1,0 +1,192 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// ChunkReader reads the source table in key order.
+type ChunkReader interface {
+	Chunk(ctx context.Context, after change.Key, limit int) (backfill.Chunk, error)
+	// Alive fails when the connection that read the chunk is gone: what it read may never have been durable.
+	Alive(ctx context.Context, session uint64) error
+	// WaitFlushed returns when the source has flushed its log up to lsn.
+	WaitFlushed(ctx context.Context, lsn change.LSN) error
+}
+
+// Job is a backfill in the sink, held by this process.
+type Job interface {
+	// Cursor is the last key committed; empty at the start.
+	Cursor() change.Key
+	// Started is the watermark's version before the first read.
+	Started() change.Version
+	// Stale returns the indexes of the changes whose text has to be encoded.
+	Stale(ctx context.Context, changes []change.Change) ([]int, error)
+	Commit(ctx context.Context, chunk sink.Chunk) (sink.ChunkResult, error)
+	// Sweep deletes what no chunk saw and no event touched, and closes the job.
+	Sweep(ctx context.Context) (int64, error)
+	// Finish closes a job that does not sweep.
+	Finish(ctx context.Context) error
+}
+
+// Positions tells a backfill where the stream is.
+type Positions interface {
+	// Version is the watermark as committed in the sink.
+	Version(ctx context.Context) (change.Version, error)
+	// Streaming reports whether a stream reads the slot.
+	Streaming(ctx context.Context) (bool, error)
+}
+
+// BackfillPorts are the outside of a backfill.
+type BackfillPorts struct {
+	Reader    ChunkReader
+	Job       Job
+	Positions Positions
+	Encoder   Encoder
+}
+
+// BackfillOptions are the settings of a backfill.
+type BackfillOptions struct {
+	Template change.Template
+	// ChunkKeys is the number of keys read and written at once.
+	ChunkKeys int
+	// InFlight is how many chunks may be read or encoded ahead of the one being written.
+	InFlight int
+	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
+	Limit int64
+	// Rate caps the rows read per second; zero means no cap.
+	Rate float64
+	// Full encodes every text again, also where the vector is fresh.
+	Full bool
+	// WaitTimeout bounds the wait for a running stream to pass a chunk.
+	WaitTimeout time.Duration
+	// RetryMax caps the pause after a lost connection.
+	RetryMax time.Duration
+	// Progress is called after each chunk; may be nil.
+	Progress func(Summary)
+	Logger   zerolog.Logger
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Summary is what a backfill did, in the words of its closing lines.
+type Summary struct {
+	// Processed counts the rows read and merged, Encoded the texts that went through the encoder, UpToDate the rows whose vector
+	// was fresh, Deleted the rows without text or soft-deleted, Swept the keys that are gone from the source, Superseded the rows
+	// of which the stream already knew something newer.
+	Processed  int64
+	Encoded    int64
+	UpToDate   int64
+	Deleted    int64
+	Swept      int64
+	Superseded int64
+	// Batches counts the chunks.
+	Batches  int64
+	Duration time.Duration
+	Done     bool
+}
+
+// Backfill reads the table in chunks, encodes what is missing, and merges each chunk once the stream has passed it.
+type Backfill struct {
+	ports   BackfillPorts
+	opts    BackfillOptions
+	summary Summary
+	pacer   pacer
+}
+
+// NewBackfill returns a backfill that has not begun.
+func NewBackfill(ports BackfillPorts, opts BackfillOptions) *Backfill {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	return &Backfill{ports: ports, opts: opts, pacer: pacer{rate: opts.Rate, now: opts.Now}}
+}
+
+// errReread asks for everything that is not committed to be read again.
+var errReread = errors.New("the chunk is to be read again")
+
+// retryLimit is how often in a row a backfill may start again from its cursor without committing a chunk.
+const retryLimit = 10
+
+// Run works from the job's cursor to the end of the table (or the limit) and closes the job. It may be called again on a new job
+// after an error; what was committed stays.
+func (b *Backfill) Run(ctx context.Context) (Summary, error) {
+	begun := b.opts.Now()
+	err := b.run(ctx)
+	b.summary.Duration = b.opts.Now().Sub(begun)
+	b.summary.Done = err == nil
+	return b.summary, err
+}
+
+func (b *Backfill) run(ctx context.Context) error {
+	pause, attempts := firstPause, 0
+	for {
+		batches := b.summary.Batches
+		err := b.pass(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || (!errors.Is(err, errReread) && !fault.Retryable(err)) {
+			return err
+		}
+		if b.summary.Batches > batches {
+			pause, attempts = firstPause, 0
+		}
+		attempts++
+		if attempts > retryLimit {
+			return err
+		}
+		b.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("reading again from the last committed chunk")
+		if !wait(ctx, jitter(pause)) {
+			return context.Cause(ctx)
+		}
+		pause = min(2*pause, b.opts.RetryMax)
+	}
+	return b.close(ctx)
+}
+
+// close ends the job: with a sweep when every key was seen.
+func (b *Backfill) close(ctx context.Context) error {
+	if b.opts.Limit > 0 {
+		if err := b.ports.Job.Finish(ctx); err != nil {
+			return fmt.Errorf("closing the backfill: %w", err)
+		}
+		return nil
+	}
+	swept, err := b.ports.Job.Sweep(ctx)
+	if err != nil {
+		return fmt.Errorf("sweeping keys that are gone from the source: %w", err)
+	}
+	b.summary.Swept = swept
+	return nil
+}
+
+// pacer spreads rows over time.
+type pacer struct {
+	rate float64 // rows per second; zero means no cap
+	now  func() time.Time
+	next time.Time
+}
+
+// pace waits until n more rows are due; false when ctx ended.
+func (p *pacer) pace(ctx context.Context, n int) bool {
+	if p.rate <= 0 {
+		return ctx.Err() == nil
+	}
+	now := p.now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	delay := p.next.Sub(now)
+	p.next = p.next.Add(time.Duration(float64(n) / p.rate * float64(time.Second)))
+	return wait(ctx, delay)
+}

@@ -1,0 +1,214 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// chunk is a chunk on its way from the source to the sink.
+type chunk struct {
+	// as is the watermark before the SELECT: the version of every row.
+	as      change.Version
+	read    backfill.Chunk
+	changes []change.Change
+	vectors map[change.Hash][]float32
+	encoded int
+}
+
+// pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. Chunks
+// are merged in order, so that the cursor is all there is to resume from.
+func (b *Backfill) pass(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	read := make(chan *chunk, b.opts.InFlight)
+	encoded := make(chan *chunk, b.opts.InFlight)
+	group.Go(func() error {
+		defer close(read)
+		return b.read(ctx, read)
+	})
+	group.Go(func() error {
+		defer close(encoded)
+		for c := range read {
+			if err := b.encode(ctx, c); err != nil {
+				return err
+			}
+			if err := send(ctx, encoded, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() error {
+		for c := range encoded {
+			if err := b.merge(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+func send(ctx context.Context, out chan<- *chunk, c *chunk) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case out <- c:
+		return nil
+	}
+}
+
+// read reads the watermark, then the rows, then the position that the stream must pass (inside Chunk): the order is the proof.
+func (b *Backfill) read(ctx context.Context, out chan<- *chunk) error {
+	cursor, taken := b.ports.Job.Cursor(), b.summary.Processed
+	for {
+		limit := b.opts.ChunkKeys
+		if b.opts.Limit > 0 {
+			limit = int(min(int64(limit), b.opts.Limit-taken))
+		}
+		if limit <= 0 {
+			return nil
+		}
+		if !b.pacer.pace(ctx, limit) {
+			return context.Cause(ctx)
+		}
+		as, err := b.ports.Positions.Version(ctx)
+		if err != nil {
+			return fmt.Errorf("reading the watermark: %w", err)
+		}
+		failpoint.Hit("backfill_watermark")
+		rows, err := b.ports.Reader.Chunk(ctx, cursor, limit)
+		if err != nil {
+			return fmt.Errorf("reading a chunk: %w", err)
+		}
+		failpoint.Hit("backfill_read")
+		if len(rows.Rows) > 0 {
+			c := &chunk{as: as, read: rows, vectors: make(map[change.Hash][]float32)}
+			if err := send(ctx, out, c); err != nil {
+				return err
+			}
+		}
+		if rows.Done {
+			return nil
+		}
+		cursor = rows.Last
+		taken += int64(len(rows.Rows))
+	}
+}
+
+// encode renders the rows and encodes the texts that have no vector.
+func (b *Backfill) encode(ctx context.Context, c *chunk) error {
+	c.changes = make([]change.Change, len(c.read.Rows))
+	for i, row := range c.read.Rows {
+		c.changes[i] = batch.RenderRow(b.opts.Template, row, c.as.LSN)
+	}
+	sortChanges(c.changes)
+	stale, err := b.ports.Job.Stale(ctx, c.changes)
+	if err != nil {
+		return fmt.Errorf("looking up vectors: %w", err)
+	}
+	documents := make([]change.Document, len(stale))
+	for i, at := range stale {
+		documents[i] = c.changes[at].Document
+	}
+	c.encoded, err = encodeDocuments(ctx, b.ports.Encoder, documents, c.vectors)
+	failpoint.Hit("backfill_encoded")
+	return err
+}
+
+// merge waits until the stream has passed the chunk and writes it.
+func (b *Backfill) merge(ctx context.Context, c *chunk) error {
+	partial, err := b.passed(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := b.ports.Reader.Alive(ctx, c.read.Session); err != nil {
+		return fmt.Errorf("%w: its connection to the source is gone: %w", errReread, err)
+	}
+	result, err := b.ports.Job.Commit(ctx, sink.Chunk{
+		A: c.as, Changes: c.changes, Vectors: c.vectors, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
+	})
+	var needs Needs
+	switch {
+	case errors.Is(err, sink.ErrChunkStale):
+		return fmt.Errorf("%w: %w", errReread, err)
+	case errors.As(err, &needs):
+		return fmt.Errorf("%w: a vector that was there is gone: %w", errReread, err)
+	case err != nil:
+		return fmt.Errorf("merging a chunk: %w", err)
+	}
+	failpoint.Hit("backfill_committed")
+	b.count(c, result)
+	return nil
+}
+
+func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
+	var deleted int64
+	for _, ch := range c.changes {
+		if ch.Deleted {
+			deleted++
+		}
+	}
+	b.summary.Batches++
+	b.summary.Processed += int64(len(c.changes))
+	b.summary.Encoded += int64(c.encoded)
+	b.summary.Deleted += deleted
+	b.summary.UpToDate += int64(result.Unchanged)
+	b.summary.Superseded += int64(result.Superseded)
+	if b.opts.Progress != nil {
+		b.opts.Progress(b.summary)
+	}
+}
+
+// passed returns once the sink's watermark is at the chunk's high position, which keeps the sink from going back in time. Without
+// a stream it returns when the source has flushed that far, and the position until which the sink is ahead of its watermark.
+func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, err error) {
+	deadline := b.opts.Now().Add(b.opts.WaitTimeout)
+	for {
+		v, err := b.ports.Positions.Version(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("reading the watermark: %w", err)
+		}
+		if v.Epoch != c.as.Epoch {
+			return 0, fmt.Errorf("%w: the epoch changed", errReread)
+		}
+		if v.LSN >= c.read.High {
+			return 0, nil
+		}
+		streaming, err := b.ports.Positions.Streaming(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("asking whether a stream runs: %w", err)
+		}
+		if !streaming {
+			if err := b.ports.Reader.WaitFlushed(ctx, c.read.High); err != nil {
+				return 0, fmt.Errorf("waiting for the source to flush its log: %w", err)
+			}
+			return c.read.High, nil
+		}
+		if b.opts.Now().After(deadline) {
+			return 0, fault.New(fault.Unavailable, "wal2vec status",
+				"the stream did not pass %s within %s (it is at %s)", c.read.High, b.opts.WaitTimeout, v.LSN)
+		}
+		if !wait(ctx, passedInterval) {
+			return 0, context.Cause(ctx)
+		}
+	}
+}
+
+// passedInterval is how often the watermark is read while a chunk waits for it; the stream moves it every urgentInterval.
+const passedInterval = urgentInterval / 2
+
+func sortChanges(changes []change.Change) {
+	slices.SortFunc(changes, func(x, y change.Change) int { return strings.Compare(string(x.Key), string(y.Key)) })
+}
