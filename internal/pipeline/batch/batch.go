@@ -69,6 +69,9 @@ func (b *Batch) Oldest() time.Time {
 	return b.Commits[0].At
 }
 
+// HasEvents reports whether the batch is more than an idle position.
+func (b *Batch) HasEvents() bool { return len(b.XIDs) > 0 }
+
 // bytesPerToken is what English product texts take on average (4.6 measured on package descriptions); a low value errs towards
 // smaller batches.
 const bytesPerToken = 4
