@@ -1,0 +1,324 @@
+package pgoutput
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Limits says where a transaction is cut into fragments. Zero means the default.
+type Limits struct {
+	// Events is the most events of a fragment, give or take the two of one UPDATE that changes a key; 1,000 by default.
+	Events int
+	// Bytes is about the most memory of a fragment's events, give or take one row; 1 MiB by default.
+	Bytes int
+}
+
+const (
+	defaultEvents = 1000
+	defaultBytes  = 1 << 20
+)
+
+// Decoder turns messages into fragments. It belongs to one goroutine. After an error it must not be used again.
+type Decoder struct {
+	table  change.Table
+	name   string // schema.table, for errors
+	limits Limits
+	oids   []uint32
+
+	layouts map[uint32]*layout
+	// others keeps the relation messages of tables that are not ours: pgoutput does not send one again, and SetOIDs may make
+	// such a table ours.
+	others map[uint32][]byte
+
+	open     bool // between BEGIN and COMMIT
+	fragment change.Fragment
+	slab     []change.Field // what the next events take their Fields from
+
+	begin   begin
+	row     row
+	skipped uint64
+}
+
+// NewDecoder returns a decoder of the table's changes as table.OID names it.
+func NewDecoder(table change.Table, limits Limits) *Decoder {
+	if limits.Events <= 0 {
+		limits.Events = defaultEvents
+	}
+	if limits.Bytes <= 0 {
+		limits.Bytes = defaultBytes
+	}
+	return &Decoder{
+		table: table, name: table.Schema + "." + table.Name, limits: limits, oids: []uint32{table.OID},
+		layouts: map[uint32]*layout{}, others: map[uint32][]byte{},
+	}
+}
+
+// SetOIDs names the relations that are the table from the next message on: two while a swapped table is taken over, one
+// otherwise. It fails like Decode when a relation that is already known lacks a column.
+func (d *Decoder) SetOIDs(oids ...uint32) error {
+	d.oids = append(d.oids[:0], oids...)
+	for _, oid := range oids {
+		message, found := d.others[oid]
+		if !found {
+			continue
+		}
+		delete(d.others, oid)
+		if err := d.relation(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// InTransaction reports whether a BEGIN is waiting for its COMMIT.
+func (d *Decoder) InTransaction() bool { return d.open }
+
+// Skipped counts the messages whose type is unknown.
+func (d *Decoder) Skipped() uint64 { return d.skipped }
+
+// Decode takes one message, which it does not keep. When that completes a fragment, it returns it and true; the fragment and
+// all it holds then belong to the caller. A transaction without an event of the table gives one fragment without events. An
+// error is a fault.Error of kind Usage when a person changed the table, and a plain one when the bytes make no sense.
+func (d *Decoder) Decode(message []byte) (change.Fragment, bool, error) {
+	if len(message) == 0 {
+		return change.Fragment{}, false, errors.New("decoding: empty message")
+	}
+	switch kind, body := message[0], message[1:]; kind {
+	case typeBegin:
+		return change.Fragment{}, false, d.begins(body)
+	case typeCommit:
+		return d.commits(body)
+	case typeRelation:
+		return change.Fragment{}, false, d.relation(body)
+	case typeInsert, typeUpdate, typeDelete, typeTruncate:
+		if err := d.changes(kind, body); err != nil {
+			return change.Fragment{}, false, err
+		}
+		if len(d.fragment.Events) < d.limits.Events && d.fragment.Bytes < d.limits.Bytes {
+			return change.Fragment{}, false, nil
+		}
+		return d.cut(0), true, nil
+	case typeOrigin, typeType, typeMessage:
+		return change.Fragment{}, false, nil
+	default:
+		d.skipped++
+		return change.Fragment{}, false, nil
+	}
+}
+
+func (d *Decoder) begins(body []byte) error {
+	if d.open {
+		return fmt.Errorf("decoding: BEGIN inside transaction %d", d.begin.xid)
+	}
+	if err := d.begin.parse(&reader{rest: body}); err != nil {
+		return err
+	}
+	d.open = true
+	d.next()
+	return nil
+}
+
+// next starts a fragment of the open transaction.
+func (d *Decoder) next() {
+	d.fragment = change.Fragment{XID: d.begin.xid, LSN: d.begin.final + 1, CommitTime: d.begin.time}
+}
+
+func (d *Decoder) commits(body []byte) (change.Fragment, bool, error) {
+	var c commit
+	if err := c.parse(&reader{rest: body}); err != nil {
+		return change.Fragment{}, false, err
+	}
+	if !d.open || c.final != d.begin.final || c.end <= c.final {
+		return change.Fragment{}, false, fmt.Errorf("decoding: COMMIT at %s, ending at %s, does not belong to the open transaction", c.final, c.end)
+	}
+	fragment := d.cut(c.end)
+	d.open = false
+	return fragment, true, nil
+}
+
+// cut hands out the fragment; end is zero inside a transaction.
+func (d *Decoder) cut(end change.LSN) change.Fragment {
+	out := d.fragment
+	out.End = end
+	d.next()
+	return out
+}
+
+func (d *Decoder) relation(body []byte) error {
+	var m relation
+	if err := m.parse(&reader{rest: body}); err != nil {
+		return err
+	}
+	if !d.ours(m.oid) {
+		d.others[m.oid] = bytes.Clone(body)
+		delete(d.layouts, m.oid)
+		return nil
+	}
+	l, err := newLayout(d.table, m.columns)
+	if err != nil {
+		return err
+	}
+	d.layouts[m.oid] = l
+	return nil
+}
+
+func (d *Decoder) ours(oid uint32) bool {
+	for _, o := range d.oids {
+		if o == oid {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Decoder) changes(kind byte, body []byte) error {
+	if !d.open {
+		return fmt.Errorf("decoding: message %q outside a transaction", kind)
+	}
+	r := &reader{rest: body}
+	if kind == typeTruncate {
+		found, err := truncates(r, d.ours)
+		if err != nil || !found {
+			return err
+		}
+		d.add(change.Event{Op: change.Truncate})
+		return nil
+	}
+	if len(body) >= 4 && !d.ours(binary.BigEndian.Uint32(body)) {
+		return nil
+	}
+	var err error
+	switch kind {
+	case typeInsert:
+		err = d.row.parseInsert(r)
+	case typeUpdate:
+		err = d.row.parseUpdate(r)
+	default:
+		err = d.row.parseDelete(r)
+	}
+	if err != nil {
+		return err
+	}
+	l := d.layouts[d.row.oid]
+	if l == nil {
+		return fmt.Errorf("decoding: relation %d of %s was not described", d.row.oid, d.name)
+	}
+	if kind == typeDelete {
+		return d.deleted(l)
+	}
+	return d.written(l)
+}
+
+// deleted adds the event of a DELETE.
+func (d *Decoder) deleted(l *layout) error {
+	if len(d.row.oldRow) != l.width {
+		return d.widthError(len(d.row.oldRow), l)
+	}
+	key, err := d.key(l, d.row.oldRow, nil)
+	if err != nil {
+		return err
+	}
+	d.add(change.Event{Op: change.Delete, Key: key})
+	return nil
+}
+
+// written adds the events of an INSERT or UPDATE.
+func (d *Decoder) written(l *layout) error {
+	row, old := d.row.newRow, d.row.oldRow
+	if len(row) != l.width {
+		return d.widthError(len(row), l)
+	}
+	if len(old) != 0 && len(old) != l.width {
+		return d.widthError(len(old), l)
+	}
+	if len(old) == 0 {
+		old = nil
+	}
+	key, err := d.key(l, row, old)
+	if err != nil {
+		return err
+	}
+	if old != nil && !sameKey(l, row, old) {
+		before, err := d.key(l, old, nil)
+		if err != nil {
+			return err
+		}
+		d.add(change.Event{Op: change.Delete, Key: before})
+	}
+	if d.softDeleted(l, row) {
+		d.add(change.Event{Op: change.Delete, Key: key})
+		return nil
+	}
+	fields, err := d.fields(l, row, old)
+	if err != nil {
+		return err
+	}
+	d.add(change.Event{Op: change.Upsert, Key: key, Fields: fields})
+	return nil
+}
+
+func (d *Decoder) widthError(got int, l *layout) error {
+	return fmt.Errorf("decoding: a row of %s has %d columns, its relation message %d", d.name, got, l.width)
+}
+
+// sameKey compares the keys of the two rows of an UPDATE; a key value that the new row leaves out did not change.
+func sameKey(l *layout, row, old []value) bool {
+	for _, i := range l.key {
+		if row[i].kind != kindUnchanged && (row[i].kind != old[i].kind || !bytes.Equal(row[i].data, old[i].data)) {
+			return false
+		}
+	}
+	return true
+}
+
+// pick returns row[i], or what the old row knows of it when the log left it out: an unchanged value is the same in both.
+func pick(row, old []value, i int) value {
+	if row[i].kind == kindUnchanged && old != nil && old[i].kind == kindText {
+		return old[i]
+	}
+	return row[i]
+}
+
+func (d *Decoder) key(l *layout, row, old []value) (change.Key, error) {
+	if len(l.key) == 1 {
+		v := pick(row, old, l.key[0])
+		if v.kind != kindText {
+			return "", d.keyError(0, v.kind)
+		}
+		return change.Key(v.data), nil
+	}
+	parts := make([]string, 0, 4) // on the stack for the usual keys
+	for n, i := range l.key {
+		v := pick(row, old, i)
+		if v.kind != kindText {
+			return "", d.keyError(n, v.kind)
+		}
+		parts = append(parts, string(v.data))
+	}
+	return change.KeyOf(parts...), nil
+}
+
+func (d *Decoder) keyError(part int, kind byte) error {
+	column := d.table.Key[part].Name
+	if kind == kindBinary {
+		return fmt.Errorf("decoding: column %q of %s came in binary form", column, d.name)
+	}
+	return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %q SET NOT NULL, and a replica identity that holds it", d.name, column),
+		"a change of %s carries no value of key column %q", d.name, column)
+}
+
+func (d *Decoder) softDeleted(l *layout, row []value) bool {
+	if l.softDelete < 0 {
+		return false
+	}
+	v := row[l.softDelete]
+	if !d.table.SoftDeleteBool {
+		return v.kind != kindNull // an unchanged TOAST value is not NULL either
+	}
+	return v.kind == kindText && len(v.data) == 1 && v.data[0] == 't'
+}

@@ -1,0 +1,74 @@
+package pgoutput
+
+import (
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// layout says where in the tuples of one relation the columns lie that we read. Relation messages come again whenever the
+// columns change, so order and further columns are free to change under a running stream.
+type layout struct {
+	width      int
+	key        []int
+	fields     []int // one for each of Template.Columns()
+	softDelete int   // -1 when there is none
+}
+
+const boolOID = 16
+
+// keyTypes are the object ids of the types that a key column may have, by format_type's name without a modifier. They are
+// fixed in Postgres' catalogue (pg_type.dat).
+var keyTypes = map[string]uint32{
+	"smallint": 21, "integer": 23, "bigint": 20, "text": 25, "character varying": 1043, "uuid": 2950,
+}
+
+func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
+	at := make(map[string]int, len(columns))
+	for i, c := range columns {
+		at[c.name] = i
+	}
+	name := table.Schema + "." + table.Name
+	find := func(column, purpose string) (int, error) {
+		i, found := at[column]
+		if !found {
+			return 0, fault.New(fault.Usage, "put the column back, or change the configuration and run wal2vec init",
+				"column %q of %s is no longer published: %s needs it", column, name, purpose)
+		}
+		return i, nil
+	}
+	l := &layout{width: len(columns), softDelete: -1}
+	for _, key := range table.Key {
+		i, err := find(key.Name, "the key")
+		if err != nil {
+			return nil, err
+		}
+		base, _, _ := strings.Cut(key.Type, "(")
+		if want, known := keyTypes[base]; known && columns[i].oid != want {
+			return nil, fault.New(fault.Usage, "wal2vec init --resync",
+				"key column %q of %s is no longer of type %s", key.Name, name, key.Type)
+		}
+		l.key = append(l.key, i)
+	}
+	for _, column := range table.Template.Columns() {
+		i, err := find(column, "the template")
+		if err != nil {
+			return nil, err
+		}
+		l.fields = append(l.fields, i)
+	}
+	if table.SoftDelete == "" {
+		return l, nil
+	}
+	i, err := find(table.SoftDelete, "the soft-delete rule")
+	if err != nil {
+		return nil, err
+	}
+	if (columns[i].oid == boolOID) != table.SoftDeleteBool {
+		return nil, fault.New(fault.Usage, "wal2vec init --resync",
+			"the type of soft-delete column %q of %s has changed between boolean and another", table.SoftDelete, name)
+	}
+	l.softDelete = i
+	return l, nil
+}

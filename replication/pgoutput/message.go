@@ -1,0 +1,181 @@
+package pgoutput
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// The first byte of a message. Protocol version 1 knows no others; see skipped in Decoder.
+const (
+	typeBegin    = 'B'
+	typeCommit   = 'C'
+	typeOrigin   = 'O'
+	typeRelation = 'R'
+	typeType     = 'Y'
+	typeInsert   = 'I'
+	typeUpdate   = 'U'
+	typeDelete   = 'D'
+	typeTruncate = 'T'
+	typeMessage  = 'M'
+)
+
+// The kinds of a value in a tuple.
+const (
+	kindNull      = 'n'
+	kindUnchanged = 'u'
+	kindText      = 't'
+	kindBinary    = 'b'
+)
+
+// The kinds of a tuple in UPDATE and DELETE.
+const (
+	tupleNew     = 'N'
+	tupleKey     = 'K' // replica identity columns, the others NULL
+	tupleOldFull = 'O' // the whole old row, under REPLICA IDENTITY FULL
+)
+
+// postgresEpoch is the zero of Postgres' clock, in Unix microseconds: 2000-01-01 00:00:00 UTC.
+const postgresEpoch = 946684800000000
+
+// value is one column of a tuple; data aliases the message.
+type value struct {
+	kind byte
+	data []byte
+}
+
+type begin struct {
+	final change.LSN
+	time  time.Time
+	xid   uint32
+}
+
+func (m *begin) parse(r *reader) error {
+	m.final = change.LSN(r.uint64())
+	m.time = time.UnixMicro(int64(r.uint64()) + postgresEpoch).UTC()
+	m.xid = r.uint32()
+	return r.check("BEGIN")
+}
+
+type commit struct {
+	final, end change.LSN
+}
+
+func (m *commit) parse(r *reader) error {
+	r.uint8() // flags, unused by Postgres
+	m.final = change.LSN(r.uint64())
+	m.end = change.LSN(r.uint64())
+	r.uint64() // commit time, which BEGIN carried
+	return r.check("COMMIT")
+}
+
+type relation struct {
+	oid     uint32
+	columns []relationColumn
+}
+
+type relationColumn struct {
+	name string
+	oid  uint32 // of the type
+}
+
+func (m *relation) parse(r *reader) error {
+	m.oid = r.uint32()
+	r.text() // schema and table are not looked at: a rename changes them, the object id stays
+	r.text()
+	r.uint8() // replica identity, checked in the catalogue
+	m.columns = m.columns[:0]
+	for range r.uint16() {
+		r.uint8() // flags
+		column := relationColumn{name: string(r.text()), oid: r.uint32()}
+		r.uint32() // type modifier
+		if r.short {
+			break
+		}
+		m.columns = append(m.columns, column)
+	}
+	return r.check("RELATION")
+}
+
+// row is an INSERT, UPDATE or DELETE. Its slices are reused from message to message.
+type row struct {
+	oid      uint32
+	newRow   []value
+	oldRow   []value // empty when the message carries none
+	oldWhole bool
+}
+
+func (m *row) parseInsert(r *reader) error {
+	m.oid, m.oldRow, m.newRow = r.uint32(), m.oldRow[:0], m.newRow[:0]
+	if kind := r.uint8(); kind != tupleNew && !r.short {
+		return fmt.Errorf("parsing INSERT: unexpected tuple kind %q", kind)
+	}
+	return m.tuple(r, &m.newRow, "INSERT")
+}
+
+func (m *row) parseUpdate(r *reader) error {
+	m.oid, m.oldRow, m.newRow = r.uint32(), m.oldRow[:0], m.newRow[:0]
+	kind := r.uint8()
+	if kind == tupleKey || kind == tupleOldFull {
+		m.oldWhole = kind == tupleOldFull
+		if err := m.tuple(r, &m.oldRow, "UPDATE"); err != nil {
+			return err
+		}
+		kind = r.uint8()
+	}
+	if kind != tupleNew && !r.short {
+		return fmt.Errorf("parsing UPDATE: unexpected tuple kind %q", kind)
+	}
+	return m.tuple(r, &m.newRow, "UPDATE")
+}
+
+func (m *row) parseDelete(r *reader) error {
+	m.oid, m.oldRow, m.newRow = r.uint32(), m.oldRow[:0], m.newRow[:0]
+	kind := r.uint8()
+	if kind != tupleKey && kind != tupleOldFull && !r.short {
+		return fmt.Errorf("parsing DELETE: unexpected tuple kind %q", kind)
+	}
+	m.oldWhole = kind == tupleOldFull
+	return m.tuple(r, &m.oldRow, "DELETE")
+}
+
+func (m *row) tuple(r *reader, into *[]value, message string) error {
+	values := *into
+	for range r.uint16() {
+		v := value{kind: r.uint8()}
+		switch v.kind {
+		case kindNull, kindUnchanged:
+		case kindText, kindBinary:
+			v.data = r.take(int(int32(r.uint32())))
+		default:
+			if !r.short {
+				return fmt.Errorf("parsing %s: unexpected value kind %q", message, v.kind)
+			}
+		}
+		if r.short {
+			break
+		}
+		values = append(values, v)
+	}
+	*into = values
+	return r.check(message)
+}
+
+// truncates reports whether a TRUNCATE names a relation for which ours is true.
+func truncates(r *reader, ours func(oid uint32) bool) (bool, error) {
+	count := r.uint32()
+	r.uint8() // CASCADE and RESTART IDENTITY
+	found := false
+	for ; count > 0 && !r.short; count-- {
+		found = ours(r.uint32()) || found
+	}
+	return found, r.check("TRUNCATE")
+}
+
+func (r *reader) check(message string) error {
+	if r.short {
+		return fmt.Errorf("parsing %s: message ends early", message)
+	}
+	return nil
+}
