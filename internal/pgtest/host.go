@@ -1,0 +1,216 @@
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/pgserver"
+)
+
+const (
+	// limit bounds each step that this package does for a test.
+	limit = time.Minute
+	// template holds what every test's database starts with.
+	template = "pgtest_template"
+)
+
+// Host is a server that holds tests' databases.
+type Host struct {
+	server *pgserver.Server
+	major  int
+	shared bool
+	// epoch rises whenever the server goes down: connections of an older one are dead.
+	epoch atomic.Int64
+	named atomic.Int64
+}
+
+// slot of a shared server: started once, by the first test that needs it.
+type sharedHost struct {
+	once sync.Once
+	host *Host
+	err  error
+}
+
+var (
+	nearby  sharedHost // Database
+	faraway sharedHost // SinkDatabase
+)
+
+func (s *sharedHost) get(tb testing.TB) *Host {
+	tb.Helper()
+	s.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		if s.host, s.err = startHost(ctx, Major(), nil); s.err == nil {
+			s.host.shared = true
+		}
+	})
+	if s.err != nil {
+		tb.Fatal(s.err)
+	}
+	return s.host
+}
+
+// stop ends the shared server, if any test started it.
+func (s *sharedHost) stop(ctx context.Context) error {
+	s.once.Do(func() { s.err = fmt.Errorf("the tests have ended") })
+	if s.host == nil {
+		return nil
+	}
+	return s.host.server.Stop(ctx)
+}
+
+// Server starts a server for this test alone; it stops when the test ends. Each setting is "name=value" for postgresql.conf.
+func Server(tb testing.TB, settings ...string) *Host {
+	tb.Helper()
+	return ServerOf(tb, Major(), settings...)
+}
+
+// ServerOf is Server with a given major version of PostgreSQL.
+func ServerOf(tb testing.TB, major int, settings ...string) *Host {
+	tb.Helper()
+	chosen := make(map[string]string, len(settings))
+	for _, setting := range settings {
+		name, value, ok := strings.Cut(setting, "=")
+		if !ok {
+			tb.Fatalf("pgtest: setting %q is not name=value", setting)
+		}
+		chosen[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	defer cancel()
+	h, err := startHost(ctx, major, chosen)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			h.logTail(tb, "")
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), limit)
+		defer cancel()
+		if err := h.server.Stop(ctx); err != nil {
+			tb.Errorf("pgtest: %v", err)
+		}
+	})
+	return h
+}
+
+// startHost starts a server and prepares the template.
+func startHost(ctx context.Context, major int, settings map[string]string) (*Host, error) {
+	parts, err := Parts()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{"full_page_writes": "off", "jit": "off"}
+	maps.Copy(all, settings)
+	server, err := pgserver.Start(ctx, pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Settings: all})
+	if err != nil {
+		return nil, fmt.Errorf("starting PostgreSQL %d for the tests (run make parts first): %w", major, err)
+	}
+	h := &Host{server: server, major: major}
+	if err := h.prepare(ctx); err != nil {
+		_ = server.Stop(ctx)
+		return nil, fmt.Errorf("preparing the template of the tests' databases: %w", err)
+	}
+	return h, nil
+}
+
+func (h *Host) prepare(ctx context.Context) error {
+	if err := h.admin(ctx, "CREATE DATABASE "+template); err != nil {
+		return err
+	}
+	conn, err := pgx.Connect(ctx, h.server.DSN(template))
+	if err != nil {
+		return fmt.Errorf("connecting to the template: %w", err)
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "CREATE EXTENSION vector WITH SCHEMA public")
+	return err
+}
+
+// admin runs statements, one by one, in the maintenance database.
+func (h *Host) admin(ctx context.Context, statements ...string) error {
+	conn, err := pgx.Connect(ctx, h.server.DSN("postgres"))
+	if err != nil {
+		return fmt.Errorf("connecting to the server: %w", err)
+	}
+	defer conn.Close(ctx)
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("running %q: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// Major returns the server's major version.
+func (h *Host) Major() int { return h.major }
+
+// Port returns the server's TCP port on 127.0.0.1; it stays the same over restarts.
+func (h *Host) Port() int { return h.server.Port() }
+
+// Program returns the path of one of the server's programs, such as psql or pgbench.
+func (h *Host) Program(name string) string { return h.server.Program(name) }
+
+// Restart shuts a server of the test's own down and starts it on the same port and data; it also brings back a halted or killed one.
+func (h *Host) Restart(tb testing.TB, mode pgserver.Mode) {
+	tb.Helper()
+	h.goingDown(tb)
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	defer cancel()
+	if err := h.server.Restart(ctx, mode); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Halt shuts a server of the test's own down; Restart brings it back.
+func (h *Host) Halt(tb testing.TB, mode pgserver.Mode) {
+	tb.Helper()
+	h.goingDown(tb)
+	h.server.Halt(tb.Context(), mode)
+}
+
+// Kill ends all processes of a server of the test's own with SIGKILL; Restart brings it back.
+func (h *Host) Kill(tb testing.TB) {
+	tb.Helper()
+	h.goingDown(tb)
+	h.server.Kill()
+}
+
+func (h *Host) goingDown(tb testing.TB) {
+	tb.Helper()
+	if h.shared {
+		tb.Fatal("pgtest: other tests use this server; take one of your own with pgtest.Server")
+	}
+	h.epoch.Add(1)
+}
+
+// logTail writes the end of the server's log to the test's, only the lines of one database if it is named.
+func (h *Host) logTail(tb testing.TB, database string) {
+	tb.Helper()
+	content, err := os.ReadFile(h.server.Log())
+	if err != nil {
+		tb.Logf("reading the server's log: %v", err)
+		return
+	}
+	const most = 40
+	var lines []string
+	for line := range strings.Lines(string(content)) {
+		if database == "" || strings.Contains(line, "] "+database+" ") {
+			lines = append(lines, line)
+		}
+	}
+	lines = lines[max(0, len(lines)-most):]
+	tb.Logf("the end of the server's log:\n%s", strings.Join(lines, ""))
+}

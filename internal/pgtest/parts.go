@@ -1,0 +1,56 @@
+package pgtest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+const defaultMajor = 18
+
+// Major returns the major version of PostgreSQL that Database, SinkDatabase and Server run.
+func Major() int {
+	text := os.Getenv("WAL2VEC_TEST_PG")
+	if text == "" {
+		return defaultMajor
+	}
+	major, err := strconv.Atoi(text)
+	if err != nil {
+		panic(fmt.Sprintf("pgtest: WAL2VEC_TEST_PG is %q, want a major version such as 18", text))
+	}
+	return major
+}
+
+// Parts returns the folder of the parts that `make parts` unpacks, as an absolute path; it may not exist.
+func Parts() (string, error) {
+	if parts := os.Getenv("WAL2VEC_PARTS"); parts != "" {
+		return filepath.Abs(parts)
+	}
+	if cache := os.Getenv("WAL2VEC_CACHE"); cache != "" {
+		return filepath.Abs(filepath.Join(cache, "parts"))
+	}
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, ".cache", "parts"), nil
+}
+
+// Root returns the repository's root: the nearest folder with a go.mod, from the working directory up.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the repository: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", fmt.Errorf("finding the repository: no go.mod above the working directory")
+		}
+		dir = up
+	}
+}
