@@ -17,7 +17,8 @@
 // So a test that holds a transaction open, needs other settings, or restarts the server takes a server of its own: Server.
 //
 // PostgreSQL comes from the parts that `make parts` unpacks: WAL2VEC_PARTS, else $WAL2VEC_CACHE/parts, else .cache/parts at the
-// repository's root. WAL2VEC_TEST_PG chooses the major, 18 without it. Missing parts fail the test; nothing is skipped.
+// repository's root. WAL2VEC_TEST_PG chooses the major, 18 without it. WAL2VEC_TEST_DIR says where data lies, /dev/shm where it
+// is large. Missing parts fail the test; nothing is skipped.
 //
 // Only test files import this package.
 package pgtest

@@ -112,9 +112,14 @@ func startHost(ctx context.Context, major int, settings map[string]string) (*Hos
 	if err != nil {
 		return nil, err
 	}
-	all := map[string]string{"full_page_writes": "off", "jit": "off"}
+	// The data may lie in memory: little WAL is kept.
+	all := map[string]string{"full_page_writes": "off", "jit": "off", "max_wal_size": "256MB", "min_wal_size": "32MB"}
 	maps.Copy(all, settings)
-	server, err := pgserver.Start(ctx, pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Settings: all})
+	server, err := pgserver.Start(ctx, pgserver.Options{
+		Bundle:   filepath.Join(parts, fmt.Sprintf("pg%d", major)),
+		Dir:      folder(),
+		Settings: all,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL %d for the tests (run make parts first): %w", major, err)
 	}
