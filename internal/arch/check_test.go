@@ -1,0 +1,180 @@
+package arch_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// check returns what is wrong, one line each, sorted.
+func check(sources []*source) []string {
+	var c checker
+	for _, s := range sources {
+		c.size(s)
+		c.habits(s)
+		if s.test {
+			continue
+		}
+		for _, target := range s.imports {
+			c.target(s, target)
+		}
+	}
+	c.packages(sources)
+	slices.Sort(c.wrong)
+	return slices.Compact(c.wrong)
+}
+
+type checker struct {
+	wrong []string
+}
+
+func (c *checker) report(format string, args ...any) {
+	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+}
+
+// target checks one import of a program file.
+func (c *checker) target(s *source, target string) {
+	for library, allowed := range confined {
+		if (target == library || strings.HasPrefix(target, library+"/")) && !slices.Contains(allowed, s.dir) {
+			c.report("%s: imports %s, which only %v may", s.name, library, allowed)
+		}
+	}
+	from, known := ranks[s.dir]
+	own, ofModule := strings.CutPrefix(target, module)
+	if !ofModule {
+		beyond := strings.Contains(strings.Split(target, "/")[0], ".")
+		if known && from == 0 && beyond && !slices.Contains(bottom[s.dir], target) {
+			c.report("%s: imports %s; rank 0 uses the standard library", s.name, target)
+		}
+		return
+	}
+	_, fromTestOnly := testOnly[s.dir]
+	if allowed, ok := testOnly[own]; ok {
+		if !fromTestOnly && !slices.Contains(allowed, s.dir) {
+			c.report("%s: imports %s, which is for tests", s.name, own)
+		}
+		return
+	}
+	to, ok := ranks[own]
+	if !known || !ok || fromTestOnly {
+		return // packages reports those without a rank
+	}
+	if to >= from && !slices.Contains(equals[s.dir], own) {
+		c.report("%s: rank %d imports %s of rank %d", s.name, from, own, to)
+	}
+}
+
+// packages checks that each has a rank and says what it is for.
+func (c *checker) packages(sources []*source) {
+	documented := map[string]bool{}
+	for _, s := range sources {
+		documented[s.dir] = documented[s.dir] || !s.test && s.syntax.Doc != nil
+	}
+	for dir, ok := range documented {
+		_, ranked := ranks[dir]
+		_, helper := testOnly[dir]
+		if !ranked && !helper {
+			c.report("%s: has no rank in internal/arch", dir)
+		}
+		if !ok {
+			c.report("%s: has no package comment", dir)
+		}
+	}
+}
+
+// size checks the file and its functions.
+func (c *checker) size(s *source) {
+	if s.generated {
+		return
+	}
+	most := maxFileLines
+	if s.test {
+		most = maxTestFileLines
+	}
+	if s.lines > most {
+		c.report("%s: %d lines, at most %d", s.name, s.lines, most)
+	}
+	for _, declaration := range s.syntax.Decls {
+		f, ok := declaration.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		lines := s.positions.Position(f.End()).Line - s.positions.Position(f.Pos()).Line + 1
+		if lines > maxFuncLines {
+			c.report("%s: %s has %d lines, at most %d", s.name, f.Name.Name, lines, maxFuncLines)
+		}
+		if n := parameters(f.Type); n > maxParameters {
+			c.report("%s: %s has %d parameters, at most %d", s.name, f.Name.Name, n, maxParameters)
+		}
+	}
+}
+
+// parameters counts those besides a context or a test.
+func parameters(f *ast.FuncType) int {
+	n := 0
+	for _, field := range f.Params.List {
+		kind := field.Type
+		if star, ok := kind.(*ast.StarExpr); ok {
+			kind = star.X
+		}
+		if selected, ok := kind.(*ast.SelectorExpr); ok {
+			if from, ok := selected.X.(*ast.Ident); ok && (from.Name == "context" || from.Name == "testing") {
+				continue
+			}
+		}
+		n += max(1, len(field.Names))
+	}
+	return n
+}
+
+// statement is the beginning of SQL.
+var statement = regexp.MustCompile(`^\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|TRUNCATE|MERGE INTO|WITH|LOCK|GRANT|DO)\s`)
+
+// habits checks for what only tests do wrong, and for SQL that belongs into sql/.
+func (c *checker) habits(s *source) {
+	ast.Inspect(s.syntax, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.CallExpr:
+			name := called(node)
+			if s.test && name == "time.Sleep" {
+				c.report("%s: a test sleeps; wait for the event", s.at(node))
+			}
+			if s.test && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, afterDot(name)) {
+				c.report("%s: a test skips; it must run or fail", s.at(node))
+			}
+		case *ast.BasicLit:
+			if !s.test && node.Kind == token.STRING && strings.Contains(node.Value, "\n") && statement.MatchString(node.Value[1:]) {
+				c.report("%s: SQL of several lines belongs into sql/queries", s.at(node))
+			}
+		}
+		return true
+	})
+}
+
+// called returns what a call names: "time.Sleep", "t.Skip", or "".
+func called(call *ast.CallExpr) string {
+	selected, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	if on, ok := selected.X.(*ast.Ident); ok {
+		return on.Name + "." + selected.Sel.Name
+	}
+	return ""
+}
+
+// afterDot returns the method of a call on a test's usual names, else "".
+func afterDot(name string) string {
+	on, method, _ := strings.Cut(name, ".")
+	if slices.Contains([]string{"t", "b", "tb", "f"}, on) {
+		return method
+	}
+	return ""
+}
+
+func (s *source) at(node ast.Node) string {
+	return fmt.Sprintf("%s:%d", s.name, s.positions.Position(node.Pos()).Line)
+}

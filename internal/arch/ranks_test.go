@@ -1,0 +1,75 @@
+package arch_test
+
+// module is the path before every package's own.
+const module = "github.com/wal2vec/wal2vec/"
+
+// ranks is the layering: a package imports only packages of a lower rank. The table is complete, so a new package has to be put
+// somewhere by a decision.
+var ranks = map[string]int{
+	"internal/arch":      0,
+	"internal/change":    0,
+	"internal/console":   0,
+	"internal/failpoint": 0,
+	"internal/fault":     0,
+	"internal/products":  0,
+	"models/onnxpb":      0,
+	"sql":                0,
+
+	"internal/config":         1,
+	"internal/pgserver":       1,
+	"internal/pipeline/batch": 1,
+	"models":                  1,
+	"replication/pgoutput":    1,
+
+	"encoder":              2,
+	"encoder/ort":          2,
+	"encoder/tokenize":     2,
+	"internal/monitor":     2,
+	"replication":          2,
+	"replication/backfill": 2,
+	"sink":                 2,
+
+	"internal/api":      3,
+	"internal/pipeline": 3,
+
+	"cmd/wal2vec": 4,
+}
+
+// equals lists the imports allowed within one rank: parts of one adapter, never one adapter from another.
+var equals = map[string][]string{
+	"encoder/ort":      {"encoder"},
+	"encoder/tokenize": {"encoder"},
+}
+
+// testOnly lists the packages that only test files import, each with the program packages that may as well.
+var testOnly = map[string][]string{
+	"internal/pgtest":     nil,
+	"encoder/encodertest": {"cmd/wal2vec"}, // bench measures the plumbing with the fake encoder
+}
+
+// bottom says what the packages of rank 0 import beyond the standard library.
+var bottom = map[string][]string{
+	"internal/fault": {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
+	"models/onnxpb": { // generated
+		"google.golang.org/protobuf/reflect/protoreflect",
+		"google.golang.org/protobuf/runtime/protoimpl",
+	},
+}
+
+// confined says which packages alone import a library: so that it can be replaced in one place.
+var confined = map[string][]string{
+	"C":                               {},
+	"github.com/daulet/tokenizers":    {"encoder/tokenize"},
+	"github.com/jackc/pglogrepl":      {"replication", "replication/pgoutput"},
+	"github.com/spf13/cobra":          {"cmd/wal2vec"},
+	"github.com/vbauerster/mpb/v8":    {"cmd/wal2vec"},
+	"github.com/yalue/onnxruntime_go": {"encoder/ort"},
+}
+
+// The sizes of STYLE: lines of a file and of a function, and parameters besides the context.
+const (
+	maxFileLines     = 500
+	maxTestFileLines = 800
+	maxFuncLines     = 80
+	maxParameters    = 5
+)
