@@ -1,0 +1,118 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Graph is a graph in the cache whose file was found to be whole.
+type Graph struct {
+	// Path is the ONNX file.
+	Path     string
+	Manifest Manifest
+	// Built is true where this call wrote the graph, false where it was in the cache.
+	Built bool
+}
+
+// Build returns the checkpoint's graph for a target from the cache folder, and writes it there first where it is missing or
+// damaged. Writing takes about a second and some 100 MB of memory; checking hashes the file. Any number of processes may call it
+// at once: the files are written aside and renamed into place, and all write the same bytes.
+func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
+	if target != (Target{Device: DeviceCPU, Precision: PrecisionFP32}) {
+		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
+	}
+	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
+	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {
+		return cached, nil
+	} else if ctx.Err() != nil {
+		return Graph{}, ctx.Err()
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Graph{}, fmt.Errorf("making the model cache: %w", err)
+	}
+	m := c.manifest(target)
+	if err := c.writeGraph(ctx, dir, &m); err != nil {
+		return Graph{}, fmt.Errorf("building the graph of model %s: %w", c.Name(), err)
+	}
+	return Graph{Path: filepath.Join(dir, graphFile), Manifest: m, Built: true}, nil
+}
+
+// writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.
+func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) error {
+	w, err := openWeights(filepath.Join(c.dir, weightsFile))
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	b := newBERT(c.architecture, w)
+	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": fmt.Sprint(m.Generator), "target": m.Target.String()}
+	err = replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
+		if err := writeModel(ctx, temporary, b, metadata); err != nil {
+			return err
+		}
+		if err := c.unchanged(); err != nil {
+			return err
+		}
+		m.GraphSHA256, m.GraphBytes, err = hashFile(ctx, temporary.Name())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, manifestFile), func(temporary *os.File) error {
+		encoder := json.NewEncoder(temporary)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(m)
+	})
+}
+
+// replaceFile writes a file aside and renames it into place, so that a reader sees the old one or the new one, whole. A crash of
+// the machine may lose the data of a renamed file; the hash in the manifest finds that out.
+func replaceFile(path string, write func(temporary *os.File) error) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name()) // after the rename there is nothing to remove
+	err = errors.Join(write(temporary), temporary.Chmod(0o644), temporary.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}
+
+// Check reads the graph in one folder of the cache and compares its file with the manifest: an error says what is wrong.
+func Check(ctx context.Context, dir string) (Graph, error) {
+	m, err := readManifest(dir)
+	if err != nil {
+		return Graph{}, err
+	}
+	path := filepath.Join(dir, graphFile)
+	sum, size, err := hashFile(ctx, path)
+	if err != nil {
+		return Graph{}, fmt.Errorf("reading the graph: %w", err)
+	}
+	if sum != m.GraphSHA256 || size != m.GraphBytes {
+		return Graph{}, fmt.Errorf("%s is damaged: its hash differs from the manifest's", path)
+	}
+	return Graph{Path: path, Manifest: m}, nil
+}
+
+// List returns the folders of the graphs in a cache, for Check; an absent cache is empty.
+func List(cacheDir string) ([]string, error) {
+	found, err := fs.Glob(os.DirFS(cacheDir), "*/*/"+manifestFile)
+	if err != nil {
+		return nil, fmt.Errorf("listing the model cache: %w", err)
+	}
+	for i := range found {
+		found[i] = filepath.Join(cacheDir, filepath.Dir(found[i]))
+	}
+	return found, nil
+}

@@ -1,0 +1,254 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/models/onnxpb"
+)
+
+var cpu = Target{Device: DeviceCPU, Precision: PrecisionFP32}
+
+// built opens a tiny checkpoint and builds its graph into a cache.
+func built(t *testing.T, c *tiny, cache string) (*Checkpoint, Graph) {
+	t.Helper()
+	checkpoint, err := Open(c.write(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Build(t.Context(), checkpoint, cache, cpu)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return checkpoint, g
+}
+
+// parsed reads a graph with the protobuf library, which sees none of the writing by hand.
+func parsed(t *testing.T, path string) *onnxpb.ModelProto {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m onnxpb.ModelProto
+	if err := proto.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := proto.Marshal(&m); err != nil || len(again) != len(data) {
+		t.Fatalf("a second encoding has %d bytes instead of %d, %v", len(again), len(data), err)
+	}
+	return &m
+}
+
+func TestGraphIsWellFormed(t *testing.T) {
+	_, g := built(t, newTiny(), t.TempDir())
+	m := parsed(t, g.Path)
+	known := map[string]bool{InputIDs: true}
+	for _, c := range m.Graph.Initializer {
+		n := 4
+		if c.GetDataType() == int32(onnxpb.TensorProto_INT64) {
+			n = 8
+		}
+		for _, d := range c.Dims {
+			n *= int(d)
+		}
+		if known[c.GetName()] || len(c.RawData) != n {
+			t.Errorf("constant %s: %d bytes for %v", c.GetName(), len(c.RawData), c.Dims)
+		}
+		known[c.GetName()] = true
+	}
+	used := map[string]bool{}
+	for _, n := range m.Graph.Node {
+		for _, in := range n.Input {
+			if !known[in] {
+				t.Errorf("node %s reads %s before it is made", n.GetName(), in)
+			}
+			used[in] = true
+		}
+		for _, out := range n.Output {
+			if known[out] {
+				t.Errorf("%s is made twice", out)
+			}
+			known[out] = true
+		}
+		if n.GetDomain() != "" {
+			t.Errorf("node %s is not a standard operator", n.GetName())
+		}
+	}
+	for _, c := range m.Graph.Initializer {
+		if !used[c.GetName()] {
+			t.Errorf("constant %s is never read", c.GetName())
+		}
+	}
+	if !known[OutputEmbedding] || m.Graph.Output[0].GetName() != OutputEmbedding || m.Graph.Input[0].GetName() != InputIDs {
+		t.Error("input or output is missing")
+	}
+}
+
+func TestTheSameCheckpointGivesTheSameBytes(t *testing.T) {
+	_, one := built(t, newTiny(), t.TempDir())
+	_, two := built(t, newTiny(), t.TempDir())
+	if one.Manifest.GraphSHA256 != two.Manifest.GraphSHA256 {
+		t.Error("two builds differ")
+	}
+}
+
+func TestWeightsOfABertWithAHeadAreFound(t *testing.T) {
+	c := newTiny()
+	_, plain := built(t, c, t.TempDir())
+	headed := newTiny()
+	headed.weights, headed.shapes = map[string][]float32{}, map[string][]int{}
+	for name := range c.weights {
+		headed.weights["bert."+name], headed.shapes["bert."+name] = c.weights[name], c.shapes[name]
+	}
+	_, g := built(t, headed, t.TempDir())
+	one, two := parsed(t, plain.Path).Graph.Initializer, parsed(t, g.Path).Graph.Initializer
+	for i := range one {
+		if !bytes.Equal(one[i].RawData, two[i].RawData) {
+			t.Fatalf("constant %s differs", one[i].GetName())
+		}
+	}
+}
+
+func TestBuildUsesTheCacheAndMendsIt(t *testing.T) {
+	cache := t.TempDir()
+	c, first := built(t, newTiny(), cache)
+	again := func(wantBuilt bool) {
+		t.Helper()
+		g, err := Build(t.Context(), c, cache, cpu)
+		if err != nil || g.Built != wantBuilt || g.Path != first.Path || g.Manifest.GraphSHA256 != first.Manifest.GraphSHA256 {
+			t.Fatalf("%+v, %v; want built = %v", g, err, wantBuilt)
+		}
+	}
+	if !first.Built {
+		t.Fatal("an empty cache had the graph")
+	}
+	again(false)
+	data, err := os.ReadFile(first.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	writeFile(t, first.Path, data)
+	again(true)
+	writeFile(t, first.Path, data[:100])
+	again(true)
+	writeFile(t, filepath.Join(filepath.Dir(first.Path), manifestFile), []byte("{"))
+	again(true)
+	if err := os.Remove(first.Path); err != nil {
+		t.Fatal(err)
+	}
+	again(true)
+	again(false)
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(first.Path), ".tmp-*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestListAndCheckTellWhatACacheHolds(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "with [brackets]")
+	if found, err := List(cache); err != nil || len(found) != 0 {
+		t.Fatalf("an absent cache holds %v, %v", found, err)
+	}
+	_, g := built(t, newTiny(), cache)
+	found, err := List(cache)
+	if err != nil || len(found) != 1 || found[0] != filepath.Dir(g.Path) {
+		t.Fatalf("%v, %v", found, err)
+	}
+	checked, err := Check(t.Context(), found[0])
+	if err != nil || checked.Path != g.Path || checked.Manifest.Dimension != 8 || checked.Manifest.Target != cpu {
+		t.Fatalf("%+v, %v", checked, err)
+	}
+	writeFile(t, g.Path, []byte("x"))
+	if _, err := Check(t.Context(), found[0]); err == nil {
+		t.Error("a damaged graph passed")
+	}
+}
+
+func TestManyBuildersShareACache(t *testing.T) {
+	cache := t.TempDir()
+	c, err := Open(newTiny().write(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			g, err := Build(t.Context(), c, cache, cpu)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := Check(t.Context(), filepath.Dir(g.Path)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestBuildStops(t *testing.T) {
+	c, err := Open(newTiny().write(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Build(cancelled, c, t.TempDir(), cpu); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := Build(t.Context(), c, t.TempDir(), Target{Device: "cpu", Precision: "int8"}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("int8: %v", err)
+	}
+	changed := newTiny()
+	changed.weights["embeddings.LayerNorm.bias"] = append([]float32{}, make([]float32, 8)...)
+	changed.weights["extra"], changed.shapes["extra"] = []float32{1}, []int{1}
+	writeFile(t, filepath.Join(c.dir, weightsFile), safetensorsBytes(t, changed.weights, changed.shapes))
+	if _, err := Build(t.Context(), c, t.TempDir(), cpu); err == nil {
+		t.Error("weights that changed after Open were built")
+	}
+}
+
+// TestCarriedBiasesCancel checks the arithmetic that bertGraph describes: what a LayerNormalization carries for the product after
+// next is taken off the biases of the products that read it.
+func TestCarriedBiasesCancel(t *testing.T) {
+	c := newTiny()
+	dir := c.write(t)
+	w, err := openWeights(filepath.Join(dir, weightsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	b := newBERT(tinyArchitecture, w)
+	x := make([]float32, 8)
+	for i := range x {
+		x[i] = float32(i) - 3.5
+	}
+	const name, carried = "encoder.layer.1.intermediate.dense", "encoder.layer.1.output.dense.bias"
+	b.biasWithout(name, carried, 16, 8)
+	bias, err := b.constants[len(b.constants)-1].floats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for o := range 16 {
+		plain, moved := float64(c.weights[name+".bias"][o]), float64(bias[o])
+		for i := range 8 {
+			weight := float64(c.weights[name+".weight"][o*8+i])
+			plain += weight * float64(x[i])
+			moved += weight * float64(x[i]+c.weights[carried][i])
+		}
+		if math.Abs(plain-moved) > 1e-5 {
+			t.Errorf("output %d: %g instead of %g", o, moved, plain)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// fingerprintDigits is the length of a fingerprint: 128 bits, far beyond collisions by chance, and short enough for a log line.
+const fingerprintDigits = 32
+
+// hash computes the fingerprint. The precision and the generator's version are not in it: graphs of either write the same space.
+func (c *Checkpoint) hash() (string, error) {
+	sum, _, err := hashFile(context.Background(), filepath.Join(c.dir, weightsFile))
+	if err != nil {
+		return "", fmt.Errorf("hashing the weights: %w", err)
+	}
+	c.sources[weightsFile] = sum
+	if c.sources[tokenizerFile], err = hashTokenizer(c.dir); err != nil {
+		return "", err
+	}
+	a := c.architecture
+	return digest(
+		"wal2vec model 1",
+		"weights "+sum,
+		"tokenizer "+c.sources[tokenizerFile],
+		fmt.Sprintf("bert layers=%d heads=%d act=%s eps=%g", a.Layers, a.Heads, a.HiddenAct, a.LayerNormEps),
+		"pooling "+string(c.pooling),
+		"normalise l2",
+		fmt.Sprintf("tokens %d", c.maxTokens),
+	), nil
+}
+
+// TextFingerprint adds to a model's fingerprint what the caller does to a text before the model sees it: the prefix and the
+// template. The result names a generation's vector space.
+func TextFingerprint(model, prefix, template string) string {
+	return digest("wal2vec text 1", model, fmt.Sprintf("%q", prefix), fmt.Sprintf("%q", template))
+}
+
+func digest(lines ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:])[:fingerprintDigits]
+}
+
+// hashTokenizer hashes tokenizer.json without its padding and truncation, which the encoder replaces, and without its white
+// space: copies of one tokenizer that differ only there cut texts into the same tokens.
+func hashTokenizer(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, tokenizerFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", missing(dir, tokenizerFile+" is missing")
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the tokenizer: %w", err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return "", unsupported(dir, "%s is not valid: %v", tokenizerFile, err)
+	}
+	if _, ok := fields["model"]; !ok {
+		return "", unsupported(dir, "%s has no model", tokenizerFile)
+	}
+	delete(fields, "padding")
+	delete(fields, "truncation")
+	names := make([]string, 0, len(fields))
+	for name := range fields {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var canonical bytes.Buffer
+	for _, name := range names {
+		fmt.Fprintf(&canonical, "%q:", name)
+		if err := json.Compact(&canonical, fields[name]); err != nil {
+			return "", fmt.Errorf("compacting the tokenizer: %w", err)
+		}
+		canonical.WriteByte('\n')
+	}
+	sum := sha256.Sum256(canonical.Bytes())
+	return hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,103 @@
+package models
+
+import (
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wal2vec/wal2vec/models/onnxpb"
+)
+
+// The names of a graph's input and output, the same for every graph that this package writes.
+const (
+	// InputIDs is int32 [rows, tokens]: the token ids of texts of one exact length, special tokens included, no padding.
+	InputIDs = "input_ids"
+	// OutputEmbedding is float32 [rows, dimension]: vectors of length 1.
+	OutputEmbedding = "sentence_embedding"
+)
+
+// initializer is a constant of a graph. Floats are made when they are written, one tensor at a time, so that building a graph
+// takes the memory of its largest tensor and not of the model.
+type initializer struct {
+	name   string
+	shape  []int64
+	ints   []int64
+	floats func() ([]float32, error)
+}
+
+// graph collects nodes and constants. Names are numbered in order, so that the same calls always give the same bytes.
+type graph struct {
+	nodes     []*onnxpb.NodeProto
+	constants []initializer
+	// scope stands before the names of nodes, for profiles and error messages.
+	scope string
+}
+
+// op adds a node with one output and returns the output's name.
+func (g *graph) op(kind string, inputs []string, attributes ...*onnxpb.AttributeProto) string {
+	out := fmt.Sprintf("%s%s.%d", g.scope, kind, len(g.nodes))
+	g.opTo(out, kind, inputs, attributes...)
+	return out
+}
+
+// opTo adds a node whose output has a given name.
+func (g *graph) opTo(out, kind string, inputs []string, attributes ...*onnxpb.AttributeProto) {
+	g.nodes = append(g.nodes, &onnxpb.NodeProto{
+		Name: proto.String(out), OpType: proto.String(kind), Input: inputs, Output: []string{out}, Attribute: attributes,
+	})
+}
+
+// floats adds a constant whose elements are read or computed when the graph is written.
+func (g *graph) floats(read func() ([]float32, error), shape ...int) string {
+	dims := make([]int64, len(shape))
+	for i, n := range shape {
+		dims[i] = int64(n)
+	}
+	return g.constant(initializer{shape: dims, floats: read})
+}
+
+// scalar adds a float constant without dimensions.
+func (g *graph) scalar(v float32) string {
+	return g.floats(func() ([]float32, error) { return []float32{v}, nil })
+}
+
+// ints adds a vector of int64.
+func (g *graph) ints(v ...int64) string {
+	return g.constant(initializer{shape: []int64{int64(len(v))}, ints: v})
+}
+
+func (g *graph) constant(c initializer) string {
+	c.name = "c." + strconv.Itoa(len(g.constants))
+	g.constants = append(g.constants, c)
+	return c.name
+}
+
+func intAttribute(name string, v int) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(int64(v))}
+}
+
+func floatAttribute(name string, v float64) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_FLOAT.Enum(), F: proto.Float32(float32(v))}
+}
+
+// valueInfo describes an input or output; a dimension is a number or, where it varies, a name.
+func valueInfo(name string, element onnxpb.TensorProto_DataType, dims ...any) *onnxpb.ValueInfoProto {
+	shape := &onnxpb.TensorShapeProto{}
+	for _, d := range dims {
+		dim := &onnxpb.TensorShapeProto_Dimension{}
+		switch d := d.(type) {
+		case int:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}
+		case string:
+			dim.Value = &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: d}
+		}
+		shape.Dim = append(shape.Dim, dim)
+	}
+	return &onnxpb.ValueInfoProto{
+		Name: proto.String(name),
+		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
+			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(element)), Shape: shape},
+		}},
+	}
+}

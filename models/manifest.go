@@ -1,0 +1,89 @@
+package models
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// GeneratorVersion rises whenever the graph that is written for the same checkpoint changes. It is part of a cached graph's
+// folder name, so that binaries of two versions can share a cache.
+const GeneratorVersion = 1
+
+// The files of a cached graph.
+const (
+	graphFile    = "model.onnx"
+	manifestFile = "manifest.json"
+)
+
+// Device is the kind of processor a graph is written for.
+type Device string
+
+// Precision is the number format a graph computes in.
+type Precision string
+
+// The devices and precisions for which a graph can be written. The graph for DeviceCPU holds standard operators only and so runs on
+// other providers too; graphs of their own for them come later.
+const (
+	DeviceCPU     Device    = "cpu"
+	PrecisionFP32 Precision = "fp32"
+)
+
+// Target says what a graph is written for.
+type Target struct {
+	Device    Device    `json:"device"`
+	Precision Precision `json:"precision"`
+}
+
+// String is the target as it stands in file names.
+func (t Target) String() string { return string(t.Device) + "-" + string(t.Precision) }
+
+// Manifest describes a graph. It stands beside it as JSON.
+type Manifest struct {
+	// Model is the name of the checkpoint's folder.
+	Model string `json:"model"`
+	// Fingerprint names the vector space; see Checkpoint.Fingerprint.
+	Fingerprint string `json:"fingerprint"`
+	Target      Target `json:"target"`
+	// Dimension is the length of a vector, MaxTokens the longest input, Vocabulary the number of token ids.
+	Dimension  int `json:"dimension"`
+	MaxTokens  int `json:"max_tokens"`
+	Vocabulary int `json:"vocabulary"`
+	// Pooling and Normalised are done inside the graph.
+	Pooling    Pooling `json:"pooling"`
+	Normalised bool    `json:"normalised"`
+	// Sources maps the files the graph was made from to their SHA-256; tokenizer.json's leaves out padding and truncation.
+	Sources map[string]string `json:"sources"`
+	// Generator is the GeneratorVersion that wrote the graph.
+	Generator int `json:"generator"`
+	// GraphSHA256 and GraphBytes are of the graph's file.
+	GraphSHA256 string `json:"graph_sha256"`
+	GraphBytes  int64  `json:"graph_bytes"`
+}
+
+// manifest describes the graph of a checkpoint, but for the graph file's own hash.
+func (c *Checkpoint) manifest(target Target) Manifest {
+	return Manifest{
+		Model: c.Name(), Fingerprint: c.fingerprint, Target: target, Dimension: c.Dimension(), MaxTokens: c.maxTokens,
+		Vocabulary: c.architecture.VocabularySize, Pooling: c.pooling, Normalised: true, Sources: maps.Clone(c.sources),
+		Generator: GeneratorVersion,
+	}
+}
+
+// readManifest reads the manifest in a graph's folder.
+func readManifest(dir string) (Manifest, error) {
+	var m Manifest
+	data, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if err != nil {
+		return m, fmt.Errorf("reading the manifest: %w", err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("parsing the manifest in %s: %w", dir, err)
+	}
+	return m, nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

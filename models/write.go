@@ -1,0 +1,137 @@
+package models
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/wal2vec/wal2vec/models/onnxpb"
+)
+
+// The versions that graphs are written in: operator set 23 is the first with Attention, and IR 11 belongs to it.
+const (
+	opset     = 23
+	irVersion = 11
+)
+
+// Field numbers of onnx.proto that are written by hand, because the weights never stand in memory together.
+const (
+	modelGraphField       = 7
+	graphInitializerField = 5
+	tensorRawDataField    = 9
+)
+
+// writeModel writes a graph as one ONNX file, reading the weights one tensor at a time. The bytes are those of an ordinary
+// ModelProto, and the same for the same graph.
+func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[string]string) error {
+	frame := &onnxpb.ModelProto{
+		IrVersion: proto.Int64(irVersion), ProducerName: proto.String("wal2vec"),
+		OpsetImport:   []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}},
+		MetadataProps: entries(metadata),
+	}
+	body := &onnxpb.GraphProto{Name: proto.String("encoder"), Node: b.nodes, Input: b.inputs(), Output: b.outputs()}
+	deterministic := proto.MarshalOptions{Deterministic: true}
+	head, err := deterministic.Marshal(frame)
+	if err != nil {
+		return fmt.Errorf("encoding the model's head: %w", err)
+	}
+	nodes, err := deterministic.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encoding the graph: %w", err)
+	}
+	descriptions := make([][]byte, len(b.constants))
+	total := len(nodes)
+	for i, c := range b.constants {
+		if descriptions[i], err = deterministic.Marshal(c.describe()); err != nil {
+			return fmt.Errorf("encoding constant %s: %w", c.name, err)
+		}
+		total += protowire.SizeTag(graphInitializerField) + protowire.SizeBytes(c.size(descriptions[i]))
+	}
+	out := bufio.NewWriterSize(w, 1<<20)
+	out.Write(head) // a bufio.Writer keeps its first error for Flush
+	writeLength(out, modelGraphField, total)
+	out.Write(nodes)
+	for i, c := range b.constants {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		writeLength(out, graphInitializerField, c.size(descriptions[i]))
+		out.Write(descriptions[i])
+		if err := c.writeData(out); err != nil {
+			return fmt.Errorf("writing constant %s: %w", c.name, err)
+		}
+	}
+	return out.Flush()
+}
+
+// entries turns metadata into ONNX's form, by name, so that the bytes do not depend on the map's order.
+func entries(metadata map[string]string) []*onnxpb.StringStringEntryProto {
+	var list []*onnxpb.StringStringEntryProto
+	for _, key := range sortedKeys(metadata) {
+		list = append(list, &onnxpb.StringStringEntryProto{Key: proto.String(key), Value: proto.String(metadata[key])})
+	}
+	return list
+}
+
+func writeLength(out *bufio.Writer, field protowire.Number, length int) {
+	out.Write(protowire.AppendVarint(protowire.AppendTag(nil, field, protowire.BytesType), uint64(length)))
+}
+
+// describe is the tensor's message without its data.
+func (c initializer) describe() *onnxpb.TensorProto {
+	element := onnxpb.TensorProto_FLOAT
+	if c.floats == nil {
+		element = onnxpb.TensorProto_INT64
+	}
+	return &onnxpb.TensorProto{Dims: c.shape, DataType: proto.Int32(int32(element)), Name: proto.String(c.name)}
+}
+
+// dataBytes is the size of the tensor's data.
+func (c initializer) dataBytes() int {
+	if c.floats == nil {
+		return 8 * len(c.ints)
+	}
+	n := 4
+	for _, d := range c.shape {
+		n *= int(d)
+	}
+	return n
+}
+
+// size is the size of the tensor's message.
+func (c initializer) size(description []byte) int {
+	return len(description) + protowire.SizeTag(tensorRawDataField) + protowire.SizeBytes(c.dataBytes())
+}
+
+// writeData writes the data field; its length was promised before the data is made.
+func (c initializer) writeData(out *bufio.Writer) error {
+	writeLength(out, tensorRawDataField, c.dataBytes())
+	var word [8]byte
+	for _, v := range c.ints {
+		binary.LittleEndian.PutUint64(word[:], uint64(v))
+		out.Write(word[:])
+	}
+	if c.floats == nil {
+		return nil
+	}
+	data, err := c.floats()
+	if err != nil {
+		return err
+	}
+	if 4*len(data) != c.dataBytes() {
+		return fmt.Errorf("%d elements for shape %v", len(data), c.shape)
+	}
+	for _, v := range data {
+		binary.LittleEndian.PutUint32(word[:4], math.Float32bits(v))
+		if _, err := out.Write(word[:4]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
