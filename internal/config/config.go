@@ -1,0 +1,197 @@
+package config
+
+import (
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// Config is the whole configuration. A copy shares its list and its rate with the original: replace them, do not write into them.
+type Config struct {
+	// Pipeline names the work; it is part of table, slot and publication names.
+	Pipeline string
+	Source   Source
+	Sink     Sink
+	Encoder  Encoder
+	Stream   Stream
+	Backfill Backfill
+	HTTP     HTTP
+	Log      Log
+
+	origins map[string]Origin
+}
+
+// Source says what is read and through which slot.
+type Source struct {
+	// DSN is a URL or a key/value connection string; empty leaves everything to libpq's PG* variables.
+	DSN   DSN
+	Table Name
+	// Key lists the key columns, spelt as in the catalogue.
+	Key      []string
+	Template change.Template
+	// SoftDelete is the column that marks a row as deleted; empty when there is none.
+	SoftDelete  string
+	Slot        string
+	Publication string
+	// SlotWait is how long to wait for a slot that another process holds.
+	SlotWait time.Duration
+}
+
+// Sink says where vectors go.
+type Sink struct {
+	// DSN is empty when the sink is the source database.
+	DSN DSN
+	// Schema holds wal2vec's own tables.
+	Schema string
+	// View is the name that people query.
+	View Name
+	// Storage is StorageVector or StorageHalfvec.
+	Storage string
+}
+
+// The column types of a vector table.
+const (
+	StorageVector  = "vector"
+	StorageHalfvec = "halfvec"
+)
+
+// Encoder says how texts become vectors.
+type Encoder struct {
+	// Model is the name of a folder among the parts, or a path; see Parts.Model.
+	Model string
+	// Dimension is the dimension that the model must have; 0 takes the model's.
+	Dimension int
+	// Device is one of the Device constants.
+	Device string
+	// Precision is PrecisionAuto or PrecisionFP32.
+	Precision string
+	// Threads is the number of encoder threads; 0 takes one a core.
+	Threads int
+	// RunTokens and RunRows bound one call of the model.
+	RunTokens int
+	RunRows   int
+}
+
+// The devices. "mps", the name that PyTorch uses, is read as DeviceCoreML.
+const (
+	DeviceAuto   = "auto"
+	DeviceCUDA   = "cuda"
+	DeviceCoreML = "coreml"
+	DeviceCPU    = "cpu"
+)
+
+// The precisions.
+const (
+	PrecisionAuto = "auto"
+	PrecisionFP32 = "fp32"
+)
+
+// Stream bounds a batch and the waits of a running stream.
+type Stream struct {
+	// MaxRows, MaxTokens, MaxBytes and MaxAge cut a batch, whichever is reached first.
+	MaxRows   int
+	MaxTokens int
+	MaxBytes  int64
+	MaxAge    time.Duration
+	// DrainTimeout is how long a stopping stream may finish what it has taken in.
+	DrainTimeout time.Duration
+	// IdleInterval is how often an idle stream writes its position.
+	IdleInterval time.Duration
+	// RetryMax is the longest pause between two tries.
+	RetryMax time.Duration
+}
+
+// Backfill bounds a backfill.
+type Backfill struct {
+	// ChunkKeys is the number of keys of one SELECT and one sink transaction.
+	ChunkKeys int
+	// Rate is the most rows read a second; nil is unlimited.
+	Rate *int
+	// WaitTimeout is how long a chunk waits for the stream to reach its position.
+	WaitTimeout time.Duration
+	// InFlight is the number of chunks at work at once.
+	InFlight int
+	// Full encodes every row again, also those whose vector is fresh.
+	Full bool
+}
+
+// HTTP says where metrics, health and status are served.
+type HTTP struct {
+	// Listen is host:port; empty when nothing is served.
+	Listen string
+	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
+	Token Secret
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Level is one of trace, debug, info, warn, error.
+	Level string
+	// Format is one of auto, json, console.
+	Format string
+}
+
+// Default returns the configuration without any file, environment or flag.
+func Default() Config {
+	c := Config{
+		Pipeline: "product_embeddings",
+		Source: Source{
+			Table:      Name{Schema: "staging_marts", Name: "dim_product"},
+			Key:        []string{"product_id"},
+			SoftDelete: "deleted",
+			SlotWait:   10 * time.Second,
+		},
+		Sink: Sink{
+			Schema:  "wal2vec",
+			View:    Name{Schema: "analytics_features", Name: "product_embeddings"},
+			Storage: StorageVector,
+		},
+		Encoder: Encoder{
+			Model:     "all-MiniLM-L6-v2",
+			Device:    DeviceAuto,
+			Precision: PrecisionAuto,
+			RunTokens: 512, // measured: the throughput of exact-length runs is flat from here on, on a CPU
+			RunRows:   64,
+		},
+		Stream: Stream{
+			MaxRows:      5000,
+			MaxTokens:    65536,
+			MaxBytes:     8 << 20,
+			MaxAge:       200 * time.Millisecond,
+			DrainTimeout: 30 * time.Second,
+			IdleInterval: 10 * time.Second,
+			RetryMax:     30 * time.Second,
+		},
+		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 4},
+		HTTP:     HTTP{Listen: "127.0.0.1:9187"},
+		Log:      Log{Level: "info", Format: "auto"},
+	}
+	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")
+	if err != nil {
+		panic(err) // the template is constant
+	}
+	c.Source.Template = template
+	c.nameSlot()
+	return c
+}
+
+// SinkIsSource reports whether vectors go into the source database.
+func (c Config) SinkIsSource() bool { return c.Sink.DSN == "" || c.Sink.DSN == c.Source.DSN }
+
+// SinkDSN returns the connection string of the sink: its own, or the source's.
+func (c Config) SinkDSN() DSN {
+	if c.Sink.DSN == "" {
+		return c.Source.DSN
+	}
+	return c.Sink.DSN
+}
+
+// nameSlot names slot and publication after the pipeline where nobody named them.
+func (c *Config) nameSlot() {
+	if c.Origin("source.slot").Kind == FromDefault {
+		c.Source.Slot = "wal2vec_" + c.Pipeline
+	}
+	if c.Origin("source.publication").Kind == FromDefault {
+		c.Source.Publication = "wal2vec_" + c.Pipeline
+	}
+}

@@ -1,0 +1,165 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+func load(t *testing.T, s config.Sources) config.Config {
+	t.Helper()
+	c, err := config.Load(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestDefaultIsValidAndFull(t *testing.T) {
+	c := load(t, config.Sources{})
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	if c.Source.Slot != "wal2vec_product_embeddings" || c.Source.Publication != c.Source.Slot {
+		t.Errorf("slot %q, publication %q", c.Source.Slot, c.Source.Publication)
+	}
+	if c.Source.Table.String() != "staging_marts.dim_product" || c.Source.Template.String() != "{name}. {brand}. {category}. {description}" {
+		t.Errorf("table %s, template %s", c.Source.Table, c.Source.Template)
+	}
+	if !c.SinkIsSource() || c.Backfill.Rate != nil || c.Stream.MaxBytes != 8<<20 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestEveryFormIsRead(t *testing.T) {
+	c := load(t, config.Sources{File: "testdata/full.good.yaml"})
+	rows := 1000
+	template := c.Source.Template
+	if template.String() != "{title}: {body}" || len(template.Columns()) != 2 {
+		t.Errorf("template %q", template)
+	}
+	f := func(got, want any) {
+		t.Helper()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %#v, want %#v", got, want)
+		}
+	}
+	f(c.Pipeline, "catalogue_2")
+	f(c.Source, config.Source{
+		DSN:   "postgres://reader:s3cret@db.example:5433/shop?sslmode=require&sslpassword=other",
+		Table: config.Name{Schema: "Shop", Name: "products"}, Key: []string{"tenant", "sku,code"}, Template: template,
+		Slot: "wal2vec_catalogue_2", Publication: "shop_pub",
+	})
+	f(c.Sink, config.Sink{
+		DSN:    `host=sink.example dbname=vectors user=writer password='it\'s secret'`,
+		Schema: "w2v", View: config.Name{Schema: "search", Name: "products"}, Storage: config.StorageHalfvec,
+	})
+	f(c.Encoder, config.Encoder{
+		Model: "/models/minilm", Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
+		Threads: 2, RunTokens: 1024, RunRows: 16,
+	})
+	f(c.Stream, config.Stream{
+		MaxRows: 100, MaxTokens: 4096, MaxBytes: 512 << 10, MaxAge: 50 * time.Millisecond,
+		DrainTimeout: time.Minute, IdleInterval: 5 * time.Second, RetryMax: 90 * time.Second,
+	})
+	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Full: true})
+	f(c.HTTP, config.HTTP{Token: "abc123"})
+	f(c.Log, config.Log{Level: "debug", Format: "json"})
+	if c.SinkIsSource() || c.SinkDSN() != c.Sink.DSN {
+		t.Error("the sink has its own database")
+	}
+}
+
+func TestGoodFilesLoad(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.good.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) { load(t, config.Sources{File: file}) })
+	}
+	c := load(t, config.Sources{File: "testdata/list.good.yaml"})
+	if len(c.Source.Key) != 2 || c.Source.Key[1] != "sku" {
+		t.Errorf("key %q", c.Source.Key)
+	}
+}
+
+// The first lines of a bad file, "# want: ...", are the message that it must bring.
+func TestBadFilesSayEverythingThatIsWrong(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.bad.yaml")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for line := range strings.Lines(string(content)) {
+				if text, found := strings.CutPrefix(line, "# want: "); found {
+					want = append(want, strings.TrimRight(text, "\n"))
+				}
+			}
+			_, err = config.Load(config.Sources{File: file})
+			if err == nil {
+				t.Fatal("loaded")
+			}
+			if got := err.Error(); got != strings.Join(want, "\n") {
+				t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+			}
+			if fault.KindOf(err) != fault.Usage || fault.Try(err) == "" {
+				t.Errorf("kind %d, try %q", fault.KindOf(err), fault.Try(err))
+			}
+			if strings.Contains(err.Error(), "hunter") {
+				t.Error("the message shows a secret")
+			}
+		})
+	}
+}
+
+func TestMissingFileIsNamed(t *testing.T) {
+	_, err := config.Load(config.Sources{File: "testdata/nowhere.yaml"})
+	if err == nil || err.Error() != "configuration file testdata/nowhere.yaml cannot be read: no such file or directory" || fault.KindOf(err) != fault.Usage {
+		t.Fatal(err)
+	}
+}
+
+func TestValidateReportsAllFaultsOfAConfigMadeInGo(t *testing.T) {
+	c := config.Default()
+	c.Log.Level = "loud"
+	c.Backfill.InFlight = 0
+	c.Source.Table = config.Name{}
+	var faults config.Faults
+	if err := c.Validate(); !errors.As(err, &faults) || len(faults) != 3 {
+		t.Fatal(err)
+	}
+	if faults[0].Field != "source.table" || faults[1].Field != "backfill.in_flight" || faults[2].Field != "log.level" {
+		t.Errorf("%v", faults)
+	}
+	if got := faults[1].String(); got != `backfill.in_flight = "0": must be from 1 to 64` {
+		t.Error(got)
+	}
+}
+
+func TestRequireSource(t *testing.T) {
+	if err := load(t, config.Sources{}).RequireSource(); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "WAL2VEC_SOURCE_DSN") {
+		t.Error(err)
+	}
+	for _, env := range []map[string]string{{"PGHOST": "db"}, {"WAL2VEC_SOURCE_DSN": "host=db"}} {
+		if err := load(t, config.Sources{Env: env}).RequireSource(); err != nil {
+			t.Error(env, err)
+		}
+	}
+}

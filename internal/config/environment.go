@@ -1,0 +1,155 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/joho/godotenv"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// mlWatermark is the one variable of the usual embedding scripts whose meaning is turned round: without a watermark, a backfill
+// encodes everything.
+const mlWatermark = "ML_ENABLE_WATERMARK"
+
+// foreign lists the WAL2VEC_* variables that are no settings: paths of parts and the file, and what tests and scripts use.
+var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
+
+const testPrefix = "WAL2VEC_TEST_"
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// variable is the value of an environment variable and the file it stood in, empty for the real environment.
+type variable struct {
+	text string
+	file string
+}
+
+// environment is the real environment above a .env file.
+type environment map[string]variable
+
+func newEnvironment(s Sources) (environment, error) {
+	env := environment{}
+	if s.DotEnv != "" {
+		if err := env.readDotEnv(s.DotEnv); err != nil {
+			return nil, err
+		}
+	}
+	for name, text := range s.Env {
+		env[name] = variable{text: text}
+	}
+	return env, nil
+}
+
+func (e environment) lookup(name string) (variable, bool) {
+	v, found := e[name]
+	return v, found && v.text != ""
+}
+
+func (e environment) readDotEnv(path string) error {
+	content, err := os.ReadFile(path) //nolint:gosec // the caller names the file
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return unreadable(err, path)
+	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff"))
+	variables, err := godotenv.UnmarshalBytes(content)
+	if err != nil {
+		// The parser's message quotes the file, passwords included: only the line goes on.
+		return fault.New(fault.Usage, "write NAME=value, with quotes around a value that holds spaces or #",
+			"configuration: %s:%d: is not NAME=value", path, badLine(content))
+	}
+	for name, text := range variables {
+		e[name] = variable{text: text, file: path}
+	}
+	return nil
+}
+
+// badLine finds the line, from 1, after which no beginning of the file can be read any more.
+func badLine(content []byte) int {
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	last := 0
+	for n := 1; n <= len(lines); n++ {
+		if _, err := godotenv.UnmarshalBytes(bytes.Join(lines[:n], nil)); err == nil {
+			last = n
+		}
+	}
+	return min(last+1, len(lines))
+}
+
+// readEnvironment applies the ML_* and then the WAL2VEC_* variables, and refuses those that nobody knows.
+func (l *loader) readEnvironment(env environment) {
+	known := slices.Clone(foreign)
+	for _, s := range l.settings {
+		l.readML(s, env)
+		l.readVariable(s, env)
+		known = append(known, s.env())
+		if s.file {
+			known = append(known, s.env()+"_FILE")
+		}
+	}
+	var unknown []string
+	for name := range env {
+		if strings.HasPrefix(name, envPrefix) && !strings.HasPrefix(name, testPrefix) && !slices.Contains(known, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	sort.Strings(unknown)
+	for _, name := range unknown {
+		l.fault(name, Origin{Kind: FromEnvironment, File: env[name].file}, "is not a setting"+didYouMean(name, known))
+	}
+}
+
+func (l *loader) readVariable(s setting, env environment) {
+	name := s.env()
+	v, found := env[name]
+	if s.empty == "" || s.file {
+		v, found = env.lookup(name) // an empty one is what is left of NAME=$UNSET
+	}
+	if found {
+		l.set(s, v.text, Origin{Kind: FromEnvironment, Name: name, File: v.file})
+	}
+	if !s.file {
+		return
+	}
+	file, fileFound := env.lookup(name + "_FILE")
+	if !fileFound {
+		return
+	}
+	o := Origin{Kind: FromEnvironment, Name: name + "_FILE", File: file.file}
+	if found && v.file == file.file {
+		l.fault(s.path, o, "is also set by "+name+"; keep one of them")
+		return
+	}
+	if found && file.file != "" {
+		return // the real environment has the value itself
+	}
+	l.setFromFile(s, file.text, o)
+}
+
+func (l *loader) readML(s setting, env environment) {
+	v, found := env.lookup(s.ml)
+	if !found {
+		return
+	}
+	o := Origin{Kind: FromML, Name: s.ml, File: v.file}
+	if s.ml != mlWatermark {
+		l.set(s, v.text, o)
+		return
+	}
+	var watermark boolean
+	if err := watermark.Set(v.text); err != nil {
+		l.fault(s.ml, o, err.Error())
+		return
+	}
+	l.set(s, strconv.FormatBool(!bool(watermark)), o)
+}

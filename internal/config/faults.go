@@ -1,0 +1,57 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Fault is one thing wrong with a configuration.
+type Fault struct {
+	// Field is the setting's path, or the unknown name as it was written.
+	Field string
+	// Value is the offending value, secrets masked; empty where there is none to show.
+	Value string
+	// Origin says where it stands.
+	Origin Origin
+	// Rule is the rule that it breaks, in words that follow "field = value (origin): ".
+	Rule string
+}
+
+// String prints the fault in one line.
+func (f Fault) String() string {
+	var b strings.Builder
+	b.WriteString(f.Field)
+	if f.Value != "" {
+		fmt.Fprintf(&b, " = %q", f.Value)
+	}
+	if f.Origin.Kind != FromDefault {
+		fmt.Fprintf(&b, " (%s)", f.Origin)
+	}
+	return b.String() + ": " + f.Rule
+}
+
+// Faults is everything wrong with a configuration; it is the cause of the fault.Error that Load and Validate return.
+type Faults []Fault
+
+// Error prints one fault, or a count and one line for each.
+func (fs Faults) Error() string {
+	if len(fs) == 1 {
+		return fs[0].String()
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d faults", len(fs))
+	for _, f := range fs {
+		b.WriteString("\n  " + f.String())
+	}
+	return b.String()
+}
+
+// err returns the faults as an error of kind Usage, or nil when there are none.
+func (fs Faults) err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	return fault.Wrap(fs, fault.Usage, "wal2vec config print --reference lists every setting", "configuration")
+}

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// libpqNames maps libpq's variables to the keywords of a connection string, in the order in which they are written.
+var libpqNames = []pair{
+	{"PGHOST", "host"},
+	{"PGPORT", "port"},
+	{"PGDATABASE", "dbname"},
+	{"PGUSER", "user"},
+	{"PGPASSWORD", "password"},
+	{"PGPASSFILE", "passfile"},
+	{"PGSERVICE", "service"},
+	{"PGSERVICEFILE", "servicefile"},
+	{"PGSSLMODE", "sslmode"},
+	{"PGSSLCERT", "sslcert"},
+	{"PGSSLKEY", "sslkey"},
+	{"PGSSLROOTCERT", "sslrootcert"},
+	{"PGSSLPASSWORD", "sslpassword"},
+	{"PGCONNECT_TIMEOUT", "connect_timeout"},
+	{"PGTARGETSESSIONATTRS", "target_session_attrs"},
+	{"PGOPTIONS", "options"},
+}
+
+// readLibpq notes that the source is named by PG* variables. Those of the real environment stay there, where pgx reads them below
+// any connection string; pgx cannot see those of a .env file, so they go into the connection strings where these are silent.
+func (l *loader) readLibpq(env environment) {
+	var names []string
+	var dotEnv []pair
+	where := ""
+	for _, name := range libpqNames {
+		v, found := env.lookup(name.key)
+		if !found {
+			continue
+		}
+		names = append(names, name.key)
+		if v.file != "" {
+			dotEnv, where = append(dotEnv, pair{name.value, v.text}), v.file
+		}
+	}
+	if l.config.Source.DSN == "" && len(names) > 0 {
+		o := Origin{Kind: FromLibpq, Name: strings.Join(names, ",")}
+		if len(dotEnv) == len(names) {
+			o.File = where
+		}
+		l.config.setOrigin("source.dsn", o)
+	}
+	l.config.Source.DSN = fillDSN(l.config.Source.DSN, dotEnv)
+	if l.config.Sink.DSN != "" {
+		l.config.Sink.DSN = fillDSN(l.config.Sink.DSN, dotEnv)
+	}
+}
+
+// fillDSN adds what the connection string does not say itself.
+func fillDSN(d DSN, add []pair) DSN {
+	if len(add) == 0 {
+		return d
+	}
+	scheme, rest, isURL := cutScheme(string(d))
+	if !isURL {
+		var b strings.Builder
+		for _, p := range add { // in front: the last of two equal keywords wins
+			b.WriteString(p.key + "=" + quotePair(p.value) + " ")
+		}
+		return DSN(strings.TrimSpace(b.String() + string(d)))
+	}
+	said := urlKeywords(rest)
+	var query []string
+	for _, p := range add {
+		if !slices.Contains(said, p.key) {
+			query = append(query, p.key+"="+strings.ReplaceAll(url.QueryEscape(p.value), "+", "%20"))
+		}
+	}
+	switch {
+	case len(query) == 0:
+		return d
+	case strings.Contains(rest, "?"):
+		return DSN(scheme + rest + "&" + strings.Join(query, "&"))
+	case strings.Contains(rest[strings.LastIndexByte(rest, '@')+1:], "/"):
+		return DSN(scheme + rest + "?" + strings.Join(query, "&"))
+	default:
+		return DSN(scheme + rest + "/?" + strings.Join(query, "&"))
+	}
+}
+
+// urlKeywords lists the keywords that a connection URL sets.
+func urlKeywords(rest string) []string {
+	var said []string
+	add := func(keyword, value string) {
+		if value != "" {
+			said = append(said, keyword)
+		}
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	if at := strings.IndexAny(rest, "@/"); at >= 0 && rest[at] == '@' {
+		user, password, _ := strings.Cut(rest[:at], ":")
+		add("user", user)
+		add("password", password)
+		rest = rest[at+1:]
+	}
+	hosts, database, _ := strings.Cut(rest, "/")
+	add("dbname", database)
+	add("host", hosts)
+	if colon := strings.LastIndexByte(hosts, ':'); colon > strings.LastIndexByte(hosts, ']') {
+		add("port", hosts[colon+1:])
+	}
+	for _, param := range strings.Split(query, "&") {
+		key, value, _ := strings.Cut(param, "=")
+		if key == "database" {
+			key = "dbname"
+		}
+		add(key, value)
+	}
+	return said
+}

@@ -1,0 +1,54 @@
+package config_test
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+)
+
+func TestLibpqVariablesOfTheRealEnvironmentStayThere(t *testing.T) {
+	c := load(t, config.Sources{Env: map[string]string{"PGHOST": "db", "PGUSER": "u"}})
+	if c.Source.DSN != "" || c.Origin("source.dsn").String() != "environment PGHOST,PGUSER" {
+		t.Errorf("%q from %s", c.Source.DSN, c.Origin("source.dsn"))
+	}
+}
+
+// pgx cannot see a .env file, so its PG* variables go into the connection strings, below what these say themselves.
+func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
+	dotEnv := write(t, ".env", "PGHOST=dothost\nPGPORT=6000\nPGDATABASE=dotdb\nPGUSER=dotuser\nPGPASSWORD='p w@/?&+%'\n")
+	f := func(dsn, host string, port uint16, database, user, password string) {
+		t.Helper()
+		c := load(t, config.Sources{DotEnv: dotEnv, Env: map[string]string{"WAL2VEC_SOURCE_DSN": dsn}})
+		got, err := pgx.ParseConfig(c.Source.DSN.Reveal())
+		if err != nil {
+			t.Fatalf("%s: %v", dsn, err)
+		}
+		if got.Host != host || got.Port != port || got.Database != database || got.User != user || got.Password != password {
+			t.Errorf("%q became %s:%d/%s as %s with %q", dsn, got.Host, got.Port, got.Database, got.User, got.Password)
+		}
+	}
+	const password = "p w@/?&+%"
+	f("", "dothost", 6000, "dotdb", "dotuser", password)
+	f("host=h", "h", 6000, "dotdb", "dotuser", password)
+	f("user='o u' password=x port=1", "dothost", 1, "dotdb", "o u", "x")
+	f("postgres://h", "h", 6000, "dotdb", "dotuser", password)
+	f("postgres://u:x@h:1/d", "h", 1, "d", "u", "x")
+	f("postgres://u@h/d?sslmode=disable", "h", 6000, "d", "u", password)
+	f("postgresql:///d?host=h&password=y", "h", 6000, "d", "dotuser", "y")
+	f("postgres://[::1]/d", "::1", 6000, "d", "dotuser", password)
+
+	c := load(t, config.Sources{DotEnv: dotEnv})
+	if got := c.Origin("source.dsn").String(); got != dotEnv+" PGHOST,PGPORT,PGDATABASE,PGUSER,PGPASSWORD" {
+		t.Error(got)
+	}
+	if c.Sink.DSN != "" || !c.SinkIsSource() {
+		t.Errorf("the sink became %s", c.Sink.DSN)
+	}
+	c = load(t, config.Sources{DotEnv: dotEnv, Env: map[string]string{"PGPASSWORD": "real"}})
+	got, err := pgx.ParseConfig(c.Source.DSN.Reveal())
+	if err != nil || got.Password == password {
+		t.Errorf("the real environment is stronger: %v", err)
+	}
+}

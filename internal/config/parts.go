@@ -1,0 +1,191 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Parts names the files that a build does not contain. A part that is not there is empty.
+type Parts struct {
+	// Root is the folder that holds them.
+	Root string
+	// ONNXRuntime is the shared library.
+	ONNXRuntime string
+	// ModelDir is the folder of model folders.
+	ModelDir string
+	// Postgres maps a major version to the folder that holds its bin, lib and share.
+	Postgres map[int]string
+	// GraphCache is the folder for graphs that were made from models; it may not exist yet.
+	GraphCache string
+}
+
+// FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
+// ../.cache/parts and ../share/wal2vec; $WAL2VEC_CACHE/parts; parts in the user's cache folder for wal2vec. A folder counts when
+// it holds the runtime, a model or a PostgreSQL. A variable that names a folder without any is an error, as is finding none.
+func FindParts(exe string, env func(string) string) (Parts, error) {
+	for _, name := range []string{"WAL2VEC_HOME", "WAL2VEC_PARTS"} {
+		root := env(name)
+		if root == "" {
+			continue
+		}
+		p := partsBelow(root, env)
+		if p.empty() {
+			return Parts{}, fault.New(fault.Usage, "make parts, or unset "+name, "%s names %s, which holds no parts of wal2vec", name, root)
+		}
+		return p, nil
+	}
+	candidates := partsFolders(exe, env)
+	for _, root := range candidates {
+		if p := partsBelow(root, env); !p.empty() {
+			return p, nil
+		}
+	}
+	return Parts{}, fault.New(fault.Usage, "make parts in the source folder, or export WAL2VEC_HOME=FOLDER",
+		"ONNX Runtime and model are in none of %s", strings.Join(candidates, ", "))
+}
+
+func partsFolders(exe string, env func(string) string) []string {
+	var folders []string
+	if exe != "" {
+		if real, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = real
+		}
+		prefix := filepath.Dir(filepath.Dir(exe))
+		folders = append(folders, filepath.Join(prefix, ".cache", "parts"), filepath.Join(prefix, "share", "wal2vec"))
+	}
+	if cache := env("WAL2VEC_CACHE"); cache != "" {
+		folders = append(folders, filepath.Join(cache, "parts"))
+	}
+	if cache := userCache(env); cache != "" {
+		folders = append(folders, filepath.Join(cache, "parts"))
+	}
+	return folders
+}
+
+// userCache returns the user's cache folder for wal2vec, or "". It is os.UserCacheDir on the given environment.
+func userCache(env func(string) string) string {
+	home := env("HOME")
+	switch {
+	case runtime.GOOS == "darwin" && home != "":
+		return filepath.Join(home, "Library", "Caches", "wal2vec")
+	case filepath.IsAbs(env("XDG_CACHE_HOME")):
+		return filepath.Join(env("XDG_CACHE_HOME"), "wal2vec")
+	case home != "":
+		return filepath.Join(home, ".cache", "wal2vec")
+	default:
+		return ""
+	}
+}
+
+func partsBelow(root string, env func(string) string) Parts {
+	if absolute, err := filepath.Abs(root); err == nil {
+		root = absolute
+	}
+	p := Parts{Root: root, Postgres: map[int]string{}}
+	p.ONNXRuntime = runtimeLibrary(filepath.Join(root, "onnxruntime"))
+	if models := filepath.Join(root, "model"); isDir(models) {
+		p.ModelDir = models
+	}
+	bundles, _ := filepath.Glob(filepath.Join(root, "pg[0-9]*")) // fails on a bad pattern only
+	for _, bundle := range bundles {
+		major, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(bundle), "pg"))
+		if err == nil && isFile(filepath.Join(bundle, "bin", "postgres")) {
+			p.Postgres[major] = bundle
+		}
+	}
+	p.GraphCache = graphCache(root, env)
+	return p
+}
+
+func (p Parts) empty() bool { return p.ONNXRuntime == "" && p.ModelDir == "" && len(p.Postgres) == 0 }
+
+// runtimeLibrary prefers the plain name, then the highest version, as the linker sorts them.
+func runtimeLibrary(dir string) string {
+	for _, pattern := range []string{"libonnxruntime.so", "libonnxruntime.dylib", "libonnxruntime.so.*", "libonnxruntime.*.dylib"} {
+		found, _ := filepath.Glob(filepath.Join(dir, pattern)) // fails on a bad pattern only
+		slices.Sort(found)
+		for _, path := range slices.Backward(found) {
+			if isFile(path) {
+				return path
+			}
+		}
+	}
+	return ""
+}
+
+// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's.
+func graphCache(root string, env func(string) string) string {
+	shared := filepath.Join(root, "graphs")
+	if filepath.Base(root) == "parts" {
+		shared = filepath.Join(filepath.Dir(root), "graphs")
+	}
+	if cache := env("WAL2VEC_CACHE"); cache != "" {
+		shared = filepath.Join(cache, "graphs")
+	}
+	if writable(shared) {
+		return shared
+	}
+	if cache := userCache(env); cache != "" {
+		return filepath.Join(cache, "graphs")
+	}
+	return filepath.Join(os.TempDir(), "wal2vec-graphs")
+}
+
+// writable reports whether a folder, or the nearest one above it that exists, can be written. It creates nothing.
+func writable(dir string) bool {
+	for !isDir(dir) {
+		up := filepath.Dir(dir)
+		if up == dir {
+			return false
+		}
+		dir = up
+	}
+	const write = 2
+	return syscall.Access(dir, write) == nil
+}
+
+// Model returns the folder of a model: a path where it is one, else the folder of that name among the parts. An organisation in
+// front of the name ("sentence-transformers/all-MiniLM-L6-v2") is dropped.
+func (p Parts) Model(model string) (string, error) {
+	if isDir(model) && (strings.ContainsRune(model, filepath.Separator) || model == "." || model == "..") {
+		return filepath.Abs(model)
+	}
+	// A mistyped path must not become the model of the same name.
+	isName := strings.Count(model, "/") <= 1 && !filepath.IsAbs(model) && !strings.HasPrefix(model, ".")
+	if dir := filepath.Join(p.ModelDir, filepath.Base(model)); p.ModelDir != "" && isName && isDir(dir) {
+		return dir, nil
+	}
+	if p.ModelDir == "" {
+		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
+	}
+	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.models(), ", "),
+		"model %q is neither a folder nor in %s", model, p.ModelDir)
+}
+
+func (p Parts) models() []string {
+	entries, _ := os.ReadDir(p.ModelDir) // none is an answer
+	var names []string
+	for _, entry := range entries {
+		if entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}

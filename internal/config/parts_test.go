@@ -1,0 +1,144 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// makeParts writes empty files where the parts would be.
+func makeParts(t *testing.T, root string, files ...string) {
+	t.Helper()
+	for _, name := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var allParts = []string{
+	"onnxruntime/libonnxruntime.so", "onnxruntime/libonnxruntime.so.1.32.0", "onnxruntime/libonnxruntime_providers_shared.so",
+	"model/all-MiniLM-L6-v2/config.json", "pg16/bin/postgres", "pg18/bin/postgres", "pgx/bin/postgres", "pg17/share/readme",
+}
+
+func env(pairs ...string) func(string) string {
+	return func(name string) string {
+		for i := 0; i < len(pairs); i += 2 {
+			if pairs[i] == name {
+				return pairs[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+func TestPartsAreFoundInTheirOrder(t *testing.T) {
+	dir := t.TempDir()
+	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
+	exe := at("checkout", "bin", "wal2vec")
+	makeParts(t, dir, "checkout/bin/wal2vec")
+	makeParts(t, at("user", "wal2vec", "parts"), allParts...)
+	if err := os.Symlink(exe, at("link")); err != nil {
+		t.Fatal(err)
+	}
+	f := func(want string, pairs ...string) {
+		t.Helper()
+		p, err := config.FindParts(at("link"), env(append(pairs, "XDG_CACHE_HOME", at("user"))...))
+		if err != nil || p.Root != want {
+			t.Errorf("found %s, %v, want %s", p.Root, err, want)
+		}
+	}
+	f(at("user", "wal2vec", "parts"))
+	makeParts(t, at("cache", "parts"), allParts...)
+	f(at("cache", "parts"), "WAL2VEC_CACHE", at("cache"))
+	makeParts(t, at("checkout", "share", "wal2vec"), allParts...)
+	f(at("checkout", "share", "wal2vec"), "WAL2VEC_CACHE", at("cache"))
+	makeParts(t, at("checkout", ".cache", "parts"), allParts...)
+	f(at("checkout", ".cache", "parts"), "WAL2VEC_CACHE", at("cache"))
+	makeParts(t, at("home"), allParts...)
+	f(at("home"), "WAL2VEC_HOME", at("home"))
+	f(at("home"), "WAL2VEC_PARTS", at("home"))
+
+	if _, err := config.FindParts(exe, env("WAL2VEC_HOME", at("link"))); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "WAL2VEC_HOME names") {
+		t.Error(err)
+	}
+}
+
+func TestPartsNameWhatIsThere(t *testing.T) {
+	cache := t.TempDir()
+	root := filepath.Join(cache, "parts")
+	makeParts(t, root, allParts...)
+	p, err := config.FindParts("", env("WAL2VEC_HOME", root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.ONNXRuntime != filepath.Join(root, "onnxruntime", "libonnxruntime.so") || p.ModelDir != filepath.Join(root, "model") {
+		t.Errorf("%+v", p)
+	}
+	if len(p.Postgres) != 2 || p.Postgres[18] != filepath.Join(root, "pg18") {
+		t.Errorf("%+v", p.Postgres)
+	}
+	if p.GraphCache != filepath.Join(cache, "graphs") {
+		t.Errorf("graphs in %s", p.GraphCache)
+	}
+	if _, err := os.Stat(p.GraphCache); err == nil {
+		t.Error("looking must not create the cache")
+	}
+	if err := os.Remove(p.ONNXRuntime); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = config.FindParts("", env("WAL2VEC_HOME", root)); err != nil || filepath.Base(p.ONNXRuntime) != "libonnxruntime.so.1.32.0" {
+		t.Errorf("%s, %v", p.ONNXRuntime, err)
+	}
+	p, err = config.FindParts("", env("WAL2VEC_HOME", root, "WAL2VEC_CACHE", "/proc/nothing", "XDG_CACHE_HOME", "/user"))
+	if err != nil || p.GraphCache != "/user/wal2vec/graphs" {
+		t.Errorf("graphs in %s, %v", p.GraphCache, err)
+	}
+}
+
+func TestNoPartsAtAllNamesThePlaces(t *testing.T) {
+	_, err := config.FindParts("/x/bin/wal2vec", env("WAL2VEC_CACHE", "/cache", "HOME", "/home/u"))
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "/x/.cache/parts, /x/share/wal2vec, /cache/parts, ") {
+		t.Error(err)
+	}
+}
+
+func TestModelIsANameOrAPath(t *testing.T) {
+	root := t.TempDir()
+	makeParts(t, root, allParts...)
+	makeParts(t, root, "elsewhere/mine/config.json")
+	p, err := config.FindParts("", env("WAL2VEC_HOME", root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(model, want string) {
+		t.Helper()
+		got, err := p.Model(model)
+		if err == nil {
+			got, err = filepath.Rel(root, got)
+		}
+		if want == "" && fault.KindOf(err) == fault.Usage {
+			return
+		}
+		if err != nil || got != want {
+			t.Errorf("Model(%s) = %s, %v", model, got, err)
+		}
+	}
+	f("all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f("sentence-transformers/all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f(filepath.Join(root, "elsewhere/mine"), "elsewhere/mine")
+	f("all-mpnet-base-v2", "")
+	f("/nowhere/all-MiniLM-L6-v2", "")
+	f("./all-MiniLM-L6-v2", "")
+	if _, err := p.Model("x"); !strings.Contains(fault.Try(err), "all-MiniLM-L6-v2") {
+		t.Error(fault.Try(err))
+	}
+}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Entry is one effective value.
+type Entry struct {
+	Path  string `json:"path"`
+	Value string `json:"value"` // secrets masked
+	// Origin is the text form of an Origin.
+	Origin string `json:"origin"`
+}
+
+// Entries lists the effective values in the order of the reference file, secrets masked.
+func (c Config) Entries() []Entry {
+	list := c.settings()
+	entries := make([]Entry, len(list))
+	for i, s := range list {
+		entries[i] = Entry{Path: s.path, Value: s.value.String(), Origin: c.Origin(s.path).String()}
+	}
+	return entries
+}
+
+// Print writes the effective values as YAML, each with its origin in a comment, secrets masked.
+func (c Config) Print(w io.Writer) error {
+	list := c.settings()
+	width := 0
+	lines := make([]string, len(list))
+	for i, s := range list {
+		lines[i] = yamlSetting(s)
+		width = max(width, min(len(lines[i]), 56))
+	}
+	var b strings.Builder
+	section := ""
+	for i, s := range list {
+		section = openSection(&b, section, s.path)
+		fmt.Fprintf(&b, "%-*s  # %s\n", width, lines[i], c.Origin(s.path))
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("printing configuration: %w", err)
+	}
+	return nil
+}
+
+// openSection writes the head of the section of path when it is another one, and returns its name.
+func openSection(b *strings.Builder, current, path string) string {
+	section, _, nested := strings.Cut(path, ".")
+	if !nested {
+		section = ""
+	}
+	if section != current {
+		b.WriteString(section + ":\n")
+	}
+	return section
+}
+
+// yamlSetting returns the line of a setting, indented below its section.
+func yamlSetting(s setting) string {
+	indent, name := "", s.path
+	if _, leaf, nested := strings.Cut(s.path, "."); nested {
+		indent, name = "  ", leaf
+	}
+	if list, isList := s.value.(columns); isList {
+		items := make([]string, len(*list.to))
+		for i, item := range *list.to {
+			items[i] = yamlScalar(item)
+		}
+		return indent + name + ": [" + strings.Join(items, ", ") + "]"
+	}
+	return indent + name + ": " + yamlScalar(s.value.String())
+}
+
+// yamlScalar quotes a text where YAML would read something else.
+func yamlScalar(text string) string {
+	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:\n") || strings.TrimSpace(text) != text {
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
+	}
+	out, err := yaml.Marshal(text)
+	if err != nil {
+		return `""` // a string always marshals
+	}
+	plain := strings.TrimSpace(string(out))
+	if strings.Trim(plain, `"'`) == text && (numeric(text) || text == "true" || text == "false") {
+		return text
+	}
+	return plain
+}
+
+func numeric(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == ""
+}
+
+// Reference returns docs/config.reference.yaml: every setting with its default, commented out, its meaning and its variable.
+func Reference() string {
+	c := Default()
+	var b strings.Builder
+	b.WriteString(referenceHead)
+	section := ""
+	for _, s := range c.settings() {
+		b.WriteByte('\n')
+		section = openSection(&b, section, s.path)
+		indent := ""
+		if section != "" {
+			indent = "  "
+		}
+		for _, line := range s.comment() {
+			b.WriteString(indent + "# " + line + "\n")
+		}
+		line := yamlSetting(s)
+		b.WriteString(indent + "#" + strings.TrimPrefix(line, indent) + "\n")
+	}
+	return b.String()
+}
+
+const referenceHead = `# Every setting of wal2vec with its default. Generated from internal/config; do not edit.
+#
+# A flag wins over the environment, the environment over a file like this one, the file over the default. Take the # from the
+# front of a line to change it. A name that is not here is an error. A .env file in the working directory is read below the
+# environment. Durations: 200ms, 10s, 5m. Sizes: 512KiB, 8MiB.
+`
+
+// comment returns the lines above a setting in the reference file.
+func (s setting) comment() []string {
+	lines := []string{s.help}
+	if s.empty != "" {
+		lines = append(lines, "Empty: "+s.empty+".")
+	}
+	env := "Environment: " + s.env()
+	if s.file {
+		leaf := s.path[strings.LastIndexByte(s.path, '.')+1:]
+		env += ", or " + s.env() + "_FILE (here " + leaf + "_file) for a file that holds it"
+	}
+	switch {
+	case s.ml == mlWatermark:
+		env += "; " + s.ml + "=false sets it"
+	case s.ml != "":
+		env += "; also " + s.ml
+	}
+	return append(lines, env)
+}
+
+// Setting describes a setting to those who make flags or help of it.
+type Setting struct {
+	Path    string
+	Env     string
+	Help    string
+	Default string
+}
+
+// Settings lists every setting in the order of the reference file.
+func Settings() []Setting {
+	c := Default()
+	list := c.settings()
+	settings := make([]Setting, len(list))
+	for i, s := range list {
+		settings[i] = Setting{Path: s.path, Env: s.env(), Help: s.help, Default: s.value.String()}
+	}
+	return settings
+}

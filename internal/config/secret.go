@@ -1,0 +1,154 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+)
+
+const stars = "*****"
+
+// Secret is a value that is never printed: formatting it gives stars. Reveal returns it.
+type Secret string
+
+// String returns stars, or nothing for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return stars
+}
+
+// GoString is String; %#v would print the value otherwise.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText is String, for JSON and YAML.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// DSN is a connection string; formatting it hides its passwords. Reveal returns it as pgx wants it.
+type DSN string
+
+// String returns the connection string with stars for its passwords.
+func (d DSN) String() string { return maskDSN(string(d)) }
+
+// GoString is String; %#v would print the value otherwise.
+func (d DSN) GoString() string { return d.String() }
+
+// MarshalText is String, for JSON and YAML.
+func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// Reveal returns the connection string with its passwords.
+func (d DSN) Reveal() string { return string(d) }
+
+// secretKey reports whether a connection parameter is a password: password, sslpassword, oauth_client_secret.
+func secretKey(key string) bool {
+	key = strings.ToLower(key)
+	return strings.Contains(key, "password") || strings.Contains(key, "secret")
+}
+
+// cutScheme splits a connection URL behind its scheme.
+func cutScheme(dsn string) (scheme, rest string, isURL bool) {
+	for _, scheme := range []string{"postgres://", "postgresql://"} {
+		if rest, found := strings.CutPrefix(dsn, scheme); found {
+			return scheme, rest, true
+		}
+	}
+	return "", dsn, false
+}
+
+func maskDSN(dsn string) string {
+	if dsn == "" {
+		return ""
+	}
+	if scheme, rest, isURL := cutScheme(dsn); isURL {
+		return scheme + maskURL(rest)
+	}
+	pairs, ok := parsePairs(dsn)
+	if !ok {
+		return stars // perhaps a password in the wrong place
+	}
+	var b strings.Builder
+	for i, pair := range pairs {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		value := quotePair(pair.value)
+		if secretKey(pair.key) && pair.value != "" {
+			value = stars
+		}
+		b.WriteString(pair.key + "=" + value)
+	}
+	return b.String()
+}
+
+// maskURL takes everything up to the last @ for user and password: a password with an unescaped @ or / must not show either.
+func maskURL(rest string) string {
+	head := ""
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		user, password, found := strings.Cut(rest[:at], ":")
+		if found && password != "" {
+			user += ":" + stars
+		}
+		head, rest = user+"@", rest[at+1:]
+	}
+	path, query, found := strings.Cut(rest, "?")
+	if !found {
+		return head + path
+	}
+	params := strings.Split(query, "&")
+	for i, param := range params {
+		key, value, _ := strings.Cut(param, "=")
+		if plain, err := url.QueryUnescape(key); err == nil && !secretKey(plain) || value == "" {
+			continue
+		}
+		params[i] = key + "=" + stars
+	}
+	return head + path + "?" + strings.Join(params, "&")
+}
+
+type pair struct{ key, value string }
+
+// parsePairs reads a key/value connection string by libpq's rules; ok is false when it is none.
+func parsePairs(s string) (pairs []pair, ok bool) {
+	const space = " \t\n\r\v\f"
+	for s = strings.TrimLeft(s, space); s != ""; s = strings.TrimLeft(s, space) {
+		key, rest, found := strings.Cut(s, "=")
+		key = strings.Trim(key, space)
+		if !found || key == "" || strings.ContainsAny(key, space) {
+			return nil, false
+		}
+		rest = strings.TrimLeft(rest, space)
+		quoted := strings.HasPrefix(rest, "'")
+		if quoted {
+			rest = rest[1:]
+		}
+		var value strings.Builder
+		end := 0
+		for ; end < len(rest); end++ {
+			if rest[end] == '\\' && end+1 < len(rest) {
+				end++
+			} else if quoted && rest[end] == '\'' || !quoted && strings.IndexByte(space, rest[end]) >= 0 {
+				break
+			}
+			value.WriteByte(rest[end])
+		}
+		if quoted {
+			if end == len(rest) {
+				return nil, false
+			}
+			end++
+		}
+		pairs, s = append(pairs, pair{key, value.String()}), rest[end:]
+	}
+	return pairs, len(pairs) > 0
+}
+
+// quotePair writes a value so that parsePairs and libpq read it back.
+func quotePair(value string) string {
+	if value != "" && !strings.ContainsAny(value, " \t\n\r\v\f'\\") {
+		return value
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
+}

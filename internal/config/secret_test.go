@@ -1,0 +1,72 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"pgregory.net/rapid"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+)
+
+func TestDSNsHideTheirPasswords(t *testing.T) {
+	f := func(dsn config.DSN, want string) {
+		t.Helper()
+		if got := dsn.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f("", "")
+	f("postgres://u@h/d", "postgres://u@h/d")
+	f("postgres://u:p@h:1/d?sslmode=require", "postgres://u:*****@h:1/d?sslmode=require")
+	f("postgresql://u:p@ss/w?rd@h/d", "postgresql://u:*****@h/d")
+	f("postgres://h/d?user=u&password=p&application_name=x", "postgres://h/d?user=u&password=*****&application_name=x")
+	f("postgres://h/d?pass%77ord=p", "postgres://h/d?pass%77ord=*****")
+	f("postgres://h/d?%zz=p", "postgres://h/d?%zz=*****")
+	f("host=h password=p dbname=d", "host=h password=***** dbname=d")
+	f(`host=h PassWord = 'a b\' c' dbname='my db'`, `host=h PassWord=***** dbname='my db'`)
+	f("password='unterminated", "*****")
+	f("hunter2", "*****")
+	f("host=h sslpassword=s", "host=h sslpassword=*****")
+}
+
+func TestSecretsAreNotFormatted(t *testing.T) {
+	v := struct {
+		D config.DSN
+		S config.Secret
+	}{"postgres://u:hunter2@h/d", "hunter2"}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := string(out) + fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v, v) + fmt.Sprint(v.D, v.S)
+	if strings.Contains(all, "hunter2") {
+		t.Error(all)
+	}
+	if v.D.Reveal() != "postgres://u:hunter2@h/d" || v.S.Reveal() != "hunter2" || config.Secret("").String() != "" {
+		t.Error("Reveal must tell")
+	}
+}
+
+// Whatever pgx reads as the password never shows.
+func TestNoPasswordThatPgxFindsShows(t *testing.T) {
+	t.Setenv("PGPASSWORD", "")
+	rapid.Check(t, func(t *rapid.T) {
+		password := "S3" + rapid.StringMatching(`[a-z@/?&=+%:' \\#]{0,6}`).Draw(t, "password") + "cret"
+		form := rapid.SampledFrom([]string{
+			"postgres://u:%s@h/d", "postgres://h/d?password=%s", "password=%s host=h", "host=h password='%s'", "postgres://u:%s@h/d?sslpassword=x",
+		}).Draw(t, "form")
+		dsn := fmt.Sprintf(form, password)
+		parsed, err := pgx.ParseConfig(dsn)
+		if err != nil || len(parsed.Password) < 3 {
+			return
+		}
+		masked := config.DSN(dsn).String()
+		if strings.Contains(masked, parsed.Password) {
+			t.Fatalf("%s became %s", dsn, masked)
+		}
+	})
+}

@@ -1,0 +1,176 @@
+package config
+
+import "strings"
+
+const envPrefix = "WAL2VEC_"
+
+// setting binds one field of a Config to its names and its rule.
+type setting struct {
+	path  string // in YAML, with dots
+	help  string // what it does, with unit; goes into the reference file and --help
+	value value
+	// empty says what an empty value means. Where it is "", an empty value is a fault, and an empty environment variable counts
+	// as not set.
+	empty string
+	// file is true when PATH_file may name a file that holds the value.
+	file bool
+	// ml is the variable of the usual embedding scripts that sets it too.
+	ml   string
+	rule rule
+}
+
+// env returns the name of the environment variable: source.slot_wait is WAL2VEC_SOURCE_SLOT_WAIT.
+func (s setting) env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.path, ".", "_"))
+}
+
+// settings lists every setting of c in the order of the reference file.
+func (c *Config) settings() []setting {
+	list := []setting{{
+		path: "pipeline", value: (*text)(&c.Pipeline), rule: pipelineName(&c.Pipeline),
+		help: "Name of this pipeline: part of wal2vec's table names, and of the slot's and the publication's unless they are named.",
+	}}
+	list = append(list, c.Source.settings()...)
+	list = append(list, c.Sink.settings()...)
+	list = append(list, c.Encoder.settings()...)
+	list = append(list, c.Stream.settings()...)
+	list = append(list, c.Backfill.settings()...)
+	list = append(list, c.HTTP.settings()...)
+	return append(list, c.Log.settings()...)
+}
+
+func (s *Source) settings() []setting {
+	return []setting{{
+		path: "source.dsn", value: dsn{&s.DSN}, empty: "libpq's PGHOST, PGDATABASE and so on", file: true,
+		help: "Source database: postgres://user@host:5432/database, or host=... dbname=... user=...",
+	}, {
+		path: "source.table", value: nameValue{&s.Table},
+		help: "Table to follow, as schema.table; double quotes keep capitals and odd characters.",
+	}, {
+		path: "source.key", value: columns{&s.Key}, rule: columnList(&s.Key),
+		help: "Key columns, spelt as in the catalogue; a unique index must cover exactly these. In the environment: a,b.",
+	}, {
+		path: "source.template", value: template{&s.Template},
+		help: "Text of a row: column names in braces. A NULL or blank column drops out with the text before it; {{ and }} stand for braces.",
+	}, {
+		path: "source.soft_delete", value: (*text)(&s.SoftDelete), empty: "there is none", rule: optionalColumn(&s.SoftDelete),
+		help: "Column that marks a row as deleted: true, or not NULL where it is no boolean.",
+	}, {
+		path: "source.slot", value: (*text)(&s.Slot), rule: slotName(&s.Slot),
+		help: "Replication slot; wal2vec_ and the pipeline's name unless named here.",
+	}, {
+		path: "source.publication", value: (*text)(&s.Publication), rule: objectName(&s.Publication),
+		help: "Publication; wal2vec_ and the pipeline's name unless named here.",
+	}, {
+		path: "source.slot_wait", value: (*duration)(&s.SlotWait), rule: atLeast(&s.SlotWait, 0),
+		help: "How long to wait for a slot that another process holds, before giving up with exit code 4.",
+	}}
+}
+
+func (s *Sink) settings() []setting {
+	return []setting{{
+		path: "sink.dsn", value: dsn{&s.DSN}, empty: "the source database", file: true,
+		help: "Database that holds the vectors; it needs pgvector 0.8 or later.",
+	}, {
+		path: "sink.schema", value: (*text)(&s.Schema), rule: objectName(&s.Schema),
+		help: "Schema of wal2vec's own tables.",
+	}, {
+		path: "sink.view", value: nameValue{&s.View},
+		help: "View that people query, as schema.name.",
+	}, {
+		path: "sink.storage", value: word{to: &s.Storage, words: []string{StorageVector, StorageHalfvec}},
+		help: "Column type of a new vector table: vector (4 bytes a component) or halfvec (2 bytes).",
+	}}
+}
+
+func (e *Encoder) settings() []setting {
+	return []setting{{
+		path: "encoder.model", value: (*text)(&e.Model), ml: "ML_EMBEDDING_MODEL", rule: notEmpty(&e.Model),
+		help: "Model: a name among the parts, or the path of a checkpoint folder in Hugging Face form.",
+	}, {
+		path: "encoder.dimension", value: (*number)(&e.Dimension), ml: "ML_EMBEDDING_DIMENSION", rule: between(&e.Dimension, 0, 16000),
+		help: "Dimension that the model must have; 0 takes the model's.",
+	}, {
+		path: "encoder.device", ml: "ML_DEVICE", help: "Device: auto tries cuda, coreml, cpu; any other must work. mps means coreml.",
+		value: word{
+			to: &e.Device, words: []string{DeviceAuto, DeviceCUDA, DeviceCoreML, DeviceCPU},
+			alias: map[string]string{"mps": DeviceCoreML},
+		},
+	}, {
+		path: "encoder.precision", value: word{to: &e.Precision, words: []string{PrecisionAuto, PrecisionFP32}},
+		help: "Precision of the model: auto or fp32.",
+	}, {
+		path: "encoder.threads", value: (*number)(&e.Threads), rule: between(&e.Threads, 0, 1024),
+		help: "Encoder threads; 0 takes one a core.",
+	}, {
+		path: "encoder.run_tokens", value: (*number)(&e.RunTokens), rule: between(&e.RunTokens, 1, 1<<20),
+		help: "Tokens that one call of the model takes at most; a single longer text goes alone.",
+	}, {
+		path: "encoder.run_rows", value: (*number)(&e.RunRows), ml: "ML_BATCH_SIZE", rule: between(&e.RunRows, 1, 65536),
+		help: "Texts that one call of the model takes at most.",
+	}}
+}
+
+func (s *Stream) settings() []setting {
+	return []setting{{
+		path: "stream.max_rows", value: (*number)(&s.MaxRows), rule: between(&s.MaxRows, 1, 1_000_000),
+		help: "Rows of one batch at most; a batch is one sink transaction.",
+	}, {
+		path: "stream.max_tokens", value: (*number)(&s.MaxTokens), rule: between(&s.MaxTokens, 1, 1<<30),
+		help: "Tokens of one batch at most.",
+	}, {
+		path: "stream.max_bytes", value: (*size)(&s.MaxBytes), rule: sizeBetween(&s.MaxBytes, 1<<10, 16<<30),
+		help: "Memory of one batch at most, in bytes or with a unit: 8MiB.",
+	}, {
+		path: "stream.max_age", value: (*duration)(&s.MaxAge), rule: atLeast(&s.MaxAge, 0),
+		help: "Time from a batch's first change until it is cut, where the encoder is busy; an idle one takes changes at once.",
+	}, {
+		path: "stream.drain_timeout", value: (*duration)(&s.DrainTimeout), rule: atLeast(&s.DrainTimeout, 0),
+		help: "How long a stopping stream may finish what it has taken in. What it leaves is read again at the next start.",
+	}, {
+		path: "stream.idle_interval", value: (*duration)(&s.IdleInterval), rule: atLeast(&s.IdleInterval, minPause),
+		help: "How often an idle stream writes its position, so that the source can drop old WAL.",
+	}, {
+		path: "stream.retry_max", value: (*duration)(&s.RetryMax), rule: atLeast(&s.RetryMax, minPause),
+		help: "Longest pause between two tries after a lost connection.",
+	}}
+}
+
+func (b *Backfill) settings() []setting {
+	return []setting{{
+		path: "backfill.chunk_keys", value: (*number)(&b.ChunkKeys), ml: "ML_EMBEDDING_CHUNK_SIZE", rule: between(&b.ChunkKeys, 1, 1_000_000),
+		help: "Keys of one chunk: one SELECT on the source, one sink transaction.",
+	}, {
+		path: "backfill.rate", value: rate{&b.Rate}, rule: optionalAtLeast(&b.Rate, 1),
+		help: "Rows read a second at most, or unlimited.",
+	}, {
+		path: "backfill.wait_timeout", value: (*duration)(&b.WaitTimeout), rule: atLeast(&b.WaitTimeout, minPause),
+		help: "How long a chunk waits for the running stream to reach its position, before giving up with exit code 5.",
+	}, {
+		path: "backfill.in_flight", value: (*number)(&b.InFlight), rule: between(&b.InFlight, 1, 64),
+		help: "Chunks at work at once.",
+	}, {
+		path: "backfill.full", value: (*boolean)(&b.Full), ml: mlWatermark,
+		help: "Encode every row again, also those whose vector is fresh, as with --full.",
+	}}
+}
+
+func (h *HTTP) settings() []setting {
+	return []setting{{
+		path: "http.listen", value: (*offText)(&h.Listen), empty: "off: nothing is served", rule: address(&h.Listen),
+		help: "Address of /metrics, /healthz, /readyz and /status, as host:port; port 0 takes a free one, off serves nothing.",
+	}, {
+		path: "http.token", value: secret{&h.Token}, empty: "none is asked for", file: true, rule: printable(&h.Token),
+		help: "Bearer token that every path but /healthz asks for.",
+	}}
+}
+
+func (l *Log) settings() []setting {
+	return []setting{{
+		path: "log.level", value: word{to: &l.Level, words: []string{"trace", "debug", "info", "warn", "error"}},
+		help: "Least severe level that is logged: trace, debug, info, warn or error.",
+	}, {
+		path: "log.format", value: word{to: &l.Format, words: []string{"auto", "json", "console"}},
+		help: "Form of the log on standard error: auto is console on a terminal, else json.",
+	}}
+}
