@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -140,15 +142,19 @@ func graphCache(root string, env func(string) string) string {
 
 // writable reports whether a folder, or the nearest one above it that exists, can be written. It creates nothing.
 func writable(dir string) bool {
-	for !isDir(dir) {
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			break
+		}
 		up := filepath.Dir(dir)
-		if up == dir {
+		if !errors.Is(err, fs.ErrNotExist) || up == dir {
 			return false
 		}
 		dir = up
 	}
 	const write = 2
-	return syscall.Access(dir, write) == nil
+	return isDir(dir) && syscall.Access(dir, write) == nil
 }
 
 // Model returns the folder of a model: a path where it is one, else the folder of that name among the parts. An organisation in

@@ -98,7 +98,7 @@ func TestPartsNameWhatIsThere(t *testing.T) {
 	if p, err = config.FindParts("", env("WAL2VEC_HOME", root)); err != nil || filepath.Base(p.ONNXRuntime) != "libonnxruntime.so.1.32.0" {
 		t.Errorf("%s, %v", p.ONNXRuntime, err)
 	}
-	p, err = config.FindParts("", env("WAL2VEC_HOME", root, "WAL2VEC_CACHE", "/proc/nothing", "XDG_CACHE_HOME", "/user"))
+	p, err = config.FindParts("", env("WAL2VEC_HOME", root, "WAL2VEC_CACHE", filepath.Join(p.ONNXRuntime, "below-a-file"), "XDG_CACHE_HOME", "/user"))
 	if err != nil || p.GraphCache != "/user/wal2vec/graphs" {
 		t.Errorf("graphs in %s, %v", p.GraphCache, err)
 	}
