@@ -141,7 +141,7 @@ func TestValidateReportsAllFaultsOfAConfigMadeInGo(t *testing.T) {
 	c.Log.Level = "loud"
 	c.Backfill.InFlight = 0
 	c.Source.Table = config.Name{}
-	var faults config.Faults
+	var faults config.FaultsError
 	if err := c.Validate(); !errors.As(err, &faults) || len(faults) != 3 {
 		t.Fatal(err)
 	}

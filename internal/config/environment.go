@@ -54,7 +54,7 @@ func (e environment) lookup(name string) (variable, bool) {
 }
 
 func (e environment) readDotEnv(path string) error {
-	content, err := os.ReadFile(path) //nolint:gosec // the caller names the file
+	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -32,11 +32,11 @@ func (f Fault) String() string {
 	return b.String() + ": " + f.Rule
 }
 
-// Faults is everything wrong with a configuration; it is the cause of the fault.Error that Load and Validate return.
-type Faults []Fault
+// FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that Load and Validate return.
+type FaultsError []Fault
 
 // Error prints one fault, or a count and one line for each.
-func (fs Faults) Error() string {
+func (fs FaultsError) Error() string {
 	if len(fs) == 1 {
 		return fs[0].String()
 	}
@@ -49,7 +49,7 @@ func (fs Faults) Error() string {
 }
 
 // err returns the faults as an error of kind Usage, or nil when there are none.
-func (fs Faults) err() error {
+func (fs FaultsError) err() error {
 	if len(fs) == 0 {
 		return nil
 	}

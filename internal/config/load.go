@@ -42,7 +42,7 @@ func Environ(environ []string) map[string]string {
 }
 
 // Load reads all sources and checks the result. Every fault of every source is in the error, which is a fault.Error of kind Usage
-// with Faults as its cause. The Config is filled as far as it could be read even then, for printing.
+// with FaultsError as its cause. The Config is filled as far as it could be read even then, for printing.
 func Load(s Sources) (Config, error) {
 	l := loader{config: Default()}
 	l.settings = l.config.settings()
@@ -69,7 +69,7 @@ func Load(s Sources) (Config, error) {
 type loader struct {
 	config   Config
 	settings []setting
-	faults   Faults
+	faults   FaultsError
 	broken   map[string]bool // settings whose last value could not be read: no rule is checked on what they held before
 }
 
@@ -118,7 +118,7 @@ func (l *loader) setBroken(s setting, text string, o Origin, ruleText string) {
 
 // setFromFile gives a setting the content of a mounted secret.
 func (l *loader) setFromFile(s setting, path string, o Origin) {
-	content, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	content, err := os.ReadFile(path)
 	if err != nil {
 		l.faults = append(l.faults, Fault{Field: s.path + "_file", Value: path, Origin: o, Rule: "cannot be read: " + cause(err)})
 		return
@@ -157,8 +157,7 @@ func (l *loader) paths() []string {
 
 // cause drops the path from a file error: whoever prints it has named the file.
 func cause(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, isPath := errors.AsType[*fs.PathError](err); isPath {
 		return pathError.Err.Error()
 	}
 	return err.Error()

@@ -56,8 +56,8 @@ func FindParts(exe string, env func(string) string) (Parts, error) {
 func partsFolders(exe string, env func(string) string) []string {
 	var folders []string
 	if exe != "" {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
+		if target, err := filepath.EvalSymlinks(exe); err == nil {
+			exe = target
 		}
 		prefix := filepath.Dir(filepath.Dir(exe))
 		folders = append(folders, filepath.Join(prefix, ".cache", "parts"), filepath.Join(prefix, "share", "wal2vec"))

@@ -35,8 +35,8 @@ func TestDSNsHideTheirPasswords(t *testing.T) {
 
 func TestSecretsAreNotFormatted(t *testing.T) {
 	v := struct {
-		D config.DSN
-		S config.Secret
+		D config.DSN    `json:"d"`
+		S config.Secret `json:"s"`
 	}{"postgres://u:hunter2@h/d", "hunter2"}
 	out, err := json.Marshal(v)
 	if err != nil {

@@ -42,7 +42,7 @@ func (c *Config) settings() []setting {
 func (s *Source) settings() []setting {
 	return []setting{{
 		path: "source.dsn", value: dsn{&s.DSN}, empty: "libpq's PGHOST, PGDATABASE and so on", file: true,
-		help: "Source database: postgres://user@host:5432/database, or host=... dbname=... user=...",
+		help: "Source database: postgres://user@host:5432/database, or host=HOST dbname=DATABASE user=USER.",
 	}, {
 		path: "source.table", value: nameValue{&s.Table},
 		help: "Table to follow, as schema.table; double quotes keep capitals and odd characters.",

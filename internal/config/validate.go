@@ -11,8 +11,8 @@ import (
 func (c Config) Validate() error { return c.check(nil).err() }
 
 // check returns the faults of all settings but the broken ones, which have been reported.
-func (c *Config) check(broken map[string]bool) Faults {
-	var faults Faults
+func (c *Config) check(broken map[string]bool) FaultsError {
+	var faults FaultsError
 	add := func(s setting, must string) {
 		if must != "" && !broken[s.path] {
 			faults = append(faults, Fault{Field: s.path, Value: s.value.String(), Origin: c.Origin(s.path), Rule: must})

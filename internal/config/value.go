@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,11 +34,9 @@ func (v word) Set(s string) error {
 	if name, found := v.alias[s]; found {
 		s = name
 	}
-	for _, w := range v.words {
-		if s == w {
-			*v.to = s
-			return nil
-		}
+	if slices.Contains(v.words, s) {
+		*v.to = s
+		return nil
 	}
 	return fmt.Errorf("must be one of %s", strings.Join(v.words, ", "))
 }
@@ -228,7 +227,7 @@ func (v dsn) Set(s string) error {
 			return errors.New("must be one line")
 		}
 	} else if _, ok := parsePairs(s); !ok && s != "" {
-		return errors.New("must be postgres://user@host:5432/database or host=... dbname=... user=...")
+		return errors.New("must be postgres://user@host:5432/database or host=HOST dbname=DATABASE user=USER")
 	}
 	*v.to = DSN(s)
 	return nil

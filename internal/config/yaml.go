@@ -18,7 +18,7 @@ func (l *loader) readFile(path string) error {
 	if path == "" {
 		return nil
 	}
-	content, err := os.ReadFile(path) //nolint:gosec // the user names the file
+	content, err := os.ReadFile(path)
 	if err != nil {
 		return unreadable(err, path)
 	}
