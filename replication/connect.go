@@ -1,0 +1,73 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Querier is a connection, pool or transaction of pgx.
+type Querier interface {
+	Exec(ctx context.Context, statement string, args ...any) (pgconn.CommandTag, error)
+	Query(ctx context.Context, statement string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, statement string, args ...any) pgx.Row
+}
+
+// connect opens an ordinary session that prints values as the stream does.
+func connect(ctx context.Context, connString, application string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(connString)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
+	}
+	maps.Copy(config.RuntimeParams, change.SessionParameters())
+	config.RuntimeParams["application_name"] = application
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the source: %w", err)
+	}
+	return conn, nil
+}
+
+// connectReplication opens a walsender session on the database; further settings go over the usual ones.
+func connectReplication(ctx context.Context, connString, application string, settings map[string]string) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(connString)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
+	}
+	maps.Copy(config.RuntimeParams, change.SessionParameters())
+	maps.Copy(config.RuntimeParams, settings)
+	config.RuntimeParams["application_name"] = application
+	config.RuntimeParams["replication"] = "database"
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	switch {
+	case err == nil:
+		return conn, nil
+	case fault.SQLSTATE(err) == "42501":
+		return nil, fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgx.Identifier{config.User}.Sanitize()),
+			"connecting to the source for replication as %q", config.User)
+	default:
+		return nil, fmt.Errorf("connecting to the source for replication: %w", err)
+	}
+}
+
+// applicationName is what pg_stat_activity shows of us.
+func applicationName(slot string) string { return "wal2vec/" + slot }
+
+// majorVersion reads the version that a server reported when the session began.
+func majorVersion(conn *pgconn.PgConn) (int, error) {
+	version := conn.ParameterStatus("server_version")
+	digits := version[:len(version)-len(strings.TrimLeft(version, "0123456789"))]
+	major, err := strconv.Atoi(digits)
+	if err != nil {
+		return 0, fmt.Errorf("reading the server's version %q: %w", version, err)
+	}
+	return major, nil
+}

@@ -1,0 +1,93 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// key finds the unique index on exactly the key columns. Without one, two rows could share a key, and the order of their
+// changes would not be the order of their visibility.
+func (i *inspection) key(ctx context.Context) error {
+	rows, err := i.db.Query(ctx, sql.Query("source_unique_indexes"), i.table.OID)
+	if err != nil {
+		return fmt.Errorf("inspecting the indexes of %s: %w", i.name, err)
+	}
+	var index string
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&index, &columns}, func() error {
+		if i.index == "" && sameSet(columns, i.opts.Key) {
+			i.index = index
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("inspecting the indexes of %s: %w", i.name, err)
+	}
+	if i.index == "" {
+		list := quotedList(i.opts.Key)
+		return fault.New(fault.Usage, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", i.name, list),
+			"%s has no unique index on exactly (%s) that is neither partial nor deferrable", i.name, list)
+	}
+	return nil
+}
+
+func sameSet(a, b []string) bool {
+	x, y := slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
+	return slices.Equal(x, y)
+}
+
+func quotedList(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = pgx.Identifier{name}.Sanitize()
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// identity checks that the old row of an UPDATE or DELETE carries the key. A table without any identity must not even get into
+// a publication: the application's own UPDATE and DELETE would fail from then on.
+func (i *inspection) identity(ctx context.Context) error {
+	rows, err := i.db.Query(ctx, sql.Query("source_identities"), i.table.OID)
+	if err != nil {
+		return fmt.Errorf("inspecting the replica identity of %s: %w", i.name, err)
+	}
+	var oid uint32
+	var schema, name, kind string
+	var columns []string
+	var refusal error
+	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &columns}, func() error {
+		if refusal == nil && kind != "f" && !containsAll(columns, i.opts.Key) {
+			refusal = i.identityFault(oid, pgx.Identifier{schema, name}.Sanitize(), kind)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("inspecting the replica identity of %s: %w", i.name, err)
+	}
+	return refusal
+}
+
+func (i *inspection) identityFault(oid uint32, relation, kind string) error {
+	mend := fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;", relation, pgx.Identifier{i.index}.Sanitize())
+	if oid != i.table.OID { // a partition's index has a name of its own
+		mend = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", relation)
+	}
+	what := map[string]string{"d": "default, without a primary key that holds the key", "n": "nothing", "i": "an index that does not hold the key"}[kind]
+	return fault.New(fault.Usage, mend, "the replica identity of %s is %s: updates and deletes could not name their row", relation, what)
+}
+
+func containsAll(have, want []string) bool {
+	for _, w := range want {
+		if !slices.Contains(have, w) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,183 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// InspectOptions name the source table and what is needed of it.
+type InspectOptions struct {
+	Schema, Table string
+	// Key lists the key columns.
+	Key      []string
+	Template change.Template
+	// SoftDelete is the column that marks deleted rows; empty when there is none.
+	SoftDelete string
+}
+
+// Inspect reads the table from the catalogue and returns its description. What would keep its rows from being read or followed
+// exactly is a fault of kind Usage that names it and, where one statement mends it, that statement.
+func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
+	i := inspection{db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize()}
+	i.table = change.Table{Schema: opts.Schema, Name: opts.Table, Template: opts.Template, SoftDelete: opts.SoftDelete}
+	for _, step := range []func(context.Context) error{i.relation, i.columns, i.key, i.identity} {
+		if err := step(ctx); err != nil {
+			return change.Table{}, err
+		}
+	}
+	return i.table, nil
+}
+
+type inspection struct {
+	db   Querier
+	opts InspectOptions
+	name string // quoted, with schema
+	user string
+	// version is server_version_num.
+	version int
+	table   change.Table
+	index   string // the unique index on the key
+}
+
+// relationKinds are the values of relkind that a user may take for a table.
+var relationKinds = map[string]string{"v": "a view", "m": "a materialised view", "f": "a foreign table", "i": "an index", "S": "a sequence", "c": "a type"}
+
+func (i *inspection) relation(ctx context.Context) error {
+	var kind, persistence string
+	var usage, rowSecurity, children bool
+	err := i.db.QueryRow(ctx, sql.Query("source_table"), i.opts.Schema, i.opts.Table).
+		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return fault.New(fault.Usage, "check source.table in the configuration", "table %s does not exist in the source database", i.name)
+	case err != nil:
+		return fmt.Errorf("inspecting table %s: %w", i.name, err)
+	case relationKinds[kind] != "":
+		return fault.New(fault.Usage, "name the table behind it", "%s is %s: the log carries changes of tables only", i.name, relationKinds[kind])
+	case persistence != "p":
+		return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s SET LOGGED;", i.name), "%s is unlogged or temporary: the log does not carry its changes", i.name)
+	case children:
+		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance", i.name)
+	case !usage:
+		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgx.Identifier{i.opts.Schema}.Sanitize(), i.role()),
+			"role %s may not use schema %s", i.role(), i.opts.Schema)
+	case rowSecurity:
+		return fault.New(fault.Usage, fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", i.role()),
+			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
+	default:
+		return nil
+	}
+}
+
+func (i *inspection) role() string { return pgx.Identifier{i.user}.Sanitize() }
+
+// column is a row of source_columns.
+type column struct {
+	name, typ string
+	notNull   bool
+	generated string // "s" stored, "v" virtual
+	readable  bool
+}
+
+func (i *inspection) columns(ctx context.Context) error {
+	all, err := i.readColumns(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range i.opts.Key {
+		c, err := i.usable(all, name, "the key")
+		if err != nil {
+			return err
+		}
+		if err := i.keyColumn(c); err != nil {
+			return err
+		}
+		i.table.Key = append(i.table.Key, change.Column{Name: c.name, Type: c.typ})
+	}
+	if len(i.table.Key) == 0 {
+		return fault.New(fault.Usage, "name the key columns in source.key", "no key column of %s is configured", i.name)
+	}
+	for _, name := range i.opts.Template.Columns() {
+		if _, err := i.usable(all, name, "the template"); err != nil {
+			return err
+		}
+	}
+	if i.opts.SoftDelete == "" {
+		return nil
+	}
+	c, err := i.usable(all, i.opts.SoftDelete, "the soft-delete rule")
+	i.table.SoftDeleteBool = c.typ == "boolean"
+	return err
+}
+
+func (i *inspection) readColumns(ctx context.Context) (map[string]column, error) {
+	rows, err := i.db.Query(ctx, sql.Query("source_columns"), i.table.OID)
+	if err != nil {
+		return nil, fmt.Errorf("inspecting the columns of %s: %w", i.name, err)
+	}
+	all := map[string]column{}
+	var c column
+	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.notNull, &c.generated, &c.readable}, func() error {
+		all[c.name] = c
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inspecting the columns of %s: %w", i.name, err)
+	}
+	return all, nil
+}
+
+// usable finds a column that can be read and followed.
+func (i *inspection) usable(all map[string]column, name, purpose string) (column, error) {
+	c, found := all[name]
+	quoted := pgx.Identifier{name}.Sanitize()
+	switch {
+	case !found:
+		return c, fault.New(fault.Usage, "check the column's name in the configuration", "%s has no column %s, which %s names", i.name, quoted, purpose)
+	case !c.readable:
+		return c, fault.New(fault.Usage, fmt.Sprintf("GRANT SELECT ON %s TO %s;", i.name, i.role()), "role %s may not read column %s of %s", i.role(), quoted, i.name)
+	case c.generated == "v":
+		return c, fault.New(fault.Usage, "make the column STORED, or name the columns it is computed from",
+			"column %s of %s is generated and virtual: the log does not carry it", quoted, i.name)
+	case c.generated == "s":
+		return c, i.generated(quoted)
+	default:
+		return c, nil
+	}
+}
+
+// generated refuses a stored generated column on a server that never publishes one.
+func (i *inspection) generated(quoted string) error {
+	if i.version < publishesGenerated {
+		return fault.New(fault.Usage, "name the columns it is computed from, or use PostgreSQL 18",
+			"column %s of %s is generated: PostgreSQL %d does not publish it", quoted, i.name, i.version/10000)
+	}
+	return nil
+}
+
+// keyColumnTypes are the types whose equality is equality of their text output, which the ledger's key relies on.
+const keyColumnTypes = "smallint, integer, bigint, text, varchar, uuid"
+
+func (i *inspection) keyColumn(c column) error {
+	quoted := pgx.Identifier{c.name}.Sanitize()
+	base, _, _ := strings.Cut(c.typ, "(")
+	switch base {
+	case "smallint", "integer", "bigint", "text", "character varying", "uuid":
+	default:
+		return fault.New(fault.Usage, "use a unique column of one of the types "+keyColumnTypes,
+			"key column %s of %s is of type %s", quoted, i.name, c.typ)
+	}
+	if !c.notNull {
+		return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;", i.name, quoted),
+			"key column %s of %s may be NULL", quoted, i.name)
+	}
+	return nil
+}

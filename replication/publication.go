@@ -1,0 +1,173 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// publishesGenerated is the first server version whose publications can carry stored generated columns.
+const publishesGenerated = 180000
+
+const resync = "wal2vec init --resync"
+
+// EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
+// and must not change by itself (a row filter, missing operations) is a fault of kind Usage.
+func EnsurePublication(ctx context.Context, db Querier, name string, table change.Table) error {
+	statements, err := PublicationSQL(ctx, db, name, table)
+	if err != nil {
+		return err
+	}
+	for _, statement := range statements {
+		if _, err := db.Exec(ctx, statement); err != nil {
+			if fault.SQLSTATE(err) == "42501" {
+				return fault.Wrap(err, fault.Usage, "run it as the table's owner with CREATE on the database: "+statement+";", "preparing publication %q", name)
+			}
+			return fmt.Errorf("preparing publication %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.
+func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table) ([]string, error) {
+	p, err := readPublication(ctx, db, name, table)
+	if err != nil {
+		return nil, err
+	}
+	quoted := pgx.Identifier{name}.Sanitize()
+	relation := pgx.Identifier{table.Schema, table.Name}.Sanitize()
+	if !p.exists {
+		var options []string
+		if p.partitioned {
+			options = append(options, "publish_via_partition_root = true")
+		}
+		if len(p.neededGenerated(table)) > 0 {
+			options = append(options, "publish_generated_columns = stored")
+		}
+		statement := fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE ONLY %s", quoted, relation)
+		if len(options) > 0 {
+			statement += " WITH (" + strings.Join(options, ", ") + ")"
+		}
+		return []string{statement}, nil
+	}
+	if err := p.check(name, table); err != nil {
+		return nil, err
+	}
+	if p.listed {
+		return nil, nil
+	}
+	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation)}, nil
+}
+
+// DropPublication drops the publication if it exists.
+func DropPublication(ctx context.Context, db Querier, name string) error {
+	if _, err := db.Exec(ctx, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fmt.Errorf("dropping publication %q: %w", name, err)
+	}
+	return nil
+}
+
+// CheckPublication returns a fault of kind Gap when the publication does not carry the table by its object id: a publication
+// follows a table that was renamed away, silently. It returns one of kind Usage when it carries only part of the changes.
+func CheckPublication(ctx context.Context, db Querier, name string, table change.Table) error {
+	var now uint32
+	if err := db.QueryRow(ctx, sql.Query("source_table_oid"), table.Schema, table.Name).Scan(&now); err != nil {
+		return fmt.Errorf("looking up table %s.%s: %w", table.Schema, table.Name, err)
+	}
+	switch {
+	case now == 0:
+		return fault.New(fault.Gap, resync, "table %s.%s no longer exists", table.Schema, table.Name)
+	case now != table.OID:
+		return fault.New(fault.Gap, resync, "table %s.%s was replaced: its object id was %d and is %d, and the publication follows the old one",
+			table.Schema, table.Name, table.OID, now)
+	}
+	p, err := readPublication(ctx, db, name, table)
+	switch {
+	case err != nil:
+		return err
+	case !p.exists:
+		return fault.New(fault.Gap, resync, "publication %q does not exist", name)
+	case !p.listed:
+		return fault.New(fault.Gap, resync, "publication %q does not carry table %s.%s", name, table.Schema, table.Name)
+	default:
+		return p.check(name, table)
+	}
+}
+
+// publication is the row of source_publication.
+type publication struct {
+	exists                            bool
+	insert, update, deletes, truncate bool
+	viaRoot, generatedStored          bool
+	listed, filtered                  bool
+	columns                           []string // of a column list; nil without one
+	partitioned                       bool
+	generated                         []string // the table's generated columns
+}
+
+func readPublication(ctx context.Context, db Querier, name string, table change.Table) (publication, error) {
+	var p publication
+	err := db.QueryRow(ctx, sql.Query("source_publication"), name, table.OID).Scan(&p.exists, &p.insert, &p.update, &p.deletes, &p.truncate,
+		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated)
+	if err != nil {
+		return p, fmt.Errorf("reading publication %q: %w", name, err)
+	}
+	return p, nil
+}
+
+func neededColumns(table change.Table) []string {
+	var needed []string
+	for _, key := range table.Key {
+		needed = append(needed, key.Name)
+	}
+	needed = append(needed, table.Template.Columns()...)
+	if table.SoftDelete != "" {
+		needed = append(needed, table.SoftDelete)
+	}
+	return needed
+}
+
+// neededGenerated returns the generated columns among the needed ones.
+func (p publication) neededGenerated(table change.Table) []string {
+	var out []string
+	for _, c := range neededColumns(table) {
+		if slices.Contains(p.generated, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// check refuses a publication that leaves out changes of the table.
+func (p publication) check(name string, table change.Table) error {
+	alter := "ALTER PUBLICATION " + pgx.Identifier{name}.Sanitize()
+	relation := pgx.Identifier{table.Schema, table.Name}.Sanitize()
+	if !p.insert || !p.update || !p.deletes || !p.truncate {
+		return fault.New(fault.Usage, alter+" SET (publish = 'insert, update, delete, truncate');",
+			"publication %q does not publish all of insert, update, delete and truncate", name)
+	}
+	if p.filtered {
+		return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation), "publication %q filters the rows of %s", name, relation)
+	}
+	if p.columns != nil {
+		for _, c := range neededColumns(table) {
+			if !slices.Contains(p.columns, c) {
+				return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation), "publication %q leaves out column %q of %s", name, c, relation)
+			}
+		}
+	} else if needed := p.neededGenerated(table); len(needed) > 0 && !p.generatedStored {
+		return fault.New(fault.Usage, alter+" SET (publish_generated_columns = stored);", "publication %q leaves out generated column %q of %s", name, needed[0], relation)
+	}
+	if p.partitioned && !p.viaRoot {
+		return fault.New(fault.Usage, alter+" SET (publish_via_partition_root = true);", "publication %q names the partitions of %s, not the table", name, relation)
+	}
+	return nil
+}

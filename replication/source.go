@@ -1,0 +1,178 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication/pgoutput"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Options are the settings of a Source. A zero value means the default where one is named.
+type Options struct {
+	// ConnString leads to the primary itself, not through a pooler.
+	ConnString  string
+	Slot        string
+	Publication string
+	Table       change.Table
+	// SystemID and Timeline are what the watermark belongs to; not checked when empty or zero.
+	SystemID string
+	Timeline int32
+	// QueueFragments and QueueBytes bound what is read ahead of the consumer; 1,024 fragments and 8 MiB by default.
+	QueueFragments int
+	QueueBytes     int
+	// Limits says where large transactions are cut.
+	Limits pgoutput.Limits
+	// StatusInterval is the longest time between two reports to the server; 10 s by default, and never more than a quarter of
+	// the server's wal_sender_timeout.
+	StatusInterval time.Duration
+	// UrgentInterval is how often an urged stream asks for the server's position; 50 ms by default.
+	UrgentInterval time.Duration
+	// SilenceTimeout is how long a server may leave questions unanswered before the connection counts as dead; 5 minutes by
+	// default (before PostgreSQL 16 the server may be silent while it decodes a large transaction of other tables).
+	SilenceTimeout time.Duration
+	Logger         zerolog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	orElse(&o.QueueFragments, 1024)
+	orElse(&o.QueueBytes, 8<<20)
+	orElse(&o.StatusInterval, 10*time.Second)
+	orElse(&o.UrgentInterval, 50*time.Millisecond)
+	orElse(&o.SilenceTimeout, 5*time.Minute)
+	return o
+}
+
+func orElse[T int | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
+	}
+}
+
+// Source is a source database whose slot can be streamed.
+type Source struct{ opts Options }
+
+// NewSource returns a source; it does not connect.
+func NewSource(opts Options) *Source { return &Source{opts: opts.withDefaults()} }
+
+// Current returns the end of the log: whatever committed before the call ends at or below it.
+func (s *Source) Current(ctx context.Context) (change.LSN, error) {
+	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	if err != nil {
+		return 0, err
+	}
+	defer closeQuietly(ctx, conn)
+	var lsn change.LSN
+	if err := conn.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&lsn); err != nil {
+		return 0, fmt.Errorf("reading the end of the source's log: %w", err)
+	}
+	return lsn.RecordEnd(), nil
+}
+
+// Connect checks that the slot can bring everything after the watermark from, and starts replication there. A slot that
+// another process reads is a fault of kind Busy; one that cannot go on from the watermark, of kind Gap. The caller calls Run or
+// Close on the result.
+func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) {
+	if err := CheckSlotName(s.opts.Slot); err != nil {
+		return nil, err
+	}
+	if err := s.check(ctx, from); err != nil {
+		return nil, err
+	}
+	conn, err := connectReplication(ctx, s.opts.ConnString, applicationName(s.opts.Slot), nil)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := s.start(ctx, conn, from)
+	if err != nil {
+		closeQuietly(ctx, conn)
+		return nil, err
+	}
+	return stream, nil
+}
+
+// check looks at slot and publication, on a connection of its own.
+func (s *Source) check(ctx context.Context, from change.LSN) error {
+	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(ctx, conn)
+	state, err := ReadSlot(ctx, conn, s.opts.Slot)
+	if err != nil {
+		return err
+	}
+	if err := CheckSlot(state, from); err != nil {
+		return err
+	}
+	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
+}
+
+func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN) (*Stream, error) {
+	system, err := pglogrepl.IdentifySystem(ctx, conn)
+	if err != nil {
+		return nil, fmt.Errorf("identifying the source server: %w", err)
+	}
+	switch end := change.LSN(system.XLogPos); {
+	case s.opts.SystemID != "" && system.SystemID != s.opts.SystemID:
+		return nil, otherSystem(system.SystemID, s.opts.SystemID)
+	case s.opts.Timeline != 0 && system.Timeline != s.opts.Timeline:
+		return nil, fault.New(fault.Gap, resync, "the source is on timeline %d, the watermark belongs to timeline %d: it was restored or failed over",
+			system.Timeline, s.opts.Timeline)
+	case from > end:
+		return nil, fault.New(fault.Gap, resync, "the watermark %s is ahead of the source's log, which ends at %s: it was restored from an older state", from, end)
+	}
+	timeout, err := walSenderTimeout(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	options := pglogrepl.StartReplicationOptions{
+		Mode:       pglogrepl.LogicalReplication,
+		PluginArgs: []string{"proto_version '1'", "publication_names " + quotedPublication(s.opts.Publication)},
+	}
+	if err := pglogrepl.StartReplication(ctx, conn, s.opts.Slot, pglogrepl.LSN(from), options); err != nil {
+		return nil, streamError(err, s.opts.Slot)
+	}
+	return newStream(s.opts, conn, from, timeout), nil
+}
+
+// quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
+func quotedPublication(name string) string {
+	identifier := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	return `'` + strings.ReplaceAll(identifier, `'`, `''`) + `'`
+}
+
+// walSenderTimeout returns how long the server waits for a report; zero when it waits for ever.
+func walSenderTimeout(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error) {
+	results, err := conn.Exec(ctx, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'").ReadAll()
+	if err != nil {
+		return 0, fmt.Errorf("reading wal_sender_timeout: %w", err)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+		return 0, fmt.Errorf("reading wal_sender_timeout: unexpected answer")
+	}
+	millis, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("reading wal_sender_timeout: %w", err)
+	}
+	return time.Duration(millis) * time.Millisecond, nil
+}
+
+// streamError turns the server's refusal to start or to go on into a fault.
+func streamError(err error, slot string) error {
+	switch fault.SQLSTATE(err) {
+	case "42704", "55000", "58P01": // no such slot or publication; the slot is not usable any more; its log is gone
+		return fault.Wrap(err, fault.Gap, resync, "streaming slot %q", slot)
+	default:
+		return slotError(err, slot, "streaming")
+	}
+}

@@ -1,0 +1,37 @@
+-- One row also when there is no such publication ($1) or table ($2, an object id). What not every version has is read through jsonb.
+SELECT
+    p.oid IS NOT NULL,
+    COALESCE(p.pubinsert, false),
+    COALESCE(p.pubupdate, false),
+    COALESCE(p.pubdelete, false),
+    COALESCE(p.pubtruncate, false),
+    COALESCE(p.pubviaroot, false),
+    COALESCE(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's',
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_publication_tables AS t
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.schemaname
+        JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename
+        WHERE t.pubname = p.pubname
+          AND c.oid = $2
+    ),
+    COALESCE(pg_catalog.to_jsonb(r) ->> 'prqual', '') <> '',
+    CASE
+        WHEN pg_catalog.jsonb_typeof(pg_catalog.to_jsonb(r) -> 'prattrs') = 'array' THEN ARRAY(
+            SELECT a.attname::text
+            FROM pg_catalog.pg_attribute AS a
+            WHERE a.attrelid = r.prrelid
+              AND pg_catalog.to_jsonb(r) -> 'prattrs' @> pg_catalog.to_jsonb(a.attnum)
+        )
+    END,
+    COALESCE((SELECT c.relkind = 'p' FROM pg_catalog.pg_class AS c WHERE c.oid = $2), false),
+    ARRAY(
+        SELECT a.attname::text
+        FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = $2
+          AND a.attgenerated <> ''
+          AND NOT a.attisdropped
+    )
+FROM (VALUES ($1::text)) AS wanted (name)
+LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = wanted.name
+LEFT JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = $2
