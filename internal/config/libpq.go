@@ -108,7 +108,7 @@ func urlKeywords(rest string) []string {
 	if colon := strings.LastIndexByte(hosts, ':'); colon > strings.LastIndexByte(hosts, ']') {
 		add("port", hosts[colon+1:])
 	}
-	for _, param := range strings.SplitSeq(query, "&") {
+	for param := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(param, "=")
 		if key == "database" {
 			key = "dbname"
