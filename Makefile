@@ -1,0 +1,106 @@
+# Everything a checkout needs is fetched and built by these targets, below $WAL2VEC_CACHE (default: .cache).
+# `make check` is what CI runs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Absolute, because tests run in the folders of their packages.
+export WAL2VEC_CACHE := $(abspath $(or $(WAL2VEC_CACHE),.cache))
+PARTS := $(WAL2VEC_CACHE)/parts
+
+export CGO_ENABLED := 1
+export CGO_LDFLAGS := $(if $(findstring $(PARTS)/tokenizers,$(CGO_LDFLAGS)),,'-L$(PARTS)/tokenizers') $(CGO_LDFLAGS)
+# Reading the commit fails in a checkout of another user; `build` asks for it where git can tell.
+export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
+
+TIMED := @scripts/timed.sh
+LINT = "$$(scripts/tools.sh golangci-lint)"
+
+DEMO_FLAGS ?=
+BENCH_FLAGS ?= -benchtime 1s -count 6
+FUZZTIME ?= 20s
+export FUZZTIME
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: parts
+parts: ## Set up ONNX Runtime, the model, libtokenizers.a and PostgreSQL 16 and 18 with pgvector
+	@scripts/parts.sh
+
+.PHONY: build-parts
+build-parts:
+	@scripts/prerequisites.sh go cc
+	@scripts/parts.sh onnxruntime model tokenizers
+
+.PHONY: build
+build: build-parts ## Build bin/wal2vec, which finds its parts by itself
+	$(TIMED) build go build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-X main.version=$(VERSION)' -o bin/wal2vec ./cmd/wal2vec
+
+.PHONY: demo
+demo: parts build ## See it work: a throw-away PostgreSQL, a product table, a stream, searches
+	@bin/wal2vec demo $(DEMO_FLAGS)
+
+.PHONY: demo-once
+demo-once: parts build ## The demo without a look around: it ends by itself
+	$(TIMED) demo bin/wal2vec demo --exit $(DEMO_FLAGS)
+
+.PHONY: fmt
+fmt: ## Format the Go code
+	@$(LINT) fmt ./...
+
+.PHONY: check-format
+check-format: ## Say what `make fmt` would change
+	$(TIMED) format bash -c '$(LINT) fmt --diff ./...'
+
+.PHONY: lint
+lint: build-parts ## Run the linters and the file length check
+	$(TIMED) lint bash -c '$(LINT) run ./... && scripts/filelength.sh'
+
+.PHONY: test
+test: parts build-parts ## Test with the race detector, in random order, on PostgreSQL 18 and 16
+	@scripts/test.sh $(TEST_FLAGS)
+
+.PHONY: test-short
+test-short: parts build-parts ## Test on PostgreSQL 18 only, without the race detector
+	$(TIMED) 'test -short' go test -short $(TEST_FLAGS) ./...
+
+.PHONY: fuzz
+fuzz: build-parts ## Fuzz every fuzz test for FUZZTIME
+	@scripts/fuzz.sh
+
+.PHONY: bench
+bench: parts build-parts ## Run every Go benchmark (BENCH_FLAGS)
+	@scripts/bench.sh $(BENCH_FLAGS)
+
+.PHONY: bench-once
+bench-once: parts build-parts ## Run every Go benchmark once, to see that it works
+	$(TIMED) 'bench, each once' scripts/bench.sh -benchtime 1x
+
+.PHONY: cover
+cover: parts build-parts ## Test with coverage; the report is cover.html
+	$(TIMED) cover go test -coverpkg=./... -coverprofile=cover.out $(TEST_FLAGS) ./...
+	@go tool cover -html=cover.out -o cover.html
+	@go tool cover -func=cover.out | tail -n 1
+
+.PHONY: deploy-check
+deploy-check: ## Check and test the Prometheus rules, verify the systemd units
+	$(TIMED) 'deploy files' scripts/deploycheck.sh
+
+# One after the other, all of them even when one fails, so that a run names every fault.
+CHECKS := check-format lint test bench-once demo-once deploy-check
+.PHONY: check
+check: ## Everything that CI checks
+	@failed=; SECONDS=0; for target in $(CHECKS); do \
+		$(MAKE) --no-print-directory $$target || failed="$$failed $$target"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "==> check: FAILED:$$failed, after $$SECONDS s"; exit 1; fi; \
+	echo "==> check: ok, $$SECONDS s"
+
+.PHONY: clean
+clean: ## Remove what was built; the parts stay
+	rm -rf bin cover.out cover.html
