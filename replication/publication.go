@@ -95,11 +95,14 @@ func CheckPublication(ctx context.Context, db Querier, name string, table change
 		return err
 	case !p.exists:
 		return fault.New(fault.Gap, resync, "publication %q does not exist", name)
-	case !p.listed:
-		return fault.New(fault.Gap, resync, "publication %q does not carry table %s.%s", name, table.Schema, table.Name)
-	default:
-		return p.check(name, table)
 	}
+	if err := p.check(name, table); err != nil {
+		return err
+	}
+	if !p.listed {
+		return fault.New(fault.Gap, resync, "publication %q does not carry table %s.%s", name, table.Schema, table.Name)
+	}
+	return nil
 }
 
 // publication is the row of source_publication.

@@ -1,0 +1,54 @@
+package replication_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+func TestConnectRefusesWhatCannotGoOn(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	b := setup(t, db, items(t), itemTable)
+	at := b.slot.ConsistentPoint
+	f := func(name string, kind fault.Kind, from change.LSN, want string, alter func(*replication.Options)) {
+		t.Helper()
+		opts := b.opts
+		if alter != nil {
+			alter(&opts)
+		}
+		stream, err := replication.NewSource(opts).Connect(t.Context(), from)
+		if err == nil {
+			stream.Close(t.Context())
+		}
+		if fault.KindOf(err) != kind || !strings.Contains(err.Error(), want) || fault.Try(err) == "" {
+			t.Errorf("%s: got %v (kind %d, try %q)", name, err, fault.KindOf(err), fault.Try(err))
+		}
+	}
+	f("another system", fault.Gap, at, "another server", func(o *replication.Options) { o.SystemID = "123" })
+	f("another timeline", fault.Gap, at, "timeline", func(o *replication.Options) { o.Timeline = 99 })
+	f("watermark before the slot", fault.Gap, at-8, "ahead of the watermark", nil)
+	f("watermark after the log", fault.Gap, at+1<<40, "restored", nil)
+	f("no slot", fault.Gap, at, "does not exist", func(o *replication.Options) { o.Slot = "nobody" })
+	f("no publication", fault.Gap, at, `publication "none" does not exist`, func(o *replication.Options) { o.Publication = "none" })
+	f("bad slot name", fault.Usage, at, "not a valid slot name", func(o *replication.Options) { o.Slot = "x'; DROP" })
+
+	role, password := db.Role(t, "")
+	f("no right to replicate", fault.Usage, at, "replication", func(o *replication.Options) { o.ConnString = db.DSNFor(role, password) })
+
+	r := b.run(t, at)
+	f("slot in use", fault.Busy, at, b.opts.Slot, nil)
+	r.end(t)
+
+	db.Exec(t, "ALTER PUBLICATION pub DROP TABLE item")
+	f("table not published", fault.Gap, at, "does not carry", nil)
+	db.Exec(t, "ALTER PUBLICATION pub ADD TABLE item")
+	db.Exec(t, "CREATE TABLE item_new (LIKE item INCLUDING ALL); ALTER TABLE item RENAME TO item_old; ALTER TABLE item_new RENAME TO item")
+	f("swapped table", fault.Gap, at, "was replaced", nil)
+	db.Exec(t, "DROP TABLE item")
+	f("dropped table", fault.Gap, at, "no longer exists", nil)
+}

@@ -1,0 +1,120 @@
+package replication_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+func inspected(t *testing.T, db *pgtest.DB) change.Table {
+	t.Helper()
+	table, err := replication.Inspect(t.Context(), db.Conn(t), items(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func TestPublicationIsMadeOrMended(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	conn := db.Conn(t)
+	db.Exec(t, itemTable+"; CREATE TABLE other (id int PRIMARY KEY)")
+	table := inspected(t, db)
+	f := func(name string, ddl string, want ...string) {
+		t.Helper()
+		if err := replication.DropPublication(t.Context(), conn, `my "pub"`); err != nil {
+			t.Fatal(err)
+		}
+		if ddl != "" {
+			db.Exec(t, ddl)
+		}
+		got, err := replication.PublicationSQL(t.Context(), conn, `my "pub"`, table)
+		if err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+		for range 2 { // the second time there is nothing left to do
+			if err := replication.EnsurePublication(t.Context(), conn, `my "pub"`, table); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if err := replication.CheckPublication(t.Context(), conn, `my "pub"`, table); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f("none", "", `CREATE PUBLICATION "my ""pub""" FOR TABLE ONLY "public"."item"`)
+	f("of another table", `CREATE PUBLICATION "my ""pub""" FOR TABLE other`, `ALTER PUBLICATION "my ""pub""" ADD TABLE ONLY "public"."item"`)
+	f("of the table", `CREATE PUBLICATION "my ""pub""" FOR TABLE item`)
+	f("of all tables", `CREATE PUBLICATION "my ""pub""" FOR ALL TABLES`)
+	f("of the schema", `CREATE PUBLICATION "my ""pub""" FOR TABLES IN SCHEMA public`)
+	f("with a list of all needed columns", `CREATE PUBLICATION "my ""pub""" FOR TABLE item (gone, id, body, name)`)
+}
+
+func TestPublicationThatLeavesSomethingOutIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	conn := db.Conn(t)
+	f := func(name, what string, ddl ...string) {
+		t.Helper()
+		db.Exec(t, "DROP PUBLICATION IF EXISTS pub; DROP TABLE IF EXISTS item CASCADE")
+		for _, statement := range ddl {
+			db.Exec(t, statement)
+		}
+		table := inspected(t, db)
+		err := replication.EnsurePublication(t.Context(), conn, "pub", table)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), what) || !strings.HasSuffix(fault.Try(err), ";") {
+			t.Errorf("%s: got %v (try: %s)", name, err, fault.Try(err))
+			return
+		}
+		if checked := replication.CheckPublication(t.Context(), conn, "pub", table); fault.KindOf(checked) != fault.Usage {
+			t.Errorf("%s: at start: %v", name, checked)
+		}
+		db.Exec(t, fault.Try(err))
+		if err := replication.CheckPublication(t.Context(), conn, "pub", table); err != nil {
+			t.Errorf("%s: the advice does not help: %v", name, err)
+		}
+	}
+	f("no delete", "delete", itemTable, "CREATE PUBLICATION pub FOR TABLE item WITH (publish = 'insert, update, truncate')")
+	f("row filter", "filters", itemTable, "CREATE PUBLICATION pub FOR TABLE item WHERE (id > 5)")
+	f("column list", `"body"`, itemTable, "CREATE PUBLICATION pub FOR TABLE item (id, name, gone)")
+	f("partitions", "partitions", "CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, gone boolean) PARTITION BY RANGE (id)",
+		"CREATE TABLE item_1 PARTITION OF item FOR VALUES FROM (0) TO (9)", "CREATE PUBLICATION pub FOR TABLE item")
+	if db.Host.Major() >= 18 {
+		f("generated column", `generated column "body"`, strings.Replace(itemTable, "body text", "body text GENERATED ALWAYS AS (upper(name)) STORED", 1),
+			"CREATE PUBLICATION pub FOR TABLE item")
+	}
+}
+
+func TestGeneratedColumnIsPublished(t *testing.T) {
+	t.Parallel()
+	if pgtest.Major() < 18 {
+		return // TestInspectRefuses covers the refusal
+	}
+	b := setup(t, pgtest.Database(t), items(t), strings.Replace(itemTable, "body text", "body text GENERATED ALWAYS AS (upper(name)) STORED", 1))
+	r := b.run(t, b.slot.ConsistentPoint)
+	b.db.Exec(t, "INSERT INTO item (id, name) VALUES (1, 'a')")
+	if got := events(r.until(t, b.now(t))); !reflect.DeepEqual(got, []change.Event{upsert("1", text("a"), text("A"))}) {
+		t.Fatalf("got %+v", got)
+	}
+}
+
+func TestPublicationOfAnotherOwnersTableNamesTheStatement(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, itemTable)
+	table := inspected(t, db)
+	role, _ := db.Role(t, "")
+	conn := db.Conn(t)
+	if _, err := conn.Exec(t.Context(), "SET ROLE "+role); err != nil {
+		t.Fatal(err)
+	}
+	err := replication.EnsurePublication(t.Context(), conn, "pub", table)
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "CREATE PUBLICATION") {
+		t.Fatalf("got %v (try: %s)", err, fault.Try(err))
+	}
+}
