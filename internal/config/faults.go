@@ -53,5 +53,5 @@ func (fs FaultsError) err() error {
 	if len(fs) == 0 {
 		return nil
 	}
-	return fault.Wrap(fs, fault.Usage, "wal2vec config print --reference lists every setting", "configuration")
+	return fault.Wrap(fs, fault.Usage, "wal2vec config reference lists every setting", "configuration")
 }

@@ -1,0 +1,148 @@
+package monitor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Querier is what a probe needs of a pool or a connection.
+type Querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// sinkState is what the sink knows of a pipeline.
+type sinkState struct {
+	registered    bool // false: nobody has set this pipeline up, or the schema is missing; the rest is zero
+	slot          string
+	systemID      string
+	epoch         change.Epoch
+	watermark     change.LSN
+	partialUntil  change.LSN
+	keys          []string
+	generation    *int
+	model         *string
+	dimension     *int
+	vectors       *string    // name of the active generation's table
+	oldestPending *time.Time // by the source's clock
+	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
+	deadLetters   int64
+	backfill      *Backfill
+}
+
+// sourceState is what the source knows of the slot and its log.
+type sourceState struct {
+	systemID      string
+	now           time.Time
+	current       change.LSN
+	slotExists    bool
+	active        bool
+	walStatus     string
+	safeWALBytes  *int64
+	retainedBytes int64
+	confirmed     change.LSN
+	invalidation  string
+}
+
+func (m *Monitor) readSource(ctx context.Context, slot string) (*sourceState, error) {
+	var r sourceState
+	err := m.source.QueryRow(ctx, sql.Query("monitor_source"), slot).Scan(&r.systemID, &r.now, &r.current, &r.slotExists, &r.active,
+		&r.walStatus, &r.safeWALBytes, &r.retainedBytes, &r.confirmed, &r.invalidation)
+	if err != nil {
+		return nil, fmt.Errorf("reading slot %q on the source: %w", slot, err)
+	}
+	return &r, nil
+}
+
+func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
+	query, err := sql.Render("monitor_pipeline", struct{ Schema string }{m.quote()})
+	if err != nil {
+		return nil, err
+	}
+	var k sinkState
+	var b struct {
+		id, processed    *int64
+		mode             *string
+		running          *bool
+		cursor           []string
+		created, updated *time.Time
+	}
+	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
+		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors,
+		&k.oldestPending, &k.reportAge, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), missingTable(err):
+		return &sinkState{}, nil
+	case err != nil:
+		return nil, m.explain(err, "reading the pipeline in the sink")
+	}
+	k.registered = true
+	if b.id != nil {
+		k.backfill = &Backfill{
+			ID: *b.id, Mode: *b.mode, Running: *b.running, Processed: *b.processed, Cursor: b.cursor,
+			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
+		}
+	}
+	return &k, nil
+}
+
+// rowCounts are the figures that take a scan of the ledger.
+type rowCounts struct {
+	live, fresh int64
+	at          time.Time
+}
+
+func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, error) {
+	data := struct {
+		Ledger, Vectors string
+		Keys            []string
+	}{Ledger: m.quote("ledger_" + m.opts.Pipeline)}
+	if k.vectors != nil {
+		data.Vectors = m.quote(*k.vectors)
+	}
+	for _, key := range k.keys {
+		data.Keys = append(data.Keys, pgx.Identifier{key}.Sanitize())
+	}
+	query, err := sql.Render("monitor_rows", data)
+	if err != nil {
+		return nil, err
+	}
+	rows := rowCounts{at: m.opts.Now().UTC()}
+	err = m.sink.QueryRow(ctx, query).Scan(&rows.live, &rows.fresh)
+	switch {
+	case missingTable(err):
+		return nil, nil //nolint:nilnil // a pipeline that is being set up has no ledger yet: nothing to count
+	case err != nil:
+		return nil, m.explain(err, "counting the rows of the sink")
+	}
+	return &rows, nil
+}
+
+func (m *Monitor) quote(table ...string) string {
+	return pgx.Identifier(append([]string{m.opts.Schema}, table...)).Sanitize()
+}
+
+// missingTable reports an undefined table or schema.
+func missingTable(err error) bool {
+	state := fault.SQLSTATE(err)
+	return state == "42P01" || state == "3F000"
+}
+
+// explain adds what to do where a code says it.
+func (m *Monitor) explain(err error, doing string) error {
+	switch fault.SQLSTATE(err) {
+	case "42703": // undefined column: tables of another version
+		return fault.Wrap(err, fault.Usage, "wal2vec init", "%s: schema %q is not of this version", doing, m.opts.Schema)
+	case "42501":
+		return fault.Wrap(err, fault.Usage, "wal2vec init --grant-to ROLE, as the role that set it up", "%s: this role may not", doing)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
