@@ -73,11 +73,15 @@ func (s *Stream) send(ctx context.Context, confirmed change.LSN, ask bool) error
 	return nil
 }
 
-// farewell reports the confirmed position, ends the copy and closes the connection, all within farewellTimeout. Errors are of
-// no account: what the server does not learn now, it learns from the watermark at the next start.
+// farewell reports the confirmed position, ends the copy and closes the connection, all within farewellTimeout. It waits for
+// the server's answer: a connection closed with unread data is reset, and the report may be lost with it. Errors are of no
+// account: what the server does not learn now, it learns from the watermark at the next start.
 func (s *Stream) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
 	defer cancel()
+	s.wakeMu.Lock()
+	s.leaving = true
+	s.wakeMu.Unlock()
 	if s.send(ctx, change.LSN(s.confirmed.Load()), false) == nil {
 		_ = s.conn.Conn().SetDeadline(time.Now().Add(farewellTimeout / 2))
 		_, _ = pglogrepl.SendStandbyCopyDone(ctx, s.conn)

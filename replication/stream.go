@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ type Stream struct {
 	oids      atomic.Pointer[[]uint32] // a change that Run has not taken in; nil when there is none
 	// woken holds a token when one of the above changed.
 	woken chan struct{}
+	// leaving is true once the farewell has the read deadline to itself.
+	leaving bool
+	wakeMu  sync.Mutex
 
 	feedback feedback
 	position change.LSN // the last end that was queued
@@ -114,6 +118,11 @@ func (s *Stream) Stats() Stats {
 // wake makes Run look at what has changed, also out of a blocked read.
 func (s *Stream) wake() {
 	signal(s.woken)
+	s.wakeMu.Lock()
+	defer s.wakeMu.Unlock()
+	if s.leaving {
+		return
+	}
 	_ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
 
