@@ -1,0 +1,209 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Chunk is what one SELECT of a backfill read.
+type Chunk struct {
+	// A is the watermark as read before the SELECT: the version of every row.
+	A change.Version
+	// Changes holds one change a key, sorted by key; their own positions are not used.
+	Changes []change.Change
+	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
+	Vectors map[change.Hash][]float32
+	// Cursor is the last key that the SELECT read.
+	Cursor change.Key
+	// PartialUntil is the source's position after the SELECT, when the chunk did not wait for the watermark to pass it; else zero.
+	PartialUntil change.LSN
+	// Force writes a vector also where the same text has one.
+	Force bool
+}
+
+// ChunkResult counts a chunk's rows: Written got a vector, Superseded were known in a newer version, Deleted had no text, Unchanged are
+// the others. A superseded row may still have got its vector.
+type ChunkResult struct{ Written, Unchanged, Superseded, Deleted int }
+
+// Stale returns the indexes, rising, of the upserts to encode: those whose text some generation lacks, or every one of a full job.
+func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+	if j.params.Mode != Full {
+		return j.sink.stale(ctx, j.layout, changes)
+	}
+	var all []int
+	for i := range changes {
+		if !changes[i].Deleted {
+			all = append(all, i)
+		}
+	}
+	return all, nil
+}
+
+// locked is the pipeline's row under its lock.
+type locked struct {
+	version   change.Version
+	truncated change.Version
+	counter   int64
+}
+
+func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args ...any) (locked, error) {
+	var p locked
+	err := tx.QueryRow(ctx, s.query(query), args...).Scan(&p.version.Epoch, &p.version.LSN, &p.truncated.Epoch, &p.truncated.LSN, &p.counter)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, s.missing()
+	}
+	if err != nil {
+		return p, s.explain(err, "locking the pipeline")
+	}
+	return p, nil
+}
+
+// Commit writes a chunk and moves the job's cursor, or does nothing. Chunks are committed in the order of their keys.
+//
+// ErrChunkStale and NeedVectors: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
+func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
+	w, err := j.layout.prepare(c.Changes, c.Vectors, c.A.LSN)
+	if err != nil {
+		return ChunkResult{}, err
+	}
+	w.force = c.Force
+	var result ChunkResult
+	err = j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if err := j.enter(ctx, tx, c); err != nil {
+			return err
+		}
+		var out written
+		b := &pgx.Batch{}
+		w.queue(b, j.layout, c.A.Epoch, &out)
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		if err := out.check(); err != nil {
+			return err
+		}
+		result = w.count(&out)
+		_, err := tx.Exec(ctx, j.sink.query("job_advance"),
+			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded)
+		return err
+	})
+	if err != nil {
+		return ChunkResult{}, j.sink.explain(err, "writing a chunk to the sink")
+	}
+	j.cursor = c.Cursor
+	j.counts.Processed += int64(len(c.Changes))
+	j.counts.Written += int64(result.Written)
+	j.counts.Unchanged += int64(result.Unchanged)
+	j.counts.Superseded += int64(result.Superseded)
+	return result, nil
+}
+
+// enter locks the pipeline, then the job, and checks that what the chunk was read under still holds.
+func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
+	if _, err := tx.Exec(ctx, j.sink.query("settings")); err != nil {
+		return err
+	}
+	var p locked
+	var err error
+	if c.PartialUntil != 0 {
+		p, err = j.sink.lockPipeline(ctx, tx, "pipeline_partial", j.sink.pipeline, c.PartialUntil.String())
+	} else {
+		p, err = j.sink.lockPipeline(ctx, tx, "pipeline_share", j.sink.pipeline)
+	}
+	if err != nil {
+		return err
+	}
+	if err := j.held(ctx, tx); err != nil {
+		return err
+	}
+	switch {
+	case p.version.Epoch != c.A.Epoch, p.truncated.Compare(c.A) > 0:
+		return ErrChunkStale
+	case p.counter != j.layout.counter:
+		return ErrGenerations
+	case c.A.Compare(j.started) < 0:
+		// A tombstone above the job's start may be gone already: only the start keeps them.
+		return fmt.Errorf("writing a chunk: it was read at %s, before its job started at %s", c.A, j.started)
+	}
+	return nil
+}
+
+func (w *writes) count(out *written) ChunkResult {
+	r := ChunkResult{
+		Written: int(out.vectors), Superseded: w.all.len() - int(out.accepted), Deleted: w.deletes.len(),
+	}
+	r.Unchanged = max(0, w.all.len()-r.Written-r.Superseded-r.Deleted)
+	return r
+}
+
+// Sweep deletes the keys that the job did not see and no event touched since it started, and closes the job: they are gone from the
+// source. Call it after the last chunk. It returns their number.
+func (j *Job) Sweep(ctx context.Context) (int64, error) {
+	if j.params.Limit > 0 {
+		return 0, fault.New(fault.Internal, "", "a backfill with a limit has not seen every key: it cannot sweep")
+	}
+	var swept int64
+	err := j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if err := j.alone(ctx, tx); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, j.layout.sweep, int64(j.started.Epoch), j.started.LSN.String())
+		if err != nil {
+			return err
+		}
+		swept = tag.RowsAffected()
+		for _, g := range j.layout.generations {
+			if swept == 0 {
+				break
+			}
+			if _, err := tx.Exec(ctx, g.removeDead); err != nil {
+				return err
+			}
+		}
+		return j.close(ctx, tx, "swept", swept)
+	})
+	if err != nil {
+		return 0, j.sink.explain(err, "sweeping")
+	}
+	return swept, nil
+}
+
+// alone locks the pipeline for this transaction only, then the job, and checks the epoch.
+func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+		return err
+	}
+	p, err := j.sink.lockPipeline(ctx, tx, "pipeline_lock", j.sink.pipeline)
+	if err != nil {
+		return err
+	}
+	if err := j.held(ctx, tx); err != nil {
+		return err
+	}
+	if p.version.Epoch != j.started.Epoch {
+		return ErrJobLost
+	}
+	if p.counter != j.layout.counter {
+		return ErrGenerations
+	}
+	return nil
+}
+
+// Finish closes a job that does not sweep.
+func (j *Job) Finish(ctx context.Context) error {
+	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+		if err := j.held(ctx, tx); err != nil {
+			return err
+		}
+		return j.close(ctx, tx, "limit", 0)
+	})
+	if err != nil {
+		return j.sink.explain(err, "closing the job")
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Counts are the pipeline's rows.
+type Counts struct {
+	// Live keys are in the ledger and not deleted; Fresh of them have the vector of their text in the active generation, Stale have not.
+	Live  int64
+	Fresh int64
+	Stale int64
+	// Tombstones are keys known to be deleted.
+	Tombstones  int64
+	DeadLetters int64
+}
+
+// Counts counts, as of one snapshot; it reads the whole ledger.
+func (s *Sink) Counts(ctx context.Context) (Counts, error) {
+	l, err := s.open(ctx, s.pool)
+	if err != nil {
+		return Counts{}, err
+	}
+	g, err := l.current()
+	if err != nil {
+		return Counts{}, err
+	}
+	var c Counts
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, g.counts).Scan(&c.Live, &c.Fresh, &c.Tombstones); err != nil {
+			return fmt.Errorf("counting rows: %w", err)
+		}
+		return tx.QueryRow(ctx, s.query("counts_dead_letters"), s.pipeline).Scan(&c.DeadLetters)
+	})
+	if err != nil {
+		return Counts{}, s.explain(err, "counting")
+	}
+	c.Stale = c.Live - c.Fresh
+	return c, nil
+}

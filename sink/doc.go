@@ -1,0 +1,18 @@
+// Package sink writes and reads wal2vec's tables in the sink database: one transaction moves the ledger, the vectors and the
+// watermark together, whoever writes.
+//
+// What holds, and where:
+//
+//   - Every transaction that writes locks the pipeline's row first and looks at the epoch under that lock: the stream by its
+//     compare-and-set of owner, epoch, watermark and generation counter (Stream), a chunk by sharing the row (Job), the sweep and
+//     the collection of tombstones by holding it alone. A stream and a chunk therefore never interleave.
+//   - The ledger takes a row when its version is not below the stored one. A delete leaves a tombstone, also for a key never
+//     seen, so that a read from before the delete cannot bring the row back.
+//   - A vector is written when, after that, the ledger's row is live with the vector's text and the generation lacks it,
+//     whether or not the ledger took the row. If such a text came without a vector, nothing is written and NeedVectors says which.
+//   - The view shows the active generation's vectors. They exist for live keys alone: whatever makes a key dead removes its vector
+//     in the same transaction.
+//
+// It encodes nothing, reads nothing from the source and starts no goroutine. Tables are created by Migrate, Register and
+// EnsureGeneration, each of which may be run again; Plan shows their statements.
+package sink

@@ -1,0 +1,36 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// ErrFenced says that another process has taken over the pipeline, or that it was started anew: this one must stop writing.
+var ErrFenced error = fault.New(fault.Busy, "let one process stream a pipeline", "another process has taken over the pipeline")
+
+// ErrGenerations says that the set of generations changed: take over again and encode for the new set.
+var ErrGenerations error = fault.New(fault.Unavailable, "", "the set of generations changed")
+
+// ErrChunkStale says that the table was truncated or the epoch changed since the chunk was read: read it again.
+var ErrChunkStale = errors.New("the chunk was read before a truncate or in another epoch")
+
+// ErrEpochChanged ends a wait for a position of an epoch that is over.
+var ErrEpochChanged error = fault.New(fault.Unavailable, "", "the pipeline was started anew: positions of the old epoch mean nothing")
+
+// ErrJobLost says that the job was closed or taken over by another process: stop.
+var ErrJobLost error = fault.New(fault.Busy, "wal2vec backfill, to go on with what is left",
+	"the backfill was closed or taken over by another process")
+
+// NeedVectors says that the ledger needs the vectors of these texts, which were not given. Nothing was written.
+type NeedVectors struct{ Hashes []change.Hash }
+
+// Error says how many there are.
+func (e *NeedVectors) Error() string {
+	return fmt.Sprintf("%d texts have no vector yet", len(e.Hashes))
+}
+
+// NeededHashes returns the hashes of the texts.
+func (e *NeedVectors) NeededHashes() []change.Hash { return e.Hashes }

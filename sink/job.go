@@ -1,0 +1,215 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Mode is what a backfill encodes.
+type Mode string
+
+// The modes: the texts that have no vector, or every text again.
+const (
+	Incremental Mode = "incremental"
+	Full        Mode = "full"
+)
+
+// JobParams are what a run must repeat to go on with a job.
+type JobParams struct {
+	Mode Mode
+	// Limit is the number of rows after which the job ends, without a sweep; zero means every row.
+	Limit int64
+	// Restart gives up what a run before left unfinished.
+	Restart bool
+}
+
+// JobCounts are a job's rows so far, of all the processes that held it.
+type JobCounts struct{ Processed, Written, Unchanged, Superseded int64 }
+
+// Job is a backfill that this process holds. Stale may run beside Commit; otherwise a Job is for one goroutine.
+type Job struct {
+	sink   *Sink
+	layout *layout
+	holder *pgx.Conn // its session's lock says that the process lives
+
+	id      int64
+	token   string
+	params  JobParams
+	resync  bool
+	resumed bool
+	cursor  change.Key
+	started change.Version
+	counts  JobCounts
+}
+
+// OpenJob takes the refresh that a resync left open (unless params have a limit), else the open job of the same params, else a new
+// one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it again for what was asked. An
+// error of kind fault.Busy means that a process that lives holds the job.
+func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
+	l, err := s.open(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	config := s.pool.Config().ConnConfig
+	config.RuntimeParams["idle_session_timeout"] = "0" // it only holds a lock
+	holder, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the sink: %w", err)
+	}
+	j := &Job{sink: s, layout: l, holder: holder}
+	if err := pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error { return j.open(ctx, tx, params) }); err != nil {
+		j.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// open finds or makes the job under the pipeline's lock, which makes opening exclusive.
+func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
+	var v change.Version
+	var truncated change.Version
+	var counter int64
+	err := tx.QueryRow(ctx, j.sink.query("pipeline_lock"), j.sink.pipeline).Scan(&v.Epoch, &v.LSN, &truncated.Epoch, &truncated.LSN, &counter)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault.New(fault.Usage, initCommand, "pipeline %q has no slot yet", j.sink.pipeline)
+	}
+	if err != nil {
+		return j.sink.explain(err, "locking the pipeline")
+	}
+	id, found, err := j.find(ctx, tx, params, v.Epoch)
+	if err != nil {
+		return err
+	}
+	if found {
+		if err := j.lock(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	if found && params.Restart {
+		if _, err := tx.Exec(ctx, j.sink.query("job_close"), id, "restarted", 0); err != nil {
+			return fmt.Errorf("closing the job to restart: %w", err)
+		}
+	}
+	if !found || params.Restart {
+		// A refresh that starts again is still the refresh that the resync asked for.
+		row := tx.QueryRow(ctx, j.sink.query("job_insert"), j.sink.pipeline, params.Mode, params.Limit, found && j.resync, int64(v.Epoch), v.LSN.String())
+		if err := row.Scan(&id); err != nil {
+			return j.sink.explain(err, "opening a job")
+		}
+		if err := j.lock(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	j.resumed = found && !params.Restart
+	return j.take(ctx, tx, id)
+}
+
+func (j *Job) find(ctx context.Context, tx pgx.Tx, params JobParams, epoch change.Epoch) (id int64, found bool, err error) {
+	err = tx.QueryRow(ctx, j.sink.query("job_find"), j.sink.pipeline, params.Mode, params.Limit, int64(epoch)).Scan(&id, &j.resync)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, j.sink.explain(err, "looking for an open job")
+	}
+	return id, true, nil
+}
+
+// lock marks the job as held for as long as the holder's session lives.
+func (j *Job) lock(ctx context.Context, tx pgx.Tx, id int64) error {
+	var locked bool
+	if err := tx.QueryRow(ctx, j.sink.query("job_lock_try"), j.sink.lockClass("backfill"), lockKey(id)).Scan(&locked); err != nil {
+		return fmt.Errorf("locking the job: %w", err)
+	}
+	if !locked {
+		return fault.New(fault.Busy, "wait for it to end", "another process runs this backfill (job %d)", id)
+	}
+	return nil
+}
+
+// lockKey folds a job's id into the second key of an advisory lock, as the statements that look for the lock do.
+func lockKey(id int64) int32 { return int32(id % 2147483647) }
+
+// take gives the job a new token: a process that held it before can commit nothing more.
+func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
+	var cursor []string
+	err := tx.QueryRow(ctx, j.sink.query("job_take"), id).Scan(
+		&j.params.Mode, &j.params.Limit, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
+		&j.counts.Processed, &j.counts.Written, &j.counts.Unchanged, &j.counts.Superseded)
+	if err != nil {
+		return j.sink.explain(err, "taking the job")
+	}
+	j.id = id
+	if cursor != nil {
+		j.cursor = change.KeyOf(cursor...)
+	}
+	return nil
+}
+
+// ID is the job's number; Mode and Limit are its own, which for a refresh of a resync are not those that were asked for.
+func (j *Job) ID() int64 { return j.id }
+
+// Mode is what the job encodes.
+func (j *Job) Mode() Mode { return j.params.Mode }
+
+// Limit is the number of rows after which the job ends; zero means every row.
+func (j *Job) Limit() int64 { return j.params.Limit }
+
+// Resync reports whether the job is the refresh that a resync asked for.
+func (j *Job) Resync() bool { return j.resync }
+
+// Resumed reports whether an earlier run began the job.
+func (j *Job) Resumed() bool { return j.resumed }
+
+// Cursor is the last key that was committed, empty at the beginning.
+func (j *Job) Cursor() change.Key { return j.cursor }
+
+// Started is the watermark before the job's first read.
+func (j *Job) Started() change.Version { return j.started }
+
+// Counts are the job's rows so far.
+func (j *Job) Counts() JobCounts { return j.counts }
+
+// Close lets go of the job. One that is not finished stays open for the next run.
+func (j *Job) Close() {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:forbidigo // closing has no caller's context
+	defer cancel()
+	_ = j.holder.Close(ctx) // the server sees the end of the session either way
+}
+
+func (j *Job) cursorArg(cursor change.Key) []string {
+	if cursor == "" {
+		return nil
+	}
+	return cursor.Parts()
+}
+
+// held fails when the job is not this process's any more.
+func (j *Job) held(ctx context.Context, tx pgx.Tx) error {
+	var one int
+	err := tx.QueryRow(ctx, j.sink.query("job_lock"), j.id, j.token).Scan(&one)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrJobLost
+	}
+	if err != nil {
+		return j.sink.explain(err, "locking the job")
+	}
+	return nil
+}
+
+// close ends the job in its transaction.
+func (j *Job) close(ctx context.Context, tx pgx.Tx, outcome string, swept int64) error {
+	if _, err := tx.Exec(ctx, j.sink.query("job_close"), j.id, outcome, swept); err != nil {
+		return fmt.Errorf("closing the job (%s): %w", strings.ToLower(outcome), err)
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	vectors "github.com/pgvector/pgvector-go/pgx"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// layout is what a writer or a search knows of the pipeline's tables: read once, when it begins. It does not change; the counter
+// tells when it is out of date.
+type layout struct {
+	key         []change.Column
+	counter     int64
+	extension   extension
+	generations []target // those that are not retired
+	active      int      // index in generations; -1 when none is
+
+	ledgerUpsert   string
+	ledgerTruncate string
+	sweep          string
+	collect        string
+}
+
+// target is a generation with its statements.
+type target struct {
+	Generation
+	upsert     string
+	remove     string
+	removeDead string
+	needed     string
+	stale      string
+	search     string
+	counts     string
+}
+
+// open reads the pipeline and renders its statements.
+func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
+	st, err := s.state(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if len(st.generations) == 0 {
+		return nil, fault.New(fault.Usage, initCommand, "pipeline %q has no generation of vectors yet", s.pipeline)
+	}
+	l := &layout{key: st.Table.Key, counter: st.counter, active: -1}
+	if l.extension, err = s.extension(ctx, q); err != nil {
+		return nil, err
+	}
+	own := s.tablesOf(l.key)
+	l.ledgerUpsert, l.ledgerTruncate = render("ledger_upsert", own), render("ledger_truncate", own)
+	l.sweep, l.collect = render("sweep", own), render("tombstones_collect", own)
+	for i, g := range st.generations {
+		if g.Active {
+			l.active = i
+		}
+		t := own.forGeneration(s, g, l.extension.schema)
+		l.generations = append(l.generations, target{
+			Generation: g, upsert: render("vectors_upsert", t), remove: render("vectors_delete", t),
+			removeDead: render("vectors_delete_dead", t), needed: render("vectors_needed", t), stale: render("vectors_stale", t),
+			search: render("search", t), counts: render("counts", t),
+		})
+	}
+	return l, nil
+}
+
+// current returns the active generation.
+func (l *layout) current() (target, error) {
+	if l.active < 0 {
+		return target{}, fault.New(fault.Usage, initCommand, "no generation is active")
+	}
+	return l.generations[l.active], nil
+}
+
+// acquire takes a connection that knows pgvector's types, wherever the extension is.
+func (s *Sink) acquire(ctx context.Context, l *layout) (*pgxpool.Conn, error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the sink: %w", err)
+	}
+	l.registerTypes(conn.Conn())
+	return conn, nil
+}
+
+func (l *layout) registerTypes(conn *pgx.Conn) {
+	types := conn.TypeMap()
+	if _, known := types.TypeForOID(l.extension.vectorArray); known {
+		return
+	}
+	element := &pgtype.Type{Name: "vector", OID: l.extension.vectorOID, Codec: &vectors.VectorCodec{}}
+	types.RegisterType(element)
+	types.RegisterType(&pgtype.Type{
+		Name: "_vector", OID: l.extension.vectorArray, Codec: &pgtype.ArrayCodec{ElementType: element},
+	})
+}
+
+// inTx runs f in a transaction on a connection that knows pgvector's types.
+func (s *Sink) inTx(ctx context.Context, l *layout, options pgx.TxOptions, f func(pgx.Tx) error) error {
+	conn, err := s.acquire(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return pgx.BeginTxFunc(ctx, conn, options, f)
+}

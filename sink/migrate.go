@@ -1,0 +1,177 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Versions that the sink needs.
+const (
+	oldestServer       = 160000
+	oldestVectorMajor  = 0
+	oldestVectorMinor  = 8
+	oldestVectorString = "0.8"
+)
+
+// Migrate creates the extension, wal2vec's schema and its tables, or brings them up to date. It may run at any time, also in
+// several processes at once, and refuses a schema that a newer wal2vec made.
+func (s *Sink) Migrate(ctx context.Context) error {
+	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
+		steps, _, err := s.migrateSteps(ctx, tx)
+		return steps, err
+	})
+}
+
+// setUp runs, in one transaction and one process at a time, the statements that plan finds to be missing.
+func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) error {
+	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_catalog.pg_advisory_xact_lock($1, 0)", s.lockClass("setup")); err != nil {
+			return fmt.Errorf("waiting for another wal2vec init: %w", err)
+		}
+		steps, err := plan(tx)
+		if err != nil {
+			return err
+		}
+		for _, step := range steps {
+			if _, err := tx.Exec(ctx, step); err != nil {
+				return explainStep(err, step)
+			}
+		}
+		return nil
+	})
+}
+
+func explainStep(err error, step string) error {
+	for strings.HasPrefix(step, "--") {
+		_, step, _ = strings.Cut(step, "\n")
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(step), "\n")
+	line = strings.TrimSuffix(line, " (")
+	switch fault.SQLSTATE(err) {
+	case "42501": // insufficient privilege
+		return fault.Wrap(err, fault.Usage, "run it as a role that may (deploy/roles.sql), or have it run: wal2vec init --print-sql",
+			"running %q", line)
+	case "58P01", "0A000": // undefined file, feature not supported: the extension is not installed
+		return fault.Wrap(err, fault.Usage, "install pgvector "+oldestVectorString+" or later on the sink's server", "running %q", line)
+	case "2BP01": // dependent objects still exist
+		return fault.Wrap(err, fault.Usage, "drop what depends on it first", "running %q", line)
+	default:
+		return fmt.Errorf("running %q: %w", line, err)
+	}
+}
+
+// migrateSteps returns the statements that bring the schema up to date, and the version that it has now.
+func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, version int, err error) {
+	var server int
+	if err := q.QueryRow(ctx, "SELECT current_setting('server_version_num')::integer").Scan(&server); err != nil {
+		return nil, 0, fmt.Errorf("asking for the sink's version: %w", err)
+	}
+	if server < oldestServer {
+		return nil, 0, fault.New(fault.Usage, "use PostgreSQL 16 or later as the sink", "the sink is PostgreSQL %d", server/10000)
+	}
+	extension, err := s.extension(ctx, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	if extension.schema == "" {
+		steps = append(steps, "CREATE EXTENSION vector SCHEMA "+defaultExtensionSchema)
+	}
+	exists, err := schemaExists(ctx, q, s.schema)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !exists {
+		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(s.schema))
+	}
+	versioned := false
+	if exists {
+		table := quoteIdentifier(s.schema, "schema_version")
+		if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&versioned); err != nil {
+			return nil, 0, s.explain(err, "looking for wal2vec's schema")
+		}
+	}
+	if versioned {
+		if version, err = s.schemaVersion(ctx, q); err != nil {
+			return nil, 0, err
+		}
+	} else {
+		steps = append(steps, s.query("schema_version_create"))
+	}
+	migrations, err := s.migrations(version)
+	return append(steps, migrations...), version, err
+}
+
+// migrations returns the statements of the migrations after a version.
+func (s *Sink) migrations(version int) ([]string, error) {
+	all := sql.Migrations()
+	if version > len(all) {
+		return nil, s.newerSchema(version)
+	}
+	var steps []string
+	for i, m := range all[version:] {
+		text, err := m.Render(struct{ Schema string }{quoteIdentifier(s.schema)})
+		if err != nil {
+			return nil, err
+		}
+		insert := fmt.Sprintf("INSERT INTO %s (version, name) VALUES (%d, %s)",
+			quoteIdentifier(s.schema, "schema_version"), version+i+1, quoteLiteral(m.Name))
+		steps = append(steps, text, insert)
+	}
+	return steps, nil
+}
+
+// defaultExtensionSchema takes pgvector when the sink lacks it: on everybody's search path, people's queries find its operators.
+const defaultExtensionSchema = "public"
+
+// extension is pgvector as the sink has it.
+type extension struct {
+	schema      string // empty when there is none
+	vectorOID   uint32
+	vectorArray uint32
+}
+
+func (s *Sink) extension(ctx context.Context, q querier) (extension, error) {
+	var e extension
+	var version string
+	rows, err := q.Query(ctx, s.query("extension"))
+	if err != nil {
+		return e, fmt.Errorf("looking for pgvector: %w", err)
+	}
+	_, err = pgx.ForEachRow(rows, []any{&e.schema, &version, &e.vectorOID, &e.vectorArray}, func() error { return nil })
+	if err != nil {
+		return e, fmt.Errorf("looking for pgvector: %w", err)
+	}
+	if e.schema != "" && !newEnough(version) {
+		return e, fault.New(fault.Usage, "ALTER EXTENSION vector UPDATE", "pgvector is version %s, wal2vec needs %s or later", version, oldestVectorString)
+	}
+	return e, nil
+}
+
+func newEnough(version string) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	return major > oldestVectorMajor || minor >= oldestVectorMinor
+}
+
+func schemaExists(ctx context.Context, q querier, name string) (bool, error) {
+	var exists bool
+	err := q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)", name).Scan(&exists)
+	if err != nil {
+		return false, fmt.Errorf("looking for schema %q: %w", name, err)
+	}
+	return exists, nil
+}

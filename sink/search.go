@@ -1,0 +1,106 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pgvector/pgvector-go"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Query asks for the nearest neighbours of a vector.
+type Query struct {
+	// Vector was encoded by the model of Fingerprint; an empty fingerprint is not compared.
+	Vector      []float32
+	Fingerprint string
+	K           int
+}
+
+// Result is an answer and the watermark that it shows.
+type Result struct {
+	Watermark change.LSN
+	// PartialUntil is the position until which the answer may show more than its watermark says; zero when it does not.
+	PartialUntil change.LSN
+	Hits         []Hit // nearest first
+}
+
+// Hit is a key and its cosine similarity, 1 at best and -1 at worst.
+type Hit struct {
+	Key   change.Key
+	Score float64
+}
+
+// Bounds of hnsw.ef_search: pgvector's default, which keeps recall up for small k, and its maximum.
+const (
+	leastSearch = 40
+	mostSearch  = 1000
+)
+
+// Search returns the k nearest live rows of the active generation, as of one snapshot, by its index. Another model's vector is an error
+// of kind fault.Model.
+func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
+	if q.K < 1 {
+		return Result{}, fault.New(fault.Usage, "ask for one row at least", "cannot search for %d rows", q.K)
+	}
+	l, err := s.open(ctx, s.pool)
+	if err != nil {
+		return Result{}, err
+	}
+	g, err := l.current()
+	if err != nil {
+		return Result{}, err
+	}
+	if q.Fingerprint != "" && q.Fingerprint != g.Fingerprint {
+		return Result{}, fault.New(fault.Model, "search with the model that made the vectors",
+			"generation %d was made by %s (fingerprint %.12s), the query by another model (%.12s)", g.ID, g.Model, g.Fingerprint, q.Fingerprint)
+	}
+	if err := g.checkDimension(q.Vector); err != nil {
+		return Result{}, err
+	}
+	var result Result
+	err = s.inTx(ctx, l, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		b := &pgx.Batch{}
+		b.Queue(s.query("search_settings"), strconv.Itoa(max(leastSearch, min(mostSearch, q.K))))
+		b.Queue(s.query("search_watermark"), s.pipeline).QueryRow(func(row pgx.Row) error {
+			var counter int64
+			if err := row.Scan(&result.Watermark, &result.PartialUntil, &counter); err != nil {
+				return err
+			}
+			if counter != l.counter {
+				return ErrGenerations
+			}
+			return nil
+		})
+		b.Queue(g.search, pgvector.NewVector(q.Vector), q.K).Query(func(rows pgx.Rows) error {
+			return collectHits(rows, len(l.key), &result.Hits)
+		})
+		return send(ctx, tx, b)
+	})
+	if err != nil {
+		return Result{}, s.explain(err, "searching")
+	}
+	return result, nil
+}
+
+func collectHits(rows pgx.Rows, columns int, hits *[]Hit) error {
+	parts := make([]string, columns)
+	var hit Hit
+	targets := make([]any, 0, columns+1)
+	for i := range parts {
+		targets = append(targets, &parts[i])
+	}
+	targets = append(targets, &hit.Score)
+	_, err := pgx.ForEachRow(rows, targets, func() error {
+		hit.Key = change.KeyOf(parts...)
+		*hits = append(*hits, hit)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the nearest rows: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Options say where the sink is.
+type Options struct {
+	// Pool connects to the sink database, directly or through a pooler that keeps sessions: a backfill holds a session's lock.
+	Pool *pgxpool.Pool
+	// Schema holds wal2vec's tables; "wal2vec" when empty.
+	Schema string
+	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first, at most 40 bytes.
+	Pipeline string
+	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings".
+	View   string
+	Logger zerolog.Logger
+}
+
+// Sink is one pipeline's part of the sink database. Its methods may be called from several goroutines at once.
+type Sink struct {
+	pool     *pgxpool.Pool
+	schema   string
+	pipeline string
+	view     string
+	log      zerolog.Logger
+}
+
+// New returns a Sink; it connects to nothing.
+func New(opts Options) *Sink {
+	if opts.Schema == "" {
+		opts.Schema = "wal2vec"
+	}
+	return &Sink{pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger}
+}
+
+// querier is what reads need of a pool, a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+var pipelineName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+
+// query renders a statement that names nothing but wal2vec's schema.
+func (s *Sink) query(name string) string {
+	return render(name, struct{ Schema string }{quoteIdentifier(s.schema)})
+}
+
+// render panics on a template that does not fit its data, which is a mistake of the program.
+func render(name string, data any) string {
+	text, err := sql.Render("sink_"+name, data)
+	if err != nil {
+		panic(fmt.Sprintf("sink: %v", err))
+	}
+	return text
+}
+
+func quoteIdentifier(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+
+// quoteLiteral makes a string constant that reads the same whatever standard_conforming_strings is.
+func quoteLiteral(text string) string {
+	text = strings.ReplaceAll(text, "\x00", "")
+	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	if strings.Contains(text, `\`) {
+		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}
+
+func quoteLiterals(texts []string) []string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = quoteLiteral(text)
+	}
+	return quoted
+}
+
+// viewName splits the view's configured name.
+func (s *Sink) viewName() (schema, name string, err error) {
+	schema, name, found := strings.Cut(s.view, ".")
+	if !found || schema == "" || name == "" || strings.Contains(name, ".") {
+		return "", "", fault.New(fault.Usage, "write it as schema.name", "the view's name %q has no schema", s.view)
+	}
+	return schema, name, nil
+}
+
+// lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of wal2vec in one database.
+func (s *Sink) lockClass(purpose string) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte("wal2vec " + purpose + " " + s.schema)) // never fails
+	return int32(h.Sum32() & 0x7fffffff)
+}
+
+const initCommand = "wal2vec init"
+
+// explain adds what to do to errors that say that wal2vec's tables are missing or closed to this role.
+func (s *Sink) explain(err error, doing string) error {
+	switch fault.SQLSTATE(err) {
+	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
+		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
+	case "42501": // insufficient privilege
+		return fault.Wrap(err, fault.Usage, initCommand+" --grant-to ROLE, as the role that set it up", "%s: this role may not", doing)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
+func (s *Sink) missing() error {
+	return fault.New(fault.Usage, initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
+}

@@ -1,0 +1,205 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// State is everything that the sink knows of a pipeline besides its rows.
+type State struct {
+	Pipeline
+	// Epoch and Watermark are zero until Start.
+	Epoch     change.Epoch
+	Watermark change.LSN
+	// Truncated is the version of the last TRUNCATE; zero when there was none.
+	Truncated change.Version
+	// PartialUntil is the position until which the sink shows more than its watermark says; zero when it does not.
+	PartialUntil change.LSN
+	// Owner is the process that took over last; empty when none has since Start.
+	Owner string
+	// ViewSchema and ViewName name the view; empty until there is a generation.
+	ViewSchema string
+	ViewName   string
+	// Generation is the active one; nil when there is none.
+	Generation *Generation
+	// Jobs are the open backfills, oldest first.
+	Jobs []JobState
+	// OldestPending is the commit time of the oldest change that the stream had not committed when it last reported, at
+	// ReportedAt; zero when there was none. ReportedAt is zero when no stream has ever reported.
+	OldestPending time.Time
+	ReportedAt    time.Time
+
+	generations []Generation // those that are not retired
+	counter     int64        // of the set of generations
+}
+
+// Started reports whether the pipeline has a slot and a watermark.
+func (st State) Started() bool { return st.Epoch != 0 }
+
+// Version is the watermark as a version.
+func (st State) Version() change.Version {
+	return change.Version{Epoch: st.Epoch, LSN: st.Watermark}
+}
+
+// JobState is an open backfill.
+type JobState struct {
+	ID        int64
+	Mode      Mode
+	Limit     int64 // zero: every row
+	Resync    bool
+	Started   change.Version
+	Processed int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// State reads the pipeline. Its error is of kind fault.Usage when the pipeline is not set up here, or by a newer wal2vec.
+func (s *Sink) State(ctx context.Context) (State, error) {
+	st, err := s.state(ctx, s.pool)
+	if err != nil {
+		return State{}, err
+	}
+	rows, err := s.pool.Query(ctx, s.query("jobs"), s.pipeline)
+	if err != nil {
+		return State{}, s.explain(err, "reading the open backfills")
+	}
+	st.Jobs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (JobState, error) {
+		var j JobState
+		return j, row.Scan(&j.ID, &j.Mode, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt, &j.UpdatedAt)
+	})
+	if err != nil {
+		return State{}, s.explain(err, "reading the open backfills")
+	}
+	var oldest *time.Time
+	err = s.pool.QueryRow(ctx, s.query("stream_state"), s.pipeline).Scan(&oldest, &st.ReportedAt)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return State{}, s.explain(err, "reading the stream's report")
+	}
+	if oldest != nil {
+		st.OldestPending = *oldest
+	}
+	return st, nil
+}
+
+// state reads the pipeline's row and its generations.
+func (s *Sink) state(ctx context.Context, q querier) (State, error) {
+	if err := s.checkSchema(ctx, q); err != nil {
+		return State{}, err
+	}
+	st, found, err := s.lookUp(ctx, q)
+	if err == nil && !found {
+		err = s.missing()
+	}
+	return st, err
+}
+
+func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err error) {
+	var names, types []string
+	err = q.QueryRow(ctx, s.query("pipeline"), s.pipeline).Scan(
+		&st.SystemID, &st.Timeline, &st.Slot, &st.Publication, &st.Table.Schema, &st.Table.Name, &st.Table.OID, &names, &types,
+		&st.Epoch, &st.Watermark, &st.Truncated.Epoch, &st.Truncated.LSN, &st.PartialUntil, &st.Owner, &st.counter,
+		&st.ViewSchema, &st.ViewName)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return State{}, false, nil
+	}
+	if err != nil {
+		return State{}, false, s.explain(err, "reading the pipeline")
+	}
+	for i := range names {
+		st.Table.Key = append(st.Table.Key, change.Column{Name: names[i], Type: types[i]})
+	}
+	st.generations, err = s.generations(ctx, q)
+	if err != nil {
+		return State{}, false, err
+	}
+	for i, g := range st.generations {
+		if g.Active {
+			st.Generation = &st.generations[i]
+		}
+	}
+	return st, true, nil
+}
+
+// checkSchema refuses a schema that another version of wal2vec made.
+func (s *Sink) checkSchema(ctx context.Context, q querier) error {
+	version, err := s.schemaVersion(ctx, q)
+	if err != nil {
+		return err
+	}
+	known := len(sql.Migrations())
+	switch {
+	case version > known:
+		return s.newerSchema(version)
+	case version < known:
+		return fault.New(fault.Usage, initCommand+", which brings it up to date",
+			"schema %q has version %d, this wal2vec works with %d", s.schema, version, known)
+	}
+	return nil
+}
+
+func (s *Sink) newerSchema(version int) error {
+	return fault.New(fault.Usage, "use the wal2vec that set it up, or a newer one",
+		"schema %q has version %d, this wal2vec knows %d", s.schema, version, len(sql.Migrations()))
+}
+
+func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
+	var version int
+	if err := q.QueryRow(ctx, s.query("schema_version")).Scan(&version); err != nil {
+		return 0, s.explain(err, "reading the version of wal2vec's schema")
+	}
+	return version, nil
+}
+
+// Version reads the committed watermark. A backfill reads it before each SELECT on the source.
+func (s *Sink) Version(ctx context.Context) (change.Version, error) {
+	var v change.Version
+	err := s.pool.QueryRow(ctx, s.query("version"), s.pipeline).Scan(&v.Epoch, &v.LSN)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return v, s.missing()
+	}
+	if err != nil {
+		return v, s.explain(err, "reading the watermark")
+	}
+	return v, nil
+}
+
+// Watermark reads the committed watermark's position.
+func (s *Sink) Watermark(ctx context.Context) (change.LSN, error) {
+	v, err := s.Version(ctx)
+	return v.LSN, err
+}
+
+// WaitFor returns when the watermark has reached lsn. ErrEpochChanged ends the wait when the pipeline is started anew meanwhile.
+func (s *Sink) WaitFor(ctx context.Context, lsn change.LSN) error {
+	const shortest, longest = 5 * time.Millisecond, 100 * time.Millisecond
+	begun, err := s.Version(ctx)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	v := begun
+	for pause := shortest; v.LSN < lsn; pause = min(2*pause, longest) {
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the watermark to pass %s, it is at %s: %w", lsn, v.LSN, context.Cause(ctx))
+		case <-timer.C:
+		}
+		if v, err = s.Version(ctx); err != nil {
+			return err
+		}
+		if v.Epoch != begun.Epoch {
+			return ErrEpochChanged
+		}
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// Stream is the right to write the stream's commits, until another process takes it. Commit is for one goroutine at a time; the
+// other methods may run beside it.
+type Stream struct {
+	sink      *Sink
+	layout    *layout
+	owner     string
+	epoch     change.Epoch
+	watermark atomic.Uint64
+}
+
+// Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
+// wrote before is fenced from here on. Its error is of kind fault.Usage when the pipeline is not set up or not started.
+func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
+	if owner == "" {
+		return nil, errors.New("taking over the pipeline: the owner has no name")
+	}
+	if err := s.checkSchema(ctx, s.pool); err != nil {
+		return nil, err
+	}
+	st := &Stream{sink: s, owner: owner}
+	var watermark change.LSN
+	var counter int64
+	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner).Scan(&st.epoch, &watermark, &counter)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, s.missing()
+	}
+	if err != nil {
+		return nil, s.explain(err, "taking over the pipeline")
+	}
+	st.watermark.Store(uint64(watermark))
+	if st.layout, err = s.open(ctx, s.pool); err != nil {
+		return nil, err
+	}
+	if st.layout.counter != counter {
+		return nil, ErrGenerations
+	}
+	return st, nil
+}
+
+// Watermark is the position of the last commit.
+func (st *Stream) Watermark() change.LSN { return change.LSN(st.watermark.Load()) }
+
+// Version is the position of the last commit with the stream's epoch.
+func (st *Stream) Version() change.Version {
+	return change.Version{Epoch: st.epoch, LSN: st.Watermark()}
+}
+
+// Stale returns the indexes, rising, of the upserts whose text has to be encoded: some generation lacks it under its key.
+func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+	return st.sink.stale(ctx, st.layout, changes)
+}
+
+// Commit writes a batch and moves the watermark, or does nothing. It keeps nothing of c.
+//
+// NeedVectors: encode those texts too and commit again. ErrFenced and ErrGenerations: this Stream is over. After any other error
+// it is not known whether the commit happened: take over again and go on from the watermark found there.
+func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
+	old := st.Watermark()
+	if c.Watermark != 0 && c.Watermark < old {
+		return fmt.Errorf("committing a batch: the watermark would go back from %s to %s", old, c.Watermark)
+	}
+	w, err := st.layout.prepare(c.Changes, c.Vectors, 0)
+	if err != nil {
+		return err
+	}
+	var out written
+	b := &pgx.Batch{}
+	b.Queue(st.sink.query("settings"))
+	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), old.String(), st.layout.counter,
+		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated))
+	if c.Truncated != 0 {
+		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
+		for _, g := range st.layout.generations {
+			b.Queue(g.removeDead)
+		}
+	}
+	w.queue(b, st.layout, st.epoch, &out)
+	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		return out.check()
+	})
+	switch {
+	case err == nil:
+		if c.Watermark != 0 {
+			st.watermark.Store(uint64(c.Watermark))
+		}
+		return nil
+	case isDivisionByZero(err):
+		return st.fenced(ctx, old)
+	default:
+		return st.sink.explain(err, "writing to the sink")
+	}
+}
+
+// fenced tells why the compare-and-set found no row.
+func (st *Stream) fenced(ctx context.Context, watermark change.LSN) error {
+	var ours bool
+	err := st.sink.pool.QueryRow(ctx, st.sink.query("owner"), st.sink.pipeline, st.owner, int64(st.epoch), watermark.String()).Scan(&ours)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return st.sink.missing()
+	case err != nil:
+		return st.sink.explain(err, "asking who owns the pipeline")
+	case ours:
+		return ErrGenerations
+	default:
+		return ErrFenced
+	}
+}
+
+// ReportPending tells status the commit time of the oldest change that is not committed yet; zero when there is none. A stream that
+// was fenced reports nothing.
+func (st *Stream) ReportPending(ctx context.Context, oldest time.Time) error {
+	var at *time.Time
+	if !oldest.IsZero() {
+		at = &oldest
+	}
+	if _, err := st.sink.pool.Exec(ctx, st.sink.query("report_pending"), st.sink.pipeline, st.owner, at); err != nil {
+		return st.sink.explain(err, "reporting what is pending")
+	}
+	return nil
+}

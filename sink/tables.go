@@ -1,0 +1,132 @@
+package sink
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// tables fills the templates of statements on a pipeline's own tables. All names are quoted already.
+type tables struct {
+	Schema          string
+	Ledger          string
+	TombstonesIndex string
+	Vectors         string
+	VectorsIndex    string
+	View            string
+	Keys            []keyColumn
+	// Extension is the schema of pgvector, Storage a vector column's type, as in "public".vector(384).
+	Extension     string
+	Storage       string
+	OperatorClass string
+}
+
+type keyColumn struct{ Name, Type string }
+
+// Columns lists the key columns of a table alias, or bare without one.
+func (t tables) Columns(alias string) string {
+	return t.each(func(_ int, k keyColumn) string { return qualified(alias, k.Name) })
+}
+
+// Texts lists the key columns as text.
+func (t tables) Texts(alias string) string {
+	return t.each(func(_ int, k keyColumn) string { return qualified(alias, k.Name) + "::text" })
+}
+
+// Arrays lists the parameters that carry one key column each, from the given number on.
+func (t tables) Arrays(first int) string {
+	return t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("$%d::text[]", first+i) })
+}
+
+// Aliases names the columns that Arrays unnest to.
+func (t tables) Aliases() string {
+	return t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("k%d", i+1) })
+}
+
+// Casts turns the columns that Aliases names into the key's types.
+func (t tables) Casts(alias string) string {
+	return t.each(func(i int, k keyColumn) string { return fmt.Sprintf("%s.k%d::%s", alias, i+1, k.Type) })
+}
+
+// Match compares a table's key with unnested parameters, Same those of two tables.
+func (t tables) Match(table, params string) string {
+	parts := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		parts[i] = fmt.Sprintf("%s = %s.k%d::%s", qualified(table, k.Name), params, i+1, k.Type)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// Same compares the keys of two tables.
+func (t tables) Same(left, right string) string {
+	parts := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		parts[i] = qualified(left, k.Name) + " = " + qualified(right, k.Name)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+func (t tables) each(f func(int, keyColumn) string) string {
+	parts := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		parts[i] = f(i, k)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func qualified(alias, column string) string {
+	if alias == "" {
+		return column
+	}
+	return alias + "." + column
+}
+
+// typeName is what format_type prints for types that every server knows; anything else is not put into a statement.
+var typeName = regexp.MustCompile(`^[a-z_][a-z0-9_ ]*(\([0-9]+(,[0-9]+)?\))?[a-z ]*$`)
+
+// reserved are the names of our own columns beside the key.
+var reserved = map[string]bool{
+	"epoch": true, "lsn": true, "text_hash": true, "deleted": true, "failed_at": true, "embedding": true, "updated_at": true,
+}
+
+// checkKey refuses key columns that the ledger cannot have.
+func checkKey(key []change.Column) error {
+	const try = "choose other key columns"
+	if len(key) == 0 {
+		return fault.New(fault.Usage, "name the columns of a unique key", "the source table has no key columns")
+	}
+	for _, column := range key {
+		if reserved[column.Name] {
+			return fault.New(fault.Usage, try, "key column %q has the name of a column that wal2vec adds", column.Name)
+		}
+		if !typeName.MatchString(column.Type) {
+			return fault.New(fault.Usage, try, "key column %q has type %q, which the sink cannot store", column.Name, column.Type)
+		}
+	}
+	return nil
+}
+
+// tablesOf names a pipeline's own tables; what belongs to a generation is added by tablesOf's callers with forGeneration.
+func (s *Sink) tablesOf(key []change.Column) tables {
+	ledger := "ledger_" + s.pipeline
+	t := tables{
+		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, ledger), TombstonesIndex: quoteIdentifier(ledger + "_dead"),
+	}
+	for _, column := range key {
+		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type})
+	}
+	return t
+}
+
+// forGeneration completes the names with those of a generation.
+func (t tables) forGeneration(s *Sink, g Generation, extension string) tables {
+	t.Vectors = quoteIdentifier(s.schema, g.Table)
+	t.VectorsIndex = quoteIdentifier(g.Table + "_hnsw")
+	t.Extension = quoteIdentifier(extension)
+	t.Storage = fmt.Sprintf("%s.%s(%d)", t.Extension, g.Storage, g.Dimension)
+	t.OperatorClass = string(g.Storage) + "_cosine_ops"
+	return t
+}

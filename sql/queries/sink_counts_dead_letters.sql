@@ -1,0 +1,3 @@
+SELECT count(*)
+FROM {{.Schema}}.dead_letter
+WHERE pipeline = $1

@@ -1,0 +1,3 @@
+UPDATE {{.Schema}}.generation
+SET precisions = precisions || {{.Precision}}::text
+WHERE pipeline = {{.Name}} AND id = {{.ID}}

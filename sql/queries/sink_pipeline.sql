@@ -1,0 +1,6 @@
+SELECT
+    system_id, timeline, slot, publication, source_schema, source_table, source_oid, key_columns, key_types,
+    epoch, watermark, coalesce(truncated_epoch, 0), truncated_at, partial_until, coalesce(owner, ''), generations,
+    coalesce(view_schema, ''), coalesce(view_name, '')
+FROM {{.Schema}}.pipeline
+WHERE name = $1

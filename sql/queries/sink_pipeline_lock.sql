@@ -1,0 +1,4 @@
+SELECT epoch, watermark, coalesce(truncated_epoch, 0), truncated_at, generations
+FROM {{.Schema}}.pipeline
+WHERE name = $1 AND watermark IS NOT NULL
+FOR NO KEY UPDATE

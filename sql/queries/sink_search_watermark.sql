@@ -1,0 +1,3 @@
+SELECT watermark, partial_until, generations
+FROM {{.Schema}}.pipeline
+WHERE name = $1

@@ -1,0 +1,3 @@
+SELECT oldest_pending, reported_at
+FROM {{.Schema}}.stream_state
+WHERE pipeline = $1

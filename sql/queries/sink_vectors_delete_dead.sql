@@ -1,0 +1,3 @@
+DELETE FROM {{.Vectors}} AS v
+USING {{.Ledger}} AS l
+WHERE {{.Same "v" "l"}} AND l.deleted

@@ -1,0 +1,3 @@
+UPDATE {{.Schema}}.pipeline
+SET view_schema = {{.ViewSchema}}, view_name = {{.ViewName}}
+WHERE name = {{.Name}}
