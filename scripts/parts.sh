@@ -179,6 +179,19 @@ link_parts() {
   { mkdir -p "$root/.cache" && ln -sfn "$parts" "$root/.cache/parts"; } 2>/dev/null || true
 }
 
+# unlink_parts turns from such a link, left when WAL2VEC_CACHE was set, to a place that can be written:
+# the cache that it names, or a fresh folder here.
+unlink_parts() {
+  [ -L "$parts" ] || return 0
+  local shared
+  shared=$(readlink "$parts")
+  if [ -w "${shared%/parts}" ]; then
+    cache=${shared%/parts} parts=$shared
+  else
+    rm -f "$parts"
+  fi
+}
+
 detect_platform
 [ $# -gt 0 ] || set -- postgres onnxruntime model tokenizers
 missing=()
@@ -193,6 +206,7 @@ done
 
 if [ ${#missing[@]} -gt 0 ]; then
   "$root/scripts/prerequisites.sh" go cc cargo python
+  unlink_parts
   make_cache
   lock_cache
   for part in "${missing[@]}"; do
