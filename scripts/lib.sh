@@ -42,14 +42,15 @@ detect_platform() {
     x86_64 | amd64) arch=amd64 ;;
     aarch64 | arm64) arch=arm64 ;;
   esac
+  # shellcheck disable=SC2034 # read by the scripts that source this
   platform=$os-$arch
 }
 
 # make_cache creates the cache folder, or says who cannot write it.
 make_cache() {
   umask 022 # PostgreSQL runs as another user and must be able to read what we unpack
-  mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] ||
-    die 2 "the cache folder $cache cannot be written by $(id -un 2>/dev/null || id -u); try: export WAL2VEC_CACHE=\$HOME/.cache/wal2vec"
+  mkdir -p "$cache" 2>/dev/null || true
+  [ -w "$cache" ] || die 2 "the cache folder $cache cannot be written by $(id -un 2>/dev/null || id -u); try: export WAL2VEC_CACHE=\$HOME/.cache/wal2vec"
 }
 
 # lock_cache waits until no other set-up uses this cache, and removes what a killed one left.

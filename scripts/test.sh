@@ -9,8 +9,8 @@ cd "${BASH_SOURCE[0]%/*}/.." || exit 1
 
 all=$(go list ./...) || exit
 # A test binary that links the package that runs servers may start one.
-served=$(go list -test -f '{{$p := .}}{{if .ForTest | not}}{{range .Deps}}{{if eq . "github.com/wal2vec/wal2vec/internal/pgserver"}}{{$p.ImportPath}}{{end}}{{end}}{{end}}' ./... |
-  sed -n 's/\.test$//p') || exit
+served=$(go list -test -f '{{.ImportPath}}: {{join .Deps " "}} .' ./... |
+  sed -n 's|^\([^ ]*\)\.test: .* github.com/wal2vec/wal2vec/internal/pgserver .*|\1|p') || exit
 plain=$(comm -23 <(sort <<<"$all") <(sort <<<"$served"))
 
 status=0

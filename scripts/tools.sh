@@ -44,8 +44,9 @@ set_up_promtool() {
   if [ -n "$tool" ] && promtool_fits "$tool"; then return 0; fi
   tool=$cache/tools/promtool/promtool
   if [ -x "$tool" ] && promtool_fits "$tool"; then return 0; fi
-  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     die 2 "promtool $promtool_minimum or later is missing; try: brew install prometheus (or your system's package prometheus)"
+  fi
   "$root/scripts/prerequisites.sh" python
   make_cache
   lock_cache
