@@ -36,6 +36,21 @@ func TestDatabaseHasPgvectorAndProducts(t *testing.T) {
 	}
 }
 
+func TestFilledProductsAreTheGenerated(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.CreateProducts(t)
+	rows := db.FillProducts(t, 300)
+	const text = "SELECT name || ' ' || price || ' ' || deleted FROM staging_marts.dim_product WHERE product_id = $1"
+	last := rows[len(rows)-1]
+	if got, want := pgtest.One[string](t, db, text, last.ID), last.Name+" "+last.Price()+" false"; got != want {
+		t.Errorf("the last product is %q, want %q", got, want)
+	}
+	if got := pgtest.One[int](t, db, "SELECT count(*) FROM staging_marts.dim_product"); got != 300 {
+		t.Errorf("%d products", got)
+	}
+}
+
 func TestDatabasesAreApart(t *testing.T) {
 	t.Parallel()
 	a, b, far := pgtest.Database(t), pgtest.Database(t), pgtest.SinkDatabase(t)
