@@ -1,0 +1,95 @@
+package encoder_test
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/encoder"
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/models"
+)
+
+// checkpoint opens the real model's folder.
+func checkpoint(tb testing.TB) *models.Checkpoint {
+	tb.Helper()
+	c, err := models.Open(encodertest.FindParts(tb).Model)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+// realParts opens the real model and its tokenizer, ready for encoder.Open.
+func realParts(tb testing.TB) encoder.Options {
+	tb.Helper()
+	parts, c := encodertest.FindParts(tb), checkpoint(tb)
+	g, err := models.Build(tb.Context(), c, parts.Graphs, models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	session, err := ort.Open(tb.Context(), ort.Options{
+		Library: parts.Library, Graph: g.Path, Dimension: c.Dimension(), Device: ort.DeviceAuto,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return encoder.Options{Tokenizer: tokenizer, Runner: session, Dimension: c.Dimension(), Fingerprint: c.Fingerprint()}
+}
+
+// realEncoder opens an encoder with the real model; the caller closes it.
+func realEncoder(tb testing.TB, change func(o *encoder.Options)) *encoder.Encoder {
+	tb.Helper()
+	o := realParts(tb)
+	if change != nil {
+		change(&o)
+	}
+	e, err := encoder.Open(tb.Context(), o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+func TestRealEncoderConforms(t *testing.T) {
+	encodertest.Conformance(t, func(t *testing.T) encodertest.Encoder { return realEncoder(t, nil) })
+}
+
+// TestVectorsAreThoseOfSentenceTransformers is the fidelity that users may count on.
+func TestVectorsAreThoseOfSentenceTransformers(t *testing.T) {
+	e := realEncoder(t, nil)
+	defer e.Close()
+	references := encoder.References(checkpoint(t).Fingerprint())
+	texts := make([]string, len(references))
+	var long uint64
+	for i, r := range references {
+		if texts[i] = r.Text; r.Vector == nil {
+			t.Fatal("the model has no stored vectors: has its fingerprint changed?")
+		}
+		if r.Tokens > 256 {
+			long++
+		}
+	}
+	vectors, err := e.Encode(t.Context(), texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	least := 1.0
+	for i, v := range vectors {
+		var cosine float64
+		for j := range v {
+			cosine += float64(v[j]) * float64(references[i].Vector[j])
+		}
+		if least = min(least, cosine); cosine < 0.9999 {
+			t.Errorf("%.40q: cosine %.6f", texts[i], cosine)
+		}
+	}
+	t.Logf("%d texts, least cosine %.7f, %+v", len(texts), least, e.Stats())
+	if got := e.Stats().Truncated; got != long || long == 0 {
+		t.Errorf("%d texts were cut instead of %d", got, long)
+	}
+}

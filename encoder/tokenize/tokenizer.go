@@ -1,0 +1,169 @@
+package tokenize
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/daulet/tokenizers"
+)
+
+// Tokenizer turns texts into token ids. It holds memory of the C side until Close.
+type Tokenizer struct {
+	maxTokens int
+	// probe cuts one token later than the limit, so that a longer result proves that the text was cut; exact cuts at the limit.
+	// Nearly all texts are short and need probe alone.
+	probe, exact *tokenizers.Tokenizer
+	// splits is true where the text may be cut at white space without changing the tokens before the cut; see head.
+	splits bool
+
+	// open is held for reading by calls into C, so that Close waits for them.
+	open   sync.RWMutex
+	closed bool
+}
+
+// ErrClosed is returned by calls on a closed Tokenizer.
+var ErrClosed = fmt.Errorf("the tokenizer is closed")
+
+// Open reads a tokenizer.json. Texts are cut at maxTokens ids, special tokens included.
+func Open(path string, maxTokens int) (*Tokenizer, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokenizer: %w", err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, fmt.Errorf("parsing the tokenizer %s: %w", path, err)
+	}
+	t := &Tokenizer{maxTokens: maxTokens, splits: splitsAtSpace(fields)}
+	if t.exact, err = load(fields, maxTokens); err != nil {
+		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
+	}
+	if t.probe, err = load(fields, maxTokens+1); err != nil {
+		t.exact.Close()
+		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
+	}
+	return t, nil
+}
+
+// load makes a tokenizer without padding that cuts at a number of tokens.
+func load(fields map[string]json.RawMessage, maxTokens int) (*tokenizers.Tokenizer, error) {
+	fields["padding"] = json.RawMessage("null")
+	fields["truncation"] = json.RawMessage(fmt.Sprintf(
+		`{"direction":"Right","max_length":%d,"strategy":"LongestFirst","stride":0}`, maxTokens))
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizers.FromBytes(data)
+}
+
+// splitsAtSpace reports whether the tokenizer is BERT's, which takes every word by itself and drops the white space, and has no
+// special token that holds some.
+func splitsAtSpace(fields map[string]json.RawMessage) bool {
+	var normalizer, pre, model struct{ Type string }
+	var added []struct{ Content string }
+	for name, into := range map[string]any{"normalizer": &normalizer, "pre_tokenizer": &pre, "model": &model, "added_tokens": &added} {
+		if json.Unmarshal(fields[name], into) != nil {
+			return false
+		}
+	}
+	for _, token := range added {
+		if strings.ContainsAny(token.Content, asciiSpace) {
+			return false
+		}
+	}
+	return normalizer.Type == "BertNormalizer" && pre.Type == "BertPreTokenizer" && model.Type == "WordPiece"
+}
+
+// asciiSpace is the white space at which a long text may be cut.
+const asciiSpace = " \n\t"
+
+// Tokenize returns the token ids of a text, special tokens included, and whether the text was cut at the limit. The empty text
+// has the special tokens alone. The caller owns the ids.
+func (t *Tokenizer) Tokenize(text string) (ids []int32, cut bool, err error) {
+	t.open.RLock()
+	defer t.open.RUnlock()
+	if t.closed {
+		return nil, false, ErrClosed
+	}
+	text = mend(text)
+	for size := firstHead; t.splits; size *= 8 {
+		part, whole := head(text, size)
+		if whole {
+			break
+		}
+		found, err := encode(t.probe, part)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(found) > t.maxTokens {
+			ids, err = encode(t.exact, part)
+			return ids, true, err
+		}
+	}
+	if ids, err = encode(t.probe, text); err != nil || len(ids) <= t.maxTokens {
+		return ids, false, err
+	}
+	ids, err = encode(t.exact, text)
+	return ids, true, err
+}
+
+// firstHead is the length in bytes beyond which only the head of a text is looked at first: the library makes tokens, offsets
+// and words of the whole text, some 50 bytes of memory a byte, before it cuts. 256 tokens of prose are some 1,500 bytes.
+const firstHead = 16 << 10
+
+// head returns the longest part of at most size bytes that ends before an ASCII space; whole is true where that is all of the text
+// or no such space exists.
+func head(text string, size int) (part string, whole bool) {
+	if len(text) <= size {
+		return text, true
+	}
+	end := strings.LastIndexAny(text[:size], asciiSpace)
+	if end <= 0 {
+		return text, true
+	}
+	return text[:end], false
+}
+
+// mend makes a text fit for C: BERT's normalizer drops NUL and U+FFFD, so replacing neither joins nor splits words there.
+func mend(text string) string {
+	if strings.IndexByte(text, 0) >= 0 {
+		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+func encode(t *tokenizers.Tokenizer, text string) ([]int32, error) {
+	found := t.EncodeWithOptions(text, true).IDs
+	if len(found) == 0 {
+		// The library returns nothing when it panics or fails; a text without words still has its special tokens.
+		return nil, fmt.Errorf("the tokenizer failed on a text of %d bytes", len(text))
+	}
+	ids := make([]int32, len(found))
+	for i, id := range found {
+		ids[i] = int32(id)
+	}
+	return ids, nil
+}
+
+// Close waits for running calls and frees the memory of the C side.
+func (t *Tokenizer) Close() error {
+	t.open.Lock()
+	defer t.open.Unlock()
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	return t.close()
+}
+
+func (t *Tokenizer) close() error {
+	err := t.exact.Close()
+	if second := t.probe.Close(); err == nil {
+		err = second
+	}
+	return err
+}
