@@ -1,5 +1,5 @@
--- Minus one for a relation that was never analysed.
-SELECT COALESCE(pg_catalog.min(LEAST(c.reltuples, 0)), 0)::bigint, COALESCE(pg_catalog.sum(c.reltuples), 0)::bigint
+-- Whether some relation was never analysed, and about how many rows the others have.
+SELECT COALESCE(pg_catalog.bool_or(c.reltuples < 0), false), COALESCE(pg_catalog.sum(GREATEST(c.reltuples, 0)), 0)::bigint
 FROM (
     SELECT $1::oid AS relid
     UNION

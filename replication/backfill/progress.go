@@ -1,0 +1,90 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// EstimateRows returns about how many rows the table has, from the planner's statistics; a table that they do not cover is
+// counted.
+func (r *Reader) EstimateRows(ctx context.Context) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		return 0, err
+	}
+	var unknown bool
+	var estimate int64
+	_, err := r.run(ctx, sql.Query("source_estimate"), func(raw rawRow) error {
+		unknown = string(raw[0]) == "t"
+		var err error
+		estimate, err = strconv.ParseInt(string(raw[1]), 10, 64)
+		return err
+	}, []byte(strconv.FormatUint(uint64(r.opts.Table.OID), 10)))
+	if err != nil {
+		return 0, fmt.Errorf("estimating the rows of %s: %w", r.name(), err)
+	}
+	if unknown || estimate == 0 {
+		return r.count(ctx)
+	}
+	return estimate, nil
+}
+
+// CountRows counts the rows, soft-deleted ones included.
+func (r *Reader) CountRows(ctx context.Context) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		return 0, err
+	}
+	return r.count(ctx)
+}
+
+func (r *Reader) count(ctx context.Context) (int64, error) {
+	statement, err := sql.Render("source_count", struct{ Table string }{r.relation()})
+	if err != nil {
+		return 0, err
+	}
+	text, err := r.one(ctx, statement)
+	if err != nil {
+		return 0, fmt.Errorf("counting the rows of %s: %w", r.name(), err)
+	}
+	return strconv.ParseInt(text, 10, 64)
+}
+
+const (
+	flushFirstPause = time.Millisecond
+	flushLastPause  = 250 * time.Millisecond
+)
+
+// WaitFlushed returns once the source has flushed its log up to lsn: what was committed below it survives a crash.
+func (r *Reader) WaitFlushed(ctx context.Context, lsn change.LSN) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for pause := flushFirstPause; ; pause = min(2*pause, flushLastPause) {
+		flushed, err := r.flushed(ctx)
+		if err != nil || flushed >= lsn {
+			return err
+		}
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until the source has flushed %s: %w", lsn, context.Cause(ctx))
+		case <-timer.C:
+		}
+	}
+}
+
+func (r *Reader) flushed(ctx context.Context) (change.LSN, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		return 0, err
+	}
+	return r.position(ctx, "source_flush_lsn")
+}

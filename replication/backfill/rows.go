@@ -1,0 +1,136 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Rows reads the rows with these keys in one statement, in no order. A key without a row is not in the result; a key that
+// occurs twice is there once.
+func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+	var out []change.Row
+	err := r.byKey(ctx, keys, r.columns, nil, func(raw rawRow) { out = append(out, r.row(raw)) })
+	if err != nil {
+		return nil, fmt.Errorf("reading rows of %s by key: %w", r.name(), err)
+	}
+	return out, nil
+}
+
+// Filter is a condition on a column of the source table.
+type Filter struct {
+	Column   string
+	Operator string // =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL or IS NOT NULL
+	Value    string // as the column's type reads it; unused by the last two
+}
+
+// filterOperators holds, for each operator, whether it takes a value.
+var filterOperators = map[string]bool{
+	"=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true, "LIKE": true, "ILIKE": true, "IS NULL": false, "IS NOT NULL": false,
+}
+
+// Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
+// A column that does not exist, or a value that its type cannot read, is a fault of kind Usage.
+func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
+	n := len(r.opts.Table.Key)
+	wanted := append([]string(nil), r.columns[:n]...)
+	for _, c := range columns {
+		wanted = append(wanted, quote(c))
+	}
+	out := make(map[change.Key][]change.Field, len(keys))
+	err := r.byKey(ctx, keys, wanted, filters, func(raw rawRow) { out[keyOf(raw[:n])] = fieldsOf(raw[n:]) })
+	switch {
+	case err == nil:
+		return out, nil
+	case strings.HasPrefix(fault.SQLSTATE(err), "22"): // what the caller typed does not fit the column
+		return nil, fault.Wrap(err, fault.Usage, "check the filter's value", "reading columns of %s", r.name())
+	default:
+		return nil, fmt.Errorf("reading columns of %s: %w", r.name(), err)
+	}
+}
+
+func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string, filters []Filter, each func(rawRow)) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	data := struct {
+		Columns, Arrays, Wanted, Conditions, Filters []string
+		Table                                        string
+	}{Table: r.relation()}
+	for _, c := range columns {
+		data.Columns = append(data.Columns, "t."+c)
+	}
+	params, err := r.keyArrays(keys)
+	if err != nil {
+		return err
+	}
+	for i, column := range r.opts.Table.Key {
+		number := strconv.Itoa(i + 1)
+		data.Arrays = append(data.Arrays, "pg_catalog.unnest($"+number+"::"+column.Type+"[])")
+		data.Wanted = append(data.Wanted, "k"+number)
+		data.Conditions = append(data.Conditions, "t."+quote(column.Name)+" = wanted.k"+number)
+	}
+	for _, f := range filters {
+		takesValue, known := filterOperators[f.Operator]
+		if !known {
+			return fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL", "%q is not an operator of a filter", f.Operator)
+		}
+		condition := "t." + quote(f.Column) + " " + f.Operator
+		if takesValue {
+			params = append(params, []byte(f.Value))
+			condition += " $" + strconv.Itoa(len(params))
+		}
+		data.Filters = append(data.Filters, condition)
+	}
+	statement, err := sql.Render("source_rows", data)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	_, err = r.run(ctx, statement, func(raw rawRow) error {
+		each(raw)
+		return nil
+	}, params...)
+	return err
+}
+
+// keyArrays returns one array literal for each key column.
+func (r *Reader) keyArrays(keys []change.Key) ([][]byte, error) {
+	arrays := make([][]byte, len(r.opts.Table.Key))
+	for _, key := range keys {
+		parts, err := r.parts(key)
+		if err != nil {
+			return nil, err
+		}
+		for i, part := range parts {
+			arrays[i] = appendElement(arrays[i], part)
+		}
+	}
+	for i := range arrays {
+		arrays[i] = append(arrays[i], '}')
+	}
+	return arrays, nil
+}
+
+var elementEscaper = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// appendElement adds a quoted element to an array literal that lacks its closing brace.
+func appendElement(array []byte, element string) []byte {
+	if len(array) == 0 {
+		array = append(array, '{')
+	} else {
+		array = append(array, ',')
+	}
+	array = append(array, '"')
+	array = append(array, elementEscaper.Replace(element)...)
+	return append(array, '"')
+}

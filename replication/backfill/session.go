@@ -1,0 +1,160 @@
+package backfill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Options are the settings of a Reader.
+type Options struct {
+	// ConnString leads to the primary that is streamed.
+	ConnString string
+	Table      change.Table
+	// Application is the session's application_name; "wal2vec/backfill" when empty.
+	Application string
+	// StatementTimeout bounds each statement; one minute when zero.
+	StatementTimeout time.Duration
+}
+
+const (
+	defaultStatementTimeout = time.Minute
+	closeTimeout            = 5 * time.Second
+)
+
+// Reader reads rows of one table over one connection. It may be used by several goroutines, one at a time inside.
+type Reader struct {
+	opts    Options
+	columns []string // quoted: key, template, soft delete
+	fields  int      // how many of them are the template's
+
+	mu sync.Mutex
+	// conn is nil when there is none; session numbers the connections from 1.
+	conn    *pgconn.PgConn
+	session uint64
+}
+
+// NewReader returns a reader that has not connected yet.
+func NewReader(opts Options) *Reader {
+	if opts.StatementTimeout <= 0 {
+		opts.StatementTimeout = defaultStatementTimeout
+	}
+	if opts.Application == "" {
+		opts.Application = "wal2vec/backfill"
+	}
+	r := &Reader{opts: opts}
+	for _, key := range opts.Table.Key {
+		r.columns = append(r.columns, quote(key.Name))
+	}
+	for _, name := range opts.Table.Template.Columns() {
+		r.columns = append(r.columns, quote(name))
+		r.fields++
+	}
+	if opts.Table.SoftDelete != "" {
+		r.columns = append(r.columns, quote(opts.Table.SoftDelete))
+	}
+	return r
+}
+
+// Close closes the connection. The reader may be used again afterwards.
+func (r *Reader) Close(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop(ctx)
+}
+
+// Alive returns nil when the connection of that session still stands.
+func (r *Reader) Alive(ctx context.Context, session uint64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.conn == nil || r.conn.IsClosed() || r.session != session {
+		return fault.New(fault.Unavailable, "", "connection %d to the source is gone", session)
+	}
+	_, err := r.run(ctx, "SELECT", nil)
+	return err
+}
+
+func (r *Reader) drop(ctx context.Context) {
+	if r.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = r.conn.Close(ctx) // nothing depends on a polite end
+	r.conn = nil
+}
+
+// open connects if need be.
+func (r *Reader) open(ctx context.Context) error {
+	if r.conn != nil && !r.conn.IsClosed() {
+		return nil
+	}
+	config, err := pgconn.ParseConfig(r.opts.ConnString)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
+	}
+	maps.Copy(config.RuntimeParams, change.SessionParameters())
+	maps.Copy(config.RuntimeParams, map[string]string{
+		"application_name":  r.opts.Application,
+		"statement_timeout": strconv.FormatInt(r.opts.StatementTimeout.Milliseconds(), 10),
+		// A role may have other defaults. Under READ COMMITTED a statement takes its lock on the table before its snapshot; any higher
+		// level could show a table as empty that a TRUNCATE or rewrite has just filled.
+		"default_transaction_isolation": "read committed",
+		"default_transaction_read_only": "on",
+		"row_security":                  "off", // an error instead of missing rows
+	})
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connecting to the source: %w", err)
+	}
+	r.conn = conn
+	r.session++
+	return nil
+}
+
+// rawRow is a row in the server's text output; nil is NULL. It is valid until the next row.
+type rawRow [][]byte
+
+// run executes one statement in a transaction of its own, on the open connection; each may be nil. Parameters are texts. An
+// error that may have broken the connection drops it.
+func (r *Reader) run(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) (int, error) {
+	result := r.conn.ExecParams(ctx, statement, params, nil, nil, nil)
+	n := 0
+	var failed error
+	for result.NextRow() {
+		n++
+		if each != nil && failed == nil {
+			failed = each(result.Values())
+		}
+	}
+	if _, err := result.Close(); err != nil {
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || r.conn.IsClosed() {
+			r.drop(ctx)
+		}
+		return n, err
+	}
+	return n, failed
+}
+
+// one runs a statement that returns a single value.
+func (r *Reader) one(ctx context.Context, statement string, params ...[]byte) (string, error) {
+	var value string
+	n, err := r.run(ctx, statement, func(row rawRow) error {
+		value = string(row[0])
+		return nil
+	}, params...)
+	if err == nil && n != 1 {
+		err = fmt.Errorf("got %d rows, want one", n)
+	}
+	return value, err
+}
