@@ -1,0 +1,135 @@
+package pgserver
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// publicTemp makes a folder for temporary files that every user can enter, and makes it the process's.
+func publicTemp(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "pgserver-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
+// script makes a bundle whose programs do as good as nothing.
+func script(t *testing.T, bundle string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(bundle, "real"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"postgres", "initdb"} {
+		if err := os.WriteFile(filepath.Join(bundle, "real", name), []byte("#!/bin/sh\nexit 0\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("real", filepath.Join(bundle, "bin")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBundleBelowAClosedFolderIsCopiedOnce(t *testing.T) {
+	temp := publicTemp(t)
+	bundle := filepath.Join(temp, "closed", "pg")
+	if err := os.Mkdir(filepath.Dir(bundle), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	script(t, bundle)
+	who, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := usableBundle(t.Context(), bundle, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if copied := first != bundle; copied != (os.Geteuid() == 0) {
+		t.Fatalf("as user %d the bundle %s is used as %s", os.Geteuid(), bundle, first)
+	}
+	again, err := usableBundle(t.Context(), bundle, who)
+	if err != nil || again != first {
+		t.Errorf("then %s, now %s: %v", first, again, err)
+	}
+	left, err := filepath.Glob(filepath.Join(temp, "wal2vec-bundle-new-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v: %v", left, err)
+	}
+}
+
+func TestReadableBundleIsUsedInPlace(t *testing.T) {
+	bundle := filepath.Join(publicTemp(t), "pg")
+	script(t, bundle)
+	if err := os.Chmod(bundle, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"real", "real/postgres", "real/initdb"} {
+		if err := os.Chmod(filepath.Join(bundle, path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	who, err := serverAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := usableBundle(t.Context(), bundle, who); got != bundle || err != nil {
+		t.Errorf("used as %s: %v", got, err)
+	}
+}
+
+func TestTemporaryFolderIsOneThatTheServerCanEnter(t *testing.T) {
+	temp := publicTemp(t)
+	if got := temporary(&account{}); got != temp {
+		t.Errorf("%s, want %s", got, temp)
+	}
+	closed := filepath.Join(temp, "closed")
+	if err := os.Mkdir(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", closed)
+	if got := temporary(&account{}); got != "/tmp" {
+		t.Errorf("%s for another user, want /tmp", got)
+	}
+	if got := temporary(nil); got != closed {
+		t.Errorf("%s for the current user, want %s", got, closed)
+	}
+}
+
+func TestTakenPortLeadsToAnother(t *testing.T) {
+	t.Parallel()
+	s := &Server{folder: &folder{path: t.TempDir()}}
+	f := func(log string, taken bool) {
+		t.Helper()
+		if err := os.WriteFile(s.folder.log(), []byte("earlier: Address already in use\n"+log), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := s.explain(errors.New("it ended"), int64(len("earlier: Address already in use\n")))
+		if errors.Is(err, errTaken) != taken || !strings.Contains(err.Error(), log) {
+			t.Errorf("%q gave %v", log, err)
+		}
+	}
+	f(`LOG:  could not bind IPv4 address "127.0.0.1": Address already in use`, true)
+	f(`FATAL:  lock file "postmaster.pid" already exists`, true)
+	f("FATAL:  pre-existing shared memory block (key 1, ID 2) is still in use", true)
+	f(`FATAL:  invalid value for parameter "wal_level"`, false)
+}
+
+func TestMissingBundleSaysWhatToType(t *testing.T) {
+	t.Parallel()
+	_, err := usableBundle(t.Context(), t.TempDir(), nil)
+	if fault.KindOf(err) != fault.Usage || fault.Try(err) != "make parts" {
+		t.Errorf("got %v", err)
+	}
+}
