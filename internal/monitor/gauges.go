@@ -17,7 +17,7 @@ var (
 	descUp        = describe("up", "1 while the process answers.")
 	descActive    = describe("stream_active", "1 while this process reads the slot.")
 	descLagBytes  = describe("lag_bytes", "Log between the watermark and the end of the source's log.")
-	descLag       = describe("lag_seconds", "Age of the oldest commit that is not applied, 0 when there is none; absent while this process does not stream.")
+	descLag       = describe("lag_seconds", "Age of the oldest commit that is not applied, 0 when there is none; absent without a stream here.")
 	descWatermark = describe("watermark_lsn_bytes", "Position up to which the sink holds everything.")
 	descAdvanced  = describe("watermark_advanced_timestamp_seconds", "When the watermark last moved.")
 	descSlot      = describe("slot_active", "1 while some process reads the slot; absent when there is no slot.")
@@ -26,7 +26,7 @@ var (
 	descWALStatus = describe("slot_wal_status", "1 for the state of the slot's log, 0 for the others.", "status")
 	descRows      = describe("rows", "Rows of the source as the sink knows them: live, and of these with a fresh or a stale vector.", "state")
 	descDead      = describe("dead_letters", "Rows set aside because they failed by themselves.")
-	descProbed    = describe("probe_timestamp_seconds", "When source and sink last answered both; the figures of the slot and the rows are as old.")
+	descProbed    = describe("probe_timestamp_seconds", "When both source and sink last answered; slot and row figures are as old.")
 )
 
 var walStatuses = []string{"reserved", "extended", "unreserved", "lost"}

@@ -89,7 +89,8 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 		truncated: plain("texts_truncated_total", "Texts that were longer than the model reads."),
 		retries:   plain("stream_retries_total", "Sessions of the stream that ended with an error and were followed by another."),
 		freshness: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wal2vec_freshness_seconds", Help: "Time from a change's commit on the source to its commit in the sink.", Buckets: freshnessBuckets,
+			Name: "wal2vec_freshness_seconds", Help: "Time from a change's commit on the source to its commit in the sink.",
+			Buckets: freshnessBuckets,
 		}),
 		stage: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wal2vec_stage_seconds", Help: "Time that a batch spent in a stage.", Buckets: stageBuckets,
@@ -200,8 +201,8 @@ func (m *Metrics) show(r Report) {
 	old := m.report.Status
 	if r.SourceErr != nil {
 		s := &r.Status
-		s.CurrentWALLSN, s.ConfirmedFlushLSN, s.SlotActive, s.WALStatus = old.CurrentWALLSN, old.ConfirmedFlushLSN, old.SlotActive, old.WALStatus
-		s.SafeWALBytes, s.RetainedWALBytes = old.SafeWALBytes, old.RetainedWALBytes
+		s.CurrentWALLSN, s.ConfirmedFlushLSN, s.SlotActive = old.CurrentWALLSN, old.ConfirmedFlushLSN, old.SlotActive
+		s.WALStatus, s.SafeWALBytes, s.RetainedWALBytes = old.WALStatus, old.SafeWALBytes, old.RetainedWALBytes
 	}
 	if r.SinkErr != nil {
 		r.Status.WatermarkLSN, r.Status.DeadLetters = old.WatermarkLSN, old.DeadLetters
