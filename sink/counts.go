@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
 )
 
 // Counts are the pipeline's rows.
@@ -41,4 +43,13 @@ func (s *Sink) Counts(ctx context.Context) (Counts, error) {
 	}
 	c.Stale = c.Live - c.Fresh
 	return c, nil
+}
+
+// Stale returns the indexes, rising, of the upserts whose text some generation lacks under its key, for a look without a job.
+func (s *Sink) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+	l, err := s.open(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	return s.stale(ctx, l, changes)
 }

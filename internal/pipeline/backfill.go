@@ -63,6 +63,8 @@ type BackfillOptions struct {
 	InFlight int
 	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
 	Limit int64
+	// Before is the number of rows that earlier runs of the job processed; they count towards Limit.
+	Before int64
 	// Rate caps the rows read per second; zero means no cap.
 	Rate float64
 	// Full encodes every text again, also where the vector is fresh.

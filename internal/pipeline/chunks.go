@@ -71,7 +71,7 @@ func send(ctx context.Context, out chan<- *chunk, c *chunk) error {
 
 // read reads the watermark, then the rows, then the position that the stream must pass (inside Chunk): the order is the proof.
 func (b *Backfill) read(ctx context.Context, out chan<- *chunk) error {
-	cursor, taken := b.ports.Job.Cursor(), b.summary.Processed
+	cursor, taken := b.ports.Job.Cursor(), b.opts.Before+b.summary.Processed
 	for {
 		limit := b.opts.ChunkKeys
 		if b.opts.Limit > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // Ports are the outside of a stream.
@@ -142,14 +143,11 @@ func (s *Stream) mayRetry(err error, begun time.Time) bool {
 	case fault.Unavailable:
 		return started
 	case fault.Busy:
-		return !errors.Is(err, ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
+		return !errors.Is(err, sink.ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
 	default:
 		return errors.Is(err, errEncoding)
 	}
 }
-
-// ErrFenced is wrapped by the sink's error when a newer owner has taken over: this process must stop.
-var ErrFenced = errors.New("another process has taken over the pipeline")
 
 // errEncoding marks the error of an encoder: the batch waits, nothing is skipped.
 var errEncoding = errors.New("encoding")

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type backfillOptions struct {
+	full, incremental bool
+	restart, dryRun   bool
+	limit             int64
+	output            string
+}
+
+func newBackfill(p *program) *cobra.Command {
+	var o backfillOptions
+	cmd := &cobra.Command{
+		Use: "backfill", Short: "Read the whole table and encode what is missing", GroupID: "work", Args: cobra.NoArgs,
+		Long: "Read the whole table in chunks, encode the texts that have no vector, and delete the vectors of rows that are gone. Runs\n" +
+			"beside a running stream or alone. An interrupted run is resumed by the next one with the same parameters.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(o.output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			if o.limit < 0 || (cmd.Flags().Changed("limit") && o.limit == 0) {
+				return fault.New(fault.Usage, "leave --limit out for every row", "--limit must be 1 or more")
+			}
+			c.Backfill.Full = (c.Backfill.Full || o.full) && !o.incremental
+			if o.dryRun {
+				return p.dryRun(cmd.Context(), c, o)
+			}
+			return p.backfill(cmd.Context(), c, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.full, "full", false, "encode every text again, also where the vector is fresh")
+	flags.BoolVar(&o.incremental, "incremental", false, "encode only what is missing or stale (the default)")
+	flags.BoolVar(&o.restart, "restart", false, "discard what an interrupted run left and begin anew")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "count what would be encoded; change nothing")
+	flags.Int64Var(&o.limit, "limit", 0, "end after so many rows, without deleting anything")
+	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "rows read a second at most")
+	outputFlag(cmd, &o.output)
+	cmd.MarkFlagsMutuallyExclusive("full", "incremental")
+	cmd.MarkFlagsMutuallyExclusive("restart", "dry-run")
+	return cmd
+}
+
+// filler is everything that a backfill needs, opened and checked.
+type filler struct {
+	config config.Config
+	log    zerolog.Logger
+	engine *engine
+	store  *store
+	table  change.Table
+	reader *backfill.Reader
+	total  int64 // rows of the table
+}
+
+func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.Logger) (f *filler, err error) {
+	f = &filler{config: c, log: log}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	if f.table, err = inspect(ctx, c); err != nil {
+		return nil, err
+	}
+	if f.store, err = openStore(ctx, c, log, "backfill"); err != nil {
+		return nil, err
+	}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.engine, err = p.openEncoder(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := checkState(c, state, f.table, generationOf(c, f.engine.checkpoint)); err != nil {
+		return nil, err
+	}
+	f.reader = newReader(c, f.table)
+	f.total, err = f.reader.CountRows(ctx)
+	return f, err
+}
+
+// Close closes what was opened.
+func (f *filler) Close() {
+	if f.reader != nil {
+		f.reader.Close(context.Background())
+	}
+	if f.store != nil {
+		f.store.Close()
+	}
+	if f.engine != nil {
+		_ = f.engine.Close()
+	}
+}
+
+// backfill runs the job that was asked for, after the refresh that a resync may have left.
+func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptions) error {
+	f, err := p.openFiller(ctx, c, p.logger(c.Log))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	mode := sink.Incremental
+	if c.Backfill.Full {
+		mode = sink.Full
+	}
+	for {
+		job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: mode, Limit: o.limit, Restart: o.restart})
+		if err != nil {
+			return err
+		}
+		err = p.runJob(ctx, f, job, o)
+		resynced := job.Resync() && (mode == sink.Full || o.limit > 0)
+		job.Close()
+		if err != nil || !resynced {
+			return err
+		}
+	}
+}
+
+func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfillOptions) error {
+	report := p.newBackfillReport(f, job, o)
+	report.banner()
+	positions := &positions{store: f.store, config: f.config}
+	defer positions.Close()
+	c := f.config.Backfill
+	run := pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, pipeline.BackfillOptions{
+		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
+		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
+		Before: job.Counts().Processed, Progress: report.progress, Logger: f.log,
+	})
+	summary, err := run.Run(ctx)
+	return report.close(summary, err)
+}
+
+func rateOf(c config.Backfill) float64 {
+	if c.Rate == nil {
+		return 0
+	}
+	return float64(*c.Rate)
+}
+
+// dryRun counts by the same steps as a backfill, up to the encoder.
+func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions) error {
+	f, err := p.openFiller(ctx, c, p.logger(c.Log))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	begun := time.Now()
+	counts, err := pipeline.DryRun(ctx, f.reader, f.store, pipeline.DryRunOptions{
+		Template: f.table.Template, ChunkKeys: c.Backfill.ChunkKeys, Limit: o.limit, Full: c.Backfill.Full,
+	})
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return printJSON(p.stdout, counts)
+	}
+	_, err = fmt.Fprintf(p.stdout, "dry run: %d rows, %d to encode, %d up to date, %d without text or deleted (counted in %s, nothing changed)\n",
+		counts.Rows, counts.Encode, counts.UpToDate, counts.Deleted, time.Since(begun).Round(time.Millisecond))
+	return err
+}
+
+// positions tells the backfill where the stream is.
+type positions struct {
+	store  *store
+	config config.Config
+	probe  *pgx.Conn
+}
+
+// Version is the watermark as committed in the sink.
+func (s *positions) Version(ctx context.Context) (change.Version, error) { return s.store.Version(ctx) }
+
+// Streaming reports whether a process reads the slot.
+func (s *positions) Streaming(ctx context.Context) (bool, error) {
+	if s.probe == nil {
+		conn, err := connectSource(ctx, s.config, "backfill")
+		if err != nil {
+			return false, err
+		}
+		s.probe = conn
+	}
+	state, err := replication.ReadSlot(ctx, s.probe, s.config.Source.Slot)
+	if err != nil {
+		s.Close() // the next call connects again
+		return false, err
+	}
+	if !state.Exists {
+		return false, fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill", "slot %q does not exist", state.Name)
+	}
+	return state.Active, nil
+}
+
+// Close closes the connection.
+func (s *positions) Close() {
+	if s.probe != nil {
+		_ = s.probe.Close(context.Background())
+		s.probe = nil
+	}
+}

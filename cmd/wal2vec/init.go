@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type initOptions struct {
+	printSQL    bool
+	resync      bool
+	grantStream []string
+	grantSearch []string
+}
+
+func newInit(p *program) *cobra.Command {
+	var o initOptions
+	cmd := &cobra.Command{
+		Use: "init", Short: "Set up tables, publication and slot; may be run again", GroupID: "work", Args: cobra.NoArgs,
+		Long: "Set up wal2vec's schema and the view in the sink, the publication and the replication slot on the source. What is there\n" +
+			"already is left as it is, an older schema is migrated. Every check comes before the first change.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.init(cmd.Context(), c, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.printSQL, "print-sql", false, "print the statements instead of running them")
+	flags.BoolVar(&o.resync, "resync", false, "after a gap: begin a new slot and a new epoch; the next backfill then refreshes every row, deletions included")
+	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
+	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
+	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
+	return cmd
+}
+
+// setup is what init works with, once everything has been checked.
+type setup struct {
+	config     config.Config
+	options    initOptions
+	log        zerolog.Logger
+	source     *pgx.Conn
+	server     replication.ServerInfo
+	table      change.Table
+	store      *store
+	generation sink.Generation
+	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
+	intended bool
+}
+
+func (p *program) init(ctx context.Context, c config.Config, o initOptions) error {
+	s, closeAll, err := p.prepareInit(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	plan, err := s.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if o.printSQL {
+		for _, statement := range plan {
+			if _, err := fmt.Fprintf(p.stdout, "%s;\n", statement); err != nil {
+				return fmt.Errorf("printing the statements: %w", err)
+			}
+		}
+		return nil
+	}
+	created, err := s.run(ctx)
+	if err != nil {
+		return err
+	}
+	return p.sayReady(s, created)
+}
+
+// prepareInit connects, looks and refuses; it changes nothing.
+func (p *program) prepareInit(ctx context.Context, c config.Config, o initOptions) (s *setup, closeAll func(), err error) {
+	parts, err := findParts()
+	if err != nil {
+		return nil, nil, err
+	}
+	checkpoint, err := openCheckpoint(parts, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &setup{config: c, options: o, log: p.logger(c.Log), generation: generationOf(c, checkpoint)}
+	if s.source, err = connectSource(ctx, c, "init"); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.source.Close(context.WithoutCancel(ctx))
+		}
+	}()
+	if s.server, err = replication.Server(ctx, s.source); err != nil {
+		return nil, nil, err
+	}
+	if err := s.server.Check(); err != nil {
+		return nil, nil, err
+	}
+	if s.table, err = replication.Inspect(ctx, s.source, inspectOptions(c)); err != nil {
+		return nil, nil, err
+	}
+	if s.store, err = openStore(ctx, c, s.log, "init"); err != nil {
+		return nil, nil, err
+	}
+	return s, func() {
+		s.store.Close()
+		_ = s.source.Close(context.WithoutCancel(ctx))
+	}, nil
+}
+
+func (s *setup) pipeline() sink.Pipeline {
+	return sink.Pipeline{
+		SystemID: s.server.SystemID, Timeline: s.server.Timeline,
+		Slot: s.config.Source.Slot, Publication: s.config.Source.Publication, Table: s.table,
+	}
+}
+
+func (s *setup) grants() []sink.Grant {
+	var grants []sink.Grant
+	for _, role := range s.options.grantStream {
+		grants = append(grants, sink.Grant{Role: role, Access: sink.Write})
+	}
+	for _, role := range s.options.grantSearch {
+		grants = append(grants, sink.Grant{Role: role, Access: sink.Read})
+	}
+	return grants
+}
+
+// plan returns the statements that are to run, and with them every reason not to begin.
+func (s *setup) plan(ctx context.Context) ([]string, error) {
+	publication, err := replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...)
+	if err != nil {
+		return nil, err
+	}
+	state, err := replication.ReadSlot(ctx, s.source, s.config.Source.Slot)
+	if err != nil {
+		return nil, err
+	}
+	started, err := s.started(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := append(tables, publication...)
+	if started && !s.options.resync {
+		return plan, nil
+	}
+	if err := s.checkSlot(state, started); err != nil {
+		return nil, err
+	}
+	return append(plan, fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", s.config.Source.Slot)), nil
+}
+
+// started reports whether the pipeline has a slot and a watermark, and notes whether an earlier init was cut off before that.
+func (s *setup) started(ctx context.Context) (bool, error) {
+	state, err := s.store.State(ctx)
+	if err != nil {
+		if fault.KindOf(err) == fault.Usage {
+			return false, nil // not set up, or an older schema: Plan has judged it
+		}
+		return false, err
+	}
+	s.intended = true
+	return state.Started(), nil
+}
+
+// checkSlot refuses a slot in the way: one that is being read, or one that is not wal2vec's.
+func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
+	switch {
+	case !slot.Exists:
+		return s.server.CheckFreeSlot()
+	case slot.Active:
+		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
+			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
+	case !started && !s.intended:
+		return fault.New(fault.Usage, fmt.Sprintf("SELECT pg_drop_replication_slot('%s'); or set another name: source.slot", slot.Name),
+			"slot %q exists on the source and does not belong to this pipeline", slot.Name)
+	default:
+		return nil
+	}
+}
+
+// run makes everything, in an order in which a run that was cut off can simply be run again.
+func (s *setup) run(ctx context.Context) (created bool, err error) {
+	if err := s.store.Migrate(ctx); err != nil {
+		return false, err
+	}
+	if err := s.store.Register(ctx, s.pipeline()); err != nil {
+		return false, err
+	}
+	if _, err := s.store.EnsureGeneration(ctx, s.generation); err != nil {
+		return false, err
+	}
+	if err := replication.EnsurePublication(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
+		return false, err
+	}
+	for _, grant := range s.grants() {
+		if err := s.store.Grant(ctx, grant); err != nil {
+			return false, err
+		}
+	}
+	state, err := s.store.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	if state.Started() && !s.options.resync {
+		return false, nil
+	}
+	return true, s.start(ctx, state)
+}
+
+// start creates the slot and makes it the pipeline's. A slot of this name is an earlier run's, or the old one of a resync.
+func (s *setup) start(ctx context.Context, state sink.State) error {
+	if err := replication.DropSlot(ctx, s.source, s.config.Source.Slot); err != nil {
+		return err
+	}
+	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{
+		ConnString: s.config.Source.DSN.Reveal(), Name: s.config.Source.Slot, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	err = s.store.Start(ctx, sink.Start{
+		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: s.server.SystemID,
+		Timeline: s.server.Timeline, SourceOID: s.table.OID, Resync: state.Started(),
+	})
+	if err != nil {
+		return errors.Join(err, replication.DropSlot(context.WithoutCancel(ctx), s.source, slot.Name))
+	}
+	s.log.Info().Str("slot", slot.Name).Stringer("lsn", slot.ConsistentPoint).Bool("failover", slot.Failover).Msg("slot created")
+	return nil
+}
+
+func (p *program) sayReady(s *setup, created bool) error {
+	c := s.config
+	word := "was set up already"
+	if created {
+		word = "is set up"
+	}
+	if s.server.MaxSlotWALKeepSize == nil {
+		s.log.Warn().Msg("max_slot_wal_keep_size is -1 on the source: a stopped stream can fill its disk; " +
+			"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB' bounds that")
+	}
+	_, err := fmt.Fprintf(p.stdout, "pipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: wal2vec backfill, and beside it wal2vec stream\n",
+		c.Pipeline, word, c.Source.Table, c.Sink.View, c.Source.Slot, c.Source.Publication)
+	return err
+}

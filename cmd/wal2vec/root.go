@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// program is what every command shares.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	configFile string
+	flags      []config.Flag // settings given as flags, in their order
+	set        []string      // --set PATH=VALUE
+}
+
+const exitCodes = `Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 findings; 4 the slot is held by another process;
+5 unreachable or timed out, try again; 6 gap, the stream cannot go on; 7 another model, or a model that fails its self-test.`
+
+func newRoot(p *program) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wal2vec",
+		Short: "Keep embeddings in step with a Postgres table",
+		Long: "wal2vec streams a Postgres table's changes from the write-ahead log, encodes the texts in process, and commits vectors\n" +
+			"and the replication position together in pgvector.\n\n" + exitCodes,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fault.Wrap(err, fault.Usage, "wal2vec --help", "reading flags")
+	})
+	flags := root.PersistentFlags()
+	flags.StringVar(&p.configFile, "config", "", "YAML file of settings [env: WAL2VEC_CONFIG]")
+	flags.StringArrayVar(&p.set, "set", nil, "set any setting: --set source.table=shop.product (see config reference)")
+	p.settingFlags(flags)
+	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "manage", Title: "Manage:"})
+	root.AddCommand(
+		newInit(p), newStream(p), newBackfill(p), newDemo(p),
+		newSearch(p), newStatus(p), newEncode(p), newBench(p),
+		newModels(p), newConfig(p), newTeardown(p), newVersion(p),
+	)
+	return root
+}
+
+// shortFlags are the settings with a flag of their own in --help; every other setting has one too, spelt like its path.
+var shortFlags = map[string]string{
+	"source.dsn": "source", "sink.dsn": "sink", "source.table": "table", "pipeline": "pipeline", "encoder.device": "device",
+	"encoder.model": "model", "log.level": "log-level", "log.format": "log-format", "http.listen": "listen",
+}
+
+func (p *program) settingFlags(flags *pflag.FlagSet) {
+	for _, s := range config.Settings() {
+		name, short := shortFlags[s.Path]
+		if !short {
+			name = strings.NewReplacer(".", "-", "_", "-").Replace(s.Path)
+		}
+		flags.Var(&settingFlag{program: p, name: "--" + name, path: s.Path}, name, s.Help+" [env: "+s.Env+"]")
+		if !short {
+			flags.Lookup(name).Hidden = true
+		}
+	}
+}
+
+// settingFlag hands a flag's text to the configuration, which knows its form and its rule.
+type settingFlag struct {
+	program    *program
+	name, path string
+}
+
+func (f *settingFlag) String() string { return "" }
+func (f *settingFlag) Type() string   { return "value" }
+func (f *settingFlag) Set(value string) error {
+	f.program.flags = append(f.program.flags, config.Flag{Name: f.name, Path: f.path, Value: value})
+	return nil
+}
+
+// load reads the configuration from every source.
+func (p *program) load() (config.Config, error) {
+	flags := p.flags
+	for _, s := range p.set {
+		path, value, found := strings.Cut(s, "=")
+		if !found {
+			return config.Config{}, fault.New(fault.Usage, "--set source.table=shop.product", "--set %s: no equals sign", s)
+		}
+		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
+	}
+	return config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+}
+
+// logger writes to standard error in the configured form.
+func (p *program) logger(c config.Log) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.Level)
+	if err != nil {
+		level = zerolog.InfoLevel // Load has checked it
+	}
+	var out io.Writer = p.stderr
+	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
+		out = zerolog.ConsoleWriter{Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != ""}
+	}
+	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// report prints an error as one line and, when there is advice, a second one, and returns the exit code.
+func (p *program) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	kind := fault.KindOf(err)
+	if isUsage(err) {
+		kind = fault.Usage
+	}
+	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if try := fault.Try(err); try != "" {
+		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", try)
+	}
+	return int(kind)
+}
+
+// isUsage recognises cobra's own complaints, which have no type.
+func isUsage(err error) bool {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return false
+	}
+	text := err.Error()
+	for _, prefix := range []string{"unknown command", "unknown flag", "accepts ", "requires ", "invalid argument", "required flag"} {
+		if strings.HasPrefix(text, prefix) {
+			return true
+		}
+	}
+	return false
+}

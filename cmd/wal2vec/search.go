@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type searchOptions struct {
+	k       int
+	columns []string
+	filters []string
+	minLSN  string
+	wait    time.Duration
+	output  string
+}
+
+func newSearch(p *program) *cobra.Command {
+	var o searchOptions
+	cmd := &cobra.Command{
+		Use: "search TEXT", Short: "Find the rows whose text is nearest", GroupID: "look", Args: cobra.ExactArgs(1),
+		Long: "Find the rows whose text is nearest in meaning, nearest first, with their key, score (cosine similarity) and columns of\n" +
+			"the source table, and the watermark LSN that the answer shows.",
+		Example: `  wal2vec search "waterproof hiking boots" -k 5
+  wal2vec search "espresso machine" --columns name,price --filter 'price<=200' -o json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(o.output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.search(cmd.Context(), c, args[0], o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVarP(&o.k, "limit", "k", 10, "rows to find")
+	flags.StringSliceVar(&o.columns, "columns", nil, "source columns to show (default: those of the template)")
+	flags.StringArrayVar(&o.filters, "filter", nil, "condition on a source column, COLUMN OPERATOR VALUE with = <> < <= > >= (may be repeated)")
+	flags.StringVar(&o.minLSN, "min-lsn", "", "wait until the watermark has reached this LSN (read your own writes)")
+	flags.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait for --min-lsn")
+	outputFlag(cmd, &o.output)
+	return cmd
+}
+
+// searchResult is the answer; its JSON names are a contract.
+type searchResult struct {
+	Query        string      `json:"query"`
+	WatermarkLSN change.LSN  `json:"watermark_lsn"`
+	Hits         []searchHit `json:"hits"`
+}
+
+type searchHit struct {
+	Key     []string           `json:"key"`
+	Score   float64            `json:"score"`
+	Columns map[string]*string `json:"columns"`
+}
+
+func (p *program) search(ctx context.Context, c config.Config, text string, o searchOptions) error {
+	if o.k < 1 {
+		return fault.New(fault.Usage, "-k 10", "-k must be 1 or more")
+	}
+	filters, err := parseFilters(o.filters)
+	if err != nil {
+		return err
+	}
+	s, err := p.openSearcher(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if o.minLSN != "" {
+		if err := s.waitFor(ctx, o); err != nil {
+			return err
+		}
+	}
+	columns := o.columns
+	if len(columns) == 0 {
+		columns = c.Source.Template.Columns()
+	}
+	result, err := s.search(ctx, text, o.k, columns, filters)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return printJSON(p.stdout, result)
+	}
+	return p.printHits(result, columns)
+}
+
+// searcher is everything that a search needs, opened and checked.
+type searcher struct {
+	config      config.Config
+	engine      *engine
+	store       *store
+	reader      *backfill.Reader
+	fingerprint string
+}
+
+func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searcher, err error) {
+	s = &searcher{config: c}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.store, err = openStore(ctx, c, p.logger(c.Log), "search"); err != nil {
+		return nil, err
+	}
+	state, err := s.store.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.engine, err = p.openEncoder(ctx, c); err != nil {
+		return nil, err
+	}
+	want := generationOf(c, s.engine.checkpoint)
+	if err := checkGeneration(state, want); err != nil {
+		return nil, err
+	}
+	s.fingerprint = want.Fingerprint
+	table := state.Table
+	table.Template, table.SoftDelete = c.Source.Template, c.Source.SoftDelete
+	s.reader = newReader(c, table)
+	return s, nil
+}
+
+// Close closes what was opened.
+func (s *searcher) Close() {
+	if s.reader != nil {
+		s.reader.Close(context.Background())
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+	if s.engine != nil {
+		_ = s.engine.Close()
+	}
+}
+
+func (s *searcher) waitFor(ctx context.Context, o searchOptions) error {
+	lsn, err := change.ParseLSN(o.minLSN)
+	if err != nil {
+		return fault.New(fault.Usage, "--min-lsn 16/B374D848, as pg_current_wal_insert_lsn() prints it", "--min-lsn %s is not an LSN", o.minLSN)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, o.wait,
+		fault.New(fault.Unavailable, "wal2vec status", "the watermark did not reach %s within %s", lsn, o.wait))
+	defer cancel()
+	if err := s.store.WaitFor(ctx, lsn); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// mostCandidates bounds how many neighbours a filtered search looks at before it returns what it has.
+const mostCandidates = 10_000
+
+// search asks for more and more neighbours until k of them pass the filters: the filters are the source's, where the columns are.
+func (s *searcher) search(ctx context.Context, text string, k int, columns []string, filters []backfill.Filter) (searchResult, error) {
+	vector, err := s.engine.EncodeQuery(ctx, text)
+	if err != nil {
+		return searchResult{}, err
+	}
+	ask := k
+	if len(filters) > 0 {
+		ask = 4 * k
+	}
+	for {
+		found, err := s.store.Search(ctx, sink.Query{Vector: vector, Fingerprint: s.fingerprint, K: ask})
+		if err != nil {
+			return searchResult{}, err
+		}
+		result, err := s.fetch(ctx, found, columns, filters)
+		if err != nil {
+			return searchResult{}, err
+		}
+		result.Query = text
+		enough := len(filters) == 0 || len(result.Hits) >= k || len(found.Hits) < ask || ask >= mostCandidates
+		if enough {
+			result.Hits = result.Hits[:min(k, len(result.Hits))]
+			return result, nil
+		}
+		ask = min(4*ask, mostCandidates)
+	}
+}
+
+// fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
+func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []backfill.Filter) (searchResult, error) {
+	result := searchResult{WatermarkLSN: found.Watermark, Hits: make([]searchHit, 0, len(found.Hits))}
+	keys := make([]change.Key, len(found.Hits))
+	for i, h := range found.Hits {
+		keys[i] = h.Key
+	}
+	rows, err := s.reader.Fetch(ctx, keys, columns, filters...)
+	if err != nil {
+		if fault.SQLSTATE(err) == "42703" {
+			return result, fault.Wrap(err, fault.Usage, "wal2vec search --columns ...", "showing source columns")
+		}
+		return result, err
+	}
+	for _, h := range found.Hits {
+		fields, exists := rows[h.Key]
+		if !exists && len(filters) > 0 {
+			continue
+		}
+		hit := searchHit{Key: h.Key.Parts(), Score: h.Score, Columns: make(map[string]*string, len(columns))}
+		for i := range fields {
+			if fields[i].State == change.FieldValue {
+				hit.Columns[columns[i]] = &fields[i].Text
+			} else {
+				hit.Columns[columns[i]] = nil
+			}
+		}
+		result.Hits = append(result.Hits, hit)
+	}
+	return result, nil
+}
+
+// filterOperators, the longer ones first.
+var filterOperators = []string{"<=", ">=", "<>", "!=", "=", "<", ">"}
+
+func parseFilters(texts []string) ([]backfill.Filter, error) {
+	filters := make([]backfill.Filter, len(texts))
+	for i, text := range texts {
+		f, ok := parseFilter(text)
+		if !ok {
+			return nil, fault.New(fault.Usage, "--filter 'price<=200'", "--filter %q is not COLUMN OPERATOR VALUE", text)
+		}
+		filters[i] = f
+	}
+	return filters, nil
+}
+
+// parseFilter splits at the first operator.
+func parseFilter(text string) (backfill.Filter, bool) {
+	at := strings.IndexAny(text, "<>=!")
+	if at < 1 {
+		return backfill.Filter{}, false
+	}
+	for _, operator := range filterOperators {
+		value, found := strings.CutPrefix(text[at:], operator)
+		if !found {
+			continue
+		}
+		f := backfill.Filter{Column: strings.TrimSpace(text[:at]), Operator: operator, Value: strings.TrimSpace(value)}
+		if operator == "!=" {
+			f.Operator = "<>"
+		}
+		return f, f.Column != ""
+	}
+	return backfill.Filter{}, false
+}
+
+// cellWidth is how much of a column's text the table shows.
+const cellWidth = 48
+
+func (p *program) printHits(r searchResult, columns []string) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(w, "SCORE\tKEY\t%s\n", strings.ToUpper(strings.Join(columns, "\t")))
+	for _, h := range r.Hits {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			if text := h.Columns[c]; text != nil {
+				cells[i] = shorten(*text)
+			}
+		}
+		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, strings.Join(h.Key, ","), strings.Join(cells, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("printing the result: %w", err)
+	}
+	_, err := fmt.Fprintf(p.stdout, "%d rows as of %s\n", len(r.Hits), r.WatermarkLSN)
+	return err
+}
+
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	if runes := []rune(text); len(runes) > cellWidth {
+		return string(runes[:cellWidth-1]) + "…"
+	}
+	return text
+}

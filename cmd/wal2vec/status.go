@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/monitor"
+)
+
+func newStatus(p *program) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show watermark, lag, slot and coverage", GroupID: "look", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			status, err := p.status(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(p.stdout, status)
+			}
+			return p.printStatus(status)
+		},
+	}
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, error) {
+	source, err := connectSource(ctx, c, "status")
+	if err != nil {
+		return monitor.Status{}, err
+	}
+	defer source.Close(context.WithoutCancel(ctx))
+	pool, err := connectPool(ctx, c.SinkDSN(), "sink", "status")
+	if err != nil {
+		return monitor.Status{}, err
+	}
+	defer pool.Close()
+	m := monitor.New(source, pool, monitor.Options{Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Logger: p.logger(c.Log)})
+	return m.Probe(ctx)
+}
+
+func (p *program) printStatus(s monitor.Status) error {
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	line := func(name, value string) { _, _ = fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	line("pipeline", s.Pipeline)
+	phase := string(s.Phase)
+	if s.Reason != "" {
+		phase += " (" + s.Reason + ")"
+	}
+	line("phase", phase)
+	line("watermark", orNone(s.WatermarkLSN, change.LSN.String))
+	line("slot confirmed", orNone(s.ConfirmedFlushLSN, change.LSN.String))
+	line("source log", orNone(s.CurrentWALLSN, change.LSN.String))
+	line("lag", orNone(s.LagBytes, bytesText)+", "+orNone(s.LagSeconds, secondsText))
+	line("slot", s.Slot+" "+orNone(s.SlotActive, activeText)+", "+orNone(s.WALStatus, func(t string) string { return t }))
+	line("wal retained", orNone(s.RetainedWALBytes, bytesText)+", safe "+orNone(s.SafeWALBytes, bytesText))
+	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale", orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
+	line("dead letters", orNone(s.DeadLetters, countText))
+	line("model", fmt.Sprintf("%s, %d dimensions", s.Model, s.Dimension))
+	if b := s.Backfill; b != nil {
+		line("backfill", fmt.Sprintf("job %d (%s), %d rows, running: %v", b.ID, b.Mode, b.Processed, b.Running))
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("printing the status: %w", err)
+	}
+	return nil
+}
+
+func orNone[T any](v *T, text func(T) string) string {
+	if v == nil {
+		return "-"
+	}
+	return text(*v)
+}
+
+func countText(n int64) string { return fmt.Sprint(n) }
+
+func activeText(active bool) string {
+	if active {
+		return "active"
+	}
+	return "inactive"
+}
+
+func secondsText(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
+}
+
+func bytesText(n int64) string {
+	const kib = 1024
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= kib && unit < len(units)-1 {
+		value /= kib
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
+}

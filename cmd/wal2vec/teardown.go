@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+func newTeardown(p *program) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "teardown", Short: "Drop slot, publication, view and tables of the pipeline", GroupID: "manage", Args: cobra.NoArgs,
+		Long: "Drop what init made for this pipeline: the slot and the publication on the source, the view, the vectors and the ledger in\n" +
+			"the sink. The source table is not touched. Asks for --yes.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			if !yes {
+				return fault.New(fault.Usage, "wal2vec teardown --yes", "this drops all vectors of pipeline %q (%s)", c.Pipeline, c.Sink.View)
+			}
+			return p.teardown(cmd.Context(), c)
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "really drop")
+	return cmd
+}
+
+// teardown drops the slot first: from then on nothing holds WAL back, whatever fails later.
+func (p *program) teardown(ctx context.Context, c config.Config) error {
+	source, err := connectSource(ctx, c, "teardown")
+	if err != nil {
+		return err
+	}
+	defer source.Close(context.WithoutCancel(ctx))
+	s, err := openStore(ctx, c, p.logger(c.Log), "teardown")
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	state, err := s.State(ctx)
+	if err != nil {
+		return err
+	}
+	if err := replication.DropSlot(ctx, source, state.Slot); err != nil {
+		return err
+	}
+	if err := replication.DropPublication(ctx, source, state.Publication); err != nil {
+		return err
+	}
+	if err := s.Teardown(ctx); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n", c.Pipeline, state.Slot, state.Publication, c.Sink.View)
+	return err
+}

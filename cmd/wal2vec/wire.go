@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// findParts finds ONNX Runtime, the models and PostgreSQL beside the program.
+func findParts() (config.Parts, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		exe = "" // the other places remain
+	}
+	return config.FindParts(exe, os.Getenv)
+}
+
+// connectSource opens one session on the source database.
+func connectSource(ctx context.Context, c config.Config, purpose string) (*pgx.Conn, error) {
+	if err := c.RequireSource(); err != nil {
+		return nil, err
+	}
+	settings, err := pgx.ParseConfig(c.Source.DSN.Reveal())
+	if err != nil {
+		return nil, fault.New(fault.Usage, "postgres://user@host:5432/database", "source.dsn cannot be read")
+	}
+	maps.Copy(settings.RuntimeParams, change.SessionParameters())
+	settings.RuntimeParams["application_name"] = "wal2vec/" + purpose
+	conn, err := pgx.ConnectConfig(ctx, settings)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the source: %w", err)
+	}
+	return conn, nil
+}
+
+// connectPool opens a pool and makes sure that the database answers.
+func connectPool(ctx context.Context, dsn config.DSN, where, purpose string) (*pgxpool.Pool, error) {
+	settings, err := pgxpool.ParseConfig(dsn.Reveal())
+	if err != nil {
+		return nil, fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
+	}
+	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
+	pool, err := pgxpool.NewWithConfig(ctx, settings)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the %s: %w", where, err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connecting to the %s: %w", where, err)
+	}
+	return pool, nil
+}
+
+// store is the sink with its pool.
+type store struct {
+	*sink.Sink
+	pool *pgxpool.Pool
+}
+
+// Close closes the pool.
+func (s *store) Close() { s.pool.Close() }
+
+func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose string) (*store, error) {
+	if err := c.RequireSource(); err != nil {
+		return nil, err
+	}
+	pool, err := connectPool(ctx, c.SinkDSN(), "sink", purpose)
+	if err != nil {
+		return nil, err
+	}
+	return &store{pool: pool, Sink: sink.New(sink.Options{
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.Schema + "." + c.Sink.View.Name, Logger: log,
+	})}, nil
+}
+
+// inspect reads the source table's description from the catalogue.
+func inspect(ctx context.Context, c config.Config) (change.Table, error) {
+	conn, err := connectSource(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return replication.Inspect(ctx, conn, inspectOptions(c))
+}
+
+func inspectOptions(c config.Config) replication.InspectOptions {
+	return replication.InspectOptions{
+		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
+		Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,
+	}
+}
+
+func newReader(c config.Config, table change.Table) *backfill.Reader {
+	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
+}
+
+// parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, of which the last columns'
+// values take none.
+func parseKey(text string, columns int) (change.Key, error) {
+	parts := splitKey(text, columns)
+	if len(parts) != columns {
+		return "", fault.New(fault.Usage, "join the parts with commas", "key %q has %d parts, the table's key has %d columns", text, len(parts), columns)
+	}
+	return change.KeyOf(parts...), nil
+}
