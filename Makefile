@@ -69,6 +69,11 @@ test: parts build-parts ## Test with the race detector, in random order, on Post
 test-short: parts build-parts ## Test on PostgreSQL 18 only, without the race detector
 	$(TIMED) 'test -short' go test -short $(TEST_FLAGS) ./...
 
+.PHONY: test-sources
+test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and 17 (TestOldSource..., build tag sources)
+	@scripts/parts.sh sources
+	$(TIMED) 'test: older sources' go test -race -shuffle=on -timeout 20m -tags sources -run '^TestOldSource' $(TEST_FLAGS) ./...
+
 .PHONY: fuzz
 fuzz: build-parts ## Fuzz every fuzz test for FUZZTIME
 	@scripts/fuzz.sh

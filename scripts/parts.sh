@@ -6,12 +6,13 @@
 #   model/all-MiniLM-L6-v2/           weights, tokenizer and configuration
 #   tokenizers/libtokenizers.a        linked into the binary
 #   pg16/ pg18/                       PostgreSQL with pgvector: bin, lib, share
+#   pg14/ pg15/ pg17/                 PostgreSQL alone, to test sources; only when asked for
 #
 # It can be run at any time, by several clones that share a cache too: what is there is left
 # alone (a stamp in each part names its origin), what is missing is downloaded and built in a
 # temporary folder, checked, and renamed into place.
 #
-# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers postgres (default: these four)
+# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers postgres (default: these four) sources
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -25,7 +26,7 @@ locked() {
     [ "$where" = "$platform" ] || [ "$where" = any ] || continue
     return 0
   done <"$root/scripts/parts.lock"
-  die 2 "there is no pinned $part for $platform; supported: linux-amd64, linux-arm64, darwin-arm64. Build it yourself and add a line to scripts/parts.lock"
+  die 2 "there is no pinned $part for $platform; scripts/parts.lock has a line for each platform that is supported"
 }
 
 # key PART prints what the part's stamp must say; the trailing number is the layout's revision.
@@ -170,6 +171,17 @@ set_up_tokenizers() {
   place "$tree" tokenizers "$(key tokenizers)"
 }
 
+set_up_source() {
+  locked "$1"
+  local library=embedded-postgres-binaries-$platform tree=$work/$1 have
+  say "downloading PostgreSQL $requirement"
+  quietly "downloading PostgreSQL $requirement" python3 "$root/scripts/fetch_jar.py" \
+    "https://repo1.maven.org/maven2/io/zonky/test/postgres/$library/$requirement/$library-$requirement.jar" "$sha" "$tree"
+  have=$("$tree/bin/postgres" --version 2>&1) || die 1 "PostgreSQL $requirement does not run here: $have"
+  [ -s "$tree/lib/postgresql/pgoutput.so" ] || die 1 "PostgreSQL $requirement holds no pgoutput"
+  place "$tree" "$1" "$(key "$1")"
+}
+
 # link_parts lets bin/wal2vec, which looks at ../.cache/parts, find a cache that is elsewhere.
 # A checkout that cannot be written, or has parts of its own, is left as it is.
 link_parts() {
@@ -194,23 +206,35 @@ unlink_parts() {
 
 detect_platform
 [ $# -gt 0 ] || set -- postgres onnxruntime model tokenizers
-missing=()
+wanted=()
 for part in "$@"; do
   case $part in
-    postgres | onnxruntime | model) locked "$part" ;;
-    tokenizers) ;;
-    *) die 2 "parts.sh knows postgres, onnxruntime, model and tokenizers, not $part" ;;
+    postgres | onnxruntime | model | tokenizers) wanted+=("$part") ;;
+    sources) wanted+=(pg14 pg15 pg17) ;;
+    *) die 2 "parts.sh knows postgres, onnxruntime, model, tokenizers and sources, not $part" ;;
   esac
+done
+
+missing=()
+for part in "${wanted[@]}"; do
+  [ "$part" = tokenizers ] || locked "$part"
   ready "$part" || missing+=("$part")
 done
 
 if [ ${#missing[@]} -gt 0 ]; then
-  "$root/scripts/prerequisites.sh" go cc cargo python
+  case " ${missing[*]} " in
+    *' tokenizers '*) "$root/scripts/prerequisites.sh" go cc cargo python ;;
+    *) "$root/scripts/prerequisites.sh" python ;;
+  esac
   unlink_parts
   make_cache
   lock_cache
   for part in "${missing[@]}"; do
-    ready "$part" || "set_up_$part" # another clone may have made it while we waited
+    ! ready "$part" || continue # another clone made it while we waited
+    case $part in
+      pg*) set_up_source "$part" ;;
+      *) "set_up_$part" ;;
+    esac
   done
   say "parts are ready in $parts"
 fi
