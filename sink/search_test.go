@@ -1,0 +1,156 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+var writerTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// fill commits n rows and returns them.
+func (b *bench) fill(stream *sink.Stream, n int) []change.Change {
+	b.tb.Helper()
+	var changes []change.Change
+	for key := range n {
+		changes = append(changes, upsert(key, 0x1101, fmt.Sprintf("product %d", key)))
+	}
+	for part := range slices.Chunk(changes, 1000) {
+		b.commit(stream, 0x1200, part...)
+	}
+	b.db.Exec(b.tb, "ANALYZE")
+	return changes
+}
+
+func TestANearestNeighbourQueryOnTheViewUsesTheIndex(t *testing.T) {
+	t.Parallel()
+	b := setupWith(t, productPipeline(), generation(96))
+	stream := b.takeover()
+	var changes []change.Change
+	for key := range 3000 {
+		changes = append(changes, upsert(key, 0x1101, fmt.Sprintf("product %d", key)))
+	}
+	for part := range slices.Chunk(changes, 1000) {
+		b.ok(stream.Commit(t.Context(), change.Commit{Changes: part, Watermark: 0x1200, Vectors: vectorsOf(96, part...)}))
+	}
+	b.db.Exec(t, "ANALYZE")
+	vector := pgtest.One[string](t, b.db, "SELECT embedding::text FROM "+viewName+" LIMIT 1")
+	plan := strings.Join(pgtest.Column[string](t, b.db,
+		"EXPLAIN SELECT * FROM "+viewName+" ORDER BY embedding <=> '"+vector+"' LIMIT 10"), "\n")
+	if !strings.Contains(plan, "Index Scan using vectors_product_1_hnsw") {
+		t.Errorf("the plan is\n%s", plan)
+	}
+}
+
+func TestSearchFindsTheNearestFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stream := b.takeover()
+	changes := b.fill(stream, 1200)
+	wanted := changes[77]
+	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Fingerprint: generation(dimension).Fingerprint})
+	b.ok(err)
+	if got.Watermark != 0x1200 || len(got.Hits) != 5 || got.Hits[0].Key != wanted.Key || got.Hits[0].Score < 0.99999 || got.Hits[0].Score > 1.00001 {
+		t.Errorf("got %+v", got)
+	}
+	if !slices.IsSortedFunc(got.Hits, func(x, y sink.Hit) int {
+		switch {
+		case x.Score > y.Score:
+			return -1
+		case x.Score < y.Score:
+			return 1
+		}
+		return 0
+	}) {
+		t.Errorf("not in order: %+v", got.Hits)
+	}
+	// A deleted row is gone from the answer with the commit that deletes it.
+	b.commit(stream, 0x1300, change.Change{Key: wanted.Key, LSN: 0x1201, Deleted: true})
+	got, err = b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5})
+	b.ok(err)
+	if got.Watermark != 0x1300 || slices.ContainsFunc(got.Hits, func(h sink.Hit) bool { return h.Key == wanted.Key }) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestSearchReturnsAsManyRowsAsAskedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.fill(b.takeover(), 1200)
+	for _, k := range []int{1, 300, 1200} {
+		got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, change.HashText("x")), K: k})
+		if err != nil || len(got.Hits) < k*98/100 { // an approximate index may leave out a few of all
+			t.Errorf("%d of %d rows, %v", len(got.Hits), k, err)
+		}
+	}
+}
+
+func TestSearchRefuses(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	f := func(kind fault.Kind, q sink.Query) {
+		t.Helper()
+		_, err := b.sink.Search(t.Context(), q)
+		b.wantKind(err, kind)
+	}
+	f(fault.Usage, sink.Query{Vector: make([]float32, dimension)})
+	f(fault.Model, sink.Query{Vector: make([]float32, dimension+1), K: 1})
+	f(fault.Model, sink.Query{Vector: make([]float32, dimension), K: 1, Fingerprint: "another"})
+}
+
+func TestWaitForReturnsAtTheWatermark(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stream := b.takeover()
+	b.ok(b.sink.WaitFor(t.Context(), firstLSN))
+	done := make(chan error, 1)
+	go func() { done <- b.sink.WaitFor(t.Context(), 0x1200) }()
+	b.commit(stream, 0x1100)
+	select {
+	case err := <-done:
+		t.Fatalf("it returned at 1100: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	b.commit(stream, 0x1200)
+	b.ok(<-done)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	b.wantKind(b.sink.WaitFor(ctx, 0x9000), fault.Unavailable)
+
+	role, password := b.db.Role(t, "SUPERUSER") // a session of its own, to see it wait
+	waiter := b.as(role, password)
+	go func() { done <- waiter.WaitFor(t.Context(), 0x9000) }()
+	pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
+		n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state = 'idle' AND query LIKE '%watermark%'", role)
+		return n > 0, "nobody waits"
+	})
+	b.start(false)
+	if err := <-done; !errors.Is(err, sink.ErrEpochChanged) {
+		t.Errorf("got %v in a new epoch", err)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stream := b.takeover()
+	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"), upsert(3, 0x1101, "three"), remove(4, 0x1101))
+	b.db.Exec(t, "UPDATE wal2vec.vectors_product_1 SET text_hash = decode('00112233445566778899aabbccddeeff', 'hex') WHERE product_id = 2")
+	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_1 WHERE product_id = 3")
+	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, epoch, lsn, text_hash, reason) "+
+		"VALUES ('product', '{9}', 1, '0/1', decode('00112233445566778899aabbccddeeff', 'hex'), 'too odd')")
+	got, err := b.sink.Counts(t.Context())
+	if want := (sink.Counts{Live: 3, Fresh: 1, Stale: 2, Tombstones: 1, DeadLetters: 1}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
