@@ -17,7 +17,7 @@ var (
 	descUp        = describe("up", "1 while the process answers.")
 	descActive    = describe("stream_active", "1 while this process reads the slot.")
 	descLagBytes  = describe("lag_bytes", "Log between the watermark and the end of the source's log.")
-	descLag       = describe("lag_seconds", "Age of the oldest commit that is not applied, 0 when there is none; absent without a stream here.")
+	descLag       = describe("lag_seconds", "Age of the oldest commit that is not applied, 0 without one; absent without a stream here.")
 	descWatermark = describe("watermark_lsn_bytes", "Position up to which the sink holds everything.")
 	descAdvanced  = describe("watermark_advanced_timestamp_seconds", "When the watermark last moved.")
 	descSlot      = describe("slot_active", "1 while some process reads the slot; absent when there is no slot.")

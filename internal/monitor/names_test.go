@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -66,6 +67,33 @@ func TestAlertRulesUseMetricsThatExist(t *testing.T) {
 		}
 		if !slices.Contains(known, name) {
 			t.Errorf("no metric %s", name)
+		}
+	}
+}
+
+// docs/status.md is the contract: it has every field and every metric, and no other metric.
+func TestEveryFieldAndMetricIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/status.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []reflect.Type{reflect.TypeFor[Status](), reflect.TypeFor[Backfill]()} {
+		for field := range kind.Fields() {
+			if name := field.Tag.Get("json"); name == "" || !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("%s.%s (%s) is not documented", kind.Name(), field.Name, name)
+			}
+		}
+	}
+	known := names(t)
+	documented := regexp.MustCompile("`(wal2vec_[a-z_]+)`").FindAllStringSubmatch(string(page), -1)
+	for _, name := range known {
+		if !slices.ContainsFunc(documented, func(found []string) bool { return found[1] == name }) {
+			t.Errorf("%s is not documented", name)
+		}
+	}
+	for _, found := range documented {
+		if !slices.Contains(known, found[1]) {
+			t.Errorf("there is no metric %s", found[1])
 		}
 	}
 }

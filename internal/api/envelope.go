@@ -1,0 +1,110 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"log"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/rs/zerolog"
+)
+
+// envelope is the form of every error.
+type envelope struct {
+	Error detail `json:"error"`
+}
+
+type detail struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// reply writes JSON. It is made before the first byte goes out, so that what cannot be marshalled is a clean 500.
+func (s *Server) reply(w http.ResponseWriter, status int, body any) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(body); err != nil {
+		s.opts.Logger.Error().Err(err).Msg("writing an answer as JSON")
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"error": {"code": "internal", "message": "an internal error occurred; the log has it"}}` + "\n")
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/json; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(b.Len()))
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes()) // the client has gone: nobody to tell
+}
+
+// fail answers with the envelope of an error and logs the error itself.
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	status, code, message := statusOf(err)
+	s.opts.Logger.Warn().Err(err).Int("status", status).Msg("answering an HTTP request")
+	s.reply(w, status, envelope{detail{code, message}})
+}
+
+// guard asks for the token. Both sides are hashed first: the comparison then takes the same time for tokens of any length.
+func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
+	if s.opts.Token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(s.opts.Token))
+	return func(w http.ResponseWriter, r *http.Request) {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		have := sha256.Sum256([]byte(token))
+		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(have[:], want[:]) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="wal2vec"`)
+			s.reply(w, http.StatusUnauthorized, envelope{detail{"unauthorized", "a valid bearer token is required"}})
+			return
+		}
+		next(w, r)
+	}
+}
+
+// limit bounds bodies and gives the mux's own answers, which are plain text, the envelope's form.
+func (s *Server) limit(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		refusal := &headerOnly{header: w.Header()}
+		mux.ServeHTTP(refusal, r) // sets Allow, or the place to go to
+		if refusal.status == http.StatusMethodNotAllowed {
+			s.reply(w, refusal.status, envelope{detail{"method_not_allowed", "use " + refusal.header.Get("Allow")}})
+			return
+		}
+		s.reply(w, http.StatusNotFound, envelope{detail{"not_found", "there is /healthz, /readyz, /status and /metrics"}})
+	})
+}
+
+// headerOnly takes status and headers of an answer and drops its body.
+type headerOnly struct {
+	header http.Header
+	status int
+}
+
+func (h *headerOnly) Header() http.Header         { return h.header }
+func (h *headerOnly) WriteHeader(status int)      { h.status = status }
+func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+
+// newErrorLog brings what net/http has to say into the log, at the level of noise: most of it is clients that went away.
+func newErrorLog(logger zerolog.Logger) *log.Logger { //nolint:forbidigo // the type that net/http takes
+	return log.New(debugWriter{logger}, "", 0) //nolint:forbidigo // as above
+}
+
+type debugWriter struct{ logger zerolog.Logger }
+
+func (d debugWriter) Write(p []byte) (int, error) {
+	d.logger.Debug().Str("component", "http").Msg(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
