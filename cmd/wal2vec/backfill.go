@@ -144,14 +144,19 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	report.banner()
 	positions := &positions{store: f.store, config: f.config}
 	defer positions.Close()
-	c := f.config.Backfill
-	run := pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, pipeline.BackfillOptions{
-		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
-		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
-		Before: job.Counts().Processed, Progress: report.progress, Logger: f.log,
-	})
+	run := f.newBackfill(job, positions, report.progress)
 	summary, err := run.Run(ctx)
 	return report.close(summary, err)
+}
+
+// newBackfill wires the backfill.
+func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(pipeline.Summary)) *pipeline.Backfill {
+	c := f.config.Backfill
+	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, pipeline.BackfillOptions{
+		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
+		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
+		Before: job.Counts().Processed, Progress: progress, Logger: f.log,
+	})
 }
 
 func rateOf(c config.Backfill) float64 {

@@ -24,9 +24,23 @@ func splitKey(text string, columns int) []string {
 
 // engine is an encoder with the checkpoint that it was made from.
 type engine struct {
-	*encoder.Encoder
+	vectorizer
 	checkpoint *models.Checkpoint
 }
+
+// vectorizer is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
+type vectorizer interface {
+	Encode(ctx context.Context, texts []string) ([][]float32, error)
+	EncodeQuery(ctx context.Context, text string) ([]float32, error)
+	Dimension() int
+	Stats() encoder.Stats
+	Close() error
+}
+
+// lent is an encoder that outlives its user: closing it is the lender's.
+type lent struct{ vectorizer }
+
+func (lent) Close() error { return nil }
 
 func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {
 	dir, err := parts.Model(c.Encoder.Model)
@@ -46,6 +60,9 @@ func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, er
 
 // openEncoder builds the graph if need be, loads it and runs the self-test: about half a second.
 func (p *program) openEncoder(ctx context.Context, c config.Config) (*engine, error) {
+	if e := p.shared; e != nil {
+		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, nil
+	}
 	parts, err := findParts()
 	if err != nil {
 		return nil, err
@@ -87,7 +104,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	return &engine{Encoder: e, checkpoint: checkpoint}, nil
+	return &engine{vectorizer: e, checkpoint: checkpoint}, nil
 }
 
 // generation is what the configured model and template make: the vector space of the pipeline.

@@ -24,6 +24,8 @@ type program struct {
 	configFile string
 	flags      []config.Flag // settings given as flags, in their order
 	set        []string      // --set PATH=VALUE
+
+	shared *engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
 
 const exitCodes = `Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 findings; 4 the slot is held by another process;
