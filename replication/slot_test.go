@@ -3,6 +3,7 @@ package replication_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -161,18 +162,37 @@ func TestCreateSlotNamesTheTransactionItWaitsFor(t *testing.T) {
 	}
 }
 
-// TestNewSlotWaitsUntilWhatItSeesIsVisible leads slot creation past a commit that is in the log and invisible. Creation waits
-// for the transactions that were open at its first look (a), then for those open at its second (b); a transaction that begins
-// after that and hangs in its commit is one that the slot's snapshot sees and nobody else.
-func TestNewSlotWaitsUntilWhatItSeesIsVisible(t *testing.T) {
-	t.Parallel()
+// creating is a CreateSlot under way.
+type creating struct {
+	db     *pgtest.DB
+	cancel context.CancelFunc
+	done   chan error
+}
+
+func (c *creating) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-c.done:
+		return err
+	case <-time.After(patience):
+		t.Fatal("slot creation does not end")
+		return nil
+	}
+}
+
+// createPastInvisibleCommit leads slot creation past a commit that is in the log and invisible, until the server has made the
+// slot. Creation waits for the transactions that were open at its first look (a), then for those open at its second (b); a
+// transaction that begins after that and hangs in its commit is one that the slot's snapshot sees and nobody else.
+func createPastInvisibleCommit(t *testing.T) *creating {
+	t.Helper()
 	db := pgtest.Server(t).Database(t)
 	db.Exec(t, itemTable)
 	a := openTransaction(t, db)
-	done := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &creating{db: db, cancel: cancel, done: make(chan error, 1)}
 	go func() {
-		_, err := replication.CreateSlot(context.WithoutCancel(t.Context()), replication.SlotOptions{ConnString: db.DSN, Name: "settles", Logger: zerolog.Nop()})
-		done <- err
+		_, err := replication.CreateSlot(ctx, replication.SlotOptions{ConnString: db.DSN, Name: "settles", Logger: zerolog.Nop()})
+		c.done <- err
 	}()
 	awaited := func(conn *pgx.Conn) {
 		t.Helper()
@@ -192,19 +212,33 @@ func TestNewSlotWaitsUntilWhatItSeesIsVisible(t *testing.T) {
 		state, err := replication.ReadSlot(t.Context(), conn, "settles")
 		return err == nil && state.ConfirmedFlush != 0, fmt.Sprintf("the server has not made the slot: %+v, %v", state, err)
 	})
+	return c
+}
+
+func TestNewSlotWaitsUntilWhatItSeesIsVisible(t *testing.T) {
+	t.Parallel()
+	c := createPastInvisibleCommit(t)
+	defer c.cancel()
 	select {
-	case err := <-done:
+	case err := <-c.done:
 		t.Fatalf("the slot was handed out while a transaction before it is invisible: %v", err)
 	case <-time.After(time.Second):
 	}
-	release(t, db)
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Fatal(err)
-		}
-	case <-time.After(patience):
-		t.Fatal("still waiting after the transaction became visible")
+	release(t, c.db)
+	if err := c.wait(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSlotThatDoesNotSettleIsDropped(t *testing.T) {
+	t.Parallel()
+	c := createPastInvisibleCommit(t)
+	c.cancel()
+	if err := c.wait(t); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if got := slots(t, c.db); len(got) != 0 {
+		t.Fatalf("left behind: %v", got)
 	}
 }
 

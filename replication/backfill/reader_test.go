@@ -190,6 +190,32 @@ func TestHighCoversWhatTheRowsShow(t *testing.T) {
 	}
 }
 
+func TestIdleServerReachesHighAtAPageBoundary(t *testing.T) {
+	t.Parallel()
+	const segmentBytes, headerBytes = 16 << 20, 40
+	db := pgtest.Server(t, "autovacuum=off").Database(t)
+	db.Exec(t, itemTable)
+	r := open(t, db, items(t))
+	for range 20 { // the server may write a record of its own in between
+		db.Exec(t, "SELECT pg_switch_wal()") // the next record would begin behind the new segment's header
+		c, err := r.Chunk(t.Context(), "", 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.High%segmentBytes > headerBytes {
+			db.Exec(t, "CHECKPOINT")
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := r.WaitFlushed(ctx, c.High); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Fatal("the server never stood at the beginning of a segment")
+}
+
 func TestAliveKnowsTheConnectionThatReadTheChunk(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
