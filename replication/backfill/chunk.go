@@ -1,72 +1,170 @@
-package config
+package backfill
 
 import (
+	"context"
 	"fmt"
-	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Validate checks every rule and returns all faults in one fault.Error of kind Usage, or nil. Load has called it.
-func (c Config) Validate() error { return c.check(nil).err() }
-
-// check returns the faults of all settings but the broken ones, which have been reported.
-func (c *Config) check(broken map[string]bool) FaultsError {
-	var faults FaultsError
-	add := func(s setting, must string) {
-		if must != "" && !broken[s.path] {
-			faults = append(faults, Fault{Field: s.path, Value: s.value.String(), Origin: c.Origin(s.path), Rule: must})
-		}
-	}
-	for _, s := range c.settings() {
-		switch {
-		case s.rule != nil:
-			add(s, s.rule())
-		case s.empty == "":
-			add(s, checkWord(s.value))
-		}
-		add(s, c.cross(s.path))
-	}
-	return faults
+// Chunk is a consecutive piece of the table in key order.
+type Chunk struct {
+	// Rows are in the order of the source's key columns, which for texts is that of the column's collation. Soft-deleted rows
+	// are among them.
+	Rows []change.Row
+	// Last is the key of the last row, to read on from; empty when there are no rows.
+	Last change.Key
+	// Done is true when no further row followed.
+	Done bool
+	// High is the end of the source's log after the read: what the rows show ends at or below it.
+	High change.LSN
+	// Session numbers the connection that read the rows; see Alive.
+	Session uint64
 }
 
-// checkWord makes sure of the values that Set would have refused, for a Config that was filled in Go.
-func checkWord(v value) string {
-	if _, isWord := v.(word); !isWord {
-		return ""
+// Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty.
+func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	statement, params, err := r.chunkStatement(after, limit)
+	if err != nil {
+		return Chunk{}, err
 	}
-	if err := v.Set(v.String()); err != nil {
-		return err.Error()
+	if err := r.open(ctx); err != nil {
+		return Chunk{}, err
 	}
-	return ""
-}
-
-// cross returns what the setting must be beside the others.
-func (c *Config) cross(path string) string {
-	switch path {
-	case "source.table":
-		return when(c.Source.Table.Schema == "" || c.Source.Table.Name == "", "must be schema.name")
-	case "sink.view":
-		if c.SinkIsSource() && c.Sink.View == c.Source.Table {
-			return "must not be the source table"
+	c := Chunk{Session: r.session}
+	_, err = r.run(ctx, statement, func(raw rawRow) error {
+		row := r.row(raw)
+		if n := len(c.Rows); n > 0 && c.Rows[n-1].Key == row.Key {
+			return r.duplicate(row.Key)
 		}
-		return when(c.Sink.View.Schema == "" || c.Sink.View.Name == "", "must be schema.name")
-	case "source.template":
-		return when(len(c.Source.Template.Columns()) == 0, "must name a column")
-	case "source.soft_delete":
-		return when(slices.Contains(c.Source.Key, c.Source.SoftDelete), "must not be a key column")
-	case "stream.max_tokens":
-		return when(c.Stream.MaxTokens < c.Encoder.RunTokens, fmt.Sprintf("must be encoder.run_tokens (%d) or more", c.Encoder.RunTokens))
-	default:
-		return ""
-	}
-}
-
-// RequireSource fails when nobody has named a source database, neither by a connection string nor by a PG* variable. Commands
-// that connect call it, so that a forgotten setting is not reported as a refused connection to this machine.
-func (c Config) RequireSource() error {
-	if c.Source.DSN != "" || c.Origin("source.dsn").Kind == FromLibpq {
+		c.Rows = append(c.Rows, row)
 		return nil
+	}, params...)
+	if err != nil {
+		return Chunk{}, fmt.Errorf("reading rows of %s: %w", r.name(), err)
 	}
-	return fault.New(fault.Usage, "export WAL2VEC_SOURCE_DSN=postgres://user@host:5432/database", "no source database is configured")
+	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
+		return Chunk{}, err
+	}
+	c.High = c.High.RecordEnd()
+	c.Done = len(c.Rows) < limit
+	if n := len(c.Rows); n > 0 {
+		c.Last = c.Rows[n-1].Key
+	}
+	return c, nil
 }
+
+func (r *Reader) chunkStatement(after change.Key, limit int) (string, [][]byte, error) {
+	data := struct {
+		Columns, Key, After []string
+		Table               string
+		Limit               int
+	}{Columns: r.columns, Key: r.columns[:len(r.opts.Table.Key)], Table: r.relation(), Limit: limit}
+	var params [][]byte
+	if after != "" {
+		parts, err := r.parts(after)
+		if err != nil {
+			return "", nil, err
+		}
+		for i, part := range parts {
+			params = append(params, []byte(part))
+			data.After = append(data.After, "$"+strconv.Itoa(i+1)+"::"+r.opts.Table.Key[i].Type)
+		}
+	}
+	statement, err := sql.Render("source_chunk", data)
+	return statement, params, err
+}
+
+// parts splits a key and checks that it has one part for each key column.
+func (r *Reader) parts(key change.Key) ([]string, error) {
+	parts := key.Parts()
+	if len(parts) != len(r.opts.Table.Key) {
+		return nil, fmt.Errorf("reading rows of %s: key %q has %d parts, the table's key %d", r.name(), key, len(parts), len(r.opts.Table.Key))
+	}
+	return parts, nil
+}
+
+// row copies a row out of the connection's buffer, its template's values as pieces of one string.
+func (r *Reader) row(raw rawRow) change.Row {
+	keys := len(r.opts.Table.Key)
+	row := change.Row{Key: keyOf(raw[:keys]), Fields: fieldsOf(raw[keys : keys+r.fields])}
+	if r.opts.Table.SoftDelete != "" {
+		mark := raw[keys+r.fields]
+		row.SoftDeleted = mark != nil
+		if r.opts.Table.SoftDeleteBool {
+			row.SoftDeleted = string(mark) == "t"
+		}
+	}
+	return row
+}
+
+func keyOf(raw rawRow) change.Key {
+	if len(raw) == 1 {
+		return change.Key(raw[0])
+	}
+	parts := make([]string, len(raw))
+	for i, part := range raw {
+		parts[i] = string(part)
+	}
+	return change.KeyOf(parts...)
+}
+
+func fieldsOf(raw rawRow) []change.Field {
+	var text strings.Builder
+	total := 0
+	for _, v := range raw {
+		total += len(v)
+	}
+	text.Grow(total)
+	for _, v := range raw {
+		text.Write(v)
+	}
+	fields, all, at := make([]change.Field, len(raw)), text.String(), 0
+	for i, v := range raw {
+		if v != nil {
+			fields[i] = change.Field{Text: all[at : at+len(v)], State: change.FieldValue}
+			at += len(v)
+		}
+	}
+	return fields
+}
+
+// duplicate refuses a table that has lost its unique index: which of two rows the sink should hold is anybody's guess.
+func (r *Reader) duplicate(key change.Key) error {
+	names := make([]string, len(r.opts.Table.Key))
+	for i, column := range r.opts.Table.Key {
+		names[i] = quote(column.Name)
+	}
+	return fault.New(fault.Usage, fmt.Sprintf("remove one of them, then: CREATE UNIQUE INDEX ON %s (%s);", r.relation(), strings.Join(names, ", ")),
+		"%s holds two rows with the key %s", r.name(), key)
+}
+
+// position runs a query that returns a position of the log.
+func (r *Reader) position(ctx context.Context, query string) (change.LSN, error) {
+	text, err := r.one(ctx, sql.Query(query))
+	if err != nil {
+		return 0, fmt.Errorf("reading the source's log position: %w", err)
+	}
+	lsn, err := change.ParseLSN(text)
+	if err != nil {
+		return 0, fmt.Errorf("reading the source's log position: %w", err)
+	}
+	return lsn, nil
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+// relation is the table's name for statements, name the one for people.
+func (r *Reader) relation() string {
+	return pgx.Identifier{r.opts.Table.Schema, r.opts.Table.Name}.Sanitize()
+}
+
+func (r *Reader) name() string { return r.opts.Table.Schema + "." + r.opts.Table.Name }
