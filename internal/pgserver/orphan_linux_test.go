@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,5 +74,41 @@ func TestServerDiesWithItsParentAndIsSweptLater(t *testing.T) {
 	t.Cleanup(func() { _ = second.Stop(context.WithoutCancel(t.Context())) })
 	if _, err := os.Stat(living.Log()); err != nil {
 		t.Errorf("a living server's folder was swept: %v", err)
+	}
+}
+
+// TestKilledServerLeavesNoSharedMemory looks at the System V segments of the machine.
+func TestKilledServerLeavesNoSharedMemory(t *testing.T) {
+	t.Parallel()
+	server := start(t, nil)
+	content, err := os.ReadFile(filepath.Join(filepath.Dir(server.Log()), "data", "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key, id int
+	if _, err := fmt.Sscan(strings.Split(string(content), "\n")[6], &key, &id); err != nil {
+		t.Fatalf("reading postmaster.pid %q: %v", content, err)
+	}
+	exists := func() bool {
+		segments, err := os.ReadFile("/proc/sysvipc/shm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(segments)) {
+			if fields := strings.Fields(line); len(fields) > 1 && fields[1] == strconv.Itoa(id) {
+				return true
+			}
+		}
+		return false
+	}
+	if !exists() {
+		t.Fatalf("no segment %d while the server runs", id)
+	}
+	server.Kill()
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if exists() {
+		t.Errorf("segment %d is left", id)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 // Server is a running, or halted, PostgreSQL. Its methods may be called from any goroutine; those that start or stop it
@@ -92,6 +95,9 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 	cmd := s.command(ctx, "initdb", "-D", s.folder.data(), "-U", Superuser, "--pwfile="+secret, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions", "--set=scram_iterations=1")
 	if output, err := cmd.CombinedOutput(); err != nil {
+		if _, unknown := user.LookupId(strconv.Itoa(os.Geteuid())); unknown != nil {
+			return fault.Wrap(unknown, fault.Usage, "run as a user that /etc/passwd names", "PostgreSQL wants to know its user's name")
+		}
 		return fmt.Errorf("making the database cluster: %w: %s", err, tail(string(output)))
 	}
 	conf, err := os.OpenFile(filepath.Join(s.folder.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)

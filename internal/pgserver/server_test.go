@@ -145,8 +145,22 @@ func TestKillEndsTheBackendsToo(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "SELECT pg_backend_pid()").Scan(&backend); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { // busy: an idle backend would notice by itself that the postmaster is gone
+		_, err := conn.Exec(t.Context(), "SELECT count(*) FROM generate_series(1, 100000000000)")
+		ended <- err
+	}()
+	watcher := connect(t, server)
+	eventually(t, func() bool {
+		var busy bool
+		err := watcher.QueryRow(t.Context(), "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1", backend).Scan(&busy)
+		return err == nil && busy
+	})
 	server.Kill()
 	eventually(t, func() bool { return !alive(backend) })
+	if err := <-ended; err == nil {
+		t.Error("the query of a killed server succeeded")
+	}
 }
 
 func TestStopLeavesNothing(t *testing.T) {
