@@ -8,7 +8,7 @@ WITH moved AS (
             WHEN partial_until > coalesce($6::pg_lsn, watermark) THEN partial_until
         END,
         truncated_epoch = CASE WHEN $8::pg_lsn IS NULL THEN truncated_epoch ELSE epoch END,
-        truncated_at = coalesce($8::pg_lsn, truncated_at)
+        truncated_at = CASE WHEN truncated_epoch = epoch THEN greatest(truncated_at, $8::pg_lsn) ELSE coalesce($8::pg_lsn, truncated_at) END
     WHERE name = $1 AND owner = $2 AND epoch = $3 AND watermark = $4::pg_lsn AND generations = $5
     RETURNING name
 )

@@ -1,0 +1,72 @@
+package sink_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+const benchRows = 1000
+
+// BenchmarkCommitSameText commits batches of updates that leave the text as it was.
+func BenchmarkCommitSameText(b *testing.B) {
+	s := setupWith(b, productPipeline(), generation(384))
+	stream := s.takeover()
+	const keys = 20 * benchRows
+	w := change.LSN(0x10000)
+	write := func(first int, vectors bool) {
+		w += 0x1000
+		var changes []change.Change
+		for key := first; key < first+benchRows; key++ {
+			changes = append(changes, upsert(key, w, "the same text"))
+		}
+		c := change.Commit{Changes: changes, Watermark: w}
+		if vectors {
+			c.Vectors = vectorsOf(384, changes...)
+		}
+		s.ok(stream.Commit(b.Context(), c))
+	}
+	s.db.Exec(b, "DROP INDEX wal2vec.vectors_product_1_hnsw")
+	for first := 0; first < keys; first += benchRows {
+		write(first, true)
+	}
+	b.ReportAllocs()
+	at := 0
+	for b.Loop() {
+		write(at, false)
+		at = (at + benchRows) % keys
+	}
+	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkCommitVectors commits batches of new texts, without an index on the vectors.
+func BenchmarkCommitVectors(b *testing.B) {
+	s := setupWith(b, productPipeline(), generation(384))
+	stream := s.takeover()
+	s.db.Exec(b, "DROP INDEX wal2vec.vectors_product_1_hnsw")
+	const variants = 20
+	var commits []change.Commit
+	for variant := range variants {
+		var changes []change.Change
+		for row := range benchRows {
+			changes = append(changes, upsert(row, 0, fmt.Sprintf("text %d of row %d", variant, row)))
+		}
+		commits = append(commits, change.Commit{Changes: changes, Vectors: vectorsOf(384, changes...)})
+	}
+	w := change.LSN(0x10000)
+	b.ReportAllocs()
+	at := 0
+	for b.Loop() {
+		w += 0x1000
+		c := commits[at%variants]
+		for i := range c.Changes {
+			c.Changes[i].Key = change.KeyOf(fmt.Sprint(at*benchRows + i))
+			c.Changes[i].LSN = w
+		}
+		c.Watermark = w
+		s.ok(stream.Commit(b.Context(), c))
+		at++
+	}
+	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds(), "rows/s")
+}
