@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -78,6 +79,7 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		if err := j.enter(ctx, tx, c); err != nil {
 			return err
 		}
+		failpoint.Hit("sink_begun")
 		var out written
 		b := &pgx.Batch{}
 		w.queue(b, j.layout, c.A.Epoch, &out)
@@ -87,6 +89,7 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		if err := out.check(); err != nil {
 			return err
 		}
+		failpoint.Hit("sink_written")
 		result = w.count(&out)
 		_, err := tx.Exec(ctx, j.sink.query("job_advance"),
 			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded)
@@ -165,6 +168,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 				return err
 			}
 		}
+		failpoint.Hit("sweep_written")
 		return j.close(ctx, tx, "swept", swept)
 	})
 	if err != nil {

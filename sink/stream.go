@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 )
 
 // Stream is the right to write the stream's commits, until another process takes it. Commit is for one goroutine at a time; the
@@ -90,9 +91,11 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	}
 	w.queue(b, st.layout, st.epoch, &out)
 	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		failpoint.Hit("sink_begun")
 		if err := send(ctx, tx, b); err != nil {
 			return err
 		}
+		failpoint.Hit("sink_written")
 		return out.check()
 	})
 	switch {

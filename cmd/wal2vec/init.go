@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
@@ -72,7 +73,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 	}
 	if o.printSQL {
 		for _, statement := range plan {
-			if _, err := fmt.Fprintf(p.stdout, "%s;\n", statement); err != nil {
+			if _, err := fmt.Fprintf(p.stdout, "%s;\n", strings.TrimSuffix(statement, ";")); err != nil {
 				return fmt.Errorf("printing the statements: %w", err)
 			}
 		}

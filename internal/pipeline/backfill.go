@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -168,6 +169,7 @@ func (b *Backfill) close(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("sweeping keys that are gone from the source: %w", err)
 	}
+	failpoint.Hit("backfill_swept")
 	b.summary.Swept = swept
 	return nil
 }

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+func TestMain(m *testing.M) {
+	folder, err := os.MkdirTemp("", "wal2vec-test-")
+	if err != nil {
+		panic(err)
+	}
+	binaryFolder = folder
+	defer os.RemoveAll(folder)
+	pgtest.Run(m)
+}
+
+var binaryFolder string
+
+// binary builds the real program, with the places where tests kill it.
+var binary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(binaryFolder, "wal2vec")
+	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput() //nolint:noctx // lives as long as the tests
+	if err != nil {
+		return "", fmt.Errorf("building the program: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// world is a source table, a sink beside it, and the program.
+type world struct {
+	t      *testing.T
+	db     *pgtest.DB
+	binary string
+	dir    string
+	env    []string
+}
+
+// newWorld makes a database with n products. Batches and chunks are small, so that little data makes many of them.
+func newWorld(t *testing.T, n int) *world {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := pgtest.Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.Database(t)
+	db.CreateProducts(t)
+	db.FillProducts(t, n)
+	w := &world{t: t, db: db, binary: path, dir: t.TempDir()}
+	w.env = append(os.Environ(),
+		"WAL2VEC_HOME="+parts, "WAL2VEC_SOURCE_DSN="+db.DSN, "WAL2VEC_HTTP_LISTEN=off", "WAL2VEC_STREAM_MAX_ROWS=20",
+		"WAL2VEC_BACKFILL_CHUNK_KEYS=20", "WAL2VEC_PIPELINE="+db.Name, "WAL2VEC_ENCODER_THREADS=1", "WAL2VEC_SOURCE_SLOT_WAIT=60s",
+	)
+	return w
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) contains(text string) bool { return strings.Contains(l.String(), text) }
+
+func (w *world) command(extra []string, args ...string) *exec.Cmd {
+	cmd := exec.Command(w.binary, args...) //nolint:noctx // ended by the test
+	cmd.Dir = w.dir
+	cmd.Env = append(w.env[:len(w.env):len(w.env)], extra...)
+	return cmd
+}
+
+// start starts the program in the background; it is killed when the test ends before it.
+func (w *world) start(extra []string, args ...string) *process {
+	w.t.Helper()
+	p := &process{t: w.t, cmd: w.command(extra, args...), output: &lockedBuffer{}, done: make(chan error, 1)}
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { p.done <- p.cmd.Wait() }()
+	w.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it has ended in most tests
+		<-p.done
+	})
+	return p
+}
+
+// run runs a command to its end and returns what it printed; it must succeed.
+func (w *world) run(args ...string) string {
+	w.t.Helper()
+	p := w.start(nil, args...)
+	if err := p.wait(); err != nil {
+		w.t.Fatalf("%v ended with %v:\n%s", args, err, p.output)
+	}
+	return p.output.String()
+}
+
+// write changes the source in every way; round makes two calls differ.
+func (w *world) write(round int) {
+	w.t.Helper()
+	const table = "staging_marts.dim_product"
+	insert := "INSERT INTO " + table + " (product_id, name, brand, category, description, price) "
+	for _, statement := range []string{
+		fmt.Sprintf("UPDATE %s SET description = 'edited in round %d, row ' || product_id WHERE product_id %% 7 = %d", table, round, round),
+		fmt.Sprintf("UPDATE %s SET price = price + 1 WHERE product_id < 20", table),
+		fmt.Sprintf("DELETE FROM %s WHERE product_id %% 11 = %d", table, round),
+		fmt.Sprintf("UPDATE %s SET deleted = true WHERE product_id %% 13 = %d", table, round),
+		fmt.Sprintf("UPDATE %s SET deleted = false WHERE product_id %% 13 = %d", table, round-1),
+		fmt.Sprintf("%sSELECT g, 'Product ' || g, 'Brand', NULL, 'one of many, number ' || g, 1 FROM generate_series(%d, %d) g", insert, 1000*round, 1000*round+69),
+		"BEGIN; " + insert + "VALUES (9000, 'never', NULL, NULL, 'seen', 1); ROLLBACK",
+		fmt.Sprintf("BEGIN; %sVALUES (%d, 'kept', '', NULL, 'text', 1); SAVEPOINT s; %sVALUES (9001, 'lost', NULL, NULL, 'text', 1); ROLLBACK TO s; COMMIT",
+			insert, 8000+round, insert),
+		fmt.Sprintf("UPDATE %s SET product_id = product_id + 5000 WHERE product_id %% 17 = %d AND product_id < 1000", table, round),
+		fmt.Sprintf("UPDATE %s SET name = NULL, brand = ' ', category = NULL, description = NULL WHERE product_id = %d", table, 1000*round+3),
+	} {
+		w.db.Exec(w.t, statement)
+	}
+}
+
+// checkFeedback makes sure that the slot never passed the watermark.
+func (w *world) checkFeedback() {
+	w.t.Helper()
+	ahead := pgtest.One[bool](w.t, w.db, `SELECT s.confirmed_flush_lsn > p.watermark FROM wal2vec.pipeline AS p JOIN pg_replication_slots AS s ON s.slot_name = p.slot`)
+	if ahead {
+		w.t.Error("the slot is confirmed beyond the watermark")
+	}
+}
+
+// check compares the sink with a fresh encoding of every live source row.
+func (w *world) check() {
+	w.t.Helper()
+	want, texts := w.sourceTexts()
+	fresh := w.encode(texts)
+	table := pgtest.One[string](w.t, w.db, "SELECT vector_table FROM wal2vec.generation WHERE state = 'active'")
+	lines := pgtest.Column[string](w.t, w.db,
+		"SELECT product_id || ' ' || encode(text_hash, 'hex') || ' ' || embedding::text FROM wal2vec."+table+" ORDER BY product_id")
+	seen := 0
+	for _, line := range lines {
+		parts := strings.SplitN(line, " ", 3)
+		text, live := want[parts[0]]
+		if !live {
+			w.t.Errorf("key %s has a vector and no live row", parts[0])
+			continue
+		}
+		seen++
+		if hash := change.HashText(text).String(); hash != parts[1] {
+			w.t.Errorf("key %s has the vector of another text", parts[0])
+			continue
+		}
+		var got []float32
+		if err := json.Unmarshal([]byte(parts[2]), &got); err != nil {
+			w.t.Fatal(err)
+		}
+		for i, v := range fresh[text] {
+			if math.Abs(float64(v-got[i])) > 1e-6 {
+				w.t.Errorf("key %s: component %d is %g, encoded afresh %g", parts[0], i, got[i], v)
+				break
+			}
+		}
+	}
+	if seen != len(want) {
+		w.t.Errorf("%d of %d live rows have a vector", seen, len(want))
+	}
+	live := pgtest.One[int](w.t, w.db, "SELECT count(*)::int FROM wal2vec.ledger_"+w.db.Name+" WHERE NOT deleted")
+	if live != len(want) {
+		w.t.Errorf("the ledger has %d live keys, the source %d live rows", live, len(want))
+	}
+}
+
+// sourceTexts renders the live rows by the template, from an ordinary SELECT.
+func (w *world) sourceTexts() (byKey map[string]string, texts []string) {
+	w.t.Helper()
+	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	byKey = make(map[string]string)
+	rows := pgtest.Column[string](w.t, w.db, `SELECT json_build_array(product_id::text, name, brand, category, description)::text
+		FROM staging_marts.dim_product WHERE NOT deleted ORDER BY product_id`)
+	for _, row := range rows {
+		var columns []*string
+		if err := json.Unmarshal([]byte(row), &columns); err != nil {
+			w.t.Fatal(err)
+		}
+		fields := make([]change.Field, len(columns)-1)
+		for i, c := range columns[1:] {
+			if c != nil {
+				fields[i] = change.Field{Text: *c, State: change.FieldValue}
+			}
+		}
+		if text := template.Render(fields); text != "" {
+			byKey[*columns[0]] = text
+			texts = append(texts, text)
+		}
+	}
+	return byKey, texts
+}
+
+// encode encodes texts by the program itself, each alone on a line.
+func (w *world) encode(texts []string) map[string][]float32 {
+	w.t.Helper()
+	cmd := w.command(nil, "encode")
+	cmd.Stdin = strings.NewReader(strings.Join(texts, "\n") + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		w.t.Fatalf("encoding afresh: %v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if len(lines) != len(texts) {
+		w.t.Fatalf("%d vectors for %d texts", len(lines), len(texts))
+	}
+	vectors := make(map[string][]float32, len(texts))
+	for i, line := range lines {
+		var v []float32
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			w.t.Fatal(err)
+		}
+		vectors[texts[i]] = v
+	}
+	return vectors
+}
