@@ -119,6 +119,17 @@ func TestAHigherSourceRepairsALowerOne(t *testing.T) {
 	}
 }
 
+// A value that cannot be read is a fault even where a stronger one follows, and hides no fault of that one.
+func TestAnUnreadableValueHidesNoOther(t *testing.T) {
+	_, err := config.Load(config.Sources{
+		Env:   map[string]string{"WAL2VEC_ENCODER_THREADS": "x"},
+		Flags: []config.Flag{{Name: "--threads", Path: "encoder.threads", Value: "-1"}},
+	})
+	if err == nil || !strings.Contains(err.Error(), "2 faults") {
+		t.Fatal(err)
+	}
+}
+
 func TestEmptyVariables(t *testing.T) {
 	c := load(t, config.Sources{Env: map[string]string{
 		"WAL2VEC_SOURCE_SOFT_DELETE": "", // has a meaning
