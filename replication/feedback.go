@@ -63,7 +63,9 @@ func earlier(a, b time.Time) time.Time {
 // reach the server, and the library fills a zero with another of the three.
 func (s *Stream) send(ctx context.Context, confirmed change.LSN, ask bool) error {
 	at := pglogrepl.LSN(confirmed)
-	status := pglogrepl.StandbyStatusUpdate{WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: time.Now(), ReplyRequested: ask}
+	status := pglogrepl.StandbyStatusUpdate{
+		WALWritePosition: at, WALFlushPosition: at, WALApplyPosition: at, ClientTime: time.Now(), ReplyRequested: ask,
+	}
 	if err := s.conn.Conn().SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return fmt.Errorf("setting a write deadline: %w", err)
 	}

@@ -48,7 +48,9 @@ type inspection struct {
 }
 
 // relationKinds are the values of relkind that a user may take for a table.
-var relationKinds = map[string]string{"v": "a view", "m": "a materialised view", "f": "a foreign table", "i": "an index", "S": "a sequence", "c": "a type"}
+var relationKinds = map[string]string{
+	"v": "a view", "m": "a materialised view", "f": "a foreign table", "i": "an index", "S": "a sequence", "c": "a type",
+}
 
 func (i *inspection) relation(ctx context.Context) error {
 	var kind, persistence string
@@ -63,7 +65,8 @@ func (i *inspection) relation(ctx context.Context) error {
 	case relationKinds[kind] != "":
 		return fault.New(fault.Usage, "name the table behind it", "%s is %s: the log carries changes of tables only", i.name, relationKinds[kind])
 	case persistence != "p":
-		return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s SET LOGGED;", i.name), "%s is unlogged or temporary: the log does not carry its changes", i.name)
+		return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s SET LOGGED;", i.name),
+			"%s is unlogged or temporary: the log does not carry its changes", i.name)
 	case children:
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance", i.name)
 	case !usage:
@@ -143,7 +146,8 @@ func (i *inspection) usable(all map[string]column, name, purpose string) (column
 	case !found:
 		return c, fault.New(fault.Usage, "check the column's name in the configuration", "%s has no column %s, which %s names", i.name, quoted, purpose)
 	case !c.readable:
-		return c, fault.New(fault.Usage, fmt.Sprintf("GRANT SELECT ON %s TO %s;", i.name, i.role()), "role %s may not read column %s of %s", i.role(), quoted, i.name)
+		return c, fault.New(fault.Usage, fmt.Sprintf("GRANT SELECT ON %s TO %s;", i.name, i.role()),
+			"role %s may not read column %s of %s", i.role(), quoted, i.name)
 	case c.generated == "v":
 		return c, fault.New(fault.Usage, "make the column STORED, or name the columns it is computed from",
 			"column %s of %s is generated and virtual: the log does not carry it", quoted, i.name)

@@ -163,14 +163,17 @@ func (p publication) check(name string, table change.Table) error {
 	if p.columns != nil {
 		for _, c := range neededColumns(table) {
 			if !slices.Contains(p.columns, c) {
-				return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation), "publication %q leaves out column %q of %s", name, c, relation)
+				return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation),
+					"publication %q leaves out column %q of %s", name, c, relation)
 			}
 		}
 	} else if needed := p.neededGenerated(table); len(needed) > 0 && !p.generatedStored {
-		return fault.New(fault.Usage, alter+" SET (publish_generated_columns = stored);", "publication %q leaves out generated column %q of %s", name, needed[0], relation)
+		return fault.New(fault.Usage, alter+" SET (publish_generated_columns = stored);",
+			"publication %q leaves out generated column %q of %s", name, needed[0], relation)
 	}
 	if p.partitioned && !p.viaRoot {
-		return fault.New(fault.Usage, alter+" SET (publish_via_partition_root = true);", "publication %q names the partitions of %s, not the table", name, relation)
+		return fault.New(fault.Usage, alter+" SET (publish_via_partition_root = true);",
+			"publication %q names the partitions of %s, not the table", name, relation)
 	}
 	return nil
 }

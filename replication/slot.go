@@ -168,7 +168,8 @@ func (c *creation) explain(err error) error {
 		c.mayExist = false
 		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot('"+name+"');", "creating slot %q", name)
 	case "42501":
-		return fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgx.Identifier{c.conn.Config().User}.Sanitize()), "creating slot %q", name)
+		user := pgx.Identifier{c.conn.Config().User}.Sanitize()
+		return fault.Wrap(err, fault.Usage, "ALTER ROLE "+user+" REPLICATION;", "creating slot %q", name)
 	case "53400":
 		return fault.Wrap(err, fault.Usage, "raise max_replication_slots and restart the server, or drop a slot", "creating slot %q", name)
 	case "55000":

@@ -66,10 +66,8 @@ func (s snapshot) seesFull(xid uint64) bool {
 
 // dominates reports whether s sees every transaction that other sees: none that is open in s, or too new for s, is visible in other.
 func (s snapshot) dominates(other snapshot) bool {
-	for _, xid := range s.xip {
-		if other.seesFull(xid) {
-			return false
-		}
+	if slices.ContainsFunc(s.xip, other.seesFull) {
+		return false
 	}
 	for xid := s.xmax; xid < other.xmax; xid++ {
 		if other.seesFull(xid) {
@@ -81,7 +79,8 @@ func (s snapshot) dominates(other snapshot) bool {
 
 // errStandby stops everything that asks a standby what is visible: pg_current_snapshot has an empty list of open transactions
 // there, so every answer would be yes.
-var errStandby = fault.New(fault.Unavailable, "connect to the primary", "the source server is in recovery: it cannot say which transactions are visible")
+var errStandby = fault.New(fault.Unavailable, "connect to the primary",
+	"the source server is in recovery: it cannot say which transactions are visible")
 
 func currentSnapshot(ctx context.Context, db Querier) (snapshot, error) {
 	var inRecovery bool

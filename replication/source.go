@@ -129,7 +129,8 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 		return nil, fault.New(fault.Gap, resync, "the source is on timeline %d, the watermark belongs to timeline %d: it was restored or failed over",
 			system.Timeline, s.opts.Timeline)
 	case from > end:
-		return nil, fault.New(fault.Gap, resync, "the watermark %s is ahead of the source's log, which ends at %s: it was restored from an older state", from, end)
+		return nil, fault.New(fault.Gap, resync,
+			"the watermark %s is ahead of the source's log, which ends at %s: it was restored from an older state", from, end)
 	}
 	timeout, err := walSenderTimeout(ctx, conn)
 	if err != nil {

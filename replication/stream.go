@@ -144,12 +144,12 @@ func (s *Stream) Run(ctx context.Context, out chan<- change.Fragment) error {
 	unhook()
 	stop()
 	<-delivered
-	if ctx.Err() != nil {
-		s.farewell(ctx)
-		return nil
+	if ctx.Err() == nil {
+		closeQuietly(ctx, s.conn)
+		return err
 	}
-	closeQuietly(ctx, s.conn)
-	return err
+	s.farewell(ctx)
+	return nil
 }
 
 // receive is the loop of the connection's one owner.
@@ -283,7 +283,8 @@ func (s *Stream) decode(message []byte) error {
 	last := fragment.End != 0
 	switch {
 	case fragment.LSN <= s.from && fragment.End > s.from:
-		return fault.New(fault.Gap, resync, "the watermark %s lies inside the commit record of transaction %d, which ends at %s", s.from, fragment.XID, fragment.End)
+		return fault.New(fault.Gap, resync,
+			"the watermark %s lies inside the commit record of transaction %d, which ends at %s", s.from, fragment.XID, fragment.End)
 	case fragment.LSN <= s.from: // its commit record begins before the watermark: applied before the restart (R3)
 		return nil
 	case fragment.LSN <= s.position:

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -167,14 +168,7 @@ func (d *Decoder) relation(body []byte) error {
 	return nil
 }
 
-func (d *Decoder) ours(oid uint32) bool {
-	for _, o := range d.oids {
-		if o == oid {
-			return true
-		}
-	}
-	return false
-}
+func (d *Decoder) ours(oid uint32) bool { return slices.Contains(d.oids, oid) }
 
 func (d *Decoder) changes(kind byte, body []byte) error {
 	if !d.open {
