@@ -153,7 +153,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: f.table,
 			SystemID: f.state.SystemID, Timeline: f.state.Timeline, Logger: f.log,
 		})},
-		Gate: f.gate, Rows: f.reader, Encoder: f.engine, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
+		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}, pipeline.StreamOptions{
 		Template: f.table.Template,
 		Limits: batch.Limits{
