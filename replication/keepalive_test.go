@@ -21,7 +21,7 @@ func TestKeepalivesAreAnsweredWhileNobodyTakesFragments(t *testing.T) {
 	stalled := time.Now()
 	pgtest.Eventually(t, patience, func() (bool, string) {
 		stats := r.Stats()
-		return time.Since(stalled) > 5*time.Second, fmt.Sprintf("%+v", stats) // five times the server's patience
+		return time.Since(stalled) > 3*time.Second, fmt.Sprintf("%+v", stats) // three times the server's patience
 	})
 	if stats := r.Stats(); stats.QueueFragments > 4 || stats.QueueBytes > 2<<20 {
 		t.Fatalf("the queue holds %d fragments, %d bytes", stats.QueueFragments, stats.QueueBytes)
