@@ -68,8 +68,10 @@ func (b *bundle) rows(t *testing.T) {
 	b.sink.Exec(t, `INSERT INTO "W2V".ledger_shop SELECT 'a', i, CASE WHEN i > 1 THEN sha256(i::text::bytea) END, i = 1 FROM generate_series(1, 6) AS i`)
 	b.sink.Exec(t, `INSERT INTO "W2V".vectors_shop_1 SELECT 'a', i, sha256(i::text::bytea) FROM generate_series(1, 3) AS i`)
 	b.sink.Exec(t, `INSERT INTO "W2V".vectors_shop_1 VALUES ('a', 4, sha256('old')), ('b', 5, sha256('5'))`)
-	b.sink.Exec(t, `INSERT INTO "W2V".generation (pipeline, id, fingerprint, model, template, dimension, storage, precisions, state, vector_table) `+
-		`VALUES ('shop', 1, 'f', 'all-MiniLM-L6-v2', '{name}', 384, 'vector', '{fp32}', 'active', 'vectors_shop_1')`)
+	for i, state := range []string{"active", "building", "retired"} {
+		b.sink.Exec(t, `INSERT INTO "W2V".generation (pipeline, id, fingerprint, model, template, dimension, storage, precisions, state, vector_table) `+
+			`VALUES ('shop', $1, 'f', 'all-MiniLM-L6-v2', '{name}', 384, 'vector', '{fp32}', $2, 'vectors_shop_' || $1::int)`, i+1, state)
+	}
 	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter (pipeline, key, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
 }
 
@@ -256,6 +258,9 @@ func TestLostSlotAndHeadroom(t *testing.T) {
 			s := b.probe(t)
 			if s.Phase != monitor.Gap || *s.WALStatus != "lost" || s.LagSeconds != nil {
 				t.Errorf("%s (%s), %s", s.Phase, s.Reason, *s.WALStatus)
+			}
+			if named := strings.Contains(s.Reason, "wal_removed"); named != (major >= 17) {
+				t.Errorf("version %d says %s", major, s.Reason)
 			}
 		})
 	}

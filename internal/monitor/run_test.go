@@ -92,6 +92,8 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 	})
 	// A stream of this process knows its watermark earlier than a probe.
 	metrics.BatchCommitted("idle", nil, change.LSN(1)<<40)
+	committed := time.Now()
+	pgtest.Eventually(t, patience, func() (bool, string) { return m.Latest().At.After(committed), "no further probe" })
 	shows(map[string]string{`wal2vec_watermark_lsn_bytes{pipeline="shop"}`: "1.099511627776e+12"})
 }
 
@@ -141,6 +143,16 @@ func TestRunOutlivesASourceThatIsDown(t *testing.T) {
 	text := exposition(t, metrics)
 	if series(text, `wal2vec_slot_active{pipeline="shop"}`) != "0" || series(text, `wal2vec_errors_total{class="probe",pipeline="shop"}`) == "0" {
 		t.Errorf("the last values stay, the errors count:\n%s", text)
+	}
+	if series(text, `wal2vec_lag_bytes{pipeline="shop"}`) == "" {
+		t.Error("the last lag is gone")
+	}
+	before := series(text, `wal2vec_errors_total{class="probe",pipeline="shop"}`)
+	pgtest.Eventually(t, patience, func() (bool, string) {
+		return series(exposition(t, metrics), `wal2vec_errors_total{class="probe",pipeline="shop"}`) != before, "no further probe"
+	})
+	if age := series(exposition(t, metrics), `wal2vec_probe_timestamp_seconds{pipeline="shop"}`); age != series(text, `wal2vec_probe_timestamp_seconds{pipeline="shop"}`) {
+		t.Error("a probe that failed is no probe")
 	}
 	probed := series(text, `wal2vec_probe_timestamp_seconds{pipeline="shop"}`)
 	host.Restart(t, pgserver.Immediate)
