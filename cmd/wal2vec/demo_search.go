@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/products"
+)
+
+// The demo's question, and what one of the products becomes to be its best answer.
+const (
+	demoQuestion = "espresso machine with milk frother"
+	demoName     = "Espresso Machine with Milk Frother"
+	demoCategory = "Espresso Machines"
+	demoText     = "An espresso machine with a milk frother for creamy cappuccino at home."
+	demoHits     = 3
+)
+
+// The statements that the demo shows are the ones it runs.
+const (
+	demoEdit   = "UPDATE staging_marts.dim_product SET name = '%s', category = '%s', description = '%s' WHERE product_id = %d"
+	demoRetire = "UPDATE staging_marts.dim_product SET deleted = true WHERE product_id = %d"
+)
+
+// changedRow is the key of the row that turns into an espresso machine: in the middle of the table, a product that has nothing to do
+// with coffee.
+func (d *demo) changedRow() int64 {
+	key := int64(d.options.rows / 2)
+	for products.At(martSeed, key).Category == demoCategory {
+		key++
+	}
+	return key
+}
+
+// searches asks the same question three times: before an edit, after it, and after a soft delete.
+func (d *demo) searches(ctx context.Context) error {
+	d.step("Search, change a row, search again")
+	s, err := d.inner.openSearcher(ctx, d.mart.config)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	key := strconv.FormatInt(d.changedRow(), 10)
+	before, err := d.search(ctx, s)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(before, key) {
+		return fault.New(fault.Findings, "", "row %s answers %q before it was changed", key, demoQuestion)
+	}
+	run, err := d.mart.openWork(ctx, nil, workSize{})
+	if err != nil {
+		return err
+	}
+	defer run.Close(ctx)
+	edit := fmt.Sprintf(demoEdit, demoName, demoCategory, demoText, d.changedRow())
+	if err := d.change(ctx, run, changed, edit); err != nil {
+		return err
+	}
+	after, err := d.search(ctx, s)
+	if err != nil {
+		return err
+	}
+	if len(after) == 0 || after[0] != key {
+		return fault.New(fault.Findings, "", "row %s is not the first answer to %q after it was changed", key, demoQuestion)
+	}
+	d.note("row %s is first now", key)
+	if err := d.change(ctx, run, absent, fmt.Sprintf(demoRetire, d.changedRow())); err != nil {
+		return err
+	}
+	last, err := d.search(ctx, s)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(last, key) {
+		return fault.New(fault.Findings, "", "row %s still answers %q after its soft delete", key, demoQuestion)
+	}
+	d.note("row %s is gone again: it is marked as deleted", key)
+	return nil
+}
+
+// search prints an answer and returns its keys, nearest first.
+func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
+	columns := []string{"name", "category"}
+	d.typed("wal2vec search %q -k %d --columns %s", demoQuestion, demoHits, strings.Join(columns, ","))
+	result, err := s.search(ctx, demoQuestion, demoHits, columns, nil)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]string, len(result.Hits))
+	for i, hit := range result.Hits {
+		keys[i] = hit.Key[0]
+	}
+	return keys, d.inner.printHits(result, columns)
+}
+
+// change runs a statement on the changed row and waits until the view shows it.
+func (d *demo) change(ctx context.Context, run *work, want visibility, statement string) error {
+	d.typed("psql -c %q", statement)
+	taken := len(run.watch.samples)
+	err := run.watched(ctx, func(ctx context.Context) error { return run.clerk.commit(ctx, d.changedRow(), want, statement) })
+	if err != nil {
+		return err
+	}
+	d.note("searchable %s after the COMMIT", readableMillis(millis(run.watch.samples[taken])))
+	return nil
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	var out, log bytes.Buffer
+	code := run(ctx, []string{"demo", "--exit", "--rows", "200", "--edits", "60"}, strings.NewReader(""), &out, &log)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s\n%s", code, out.String(), log.String())
+	}
+	for _, want := range []string{
+		"200 products", "$ wal2vec init", "Backfill complete", "row 101 is first now", "row 101 is gone again", "0 missing, 0 of an older text, 0 too many",
+		"Summary", "the vectors equal a fresh encoding",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the demo does not say %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestDemoThatIsInterruptedCleansUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	var log bytes.Buffer
+	out := &trigger{at: "$ wal2vec stream", pull: cancel}
+	if code := run(ctx, []string{"demo", "--rows", "20"}, strings.NewReader(""), out, &log); code == 0 {
+		t.Fatalf("exit code 0 of an interrupted demo\n%s", out.String())
+	}
+	if !strings.Contains(log.String(), "error: the demo was interrupted") {
+		t.Errorf("the demo does not say that it was interrupted:\n%s", log.String())
+	}
+	if strings.Contains(out.String(), "Summary") {
+		t.Errorf("the demo went on after the interruption:\n%s", out.String())
+	}
+}
+
+// trigger pulls when a text has been written.
+type trigger struct {
+	bytes.Buffer
+	at   string
+	pull func()
+}
+
+func (w *trigger) Write(text []byte) (int, error) {
+	n, err := w.Buffer.Write(text)
+	if strings.Contains(w.String(), w.at) {
+		w.pull()
+	}
+	return n, err
+}
+
+func TestDemoRefusesSizesThatShowNothing(t *testing.T) {
+	t.Parallel()
+	f := func(want string, args ...string) {
+		t.Helper()
+		var out, log bytes.Buffer
+		if code := run(t.Context(), append([]string{"demo"}, args...), strings.NewReader(""), &out, &log); code != 2 {
+			t.Errorf("%v: exit code %d, want 2", args, code)
+		}
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%v: %q does not say %q", args, log.String(), want)
+		}
+	}
+	f("needs 10 rows", "--rows", "9")
+	f("must be 0 or more", "--seconds", "-1")
+	f("[edits seconds] were all set", "--seconds", "1", "--edits", "1")
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestPercentileIsTheNearestRank(t *testing.T) {
+	t.Parallel()
+	f := func(q float64, want time.Duration, values ...time.Duration) {
+		t.Helper()
+		if got := percentile(values, q); got != want {
+			t.Errorf("percentile(%v, %g) = %d, want %d", values, q, got, want)
+		}
+	}
+	f(0.5, 0)
+	f(0.5, 7, 7)
+	f(1, 7, 7)
+	f(0, 1, 1, 2, 3)
+	f(0.5, 2, 1, 2, 3)
+	f(0.5, 2, 1, 2, 3, 4)
+	f(0.51, 3, 1, 2, 3, 4)
+	f(1, 4, 1, 2, 3, 4)
+	hundred := make([]time.Duration, 100)
+	for i := range hundred {
+		hundred[i] = time.Duration(i + 1)
+	}
+	for _, percent := range []int{1, 29, 57, 58, 90, 99} { // n/100*100 is a little more than n for some
+		f(float64(percent)/100, time.Duration(percent), hundred...)
+	}
+}
+
+func TestWatcherMeasuresFromTheCommitToTheSight(t *testing.T) {
+	t.Parallel()
+	w := &watcher{open: make(map[int64]*awaited), woken: make(chan struct{}, 1)}
+	begun := time.Now()
+	saw := func(key int64, at time.Time) {
+		w.open[key].seen = at
+		w.settle(key, w.open[key])
+	}
+	w.expect(1, present, time.Time{})
+	w.committed(1, begun)
+	if !w.pending(1) {
+		t.Error("a change that was not seen is not pending")
+	}
+	saw(1, begun.Add(20*time.Millisecond))
+	w.expect(2, absent, time.Time{})
+	saw(2, begun)
+	if !w.pending(2) {
+		t.Error("a change whose COMMIT has not returned is not pending")
+	}
+	w.committed(2, begun.Add(time.Millisecond)) // seen before its writer heard of the COMMIT
+	if w.pending(1) || w.pending(2) {
+		t.Error("settled changes are pending")
+	}
+	if want := []time.Duration{20 * time.Millisecond, 0}; !slices.Equal(w.samples, want) {
+		t.Errorf("samples %v, want %v", w.samples, want)
+	}
+	got := w.freshness()
+	if want := (freshness{Changes: 2, P50: 0, P90: 20, P99: 20, Max: 20}); got != want {
+		t.Errorf("freshness %+v, want %+v", got, want)
+	}
+}

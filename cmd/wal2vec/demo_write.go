@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/products"
+)
+
+// deed is a kind of change that a shop makes to its products.
+type deed string
+
+const (
+	deedInsert  deed = "inserts"
+	deedEdit    deed = "edits"
+	deedReprice deed = "price changes"
+	deedHide    deed = "soft deletes"
+	deedUnhide  deed = "undeletes"
+	deedDelete  deed = "deletes"
+)
+
+// deeds lists them in the order of the report.
+var deeds = []deed{deedInsert, deedEdit, deedReprice, deedHide, deedUnhide, deedDelete}
+
+// mixed is a shop's day, in percent.
+var mixed = map[deed]int{deedInsert: 15, deedEdit: 50, deedReprice: 10, deedHide: 10, deedUnhide: 5, deedDelete: 10}
+
+const (
+	insertProduct  = "INSERT INTO staging_marts.dim_product (product_id, name, brand, category, description, price) VALUES ($1, $2, $3, $4, $5, $6)"
+	editProduct    = "UPDATE staging_marts.dim_product SET description = $2, updated_at = now() WHERE product_id = $1"
+	repriceProduct = "UPDATE staging_marts.dim_product SET price = price + 1, updated_at = now() WHERE product_id = $1"
+	hideProduct    = "UPDATE staging_marts.dim_product SET deleted = $2, updated_at = now() WHERE product_id = $1"
+	deleteProduct  = "DELETE FROM staging_marts.dim_product WHERE product_id = $1"
+)
+
+// clerk is a writer of single-row transactions at a steady rate, who tells a watcher of each.
+type clerk struct {
+	conn  *pgx.Conn
+	watch *watcher
+	view  string
+	mix   map[deed]int // percent
+	rng   *rand.Rand
+
+	live, hidden []int64
+	next         int64                      // key of the next insert
+	edited       map[int64]products.Product // those whose text is not the generated one
+	done         map[deed]int
+}
+
+// newClerk returns a writer to the generated products 1 to rows, except for one key.
+func newClerk(conn *pgx.Conn, watch *watcher, mix map[deed]int, rows, except int64) *clerk {
+	c := &clerk{
+		conn: conn, watch: watch, mix: mix, rng: rand.New(rand.NewPCG(martSeed, uint64(rows))), next: rows + 1,
+		edited: make(map[int64]products.Product), done: make(map[deed]int),
+	}
+	for key := int64(1); key <= rows; key++ {
+		if key != except {
+			c.live = append(c.live, key)
+		}
+	}
+	return c
+}
+
+// work makes n changes, rate of them a second, and returns how long that took.
+func (c *clerk) work(ctx context.Context, n, rate int) (time.Duration, error) {
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	begun := time.Now()
+	for range n {
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-tick.C:
+		}
+		what := c.choose()
+		if err := c.do(ctx, what); err != nil {
+			return 0, fmt.Errorf("writing %s: %w", what, err)
+		}
+		c.done[what]++
+	}
+	return time.Since(begun), nil
+}
+
+func (c *clerk) choose() deed {
+	dice := c.rng.IntN(100)
+	for _, d := range deeds {
+		if dice -= c.mix[d]; dice < 0 {
+			if d == deedUnhide && len(c.hidden) == 0 {
+				break
+			}
+			return d
+		}
+	}
+	return deedEdit
+}
+
+func (c *clerk) do(ctx context.Context, what deed) error {
+	switch what {
+	case deedInsert:
+		p := products.At(martSeed, c.next)
+		c.next++
+		err := c.commit(ctx, p.ID, present, insertProduct, p.ID, p.Name, p.Brand, p.Category, p.Description, p.Price())
+		c.live = append(c.live, p.ID)
+		return err
+	case deedUnhide:
+		key := c.take(&c.hidden)
+		c.live = append(c.live, key)
+		return c.commit(ctx, key, present, hideProduct, key, false)
+	}
+	if len(c.live) == 0 {
+		return errors.New("no row is left")
+	}
+	switch key := c.take(&c.live); what {
+	case deedHide:
+		c.hidden = append(c.hidden, key)
+		return c.commit(ctx, key, absent, hideProduct, key, true)
+	case deedDelete:
+		return c.commit(ctx, key, absent, deleteProduct, key)
+	case deedReprice:
+		c.live = append(c.live, key)
+		_, err := c.conn.Exec(ctx, repriceProduct, key) // the view shows nothing of it
+		return err
+	default:
+		c.live = append(c.live, key)
+		p := products.Edit(c.product(key), c.rng)
+		c.edited[key] = p
+		return c.commit(ctx, key, changed, editProduct, key, p.Description)
+	}
+}
+
+// product is what the table holds under a key.
+func (c *clerk) product(key int64) products.Product {
+	if p, found := c.edited[key]; found {
+		return p
+	}
+	return products.At(martSeed, key)
+}
+
+// take removes a key that has no pending change from a list. When all have one it takes any and waits for it.
+func (c *clerk) take(from *[]int64) int64 {
+	list := *from
+	at := c.rng.IntN(len(list))
+	for range len(list) {
+		if !c.watch.pending(list[at]) {
+			break
+		}
+		at = (at + 1) % len(list)
+	}
+	key := list[at]
+	list[at] = list[len(list)-1]
+	*from = list[:len(list)-1]
+	return key
+}
+
+// commitWait bounds the wait for a key whose last change is not visible yet.
+const commitWait = 30 * time.Second
+
+// commit runs one statement as a transaction of its own, which has committed when Exec returns.
+func (c *clerk) commit(ctx context.Context, key int64, want visibility, statement string, args ...any) error {
+	if c.watch.pending(key) {
+		if err := c.watch.wait(ctx, commitWait); err != nil {
+			return err
+		}
+	}
+	var before time.Time
+	if want == changed {
+		if err := c.conn.QueryRow(ctx, c.watch.query, []int64{key}).Scan(nil, &before); err != nil {
+			return fmt.Errorf("reading the view: %w", err)
+		}
+	}
+	c.watch.expect(key, want, before)
+	_, err := c.conn.Exec(ctx, statement, args...)
+	c.watch.committed(key, time.Now())
+	return err
+}
