@@ -34,9 +34,10 @@ type Hit struct {
 	Score float64
 }
 
-// Bounds of hnsw.ef_search: pgvector's default, which keeps recall up for small k, and its maximum.
+// Bounds of hnsw.ef_search: what finds a row that is unlike all others (among 2,500 nearly equal texts pgvector's default of 40 missed
+// the one that was asked for, 100 found it, at 2 ms more), and pgvector's maximum.
 const (
-	leastSearch = 40
+	leastSearch = 100
 	mostSearch  = 1000
 )
 
