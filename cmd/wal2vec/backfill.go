@@ -75,9 +75,10 @@ type filler struct {
 
 func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.Logger) (f *filler, err error) {
 	f = &filler{config: c, log: log}
+	opened := f // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			f.Close()
+			opened.Close()
 		}
 	}()
 	if f.table, err = inspect(ctx, c); err != nil {

@@ -56,9 +56,10 @@ func openMart(ctx context.Context, o martOptions) (m *mart, err error) {
 		return nil, fault.New(fault.Usage, "make parts in the source folder", "%s holds no PostgreSQL %d", parts.Root, o.major)
 	}
 	m = &mart{}
+	opened := m // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			_ = m.Close(ctx)
+			_ = opened.Close(ctx)
 		}
 	}()
 	if m.server, err = pgserver.Start(ctx, pgserver.Options{Bundle: bundle, Settings: o.settings}); err != nil {

@@ -100,9 +100,10 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 	if s.source, err = connectSource(ctx, c, "init"); err != nil {
 		return nil, nil, err
 	}
+	source := s.source // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			_ = s.source.Close(context.WithoutCancel(ctx))
+			_ = source.Close(context.WithoutCancel(ctx))
 		}
 	}()
 	if s.server, err = replication.Server(ctx, s.source); err != nil {

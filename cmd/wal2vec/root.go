@@ -145,7 +145,7 @@ func isUsage(err error) bool {
 		return false
 	}
 	text := err.Error()
-	for _, prefix := range []string{"unknown command", "unknown flag", "accepts ", "requires ", "invalid argument", "required flag"} {
+	for _, prefix := range []string{"unknown command", "unknown flag", "accepts ", "requires ", "invalid argument", "required flag", "if any flags"} {
 		if strings.HasPrefix(text, prefix) {
 			return true
 		}

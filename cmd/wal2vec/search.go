@@ -110,9 +110,10 @@ type searcher struct {
 
 func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searcher, err error) {
 	s = &searcher{config: c}
+	opened := s // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			s.Close()
+			opened.Close()
 		}
 	}()
 	if s.store, err = openStore(ctx, c, p.logger(c.Log), "search"); err != nil {

@@ -82,9 +82,10 @@ type follower struct {
 // and model are those that belong together.
 func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog.Logger) (f *follower, err error) {
 	f = &follower{config: c, log: log}
+	opened := f // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			f.Close()
+			opened.Close()
 		}
 	}()
 	if f.table, err = inspect(ctx, c); err != nil {
