@@ -43,6 +43,7 @@ type Monitor struct {
 
 	mu     sync.Mutex
 	latest Report
+	rows   *rowCounts // of Run's last count
 }
 
 // Report is the outcome of a probe.
@@ -86,6 +87,20 @@ func (m *Monitor) Probe(ctx context.Context) (Status, error) {
 	if err != nil {
 		report.Status.Phase, report.SinkErr = Unknown, errors.Join(report.SinkErr, err)
 	}
+	report.Status.setRows(rows)
+	return report.Status, report.Err()
+}
+
+// Current asks both databases now, as Probe does, but takes the rows from Run's last count: a large table is not counted for
+// everybody who asks. Before the first count it counts.
+func (m *Monitor) Current(ctx context.Context) (Status, error) {
+	m.mu.Lock()
+	rows := m.rows
+	m.mu.Unlock()
+	if rows == nil {
+		return m.Probe(ctx)
+	}
+	report, _ := m.probe(ctx)
 	report.Status.setRows(rows)
 	return report.Status, report.Err()
 }
@@ -161,7 +176,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		m.publish(report)
+		m.publish(report, rows)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -186,10 +201,10 @@ func timeoutError(doing string, after time.Duration) error {
 	return fmt.Errorf("%s took longer than %s: %w", doing, after, context.DeadlineExceeded)
 }
 
-func (m *Monitor) publish(report Report) {
+func (m *Monitor) publish(report Report, rows *rowCounts) {
 	m.mu.Lock()
 	before := m.latest
-	m.latest = report
+	m.latest, m.rows = report, rows
 	m.mu.Unlock()
 	m.tell("source", before.SourceErr, report.SourceErr)
 	m.tell("sink", before.SinkErr, report.SinkErr)

@@ -53,6 +53,9 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 	if !m.Latest().At.IsZero() {
 		t.Error("there is no report before the first probe")
 	}
+	if s, err := m.Current(t.Context()); err != nil || *s.RowsLive != 5 {
+		t.Errorf("before the first count it counts: %v, %+v", err, s)
+	}
 	start(t, m)
 	shows := func(want map[string]string) {
 		t.Helper()
@@ -90,6 +93,13 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 		`wal2vec_dead_letters{pipeline="shop"}`:      "0",
 		`wal2vec_rows{pipeline="shop",state="live"}`: "5",
 	})
+	current, err := m.Current(t.Context())
+	if err != nil || *current.RowsLive != 5 || *current.DeadLetters != 0 || !current.ReportedAt.After(*current.RowsCountedAt) {
+		t.Errorf("now, but with the rows of the last count: %v, %+v", err, current)
+	}
+	if exact, err := m.Probe(t.Context()); err != nil || *exact.RowsLive != 0 {
+		t.Errorf("%v, %+v", err, exact)
+	}
 	// A stream of this process knows its watermark earlier than a probe.
 	metrics.BatchCommitted("idle", nil, change.LSN(1)<<40)
 	committed := time.Now()
