@@ -49,7 +49,7 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 	}
 	server := api.New(api.Sources{
 		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health()) },
-		Status:  func(ctx context.Context) (any, error) { return watch.Probe(ctx) },
+		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
 		Metrics: f.metrics.Registry(),
 	}, api.Options{Listen: f.config.HTTP.Listen, Token: f.config.HTTP.Token.Reveal(), Version: buildVersion().Version, Logger: f.log})
 	if err := server.Listen(ctx); err != nil {
