@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,12 +20,26 @@ func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
 		t.Fatalf("exit code %d\n%s\n%s", code, out.String(), log.String())
 	}
 	for _, want := range []string{
-		"200 products", "$ wal2vec init", "Backfill complete", "row 101 is first now", "row 101 is gone again", "0 missing, 0 of an older text, 0 too many",
+		"200 products", "$ wal2vec init", "Backfill complete", "row 100 is first now", "row 100 is gone again", "0 missing, 0 of an older text, 0 too many",
 		"Summary", "the vectors equal a fresh encoding",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out.String())
 		}
+	}
+	checkServerGone(t, out.String())
+}
+
+// checkServerGone looks at the port that the demo named.
+func checkServerGone(t *testing.T, out string) {
+	t.Helper()
+	found := regexp.MustCompile(`port (\d+)`).FindStringSubmatch(out)
+	if found == nil {
+		t.Fatalf("the demo names no port:\n%s", out)
+	}
+	if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", found[1])); err == nil {
+		conn.Close()
+		t.Errorf("something still listens on the server's port %s", found[1])
 	}
 }
 
@@ -42,6 +58,7 @@ func TestDemoThatIsInterruptedCleansUp(t *testing.T) {
 	if strings.Contains(out.String(), "Summary") {
 		t.Errorf("the demo went on after the interruption:\n%s", out.String())
 	}
+	checkServerGone(t, out.String())
 }
 
 // trigger pulls when a text has been written.
