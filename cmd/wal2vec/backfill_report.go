@@ -66,7 +66,8 @@ func (r *backfillReport) banner() {
 	r.bars = mpb.New(mpb.WithOutput(r.program.stderr), mpb.WithWidth(48))
 	r.bar = r.bars.AddBar(r.total,
 		mpb.PrependDecorators(decor.CountersNoUnit("  %d / %d rows")),
-		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageSpeed(0, "%.0f rows/s"), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)),
+		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageSpeed(0, "%.0f rows/s"),
+			decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)),
 	)
 	r.bar.SetRefill(r.before)
 	r.bar.SetCurrent(r.before)

@@ -45,24 +45,25 @@ func encodeLines(ctx context.Context, e textEncoder, in io.Reader, out io.Writer
 	writer := bufio.NewWriter(out)
 	for {
 		texts, err := readLines(reader)
-		if err != nil && !errors.Is(err, io.EOF) {
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
 			return fmt.Errorf("reading standard input: %w", err)
 		}
-		vectors, encodeErr := e.Encode(ctx, texts)
-		if encodeErr != nil {
-			return encodeErr
+		vectors, err := e.Encode(ctx, texts)
+		if err != nil {
+			return err
 		}
 		for _, v := range vectors {
-			line, jsonErr := json.Marshal(v)
-			if jsonErr != nil {
-				return fmt.Errorf("printing a vector: %w", jsonErr)
+			line, err := json.Marshal(v)
+			if err != nil {
+				return fmt.Errorf("printing a vector: %w", err)
 			}
 			_, _ = writer.Write(append(line, '\n')) // Flush reports
 		}
-		if flushErr := writer.Flush(); flushErr != nil {
-			return fmt.Errorf("printing vectors: %w", flushErr)
+		if err := writer.Flush(); err != nil {
+			return fmt.Errorf("printing vectors: %w", err)
 		}
-		if err != nil {
+		if last {
 			return nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -40,7 +41,7 @@ func newInit(p *program) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.printSQL, "print-sql", false, "print the statements instead of running them")
-	flags.BoolVar(&o.resync, "resync", false, "after a gap: begin a new slot and a new epoch; the next backfill then refreshes every row, deletions included")
+	flags.BoolVar(&o.resync, "resync", false, "after a gap: new slot, new epoch; the next backfill refreshes every row, deletions included")
 	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
@@ -160,7 +161,7 @@ func (s *setup) plan(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := append(tables, publication...)
+	plan := slices.Concat(tables, publication)
 	if started && !s.options.resync {
 		return plan, nil
 	}

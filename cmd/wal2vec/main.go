@@ -20,7 +20,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer context.AfterFunc(ctx, stop)()
 
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := newRoot(p)
+	root := newRoot(p) //nolint:contextcheck // ExecuteContext hands it to every command
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	return p.report(err)

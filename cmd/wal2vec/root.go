@@ -110,7 +110,7 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	if err != nil {
 		level = zerolog.InfoLevel // Load has checked it
 	}
-	var out io.Writer = p.stderr
+	out := p.stderr
 	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
 		out = zerolog.ConsoleWriter{Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != ""}
 	}
@@ -140,8 +140,7 @@ func (p *program) report(err error) int {
 
 // isUsage recognises cobra's own complaints, which have no type.
 func isUsage(err error) bool {
-	var f *fault.Error
-	if errors.As(err, &f) {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return false
 	}
 	text := err.Error()

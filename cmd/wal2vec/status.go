@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -69,7 +70,8 @@ func (p *program) printStatus(s monitor.Status) error {
 	line("lag", orNone(s.LagBytes, bytesText)+", "+orNone(s.LagSeconds, secondsText))
 	line("slot", s.Slot+" "+orNone(s.SlotActive, activeText)+", "+orNone(s.WALStatus, func(t string) string { return t }))
 	line("wal retained", orNone(s.RetainedWALBytes, bytesText)+", safe "+orNone(s.SafeWALBytes, bytesText))
-	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale", orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
+	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale",
+		orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
 	line("dead letters", orNone(s.DeadLetters, countText))
 	line("model", fmt.Sprintf("%s, %d dimensions", s.Model, s.Dimension))
 	if b := s.Backfill; b != nil {
@@ -88,7 +90,7 @@ func orNone[T any](v *T, text func(T) string) string {
 	return text(*v)
 }
 
-func countText(n int64) string { return fmt.Sprint(n) }
+func countText(n int64) string { return strconv.FormatInt(n, 10) }
 
 func activeText(active bool) string {
 	if active {

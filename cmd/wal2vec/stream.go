@@ -103,7 +103,9 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if err := checkState(c, f.state, f.table, generationOf(c, f.engine.checkpoint)); err != nil {
 		return nil, err
 	}
-	f.gate = replication.NewGate(replication.GateOptions{ConnString: c.Source.DSN.Reveal(), SystemID: f.state.SystemID, Slot: c.Source.Slot})
+	f.gate = replication.NewGate(replication.GateOptions{
+		ConnString: c.Source.DSN.Reveal(), SystemID: f.state.SystemID, Slot: c.Source.Slot,
+	})
 	f.reader = newReader(c, f.table)
 	build := buildVersion()
 	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
@@ -117,14 +119,15 @@ func checkState(c config.Config, state sink.State, table change.Table, generatio
 	}
 	switch {
 	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
-		return fault.New(fault.Usage, "put source.table back, or name another pipeline", "pipeline %q reads %s.%s, not %s.%s",
-			c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
+		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
+			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
 	case state.Slot != c.Source.Slot || state.Publication != c.Source.Publication:
-		return fault.New(fault.Usage, "put source.slot and source.publication back", "pipeline %q streams from slot %q and publication %q, not %q and %q",
-			c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
+		return fault.New(fault.Usage, "put source.slot and source.publication back",
+			"pipeline %q streams from slot %q and publication %q, not %q and %q", c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
 	case state.Table.OID != table.OID:
 		return fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill",
-			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published", table.Schema, table.Name, table.OID, state.Table.OID)
+			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published",
+			table.Schema, table.Name, table.OID, state.Table.OID)
 	default:
 		return nil
 	}
@@ -154,7 +157,8 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: f.table,
 			SystemID: f.state.SystemID, Timeline: f.state.Timeline, Logger: f.log,
 		})},
-		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
+		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics},
+		Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}, pipeline.StreamOptions{
 		Template: f.table.Template,
 		Limits: batch.Limits{

@@ -57,6 +57,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n", c.Pipeline, state.Slot, state.Publication, c.Sink.View)
+	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
+		c.Pipeline, state.Slot, state.Publication, c.Sink.View)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ var binaryFolder string
 // binary builds the real program, with the places where tests kill it.
 var binary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(binaryFolder, "wal2vec")
-	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput() //nolint:noctx // lives as long as the tests
+	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building the program: %w\n%s", err, out)
 	}
@@ -89,9 +90,9 @@ func (l *lockedBuffer) String() string {
 func (l *lockedBuffer) contains(text string) bool { return strings.Contains(l.String(), text) }
 
 func (w *world) command(extra []string, args ...string) *exec.Cmd {
-	cmd := exec.Command(w.binary, args...) //nolint:noctx // ended by the test
+	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.dir
-	cmd.Env = append(w.env[:len(w.env):len(w.env)], extra...)
+	cmd.Env = append(slices.Clip(w.env), extra...)
 	return cmd
 }
 
@@ -132,12 +133,12 @@ func (w *world) write(round int) {
 		fmt.Sprintf("DELETE FROM %s WHERE product_id %% 11 = %d", table, round),
 		fmt.Sprintf("UPDATE %s SET deleted = true WHERE product_id %% 13 = %d", table, round),
 		fmt.Sprintf("UPDATE %s SET deleted = false WHERE product_id %% 13 = %d", table, round-1),
-		fmt.Sprintf("%sSELECT g, 'Product ' || g, 'Brand', NULL, 'one of many, number ' || g, 1 FROM generate_series(%d, %d) g", insert, 1000*round, 1000*round+69),
-		"BEGIN; " + insert + "VALUES (9000, 'never', NULL, NULL, 'seen', 1); ROLLBACK",
+		fmt.Sprintf("%sSELECT g, 'Product ' || g, 'Brand', '', 'one of many, number ' || g, 1 FROM generate_series(%d, %d) g", insert, 1000*round, 1000*round+69),
+		"BEGIN; " + insert + "VALUES (9000, 'never', 'to', 'be', 'seen', 1); ROLLBACK",
 		fmt.Sprintf("BEGIN; %sVALUES (%d, 'kept', '', NULL, 'text', 1); SAVEPOINT s; %sVALUES (9001, 'lost', NULL, NULL, 'text', 1); ROLLBACK TO s; COMMIT",
 			insert, 8000+round, insert),
 		fmt.Sprintf("UPDATE %s SET product_id = product_id + 5000 WHERE product_id %% 17 = %d AND product_id < 1000", table, round),
-		fmt.Sprintf("UPDATE %s SET name = NULL, brand = ' ', category = NULL, description = NULL WHERE product_id = %d", table, 1000*round+3),
+		fmt.Sprintf("UPDATE %s SET name = NULL, brand = ' ', category = '', description = NULL WHERE product_id = %d", table, 1000*round+3),
 	} {
 		w.db.Exec(w.t, statement)
 	}

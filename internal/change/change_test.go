@@ -78,7 +78,7 @@ func TestKeyKeepsItsParts(t *testing.T) {
 func TestTemplateRender(t *testing.T) {
 	null := change.Field{}
 	v := func(s string) change.Field { return change.Field{Text: s, State: change.FieldValue} }
-	f := func(template string, want string, fields ...change.Field) {
+	f := func(template, want string, fields ...change.Field) {
 		t.Helper()
 		tmpl, err := change.ParseTemplate(template)
 		if err != nil {

@@ -59,8 +59,7 @@ func KindOf(err error) Kind {
 	if err == nil {
 		return 0
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return classify(err)
@@ -68,8 +67,7 @@ func KindOf(err error) Kind {
 
 // Try returns the advice of the outermost Error in the chain, or "".
 func Try(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Try
 	}
 	return ""

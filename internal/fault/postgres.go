@@ -12,8 +12,7 @@ import (
 
 // SQLSTATE returns the code of the Postgres error in the chain, or "".
 func SQLSTATE(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code
 	}
 	return ""
