@@ -123,7 +123,8 @@ func checkState(c config.Config, state sink.State, table change.Table, generatio
 			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
 	case state.Slot != c.Source.Slot || state.Publication != c.Source.Publication:
 		return fault.New(fault.Usage, "put source.slot and source.publication back",
-			"pipeline %q streams from slot %q and publication %q, not %q and %q", c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
+			"pipeline %q streams from slot %q and publication %q, not %q and %q",
+			c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
 	case state.Table.OID != table.OID:
 		return fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill",
 			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published",
