@@ -15,7 +15,7 @@ import (
 )
 
 func newConfig(p *program) *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Show the effective configuration", GroupID: "look", Args: cobra.NoArgs}
+	cmd := group(&cobra.Command{Use: "config", Short: "Show the effective configuration", GroupID: "look"})
 	cmd.AddCommand(newConfigPrint(p), &cobra.Command{
 		Use: "reference", Short: "Print every setting with its meaning, default and environment variable", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -20,8 +20,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer context.AfterFunc(ctx, stop)()
 
 	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := newRoot(p) //nolint:contextcheck // ExecuteContext hands it to every command
+	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return p.report(err)
+	cmd, err := root.ExecuteContextC(ctx)
+	return p.report(cmd, err)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func newModels(p *program) *cobra.Command {
-	cmd := &cobra.Command{Use: "models", Short: "List, build and check models", GroupID: "manage", Args: cobra.NoArgs}
+	cmd := group(&cobra.Command{Use: "models", Short: "List, build and check models", GroupID: "manage"})
 	var output string
 	list := &cobra.Command{
 		Use: "list", Short: "List the graphs in the cache, each checked against its manifest", Args: cobra.NoArgs,

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -43,8 +41,8 @@ func newRoot(p *program) *cobra.Command {
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return fault.Wrap(err, fault.Usage, "wal2vec --help", "reading flags")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fault.Wrap(err, fault.Usage, cmd.CommandPath()+" --help", "reading flags")
 	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.configFile, "config", "", "YAML file of settings [env: WAL2VEC_CONFIG]")
@@ -120,34 +118,4 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// report prints an error as one line and, when there is advice, a second one, and returns the exit code.
-func (p *program) report(err error) int {
-	if err == nil {
-		return 0
-	}
-	kind := fault.KindOf(err)
-	if isUsage(err) {
-		kind = fault.Usage
-	}
-	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if try := fault.Try(err); try != "" {
-		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", try)
-	}
-	return int(kind)
-}
-
-// isUsage recognises cobra's own complaints, which have no type.
-func isUsage(err error) bool {
-	if _, ok := errors.AsType[*fault.Error](err); ok {
-		return false
-	}
-	text := err.Error()
-	for _, prefix := range []string{"unknown command", "unknown flag", "accepts ", "requires ", "invalid argument", "required flag", "if any flags"} {
-		if strings.HasPrefix(text, prefix) {
-			return true
-		}
-	}
-	return false
 }

@@ -75,15 +75,17 @@ func (p *program) search(ctx context.Context, c config.Config, text string, o se
 	if err != nil {
 		return err
 	}
+	least, err := parseMinLSN(o.minLSN)
+	if err != nil {
+		return err
+	}
 	s, err := p.openSearcher(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if o.minLSN != "" {
-		if err := s.waitFor(ctx, o); err != nil {
-			return err
-		}
+	if err := s.waitFor(ctx, least, o.wait); err != nil {
+		return err
 	}
 	columns := o.columns
 	if len(columns) == 0 {
@@ -150,13 +152,24 @@ func (s *searcher) Close() {
 	}
 }
 
-func (s *searcher) waitFor(ctx context.Context, o searchOptions) error {
-	lsn, err := change.ParseLSN(o.minLSN)
-	if err != nil {
-		return fault.New(fault.Usage, "--min-lsn 16/B374D848, as pg_current_wal_insert_lsn() prints it", "--min-lsn %s is not an LSN", o.minLSN)
+// parseMinLSN reads --min-lsn; zero when it was not given.
+func parseMinLSN(text string) (change.LSN, error) {
+	if text == "" {
+		return 0, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.wait,
-		fault.New(fault.Unavailable, "wal2vec status", "the watermark did not reach %s within %s", lsn, o.wait))
+	lsn, err := change.ParseLSN(text)
+	if err != nil {
+		return 0, fault.New(fault.Usage, "--min-lsn 16/B374D848, as pg_current_wal_insert_lsn() prints it", "--min-lsn %s is not an LSN", text)
+	}
+	return lsn, nil
+}
+
+func (s *searcher) waitFor(ctx context.Context, lsn change.LSN, patience time.Duration) error {
+	if lsn == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+		fault.New(fault.Unavailable, "wal2vec status", "the watermark did not reach %s within %s", lsn, patience))
 	defer cancel()
 	if err := s.store.WaitFor(ctx, lsn); err != nil {
 		if cause := context.Cause(ctx); cause != nil {

@@ -46,7 +46,7 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 		return monitor.Status{}, err
 	}
 	defer source.Close(context.WithoutCancel(ctx))
-	pool, err := connectPool(ctx, c.SinkDSN(), "sink", "status")
+	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), "status")
 	if err != nil {
 		return monitor.Status{}, err
 	}

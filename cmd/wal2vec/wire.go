@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"os"
 
@@ -40,9 +39,31 @@ func connectSource(ctx context.Context, c config.Config, purpose string) (*pgx.C
 	settings.RuntimeParams["application_name"] = "wal2vec/" + purpose
 	conn, err := pgx.ConnectConfig(ctx, settings)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the source: %w", err)
+		return nil, unconnected(err, "source")
 	}
 	return conn, nil
+}
+
+// unconnected says of a database that cannot be reached or does not let us in which setting leads there.
+func unconnected(err error, where string) error {
+	try := "check " + where + ".dsn, and that the server takes connections from here"
+	switch fault.SQLSTATE(err) {
+	case "28P01", "28000": // wrong password, or no line for us in pg_hba.conf
+		try = "check user and password in " + where + ".dsn, and the server's pg_hba.conf"
+	case "3D000":
+		try = "check the database in " + where + ".dsn"
+	case "42501":
+		try = "GRANT CONNECT ON DATABASE ... TO the role in " + where + ".dsn"
+	}
+	return fault.Wrap(err, fault.KindOf(err), try, "connecting to the %s", where)
+}
+
+// sinkName is where the sink's connection string stands.
+func sinkName(c config.Config) string {
+	if c.Sink.DSN == "" {
+		return "source"
+	}
+	return "sink"
 }
 
 // connectPool opens a pool and makes sure that the database answers.
@@ -54,11 +75,11 @@ func connectPool(ctx context.Context, dsn config.DSN, where, purpose string) (*p
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
 	pool, err := pgxpool.NewWithConfig(ctx, settings)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the %s: %w", where, err)
+		return nil, unconnected(err, where)
 	}
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("connecting to the %s: %w", where, err)
+		return nil, unconnected(err, where)
 	}
 	return pool, nil
 }
@@ -76,7 +97,7 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	if err := c.RequireSource(); err != nil {
 		return nil, err
 	}
-	pool, err := connectPool(ctx, c.SinkDSN(), "sink", purpose)
+	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// report prints an error as one line and, when there is advice, a second one, and returns the exit code. The command is the one
+// that ended with it.
+func (p *program) report(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return 0
+	}
+	if misused := misuse(cmd, err); misused != nil {
+		err = misused
+	}
+	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", oneLine(err.Error()))
+	if try := fault.Try(err); try != "" {
+		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", try)
+	}
+	return int(fault.KindOf(err))
+}
+
+// oneLine joins the lines of a message and drops those that it repeats: pgx lists every address that it tried, each with TLS and
+// without.
+func oneLine(text string) string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
+}
+
+var (
+	// complaints are the beginnings of cobra's own errors, which have no type.
+	complaints = regexp.MustCompile(`^(unknown command|unknown flag|accepts |requires |invalid argument|required flag|if any flags)`)
+	// together is what cobra says of flags that exclude each other.
+	together = regexp.MustCompile(`\[([a-z -]+)\] were all set`)
+)
+
+// misuse gives cobra's own complaints a kind and an advice; it returns nil for every other error.
+func misuse(cmd *cobra.Command, err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok || !complaints.MatchString(err.Error()) {
+		return nil
+	}
+	what, rest, _ := strings.Cut(err.Error(), "\n")
+	try := cmd.CommandPath() + " --help"
+	if flags := together.FindStringSubmatch(what); flags != nil {
+		return fault.New(fault.Usage, try, "%s: --%s exclude each other", cmd.CommandPath(), strings.Join(strings.Fields(flags[1]), " and --"))
+	}
+	if _, list, found := strings.Cut(rest, "Did you mean this?"); found {
+		if names := strings.Fields(list); len(names) > 0 {
+			try = cmd.CommandPath() + " " + names[0]
+		}
+	}
+	if !strings.Contains(what, cmd.CommandPath()) {
+		what = cmd.CommandPath() + ": " + what
+	}
+	return fault.New(fault.Usage, try, "%s", what)
+}
+
+// group makes a command that does nothing itself refuse what is not one of its own.
+func group(cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return cmd
+}
