@@ -122,8 +122,20 @@ func (m *mart) Close(ctx context.Context) error {
 	return m.server.Stop(ctx)
 }
 
-// fill copies products into the table and returns their number.
+// fill copies products into the empty table and returns their number.
 func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]) (int64, error) {
+	n, err := m.copy(ctx, rows)
+	if err != nil {
+		return n, err
+	}
+	if _, err := m.conn.Exec(ctx, "ANALYZE "+martTable.Sanitize()); err != nil {
+		return n, fmt.Errorf("analysing the product table: %w", err)
+	}
+	return n, nil
+}
+
+// copy copies products into the table in one transaction.
+func (m *mart) copy(ctx context.Context, rows iter.Seq2[products.Product, error]) (int64, error) {
 	next, stop := iter.Pull2(rows)
 	defer stop()
 	n, err := m.conn.CopyFrom(ctx, martTable, martColumns, pgx.CopyFromFunc(func() ([]any, error) {
@@ -139,9 +151,6 @@ func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]
 	}))
 	if err != nil {
 		return n, fmt.Errorf("filling the product table: %w", err)
-	}
-	if _, err := m.conn.Exec(ctx, "ANALYZE "+martTable.Sanitize()); err != nil {
-		return n, fmt.Errorf("analysing the product table: %w", err)
 	}
 	return n, nil
 }

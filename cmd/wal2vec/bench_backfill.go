@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// backfillFigures are the result of bench backfill.
+type backfillFigures struct {
+	Rows            int64   `json:"rows"`
+	Encoded         int64   `json:"texts_encoded"`
+	Tokens          uint64  `json:"tokens"`
+	Seconds         float64 `json:"duration_seconds"`
+	RowsPerSecond   float64 `json:"rows_per_second"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// The peak after half of the rows shows whether memory grows with the table.
+	PeakBytes       int64 `json:"peak_resident_bytes"`
+	PeakBytesAtHalf int64 `json:"peak_resident_bytes_at_half"`
+}
+
+func benchBackfill(ctx context.Context, b *bench) (any, error) {
+	b.report.Settings.Rows, b.report.Settings.Data = b.options.rows, b.options.data
+	if err := b.setUp(ctx, b.options.products()); err != nil {
+		return nil, err
+	}
+	debug.FreeOSMemory()
+	resetPeak()
+	return b.backfill(ctx, b.profiled)
+}
+
+// backfill fills the vectors, with the encoder's loading outside the measured time but inside the measured memory.
+func (b *bench) backfill(ctx context.Context, around func(func() error) error) (*backfillFigures, error) {
+	b.log.Info().Msg("backfilling")
+	f, err := b.program.openFiller(ctx, b.mart.config, b.log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b.describeEncoder(f.engine)
+	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
+	if err != nil {
+		return nil, err
+	}
+	defer job.Close()
+	where := &positions{store: f.store, config: f.config}
+	defer where.Close()
+	figures := &backfillFigures{}
+	run := f.newBackfill(job, where, func(s pipeline.Summary) {
+		if figures.PeakBytesAtHalf == 0 && s.Processed >= f.total/2 {
+			figures.PeakBytesAtHalf = peakResident()
+		}
+	})
+	before := f.engine.Stats().Tokens
+	var summary pipeline.Summary
+	err = around(func() (err error) {
+		summary, err = run.Run(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	figures.Rows, figures.Encoded, figures.Seconds = summary.Processed, summary.Encoded, round(summary.Duration.Seconds())
+	figures.Tokens = f.engine.Stats().Tokens - before
+	figures.RowsPerSecond = round(perSecond(summary.Processed, summary.Duration))
+	figures.TokensPerSecond = round(perSecond(int64(figures.Tokens), summary.Duration))
+	figures.PeakBytes = peakResident()
+	return figures, nil
+}
+
+func (b *bench) describeEncoder(e *engine) {
+	s := &b.report.Settings
+	s.Encoder, s.Device, s.Workers = e.checkpoint.Name(), e.Stats().Device, encoderWorkers(b.encoder)
+	if s.Device == fakeDevice {
+		s.Encoder, s.Device, s.Workers = "fake", "", 0
+	}
+}
