@@ -1,6 +1,7 @@
 package encoder_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/encoder"
@@ -10,14 +11,23 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
+// model is the model's folder, hashed once for all tests.
+var model struct {
+	sync.Once
+	*models.Checkpoint
+}
+
 // checkpoint opens the real model's folder.
 func checkpoint(tb testing.TB) *models.Checkpoint {
 	tb.Helper()
-	c, err := models.Open(encodertest.FindParts(tb).Model)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return c
+	model.Do(func() {
+		c, err := models.Open(encodertest.FindParts(tb).Model)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		model.Checkpoint = c
+	})
+	return model.Checkpoint
 }
 
 // realParts opens the real model and its tokenizer, ready for encoder.Open.

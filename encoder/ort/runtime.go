@@ -35,8 +35,8 @@ func start(library string) error {
 		return fault.New(fault.Usage, "run make parts", "ONNX Runtime is missing: there is no %s", path)
 	}
 	onnx.SetSharedLibraryPath(path)
-	// Only errors: the runtime's warnings go to standard error unasked, and none of them is for a user.
-	if err := onnx.InitializeEnvironment(onnx.WithLogLevelError()); err != nil {
+	// The runtime writes to standard error unasked, also what it returns as an error.
+	if err := onnx.InitializeEnvironment(onnx.WithLogLevelFatal()); err != nil {
 		return fault.Wrap(err, fault.Usage, "run make parts", "loading ONNX Runtime from %s", path)
 	}
 	environment.library = path

@@ -1,0 +1,230 @@
+package ort_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/models"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// graph is the real model's, found and hashed once for all tests.
+var graph struct {
+	sync.Once
+	models.Graph
+}
+
+// options are those of the real model.
+func options(tb testing.TB, device string) ort.Options {
+	tb.Helper()
+	parts := encodertest.FindParts(tb)
+	graph.Do(func() {
+		c, err := models.Open(parts.Model)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		target := models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}
+		if graph.Graph, err = models.Build(tb.Context(), c, parts.Graphs, target); err != nil {
+			tb.Fatal(err)
+		}
+	})
+	return ort.Options{Library: parts.Library, Graph: graph.Path, Dimension: graph.Manifest.Dimension, Device: device}
+}
+
+func open(tb testing.TB, device string) *ort.Session {
+	tb.Helper()
+	s, err := ort.Open(tb.Context(), options(tb, device))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func run(tb testing.TB, s *ort.Session, rows, tokens int, ids []int32) []float32 {
+	tb.Helper()
+	out := make([]float32, rows*384)
+	if err := s.Run(ids, rows, tokens, out); err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+// someIDs are ids of a text that depend on its number alone.
+func someIDs(text, tokens int) []int32 {
+	ids := make([]int32, tokens)
+	for i := range ids {
+		ids[i] = int32(1000 + (text*7919+i*104729)%28000)
+	}
+	return ids
+}
+
+func TestAutoFallsThroughToTheCPUAndSaysWhy(t *testing.T) {
+	s := open(t, ort.DeviceAuto)
+	if s.Device() != ort.DeviceCPU {
+		t.Fatalf("the runtime for the CPU runs on %s", s.Device())
+	}
+	var devices []string
+	for _, skip := range s.Skipped() {
+		devices = append(devices, skip.Device)
+		if skip.Reason == "" || strings.Contains(skip.Reason, "\n") {
+			t.Errorf("%s: reason %q", skip.Device, skip.Reason)
+		}
+		t.Log(skip)
+	}
+	if !slices.Equal(devices, []string{ort.DeviceCUDA, ort.DeviceCoreML}) {
+		t.Errorf("passed over %q", devices)
+	}
+}
+
+func TestAForcedDeviceThatFailsIsAnError(t *testing.T) {
+	f := func(o ort.Options, want string) {
+		t.Helper()
+		s, err := ort.Open(t.Context(), o)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || fault.KindOf(err) != fault.Usage || fault.Try(err) == "" {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	f(options(t, ort.DeviceCUDA), "cuda: ")
+	none := options(t, ort.DeviceCUDA)
+	none.Device = "tpu"
+	f(none, `"tpu"`)
+	noGraph := options(t, ort.DeviceCPU)
+	noGraph.Graph = filepath.Join(t.TempDir(), "absent.onnx")
+	f(noGraph, "cpu: loading the model")
+	broken := options(t, ort.DeviceCPU)
+	broken.Graph = filepath.Join(t.TempDir(), "broken.onnx")
+	if err := os.WriteFile(broken.Graph, []byte("no graph"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(broken, "cpu: loading the model")
+	other := options(t, ort.DeviceCPU)
+	other.Dimension = 383 // the graph writes 384: the probe finds out
+	f(other, "cpu: running the model")
+	broken.Device = ort.DeviceAuto
+	f(broken, "cuda: ")
+}
+
+func TestOpenStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := ort.Open(ctx, options(t, ort.DeviceAuto)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	other := options(t, ort.DeviceCPU)
+	open(t, ort.DeviceCPU)
+	other.Library = filepath.Join(t.TempDir(), "libonnxruntime.so")
+	if _, err := ort.Open(t.Context(), other); err == nil || !strings.Contains(err.Error(), "cannot load") {
+		t.Errorf("a second library: %v", err)
+	}
+}
+
+func TestRunGivesTheSameVectorInAnyBatch(t *testing.T) {
+	s := open(t, ort.DeviceCPU)
+	for _, tokens := range []int{2, 3, 17, 47, 256} {
+		alone := run(t, s, 1, tokens, someIDs(3, tokens))
+		var squares float64
+		for _, v := range alone {
+			squares += float64(v) * float64(v)
+		}
+		if math.Abs(squares-1) > 1e-5 {
+			t.Errorf("%d tokens: squares add up to %g", tokens, squares)
+		}
+		for _, rows := range []int{2, 7, 24} {
+			var ids []int32
+			for text := range rows {
+				ids = append(ids, someIDs(text+3-rows+1, tokens)...)
+			}
+			got := run(t, s, rows, tokens, ids)[(rows-1)*384:]
+			for i := range got {
+				if d := math.Abs(float64(got[i] - alone[i])); d > 1e-6 {
+					t.Fatalf("%d texts of %d tokens: component %d moves by %g", rows, tokens, i, d)
+				}
+			}
+		}
+	}
+}
+
+func TestRunRefusesWrongSizes(t *testing.T) {
+	s := open(t, ort.DeviceCPU)
+	f := func(ids, rows, tokens, out int) {
+		t.Helper()
+		if err := s.Run(make([]int32, ids), rows, tokens, make([]float32, out)); err == nil {
+			t.Errorf("%d ids, %d by %d, %d numbers were taken", ids, rows, tokens, out)
+		}
+	}
+	f(6, 2, 3, 384)
+	f(5, 2, 3, 768)
+	f(0, 0, 3, 0)
+	f(0, 1, 0, 384)
+	if err := s.Run([]int32{1, 1 << 30}, 1, 2, make([]float32, 384)); err == nil {
+		t.Error("an id outside of the vocabulary was taken")
+	}
+}
+
+func TestGoroutinesShareASession(t *testing.T) {
+	s := open(t, ort.DeviceCPU)
+	var wait sync.WaitGroup
+	for text := range 4 {
+		want := run(t, s, 1, 9+text, someIDs(text, 9+text))
+		wait.Go(func() {
+			for range 5 {
+				if !slices.Equal(run(t, s, 1, 9+text, someIDs(text, 9+text)), want) {
+					t.Errorf("text %d has another vector", text)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestAClosedSessionRefuses(t *testing.T) {
+	s := open(t, ort.DeviceCPU)
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run([]int32{1, 2}, 1, 2, make([]float32, 384)); !errors.Is(err, ort.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}
+
+// BenchmarkRun is one worker's throughput by run size: "40x12" is 12 texts of 40 tokens.
+func BenchmarkRun(b *testing.B) {
+	s := open(b, ort.DeviceCPU)
+	for _, shape := range []struct {
+		name         string
+		tokens, rows int
+	}{{"10x1", 10, 1}, {"47x1", 47, 1}, {"20x24", 20, 24}, {"40x12", 40, 12}, {"85x6", 85, 6}, {"256x2", 256, 2}} {
+		b.Run(shape.name, func(b *testing.B) {
+			var ids []int32
+			for text := range shape.rows {
+				ids = append(ids, someIDs(text, shape.tokens)...)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				run(b, s, shape.rows, shape.tokens, ids)
+			}
+			b.ReportMetric(float64(b.N*len(ids))/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
