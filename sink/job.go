@@ -183,7 +183,9 @@ func (j *Job) Close() {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:forbidigo // closing has no caller's context
 	defer cancel()
-	_ = j.holder.Close(ctx) // the server sees the end of the session either way
+	// The server lets go when the session ends, but after Close returns; who comes next in this process should find it free.
+	_, _ = j.holder.Exec(ctx, "SELECT pg_catalog.pg_advisory_unlock_all()")
+	_ = j.holder.Close(ctx)
 }
 
 func (j *Job) cursorArg(cursor change.Key) []string {

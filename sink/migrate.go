@@ -39,13 +39,17 @@ func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) e
 		if err != nil {
 			return err
 		}
-		for _, step := range steps {
-			if _, err := tx.Exec(ctx, step); err != nil {
-				return explainStep(err, step)
-			}
-		}
-		return nil
+		return runSteps(ctx, tx, steps)
 	})
+}
+
+func runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
+	for _, step := range steps {
+		if _, err := tx.Exec(ctx, step); err != nil {
+			return explainStep(err, step)
+		}
+	}
+	return nil
 }
 
 func explainStep(err error, step string) error {
@@ -60,6 +64,8 @@ func explainStep(err error, step string) error {
 			"running %q", line)
 	case "58P01", "0A000": // undefined file, feature not supported: the extension is not installed
 		return fault.Wrap(err, fault.Usage, "install pgvector "+oldestVectorString+" or later on the sink's server", "running %q", line)
+	case "42P07", "42723": // a table or function of this name exists already
+		return fault.Wrap(err, fault.Usage, "drop what is in the way, or set another name: sink.schema", "running %q", line)
 	case "2BP01": // dependent objects still exist
 		return fault.Wrap(err, fault.Usage, "drop what depends on it first", "running %q", line)
 	default:

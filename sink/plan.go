@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -47,6 +48,24 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 		steps = append(steps, granted...)
 	}
 	return steps, nil
+}
+
+// errRehearsed takes a rehearsal back.
+var errRehearsed = errors.New("rehearsed")
+
+// Rehearse runs what Plan returned in one transaction and takes it back. What would stop Migrate, Register, EnsureGeneration or Grant
+// halfway, such as a missing right, stops here, where nothing has been changed yet.
+func (s *Sink) Rehearse(ctx context.Context, plan []string) error {
+	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
+		if err := runSteps(ctx, tx, plan); err != nil {
+			return nil, err
+		}
+		return nil, errRehearsed
+	})
+	if errors.Is(err, errRehearsed) {
+		return nil
+	}
+	return err
 }
 
 // Access is what a role may do.

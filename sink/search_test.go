@@ -54,7 +54,7 @@ func TestSearchFindsTheNearestFirst(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	stream := b.takeover()
-	changes := b.fill(stream, 1200)
+	changes := b.fill(stream, 2500)
 	wanted := changes[77]
 	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Fingerprint: generation(dimension).Fingerprint})
 	b.ok(err)

@@ -160,15 +160,19 @@ func TestStartFencesTheOldOwnerAndRaisesTheEpoch(t *testing.T) {
 	}
 }
 
-func TestACommitFromAnotherWatermarkIsFenced(t *testing.T) {
+func TestACommitFromAnotherWatermarkOrEpochIsFenced(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	stream := b.takeover()
-	b.db.Exec(t, "UPDATE wal2vec.pipeline SET watermark = '0/1100'")
-	if err := stream.Commit(t.Context(), change.Commit{Watermark: 0x1200}); !errors.Is(err, sink.ErrFenced) {
-		t.Errorf("got %v, want to be fenced", err)
+	for _, change := range []string{"watermark = '0/1100'", "epoch = epoch + 1"} {
+		b := setup(t)
+		stream := b.takeover()
+		b.db.Exec(t, "UPDATE wal2vec.pipeline SET "+change)
+		if err := stream.Commit(t.Context(), positionOnly); !errors.Is(err, sink.ErrFenced) {
+			t.Errorf("got %v after %s, want to be fenced", err, change)
+		}
 	}
 }
+
+var positionOnly = change.Commit{Watermark: 0x1200}
 
 func TestAnotherSetOfGenerationsStopsTheStream(t *testing.T) {
 	t.Parallel()
