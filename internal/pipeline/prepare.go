@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +40,7 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 	if len(b.XIDs) == 0 {
 		return p, nil
 	}
+	logged := logged(b) // before readRows may write to b
 	unread := make([]change.Change, 0, len(b.Unread))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -52,15 +52,15 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 		se.ports.Observer.Stage("gate", se.opts.Now().Sub(begun))
 		return se.readRows(groupCtx, b, &unread)
 	})
-	group.Go(func() error { return se.encodeStale(groupCtx, known(b), p.vectors) })
+	group.Go(func() error { return se.encodeStale(groupCtx, logged, p.vectors) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
 	return p, se.encodeStale(ctx, unread, p.vectors)
 }
 
-// known returns the changes whose text came with the log.
-func known(b *batch.Batch) []change.Change {
+// logged returns the changes whose text came with the log.
+func logged(b *batch.Batch) []change.Change {
 	if len(b.Unread) == 0 {
 		return b.Changes
 	}
@@ -124,10 +124,10 @@ func (se *session) encodeStale(ctx context.Context, changes []change.Change, vec
 }
 
 func (s *Stream) encode(ctx context.Context, documents []change.Document, vectors map[change.Hash][]float32) (int, error) {
-	begun := time.Now()
+	begun := s.opts.Now()
 	n, err := encodeDocuments(ctx, s.ports.Encoder, documents, vectors)
 	if n > 0 {
-		s.ports.Observer.Stage("encode", time.Since(begun))
+		s.ports.Observer.Stage("encode", s.opts.Now().Sub(begun))
 	}
 	return n, err
 }
@@ -155,6 +155,9 @@ func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Do
 			return 0, context.Cause(ctx)
 		}
 		return 0, fmt.Errorf("%w %d texts: %w", errEncoding, len(texts), err)
+	}
+	if len(encoded) != len(texts) {
+		return 0, fmt.Errorf("encoding: the encoder returned %d vectors for %d texts", len(encoded), len(texts))
 	}
 	for i, h := range hashes {
 		vectors[h] = encoded[i]
