@@ -60,6 +60,7 @@ type world struct {
 	freshness  []int
 	texts      int // that the observer heard of
 	delivered  int // fragments
+	fewer      int // vectors that the encoder leaves out
 	pendingNow time.Time
 
 	// Faults and delays: an error is what the call returns. They may block; nil does nothing.
@@ -282,7 +283,7 @@ func (e *worldEncoder) Encode(ctx context.Context, texts []string) ([][]float32,
 			return nil, err
 		}
 	}
-	return vectorsOf(texts), nil
+	return vectorsOf(texts)[e.fewer:], nil
 }
 
 // vectorsOf makes vectors from which the hash of the text can be told.
