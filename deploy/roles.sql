@@ -10,7 +10,7 @@
 --   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin;
 --   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector;
 --   4. As wal2vec_admin:                                  wal2vec init
---   5. As wal2vec_admin:                                  wal2vec init --grant-to wal2vec_stream   (and wal2vec_search, to read)
+--   5. As wal2vec_admin:                                  wal2vec init --grant-stream wal2vec_stream --grant-search wal2vec_search
 --
 -- The source table here is staging_marts.dim_product: change its name in the last block if yours is another.
 

@@ -69,7 +69,7 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row string) erro
 	defer reader.Close(context.WithoutCancel(ctx))
 	rows, err := reader.Rows(ctx, []change.Key{key})
 	if err != nil {
-		return err
+		return unreadableValue(err, "reading key "+row)
 	}
 	if len(rows) == 0 {
 		return fault.New(fault.Usage, "", "%s has no row with key %s", pgx.Identifier{table.Schema, table.Name}.Sanitize(), key)

@@ -65,13 +65,13 @@ func (w *world) refuses(t *testing.T, r refusal) {
 	if r.before != "" {
 		w.db.Exec(t, r.before)
 	}
+	if r.after != "" {
+		defer w.db.Exec(t, r.after)
+	}
 	before := w.footprint()
 	got := w.ends(r.env, "", r.args...)
 	if left := w.footprint(); !slices.Equal(before, left) {
 		t.Errorf("%v changed the databases:\nbefore %s\nafter  %s", r.args, before, left)
-	}
-	if r.after != "" {
-		w.db.Exec(t, r.after)
 	}
 	t.Logf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	if got.code != r.code {
@@ -145,9 +145,9 @@ func withoutLog(stderr string) string {
 
 // footprintQuery lists everything that init might make, with its rights and who may use it.
 const footprintQuery = `SELECT 'schema ' || nspname || coalesce(' ' || nspacl::text, '') FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-UNION ALL SELECT c.relkind || ' ' || n.nspname || '.' || c.relname || coalesce(' ' || c.relacl::text, '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+UNION ALL SELECT c.relkind::text || ' ' || n.nspname || '.' || c.relname || coalesce(' ' || c.relacl::text, '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-UNION ALL SELECT 'publication ' || p.pubname || coalesce(' of ' || r.prrelid::regclass, '') FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
+UNION ALL SELECT 'publication ' || p.pubname || coalesce(' of ' || r.prrelid::regclass::text, '') FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid
 UNION ALL SELECT 'extension ' || extname FROM pg_extension
 UNION ALL SELECT 'default ' || defaclacl::text FROM pg_default_acl
 UNION ALL SELECT 'slot ' || slot_name FROM pg_replication_slots WHERE database = current_database()

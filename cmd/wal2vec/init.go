@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -73,12 +73,10 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	if o.printSQL {
-		for _, statement := range plan {
-			if _, err := fmt.Fprintf(p.stdout, "%s;\n", strings.TrimSuffix(statement, ";")); err != nil {
-				return fmt.Errorf("printing the statements: %w", err)
-			}
-		}
-		return nil
+		return plan.print(p.stdout)
+	}
+	if err := s.rehearse(ctx, plan); err != nil {
+		return err
 	}
 	created, err := s.run(ctx)
 	if err != nil {
@@ -143,32 +141,74 @@ func (s *setup) grants() []sink.Grant {
 	return grants
 }
 
-// plan returns the statements that are to run, and with them every reason not to begin.
-func (s *setup) plan(ctx context.Context) ([]string, error) {
-	publication, err := replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table)
-	if err != nil {
-		return nil, err
+// setupPlan is what init is to run in each database.
+type setupPlan struct {
+	sink, publication []string
+	slot              string // the statement that creates it; empty when the pipeline has one
+}
+
+func (p setupPlan) print(w io.Writer) error {
+	text := "-- In the sink:\n"
+	for _, statement := range p.sink {
+		text += strings.TrimSuffix(statement, ";") + ";\n"
 	}
-	tables, err := s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...)
-	if err != nil {
-		return nil, err
+	text += "-- In the source:\n"
+	for _, statement := range p.publication {
+		text += statement + ";\n"
+	}
+	if p.slot != "" {
+		text += p.slot + ";\n"
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("printing the statements: %w", err)
+	}
+	return nil
+}
+
+// plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
+func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
+	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
+		return plan, err
+	}
+	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
+		return plan, err
 	}
 	state, err := replication.ReadSlot(ctx, s.source, s.config.Source.Slot)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
 	started, err := s.started(ctx)
 	if err != nil {
-		return nil, err
+		return plan, err
 	}
-	plan := slices.Concat(tables, publication)
 	if started && !s.options.resync {
 		return plan, nil
 	}
 	if err := s.checkSlot(state, started); err != nil {
-		return nil, err
+		return plan, err
 	}
-	return append(plan, fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", s.config.Source.Slot)), nil
+	plan.slot = fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", s.config.Source.Slot)
+	return plan, nil
+}
+
+// rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
+// the right to make one is all that is tried.
+func (s *setup) rehearse(ctx context.Context, plan setupPlan) error {
+	if err := s.store.Rehearse(ctx, plan.sink); err != nil {
+		return err
+	}
+	tx, err := s.source.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("rehearsing on the source: %w", err)
+	}
+	err = replication.EnsurePublication(ctx, tx, s.config.Source.Publication, s.table)
+	if rollbackErr := tx.Rollback(ctx); err == nil {
+		err = rollbackErr
+	}
+	if err != nil || plan.slot == "" {
+		return err
+	}
+	return replication.CheckAccess(ctx, s.config.Source.DSN.Reveal())
 }
 
 // started reports whether the pipeline has a slot and a watermark, and notes whether an earlier init was cut off before that.

@@ -222,9 +222,9 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 	rows, err := s.reader.Fetch(ctx, keys, columns, filters...)
 	if err != nil {
 		if fault.SQLSTATE(err) == "42703" {
-			return result, fault.Wrap(err, fault.Usage, "wal2vec search --columns ...", "showing source columns")
+			return result, fault.Wrap(err, fault.Usage, "check the columns in --columns and --filter", "reading source columns")
 		}
-		return result, err
+		return result, unreadableValue(err, "filtering")
 	}
 	for _, h := range found.Hits {
 		fields, exists := rows[h.Key]

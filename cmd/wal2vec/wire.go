@@ -136,3 +136,13 @@ func parseKey(text string, columns int) (change.Key, error) {
 	}
 	return change.KeyOf(parts...), nil
 }
+
+// unreadableValue makes a fault of the user's out of the server's refusal to read a value that was typed.
+func unreadableValue(err error, doing string) error {
+	switch fault.SQLSTATE(err) {
+	case "22P02", "22003", "22007", "22008", "42883": // not of the column's type, out of its range, no date, no such comparison
+		return fault.Wrap(err, fault.Usage, "give a value of the column's type", "%s", doing)
+	default:
+		return err
+	}
+}

@@ -317,7 +317,7 @@ func TestRights(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	watcher := monitor.New(conn, conn, monitor.Options{Pipeline: "shop", Schema: "W2V"})
-	if _, err := watcher.Probe(t.Context()); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "--grant-to") {
+	if _, err := watcher.Probe(t.Context()); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "--grant-search") {
 		t.Error(err)
 	}
 	db.Exec(t, `GRANT USAGE ON SCHEMA "W2V" TO `+role)
