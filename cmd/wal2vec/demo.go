@@ -96,7 +96,7 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	d.inner = &program{stdin: p.stdin, stdout: &indented{out: p.stdout}, stderr: p.stderr}
 	defer func() { err = errors.Join(err, d.close(ctx)) }()
 
-	d.say("wal2vec demo: a product table, its embeddings, and how they follow\n")
+	d.say("wal2vec demo: a product table, its embeddings, and how they follow")
 	start := func(ctx context.Context) error { return d.start(ctx, settings.Encoder) }
 	for _, step := range []func(context.Context) error{
 		start, d.fill, d.init, d.backfill, d.follow, d.searches, d.write, d.check,

@@ -4,14 +4,35 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
+
+// useParts lets run find the parts of this checkout: beside the test's binary there are none.
+func useParts(t *testing.T) {
+	t.Helper()
+	partsOnce.Do(func() {
+		parts, err := pgtest.Parts()
+		if err == nil {
+			err = os.Setenv("WAL2VEC_HOME", parts) //nolint:usetesting // for all tests of the binary, which run side by side
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+var partsOnce sync.Once
 
 func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
+	useParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out, log bytes.Buffer
@@ -45,6 +66,7 @@ func checkServerGone(t *testing.T, out string) {
 
 func TestDemoThatIsInterruptedCleansUp(t *testing.T) {
 	t.Parallel()
+	useParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var log bytes.Buffer
@@ -90,5 +112,5 @@ func TestDemoRefusesSizesThatShowNothing(t *testing.T) {
 	}
 	f("needs 10 rows", "--rows", "9")
 	f("must be 0 or more", "--seconds", "-1")
-	f("[edits seconds] were all set", "--seconds", "1", "--edits", "1")
+	f("exclude each other", "--seconds", "1", "--edits", "1")
 }
