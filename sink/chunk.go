@@ -67,7 +67,7 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args .
 
 // Commit writes a chunk and moves the job's cursor, or does nothing. Chunks are committed in the order of their keys.
 //
-// ErrChunkStale and NeedVectors: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
+// ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 	w, err := j.layout.prepare(c.Changes, c.Vectors, c.A.LSN)
 	if err != nil {

@@ -9,7 +9,7 @@
 //   - The ledger takes a row when its version is not below the stored one. A delete leaves a tombstone, also for a key never
 //     seen, so that a read from before the delete cannot bring the row back.
 //   - A vector is written when, after that, the ledger's row is live with the vector's text and the generation lacks it,
-//     whether or not the ledger took the row. If such a text came without a vector, nothing is written and NeedVectors says which.
+//     whether or not the ledger took the row. If such a text came without a vector, nothing is written and NeedVectorsError says which.
 //   - The view shows the active generation's vectors. They exist for live keys alone: whatever makes a key dead removes its vector
 //     in the same transaction.
 //

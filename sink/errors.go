@@ -24,13 +24,13 @@ var ErrEpochChanged error = fault.New(fault.Unavailable, "", "the pipeline was s
 var ErrJobLost error = fault.New(fault.Busy, "wal2vec backfill, to go on with what is left",
 	"the backfill was closed or taken over by another process")
 
-// NeedVectors says that the ledger needs the vectors of these texts, which were not given. Nothing was written.
-type NeedVectors struct{ Hashes []change.Hash }
+// NeedVectorsError says that the ledger needs the vectors of these texts, which were not given. Nothing was written.
+type NeedVectorsError struct{ Hashes []change.Hash }
 
 // Error says how many there are.
-func (e *NeedVectors) Error() string {
+func (e *NeedVectorsError) Error() string {
 	return fmt.Sprintf("%d texts have no vector yet", len(e.Hashes))
 }
 
 // NeededHashes returns the hashes of the texts.
-func (e *NeedVectors) NeededHashes() []change.Hash { return e.Hashes }
+func (e *NeedVectorsError) NeededHashes() []change.Hash { return e.Hashes }

@@ -78,8 +78,7 @@ func TestAChunkThatCountsOnAVectorThatIsGoneIsReadAgain(t *testing.T) {
 	}
 	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_1")
 	_, err = j.Commit(t.Context(), c)
-	var need *sink.NeedVectors
-	if !errors.As(err, &need) {
+	if _, needs := errors.AsType[*sink.NeedVectorsError](err); !needs {
 		t.Fatalf("got %v", err)
 	}
 	if j.Cursor() != "" || pgtest.One[bool](t, b.db, "SELECT cursor IS NOT NULL FROM wal2vec.backfill") {
@@ -367,6 +366,70 @@ func TestAJobNeedsASlot(t *testing.T) {
 	b.wantKind(err, fault.Usage)
 }
 
+// waiters waits until a session of the database waits for a lock.
+func (b *bench) waiters() {
+	b.tb.Helper()
+	pgtest.Eventually(b.tb, 10*time.Second, func() (bool, string) {
+		n := pgtest.One[int64](b.tb, b.db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+		return n == 1, fmt.Sprintf("%d sessions wait", n)
+	})
+}
+
+func TestEveryWriterWaitsForTheStreamAndSeesWhatItDid(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	conn := b.db.Conn(t)
+	j := b.job(everything)
+	during := func(change string, write func() error) error {
+		t.Helper()
+		tx, err := conn.Begin(t.Context()) // as a stream's transaction: it holds the pipeline's row from its first statement on
+		b.ok(err)
+		_, err = tx.Exec(t.Context(), "UPDATE wal2vec.pipeline SET "+change)
+		b.ok(err)
+		done := make(chan error, 1)
+		go func() { done <- write() }()
+		b.waiters()
+		b.ok(tx.Commit(t.Context()))
+		return <-done
+	}
+	a := b.version()
+	for _, partial := range []change.LSN{0, 0x9000} {
+		c := sink.Chunk{A: a, Changes: []change.Change{remove(1, 0)}, PartialUntil: partial}
+		err := during("truncated_epoch = epoch, truncated_at = '0/1201'", func() error {
+			_, err := j.Commit(t.Context(), c)
+			return err
+		})
+		if !errors.Is(err, sink.ErrChunkStale) {
+			t.Errorf("got %v: the truncate came first", err)
+		}
+	}
+	b.db.Exec(t, "INSERT INTO wal2vec.ledger_product SELECT 1, epoch, '0/1100', NULL, true FROM wal2vec.pipeline")
+	err := during("watermark = '0/1300'", func() error {
+		_, err := j.Sweep(t.Context())
+		return err
+	})
+	b.ok(err)
+	err = during("watermark = '0/0FFF'", func() error {
+		n, err := b.sink.CollectTombstones(t.Context())
+		if n != 0 {
+			t.Errorf("%d tombstones went by a watermark that had changed", n)
+		}
+		return err
+	})
+	b.ok(err)
+	err = during("epoch = epoch + 1", func() error {
+		j, err := b.sink.OpenJob(t.Context(), everything)
+		if err == nil {
+			j.Close()
+			if j.Started() != b.version() {
+				t.Errorf("the job started at %s", j.Started())
+			}
+		}
+		return err
+	})
+	b.ok(err)
+}
+
 func TestAStreamAndAChunkDoNotInterleave(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -382,10 +445,7 @@ func TestAStreamAndAChunkDoNotInterleave(t *testing.T) {
 		one := upsert(1, 0x1101, "one")
 		done <- stream.Commit(t.Context(), change.Commit{Changes: []change.Change{one}, Watermark: 0x1200, Vectors: vectorsOf(dimension, one)})
 	}()
-	pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
-		n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-		return n == 1, fmt.Sprintf("%d sessions wait", n)
-	})
+	b.waiters()
 	// The stream waits at its first statement: it holds no row of the ledger.
 	_, err = tx.Exec(t.Context(), "INSERT INTO wal2vec.ledger_product VALUES (1, 1, '0/1', NULL, true)")
 	b.ok(err)

@@ -186,7 +186,7 @@ func (m *machine) either(changes []change.Change, apply func(*oracle, map[change
 	after := m.o.clone()
 	needed := apply(after, given)
 	err := commit(given)
-	var need *sink.NeedVectors
+	var need *sink.NeedVectorsError
 	switch {
 	case len(needed) == 0:
 		m.must(err, "committing")

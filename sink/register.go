@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -92,12 +93,9 @@ func keyParts(key []change.Column) (names, types []string) {
 }
 
 func keyText(key []change.Column) string {
-	text := ""
+	parts := make([]string, len(key))
 	for i, column := range key {
-		if i > 0 {
-			text += ", "
-		}
-		text += column.Name + " " + column.Type
+		parts[i] = column.Name + " " + column.Type
 	}
-	return "(" + text + ")"
+	return "(" + strings.Join(parts, ", ") + ")"
 }

@@ -184,7 +184,9 @@ func (b *bench) row(key int) string {
 	return rows[0]
 }
 
-func live(text string, lsn change.LSN) string { return fmt.Sprintf("%s@%s", change.HashText(text), lsn) }
+func live(text string, lsn change.LSN) string {
+	return fmt.Sprintf("%s@%s", change.HashText(text), lsn)
+}
 
 func dead(lsn change.LSN) string { return fmt.Sprintf("-@%s", lsn) }
 

@@ -113,7 +113,8 @@ func (s *Sink) explain(err error, doing string) error {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
 	case "42501": // insufficient privilege
-		return fault.Wrap(err, fault.Usage, initCommand+" --grant-stream ROLE (to search: --grant-search ROLE), as the role that set it up", "%s: this role may not", doing)
+		const grant = initCommand + " --grant-stream ROLE (to search: --grant-search ROLE), as the role that set it up"
+		return fault.Wrap(err, fault.Usage, grant, "%s: this role may not", doing)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -67,7 +67,7 @@ func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]int, er
 
 // Commit writes a batch and moves the watermark, or does nothing. It keeps nothing of c.
 //
-// NeedVectors: encode those texts too and commit again. ErrFenced and ErrGenerations: this Stream is over. After any other error
+// NeedVectorsError: encode those texts too and commit again. ErrFenced and ErrGenerations: this Stream is over. After any other error
 // it is not known whether the commit happened: take over again and go on from the watermark found there.
 func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	old := st.Watermark()

@@ -55,7 +55,7 @@ func TestADeleteRemovesTheVector(t *testing.T) {
 	// Undelete with the same text needs its vector again.
 	again := upsert(1, 0x1301, "one")
 	err := stream.Commit(t.Context(), change.Commit{Changes: []change.Change{again}, Watermark: 0x1400})
-	var need *sink.NeedVectors
+	var need *sink.NeedVectorsError
 	if !errors.As(err, &need) || !slices.Equal(need.NeededHashes(), []change.Hash{again.Document.Hash}) {
 		t.Fatalf("got %v, want a need for the text's vector", err)
 	}
@@ -103,8 +103,7 @@ func TestTruncateDeletesWhatIsOlderBeforeTheBatch(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"), remove(3, 0x1101))
 	again := upsert(2, 0x1201, "two")
 	err := stream.Commit(t.Context(), change.Commit{Changes: []change.Change{again}, Truncated: 0x1201, Watermark: 0x1300})
-	var need *sink.NeedVectors
-	if !errors.As(err, &need) {
+	if _, needs := errors.AsType[*sink.NeedVectorsError](err); !needs {
 		t.Fatalf("got %v: the truncate took the vector that Stale had found", err)
 	}
 	b.ok(stream.Commit(t.Context(), change.Commit{

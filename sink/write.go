@@ -146,7 +146,7 @@ func (out *written) check() error {
 	if len(out.needed) == 0 {
 		return nil
 	}
-	need := &NeedVectors{}
+	need := &NeedVectorsError{}
 	for hash := range out.needed {
 		need.Hashes = append(need.Hashes, hash)
 	}
