@@ -59,7 +59,7 @@ check-format: ## Say what `make fmt` would change
 
 .PHONY: lint
 lint: build-parts ## Run the linters and the file length check
-	$(TIMED) lint bash -c '$(LINT) run ./... && scripts/filelength.sh'
+	$(TIMED) lint bash -c '$(LINT) run --allow-parallel-runners ./... && scripts/filelength.sh'
 
 .PHONY: test
 test: parts build-parts ## Test with the race detector, in random order, on PostgreSQL 18 and 16
