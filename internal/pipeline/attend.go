@@ -25,17 +25,15 @@ func (se *session) attend(ctx context.Context) error {
 	tick := time.NewTicker(awaitedInterval)
 	defer tick.Stop()
 	a := &attendant{session: se, collected: se.opts.Now()}
-	if err := a.step(ctx); err != nil {
-		return err
-	}
 	for {
+		// An error of the end is none: it would hide why the session ends.
+		if err := a.step(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := a.step(ctx); err != nil && ctx.Err() == nil {
-				return err
-			}
 		}
 	}
 }
