@@ -40,7 +40,7 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 	if len(b.XIDs) == 0 {
 		return p, nil
 	}
-	logged := logged(b) // before readRows may write to b
+	known := logged(b) // before readRows may write to b
 	unread := make([]change.Change, 0, len(b.Unread))
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -52,7 +52,7 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 		se.ports.Observer.Stage("gate", se.opts.Now().Sub(begun))
 		return se.readRows(groupCtx, b, &unread)
 	})
-	group.Go(func() error { return se.encodeStale(groupCtx, logged, p.vectors) })
+	group.Go(func() error { return se.encodeStale(groupCtx, known, p.vectors) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
