@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,9 @@ type world struct {
 	onCommit                                                        func(ctx context.Context, c change.Commit) error // before it
 	afterCommit                                                     func(ctx context.Context, c change.Commit) error // after it happened
 }
+
+// errEnded makes a replication end without an error.
+var errEnded = errors.New("ended")
 
 type report struct{ at, oldest time.Time }
 
@@ -197,6 +201,9 @@ func (r *replication) Run(ctx context.Context, out chan<- change.Fragment) error
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
+			if errors.Is(err, errEnded) {
+				return nil
+			}
 			return err
 		case send <- f:
 			next++
