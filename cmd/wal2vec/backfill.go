@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -91,10 +92,10 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if err != nil {
 		return nil, err
 	}
-	if f.engine, err = p.openEncoder(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := checkState(c, state, f.table, generationOf(c, f.engine.checkpoint)); err != nil {
+	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
+		return checkState(c, state, f.table, generationOf(c, checkpoint))
+	})
+	if err != nil {
 		return nil, err
 	}
 	f.reader = newReader(c, f.table)
@@ -115,6 +116,21 @@ func (f *filler) Close() {
 	}
 }
 
+// checkSlot refuses to begin without a slot that still works: no watermark would move, and a sweep would prove nothing. Positions are
+// the stream's to check: they move while we look.
+func (f *filler) checkSlot(ctx context.Context) error {
+	conn, err := connectSource(ctx, f.config, "backfill")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	slot, err := replication.ReadSlot(ctx, conn, f.config.Source.Slot)
+	if err != nil {
+		return err
+	}
+	return replication.CheckSlot(slot, slot.ConfirmedFlush)
+}
+
 // backfill runs the job that was asked for, after the refresh that a resync may have left.
 func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptions) error {
 	f, err := p.openFiller(ctx, c, p.logger(c.Log))
@@ -122,6 +138,9 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		return err
 	}
 	defer f.Close()
+	if err := f.checkSlot(ctx); err != nil {
+		return err
+	}
 	mode := sink.Incremental
 	if c.Backfill.Full {
 		mode = sink.Full

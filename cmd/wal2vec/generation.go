@@ -60,8 +60,13 @@ func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, er
 
 // openEncoder builds the graph if need be, loads it and runs the self-test: about half a second.
 func (p *program) openEncoder(ctx context.Context, c config.Config) (*engine, error) {
+	return p.openEncoderIf(ctx, c, func(*models.Checkpoint) error { return nil })
+}
+
+// openEncoderIf is openEncoder for a pipeline: what is cheap to check about the checkpoint comes before a graph is built and loaded.
+func (p *program) openEncoderIf(ctx context.Context, c config.Config, check func(*models.Checkpoint) error) (*engine, error) {
 	if e := p.shared; e != nil {
-		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, nil
+		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, check(e.checkpoint)
 	}
 	parts, err := findParts()
 	if err != nil {
@@ -69,6 +74,9 @@ func (p *program) openEncoder(ctx context.Context, c config.Config) (*engine, er
 	}
 	checkpoint, err := openCheckpoint(parts, c)
 	if err != nil {
+		return nil, err
+	}
+	if err := check(checkpoint); err != nil {
 		return nil, err
 	}
 	return p.loadEncoder(ctx, c, parts, checkpoint)

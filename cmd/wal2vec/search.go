@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -125,14 +126,14 @@ func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searche
 	if err != nil {
 		return nil, err
 	}
-	if s.engine, err = p.openEncoder(ctx, c); err != nil {
+	s.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
+		want := generationOf(c, checkpoint)
+		s.fingerprint = want.Fingerprint
+		return checkGeneration(state, want)
+	})
+	if err != nil {
 		return nil, err
 	}
-	want := generationOf(c, s.engine.checkpoint)
-	if err := checkGeneration(state, want); err != nil {
-		return nil, err
-	}
-	s.fingerprint = want.Fingerprint
 	table := state.Table
 	table.Template, table.SoftDelete = c.Source.Template, c.Source.SoftDelete
 	s.reader = newReader(c, table)

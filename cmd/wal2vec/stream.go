@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -97,10 +98,10 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if f.state, err = f.store.State(ctx); err != nil {
 		return nil, err
 	}
-	if f.engine, err = p.openEncoder(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := checkState(c, f.state, f.table, generationOf(c, f.engine.checkpoint)); err != nil {
+	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
+		return checkState(c, f.state, f.table, generationOf(c, checkpoint))
+	})
+	if err != nil {
 		return nil, err
 	}
 	f.gate = replication.NewGate(replication.GateOptions{
