@@ -33,7 +33,7 @@ func (w *words) Tokenize(text string) ([]int32, bool, error) {
 		return nil, false, w.fail
 	}
 	ids := []int32{1}
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		id := int32(7)
 		for _, r := range word {
 			id = id*31 + r

@@ -23,16 +23,22 @@ func bertTensors(a architecture) []namedShape {
 		{wordEmbeddings, []int{a.VocabularySize, h}},
 		{"embeddings.position_embeddings.weight", []int{a.MaxPositions, h}},
 		{"embeddings.token_type_embeddings.weight", []int{a.TypeVocabularySize, h}},
-		{"embeddings.LayerNorm.weight", []int{h}}, {"embeddings.LayerNorm.bias", []int{h}},
+		{"embeddings.LayerNorm.weight", []int{h}},
+		{"embeddings.LayerNorm.bias", []int{h}},
 	}
 	for i := range a.Layers {
 		for _, part := range []struct {
 			name    string
 			out, in int
 		}{
-			{"attention.self.query", h, h}, {"attention.self.key", h, h}, {"attention.self.value", h, h},
-			{"attention.output.dense", h, h}, {"intermediate.dense", f, h}, {"output.dense", h, f},
-			{"attention.output.LayerNorm", h, 0}, {"output.LayerNorm", h, 0},
+			{"attention.self.query", h, h},
+			{"attention.self.key", h, h},
+			{"attention.self.value", h, h},
+			{"attention.output.dense", h, h},
+			{"intermediate.dense", f, h},
+			{"output.dense", h, f},
+			{"attention.output.LayerNorm", h, 0},
+			{"output.LayerNorm", h, 0},
 		} {
 			name, shape := layerName(i, part.name), []int{part.out, part.in}
 			if part.in == 0 {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
@@ -52,7 +53,7 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 	}
 	defer w.close()
 	b := newBERT(c.architecture, w)
-	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": fmt.Sprint(m.Generator), "target": m.Target.String()}
+	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": strconv.Itoa(m.Generator), "target": m.Target.String()}
 	err = replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
 		if err := writeModel(ctx, temporary, b, metadata); err != nil {
 			return err
@@ -60,7 +61,7 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 		if err := c.unchanged(); err != nil {
 			return err
 		}
-		m.GraphSHA256, m.GraphBytes, err = hashFile(ctx, temporary.Name())
+		m.GraphSHA256, m.GraphBytes, err = hashFile(temporary.Name())
 		return err
 	})
 	if err != nil {
@@ -90,12 +91,15 @@ func replaceFile(path string, write func(temporary *os.File) error) error {
 
 // Check reads the graph in one folder of the cache and compares its file with the manifest: an error says what is wrong.
 func Check(ctx context.Context, dir string) (Graph, error) {
+	if err := ctx.Err(); err != nil {
+		return Graph{}, err
+	}
 	m, err := readManifest(dir)
 	if err != nil {
 		return Graph{}, err
 	}
 	path := filepath.Join(dir, graphFile)
-	sum, size, err := hashFile(ctx, path)
+	sum, size, err := hashFile(path)
 	if err != nil {
 		return Graph{}, fmt.Errorf("reading the graph: %w", err)
 	}

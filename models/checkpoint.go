@@ -1,7 +1,6 @@
 package models
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -120,24 +119,15 @@ func (c *Checkpoint) unchanged() error {
 }
 
 // hashFile returns the SHA-256 of a file in hex, and its size.
-func hashFile(ctx context.Context, path string) (sum string, size int64, err error) {
+func hashFile(path string) (sum string, size int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", 0, err
 	}
 	defer file.Close()
 	h := sha256.New()
-	for {
-		if err := ctx.Err(); err != nil {
-			return "", 0, err
-		}
-		n, err := io.CopyN(h, file, 8<<20)
-		size += n
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), size, nil
-		}
-		if err != nil {
-			return "", 0, err
-		}
+	if size, err = io.Copy(h, file); err != nil {
+		return "", 0, err
 	}
+	return hex.EncodeToString(h.Sum(nil)), size, nil
 }

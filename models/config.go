@@ -99,8 +99,12 @@ func (a architecture) checkSizes(dir string) error {
 		name  string
 		value int
 	}{
-		{"hidden_size", a.HiddenSize}, {"intermediate_size", a.IntermediateSize}, {"max_position_embeddings", a.MaxPositions},
-		{"num_attention_heads", a.Heads}, {"num_hidden_layers", a.Layers}, {"vocab_size", a.VocabularySize},
+		{"hidden_size", a.HiddenSize},
+		{"intermediate_size", a.IntermediateSize},
+		{"max_position_embeddings", a.MaxPositions},
+		{"num_attention_heads", a.Heads},
+		{"num_hidden_layers", a.Layers},
+		{"vocab_size", a.VocabularySize},
 		{"type_vocab_size", a.TypeVocabularySize},
 	} {
 		if f.value < 1 || f.value > maxSize {

@@ -2,7 +2,6 @@ package models
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,7 +19,7 @@ const fingerprintDigits = 32
 
 // hash computes the fingerprint. The precision and the generator's version are not in it: graphs of either write the same space.
 func (c *Checkpoint) hash() (string, error) {
-	sum, _, err := hashFile(context.Background(), filepath.Join(c.dir, weightsFile))
+	sum, _, err := hashFile(filepath.Join(c.dir, weightsFile))
 	if err != nil {
 		return "", fmt.Errorf("hashing the weights: %w", err)
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
@@ -44,7 +42,7 @@ func (g *graph) op(kind string, inputs []string, attributes ...*onnxpb.Attribute
 // opTo adds a node whose output has a given name.
 func (g *graph) opTo(out, kind string, inputs []string, attributes ...*onnxpb.AttributeProto) {
 	g.nodes = append(g.nodes, &onnxpb.NodeProto{
-		Name: proto.String(out), OpType: proto.String(kind), Input: inputs, Output: []string{out}, Attribute: attributes,
+		Name: new(out), OpType: new(kind), Input: inputs, Output: []string{out}, Attribute: attributes,
 	})
 }
 
@@ -74,11 +72,11 @@ func (g *graph) constant(c initializer) string {
 }
 
 func intAttribute(name string, v int) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_INT.Enum(), I: proto.Int64(int64(v))}
+	return &onnxpb.AttributeProto{Name: new(name), Type: onnxpb.AttributeProto_INT.Enum(), I: new(int64(v))}
 }
 
 func floatAttribute(name string, v float64) *onnxpb.AttributeProto {
-	return &onnxpb.AttributeProto{Name: proto.String(name), Type: onnxpb.AttributeProto_FLOAT.Enum(), F: proto.Float32(float32(v))}
+	return &onnxpb.AttributeProto{Name: new(name), Type: onnxpb.AttributeProto_FLOAT.Enum(), F: new(float32(v))}
 }
 
 // valueInfo describes an input or output; a dimension is a number or, where it varies, a name.
@@ -95,9 +93,9 @@ func valueInfo(name string, element onnxpb.TensorProto_DataType, dims ...any) *o
 		shape.Dim = append(shape.Dim, dim)
 	}
 	return &onnxpb.ValueInfoProto{
-		Name: proto.String(name),
+		Name: new(name),
 		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{
-			TensorType: &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(element)), Shape: shape},
+			TensorType: &onnxpb.TypeProto_Tensor{ElemType: new(int32(element)), Shape: shape},
 		}},
 	}
 }

@@ -31,11 +31,11 @@ const (
 // ModelProto, and the same for the same graph.
 func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[string]string) error {
 	frame := &onnxpb.ModelProto{
-		IrVersion: proto.Int64(irVersion), ProducerName: proto.String("wal2vec"),
-		OpsetImport:   []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(opset)}},
+		IrVersion: proto.Int64(irVersion), ProducerName: new("wal2vec"),
+		OpsetImport:   []*onnxpb.OperatorSetIdProto{{Domain: new(""), Version: proto.Int64(opset)}},
 		MetadataProps: entries(metadata),
 	}
-	body := &onnxpb.GraphProto{Name: proto.String("encoder"), Node: b.nodes, Input: b.inputs(), Output: b.outputs()}
+	body := &onnxpb.GraphProto{Name: new("encoder"), Node: b.nodes, Input: b.inputs(), Output: b.outputs()}
 	deterministic := proto.MarshalOptions{Deterministic: true}
 	head, err := deterministic.Marshal(frame)
 	if err != nil {
@@ -54,15 +54,15 @@ func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[str
 		total += protowire.SizeTag(graphInitializerField) + protowire.SizeBytes(c.size(descriptions[i]))
 	}
 	out := bufio.NewWriterSize(w, 1<<20)
-	out.Write(head) // a bufio.Writer keeps its first error for Flush
+	_, _ = out.Write(head) // a bufio.Writer keeps its first error for Flush
 	writeLength(out, modelGraphField, total)
-	out.Write(nodes)
+	_, _ = out.Write(nodes)
 	for i, c := range b.constants {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		writeLength(out, graphInitializerField, c.size(descriptions[i]))
-		out.Write(descriptions[i])
+		_, _ = out.Write(descriptions[i])
 		if err := c.writeData(out); err != nil {
 			return fmt.Errorf("writing constant %s: %w", c.name, err)
 		}
@@ -74,13 +74,13 @@ func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[str
 func entries(metadata map[string]string) []*onnxpb.StringStringEntryProto {
 	var list []*onnxpb.StringStringEntryProto
 	for _, key := range sortedKeys(metadata) {
-		list = append(list, &onnxpb.StringStringEntryProto{Key: proto.String(key), Value: proto.String(metadata[key])})
+		list = append(list, &onnxpb.StringStringEntryProto{Key: new(key), Value: new(metadata[key])})
 	}
 	return list
 }
 
 func writeLength(out *bufio.Writer, field protowire.Number, length int) {
-	out.Write(protowire.AppendVarint(protowire.AppendTag(nil, field, protowire.BytesType), uint64(length)))
+	_, _ = out.Write(protowire.AppendVarint(protowire.AppendTag(nil, field, protowire.BytesType), uint64(length)))
 }
 
 // describe is the tensor's message without its data.
@@ -89,7 +89,7 @@ func (c initializer) describe() *onnxpb.TensorProto {
 	if c.floats == nil {
 		element = onnxpb.TensorProto_INT64
 	}
-	return &onnxpb.TensorProto{Dims: c.shape, DataType: proto.Int32(int32(element)), Name: proto.String(c.name)}
+	return &onnxpb.TensorProto{Dims: c.shape, DataType: new(int32(element)), Name: new(c.name)}
 }
 
 // dataBytes is the size of the tensor's data.
@@ -115,7 +115,7 @@ func (c initializer) writeData(out *bufio.Writer) error {
 	var word [8]byte
 	for _, v := range c.ints {
 		binary.LittleEndian.PutUint64(word[:], uint64(v))
-		out.Write(word[:])
+		_, _ = out.Write(word[:])
 	}
 	if c.floats == nil {
 		return nil

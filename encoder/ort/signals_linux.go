@@ -27,7 +27,7 @@ func keepSignalHandlers() (restore func()) {
 	return func() {
 		for n := 1; n <= lastSignal; n++ {
 			if known[n] && n != int(syscall.SIGKILL) && n != int(syscall.SIGSTOP) {
-				signalHandler(n, &before[n], nil)
+				_ = signalHandler(n, &before[n], nil) // it was read, so it can be written
 			}
 		}
 	}
