@@ -54,6 +54,7 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 		se.ports.Observer.Freshness(max(0, now.Sub(c.At)), c.Events)
 	}
 	if se.reached(w) {
+		se.totals.Current = true
 		se.finish()
 	}
 	return nil

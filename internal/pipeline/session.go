@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -38,15 +37,21 @@ const fragmentQueue = 16
 // session runs until intake ends and all that was taken in is committed (nil), or something fails.
 func (s *Stream) session(intake context.Context) error {
 	from, err := s.ports.Sink.Watermark(intake)
-	if err != nil {
+	switch {
+	case err != nil && intake.Err() != nil:
+		return nil // stopped before anything was taken in
+	case err != nil:
 		return fmt.Errorf("reading the watermark: %w", err)
 	}
 	if s.reached(from) {
-		s.totals.Watermark = from
+		s.totals.Watermark, s.totals.Current = from, true
 		return nil
 	}
 	replication, err := s.ports.Source.Connect(intake, from)
-	if err != nil {
+	switch {
+	case err != nil && intake.Err() != nil:
+		return nil
+	case err != nil:
 		return fmt.Errorf("starting replication: %w", err)
 	}
 	intake, finish := context.WithCancel(intake)
@@ -93,8 +98,8 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 		return se.flow(intake, work)
 	})
 	err := group.Wait()
-	if cause := context.Cause(base); cause != nil && errors.Is(err, context.Canceled) {
-		return cause
+	if cause := context.Cause(base); cause != nil && err != nil {
+		return cause // whatever the cut made fail first
 	}
 	return err
 }

@@ -63,7 +63,9 @@ type Totals struct {
 	TextsEncoded int64
 	Sessions     int64
 	Watermark    change.LSN
-	Duration     time.Duration
+	// Current is true when the target of UntilCurrent was reached; a stop may have come first.
+	Current  bool
+	Duration time.Duration
 }
 
 // NewStream returns a stream that is not running.
@@ -99,7 +101,10 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 func (s *Stream) run(ctx context.Context) error {
 	if s.opts.UntilCurrent {
 		target, err := s.ports.Source.Current(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
 			return fmt.Errorf("reading the end of the log: %w", err)
 		}
 		s.target = target
@@ -110,10 +115,7 @@ func (s *Stream) run(ctx context.Context) error {
 		err := s.session(ctx)
 		s.pending.reset()
 		s.ports.Observer.StreamActive(false)
-		if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-			return nil
-		}
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		if errors.Is(err, errMoved) {
