@@ -42,7 +42,6 @@ func (se *session) collect(intake, work context.Context) error {
 		case f := <-in:
 			c.batcher.Add(f, se.opts.Now())
 			c.drain()
-			se.pending.collect(c.batcher.Oldest())
 		case ready <- struct{}{}:
 			c.hand(cut)
 		case <-timer.C:
@@ -51,9 +50,10 @@ func (se *session) collect(intake, work context.Context) error {
 	}
 }
 
-// drain takes what has already arrived, so that a burst becomes one batch.
+// drain takes what has already arrived, so that a burst becomes one batch: at most the queue, whatever follows it up.
 func (c *collector) drain() {
-	for {
+	defer func() { c.pending.collect(c.batcher.Oldest()) }()
+	for range fragmentQueue {
 		if _, full := c.batcher.Full(); full {
 			return
 		}
