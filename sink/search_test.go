@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
@@ -90,9 +92,15 @@ func TestSearchReturnsAsManyRowsAsAskedFor(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.fill(b.takeover(), 1200)
-	for _, k := range []int{1, 300, 1200} {
-		got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, change.HashText("x")), K: k})
-		if err != nil || len(got.Hits) < k*98/100 { // an approximate index may leave out a few of all
+	config, err := pgxpool.ParseConfig(b.db.DSN)
+	b.ok(err)
+	config.ConnConfig.RuntimeParams["enable_seqscan"] = "off" // a sequential scan would find all of so few rows
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	b.ok(err)
+	t.Cleanup(pool.Close)
+	for _, k := range []int{1, 300, 1150} { // the last more than one pass over the index returns
+		got, err := newSink(pool, "product").Search(t.Context(), sink.Query{Vector: vectorOf(dimension, change.HashText("x")), K: k})
+		if err != nil || len(got.Hits) != k {
 			t.Errorf("%d of %d rows, %v", len(got.Hits), k, err)
 		}
 	}
