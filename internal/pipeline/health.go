@@ -9,7 +9,7 @@ import (
 type Health struct {
 	// Streaming is true while this process reads the slot.
 	Streaming bool
-	// Err is why it does not, or nil before the first attempt and after a clean stop.
+	// Err is why the last session ended, until a commit shows that the stream makes progress again, or until a clean stop.
 	Err error
 	// Since is when Streaming last changed.
 	Since time.Time
@@ -32,13 +32,21 @@ func (b *healthBox) get() Health {
 func (b *healthBox) up() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.h.Streaming, b.h.Since = true, b.now()
+	b.set(true)
+}
+
+// set notes the time of a change.
+func (b *healthBox) set(streaming bool) {
+	if b.h.Streaming != streaming || b.h.Since.IsZero() {
+		b.h.Streaming, b.h.Since = streaming, b.now()
+	}
 }
 
 func (b *healthBox) down(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.h.Streaming, b.h.Since, b.h.Err = false, b.now(), err
+	b.set(false)
+	b.h.Err = err
 	if err != nil {
 		b.h.Attempts++
 	}
