@@ -1,0 +1,143 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// told are the reports since a moment: seconds, and how old the oldest pending change was said to be.
+func (w *world) told(since time.Time) (at, age []int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range w.reports {
+		at = append(at, r.at.Sub(since).Milliseconds())
+		if r.oldest.IsZero() {
+			age = append(age, 0)
+		} else {
+			age = append(age, r.at.Sub(r.oldest).Milliseconds())
+		}
+	}
+	return at, age
+}
+
+func TestAnIdleStreamReportsThatNothingIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		begun := time.Now()
+		r := w.start(settings(t))
+		pass(25 * time.Second)
+		at, age := w.told(begun)
+		expect(t, "reports after ms", at, []int64{0, 10_000, 20_000})
+		expect(t, "ages", age, []int64{0, 0, 0})
+		w.halt(r)
+	})
+}
+
+func TestTheAgeOfWhatIsPendingIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		begun := time.Now()
+		blocked, release := hold()
+		w.onEncode = func(ctx context.Context, _ []string) error { return blocked(ctx) }
+		r := w.start(settings(t))
+		pass(500 * time.Millisecond)
+		w.write(tx(200, put("a", "one")))
+		pass(3200 * time.Millisecond)
+		w.look(func() {
+			if w.pendingNow.IsZero() {
+				t.Error("the observer knows of nothing pending")
+			}
+		})
+		release()
+		pass(time.Second)
+		at, age := w.told(begun)
+		// Nothing at the start; an age from one second on, every second; nothing again as soon as it is so.
+		expect(t, "reports after ms", at, []int64{0, 1500, 2500, 3500, 3750})
+		expect(t, "ages", age, []int64{0, 1000, 2000, 3000, 0})
+		w.look(func() {
+			if !w.pendingNow.IsZero() {
+				t.Error("the observer was not told that nothing is pending")
+			}
+		})
+		w.halt(r)
+	})
+}
+
+func TestTombstonesAreCollectedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		begun := time.Now()
+		r := w.start(settings(t))
+		pass(12 * time.Minute)
+		w.look(func() {
+			if len(w.collected) != 2 || w.collected[0].Sub(begun) != 5*time.Minute || w.collected[1].Sub(begun) != 10*time.Minute {
+				t.Errorf("collected at %s", w.collected)
+			}
+		})
+		w.halt(r)
+	})
+}
+
+func TestAnAttendantThatFailsEndsTheSession(t *testing.T) {
+	for name, breakIt := range map[string]func(*world, func(context.Context) error){
+		"asking whether the watermark is awaited: ": func(w *world, f func(context.Context) error) { w.onAwaited = f },
+		"reporting the oldest pending change: ":     func(w *world, f func(context.Context) error) { w.onReport = f },
+		"collecting tombstones: ":                   func(w *world, f func(context.Context) error) { w.onCollect = f },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				begun, failed := time.Now(), 0
+				breakIt(w, func(context.Context) error {
+					if time.Since(begun) > time.Minute && failed == 0 {
+						failed++
+						return errAway
+					}
+					return nil
+				})
+				r := w.start(settings(t))
+				pass(time.Minute)
+				w.look(func() { expect(t, "retried", w.retried, nil) })
+				pass(5 * time.Minute)
+				w.look(func() { expect(t, "retried", w.retried, []string{"connection"}) })
+				if h := r.Health(); h.Err == nil || !strings.HasPrefix(h.Err.Error(), name) {
+					t.Errorf("health: %+v", h)
+				}
+				w.halt(r)
+			})
+		})
+	}
+}
+
+func TestAnAttendantThatCannotGoOnEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onAwaited = func(context.Context) error { return fault.New(fault.Usage, "", "permission denied") }
+		r := w.start(settings(t))
+		if err := r.end(); fault.KindOf(err) != fault.Usage {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+func TestASlowAttendantHoldsUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onAwaited = func(ctx context.Context) error {
+			<-ctx.Done()
+			return errors.New("interrupted")
+		}
+		r := w.start(settings(t))
+		w.write(tx(200, put("a", "one")))
+		synctest.Wait()
+		w.look(func() { expect(t, "confirmed", w.confirms, []change.LSN{100, 205}) })
+		w.halt(r)
+	})
+}

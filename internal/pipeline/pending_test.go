@@ -1,0 +1,66 @@
+package pipeline
+
+import (
+	"testing"
+	"time"
+)
+
+func TestPendingCommitsFollowTheBatches(t *testing.T) {
+	var p pendingCommits
+	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
+	f := func(want time.Time) {
+		t.Helper()
+		if got := p.oldest(); !got.Equal(want) {
+			t.Errorf("oldest is %s, want %s", got, want)
+		}
+	}
+	f(time.Time{})
+	p.collect(at(1))
+	f(at(1))
+	p.cut()
+	f(at(1))
+	p.cut() // an idle position
+	p.collect(at(2))
+	f(at(1))
+	p.cut()
+	p.collect(at(3))
+	p.done()
+	f(at(2)) // behind the position, which holds no change
+	p.done()
+	f(at(2))
+	p.done()
+	f(at(3))
+	p.cut()
+	p.collect(at(4))
+	p.reset()
+	f(time.Time{})
+}
+
+func TestHealthFollowsTheSessions(t *testing.T) {
+	now := time.Unix(1, 0)
+	b := healthBox{now: func() time.Time { return now }}
+	f := func(streaming bool, err error, since int64, attempts int) {
+		t.Helper()
+		h := b.get()
+		if h.Streaming != streaming || h.Err != err || h.Attempts != attempts || (since != 0 && h.Since.Unix() != since) {
+			t.Errorf("health is %+v", h)
+		}
+	}
+	f(false, nil, 0, 0)
+	b.up()
+	f(true, nil, 1, 0)
+	now = time.Unix(2, 0)
+	b.down(errMoved)
+	f(false, errMoved, 2, 1)
+	now = time.Unix(3, 0)
+	b.down(errEncoding)
+	f(false, errEncoding, 2, 2)
+	now = time.Unix(4, 0)
+	b.up()
+	f(true, errEncoding, 4, 2) // it has not shown yet that it makes progress
+	b.committed()
+	f(true, nil, 4, 0)
+	now = time.Unix(5, 0)
+	b.down(nil)
+	f(false, nil, 5, 0)
+}
