@@ -1,6 +1,12 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // freshnessFigures are the result of bench freshness.
 type freshnessFigures struct {
@@ -8,6 +14,10 @@ type freshnessFigures struct {
 	Rate    float64 `json:"achieved_rate_per_second"`
 	Batches int64   `json:"batches"`
 	Encoded int64   `json:"texts_encoded"`
+	// A batch is encoded while the gate waits; the commit comes after both.
+	Gate   float64 `json:"mean_gate_ms"`
+	Encode float64 `json:"mean_encode_ms"`
+	Commit float64 `json:"mean_commit_ms"`
 }
 
 func benchFreshness(ctx context.Context, b *bench) (any, error) {
@@ -49,7 +59,36 @@ func benchFreshness(ctx context.Context, b *bench) (any, error) {
 		return nil, err
 	}
 	figures.freshness = run.watch.freshness()
+	means, err := stageMeans(stream.follower.metrics.Registry())
+	if err != nil {
+		return nil, err
+	}
+	figures.Gate, figures.Encode, figures.Commit = millis(means["gate"]), millis(means["encode"]), millis(means["commit"])
 	totals, err := stream.stop()
 	figures.Batches, figures.Encoded = totals.Batches, totals.TextsEncoded
 	return figures, err
+}
+
+// stageMeans returns how long a batch spent in each stage of the stream, on average.
+func stageMeans(metrics prometheus.Gatherer) (map[string]time.Duration, error) {
+	families, err := metrics.Gather()
+	if err != nil {
+		return nil, fmt.Errorf("reading the stream's metrics: %w", err)
+	}
+	means := make(map[string]time.Duration)
+	for _, family := range families {
+		if family.GetName() != "wal2vec_stage_seconds" {
+			continue
+		}
+		for _, metric := range family.GetMetric() {
+			histogram := metric.GetHistogram()
+			n := histogram.GetSampleCount()
+			for _, label := range metric.GetLabel() {
+				if label.GetName() == "stage" && n > 0 {
+					means[label.GetValue()] = time.Duration(histogram.GetSampleSum() / float64(n) * float64(time.Second))
+				}
+			}
+		}
+	}
+	return means, nil
 }

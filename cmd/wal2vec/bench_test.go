@@ -139,9 +139,14 @@ func TestBenchFreshnessMeasuresEveryEdit(t *testing.T) {
 	t.Parallel()
 	report := benchmarked(t, "freshness", "--rows", "20", "--rate", "20", "--seconds", "1")
 	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.rate_per_second settings.rows settings.seconds
-		figures.achieved_rate_per_second figures.batches figures.changes figures.max_ms figures.p50_ms figures.p90_ms figures.p99_ms figures.texts_encoded`)
+		figures.achieved_rate_per_second figures.batches figures.changes figures.max_ms figures.mean_commit_ms figures.mean_encode_ms figures.mean_gate_ms figures.p50_ms figures.p90_ms figures.p99_ms figures.texts_encoded`)
 	if n := figure(t, report, "changes"); n != 20 {
 		t.Errorf("%g changes measured, want 20", n)
+	}
+	for _, stage := range []string{"gate", "encode", "commit"} {
+		if mean := figure(t, report, "mean_"+stage+"_ms"); mean <= 0 {
+			t.Errorf("%s takes %g ms", stage, mean)
+		}
 	}
 	if p50, most := figure(t, report, "p50_ms"), figure(t, report, "max_ms"); p50 <= 0 || p50 > most {
 		t.Errorf("p50 %g ms, at most %g ms", p50, most)
