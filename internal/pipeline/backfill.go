@@ -117,6 +117,9 @@ func NewBackfill(ports BackfillPorts, opts BackfillOptions) *Backfill {
 // errReread asks for everything that is not committed to be read again.
 var errReread = errors.New("the chunk is to be read again")
 
+// errNotPassed ends a backfill for which the stream is too slow.
+var errNotPassed = errors.New("waiting for the stream")
+
 // retryLimit is how often in a row a backfill may start again from its cursor without committing a chunk.
 const retryLimit = 10
 
@@ -138,7 +141,7 @@ func (b *Backfill) run(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if ctx.Err() != nil || (!errors.Is(err, errReread) && !fault.Retryable(err)) {
+		if ctx.Err() != nil || !mayReread(err) {
 			return err
 		}
 		if b.summary.Batches > batches {
@@ -155,6 +158,19 @@ func (b *Backfill) run(ctx context.Context) error {
 		pause = min(2*pause, b.opts.RetryMax)
 	}
 	return b.close(ctx)
+}
+
+// mayReread reports whether another pass over what is not committed may go through. A wait that has had its time gets no more, and a
+// job that was opened for another set of generations has to be opened again.
+func mayReread(err error) bool {
+	switch {
+	case errors.Is(err, errReread):
+		return true
+	case errors.Is(err, errNotPassed), errors.Is(err, sink.ErrGenerations):
+		return false
+	default:
+		return fault.Retryable(err)
+	}
 }
 
 // close ends the job: with a sweep when every key was seen.

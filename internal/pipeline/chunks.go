@@ -197,8 +197,8 @@ func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, er
 			return c.read.High, nil
 		}
 		if b.opts.Now().After(deadline) {
-			return 0, fault.New(fault.Unavailable, "wal2vec status",
-				"the stream did not pass %s within %s (it is at %s)", c.read.High, b.opts.WaitTimeout, v.LSN)
+			return 0, fmt.Errorf("%w: %w", errNotPassed, fault.New(fault.Unavailable, "wal2vec status",
+				"it did not pass %s within %s, it is at %s", c.read.High, b.opts.WaitTimeout, v.LSN))
 		}
 		if !wait(ctx, passedInterval) {
 			return 0, context.Cause(ctx)
