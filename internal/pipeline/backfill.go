@@ -60,7 +60,7 @@ type BackfillOptions struct {
 	Template change.Template
 	// ChunkKeys is the number of keys read and written at once.
 	ChunkKeys int
-	// InFlight is how many chunks may be read or encoded ahead of the one being written.
+	// InFlight is how many chunks are at work at once: being read, encoded, waited for or written. Their memory is what it bounds.
 	InFlight int
 	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
 	Limit int64

@@ -28,14 +28,15 @@ type chunk struct {
 }
 
 // pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. Chunks
-// are merged in order, so that the cursor is all there is to resume from.
+// are merged in order, so that the cursor is all there is to resume from. A chunk holds a slot from its read to its merge.
 func (b *Backfill) pass(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	slots := make(chan struct{}, b.opts.InFlight)
 	read := make(chan *chunk, b.opts.InFlight)
 	encoded := make(chan *chunk, b.opts.InFlight)
 	group.Go(func() error {
 		defer close(read)
-		return b.read(ctx, read)
+		return b.read(ctx, slots, read)
 	})
 	group.Go(func() error {
 		defer close(encoded)
@@ -54,23 +55,24 @@ func (b *Backfill) pass(ctx context.Context) error {
 			if err := b.merge(ctx, c); err != nil {
 				return err
 			}
+			<-slots // its own
 		}
 		return nil
 	})
 	return group.Wait()
 }
 
-func send(ctx context.Context, out chan<- *chunk, c *chunk) error {
+func send[T any](ctx context.Context, out chan<- T, v T) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case out <- c:
+	case out <- v:
 		return nil
 	}
 }
 
 // read reads the watermark, then the rows, then the position that the stream must pass (inside Chunk): the order is the proof.
-func (b *Backfill) read(ctx context.Context, out chan<- *chunk) error {
+func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *chunk) error {
 	cursor, taken := b.ports.Job.Cursor(), b.opts.Before+b.summary.Processed
 	for {
 		limit := b.opts.ChunkKeys
@@ -79,6 +81,9 @@ func (b *Backfill) read(ctx context.Context, out chan<- *chunk) error {
 		}
 		if limit <= 0 {
 			return nil
+		}
+		if err := send(ctx, slots, struct{}{}); err != nil {
+			return err
 		}
 		if !b.pacer.pace(ctx, limit) {
 			return context.Cause(ctx)
