@@ -98,11 +98,12 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 			return fmt.Errorf("reading a chunk: %w", err)
 		}
 		failpoint.Hit("backfill_read")
-		if len(rows.Rows) > 0 {
-			c := &chunk{as: as, read: rows, vectors: make(map[change.Hash][]float32)}
-			if err := send(ctx, out, c); err != nil {
-				return err
-			}
+		if len(rows.Rows) == 0 {
+			rows.Last = cursor // that nothing follows is merged like rows: the sweep counts on it
+		}
+		c := &chunk{as: as, read: rows, vectors: make(map[change.Hash][]float32)}
+		if err := send(ctx, out, c); err != nil {
+			return err
 		}
 		if rows.Done {
 			return nil
@@ -164,6 +165,9 @@ func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
 		if ch.Deleted {
 			deleted++
 		}
+	}
+	if len(c.changes) == 0 {
+		return
 	}
 	b.summary.Batches++
 	b.summary.Processed += int64(len(c.changes))
