@@ -38,7 +38,7 @@ func benchFreshness(ctx context.Context, b *bench) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer stream.stop()
+	defer stream.Close()
 	if err := stream.ready(ctx); err != nil {
 		return nil, err
 	}

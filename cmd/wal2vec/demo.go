@@ -96,7 +96,7 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	d.inner = &program{stdin: p.stdin, stdout: &indented{out: p.stdout}, stderr: p.stderr}
 	defer func() { err = errors.Join(err, d.close(ctx)) }()
 
-	d.say("wal2vec demo: a product table, its embeddings, and how they follow")
+	d.sayf("wal2vec demo: a product table, its embeddings, and how they follow")
 	start := func(ctx context.Context) error { return d.start(ctx, settings.Encoder) }
 	for _, step := range []func(context.Context) error{
 		start, d.fill, d.init, d.backfill, d.follow, d.searches, d.write, d.check,
@@ -130,7 +130,7 @@ func demoError(ctx context.Context, err error) error {
 func (d *demo) close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	if d.stream != nil {
-		_, _ = d.stream.stop() // its error has ended the demo
+		d.stream.Close()
 	}
 	if d.engine != nil {
 		_ = d.engine.Close()

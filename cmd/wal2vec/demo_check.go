@@ -42,7 +42,7 @@ func (c *comparison) equal() bool {
 
 // check stops the stream, which drains it, and compares the whole table with the vectors.
 func (d *demo) check(ctx context.Context) error {
-	d.step("Stop the stream, and compare every row with its vector")
+	d.stepf("Stop the stream, and compare every row with its vector")
 	var err error
 	if d.totals, err = d.stream.stop(); err != nil {
 		return err
@@ -52,9 +52,9 @@ func (d *demo) check(ctx context.Context) error {
 		return err
 	}
 	d.compared = c
-	d.note("%s live rows, %s vectors: %d missing, %d of an older text, %d too many",
+	d.notef("%s live rows, %s vectors: %d missing, %d of an older text, %d too many",
 		grouped(c.live), grouped(c.vectors), c.missing, c.stale, c.extra)
-	d.note("%d of the texts encoded once more: cosine to the stored vector at least %.6f", len(c.samples), c.leastCosine)
+	d.notef("%d of the texts encoded once more: cosine to the stored vector at least %.6f", len(c.samples), c.leastCosine)
 	if !c.equal() {
 		return fault.New(fault.Findings, "", "the vectors do not equal a fresh encoding of the table")
 	}
@@ -174,15 +174,15 @@ func (d *demo) encodeAgain(ctx context.Context, c *comparison, vectors string) e
 // summary ends the demo.
 func (d *demo) summary() error {
 	c := d.compared
-	d.say("\nSummary")
-	d.fact("table", "%s rows, %s of them live", grouped(c.rows), grouped(c.live))
-	d.fact("vectors", "%s, each of its row's present text", grouped(c.vectors))
-	d.fact("backfill", "%s texts encoded in %.1f s, %.0f a second", grouped(d.embedded), d.filled.Seconds(), perSecond(d.embedded, d.filled))
-	d.fact("stream", "%s events in %s batches, %s texts encoded",
+	d.sayf("\nSummary")
+	d.factf("table", "%s rows, %s of them live", grouped(c.rows), grouped(c.live))
+	d.factf("vectors", "%s, each of its row's present text", grouped(c.vectors))
+	d.factf("backfill", "%s texts encoded in %.1f s, %.0f a second", grouped(d.embedded), d.filled.Seconds(), perSecond(d.embedded, d.filled))
+	d.factf("stream", "%s events in %s batches, %s texts encoded",
 		grouped(d.totals.Events), grouped(d.totals.Batches), grouped(d.totals.TextsEncoded))
-	d.fact("freshness", "p50 %s, p99 %s from COMMIT to searchable, at %d changes a second",
+	d.factf("freshness", "p50 %s, p99 %s from COMMIT to searchable, at %d changes a second",
 		readableMillis(d.freshness.P50), readableMillis(d.freshness.P99), demoRate)
-	d.fact("check", "the vectors equal a fresh encoding of the table")
-	d.fact("took", "%.1f s", time.Since(d.begun).Seconds())
+	d.factf("check", "the vectors equal a fresh encoding of the table")
+	d.factf("took", "%.1f s", time.Since(d.begun).Seconds())
 	return d.err
 }

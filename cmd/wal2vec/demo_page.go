@@ -15,27 +15,27 @@ type page struct {
 	err   error
 }
 
-func (p *page) say(format string, args ...any) {
+func (p *page) sayf(format string, args ...any) {
 	if _, err := fmt.Fprintf(p.out, format+"\n", args...); err != nil && p.err == nil {
 		p.err = fmt.Errorf("printing the demo: %w", err)
 	}
 }
 
-// step begins a step.
-func (p *page) step(format string, args ...any) {
+// stepf begins a step.
+func (p *page) stepf(format string, args ...any) {
 	p.steps++
-	p.say("\n%d. %s", p.steps, fmt.Sprintf(format, args...))
+	p.sayf("\n%d. %s", p.steps, fmt.Sprintf(format, args...))
 }
 
-// note prints a result of the step.
-func (p *page) note(format string, args ...any) { p.say("   "+format, args...) }
+// notef prints a result of the step.
+func (p *page) notef(format string, args ...any) { p.sayf("   "+format, args...) }
 
-// typed prints what a user would type.
-func (p *page) typed(format string, args ...any) { p.say("\n   $ "+format, args...) }
+// typedf prints what a user would type.
+func (p *page) typedf(format string, args ...any) { p.sayf("\n   $ "+format, args...) }
 
-// fact prints a line of the summary.
-func (p *page) fact(name, format string, args ...any) {
-	p.say("   %-12s %s", name, fmt.Sprintf(format, args...))
+// factf prints a line of the summary.
+func (p *page) factf(name, format string, args ...any) {
+	p.sayf("   %-12s %s", name, fmt.Sprintf(format, args...))
 }
 
 // indented puts three blanks before each line that is written to it.

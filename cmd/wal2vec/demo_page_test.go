@@ -46,8 +46,8 @@ func (closedPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe
 func TestPageKeepsItsFirstError(t *testing.T) {
 	t.Parallel()
 	p := page{out: closedPipe{}}
-	p.step("one")
-	p.note("two")
+	p.stepf("one")
+	p.notef("two")
 	if p.err == nil || !strings.Contains(p.err.Error(), "broken pipe") {
 		t.Errorf("got %v", p.err)
 	}

@@ -38,7 +38,7 @@ func (d *demo) changedRow() int64 {
 
 // searches asks the same question three times: before an edit, after it, and after a soft delete.
 func (d *demo) searches(ctx context.Context) error {
-	d.step("Search, change a row, search again")
+	d.stepf("Search, change a row, search again")
 	s, err := d.inner.openSearcher(ctx, d.mart.config)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (d *demo) searches(ctx context.Context) error {
 	if len(after) == 0 || after[0] != key {
 		return fault.New(fault.Findings, "", "row %s is not the first answer to %q after it was changed", key, demoQuestion)
 	}
-	d.note("row %s is first now", key)
+	d.notef("row %s is first now", key)
 	if err := d.change(ctx, run, absent, fmt.Sprintf(demoRetire, d.changedRow())); err != nil {
 		return err
 	}
@@ -79,14 +79,14 @@ func (d *demo) searches(ctx context.Context) error {
 	if slices.Contains(last, key) {
 		return fault.New(fault.Findings, "", "row %s still answers %q after its soft delete", key, demoQuestion)
 	}
-	d.note("row %s is gone again: it is marked as deleted", key)
+	d.notef("row %s is gone again: it is marked as deleted", key)
 	return nil
 }
 
 // search prints an answer and returns its keys, nearest first.
 func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
 	columns := []string{"name", "category"}
-	d.typed("wal2vec search %q -k %d --columns %s", demoQuestion, demoHits, strings.Join(columns, ","))
+	d.typedf("wal2vec search %q -k %d --columns %s", demoQuestion, demoHits, strings.Join(columns, ","))
 	result, err := s.search(ctx, demoQuestion, demoHits, columns, nil)
 	if err != nil {
 		return nil, err
@@ -100,12 +100,12 @@ func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
 
 // change runs a statement on the changed row and waits until the view shows it.
 func (d *demo) change(ctx context.Context, run *work, want visibility, statement string) error {
-	d.typed("psql -c %q", statement)
+	d.typedf("psql -c %q", statement)
 	taken := len(run.watch.samples)
 	err := run.watched(ctx, func(ctx context.Context) error { return run.clerk.commit(ctx, d.changedRow(), want, statement) })
 	if err != nil {
 		return err
 	}
-	d.note("searchable %s after the COMMIT", readableMillis(millis(run.watch.samples[taken])))
+	d.notef("searchable %s after the COMMIT", readableMillis(millis(run.watch.samples[taken])))
 	return nil
 }

@@ -15,42 +15,42 @@ import (
 )
 
 func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
-	d.step("Start a throw-away PostgreSQL %d with pgvector, and load the model", demoVersion)
+	d.stepf("Start a throw-away PostgreSQL %d with pgvector, and load the model", demoVersion)
 	begun := time.Now()
 	// What a source needs, and what wal2vec advises for one.
 	settings := map[string]string{"wal_level": "logical", "max_slot_wal_keep_size": "2GB"}
 	if d.mart, err = openMart(ctx, martOptions{major: demoVersion, settings: settings, encoder: encoder}); err != nil {
 		return err
 	}
-	d.note("PostgreSQL %s, pgvector %s, port %d", d.mart.postgres, d.mart.pgvector, d.mart.server.Port())
+	d.notef("PostgreSQL %s, pgvector %s, port %d", d.mart.postgres, d.mart.pgvector, d.mart.server.Port())
 	if d.engine, err = d.inner.openEncoder(ctx, d.mart.config); err != nil {
 		return err
 	}
 	d.inner.shared = d.engine
-	d.note("%s on %s, %d dimensions (%.1f s)", d.engine.checkpoint.Name(), d.engine.Stats().Device, d.engine.Dimension(), time.Since(begun).Seconds())
+	d.notef("%s on %s, %d dimensions (%.1f s)", d.engine.checkpoint.Name(), d.engine.Stats().Device, d.engine.Dimension(), time.Since(begun).Seconds())
 	return nil
 }
 
 func (d *demo) fill(ctx context.Context) error {
-	d.step("Fill %s with made-up products", d.mart.config.Source.Table)
+	d.stepf("Fill %s with made-up products", d.mart.config.Source.Table)
 	n, err := d.mart.fill(ctx, madeUp(d.options.rows))
 	if err != nil {
 		return err
 	}
-	d.note("%s products; number 1 is:", grouped(n))
-	d.note("%s", products.At(martSeed, 1).Text())
+	d.notef("%s products; number 1 is:", grouped(n))
+	d.notef("%s", products.At(martSeed, 1).Text())
 	return nil
 }
 
 func (d *demo) init(ctx context.Context) error {
-	d.step("Set the pipeline up: schema, view, publication, replication slot")
-	d.typed("wal2vec init")
+	d.stepf("Set the pipeline up: schema, view, publication, replication slot")
+	d.typedf("wal2vec init")
 	return d.inner.init(ctx, d.mart.config, initOptions{})
 }
 
 func (d *demo) backfill(ctx context.Context) error {
-	d.step("Encode what is there")
-	d.typed("wal2vec backfill")
+	d.stepf("Encode what is there")
+	d.typedf("wal2vec backfill")
 	begun, encoded := time.Now(), d.engine.Stats().Encoded
 	if err := d.inner.backfill(ctx, d.mart.config, backfillOptions{output: "table"}); err != nil {
 		return err
@@ -60,22 +60,22 @@ func (d *demo) backfill(ctx context.Context) error {
 }
 
 func (d *demo) follow(ctx context.Context) (err error) {
-	d.step("Follow the table")
-	d.typed("wal2vec stream &")
+	d.stepf("Follow the table")
+	d.typedf("wal2vec stream &")
 	if d.stream, err = d.inner.startStream(ctx, d.mart.config, d.abort); err != nil {
 		return err
 	}
 	if err := d.stream.ready(ctx); err != nil {
 		return err
 	}
-	d.note("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.state.Watermark)
+	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.state.Watermark)
 	return nil
 }
 
 // write runs the writer and the watcher side by side.
 func (d *demo) write(ctx context.Context) error {
-	d.step("Change rows, and ask the view on another connection when each change is searchable")
-	d.note("%s single-row transactions, %d a second ...", grouped(d.options.edits), demoRate)
+	d.stepf("Change rows, and ask the view on another connection when each change is searchable")
+	d.notef("%s single-row transactions, %d a second ...", grouped(d.options.edits), demoRate)
 	run, err := d.mart.openWork(ctx, mixed, workSize{rows: int64(d.options.rows), except: d.changedRow()})
 	if err != nil {
 		return err
@@ -90,8 +90,8 @@ func (d *demo) write(ctx context.Context) error {
 	for _, what := range deeds {
 		parts = append(parts, fmt.Sprintf("%d %s", run.clerk.done[what], what))
 	}
-	d.note("%s, in %.1f s", strings.Join(parts, ", "), took.Seconds())
-	d.note("COMMIT to searchable: p50 %s, p99 %s, slowest %s (%d changes measured)",
+	d.notef("%s, in %.1f s", strings.Join(parts, ", "), took.Seconds())
+	d.notef("COMMIT to searchable: p50 %s, p99 %s, slowest %s (%d changes measured)",
 		readableMillis(d.freshness.P50), readableMillis(d.freshness.P99), readableMillis(d.freshness.Max), d.freshness.Changes)
 	return nil
 }
@@ -102,18 +102,18 @@ func readableMillis(ms float64) string { return strconv.FormatFloat(ms, 'f', 1, 
 func (d *demo) stay(ctx context.Context) error {
 	c := d.mart.config
 	c.HTTP.Listen = freeAddress(ctx)
-	d.step("Your turn: it streams on until Ctrl-C. In another terminal:")
+	d.stepf("Your turn: it streams on until Ctrl-C. In another terminal:")
 	program := os.Args[0]
 	if !strings.ContainsRune(program, filepath.Separator) {
 		program = "wal2vec"
 	}
-	d.say("")
-	d.note("export WAL2VEC_SOURCE_DSN='%s'", c.Source.DSN.Reveal())
-	d.note("%s \"$WAL2VEC_SOURCE_DSN\"", d.mart.server.Program("psql"))
-	d.note("%s search 'warm coat for freezing winter weather' -k 5", program)
-	d.note("%s status", program)
-	d.note("%s config print --row 1", program)
-	d.note("curl http://%s/metrics\n", c.HTTP.Listen)
+	d.sayf("")
+	d.notef("export WAL2VEC_SOURCE_DSN='%s'", c.Source.DSN.Reveal())
+	d.notef("%s \"$WAL2VEC_SOURCE_DSN\"", d.mart.server.Program("psql"))
+	d.notef("%s search 'warm coat for freezing winter weather' -k 5", program)
+	d.notef("%s status", program)
+	d.notef("%s config print --row 1", program)
+	d.notef("curl http://%s/metrics\n", c.HTTP.Listen)
 	if d.err != nil {
 		return d.err
 	}

@@ -62,3 +62,6 @@ func (b *background) stop() (pipeline.Totals, error) {
 	}
 	return b.totals, b.err
 }
+
+// Close is stop for a stream whose outcome is known or of no account.
+func (b *background) Close() { _, _ = b.stop() }

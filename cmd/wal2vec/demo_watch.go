@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -186,7 +187,7 @@ func (w *watcher) wait(ctx context.Context, limit time.Duration) error {
 		}
 		select {
 		case <-ctx.Done():
-			if ctx.Err() == context.Canceled { //nolint:errorlint // the context's own error is compared as it is
+			if errors.Is(ctx.Err(), context.Canceled) {
 				return context.Cause(ctx)
 			}
 			return fault.New(fault.Unavailable, "wal2vec status", "%d changes are not visible in the view %s after their COMMIT", n, limit)

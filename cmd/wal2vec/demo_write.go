@@ -42,7 +42,6 @@ const (
 type clerk struct {
 	conn  *pgx.Conn
 	watch *watcher
-	view  string
 	mix   map[deed]int // percent
 	rng   *rand.Rand
 
@@ -100,14 +99,14 @@ func (c *clerk) choose() deed {
 }
 
 func (c *clerk) do(ctx context.Context, what deed) error {
-	switch what {
-	case deedInsert:
+	if what == deedInsert {
 		p := products.At(martSeed, c.next)
 		c.next++
 		err := c.commit(ctx, p.ID, present, insertProduct, p.ID, p.Name, p.Brand, p.Category, p.Description, p.Price())
 		c.live = append(c.live, p.ID)
 		return err
-	case deedUnhide:
+	}
+	if what == deedUnhide {
 		key := c.take(&c.hidden)
 		c.live = append(c.live, key)
 		return c.commit(ctx, key, present, hideProduct, key, false)
@@ -145,7 +144,7 @@ func (c *clerk) product(key int64) products.Product {
 func (c *clerk) take(from *[]int64) int64 {
 	list := *from
 	at := c.rng.IntN(len(list))
-	for range len(list) {
+	for range list {
 		if !c.watch.pending(list[at]) {
 			break
 		}
