@@ -18,6 +18,7 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -157,7 +158,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	return pipeline.NewStream(pipeline.Ports{
 		Source: sourcePort{replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: f.table,
-			SystemID: f.state.SystemID, Timeline: f.state.Timeline, Logger: f.log,
+			SystemID: f.state.SystemID, Timeline: f.state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
 		})},
 		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics},
 		Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
@@ -169,6 +170,12 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 		IdleInterval: c.Stream.IdleInterval, DrainTimeout: c.Stream.DrainTimeout, SlotWait: c.Source.SlotWait, RetryMax: c.Stream.RetryMax,
 		UntilCurrent: untilCurrent, Logger: f.log,
 	})
+}
+
+// fragmentLimits keeps a part of a large transaction no larger than a batch: a batch takes fragments whole.
+func fragmentLimits(c config.Stream) pgoutput.Limits {
+	const events, bytes = 1000, 1 << 20
+	return pgoutput.Limits{Events: min(events, c.MaxRows), Bytes: int(min(bytes, c.MaxBytes))}
 }
 
 // ownerName tells processes apart in the pipeline row: host, process and start.
