@@ -94,7 +94,12 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	stays := !o.exit && isTerminal(p.stdin) && isTerminal(p.stdout)
 	d := &demo{page: page{out: p.stdout}, options: o, begun: time.Now(), abort: abort}
 	d.inner = &program{stdin: p.stdin, stdout: &indented{out: p.stdout}, stderr: p.stderr}
-	defer func() { err = errors.Join(err, d.close(ctx)) }()
+	defer func() {
+		if err = errors.Join(err, d.close(ctx)); err == nil {
+			d.sayf("\nThe throw-away PostgreSQL is stopped, its folder removed.")
+			err = d.err
+		}
+	}()
 
 	d.sayf("wal2vec demo: a product table, its embeddings, and how they follow")
 	start := func(ctx context.Context) error { return d.start(ctx, settings.Encoder) }

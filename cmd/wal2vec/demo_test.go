@@ -42,7 +42,7 @@ func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
 	}
 	for _, want := range []string{
 		"200 products", "$ wal2vec init", "Backfill complete", "row 100 is first now", "row 100 is gone again", "0 missing, 0 of an older text, 0 too many",
-		"Summary", "the vectors equal a fresh encoding",
+		"Summary", "the vectors equal a fresh encoding", "its folder removed",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the demo does not say %q:\n%s", want, out.String())
