@@ -63,7 +63,9 @@ func layerName(layer int, part string) string { return fmt.Sprintf("encoder.laye
 //   - Gemm takes the residual as its C, which saves the addition (2.5 ms). The bias of that Gemm rides on the residual: it is added
 //     to the bias of the LayerNormalization before, and the products that read the same tensor have it taken off their own biases;
 //   - no bias on the keys: it adds the same number to every score of a query, which softmax does not see;
-//   - Gelu (exact): 4 ms, against 7 ms for com.microsoft.BiasGelu and 9 ms decomposed into Erf.
+//   - Gelu (exact): 4 ms, against 7 ms for com.microsoft.BiasGelu and 9 ms decomposed into Erf;
+//   - the wide middle of the feed-forward part in three blocks, which the core's cache holds: 3 % on the whole, 5 % on runs of
+//     1,000 tokens.
 //
 // What remains is to 86 % matrix products. Against the plain form of the formulas a component moves by less than 2e-7.
 type bertGraph struct {
@@ -121,35 +123,51 @@ func (b *bertGraph) positionTable() ([]float32, error) {
 // attention reads x, which carries the bias of its own output product (see bertGraph).
 func (b *bertGraph) attention(layer int, x string) string {
 	h := b.a.HiddenSize
-	carried := layerName(layer, "attention.output.dense.bias")
+	output := layerName(layer, "attention.output.dense")
 	var inputs []string
 	for _, part := range []string{"query", "key", "value"} {
 		name := layerName(layer, "attention.self."+part)
-		product := []string{x, b.transposed(name+".weight", h, h)}
+		product := []string{x, b.transposed(name+".weight", matrix{out: h, in: h})}
 		if part != "key" {
-			product = append(product, b.biasWithout(name, carried, h, h))
+			product = append(product, b.biasWithout(name, output+".bias", matrix{out: h, in: h}))
 		}
 		inputs = append(inputs, b.op("Reshape", []string{b.op("Gemm", product), b.rowsShape}))
 	}
 	heads := intAttribute("q_num_heads", b.a.Heads)
 	mixed := b.op("Attention", inputs, heads, intAttribute("kv_num_heads", b.a.Heads))
 	flat := b.op("Reshape", []string{mixed, b.flatShape})
-	sum := b.op("Gemm", []string{flat, b.transposed(layerName(layer, "attention.output.dense.weight"), h, h), x})
+	sum := b.op("Gemm", []string{flat, b.transposed(output+".weight", matrix{out: h, in: h}), x})
 	return b.norm(sum, layerName(layer, "attention.output.LayerNorm"), layerName(layer, "output.dense.bias"))
 }
 
-// feedForward reads x, which carries the bias of its own output product.
+// feedForward reads x, which carries the bias of its own output product. The wide middle is made in blocks, and each is multiplied
+// into the sum while the core's cache still holds it.
 func (b *bertGraph) feedForward(layer int, x string) string {
 	h, f := b.a.HiddenSize, b.a.IntermediateSize
-	inner := layerName(layer, "intermediate.dense")
-	bias := b.biasWithout(inner, layerName(layer, "output.dense.bias"), f, h)
-	wide := b.op("Gelu", []string{b.op("Gemm", []string{x, b.transposed(inner+".weight", f, h), bias})})
-	sum := b.op("Gemm", []string{wide, b.transposed(layerName(layer, "output.dense.weight"), h, f), x})
+	inner, outer := layerName(layer, "intermediate.dense"), layerName(layer, "output.dense")
+	sum, width := x, blockWidth(f)
+	for from := 0; from < f; from += width {
+		block := span{from, from + width}
+		bias := b.biasWithout(inner, outer+".bias", matrix{out: f, in: h, outs: block})
+		wide := b.op("Gemm", []string{x, b.transposed(inner+".weight", matrix{out: f, in: h, outs: block}), bias})
+		wide = b.op("Gelu", []string{wide})
+		sum = b.op("Gemm", []string{wide, b.transposed(outer+".weight", matrix{out: h, in: f, ins: block}), sum})
+	}
 	next := ""
 	if layer+1 < b.a.Layers {
 		next = layerName(layer+1, "attention.output.dense.bias")
 	}
 	return b.norm(sum, layerName(layer, "output.LayerNorm"), next)
+}
+
+// blockWidth returns the widest even cut of the middle that has at most 512 columns; an odd size stays whole.
+func blockWidth(size int) int {
+	for blocks := max(1, (size+511)/512); blocks <= 64; blocks++ {
+		if size%blocks == 0 {
+			return size / blocks
+		}
+	}
+	return size
 }
 
 // meanPool averages over the tokens of each text and scales to length 1. The guard against a zero vector is PyTorch's.
@@ -180,25 +198,45 @@ func (b *bertGraph) norm(x, name, carry string) string {
 	return b.op("LayerNormalization", []string{x, scale, bias}, intAttribute("axis", -1), floatAttribute("epsilon", b.a.LayerNormEps))
 }
 
-// transposed adds a weight that PyTorch stores as [out, in] as [in, out], the form in which ONNX Runtime packs it once at load.
-func (b *bertGraph) transposed(name string, out, in int) string {
+// span is a range of rows or columns; the zero span means all of them.
+type span struct{ from, to int }
+
+func (s span) of(size int) span {
+	if s.to == 0 {
+		return span{0, size}
+	}
+	return s
+}
+
+func (s span) size() int { return s.to - s.from }
+
+// matrix is a part of a weight that PyTorch stores as [out, in].
+type matrix struct {
+	out, in   int
+	outs, ins span
+}
+
+// transposed adds a part of a weight as [in, out], the form that ONNX Runtime packs once at load.
+func (b *bertGraph) transposed(name string, m matrix) string {
+	outs, ins := m.outs.of(m.out), m.ins.of(m.in)
 	return b.floats(func() ([]float32, error) {
 		w, err := b.w.read(name)
 		if err != nil {
 			return nil, err
 		}
-		t := make([]float32, len(w))
-		for o := range out {
-			for i := range in {
-				t[i*out+o] = w[o*in+i]
+		t := make([]float32, 0, outs.size()*ins.size())
+		for i := ins.from; i < ins.to; i++ {
+			for o := outs.from; o < outs.to; o++ {
+				t = append(t, w[o*m.in+i])
 			}
 		}
 		return t, nil
-	}, in, out)
+	}, ins.size(), outs.size())
 }
 
-// biasWithout adds the bias of a product [out, in] whose input carries an extra vector: the product of that vector is taken off.
-func (b *bertGraph) biasWithout(name, carried string, out, in int) string {
+// biasWithout adds the bias of a product whose input carries an extra vector: the product of that vector is taken off.
+func (b *bertGraph) biasWithout(name, carried string, m matrix) string {
+	outs := m.outs.of(m.out)
 	return b.floats(func() ([]float32, error) {
 		bias, err := b.w.read(name + ".bias")
 		if err != nil {
@@ -212,18 +250,18 @@ func (b *bertGraph) biasWithout(name, carried string, out, in int) string {
 		if err != nil {
 			return nil, err
 		}
-		for o := range out {
+		for o := outs.from; o < outs.to; o++ {
 			sum := float64(bias[o])
 			for i, e := range extra {
-				sum -= float64(w[o*in+i]) * float64(e)
+				sum -= float64(w[o*m.in+i]) * float64(e)
 			}
 			if math.IsNaN(sum) || math.IsInf(sum, 0) {
 				return nil, fmt.Errorf("tensor %q is not finite", name)
 			}
 			bias[o] = float32(sum)
 		}
-		return bias, nil
-	}, out)
+		return bias[outs.from:outs.to], nil
+	}, outs.size())
 }
 
 // inputs and outputs describe the graph's interface.

@@ -235,13 +235,16 @@ func TestCarriedBiasesCancel(t *testing.T) {
 		x[i] = float32(i) - 3.5
 	}
 	const name, carried = "encoder.layer.1.intermediate.dense", "encoder.layer.1.output.dense.bias"
-	b.biasWithout(name, carried, 16, 8)
+	b.biasWithout(name, carried, matrix{out: 16, in: 8, outs: span{4, 16}})
 	bias, err := b.constants[len(b.constants)-1].floats()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for o := range 16 {
-		plain, moved := float64(c.weights[name+".bias"][o]), float64(bias[o])
+	if len(bias) != 12 {
+		t.Fatalf("%d biases", len(bias))
+	}
+	for o := 4; o < 16; o++ {
+		plain, moved := float64(c.weights[name+".bias"][o]), float64(bias[o-4])
 		for i := range 8 {
 			weight := float64(c.weights[name+".weight"][o*8+i])
 			plain += weight * float64(x[i])
@@ -251,4 +254,49 @@ func TestCarriedBiasesCancel(t *testing.T) {
 			t.Errorf("output %d: %g instead of %g", o, moved, plain)
 		}
 	}
+}
+
+func TestTransposedTakesAPart(t *testing.T) {
+	c := newTiny()
+	w, err := openWeights(filepath.Join(c.write(t), weightsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	b := newBERT(tinyArchitecture, w)
+	const name = "encoder.layer.0.output.dense.weight" // [8, 16]
+	f := func(outs, ins span, wantIn, wantOut int) {
+		t.Helper()
+		b.transposed(name, matrix{out: 8, in: 16, outs: outs, ins: ins})
+		constant := b.constants[len(b.constants)-1]
+		got, err := constant.floats()
+		if err != nil || constant.shape[0] != int64(wantIn) || constant.shape[1] != int64(wantOut) || len(got) != wantIn*wantOut {
+			t.Fatalf("shape %v, %d numbers, %v", constant.shape, len(got), err)
+		}
+		for i := range wantIn {
+			for o := range wantOut {
+				if got[i*wantOut+o] != c.weights[name][(o+outs.from)*16+i+ins.from] {
+					t.Fatalf("element %d, %d is wrong", i, o)
+				}
+			}
+		}
+	}
+	f(span{}, span{}, 16, 8)
+	f(span{2, 5}, span{}, 16, 3)
+	f(span{}, span{8, 16}, 8, 8)
+}
+
+func TestBlockWidth(t *testing.T) {
+	f := func(size, want int) {
+		t.Helper()
+		if got := blockWidth(size); got != want {
+			t.Errorf("%d is cut into blocks of %d, want %d", size, got, want)
+		}
+	}
+	f(1536, 512)
+	f(3072, 512)
+	f(4096, 512)
+	f(1200, 400)
+	f(16, 16)
+	f(1021, 1021) // a prime
 }
