@@ -150,7 +150,7 @@ func (w *world) compare() {
 }
 
 func TestTheSinkConvergesWhateverFails(t *testing.T) {
-	seeds := uint64(60)
+	seeds := uint64(40)
 	if testing.Short() {
 		seeds = 10
 	}
