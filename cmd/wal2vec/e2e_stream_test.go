@@ -17,7 +17,7 @@ type shown map[string]string
 
 func (w *world) shown() shown {
 	w.t.Helper()
-	rows := pgtest.Column[string](w.t, w.db, "SELECT product_id || ' ' || updated_at FROM analytics_features.product_embeddings")
+	rows := pgtest.Column[string](w.t, w.sink, "SELECT product_id || ' ' || updated_at FROM analytics_features.product_embeddings")
 	found := make(shown, len(rows))
 	for _, row := range rows {
 		key, at, _ := strings.Cut(row, " ")
@@ -31,7 +31,7 @@ func (w *world) settle() {
 	w.t.Helper()
 	lsn := pgtest.One[string](w.t, w.db, "SELECT pg_current_wal_insert_lsn()::text")
 	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
-		at := pgtest.One[string](w.t, w.db, "SELECT watermark::text FROM wal2vec.pipeline")
+		at := pgtest.One[string](w.t, w.sink, "SELECT min(watermark)::text FROM wal2vec.pipeline")
 		done := pgtest.One[bool](w.t, w.db, "SELECT $1::pg_lsn >= $2::pg_lsn", at, lsn)
 		return done, fmt.Sprintf("the watermark is at %s, not %s", at, lsn)
 	})

@@ -19,7 +19,7 @@ func splitKey(text string, columns int) []string {
 	if columns == 1 {
 		return []string{text}
 	}
-	return strings.Split(text, ",")
+	return strings.SplitN(text, ",", columns)
 }
 
 // engine is an encoder with the checkpoint that it was made from.

@@ -127,8 +127,8 @@ func newReader(c config.Config, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
 }
 
-// parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, of which the last columns'
-// values take none.
+// parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, which only the last part may
+// hold itself.
 func parseKey(text string, columns int) (change.Key, error) {
 	parts := splitKey(text, columns)
 	if len(parts) != columns {

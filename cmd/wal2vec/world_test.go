@@ -43,6 +43,7 @@ var binary = sync.OnceValues(func() (string, error) {
 type world struct {
 	t      *testing.T
 	db     *pgtest.DB
+	sink   *pgtest.DB // db, but for a pipeline of two servers
 	binary string
 	dir    string
 	env    []string
@@ -66,7 +67,7 @@ func newWorldOn(t *testing.T, db *pgtest.DB, n int) *world {
 	}
 	db.CreateProducts(t)
 	db.FillProducts(t, n)
-	w := &world{t: t, db: db, binary: path, dir: t.TempDir()}
+	w := &world{t: t, db: db, sink: db, binary: path, dir: t.TempDir()}
 	w.env = append(os.Environ(),
 		"WAL2VEC_HOME="+parts, "WAL2VEC_SOURCE_DSN="+db.DSN, "WAL2VEC_HTTP_LISTEN=off", "WAL2VEC_STREAM_MAX_ROWS=20",
 		"WAL2VEC_BACKFILL_CHUNK_KEYS=20", "WAL2VEC_PIPELINE="+db.Name, "WAL2VEC_ENCODER_THREADS=1", "WAL2VEC_SOURCE_SLOT_WAIT=60s",

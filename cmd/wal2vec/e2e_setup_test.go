@@ -1,0 +1,172 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// TestSourceAndSinkOnTwoServers: everything that reads both.
+func TestSourceAndSinkOnTwoServers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40)
+	w.sink = pgtest.SinkDatabase(t)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	products := pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}}
+	before := w.footprint()
+	w.run("init")
+	slot := "wal2vec_" + w.db.Name
+	made := slices.DeleteFunc(w.footprint(), func(thing string) bool { return slices.Contains(before, thing) })
+	if want := []string{"publication " + slot + " of " + product, "slot " + slot}; !slices.Equal(made, want) {
+		t.Errorf("init made %q in the source, want %q", made, want)
+	}
+	w.run("init") // again
+
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	w.run("backfill")
+	w.write(1)
+	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name, price) VALUES (7001, 'espresso machine', 250), (7002, 'espresso machine', 90)")
+	w.settle()
+	w.checkPair(products)
+
+	var found searchResult
+	w.result(&found, nil, "search", "a machine that makes espresso", "-k", "2", "--columns", "price,name", "--filter", "price<100", "-o", "json")
+	if len(found.Hits) == 0 || found.Hits[0].Key[0] != "7002" || *found.Hits[0].Columns["price"] != "90.00" || *found.Hits[0].Columns["name"] != "espresso machine" {
+		t.Errorf("found %+v", found)
+	}
+
+	status := w.status()
+	rows := int64(len(w.pairTexts(products)))
+	switch {
+	case status.Phase != monitor.Streaming, !*status.SlotActive, *status.WALStatus != "reserved":
+		t.Errorf("phase %s, slot active %v, wal %s", status.Phase, *status.SlotActive, *status.WALStatus)
+	case *status.LagSeconds != 0:
+		t.Errorf("lag of %g s with nothing to do", *status.LagSeconds)
+	case *status.RowsLive != rows || *status.RowsFresh != rows || *status.RowsStale != 0 || *status.DeadLetters != 0:
+		t.Errorf("%d rows live, %d fresh, %d stale; the source has %d", *status.RowsLive, *status.RowsFresh, *status.RowsStale, rows)
+	case *status.ConfirmedFlushLSN > *status.WatermarkLSN || *status.WatermarkLSN > *status.CurrentWALLSN:
+		t.Errorf("slot at %s, watermark at %s, log at %s", status.ConfirmedFlushLSN, status.WatermarkLSN, status.CurrentWALLSN)
+	}
+	stream.stop()
+	status = w.status()
+	if status.Phase != monitor.Stopped || *status.SlotActive || status.LagSeconds != nil || status.LagBytes == nil {
+		t.Errorf("without a stream: phase %s, slot active %v, lag %v", status.Phase, *status.SlotActive, status.LagSeconds)
+	}
+	w.write(2)
+	w.run("stream", "--until-current")
+	w.checkPair(products)
+
+	w.run("teardown", "--yes")
+	if left := w.footprint(); !slices.Equal(left, before) {
+		t.Errorf("teardown left %q in the source, which had %q", left, before)
+	}
+}
+
+func (w *world) status() monitor.Status {
+	w.t.Helper()
+	var s monitor.Status
+	w.result(&s, nil, "status", "-o", "json")
+	return s
+}
+
+// TestPrintedSQLIsWhatInitRuns: printing changes nothing, and somebody else may run what was printed.
+func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	before := w.footprint()
+	printed := w.ends(nil, "", "init", "--print-sql")
+	if printed.code != 0 {
+		t.Fatal(printed.stderr)
+	}
+	if after := w.footprint(); !slices.Equal(before, after) {
+		t.Errorf("printing changed %q to %q", before, after)
+	}
+	psql := exec.CommandContext(t.Context(), w.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", w.db.DSN)
+	psql.Stdin = strings.NewReader(printed.stdout)
+	if out, err := psql.CombinedOutput(); err != nil {
+		t.Fatalf("psql: %v\n%s\n%s", err, out, printed.stdout)
+	}
+	byHand := w.footprint()
+	if out := w.run("init"); !strings.Contains(out, "is set up") {
+		t.Errorf("init says %q", out)
+	}
+	if after := w.footprint(); !slices.Equal(byHand, after) {
+		t.Errorf("the printed statements make %q, init %q", byHand, after)
+	}
+	if again := w.ends(nil, "", "init", "--print-sql"); strings.Contains(strings.ToUpper(again.stdout), "CREATE") {
+		t.Errorf("init would still run %s", again.stdout)
+	}
+	w.run("backfill")
+	w.write(1)
+	w.run("stream", "--until-current")
+	w.check()
+}
+
+// TestRolesWithoutSuperuser runs every command as the role of deploy/roles.sql that is made for it.
+func TestRolesWithoutSuperuser(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t) // roles belong to a server
+	w := newWorldOn(t, db, 30)
+	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, string(roles))
+	db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin")
+	as := func(role string) []string {
+		db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
+		return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role)}
+	}
+	admin, streamer, reader := as("wal2vec_admin"), as("wal2vec_stream"), as("wal2vec_search")
+	must := func(env []string, args ...string) ended {
+		t.Helper()
+		got := w.ends(env, "", args...)
+		if got.code != 0 {
+			t.Fatalf("%v ended with exit code %d: %s", args, got.code, got.stderr)
+		}
+		w.keepsSecrets(t, got.stdout+got.stderr)
+		return got
+	}
+
+	must(admin, "init")
+	refused := w.ends(streamer, "", "stream")
+	if refused.code != 2 || !strings.Contains(refused.stderr, "wal2vec init --grant-stream") {
+		t.Errorf("a stream without rights ends with exit code %d: %s", refused.code, refused.stderr)
+	}
+	must(admin, "init", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
+	stream := w.start(append(streamer, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
+	stream.waitFor("streaming")
+	must(streamer, "backfill")
+	w.write(1)
+	w.settle()
+	w.check()
+	db.Exec(t, "TRUNCATE "+product)
+	w.write(2)
+	lsn := pgtest.One[string](t, db, "SELECT pg_current_wal_insert_lsn()::text")
+	var found searchResult
+	w.result(&found, reader, "search", "one of many", "--min-lsn", lsn, "--filter", "product_id>=2000", "-o", "json")
+	if len(found.Hits) != 10 {
+		t.Errorf("found %d rows", len(found.Hits))
+	}
+	w.check()
+	var status monitor.Status
+	w.result(&status, reader, "status", "-o", "json")
+	if status.Phase != monitor.Streaming || *status.RowsStale != 0 {
+		t.Errorf("phase %s, %d rows stale", status.Phase, *status.RowsStale)
+	}
+	stream.stop()
+	if refused := w.ends(reader, "", "backfill"); refused.code != 2 {
+		t.Errorf("a backfill by who may only search ends with exit code %d: %s", refused.code, refused.stderr)
+	}
+	must(admin, "teardown", "--yes")
+	if left := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_namespace WHERE nspname = 'wal2vec'"); left != 0 {
+		t.Error("teardown left the schema")
+	}
+}
