@@ -223,7 +223,7 @@ func percentile(sorted []time.Duration, q float64) time.Duration {
 	if n == 0 {
 		return 0
 	}
-	const noise = 1e-9 // 0.29 * 100 is a little more than 29
+	const noise = 1e-9 // 0.07 * 100 is a little more than 7
 	rank := int(math.Ceil(q*float64(n) - noise))
 	return sorted[min(max(rank, 1), n)-1]
 }

@@ -26,7 +26,7 @@ func TestPercentileIsTheNearestRank(t *testing.T) {
 	for i := range hundred {
 		hundred[i] = time.Duration(i + 1)
 	}
-	for _, percent := range []int{1, 29, 57, 58, 90, 99} { // n/100*100 is a little more than n for some
+	for _, percent := range []int{1, 7, 29, 55, 58, 90, 99} { // 7.0 / 100 * 100 is a little more than 7, 29.0 / 100 * 100 a little less than 29
 		f(float64(percent)/100, time.Duration(percent), hundred...)
 	}
 }
