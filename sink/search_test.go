@@ -125,7 +125,16 @@ func TestWaitForReturnsAtTheWatermark(t *testing.T) {
 	stream := b.takeover()
 	b.ok(b.sink.WaitFor(t.Context(), firstLSN))
 	done := make(chan error, 1)
+	awaited := func(want bool) {
+		t.Helper()
+		pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
+			got, err := b.sink.Awaited(t.Context())
+			return err == nil && got == want, fmt.Sprintf("awaited: %v, %v", got, err)
+		})
+	}
+	awaited(false)
 	go func() { done <- b.sink.WaitFor(t.Context(), 0x1200) }()
+	awaited(true)
 	b.commit(stream, 0x1100)
 	select {
 	case err := <-done:
@@ -134,6 +143,7 @@ func TestWaitForReturnsAtTheWatermark(t *testing.T) {
 	}
 	b.commit(stream, 0x1200)
 	b.ok(<-done)
+	awaited(false)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()

@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -175,31 +174,4 @@ func (s *Sink) Version(ctx context.Context) (change.Version, error) {
 func (s *Sink) Watermark(ctx context.Context) (change.LSN, error) {
 	v, err := s.Version(ctx)
 	return v.LSN, err
-}
-
-// WaitFor returns when the watermark has reached lsn. ErrEpochChanged ends the wait when the pipeline is started anew meanwhile.
-func (s *Sink) WaitFor(ctx context.Context, lsn change.LSN) error {
-	const shortest, longest = 5 * time.Millisecond, 100 * time.Millisecond
-	begun, err := s.Version(ctx)
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	v := begun
-	for pause := shortest; v.LSN < lsn; pause = min(2*pause, longest) {
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the watermark to pass %s, it is at %s: %w", lsn, v.LSN, context.Cause(ctx))
-		case <-timer.C:
-		}
-		if v, err = s.Version(ctx); err != nil {
-			return err
-		}
-		if v.Epoch != begun.Epoch {
-			return ErrEpochChanged
-		}
-	}
-	return nil
 }

@@ -172,7 +172,7 @@ func (s *searcher) waitFor(ctx context.Context, lsn change.LSN, patience time.Du
 	ctx, cancel := context.WithTimeoutCause(ctx, patience,
 		fault.New(fault.Unavailable, "wal2vec status", "the watermark did not reach %s within %s", lsn, patience))
 	defer cancel()
-	if err := s.store.WaitFor(ctx, lsn); err != nil {
+	if err := s.store.WaitFor(ctx, lsn.RecordEnd()); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}

@@ -211,8 +211,3 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 	}
 	return stream, nil
 }
-
-func (s sinkPort) Awaited(ctx context.Context) (bool, error) {
-	n, err := s.OpenJobs(ctx)
-	return n > 0, err
-}
