@@ -20,6 +20,8 @@ type backfillReport struct {
 	program *program
 	log     zerolog.Logger
 	json    bool
+	// first is true when another job follows: standard output holds one JSON object, that of the job that was asked for.
+	first bool
 
 	job    int64
 	mode   sink.Mode
@@ -43,7 +45,8 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 		total = min(total, limit)
 	}
 	return &backfillReport{
-		program: p, log: f.log, json: o.output == "json", job: job.ID(), mode: job.Mode(), resync: job.Resync(),
+		program: p, log: f.log, json: o.output == "json", first: f.config.Backfill.Full && job.Mode() != sink.Full,
+		job: job.ID(), mode: job.Mode(), resync: job.Resync(),
 		device: f.engine.Stats().Device, model: f.engine.checkpoint.Name(), table: f.config.Source.Table.String(),
 		view: f.config.Sink.View.String(), before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
 	}
@@ -138,6 +141,9 @@ func (r *backfillReport) close(s pipeline.Summary, err error) error {
 }
 
 func (r *backfillReport) print(s backfillSummary) error {
+	if r.json && r.first {
+		return printJSON(r.program.stderr, s)
+	}
 	if r.json {
 		return printJSON(r.program.stdout, s)
 	}

@@ -237,6 +237,9 @@ func (w *world) sourceTexts() (byKey map[string]string, texts []string) {
 // encode encodes texts by the program itself, each alone on a line.
 func (w *world) encode(texts []string) map[string][]float32 {
 	w.t.Helper()
+	if len(texts) == 0 {
+		return nil
+	}
 	cmd := w.command(nil, "encode")
 	cmd.Stdin = strings.NewReader(strings.Join(texts, "\n") + "\n")
 	out, err := cmd.Output()
