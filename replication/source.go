@@ -100,6 +100,17 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 	return stream, nil
 }
 
+// CheckTable returns a fault of kind Gap when the publication no longer brings the changes of the table that has the configured name:
+// a replaced table would otherwise be followed no more without a word.
+func (s *Source) CheckTable(ctx context.Context) error {
+	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(ctx, conn)
+	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
+}
+
 // check looks at slot and publication, on a connection of its own.
 func (s *Source) check(ctx context.Context, from change.LSN) error {
 	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))

@@ -155,11 +155,12 @@ func (f *follower) Close() {
 // newStream wires the stream.
 func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	c := f.config
+	source := replication.NewSource(replication.Options{
+		ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: f.table,
+		SystemID: f.state.SystemID, Timeline: f.state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
+	})
 	return pipeline.NewStream(pipeline.Ports{
-		Source: sourcePort{replication.NewSource(replication.Options{
-			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: f.table,
-			SystemID: f.state.SystemID, Timeline: f.state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
-		})},
+		Source: sourcePort{source}, CheckTable: source.CheckTable,
 		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics},
 		Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}, pipeline.StreamOptions{

@@ -15,16 +15,18 @@ const (
 	reportIdleInterval = 10 * time.Second
 	// reportAge is the age below which a pending change is not worth a report: it is about to be written.
 	reportAge = time.Second
+	// checkInterval is how often the source is asked whether the table is still the one that is published.
+	checkInterval = 10 * time.Second
 	// collectInterval is how often tombstones are collected.
 	collectInterval = 5 * time.Minute
 )
 
 // attend does what is due by the clock beside the stream: it learns whether somebody waits for the watermark, reports the age of
-// the oldest pending change, and collects tombstones.
+// the oldest pending change, checks the table, and collects tombstones.
 func (se *session) attend(ctx context.Context) error {
 	tick := time.NewTicker(awaitedInterval)
 	defer tick.Stop()
-	a := &attendant{session: se, collected: se.opts.Now()}
+	a := &attendant{session: se, checked: se.opts.Now(), collected: se.opts.Now()}
 	for {
 		// An error of the end is none: it would hide why the session ends.
 		if err := a.step(ctx); err != nil && ctx.Err() == nil {
@@ -42,6 +44,7 @@ type attendant struct {
 	*session
 	reported  time.Time // when the last report was made
 	pending   bool      // what it said
+	checked   time.Time
 	collected time.Time
 }
 
@@ -54,15 +57,33 @@ func (a *attendant) step(ctx context.Context) error {
 	if err := a.report(ctx); err != nil {
 		return fmt.Errorf("reporting the oldest pending change: %w", err)
 	}
-	if now := a.opts.Now(); now.Sub(a.collected) >= collectInterval {
-		a.collected = now
-		n, err := a.ports.Sink.CollectTombstones(ctx)
-		if err != nil {
-			return fmt.Errorf("collecting tombstones: %w", err)
-		}
-		if n > 0 {
-			a.opts.Logger.Debug().Int64("rows", n).Msg("collected tombstones")
-		}
+	if err := a.checkTable(ctx); err != nil {
+		return fmt.Errorf("checking the source table: %w", err)
+	}
+	return a.collect(ctx)
+}
+
+func (a *attendant) checkTable(ctx context.Context) error {
+	now := a.opts.Now()
+	if a.ports.CheckTable == nil || now.Sub(a.checked) < checkInterval {
+		return nil
+	}
+	a.checked = now
+	return a.ports.CheckTable(ctx)
+}
+
+func (a *attendant) collect(ctx context.Context) error {
+	now := a.opts.Now()
+	if now.Sub(a.collected) < collectInterval {
+		return nil
+	}
+	a.collected = now
+	n, err := a.ports.Sink.CollectTombstones(ctx)
+	if err != nil {
+		return fmt.Errorf("collecting tombstones: %w", err)
+	}
+	if n > 0 {
+		a.opts.Logger.Debug().Int64("rows", n).Msg("collected tombstones")
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ type Ports struct {
 	Encoder  Encoder
 	Sink     Sink
 	Observer Observer
+	// CheckTable, if any, fails when the log no longer brings the table's changes (a table that was replaced by another of its
+	// name); it is called now and then while the stream runs.
+	CheckTable func(ctx context.Context) error
 }
 
 // StreamOptions are the settings of a stream; all are required unless said otherwise.
