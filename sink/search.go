@@ -41,8 +41,8 @@ const (
 	mostSearch  = 1000
 )
 
-// Search returns the k nearest live rows of the active generation, as of one snapshot, by its index. Another model's vector is an error
-// of kind fault.Model.
+// Search returns the k nearest live rows of the active generation, as of one snapshot: by its index, and where that finds fewer than
+// k, by comparing all. Another model's vector is an error of kind fault.Model.
 func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
 	if q.K < 1 {
 		return Result{}, fault.New(fault.Usage, "ask for one row at least", "cannot search for %d rows", q.K)
@@ -76,9 +76,21 @@ func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
 			}
 			return nil
 		})
-		b.Queue(g.search, pgvector.NewVector(q.Vector), q.K).Query(func(rows pgx.Rows) error {
-			return collectHits(rows, len(l.key), &result.Hits)
-		})
+		nearest := func(b *pgx.Batch) {
+			b.Queue(g.search, pgvector.NewVector(q.Vector), q.K).Query(func(rows pgx.Rows) error {
+				result.Hits = result.Hits[:0]
+				return collectHits(rows, len(l.key), &result.Hits)
+			})
+		}
+		nearest(b)
+		if err := send(ctx, tx, b); err != nil || len(result.Hits) == q.K {
+			return err
+		}
+		// The index has come to its end: the table has no more rows, which costs little to make sure of, or some cannot be reached in
+		// the graph, as happens to a few rows among very many that hardly differ.
+		b = &pgx.Batch{}
+		b.Queue("SET LOCAL enable_indexscan = off")
+		nearest(b)
 		return send(ctx, tx, b)
 	})
 	if err != nil {
