@@ -148,18 +148,23 @@ type setupPlan struct {
 }
 
 func (p setupPlan) print(w io.Writer) error {
-	text := "-- In the sink:\n"
-	for _, statement := range p.sink {
-		text += strings.TrimSuffix(statement, ";") + ";\n"
+	var text strings.Builder
+	add := func(statement string) {
+		text.WriteString(strings.TrimSuffix(statement, ";"))
+		text.WriteString(";\n")
 	}
-	text += "-- In the source:\n"
+	text.WriteString("-- In the sink:\n")
+	for _, statement := range p.sink {
+		add(statement)
+	}
+	text.WriteString("-- In the source:\n")
 	for _, statement := range p.publication {
-		text += statement + ";\n"
+		add(statement)
 	}
 	if p.slot != "" {
-		text += p.slot + ";\n"
+		add(p.slot)
 	}
-	if _, err := io.WriteString(w, text); err != nil {
+	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
 	return nil

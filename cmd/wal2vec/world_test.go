@@ -140,7 +140,7 @@ func (w *world) write(round int) {
 		fmt.Sprintf("UPDATE %s SET deleted = false WHERE product_id %% 13 = %d", table, round-1),
 		fmt.Sprintf("%sSELECT g, 'Product ' || g, 'Brand', '', 'one of many, number ' || g, 1 FROM generate_series(%d, %d) g", insert, 1000*round, 1000*round+69),
 		"BEGIN; " + insert + "VALUES (9000, 'never', 'to', 'be', 'seen', 1); ROLLBACK",
-		fmt.Sprintf("BEGIN; %sVALUES (%d, 'kept', '', 'a', 'text', 1); SAVEPOINT s; %sVALUES (9001, 'lost', NULL, NULL, 'text', 1); ROLLBACK TO s; COMMIT",
+		fmt.Sprintf("BEGIN; %sVALUES (%d, 'kept', '', 'a', 'text', 1); SAVEPOINT s; %sVALUES (9001, 'lost', 'to', 'the', 'text', 1); ROLLBACK TO s; COMMIT",
 			insert, 8000+round, insert),
 		fmt.Sprintf("UPDATE %s SET product_id = product_id + 5000 WHERE product_id %% 17 = %d AND product_id < 1000", table, round),
 		fmt.Sprintf("UPDATE %s SET name = NULL, brand = ' ', category = '', description = NULL WHERE product_id = %d", table, 1000*round+3),

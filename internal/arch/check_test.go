@@ -31,7 +31,7 @@ type checker struct {
 	wrong []string
 }
 
-func (c *checker) report(format string, args ...any) {
+func (c *checker) reportf(format string, args ...any) {
 	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
 }
 
@@ -39,7 +39,7 @@ func (c *checker) report(format string, args ...any) {
 func (c *checker) target(s *source, target string) {
 	for library, allowed := range confined {
 		if (target == library || strings.HasPrefix(target, library+"/")) && !slices.Contains(allowed, s.dir) {
-			c.report("%s: imports %s, which only %v may", s.name, library, allowed)
+			c.reportf("%s: imports %s, which only %v may", s.name, library, allowed)
 		}
 	}
 	from, known := ranks[s.dir]
@@ -47,14 +47,14 @@ func (c *checker) target(s *source, target string) {
 	if !ofModule {
 		beyond := strings.Contains(strings.Split(target, "/")[0], ".")
 		if known && from == 0 && beyond && !slices.Contains(bottom[s.dir], target) {
-			c.report("%s: imports %s; rank 0 uses the standard library", s.name, target)
+			c.reportf("%s: imports %s; rank 0 uses the standard library", s.name, target)
 		}
 		return
 	}
 	_, fromTestOnly := testOnly[s.dir]
 	if allowed, ok := testOnly[own]; ok {
 		if !fromTestOnly && !slices.Contains(allowed, s.dir) {
-			c.report("%s: imports %s, which is for tests", s.name, own)
+			c.reportf("%s: imports %s, which is for tests", s.name, own)
 		}
 		return
 	}
@@ -63,7 +63,7 @@ func (c *checker) target(s *source, target string) {
 		return // packages reports those without a rank
 	}
 	if to >= from && !slices.Contains(equals[s.dir], own) {
-		c.report("%s: rank %d imports %s of rank %d", s.name, from, own, to)
+		c.reportf("%s: rank %d imports %s of rank %d", s.name, from, own, to)
 	}
 }
 
@@ -77,10 +77,10 @@ func (c *checker) packages(sources []*source) {
 		_, ranked := ranks[dir]
 		_, helper := testOnly[dir]
 		if !ranked && !helper {
-			c.report("%s: has no rank in internal/arch", dir)
+			c.reportf("%s: has no rank in internal/arch", dir)
 		}
 		if !ok {
-			c.report("%s: has no package comment", dir)
+			c.reportf("%s: has no package comment", dir)
 		}
 	}
 }
@@ -95,7 +95,7 @@ func (c *checker) size(s *source) {
 		most = maxTestFileLines
 	}
 	if s.lines > most {
-		c.report("%s: %d lines, at most %d", s.name, s.lines, most)
+		c.reportf("%s: %d lines, at most %d", s.name, s.lines, most)
 	}
 	for _, declaration := range s.syntax.Decls {
 		f, ok := declaration.(*ast.FuncDecl)
@@ -104,10 +104,10 @@ func (c *checker) size(s *source) {
 		}
 		lines := s.positions.Position(f.End()).Line - s.positions.Position(f.Pos()).Line + 1
 		if lines > maxFuncLines {
-			c.report("%s: %s has %d lines, at most %d", s.name, f.Name.Name, lines, maxFuncLines)
+			c.reportf("%s: %s has %d lines, at most %d", s.name, f.Name.Name, lines, maxFuncLines)
 		}
 		if n := parameters(f.Type); n > maxParameters {
-			c.report("%s: %s has %d parameters, at most %d", s.name, f.Name.Name, n, maxParameters)
+			c.reportf("%s: %s has %d parameters, at most %d", s.name, f.Name.Name, n, maxParameters)
 		}
 	}
 }
@@ -140,14 +140,14 @@ func (c *checker) habits(s *source) {
 		case *ast.CallExpr:
 			name := called(node)
 			if s.test && name == "time.Sleep" {
-				c.report("%s: a test sleeps; wait for the event", s.at(node))
+				c.reportf("%s: a test sleeps; wait for the event", s.at(node))
 			}
 			if s.test && slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, afterDot(name)) {
-				c.report("%s: a test skips; it must run or fail", s.at(node))
+				c.reportf("%s: a test skips; it must run or fail", s.at(node))
 			}
 		case *ast.BasicLit:
 			if !s.test && node.Kind == token.STRING && strings.Contains(node.Value, "\n") && statement.MatchString(node.Value[1:]) {
-				c.report("%s: SQL of several lines belongs into sql/queries", s.at(node))
+				c.reportf("%s: SQL of several lines belongs into sql/queries", s.at(node))
 			}
 		}
 		return true

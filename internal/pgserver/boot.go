@@ -66,7 +66,8 @@ func (s *Server) reboot(ctx context.Context) error {
 func freePort() int {
 	for {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		listener, err := net.Listen("tcp", address) //nolint:noctx // it succeeds or fails at once
 		if err == nil {
 			listener.Close()
 			return port

@@ -49,7 +49,7 @@ var (
 func (s *sharedHost) get(tb testing.TB) *Host {
 	tb.Helper()
 	s.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // the server outlives the test
 		defer cancel()
 		if s.host, s.err = startHost(ctx, Major(), nil); s.err == nil {
 			s.host.shared = true

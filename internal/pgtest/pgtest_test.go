@@ -69,7 +69,7 @@ func TestDatabasesAreApart(t *testing.T) {
 	}
 }
 
-func TestNothingIsLeftOfADatabaseInUse(t *testing.T) {
+func TestNothingIsLeftOfADatabaseInUse(t *testing.T) { //nolint:tparallel // the rest looks at what the subtest left
 	t.Parallel()
 	outer := pgtest.Database(t)
 	var name, role string
@@ -85,7 +85,7 @@ func TestNothingIsLeftOfADatabaseInUse(t *testing.T) {
 		slot := "busy_" + db.Name
 		db.Exec(t, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot)
 		stream(t, db, slot)
-		leaked, err := pgx.Connect(context.Background(), db.DSN) // not closed by the test
+		leaked, err := pgx.Connect(context.Background(), db.DSN) //nolint:usetesting // it is to outlive the test, and not closed by it
 		if err != nil {
 			t.Fatal(err)
 		}
