@@ -21,7 +21,7 @@ func withDSN(t *testing.T, dsn string, change func(*url.URL)) string {
 }
 
 // TestInitRefusesWhatItCannotServe: each thing that is wrong with a server, a table, a name in the way.
-func TestInitRefusesWhatItCannotServe(t *testing.T) {
+func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the cases share one database, whose contents they compare
 	t.Parallel()
 	w := newWorld(t, 3)
 	dsn := func(change func(*url.URL)) []string {
@@ -136,7 +136,7 @@ func TestInitNeedsALogicalLog(t *testing.T) {
 }
 
 // TestInitRefusesMissingRights: roles that lack one right each.
-func TestInitRefusesMissingRights(t *testing.T) {
+func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the cases share one database, whose contents they compare
 	t.Parallel()
 	w := newWorld(t, 3)
 	w.db.Exec(t, "REVOKE CONNECT ON DATABASE "+w.db.Name+" FROM PUBLIC")

@@ -8,7 +8,7 @@ import (
 )
 
 // TestBadConfigurationIsRefused: what can be told without a database.
-func TestBadConfigurationIsRefused(t *testing.T) {
+func TestBadConfigurationIsRefused(t *testing.T) { //nolint:tparallel // short processes, one at a time
 	t.Parallel()
 	w := newProgram(t)
 	file := func(name, content string) string {

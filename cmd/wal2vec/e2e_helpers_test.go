@@ -27,7 +27,7 @@ func (w *world) ends(extra []string, stdin string, args ...string) ended {
 	ctx, cancel := context.WithTimeout(w.t.Context(), processTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, w.binary, args...)
-	cmd.Dir, cmd.Env, cmd.Stdin = w.dir, append(w.env[:len(w.env):len(w.env)], extra...), strings.NewReader(stdin)
+	cmd.Dir, cmd.Env, cmd.Stdin = w.dir, slices.Concat(w.env, extra), strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -85,6 +85,11 @@ func keysThatDiffer(a, b shown) []string {
 	return out
 }
 
+// inOne makes one transaction of statements.
+func inOne(statements ...string) string {
+	return "BEGIN; " + strings.Join(statements, "; ") + "; COMMIT"
+}
+
 // changeSteps are the kinds of change, on the products 1 to 9 of which 8 and 9 have a description of more than 10 kB that is stored
 // outside of the row and left out of the log where it is not changed.
 func changeSteps() []step {
@@ -100,13 +105,13 @@ func changeSteps() []step {
 		{"update that changes no text", set("name = name", "20"), nil, nil},
 		{"update of another column", set("price = 9.99, updated_at = now()", "20"), nil, nil},
 		{"update of white space around a field", set("name = '  Lantern '", "20"), nil, nil},
-		{"two updates that end where they began", "BEGIN; " + set("name = 'x'", "20") + "; " + set("name = '  Lantern '", "20") + "; COMMIT", nil, nil},
+		{"two updates that end where they began", inOne(set("name = 'x'", "20"), set("name = '  Lantern '", "20")), nil, nil},
 		{"soft delete", set("deleted = true", "20"), nil, keys("20")},
 		{"update of what is soft-deleted", set("name = 'Torch'", "20"), nil, nil},
 		{"undelete with another text", set("deleted = false", "20"), keys("20"), nil},
 		{"soft delete", set("deleted = true", "20"), nil, keys("20")},
 		{"undelete with the same text", set("deleted = false", "20"), keys("20"), nil},
-		{"soft delete and undelete at once", "BEGIN; " + set("deleted = true", "20") + "; " + set("deleted = false", "20") + "; COMMIT", nil, nil},
+		{"soft delete and undelete at once", inOne(set("deleted = true", "20"), set("deleted = false", "20")), nil, nil},
 		{"NULL in one field", set("brand = NULL", "1"), keys("1"), nil},
 		{"NULL in every field", set("name = NULL, brand = NULL, category = NULL, description = NULL", "1"), nil, keys("1")},
 		{"blank fields", set("name = ' ', brand = '', category = E'\\t', description = ' '", "1"), nil, nil},
@@ -115,15 +120,13 @@ func changeSteps() []step {
 		{"delete of what had no text", "DELETE FROM " + product + " WHERE product_id = 21", nil, nil},
 		{"delete", "DELETE FROM " + product + " WHERE product_id = 20", nil, keys("20")},
 		{"insert of a deleted key", insert(20), keys("20"), nil},
-		{"delete and insert at once, same text", "BEGIN; DELETE FROM " + product + " WHERE product_id = 20; " + insert(20) + "; COMMIT", nil, nil},
-		{"insert and delete at once", "BEGIN; " + insert(22) + "; DELETE FROM " + product + " WHERE product_id = 22; COMMIT", nil, nil},
+		{"delete and insert at once, same text", inOne("DELETE FROM "+product+" WHERE product_id = 20", insert(20)), nil, nil},
+		{"insert and delete at once", inOne(insert(22), "DELETE FROM "+product+" WHERE product_id = 22"), nil, nil},
 		{"key change", set("product_id = 30", "20"), keys("30"), keys("20")},
 		{"key change and text at once", set("product_id = 20, name = 'Moved'", "30"), keys("20"), keys("30")},
-		{"three keys in a ring", "BEGIN; " + set("product_id = 99", "2") + "; " + set("product_id = 2", "3") + "; " + set("product_id = 3", "99") + "; COMMIT",
-			keys("2", "3"), nil},
+		{"two keys change places", inOne(set("product_id = 99", "2"), set("product_id = 2", "3"), set("product_id = 3", "99")), keys("2", "3"), nil},
 		{"rollback", "BEGIN; " + insert(40) + "; " + set("name = 'never'", "4") + "; ROLLBACK", nil, nil},
-		{"savepoint", "BEGIN; " + insert(40) + "; SAVEPOINT s; " + insert(41) + "; " + set("name = 'never'", "4") + "; ROLLBACK TO s; " + insert(42) + "; COMMIT",
-			keys("40", "42"), nil},
+		{"savepoint", inOne(insert(40), "SAVEPOINT s", insert(41), set("name = 'never'", "4"), "ROLLBACK TO s", insert(42)), keys("40", "42"), nil},
 		{"many keys at once", "UPDATE " + product + " SET name = 'many ' || product_id WHERE product_id IN (5, 6, 7)", keys("5", "6", "7"), nil},
 
 		{"unchanged long description", set("name = 'Long eight'", "8"), keys("8"), nil},
@@ -131,10 +134,14 @@ func changeSteps() []step {
 		{"unchanged long description, soft delete", set("deleted = true", "8"), nil, keys("8")},
 		{"unchanged long description, undelete", set("deleted = false", "8"), keys("8"), nil},
 		{"unchanged long description, key change", set("product_id = 88", "8"), keys("88"), keys("8")},
-		{"unchanged long description after a change of it", "BEGIN; " + set("description = repeat('other words ', 1500)", "88") + "; " + set("name = 'Long 88'", "88") + "; COMMIT",
-			keys("88"), nil},
-		{"unchanged long description of a row that goes at once", "BEGIN; " + set("name = 'Long nine'", "9") + "; DELETE FROM " + product + " WHERE product_id = 9; COMMIT",
-			nil, keys("9")},
+		{
+			"unchanged long description after a change of it", inOne(set("description = repeat('other words ', 1500)", "88"), set("name = 'Long 88'", "88")),
+			keys("88"), nil,
+		},
+		{
+			"unchanged long description of a row that goes at once", inOne(set("name = 'Long nine'", "9"), "DELETE FROM "+product+" WHERE product_id = 9"),
+			nil, keys("9"),
+		},
 	}
 }
 
@@ -162,8 +169,10 @@ func TestStreamFollowsEveryKindOfChange(t *testing.T) {
 			w.follow(t, []step{
 				{"truncate", "BEGIN; INSERT INTO " + product + " (product_id, name) VALUES (49, 'short-lived'); TRUNCATE " + product + "; COMMIT", nil, all},
 				{"refill", refill, keys("50", "51", "52"), nil},
-				{"truncate and refill at once", "BEGIN; TRUNCATE " + product + "; " + strings.Replace(refill, "50, 52", "52, 54", 1) + "; COMMIT",
-					keys("52", "53", "54"), keys("50", "51")},
+				{
+					"truncate and refill at once", "BEGIN; TRUNCATE " + product + "; " + strings.Replace(refill, "50, 52", "52, 54", 1) + "; COMMIT",
+					keys("52", "53", "54"), keys("50", "51"),
+				},
 			})
 			stream.stop()
 			w.checkFeedback()

@@ -33,7 +33,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 	find := func(column, purpose string) (int, error) {
 		i, found := at[column]
 		if !found {
-			return 0, fault.New(fault.Usage, "put the column back, or change the configuration and run wal2vec init",
+			return 0, fault.New(fault.Usage, "put the column back; rows were logged without it, so then: wal2vec init --resync, and wal2vec backfill",
 				"column %q of %s is no longer published: %s needs it", column, name, purpose)
 		}
 		return i, nil
