@@ -111,6 +111,7 @@ func NewBackfill(ports BackfillPorts, opts BackfillOptions) *Backfill {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	opts.InFlight = max(1, opts.InFlight)
 	return &Backfill{ports: ports, opts: opts, pacer: pacer{rate: opts.Rate, now: opts.Now}}
 }
 
@@ -123,8 +124,8 @@ var errNotPassed = errors.New("waiting for the stream")
 // retryLimit is how often in a row a backfill may start again from its cursor without committing a chunk.
 const retryLimit = 10
 
-// Run works from the job's cursor to the end of the table (or the limit) and closes the job. It may be called again on a new job
-// after an error; what was committed stays.
+// Run works from the job's cursor to the end of the table (or the limit) and closes the job. After an error what was committed stays,
+// and a new Backfill goes on from the cursor. A Backfill runs once.
 func (b *Backfill) Run(ctx context.Context) (Summary, error) {
 	begun := b.opts.Now()
 	err := b.run(ctx)
