@@ -37,7 +37,7 @@ type RowReader interface {
 	Rows(ctx context.Context, keys []change.Key) ([]change.Row, error)
 }
 
-// Encoder turns texts into vectors: result i belongs to texts[i].
+// Encoder turns texts into vectors: result i belongs to texts[i]. Two calls may run at once. Its errors hold no text.
 type Encoder interface {
 	Encode(ctx context.Context, texts []string) ([][]float32, error)
 }

@@ -88,8 +88,9 @@ func (s *Stream) Oldest() time.Time { return s.pending.oldest() }
 // firstPause is the pause after the first failed session; it doubles up to RetryMax.
 const firstPause = 200 * time.Millisecond
 
-// errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over.
-var errMoved = errors.New("the watermark moved during the takeover")
+// errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over. That owner is fenced
+// now, so it cannot happen twice in a row, unless something is wrong that a pause must part.
+var errMoved error = fault.New(fault.Unavailable, "let one process stream a pipeline", "the watermark moved during the takeover")
 
 // Run streams until ctx ends, the target of UntilCurrent is reached, or an error occurs that time will not mend. A session that
 // ended with one that time may mend is followed by another, after a pause.
@@ -112,7 +113,7 @@ func (s *Stream) run(ctx context.Context) error {
 		}
 		s.target = target
 	}
-	begun, pause := s.opts.Now(), firstPause
+	begun, pause, moved := s.opts.Now(), firstPause, false
 	for {
 		committed := s.totals.Batches
 		err := s.session(ctx)
@@ -121,7 +122,7 @@ func (s *Stream) run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if errors.Is(err, errMoved) {
+		if moved = errors.Is(err, errMoved) && !moved; moved {
 			continue
 		}
 		if !s.mayRetry(err, begun) {
