@@ -85,6 +85,26 @@ func TestTombstonesAreCollectedNowAndThen(t *testing.T) {
 	})
 }
 
+func TestTheTableIsCheckedNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var seen []int64
+		begun := time.Now()
+		w.onCheck = func(context.Context) error {
+			w.look(func() { seen = append(seen, time.Since(begun).Milliseconds()) })
+			if time.Since(begun) >= 30*time.Second {
+				return fault.New(fault.Gap, "", "the table was replaced")
+			}
+			return nil
+		}
+		r := w.start(settings(t))
+		if err := r.end(); fault.KindOf(err) != fault.Gap || !strings.HasPrefix(err.Error(), "checking the source table: ") {
+			t.Errorf("ended with %v", err)
+		}
+		expect(t, "checks after ms", seen, []int64{10_000, 20_000, 30_000})
+	})
+}
+
 func TestAnAttendantThatFailsEndsTheSession(t *testing.T) {
 	for name, breakIt := range map[string]func(*world, func(context.Context) error){
 		"asking whether the watermark is awaited: ": func(w *world, f func(context.Context) error) { w.onAwaited = f },

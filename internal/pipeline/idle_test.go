@@ -122,6 +122,26 @@ func TestAPositionIsWrittenSoonWhenItIsAwaited(t *testing.T) {
 	})
 }
 
+func TestAPositionThatWaitsIsWrittenWhenSomebodyBeginsToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(settings(t))
+		w.write(position(200))
+		pass(time.Second)
+		w.look(func() { w.awaited = true })
+		pass(awaitedWithin)
+		w.look(func() {
+			if w.watermark != 200 {
+				t.Errorf("watermark %s", w.watermark)
+			}
+		})
+		w.halt(r)
+	})
+}
+
+// awaitedWithin is when a stream is to know that somebody waits, and to have written what it has.
+const awaitedWithin = 310 * time.Millisecond
+
 func TestAPositionStaysBehindWhatIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -154,6 +154,7 @@ func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (ba
 			c.Last = k
 		}
 	}
+	slices.Reverse(c.Rows) // the source has an order of its own
 	c.Done = len(c.Rows) < limit
 	m.atWork++
 	m.most = max(m.most, m.atWork)

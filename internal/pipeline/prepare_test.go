@@ -104,6 +104,7 @@ func TestRowsThatTheLogLeftOutAreReadBehindTheGate(t *testing.T) {
 		synctest.Wait()
 		w.order("gate [200]", "visible [200]", "rows [b c d e]", "encode [the long text]", "commit 205")
 		w.order("encode [in the log too]", "commit 205")
+		w.look(func() { expect(t, "commits", grep(w.journal, "commit"), []string{"commit 205", "committed 205"}) })
 		var seen []string
 		for _, c := range w.batches()[0].Changes {
 			seen = append(seen, fmt.Sprintf("%s %d %v %s", c.Key, c.LSN, c.Deleted, c.Document.Text))

@@ -65,6 +65,9 @@ func TestAnEncoderThatFailsIsTriedAgainAfterGrowingPauses(t *testing.T) {
 				t.Errorf("%d commits, confirmed %s, retried %s", len(w.commits), w.confirmed, w.retried[0])
 			}
 		})
+		if !r.Oldest().IsZero() {
+			t.Errorf("in a pause nothing has been received, oldest is %s", r.Oldest())
+		}
 		if h := r.Health(); h.Err == nil || h.Attempts != len(pauses)+1 {
 			t.Errorf("health while it fails: %+v after %d attempts", h, len(pauses)+1)
 		}
@@ -294,6 +297,20 @@ func TestAWatermarkThatMovesDuringTheTakeoverIsReadAgainAtOnce(t *testing.T) {
 		w.halt(r)
 		if r.totals.Sessions != 1 {
 			t.Errorf("totals: %+v", r.totals)
+		}
+	})
+}
+
+func TestAWatermarkThatKeepsMovingIsNotChased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onTakeover = func(context.Context) error {
+			w.look(func() { w.watermark++ })
+			return nil
+		}
+		r := w.start(settings(t))
+		if err := r.end(); fault.KindOf(err) != fault.Unavailable || len(w.connects) != 2 || r.totals.Sessions != 0 {
+			t.Errorf("ended with %v after %d attempts", err, len(w.connects))
 		}
 	})
 }

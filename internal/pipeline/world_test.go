@@ -66,7 +66,7 @@ type world struct {
 
 	// Faults and delays: an error is what the call returns. They may block; nil does nothing.
 	onWatermark, onCurrent, onTakeover, onAwaited, onRows, onReport func(context.Context) error
-	onStale, onCollect                                              func(context.Context) error
+	onStale, onCollect, onCheck                                     func(context.Context) error
 	onConnect                                                       func(ctx context.Context, attempt int) error
 	onRun                                                           func(ctx context.Context, attempt int) error // may end a replication
 	onGate                                                          func(ctx context.Context, xids []uint32) error
@@ -132,7 +132,7 @@ func (w *world) batches() []change.Commit {
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
 		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoder: (*worldEncoder)(w), Sink: (*worldSink)(w),
-		Observer: (*worldObserver)(w),
+		Observer: (*worldObserver)(w), CheckTable: w.onCheck,
 	}
 }
 
