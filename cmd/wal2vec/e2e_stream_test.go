@@ -78,7 +78,7 @@ func (w *world) follow(t *testing.T, steps []step) {
 func keysThatDiffer(a, b shown) []string {
 	var out []string
 	for _, key := range slices.Sorted(maps.Keys(a)) {
-		if a[key] != b[key] {
+		if at, there := b[key]; !there || at != a[key] {
 			out = append(out, key+" of "+a[key])
 		}
 	}

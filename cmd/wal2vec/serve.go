@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// serve runs a stream with its monitor, its guard and its HTTP server beside it, until the stream ends. One of these that fails ends
+// serve runs a stream with its monitor and its HTTP server beside it, until the stream ends. One of these that fails ends
 // the stream in good order.
 func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(context.Context) error) error {
 	source, err := connectPool(ctx, f.config.Source.DSN, "source", "monitor")
@@ -32,7 +32,6 @@ func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(
 	defer stopBeside()
 	group, working := errgroup.WithContext(ctx)
 	group.Go(func() error { return watch.Run(beside) })
-	group.Go(func() error { return f.guard(beside, source) })
 	if server != nil {
 		group.Go(func() error { return server.Run(beside) })
 	}

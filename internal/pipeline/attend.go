@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 const (
@@ -69,7 +71,13 @@ func (a *attendant) checkTable(ctx context.Context) error {
 		return nil
 	}
 	a.checked = now
-	return a.ports.CheckTable(ctx)
+	err := a.ports.CheckTable(ctx)
+	if fault.Retryable(err) {
+		// The stream's own connection tells the same, when it matters.
+		a.opts.Logger.Debug().Err(err).Msg("checking the source table")
+		return nil
+	}
+	return err
 }
 
 func (a *attendant) collect(ctx context.Context) error {
