@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -79,12 +80,8 @@ func history(w *world, f *weather, transactions int) change.LSN {
 		<-time.After(time.Duration(f.n(30)) * time.Millisecond)
 		lsn += 20
 		var parts []change.Fragment
-		table := make(map[change.Key]change.Row)
-		w.look(func() {
-			for k, r := range w.table {
-				table[k] = r
-			}
-		})
+		var table map[change.Key]change.Row
+		w.look(func() { table = maps.Clone(w.table) })
 		for range 1 + f.n(3) {
 			var events []change.Event
 			for range f.n(4) {

@@ -78,7 +78,7 @@ func (m *mart) look(f func()) {
 	f()
 }
 
-func (m *mart) note(format string, args ...any) {
+func (m *mart) notef(format string, args ...any) {
 	m.look(func() { m.journal = append(m.journal, fmt.Sprintf(format, args...)) })
 }
 
@@ -138,7 +138,7 @@ type martReader mart
 // Chunk reads on; every read moves the log on a little, as a busy source does.
 func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (backfill.Chunk, error) {
 	m := (*mart)(r)
-	m.note("chunk after %q", string(after))
+	m.notef("chunk after %q", string(after))
 	if r.onChunk != nil {
 		if err := r.onChunk(ctx, after); err != nil {
 			return backfill.Chunk{}, err
@@ -175,7 +175,7 @@ func (r *martReader) Alive(ctx context.Context, session uint64) error {
 }
 
 func (r *martReader) WaitFlushed(ctx context.Context, lsn change.LSN) error {
-	(*mart)(r).note("wait until %d is flushed", lsn)
+	(*mart)(r).notef("wait until %d is flushed", lsn)
 	if err := do(ctx, r.onFlush); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (j *martJob) Stale(ctx context.Context, changes []change.Change) ([]int, er
 
 func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, error) {
 	m := (*mart)(j)
-	m.note("commit to %q at %d", string(c.Cursor), c.A.LSN)
+	m.notef("commit to %q at %d", string(c.Cursor), c.A.LSN)
 	if j.onCommit != nil {
 		if err := j.onCommit(ctx, c); err != nil {
 			return sink.ChunkResult{}, err
@@ -293,7 +293,7 @@ func (j *martJob) check(c sink.Chunk) {
 }
 
 func (j *martJob) Sweep(ctx context.Context) (int64, error) {
-	(*mart)(j).note("sweep")
+	(*mart)(j).notef("sweep")
 	if err := do(ctx, j.onSweep); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -42,7 +43,7 @@ func TestHealthFollowsTheSessions(t *testing.T) {
 	f := func(streaming bool, err error, since int64, attempts int) {
 		t.Helper()
 		h := b.get()
-		if h.Streaming != streaming || h.Err != err || h.Attempts != attempts || (since != 0 && h.Since.Unix() != since) {
+		if h.Streaming != streaming || !errors.Is(h.Err, err) || h.Attempts != attempts || (since != 0 && h.Since.Unix() != since) {
 			t.Errorf("health is %+v", h)
 		}
 	}

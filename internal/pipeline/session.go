@@ -37,22 +37,16 @@ const fragmentQueue = 16
 // session runs until intake ends and all that was taken in is committed (nil), or something fails.
 func (s *Stream) session(intake context.Context) error {
 	from, err := s.ports.Sink.Watermark(intake)
-	switch {
-	case err != nil && intake.Err() != nil:
-		return nil // stopped before anything was taken in
-	case err != nil:
-		return fmt.Errorf("reading the watermark: %w", err)
+	if err != nil {
+		return unlessStopped(intake, fmt.Errorf("reading the watermark: %w", err))
 	}
 	if s.reached(from) {
 		s.totals.Watermark, s.totals.Current = from, true
 		return nil
 	}
 	replication, err := s.ports.Source.Connect(intake, from)
-	switch {
-	case err != nil && intake.Err() != nil:
-		return nil
-	case err != nil:
-		return fmt.Errorf("starting replication: %w", err)
+	if err != nil {
+		return unlessStopped(intake, fmt.Errorf("starting replication: %w", err))
 	}
 	intake, finish := context.WithCancel(intake)
 	defer finish()

@@ -105,11 +105,8 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 func (s *Stream) run(ctx context.Context) error {
 	if s.opts.UntilCurrent {
 		target, err := s.ports.Source.Current(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("reading the end of the log: %w", err)
+		if err != nil {
+			return unlessStopped(ctx, fmt.Errorf("reading the end of the log: %w", err))
 		}
 		s.target = target
 	}
@@ -139,6 +136,14 @@ func (s *Stream) run(ctx context.Context) error {
 		}
 		pause = min(2*pause, s.opts.RetryMax)
 	}
+}
+
+// unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no error.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // mayRetry decides whether another session may go through. Before the first success an unreachable server is an error for the

@@ -95,7 +95,7 @@ func do(ctx context.Context, fault func(context.Context) error) error {
 	return fault(ctx)
 }
 
-func (w *world) note(format string, args ...any) {
+func (w *world) notef(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.journal = append(w.journal, fmt.Sprintf(format, args...))
@@ -243,7 +243,7 @@ type worldGate world
 
 func (g *worldGate) Visible(ctx context.Context, xids []uint32) error {
 	w := (*world)(g)
-	w.note("gate %d", xids)
+	w.notef("gate %d", xids)
 	if g.onGate != nil {
 		if err := g.onGate(ctx, xids); err != nil {
 			return err
@@ -254,7 +254,7 @@ func (g *worldGate) Visible(ctx context.Context, xids []uint32) error {
 			w.visible[xid] = true
 		}
 	})
-	w.note("visible %d", xids)
+	w.notef("visible %d", xids)
 	return nil
 }
 
@@ -262,7 +262,7 @@ type worldRows world
 
 func (r *worldRows) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
 	w := (*world)(r)
-	w.note("rows %s", keys)
+	w.notef("rows %s", keys)
 	if err := do(ctx, r.onRows); err != nil {
 		return nil, err
 	}
