@@ -141,7 +141,7 @@ func (s *Stream) run(ctx context.Context) error {
 // unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no error.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // as it says
 	}
 	return err
 }
