@@ -60,7 +60,7 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	}
 	log.Info().Stringer("lsn", totals.Watermark).Int64("batches", totals.Batches).Int64("events", totals.Events).
 		Int64("encoded", totals.TextsEncoded).Dur("took", totals.Duration).Msg("stream ended")
-	if err == nil && untilCurrent {
+	if err == nil && totals.Current { // a stop may have come first
 		_, err = fmt.Fprintf(p.stdout, "up to date at %s: %d upserts, %d deletes, %d texts encoded, %d batches, %s\n",
 			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, totals.Batches, totals.Duration.Round(time.Millisecond))
 	}
