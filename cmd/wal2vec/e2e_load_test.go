@@ -23,17 +23,14 @@ func TestOneTransactionOfManyRows(t *testing.T) {
 	w := newWorld(t, 0)
 	w.env = append(w.env, "WAL2VEC_STREAM_MAX_ROWS=500")
 	w.run("init")
-	before := pgtest.One[string](t, w.db, "SELECT pg_current_wal_insert_lsn()::text")
 	w.db.Exec(t, crowd(1, rows))
 
 	// In the middle: cut off after the third part.
 	w.start([]string{"FAILPOINT=stream_committed:3"}, "stream").mustBeKilled()
 	w.checkFeedback()
-	if pgtest.One[bool](t, w.db, "SELECT watermark > $1::pg_lsn FROM wal2vec.pipeline", before) {
-		t.Errorf("the watermark moved beyond %s, into a transaction", before)
-	}
+	// partial_until is the transaction's commit: a watermark beyond it would claim the rest.
 	if !pgtest.One[bool](t, w.db, "SELECT partial_until > watermark FROM wal2vec.pipeline") {
-		t.Error("the pipeline does not say that it shows a part of a transaction")
+		t.Error("the pipeline does not say that it shows a part of a transaction, or its watermark is beyond that")
 	}
 	if n := pgtest.One[int](t, w.db, "SELECT count(*)::int FROM analytics_features.product_embeddings"); n != 1500 {
 		t.Errorf("three parts of 500 rows made %d vectors", n)
