@@ -17,21 +17,15 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-func TestMain(m *testing.M) {
-	folder, err := os.MkdirTemp("", "wal2vec-test-")
-	if err != nil {
-		panic(err)
-	}
-	binaryFolder = folder
-	defer os.RemoveAll(folder)
-	pgtest.Run(m)
-}
+func TestMain(m *testing.M) { pgtest.Run(m) }
 
-var binaryFolder string
-
-// binary builds the real program, with the places where tests kill it.
+// binary builds the real program, with the places where tests kill it, beside the test's own, which goes with it.
 var binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(binaryFolder, "wal2vec")
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("finding the test binary: %w", err)
+	}
+	path := filepath.Join(filepath.Dir(self), "wal2vec")
 	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building the program: %w\n%s", err, out)

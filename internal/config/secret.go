@@ -87,6 +87,9 @@ func maskDSN(dsn string) string {
 func maskURL(rest string) string {
 	head := ""
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		if _, query, found := strings.Cut(rest[:at], "?"); found && secretKey(query) {
+			return stars // an @ behind a password parameter: nobody can say where the password ends
+		}
 		user, password, found := strings.Cut(rest[:at], ":")
 		if found && password != "" {
 			user += ":" + stars

@@ -26,6 +26,7 @@ func TestDSNsHideTheirPasswords(t *testing.T) {
 	f("postgres://h/d?user=u&password=p&application_name=x", "postgres://h/d?user=u&password=*****&application_name=x")
 	f("postgres://h/d?pass%77ord=p", "postgres://h/d?pass%77ord=*****")
 	f("postgres://h/d?%zz=p", "postgres://h/d?%zz=*****")
+	f("postgres://h:5432/d?password=p@ss", "postgres://*****")
 	f("host=h password=p dbname=d", "host=h password=***** dbname=d")
 	f(`host=h PassWord = 'a b\' c' dbname='my db'`, `host=h PassWord=***** dbname='my db'`)
 	f("password='unterminated", "*****")
