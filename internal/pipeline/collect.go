@@ -35,6 +35,9 @@ func (se *session) collect(intake, work context.Context) error {
 		select {
 		case <-work.Done():
 			timer.Stop()
+			if intake.Err() != nil {
+				return c.last(work) // both at once: there may be nothing to abandon
+			}
 			return context.Cause(work)
 		case <-intake.Done():
 			timer.Stop()

@@ -88,6 +88,19 @@ func TestAStopOfAnIdleStreamIsImmediate(t *testing.T) {
 	})
 }
 
+func TestNoTimeToDrainIsEnoughForAnIdleStream(t *testing.T) {
+	for range 200 { // in real time, where the end of the time races with the end of the intake
+		w := newWorld(t)
+		opts := settings(t)
+		opts.DrainTimeout = 0
+		started := make(chan struct{})
+		w.onStreaming = func() { close(started) }
+		r := w.start(opts)
+		<-started
+		w.halt(r)
+	}
+}
+
 func TestADrainThatTakesTooLongIsAbandoned(t *testing.T) {
 	for name, block := range map[string]func(*world, func(context.Context) error){
 		"encoding": func(w *world, f func(context.Context) error) {

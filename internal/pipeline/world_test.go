@@ -69,6 +69,7 @@ type world struct {
 	onStale, onCollect, onCheck                                     func(context.Context) error
 	onConnect                                                       func(ctx context.Context, attempt int) error
 	onRun                                                           func(ctx context.Context, attempt int) error // may end a replication
+	onStreaming                                                     func()                                       // a session has begun
 	onGate                                                          func(ctx context.Context, xids []uint32) error
 	onEncode                                                        func(ctx context.Context, texts []string) error
 	onCommit                                                        func(ctx context.Context, c change.Commit) error // before it
@@ -458,6 +459,9 @@ type worldObserver world
 
 func (o *worldObserver) StreamActive(active bool) {
 	(*world)(o).look(func() { o.active = append(o.active, active) })
+	if active && o.onStreaming != nil {
+		o.onStreaming()
+	}
 }
 
 func (o *worldObserver) BatchCommitted(cut string, _ map[change.Op]int, _ change.LSN) {
