@@ -69,18 +69,7 @@ func TestSearchFindsTheNearest(t *testing.T) {
 		t.Errorf("a filter that few rows pass found %v of 1", got)
 	}
 
-	// Read your own writes, twice.
-	for _, name := range []string{"Garden hose", "Lawn mower"} {
-		w.db.Exec(t, "UPDATE "+product+" SET name = $1, brand = NULL, description = NULL WHERE product_id = 5", name)
-		lsn := pgtest.One[string](t, w.db, "SELECT pg_current_wal_insert_lsn()::text")
-		found := search(name, "-k", "1", "--min-lsn", lsn, "--columns", "name,price")
-		if len(found.Hits) != 1 || found.Hits[0].Key[0] != "5" || *found.Hits[0].Columns["name"] != name || found.Hits[0].Score < 0.99999 {
-			t.Errorf("after writing %q at %s, found %+v", name, lsn, found)
-		}
-		if !pgtest.One[bool](t, w.db, "SELECT $1::pg_lsn >= $2::pg_lsn", found.WatermarkLSN.String(), lsn) {
-			t.Errorf("the answer is of %s, before %s", found.WatermarkLSN, lsn)
-		}
-	}
+	w.checkOwnWrites(t, search)
 	w.checkAnswer(t)
 
 	// More rows than an index scan returns at once.
@@ -94,6 +83,22 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	}
 	stream.stop()
 	w.checkPlan(t)
+}
+
+// checkOwnWrites reads its own writes, twice.
+func (w *world) checkOwnWrites(t *testing.T, search func(args ...string) searchResult) {
+	t.Helper()
+	for _, name := range []string{"Garden hose", "Lawn mower"} {
+		w.db.Exec(t, "UPDATE "+product+" SET name = $1, brand = NULL, description = NULL WHERE product_id = 5", name)
+		lsn := pgtest.One[string](t, w.db, "SELECT pg_current_wal_insert_lsn()::text")
+		found := search(name, "-k", "1", "--min-lsn", lsn, "--columns", "name,price")
+		if len(found.Hits) != 1 || found.Hits[0].Key[0] != "5" || *found.Hits[0].Columns["name"] != name || found.Hits[0].Score < 0.99999 {
+			t.Errorf("after writing %q at %s, found %+v", name, lsn, found)
+		}
+		if !pgtest.One[bool](t, w.db, "SELECT $1::pg_lsn >= $2::pg_lsn", found.WatermarkLSN.String(), lsn) {
+			t.Errorf("the answer is of %s, before %s", found.WatermarkLSN, lsn)
+		}
+	}
 }
 
 // checkAnswer holds the two forms of an answer against their contract.

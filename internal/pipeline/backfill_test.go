@@ -171,64 +171,67 @@ func TestAStreamThatDoesNotMoveEndsTheBackfill(t *testing.T) {
 	})
 }
 
+// rereadCauses are the ways to make a backfill read again: each calls once, whose third call fails.
+var rereadCauses = map[string]func(m *mart, once func() error){
+	"stale": func(m *mart, once func() error) {
+		m.onCommit = func(context.Context, sink.Chunk) error {
+			if once() != nil {
+				m.look(func() {
+					m.truncated = change.Version{Epoch: m.version.Epoch, LSN: m.version.LSN + 1}
+					m.version.LSN += 2
+				})
+			}
+			return nil
+		}
+	},
+	"needs": func(m *mart, once func() error) {
+		m.onCommit = func(context.Context, sink.Chunk) error {
+			if once() != nil {
+				return fmt.Errorf("writing: %w", &needs{make([]change.Hash, 1)})
+			}
+			return nil
+		}
+	},
+	"source connection": func(m *mart, once func() error) {
+		m.onAlive = func(context.Context) error {
+			if once() != nil {
+				m.look(func() { m.session++ })
+			}
+			return nil
+		}
+	},
+	"ping": func(m *mart, once func() error) { m.onAlive = func(context.Context) error { return once() } },
+	"commit": func(m *mart, once func() error) {
+		m.onCommit = func(context.Context, sink.Chunk) error { return once() }
+	},
+	"version": func(m *mart, once func() error) { m.onVersion = func(context.Context) error { return once() } },
+	"stream?": func(m *mart, once func() error) { m.onStreaming = func(context.Context) error { return once() } },
+	"flush":   func(m *mart, once func() error) { m.onFlush = func(context.Context) error { return once() } },
+	"look-up": func(m *mart, once func() error) { m.onStale = func(context.Context) error { return once() } },
+	"chunk": func(m *mart, once func() error) {
+		m.onChunk = func(context.Context, change.Key) error { return once() }
+	},
+	"epoch": func(m *mart, once func() error) {
+		m.onStreaming = func(context.Context) error {
+			if once() != nil {
+				m.look(func() {
+					// Positions of the new epoch are below those of the old one: nobody must compare them.
+					m.version, m.insert, m.streaming = change.Version{Epoch: m.version.Epoch.Next(), LSN: 10}, 10, true
+				})
+			}
+			m.look(func() {
+				if m.version.Epoch.Count() > 1 {
+					m.version.LSN, m.truncated = m.insert, change.Version{}
+				}
+			})
+			return nil
+		}
+	},
+}
+
 func TestWhatWasNotCommittedIsReadAgain(t *testing.T) {
 	away := fmt.Errorf("merging: %w", errAway)
-	for name, breakIt := range map[string]func(m *mart, once func() error){
-		"stale": func(m *mart, once func() error) {
-			m.onCommit = func(context.Context, sink.Chunk) error {
-				if once() != nil {
-					m.look(func() {
-						m.truncated = change.Version{Epoch: m.version.Epoch, LSN: m.version.LSN + 1}
-						m.version.LSN += 2
-					})
-				}
-				return nil
-			}
-		},
-		"needs": func(m *mart, once func() error) {
-			m.onCommit = func(context.Context, sink.Chunk) error {
-				if once() != nil {
-					return fmt.Errorf("writing: %w", &needs{make([]change.Hash, 1)})
-				}
-				return nil
-			}
-		},
-		"source connection": func(m *mart, once func() error) {
-			m.onAlive = func(context.Context) error {
-				if once() != nil {
-					m.look(func() { m.session++ })
-				}
-				return nil
-			}
-		},
-		"ping": func(m *mart, once func() error) { m.onAlive = func(context.Context) error { return once() } },
-		"commit": func(m *mart, once func() error) {
-			m.onCommit = func(context.Context, sink.Chunk) error { return once() }
-		},
-		"version": func(m *mart, once func() error) { m.onVersion = func(context.Context) error { return once() } },
-		"stream?": func(m *mart, once func() error) { m.onStreaming = func(context.Context) error { return once() } },
-		"flush":   func(m *mart, once func() error) { m.onFlush = func(context.Context) error { return once() } },
-		"look-up": func(m *mart, once func() error) { m.onStale = func(context.Context) error { return once() } },
-		"chunk": func(m *mart, once func() error) {
-			m.onChunk = func(context.Context, change.Key) error { return once() }
-		},
-		"epoch": func(m *mart, once func() error) {
-			m.onStreaming = func(context.Context) error {
-				if once() != nil {
-					m.look(func() {
-						// Positions of the new epoch are below those of the old one: nobody must compare them.
-						m.version, m.insert, m.streaming = change.Version{Epoch: m.version.Epoch.Next(), LSN: 10}, 10, true
-					})
-				}
-				m.look(func() {
-					if m.version.Epoch.Count() > 1 {
-						m.version.LSN, m.truncated = m.insert, change.Version{}
-					}
-				})
-				return nil
-			}
-		},
-	} {
+	for name, breakIt := range rereadCauses {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMart(t, 45)
