@@ -92,16 +92,23 @@ func TestTheTableIsCheckedNowAndThen(t *testing.T) {
 		begun := time.Now()
 		w.onCheck = func(context.Context) error {
 			w.look(func() { seen = append(seen, time.Since(begun).Milliseconds()) })
-			if time.Since(begun) >= 30*time.Second {
+			switch now := time.Since(begun); {
+			case now >= 30*time.Second:
 				return fault.New(fault.Gap, "", "the table was replaced")
+			case now >= 20*time.Second:
+				return errAway // the stream's own connection matters
+			default:
+				return nil
 			}
-			return nil
 		}
 		r := w.start(settings(t))
 		if err := r.end(); fault.KindOf(err) != fault.Gap || !strings.HasPrefix(err.Error(), "checking the source table: ") {
 			t.Errorf("ended with %v", err)
 		}
 		expect(t, "checks after ms", seen, []int64{10_000, 20_000, 30_000})
+		if len(w.connects) != 1 {
+			t.Errorf("%d sessions", len(w.connects))
+		}
 	})
 }
 
