@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,21 +21,12 @@ func withDSN(t *testing.T, dsn string, change func(*url.URL)) string {
 	return parsed.String()
 }
 
-// TestInitRefusesWhatItCannotServe: each thing that is wrong with a server, a table, a name in the way.
-func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the cases share one database, whose contents they compare
-	t.Parallel()
-	w := newWorld(t, 3)
+// refusedConnections are those to no database of ours.
+func (w *world) refusedConnections() []refusal {
 	dsn := func(change func(*url.URL)) []string {
-		return []string{"WAL2VEC_SOURCE_DSN=" + withDSN(t, w.db.DSN, change)}
+		return []string{"WAL2VEC_SOURCE_DSN=" + withDSN(w.t, w.db.DSN, change)}
 	}
-	product := "staging_marts.dim_product"
-	w.db.Exec(t, `CREATE SCHEMA shop; CREATE TABLE shop.twice (product_id bigint NOT NULL, name text, brand text, category text, description text, deleted boolean);
-		CREATE TABLE shop.partial (LIKE shop.twice); CREATE UNIQUE INDEX ON shop.partial (product_id) WHERE NOT deleted;
-		CREATE TABLE shop.nullable (LIKE shop.twice, UNIQUE (product_id)); ALTER TABLE shop.nullable ALTER product_id DROP NOT NULL;
-		CREATE TABLE shop.decimal (LIKE shop.twice, PRIMARY KEY (product_id)); ALTER TABLE shop.decimal ALTER product_id TYPE numeric;
-		CREATE TABLE shop.index (LIKE shop.twice); CREATE UNIQUE INDEX index_key ON shop.index (product_id);
-		CREATE UNLOGGED TABLE shop.unlogged (LIKE shop.twice, PRIMARY KEY (product_id)); CREATE VIEW shop.view AS SELECT * FROM shop.twice`)
-	for _, r := range []refusal{
+	return []refusal{
 		{
 			name: "wrong password", env: dsn(func(u *url.URL) { u.User = url.UserPassword("postgres", hunter) }),
 			code: 2, says: []string{"source", "password", `"postgres"`}, try: "source.dsn",
@@ -45,13 +37,19 @@ func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the 
 		},
 		{name: "unknown database", env: dsn(func(u *url.URL) { u.Path = "/nowhere" }), code: 2, says: []string{"source", `"nowhere"`}, try: "database in source.dsn"},
 		{
-			name: "unknown sink database", env: []string{"WAL2VEC_SINK_DSN=" + withDSN(t, w.db.DSN, func(u *url.URL) { u.Path = "/nowhere" })},
+			name: "unknown sink database", env: []string{"WAL2VEC_SINK_DSN=" + withDSN(w.t, w.db.DSN, func(u *url.URL) { u.Path = "/nowhere" })},
 			code: 2, says: []string{"sink", `"nowhere"`}, try: "database in sink.dsn",
 		},
 		{
-			name: "refused sink", env: []string{"WAL2VEC_SINK_DSN=" + withDSN(t, w.db.DSN, func(u *url.URL) { u.Host = "127.0.0.1:1" })},
+			name: "refused sink", env: []string{"WAL2VEC_SINK_DSN=" + withDSN(w.t, w.db.DSN, func(u *url.URL) { u.Host = "127.0.0.1:1" })},
 			code: 5, says: []string{"sink", "127.0.0.1"}, try: "sink.dsn",
 		},
+	}
+}
+
+// refusedTables are source tables that cannot be followed.
+func refusedTables() []refusal {
+	return []refusal{
 		{name: "missing table", env: set(map[string]string{"source.table": "shop.gone"}), code: 2, says: []string{`"shop"."gone"`}, try: "source.table"},
 		{name: "view", env: set(map[string]string{"source.table": "shop.view"}), code: 2, says: []string{`"shop"."view" is a view`}, try: "table"},
 		{name: "unlogged", env: set(map[string]string{"source.table": "shop.unlogged"}), code: 2, says: []string{`"shop"."unlogged"`}, try: "SET LOGGED"},
@@ -67,6 +65,12 @@ func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the 
 			name: "identity nothing", before: "ALTER TABLE " + product + " REPLICA IDENTITY NOTHING", after: "ALTER TABLE " + product + " REPLICA IDENTITY DEFAULT",
 			code: 2, says: []string{`"dim_product"`, "identity", "nothing"}, try: "REPLICA IDENTITY USING INDEX",
 		},
+	}
+}
+
+// refusedSurroundings are things in the way, and commands that come too early.
+func (w *world) refusedSurroundings() []refusal {
+	return []refusal{
 		{
 			name: "vectors of another dimension in the view's place", code: 2, says: []string{"analytics_features.product_embeddings", "768", "384"}, try: "RENAME TO",
 			before: "CREATE SCHEMA analytics_features; CREATE TABLE analytics_features.product_embeddings (product_id bigint, embedding vector(768))",
@@ -114,7 +118,20 @@ func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the 
 		{name: "before init: teardown", args: []string{"teardown", "--yes"}, code: 2, says: []string{"not set up"}, try: "wal2vec init"},
 		{name: "no such row", args: []string{"config", "print", "--row", "99"}, code: 2, says: []string{"dim_product", "99"}},
 		{name: "no such key", args: []string{"config", "print", "--row", "a lamp"}, code: 2, says: []string{"a lamp", "bigint"}, try: "type"},
-	} {
+	}
+}
+
+// TestInitRefusesWhatItCannotServe: each thing that is wrong with a server, a table, a name in the way.
+func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the cases share one database, whose contents they compare
+	t.Parallel()
+	w := newWorld(t, 3)
+	w.db.Exec(t, `CREATE SCHEMA shop; CREATE TABLE shop.twice (product_id bigint NOT NULL, name text, brand text, category text, description text, deleted boolean);
+		CREATE TABLE shop.partial (LIKE shop.twice); CREATE UNIQUE INDEX ON shop.partial (product_id) WHERE NOT deleted;
+		CREATE TABLE shop.nullable (LIKE shop.twice, UNIQUE (product_id)); ALTER TABLE shop.nullable ALTER product_id DROP NOT NULL;
+		CREATE TABLE shop.decimal (LIKE shop.twice, PRIMARY KEY (product_id)); ALTER TABLE shop.decimal ALTER product_id TYPE numeric;
+		CREATE TABLE shop.index (LIKE shop.twice); CREATE UNIQUE INDEX index_key ON shop.index (product_id);
+		CREATE UNLOGGED TABLE shop.unlogged (LIKE shop.twice, PRIMARY KEY (product_id)); CREATE VIEW shop.view AS SELECT * FROM shop.twice`)
+	for _, r := range slices.Concat(w.refusedConnections(), refusedTables(), w.refusedSurroundings()) {
 		t.Run(r.name, func(t *testing.T) {
 			if r.args == nil {
 				r.args = []string{"init"}

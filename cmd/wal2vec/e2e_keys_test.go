@@ -46,24 +46,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		s.waitFor("streaming")
 	}
 
-	for i, text := range hard {
-		switch i % 5 {
-		case 0:
-			w.db.Exec(t, `UPDATE "Shop"."Order Line" SET name = name || ' edited' WHERE "Sku, Code" = $1`, text)
-		case 1:
-			w.db.Exec(t, `DELETE FROM "Shop"."Order Line" WHERE "Sku, Code" = $1`, text)
-		case 2:
-			w.db.Exec(t, `UPDATE "Shop"."Order Line" SET "Sku, Code" = $1 || ', moved', shop = -shop WHERE "Sku, Code" = $1`, text)
-		case 3:
-			w.db.Exec(t, insert, 1<<31-1, text, "line at the other end")
-		case 4:
-			w.db.Exec(t, `UPDATE "Shop"."Order Line" SET deleted = (i = 1) FROM generate_series(1, 2) AS i WHERE "Sku, Code" = $1`, text)
-		}
-	}
-	w.db.Exec(t, `ALTER TABLE "Shop"."Order Line" ALTER description SET STORAGE EXTERNAL`)
-	w.db.Exec(t, `UPDATE "Shop"."Order Line" SET description = repeat('long and rambling ', 800) WHERE length("Sku, Code") = 1`)
-	w.db.Exec(t, `UPDATE "Shop"."Order Line" SET brand = 'read by key' WHERE description IS NOT NULL`)
-	w.db.Exec(t, `DELETE FROM "Shop".thing WHERE name IN ('thing 1', 'first'); UPDATE "Shop".thing SET id = gen_random_uuid() WHERE name = 'thing 2'`)
+	w.editKeys(insert, hard)
 	w.settle()
 	w.checkPair(lines)
 	w.checkPair(things)
@@ -96,6 +79,29 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		t.Fatal(got.stderr)
 	}
 	w.checkPair(things)
+}
+
+// editKeys changes rows in every way, keys among them.
+func (w *world) editKeys(insert string, hard []string) {
+	w.t.Helper()
+	for i, text := range hard {
+		switch i % 5 {
+		case 0:
+			w.db.Exec(w.t, `UPDATE "Shop"."Order Line" SET name = name || ' edited' WHERE "Sku, Code" = $1`, text)
+		case 1:
+			w.db.Exec(w.t, `DELETE FROM "Shop"."Order Line" WHERE "Sku, Code" = $1`, text)
+		case 2:
+			w.db.Exec(w.t, `UPDATE "Shop"."Order Line" SET "Sku, Code" = $1 || ', moved', shop = -shop WHERE "Sku, Code" = $1`, text)
+		case 3:
+			w.db.Exec(w.t, insert, 1<<31-1, text, "line at the other end")
+		case 4:
+			w.db.Exec(w.t, `UPDATE "Shop"."Order Line" SET deleted = (i = 1) FROM generate_series(1, 2) AS i WHERE "Sku, Code" = $1`, text)
+		}
+	}
+	w.db.Exec(w.t, `ALTER TABLE "Shop"."Order Line" ALTER description SET STORAGE EXTERNAL`)
+	w.db.Exec(w.t, `UPDATE "Shop"."Order Line" SET description = repeat('long and rambling ', 800) WHERE length("Sku, Code") = 1`)
+	w.db.Exec(w.t, `UPDATE "Shop"."Order Line" SET brand = 'read by key' WHERE description IS NOT NULL`)
+	w.db.Exec(w.t, `DELETE FROM "Shop".thing WHERE name IN ('thing 1', 'first'); UPDATE "Shop".thing SET id = gen_random_uuid() WHERE name = 'thing 2'`)
 }
 
 // sameKeys compares a search for more rows than there are with the table.
