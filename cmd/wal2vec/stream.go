@@ -60,7 +60,10 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	}
 	log.Info().Stringer("lsn", totals.Watermark).Int64("batches", totals.Batches).Int64("events", totals.Events).
 		Int64("encoded", totals.TextsEncoded).Dur("took", totals.Duration).Msg("stream ended")
-	if err == nil && totals.Current { // a stop may have come first
+	if err == nil && untilCurrent && !totals.Current {
+		return fault.New(fault.Unavailable, "start it again: nothing is lost", "stopped at %s, before it was up to date", totals.Watermark)
+	}
+	if err == nil && totals.Current {
 		_, err = fmt.Fprintf(p.stdout, "up to date at %s: %d upserts, %d deletes, %d texts encoded, %d batches, %s\n",
 			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, totals.Batches, totals.Duration.Round(time.Millisecond))
 	}
@@ -161,7 +164,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	})
 	return pipeline.NewStream(pipeline.Ports{
 		Source: sourcePort{source}, CheckTable: source.CheckTable,
-		Gate: f.gate, Rows: f.reader, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics},
+		Gate: f.gate, Rows: rowsPort{f.reader}, Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics},
 		Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}, pipeline.StreamOptions{
 		Template: f.table.Template,
@@ -197,6 +200,13 @@ func (s sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Repl
 		return nil, err
 	}
 	return stream, nil
+}
+
+// rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
+type rowsPort struct{ reader *backfill.Reader }
+
+func (r rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+	return r.reader.DurableRows(ctx, keys)
 }
 
 // sinkPort gives the sink the pipeline's interface.

@@ -88,3 +88,32 @@ func (r *Reader) flushed(ctx context.Context) (change.LSN, error) {
 	}
 	return r.position(ctx, "source_flush_lsn")
 }
+
+// DurableRows is Rows for who keeps what was read without waiting for the stream to pass it: it returns once nothing that the rows
+// show can be lost in a crash of the source. An error of kind fault.Unavailable says that the connection broke meanwhile.
+func (r *Reader) DurableRows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+	rows, err := r.Rows(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	high, session, err := r.insertPosition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.WaitFlushed(ctx, high); err != nil {
+		return nil, err
+	}
+	return rows, r.Alive(ctx, session)
+}
+
+// insertPosition returns the end of the log, flushed or not, and the session of the connection that read before.
+func (r *Reader) insertPosition(ctx context.Context) (change.LSN, uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	session := r.session
+	if err := r.open(ctx); err != nil {
+		return 0, 0, err
+	}
+	high, err := r.position(ctx, "source_insert_lsn")
+	return high.RecordEnd(), session, err
+}

@@ -76,6 +76,10 @@ func (b *Batch) HasEvents() bool { return len(b.XIDs) > 0 }
 // smaller batches.
 const bytesPerToken = 4
 
+// unchangedTokens stand for a value that the log left out: it is longer than Postgres keeps in a row (2 kB), and what it will be read
+// into has to fit too.
+const unchangedTokens = 512
+
 // perTextTokens are the two tokens that a BERT tokenizer adds around a text.
 const perTextTokens = 2
 
@@ -166,6 +170,9 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN) {
 		b.tokens += perTextTokens
 		for _, f := range e.Fields {
 			b.tokens += len(f.Text) / bytesPerToken
+			if f.State == change.FieldUnchanged {
+				b.tokens += unchangedTokens
+			}
 		}
 		b.put(pending{key: e.Key, lsn: lsn, fields: e.Fields})
 	}
