@@ -107,6 +107,9 @@ func (w *world) start(extra []string, args ...string) *process {
 	w.t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it has ended in most tests
 		<-p.done
+		if p.t.Failed() {
+			p.t.Logf("%v printed:\n%s", args, p.output)
+		}
 	})
 	return p
 }

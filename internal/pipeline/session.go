@@ -46,7 +46,7 @@ func (s *Stream) session(intake context.Context) error {
 	}
 	replication, err := s.ports.Source.Connect(intake, from)
 	if err != nil {
-		return unlessStopped(intake, fmt.Errorf("starting replication: %w", err))
+		return unlessStopped(intake, s.unlessMoved(intake, from, err))
 	}
 	intake, finish := context.WithCancel(intake)
 	defer finish()
@@ -58,6 +58,20 @@ func (s *Stream) session(intake context.Context) error {
 		prepared:  make(chan *prepared),
 	}
 	return se.run(intake, from)
+}
+
+// errOther says that another process moves the watermark: it holds the slot, or has just left.
+var errOther error = fault.New(fault.Busy, "let one process stream a pipeline", "another process moved the watermark")
+
+// unlessMoved returns the error of a connection that was to begin at from. The slot was looked at after the watermark: where a process
+// that still streams, or drains, moved both in between, the slot is ahead of from, and that is no gap.
+func (s *Stream) unlessMoved(ctx context.Context, from change.LSN, err error) error {
+	if fault.KindOf(err) == fault.Gap {
+		if now, readErr := s.ports.Sink.Watermark(ctx); readErr == nil && now != from {
+			return errOther
+		}
+	}
+	return fmt.Errorf("starting replication: %w", err)
 }
 
 func (s *Stream) reached(w change.LSN) bool { return s.target != 0 && w >= s.target }
