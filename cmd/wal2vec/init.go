@@ -68,12 +68,21 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	defer closeAll()
-	plan, err := s.plan(ctx)
+	if o.printSQL {
+		plan, err := s.plan(ctx)
+		if err != nil {
+			return err
+		}
+		return plan.print(p.stdout)
+	}
+	release, err := s.store.Exclusive(ctx)
 	if err != nil {
 		return err
 	}
-	if o.printSQL {
-		return plan.print(p.stdout)
+	defer release()
+	plan, err := s.plan(ctx)
+	if err != nil {
+		return err
 	}
 	if err := s.rehearse(ctx, plan); err != nil {
 		return err

@@ -44,6 +44,11 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer s.Close()
+	release, err := s.Exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	state, err := s.State(ctx)
 	if err != nil {
 		return err
