@@ -18,6 +18,8 @@ type Options struct {
 	Dir string
 	// Settings are added to postgresql.conf and win over the defaults of this package.
 	Settings map[string]string
+	// Unknown names defaults of this package that an older server does not know; they are left out.
+	Unknown []string
 	// Logger gets one debug line per start and stop; the zero value is silent.
 	Logger zerolog.Logger
 }
@@ -49,9 +51,12 @@ func defaults() map[string]string {
 }
 
 // renderSettings returns lines for postgresql.conf, sorted by name, so that two starts with the same options look alike.
-func renderSettings(settings map[string]string) string {
+func renderSettings(settings map[string]string, unknown []string) string {
 	all := defaults()
 	maps.Copy(all, settings)
+	for _, name := range unknown {
+		delete(all, name)
+	}
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		b.WriteString(name + " = '" + strings.ReplaceAll(strings.ReplaceAll(all[name], `\`, `\\`), "'", "''") + "'\n")

@@ -70,7 +70,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	}
 	s := &Server{bundle: bundle, folder: place, who: who, password: rand.Text(), log: options.Logger}
 	begun := time.Now()
-	err = s.initialise(ctx, renderSettings(options.Settings))
+	err = s.initialise(ctx, renderSettings(options.Settings, options.Unknown))
 	if err == nil {
 		err = s.boot(ctx)
 	}
@@ -92,8 +92,14 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 	if err := s.who.own(secret); err != nil {
 		return err
 	}
-	cmd := s.command(ctx, "initdb", "-D", s.folder.data(), "-U", Superuser, "--pwfile="+secret, "--auth=scram-sha-256",
-		"--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions", "--set=scram_iterations=1")
+	args := []string{
+		"-D", s.folder.data(), "-U", Superuser, "--pwfile=" + secret, "--auth=scram-sha-256",
+		"--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions",
+	}
+	if strings.Contains(settings, "scram_iterations") {
+		args = append(args, "--set=scram_iterations=1")
+	}
+	cmd := s.command(ctx, "initdb", args...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		if _, unknown := user.LookupId(strconv.Itoa(os.Geteuid())); unknown != nil {
 			return fault.Wrap(unknown, fault.Usage, "run as a user that /etc/passwd names", "PostgreSQL wants to know its user's name")

@@ -47,7 +47,11 @@ func (h *Host) Database(tb testing.TB) *DB {
 	defer cancel()
 	name := fmt.Sprintf("%s_%d", shortName(tb.Name()), h.named.Add(1))
 	// Copying files takes two checkpoints, cheap without fsync, and makes no WAL.
-	if err := h.admin(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY file_copy"); err != nil {
+	create := "CREATE DATABASE " + name + " TEMPLATE " + template
+	if h.major >= firstWithStrategy {
+		create += " STRATEGY file_copy"
+	}
+	if err := h.admin(ctx, create); err != nil {
 		tb.Fatal(err)
 	}
 	db := &DB{Name: name, DSN: h.server.DSN(name), Host: h}

@@ -106,6 +106,12 @@ func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 	return h
 }
 
+// The first major versions with the setting scram_iterations, and with CREATE DATABASE ... STRATEGY.
+const (
+	firstWithIterations = 16
+	firstWithStrategy   = 15
+)
+
 // startHost starts a server and prepares the template.
 func startHost(ctx context.Context, major int, settings map[string]string) (*Host, error) {
 	parts, err := Parts()
@@ -115,11 +121,11 @@ func startHost(ctx context.Context, major int, settings map[string]string) (*Hos
 	// The data may lie in memory: little WAL is kept.
 	all := map[string]string{"full_page_writes": "off", "jit": "off", "max_wal_size": "256MB", "min_wal_size": "32MB"}
 	maps.Copy(all, settings)
-	server, err := pgserver.Start(ctx, pgserver.Options{
-		Bundle:   filepath.Join(parts, fmt.Sprintf("pg%d", major)),
-		Dir:      folder(),
-		Settings: all,
-	})
+	options := pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Dir: folder(), Settings: all}
+	if major < firstWithIterations {
+		options.Unknown = []string{"scram_iterations"}
+	}
+	server, err := pgserver.Start(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL %d for the tests (run make parts first): %w", major, err)
 	}
@@ -140,6 +146,10 @@ func (h *Host) prepare(ctx context.Context) error {
 		return fmt.Errorf("connecting to the template: %w", err)
 	}
 	defer conn.Close(ctx)
+	var available bool // not in the bundles that only serve as sources
+	if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector')").Scan(&available); err != nil || !available {
+		return err
+	}
 	_, err = conn.Exec(ctx, "CREATE EXTENSION vector WITH SCHEMA public")
 	return err
 }
