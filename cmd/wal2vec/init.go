@@ -96,15 +96,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 
 // prepareInit connects, looks and refuses; it changes nothing.
 func (p *program) prepareInit(ctx context.Context, c config.Config, o initOptions) (s *setup, closeAll func(), err error) {
-	parts, err := findParts()
-	if err != nil {
-		return nil, nil, err
-	}
-	checkpoint, err := openCheckpoint(parts, c)
-	if err != nil {
-		return nil, nil, err
-	}
-	s = &setup{config: c, options: o, log: p.logger(c.Log), generation: generationOf(c, checkpoint)}
+	s = &setup{config: c, options: o, log: p.logger(c.Log)}
 	if s.source, err = connectSource(ctx, c, "init"); err != nil {
 		return nil, nil, err
 	}
@@ -123,6 +115,16 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 	if s.table, err = replication.Inspect(ctx, s.source, inspectOptions(c)); err != nil {
 		return nil, nil, err
 	}
+	// The checkpoint's weights are hashed: what is quickly found to be wrong comes first.
+	parts, err := findParts()
+	if err != nil {
+		return nil, nil, err
+	}
+	checkpoint, err := openCheckpoint(parts, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.generation = generationOf(c, checkpoint)
 	if s.store, err = openStore(ctx, c, s.log, "init"); err != nil {
 		return nil, nil, err
 	}
