@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,6 +84,10 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 		{name: "unknown column in a filter", args: []string{"search", "x", "--filter", "colour=red"}, code: 2, says: []string{"colour"}, try: "--filter"},
 		{name: "filter of another type", args: []string{"search", "x", "--filter", "price<cheap"}, code: 2, says: []string{"numeric", "cheap"}, try: "type"},
 		{name: "min-lsn never comes", args: []string{"search", "x", "--min-lsn", "FFFF/0", "--wait", "100ms"}, code: 5, says: []string{"FFFF/0", "100ms"}, try: "wal2vec status"},
+		{
+			name: "address taken", args: []string{"stream"}, env: []string{fmt.Sprintf("WAL2VEC_HTTP_LISTEN=127.0.0.1:%d", w.db.Host.Port())},
+			code: 2, says: []string{"127.0.0.1", "address already in use"}, try: "http.listen",
+		},
 		{name: "swapped table: stream", args: []string{"stream"}, before: swap, code: 6, says: []string{"staging_marts.dim_product", "replaced"}, try: "wal2vec init --resync"},
 		{name: "swapped table: backfill", args: []string{"backfill"}, after: back, code: 6, says: []string{"staging_marts.dim_product", "replaced"}, try: "wal2vec init --resync"},
 		{name: "publication dropped", args: []string{"stream"}, before: "DROP PUBLICATION " + slot, code: 6, says: []string{"publication", slot}, try: "wal2vec init --resync"},

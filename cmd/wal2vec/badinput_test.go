@@ -74,6 +74,8 @@ func TestBadConfigurationIsRefused(t *testing.T) { //nolint:tparallel // short p
 		{name: "key of two parts", args: []string{"config", "print", "--row", "1,2"}, env: append(dsn, "WAL2VEC_SOURCE_KEY=a,b,c"), code: 2, says: []string{"1,2"}, try: "commas"},
 		{name: "unknown model", args: []string{"encode"}, env: set(map[string]string{"encoder.model": "all-MaxiLM"}), code: 2, says: []string{"all-MaxiLM"}, try: "encoder.model"},
 		{name: "another dimension", args: []string{"encode"}, env: []string{"ML_EMBEDDING_DIMENSION=768"}, code: 2, says: []string{"768", "384"}, try: "encoder.dimension"},
+		{name: "no parts", args: []string{"encode"}, env: []string{"WAL2VEC_HOME=" + w.dir}, code: 2, says: []string{"WAL2VEC_HOME", w.dir}, try: "make parts"},
+		{name: "no such host", args: []string{"init", "--source", "host=/nowhere user=alice password=" + hunter}, code: 5, says: []string{"/nowhere"}, try: "source.dsn"},
 		{name: "no CUDA here", args: []string{"encode", "--device", "cuda"}, code: 2, says: []string{"cuda"}, try: "device"},
 		{name: "no CoreML here", args: []string{"encode", "--device", "mps"}, code: 2, says: []string{"coreml"}, try: "device"},
 	} {

@@ -81,6 +81,9 @@ func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
 	before := w.footprint()
+	if status := w.status(); status.Phase != monitor.NotInitialised || !strings.Contains(status.Reason, "wal2vec init") || status.WatermarkLSN != nil {
+		t.Errorf("before init, phase %s (%s), watermark %s", status.Phase, status.Reason, status.WatermarkLSN)
+	}
 	printed := w.ends(nil, "", "init", "--print-sql")
 	if printed.code != 0 {
 		t.Fatal(printed.stderr)
