@@ -88,7 +88,7 @@ const (
 
 // Stream bounds a batch and the waits of a running stream.
 type Stream struct {
-	// MaxRows, MaxTokens, MaxBytes and MaxAge cut a batch, whichever is reached first.
+	// MaxRows, MaxTokens and MaxBytes bound a batch; MaxAge bounds the wait of a finished transaction for an unfinished one behind it.
 	MaxRows   int
 	MaxTokens int
 	MaxBytes  int64

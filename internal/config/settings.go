@@ -123,7 +123,7 @@ func (s *Stream) settings() []setting {
 		help: "Memory of one batch at most, in bytes or with a unit: 8MiB.",
 	}, {
 		path: "stream.max_age", value: (*duration)(&s.MaxAge), rule: atLeast(&s.MaxAge, 0),
-		help: "Time from a batch's first change until it is cut, where the encoder is busy; an idle one takes changes at once.",
+		help: "How long a finished transaction waits for the end of an unfinished one behind it, before the batch is cut.",
 	}, {
 		path: "stream.drain_timeout", value: (*duration)(&s.DrainTimeout), rule: atLeast(&s.DrainTimeout, 0),
 		help: "How long a stopping stream may finish what it has taken in. What it leaves is read again at the next start.",
