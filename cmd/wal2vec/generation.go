@@ -79,6 +79,9 @@ func (p *program) openEncoderIf(ctx context.Context, c config.Config, check func
 	if err := check(checkpoint); err != nil {
 		return nil, err
 	}
+	if e := substituteEncoder(checkpoint); e != nil {
+		return e, nil
+	}
 	return p.loadEncoder(ctx, c, parts, checkpoint)
 }
 

@@ -1,0 +1,44 @@
+//go:build failpoint
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/models"
+)
+
+// The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of the text instead of the model. A
+// text with the word "unencodable" then fails, and every text does while the file that FAILPOINT_ENCODER_DOWN names exists.
+const (
+	encoderEnvironment     = "FAILPOINT_ENCODER"
+	encoderDownEnvironment = "FAILPOINT_ENCODER_DOWN"
+	poison                 = "unencodable"
+)
+
+// substituteEncoder returns the encoder that the environment asks for; nil means the model.
+func substituteEncoder(checkpoint *models.Checkpoint) *engine {
+	if os.Getenv(encoderEnvironment) != "hash" {
+		return nil
+	}
+	fake := encodertest.NewFake(checkpoint.Dimension())
+	down := os.Getenv(encoderDownEnvironment)
+	fake.Hook(func(_ context.Context, texts []string) error {
+		if down != "" {
+			if _, err := os.Stat(down); err == nil {
+				return errors.New("the encoder is down")
+			}
+		}
+		for _, text := range texts {
+			if strings.Contains(text, poison) {
+				return errors.New("a text that cannot be encoded")
+			}
+		}
+		return nil
+	})
+	return &engine{vectorizer: fake, checkpoint: checkpoint}
+}
