@@ -16,8 +16,9 @@ import (
 type GateOptions struct {
 	// ConnString leads to the primary that is streamed.
 	ConnString string
-	// SystemID is the system identifier that the server must have; empty for any.
+	// SystemID and Timeline are those that the server must have; not checked when empty or zero.
 	SystemID string
+	Timeline int32
 	// Slot is part of the session's application name.
 	Slot string
 }
@@ -110,16 +111,29 @@ func (g *Gate) open(ctx context.Context) error {
 		return err
 	}
 	g.conn = conn
-	var id string
-	if err := conn.QueryRow(ctx, sql.Query("source_system_id")).Scan(&id); err != nil {
+	if err := g.identify(ctx); err != nil {
 		g.drop(ctx)
-		return fmt.Errorf("reading the source's system identifier: %w", err)
-	}
-	if g.opts.SystemID != "" && id != g.opts.SystemID {
-		g.drop(ctx)
-		return otherSystem(id, g.opts.SystemID)
+		return err
 	}
 	return nil
+}
+
+// identify makes sure that the server is the one that is streamed: another one knows nothing of its transactions.
+func (g *Gate) identify(ctx context.Context) error {
+	var id string
+	var timeline int32
+	if err := g.conn.QueryRow(ctx, sql.Query("source_identity")).Scan(&id, &timeline); err != nil {
+		return fmt.Errorf("identifying the source server: %w", err)
+	}
+	switch {
+	case g.opts.SystemID != "" && id != g.opts.SystemID:
+		return otherSystem(id, g.opts.SystemID)
+	case g.opts.Timeline != 0 && timeline != g.opts.Timeline:
+		// Whether that is a gap is for the stream's own connection to say.
+		return fault.New(fault.Unavailable, "", "the source is on timeline %d, the stream is on timeline %d", timeline, g.opts.Timeline)
+	default:
+		return nil
+	}
 }
 
 func (g *Gate) drop(ctx context.Context) {

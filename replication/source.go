@@ -85,14 +85,19 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
 	}
-	if err := s.check(ctx, from); err != nil {
-		return nil, err
-	}
 	conn, err := connectReplication(ctx, s.opts.ConnString, applicationName(s.opts.Slot), nil)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := s.start(ctx, conn, from)
+	// Which server this is comes first: on another one a missing slot is no news.
+	err = s.identify(ctx, conn, from)
+	if err == nil {
+		err = s.check(ctx, from)
+	}
+	var stream *Stream
+	if err == nil {
+		stream, err = s.start(ctx, conn, from)
+	}
 	if err != nil {
 		closeQuietly(ctx, conn)
 		return nil, err
@@ -128,21 +133,26 @@ func (s *Source) check(ctx context.Context, from change.LSN) error {
 	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
 }
 
-func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN) (*Stream, error) {
+// identify makes sure that the watermark belongs to the history of the server behind a connection.
+func (s *Source) identify(ctx context.Context, conn *pgconn.PgConn, from change.LSN) error {
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
-		return nil, fmt.Errorf("identifying the source server: %w", err)
+		return fmt.Errorf("identifying the source server: %w", err)
 	}
 	switch end := change.LSN(system.XLogPos); {
 	case s.opts.SystemID != "" && system.SystemID != s.opts.SystemID:
-		return nil, otherSystem(system.SystemID, s.opts.SystemID)
+		return otherSystem(system.SystemID, s.opts.SystemID)
 	case s.opts.Timeline != 0 && system.Timeline != s.opts.Timeline:
-		return nil, fault.New(fault.Gap, resync, "the source is on timeline %d, the watermark belongs to timeline %d: it was restored or failed over",
-			system.Timeline, s.opts.Timeline)
+		return otherTimeline(ctx, conn, system.Timeline, s.opts.Timeline)
 	case from > end:
-		return nil, fault.New(fault.Gap, resync,
+		return fault.New(fault.Gap, resync,
 			"the watermark %s is ahead of the source's log, which ends at %s: it was restored from an older state", from, end)
+	default:
+		return nil
 	}
+}
+
+func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN) (*Stream, error) {
 	timeout, err := walSenderTimeout(ctx, conn)
 	if err != nil {
 		return nil, err

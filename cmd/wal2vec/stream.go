@@ -205,7 +205,7 @@ func (s sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Repl
 // rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
 type rowsPort struct{ reader *backfill.Reader }
 
-func (r rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+func (r rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
 	return r.reader.DurableRows(ctx, keys)
 }
 

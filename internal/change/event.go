@@ -66,7 +66,8 @@ type Commit struct {
 	Truncated LSN
 	// Watermark is the new watermark; zero leaves it where it is (part of a transaction too large for one commit).
 	Watermark LSN
-	// PartialUntil is the LSN of the large transaction that this commit is a part of, without its last part; zero otherwise.
+	// PartialUntil is the position up to which this commit may show more than its watermark says: the LSN of the large transaction that it
+	// is a part of, without its last part, or the end of the log when rows were read by key. Zero when it shows no more.
 	PartialUntil LSN
 	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
 	Vectors map[Hash][]float32

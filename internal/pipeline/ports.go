@@ -32,9 +32,10 @@ type Gate interface {
 	Visible(ctx context.Context, xids []uint32) error
 }
 
-// RowReader reads source rows by key; a key without a row is not in the result.
+// RowReader reads source rows by key; a key without a row is not in the result. What the rows show ends at or below the position
+// shown, and no crash of the source can take it back.
 type RowReader interface {
-	Rows(ctx context.Context, keys []change.Key) ([]change.Row, error)
+	Rows(ctx context.Context, keys []change.Key) (rows []change.Row, shown change.LSN, err error)
 }
 
 // Encoder turns texts into vectors: result i belongs to texts[i]. Two calls may run at once. Its errors hold no text.

@@ -85,9 +85,12 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 	for i, u := range b.Unread {
 		keys[i] = b.Changes[u].Key
 	}
-	rows, err := se.ports.Rows.Rows(ctx, keys)
+	rows, shown, err := se.ports.Rows.Rows(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("reading rows whose text the log left out: %w", err)
+	}
+	if shown > b.Watermark { // they may be newer than what the batch brings the sink to
+		b.PartialUntil = max(b.PartialUntil, shown)
 	}
 	byKey := make(map[change.Key]change.Row, len(rows))
 	for _, r := range rows {

@@ -99,12 +99,16 @@ func TestRowsThatTheLogLeftOutAreReadBehindTheGate(t *testing.T) {
 		w.table["d"] = change.Row{Key: "d", Fields: value("soft"), SoftDeleted: true}
 		w.table["e"] = change.Row{Key: "e", Fields: value("  ")}
 		w.vectors["c"], w.vectors["d"], w.vectors["e"] = change.HashText("x"), change.HashText("y"), change.HashText("z")
+		w.current = 300 // the rows are read at the end of the log
 		r := w.start(settings(t))
 		w.write(tx(200, put("a", "in the log"), unread("b"), unread("c"), unread("d"), unread("e"), put("f", "too")))
 		synctest.Wait()
 		w.order("gate [200]", "visible [200]", "rows [b c d e]", "encode [the long text]", "commit 205")
 		w.order("encode [in the log too]", "commit 205")
 		w.look(func() { expect(t, "commits", grep(w.journal, "commit"), []string{"commit 205", "committed 205"}) })
+		if partial := w.batches()[0].PartialUntil; partial != 300 {
+			t.Errorf("rows that may show what happened up to 300 are written as partial until %d", partial)
+		}
 		var seen []string
 		for _, c := range w.batches()[0].Changes {
 			seen = append(seen, fmt.Sprintf("%s %d %v %s", c.Key, c.LSN, c.Deleted, c.Document.Text))

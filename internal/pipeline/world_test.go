@@ -261,21 +261,23 @@ func (g *worldGate) Visible(ctx context.Context, xids []uint32) error {
 
 type worldRows world
 
-func (r *worldRows) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+func (r *worldRows) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
 	w := (*world)(r)
 	w.notef("rows %s", keys)
 	if err := do(ctx, r.onRows); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var rows []change.Row
+	var shown change.LSN
 	w.look(func() {
+		shown = w.current
 		for _, k := range slices.Backward(keys) { // in no order that a caller may count on
 			if row, found := w.table[k]; found {
 				rows = append(rows, row)
 			}
 		}
 	})
-	return rows, nil
+	return rows, shown, nil
 }
 
 type worldEncoder world

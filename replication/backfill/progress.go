@@ -90,20 +90,20 @@ func (r *Reader) flushed(ctx context.Context) (change.LSN, error) {
 }
 
 // DurableRows is Rows for who keeps what was read without waiting for the stream to pass it: it returns once nothing that the rows
-// show can be lost in a crash of the source. An error of kind fault.Unavailable says that the connection broke meanwhile.
-func (r *Reader) DurableRows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
-	rows, err := r.Rows(ctx, keys)
+// show can be lost in a crash of the source, with the end of the log that they may show. An error of kind fault.Unavailable says that
+// the connection broke meanwhile.
+func (r *Reader) DurableRows(ctx context.Context, keys []change.Key) (rows []change.Row, shown change.LSN, err error) {
+	if rows, err = r.Rows(ctx, keys); err != nil {
+		return nil, 0, err
+	}
+	shown, session, err := r.insertPosition(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	high, session, err := r.insertPosition(ctx)
-	if err != nil {
-		return nil, err
+	if err := r.WaitFlushed(ctx, shown); err != nil {
+		return nil, 0, err
 	}
-	if err := r.WaitFlushed(ctx, high); err != nil {
-		return nil, err
-	}
-	return rows, r.Alive(ctx, session)
+	return rows, shown, r.Alive(ctx, session)
 }
 
 // insertPosition returns the end of the log, flushed or not, and the session of the connection that read before.

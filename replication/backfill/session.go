@@ -13,6 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
 )
 
 // Options are the settings of a Reader.
@@ -20,6 +21,9 @@ type Options struct {
 	// ConnString leads to the primary that is streamed.
 	ConnString string
 	Table      change.Table
+	// SystemID and Timeline are those of the pipeline, which the server must have; not checked when empty or zero.
+	SystemID string
+	Timeline int32
 	// Application is the session's application_name; "wal2vec/backfill" when empty.
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
@@ -118,6 +122,30 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	r.conn = conn
 	r.session++
+	if err := r.identify(ctx); err != nil {
+		r.drop(ctx)
+		return err
+	}
+	return nil
+}
+
+// identify makes sure that the rows are those of the log that is streamed: after a failover an address may lead to either server.
+func (r *Reader) identify(ctx context.Context) error {
+	if r.opts.SystemID == "" && r.opts.Timeline == 0 {
+		return nil
+	}
+	var id, timeline string
+	_, err := r.run(ctx, sql.Query("source_identity"), func(row rawRow) error {
+		id, timeline = string(row[0]), string(row[1])
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("identifying the source server: %w", err)
+	}
+	if want := strconv.FormatInt(int64(r.opts.Timeline), 10); id != r.opts.SystemID || timeline != want {
+		return fault.New(fault.Unavailable, "wal2vec status",
+			"the source is system %s on timeline %s, the pipeline follows system %s on timeline %s", id, timeline, r.opts.SystemID, want)
+	}
 	return nil
 }
 

@@ -1,1 +1,0 @@
-SELECT system_identifier::text FROM pg_catalog.pg_control_system()
