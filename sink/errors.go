@@ -11,6 +11,9 @@ import (
 // ErrFenced says that another process has taken over the pipeline, or that it was started anew: this one must stop writing.
 var ErrFenced error = fault.New(fault.Busy, "let one process stream a pipeline", "another process has taken over the pipeline")
 
+// ErrNoSlot says that a resync was cut off: the pipeline names no slot, whatever slot the source has.
+var ErrNoSlot error = fault.New(fault.Gap, initCommand+" --resync", "a resync was cut off: the pipeline has no slot")
+
 // ErrGenerations says that the set of generations changed: take over again and encode for the new set.
 var ErrGenerations error = fault.New(fault.Unavailable, "", "the set of generations changed")
 

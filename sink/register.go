@@ -77,7 +77,7 @@ func (s *Sink) checkRegistered(st State, p Pipeline) error {
 	if !slices.Equal(st.Table.Key, p.Table.Key) {
 		return fault.New(fault.Usage, try, "pipeline %q has the key %s, the table has %s", s.pipeline, keyText(st.Table.Key), keyText(p.Table.Key))
 	}
-	if st.Started() && (st.Slot != p.Slot || st.Publication != p.Publication) {
+	if st.Started() && (st.Slot != p.Slot && st.Slot != "" || st.Publication != p.Publication) {
 		return fault.New(fault.Usage, try, "pipeline %q streams from slot %q and publication %q, not %q and %q",
 			s.pipeline, st.Slot, st.Publication, p.Slot, p.Publication)
 	}

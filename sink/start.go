@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,25 @@ type Start struct {
 	SourceOID       uint32
 	// Resync opens a refresh: the new slot missed what happened since the old watermark.
 	Resync bool
+}
+
+// Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
+// pipeline that says so (ErrNoSlot). ErrFenced says that somebody else started the pipeline since epoch was read.
+func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, s.query("disown"), s.pipeline, epoch)
+		if err == nil && tag.RowsAffected() == 0 {
+			return ErrFenced
+		}
+		return err
+	})
+	if err != nil {
+		return s.explain(err, "taking the pipeline's slot from it")
+	}
+	return nil
 }
 
 // Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
@@ -54,4 +74,49 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		}
 		return nil
 	})
+}
+
+// Timelines are a change of the source's timeline under a slot that goes on: a standby that keeps a copy of it was promoted.
+type Timelines struct {
+	// From is the epoch that State returned.
+	From change.Epoch
+	// Was is the watermark's timeline, Is the source's.
+	Was, Is int32
+	// Parted is where the two part.
+	Parted change.LSN
+}
+
+// Follow takes the pipeline to another timeline of its source, with a new epoch and the watermark where it is, and reports whether it
+// could: only if all that the sink shows lies below the place where the timelines part, which is the same log on both. Whoever
+// streamed before is fenced; backfills are closed, since they may have read rows that the new timeline never had, and an open refresh begins
+// again.
+func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
+	next := t.From.Next()
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+			return err
+		}
+		var watermark string
+		err := tx.QueryRow(ctx, s.query("follow"), s.pipeline, t.From, next, t.Was, t.Is, t.Parted.String()).Scan(&watermark)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		followed = true
+		var refresh bool
+		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next); err != nil || !refresh {
+			return err
+		}
+		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, watermark)
+		return err
+	})
+	if err != nil {
+		return false, s.explain(err, "following the source to another timeline")
+	}
+	return followed, nil
 }

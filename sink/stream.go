@@ -24,7 +24,7 @@ type Stream struct {
 }
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
-// wrote before is fenced from here on. Its error is of kind fault.Usage when the pipeline is not set up or not started.
+// wrote before is fenced from here on. Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot.
 func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
@@ -35,12 +35,16 @@ func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
 	st := &Stream{sink: s, owner: owner}
 	var watermark change.LSN
 	var counter int64
-	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner).Scan(&st.epoch, &watermark, &counter)
+	var slotted bool
+	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner).Scan(&st.epoch, &watermark, &counter, &slotted)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, s.missing()
 	}
 	if err != nil {
 		return nil, s.explain(err, "taking over the pipeline")
+	}
+	if !slotted {
+		return nil, ErrNoSlot
 	}
 	st.watermark.Store(uint64(watermark))
 	if st.layout, err = s.open(ctx, s.pool); err != nil {
