@@ -17,12 +17,13 @@ const (
 	ClassConnection = "connection"
 	ClassEncoder    = "encoder"
 	ClassSlotBusy   = "slot_busy"
+	ClassGap        = "gap"
 	ClassProbe      = "probe"
 )
 
 // Label sets that are exported with 0 from the start, so that a rate over the first event is right.
 var (
-	knownClasses = []string{ClassConnection, ClassEncoder, ClassSlotBusy, ClassProbe}
+	knownClasses = []string{ClassConnection, ClassEncoder, ClassSlotBusy, ClassGap, ClassProbe}
 	knownCuts    = []string{"idle", "rows", "tokens", "bytes", "age", "position"}
 	knownStages  = []string{"encode", "gate", "commit"}
 	knownOps     = []change.Op{change.Upsert, change.Delete, change.Truncate}

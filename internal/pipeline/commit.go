@@ -35,6 +35,7 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	failpoint.Hit("stream_confirmed")
 	se.pending.done()
 	se.health.committed()
+	se.strain.committed()
 
 	se.totals.Batches++
 	se.totals.Watermark = w

@@ -74,6 +74,14 @@ type Needs interface {
 	NeededHashes() []change.Hash
 }
 
+// Retention is the log that the slot holds back on the source.
+type Retention interface {
+	// Retained returns its bytes.
+	Retained(ctx context.Context) (int64, error)
+	// Release drops the slot, so that the source may remove the log. The error of a slot that is still being read is of kind fault.Busy.
+	Release(ctx context.Context) error
+}
+
 // Observer is told what happens, for metrics. Its methods must not block.
 type Observer interface {
 	StreamActive(active bool)

@@ -122,6 +122,7 @@ func (se *session) takeover(ctx context.Context, from change.LSN) error {
 		return errMoved
 	}
 	se.writer = writer
+	se.strain.took()
 	se.totals.Sessions++
 	se.totals.Watermark = from
 	se.replication.Confirm(from)

@@ -26,6 +26,10 @@ type Ports struct {
 	// CheckTable, if any, fails when the log no longer brings the table's changes (a table that was replaced by another of its
 	// name); it is called now and then while the stream runs.
 	CheckTable func(ctx context.Context) error
+	// OnGap, if any, is called with an error of kind fault.Gap. It mends the gap and returns nil, or returns why the stream must end.
+	OnGap func(ctx context.Context, gap error) error
+	// Retention, if any, is watched: see StreamOptions.RetainedLimit.
+	Retention Retention
 }
 
 // StreamOptions are the settings of a stream; all are required unless said otherwise.
@@ -40,6 +44,9 @@ type StreamOptions struct {
 	SlotWait time.Duration
 	// RetryMax caps the pause between two sessions.
 	RetryMax time.Duration
+	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream cannot write; beyond it the slot is
+	// let go, which is a gap. Needs Ports.Retention.
+	RetainedLimit int64
 	// UntilCurrent ends the stream when everything committed before its start is in the sink.
 	UntilCurrent bool
 	Logger       zerolog.Logger
@@ -55,6 +62,7 @@ type Stream struct {
 	pending pendingCommits
 	totals  Totals
 	target  change.LSN // of UntilCurrent; zero otherwise
+	strain  strain
 }
 
 // Totals is what a stream did.
@@ -103,39 +111,89 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 }
 
 func (s *Stream) run(ctx context.Context) error {
-	if s.opts.UntilCurrent {
-		target, err := s.ports.Source.Current(ctx)
-		if err != nil {
-			return unlessStopped(ctx, fmt.Errorf("reading the end of the log: %w", err))
-		}
-		s.target = target
+	if err := s.aim(ctx); err != nil {
+		return unlessStopped(ctx, err)
 	}
-	begun, pause, moved := s.opts.Now(), firstPause, false
+	defer s.watchRetention(ctx)()
+	c := course{begun: s.opts.Now(), pause: firstPause}
 	for {
 		committed := s.totals.Batches
-		err := s.session(ctx)
+		err := s.attempt(ctx)
 		s.pending.reset()
 		s.ports.Observer.StreamActive(false)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if moved = errors.Is(err, errMoved) && !moved; moved {
-			continue
-		}
-		if !s.mayRetry(err, begun) {
-			return err
-		}
-		s.health.down(err)
-		s.ports.Observer.Retried(retryClass(err))
 		if s.totals.Batches > committed {
-			pause = firstPause
+			c.pause, c.mended = firstPause, false
 		}
-		s.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("session ended, trying again")
-		if !wait(ctx, jitter(pause)) {
+		pause, err := s.react(ctx, &c, err)
+		if err != nil {
+			return unlessStopped(ctx, err)
+		}
+		if pause > 0 && !wait(ctx, jitter(pause)) {
 			return nil
 		}
-		pause = min(2*pause, s.opts.RetryMax)
 	}
+}
+
+// course is what a stream remembers from one session to the next.
+type course struct {
+	begun time.Time
+	pause time.Duration // the next one
+	// moved and mended are true when the last session ended so, and nothing was written since.
+	moved, mended bool
+}
+
+// react decides what follows a session that ended with err: another one after a pause, which may be zero, or the end with an error.
+func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration, error) {
+	if c.moved = errors.Is(err, errMoved) && !c.moved; c.moved {
+		return 0, nil
+	}
+	again := s.mayRetry(err, c.begun)
+	if fault.KindOf(err) == fault.Gap && s.ports.OnGap != nil {
+		switch mending := s.mend(ctx, err); {
+		case mending != nil:
+			err, again = mending, s.mayRetry(mending, c.begun)
+		case !c.mended:
+			c.mended = true
+			s.ports.Observer.Retried(retryClass(err))
+			return 0, nil
+		default:
+			again = true // a gap right after the last one was mended: no hurry
+		}
+	}
+	if !again {
+		return 0, err
+	}
+	s.health.down(err)
+	s.ports.Observer.Retried(retryClass(err))
+	pause := c.pause
+	c.pause = min(2*pause, s.opts.RetryMax)
+	s.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("session ended, trying again")
+	return pause, nil
+}
+
+// aim sets the target of UntilCurrent.
+func (s *Stream) aim(ctx context.Context) error {
+	if !s.opts.UntilCurrent {
+		return nil
+	}
+	target, err := s.ports.Source.Current(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the end of the log: %w", err)
+	}
+	s.target = target
+	return nil
+}
+
+// mend has a gap mended. Positions of before mean nothing afterwards, so the target is set anew.
+func (s *Stream) mend(ctx context.Context, gap error) error {
+	s.health.down(gap)
+	if err := s.ports.OnGap(ctx, gap); err != nil {
+		return err
+	}
+	return s.aim(ctx)
 }
 
 // unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no error.
@@ -169,6 +227,8 @@ func retryClass(err error) string {
 		return "encoder"
 	case fault.KindOf(err) == fault.Busy:
 		return "slot_busy"
+	case fault.KindOf(err) == fault.Gap:
+		return "gap"
 	default:
 		return "connection"
 	}

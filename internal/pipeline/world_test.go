@@ -67,6 +67,8 @@ type world struct {
 	// Faults and delays: an error is what the call returns. They may block; nil does nothing.
 	onWatermark, onCurrent, onTakeover, onAwaited, onRows, onReport func(context.Context) error
 	onStale, onCollect, onCheck                                     func(context.Context) error
+	onGap                                                           func(ctx context.Context, gap error) error
+	retention                                                       pipeline.Retention
 	onConnect                                                       func(ctx context.Context, attempt int) error
 	onRun                                                           func(ctx context.Context, attempt int) error // may end a replication
 	onStreaming                                                     func()                                       // a session has begun
@@ -133,7 +135,7 @@ func (w *world) batches() []change.Commit {
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
 		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoder: (*worldEncoder)(w), Sink: (*worldSink)(w),
-		Observer: (*worldObserver)(w), CheckTable: w.onCheck,
+		Observer: (*worldObserver)(w), CheckTable: w.onCheck, OnGap: w.onGap, Retention: w.retention,
 	}
 }
 
@@ -513,7 +515,7 @@ func settings(t *testing.T) pipeline.StreamOptions {
 func (w *world) start(opts pipeline.StreamOptions) *running {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	r := &running{stop: cancel, done: make(chan struct{}), log: &bytes.Buffer{}}
-	opts.Logger = zerolog.New(r.log)
+	opts.Logger = zerolog.New(zerolog.SyncWriter(r.log))
 	r.Stream = pipeline.NewStream(w.ports(), opts)
 	go func() {
 		defer close(r.done)

@@ -1,0 +1,255 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+func errGap() error { return fault.New(fault.Gap, "wal2vec init --resync", "the slot is lost") }
+
+func TestAMendedGapIsFollowedByASessionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		mended := 0
+		w.onConnect = func(context.Context, int) error {
+			if mended == 0 {
+				return errGap()
+			}
+			return nil
+		}
+		w.onGap = func(_ context.Context, gap error) error {
+			if fault.KindOf(gap) != fault.Gap || !strings.Contains(gap.Error(), "the slot is lost") {
+				t.Errorf("to be mended: %v", gap)
+			}
+			mended++
+			return nil
+		}
+		r := w.start(settings(t))
+		w.write(tx(200, put("a", "one")))
+		synctest.Wait() // no time passes
+		w.look(func() {
+			if mended != 1 || w.watermark != 205 {
+				t.Errorf("mended %d times, watermark %s", mended, w.watermark)
+			}
+			expect(t, "retried", w.retried, []string{"gap"})
+		})
+		w.halt(r)
+	})
+}
+
+func TestAGapThatIsNotMendedEndsTheStream(t *testing.T) {
+	for name, mend := range map[string]func(ctx context.Context, gap error) error{
+		"nobody mends": nil,
+		"refused":      func(_ context.Context, gap error) error { return gap },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.onConnect = func(context.Context, int) error { return errGap() }
+				w.onGap = mend
+				r := w.start(settings(t))
+				if err := r.end(); fault.KindOf(err) != fault.Gap || len(w.connects) != 1 {
+					t.Errorf("got %v after %d connections", err, len(w.connects))
+				}
+			})
+		})
+	}
+}
+
+// TestAGapThatComesBackIsMendedWithoutHurry: somebody drops the slot again and again.
+func TestAGapThatComesBackIsMendedWithoutHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onConnect = func(context.Context, int) error { return errGap() }
+		mended := 0
+		w.onGap = func(context.Context, error) error { mended++; return nil }
+		r := w.start(settings(t))
+		pass(time.Minute)
+		if mended < 3 || mended > 20 {
+			t.Errorf("mended %d times in a minute", mended)
+		}
+		w.halt(r)
+	})
+}
+
+func TestMendingIsTriedAgainWhereTimeMayHelp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		lost, tries := false, 0
+		w.onRun = func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				lost = true
+				return errAway
+			}
+			<-ctx.Done()
+			return nil
+		}
+		w.onConnect = func(context.Context, int) error {
+			if lost {
+				return errGap()
+			}
+			return nil
+		}
+		w.onGap = func(context.Context, error) error {
+			if tries++; tries < 3 {
+				return errAway
+			}
+			lost = false
+			return nil
+		}
+		r := w.start(settings(t))
+		pass(time.Minute)
+		if !r.Health().Streaming || tries != 3 {
+			t.Errorf("health %+v after %d tries", r.Health(), tries)
+		}
+		w.halt(r)
+	})
+}
+
+// TestUntilCurrentAimsAnewAfterAGap: a position of the old history says nothing about the new one.
+func TestUntilCurrentAimsAnewAfterAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.current = 1 << 40
+		mended := false
+		w.onConnect = func(context.Context, int) error {
+			if !mended {
+				return errGap()
+			}
+			return nil
+		}
+		w.onGap = func(context.Context, error) error {
+			mended = true
+			w.look(func() { w.current = 205 })
+			return nil
+		}
+		opts := settings(t)
+		opts.UntilCurrent = true
+		r := w.start(opts)
+		w.write(tx(200, put("a", "one")))
+		if err := r.end(); err != nil || !r.totals.Current || r.totals.Watermark != 205 {
+			t.Errorf("ended with %v: %+v", err, r.totals)
+		}
+	})
+}
+
+// held is a slot that holds back log.
+type held struct {
+	*world
+	bytes    int64
+	released int
+	refuse   int // so often
+}
+
+func (h *held) Retained(context.Context) (int64, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes, nil
+}
+
+func (h *held) Release(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refuse > 0 {
+		h.refuse--
+		return fault.New(fault.Busy, "", "the slot is still active")
+	}
+	h.released++
+	h.bytes = 0
+	return nil
+}
+
+// TestASlotIsLetGoWhereNothingCanBeWritten: the sink hangs, or fails, and the source's disk fills.
+func TestASlotIsLetGoWhereNothingCanBeWritten(t *testing.T) {
+	for name, write := range map[string]func(context.Context) error{
+		"the sink hangs": func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+		"the sink fails": func(context.Context) error { return errAway },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				h := &held{world: w, bytes: 2000, refuse: 2}
+				w.retention = h
+				w.onCommit = func(ctx context.Context, _ change.Commit) error { return write(ctx) }
+				mended := 0
+				w.onConnect = func(context.Context, int) error {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					if h.released > mended {
+						return errGap()
+					}
+					return nil
+				}
+				w.onGap = func(context.Context, error) error {
+					w.look(func() { mended, w.onCommit = h.released, nil })
+					return nil
+				}
+				opts := settings(t)
+				opts.RetainedLimit = 1000
+				r := w.start(opts)
+				w.write(tx(200, put("a", "one")))
+				pass(2 * time.Minute)
+				w.look(func() {
+					if h.released != 1 || mended != 1 || w.watermark != 205 {
+						t.Errorf("let go %d times, mended %d times, watermark %s", h.released, mended, w.watermark)
+					}
+				})
+				if line := r.log.String(); !strings.Contains(line, "letting the slot go") {
+					t.Errorf("log: %s", line)
+				}
+				w.halt(r)
+			})
+		})
+	}
+}
+
+func TestASlotIsKept(t *testing.T) {
+	f := func(name string, limit int64, prepare func(w *world)) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				h := &held{world: w, bytes: 2000}
+				w.retention = h
+				prepare(w)
+				opts := settings(t)
+				opts.RetainedLimit, opts.SlotWait = limit, time.Hour
+				r := w.start(opts)
+				for lsn := range change.LSN(120) { // a stream that writes is left alone, however much is behind it
+					w.write(tx(200+10*lsn, put("a", "text")))
+					pass(time.Second)
+				}
+				if h.released != 0 {
+					t.Errorf("let go %d times", h.released)
+				}
+				w.halt(r)
+			})
+		})
+	}
+	f("the stream writes", 1000, func(*world) {})
+	f("the limit is not reached", 2000, func(w *world) { w.onCommit = func(context.Context, change.Commit) error { return errAway } })
+	f("without a limit", 0, func(w *world) { w.onCommit = func(context.Context, change.Commit) error { return errAway } })
+	f("another process holds it", 1000, func(w *world) {
+		w.onConnect = func(context.Context, int) error { return fault.New(fault.Busy, "", "the slot is active") }
+	})
+}
+
+func TestAStopDuringTheMendingIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onConnect = func(context.Context, int) error { return errGap() }
+		w.onGap = func(ctx context.Context, _ error) error {
+			<-ctx.Done()
+			return errors.Join(context.Cause(ctx), errAway)
+		}
+		r := w.start(settings(t))
+		pass(time.Second)
+		w.halt(r)
+	})
+}
