@@ -32,6 +32,14 @@ type SlotState struct {
 	Failover           bool
 }
 
+// Retained is how many bytes of log the server keeps for the slot; zero when there is no slot, or on a standby.
+func (s SlotState) Retained() int64 {
+	if s.RestartLSN == 0 || s.WALEnd < s.RestartLSN {
+		return 0
+	}
+	return int64(s.WALEnd - s.RestartLSN)
+}
+
 // ReadSlot asks for a slot's state; a missing slot is no error.
 func ReadSlot(ctx context.Context, db Querier, name string) (SlotState, error) {
 	s := SlotState{Name: name}

@@ -93,14 +93,31 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 		return nil, err
 	}
 	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
-		return checkState(c, state, f.table, generationOf(c, checkpoint))
+		if err := checkState(c, state, f.table, generationOf(c, checkpoint)); err != nil {
+			return err
+		}
+		return checkFollowed(state, f.table)
 	})
 	if err != nil {
 		return nil, err
 	}
-	f.reader = newReader(c, f.table)
+	f.reader = newFollowingReader(c, state, f.table)
 	f.total, err = f.reader.CountRows(ctx)
 	return f, err
+}
+
+// checkFollowed refuses to read a table whose changes no slot brings.
+func checkFollowed(state sink.State, table change.Table) error {
+	switch {
+	case state.Slot == "":
+		return sink.ErrNoSlot
+	case state.Table.OID != table.OID:
+		return fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill",
+			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published",
+			table.Schema, table.Name, table.OID, state.Table.OID)
+	default:
+		return nil
+	}
 }
 
 // Close closes what was opened.

@@ -68,7 +68,7 @@ func (d *demo) follow(ctx context.Context) (err error) {
 	if err := d.stream.ready(ctx); err != nil {
 		return err
 	}
-	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.state.Watermark)
+	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.origin.Load().state.Watermark)
 	return nil
 }
 

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -50,13 +47,8 @@ func newInit(p *program) *cobra.Command {
 
 // setup is what init works with, once everything has been checked.
 type setup struct {
-	config     config.Config
+	restart
 	options    initOptions
-	log        zerolog.Logger
-	source     *pgx.Conn
-	server     replication.ServerInfo
-	table      change.Table
-	store      *store
 	generation sink.Generation
 	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
 	intended bool
@@ -87,7 +79,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 	if err := s.rehearse(ctx, plan); err != nil {
 		return err
 	}
-	created, err := s.run(ctx)
+	created, err := s.make(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,7 +88,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 
 // prepareInit connects, looks and refuses; it changes nothing.
 func (p *program) prepareInit(ctx context.Context, c config.Config, o initOptions) (s *setup, closeAll func(), err error) {
-	s = &setup{config: c, options: o, log: p.logger(c.Log)}
+	s = &setup{restart: restart{config: c, log: p.logger(c.Log)}, options: o}
 	if s.source, err = connectSource(ctx, c, "init"); err != nil {
 		return nil, nil, err
 	}
@@ -134,10 +126,11 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 	}, nil
 }
 
-func (s *setup) pipeline() sink.Pipeline {
+func (s *setup) pipeline() sink.Pipeline { return pipelineOf(s.config, s.server, s.table) }
+
+func pipelineOf(c config.Config, server replication.ServerInfo, table change.Table) sink.Pipeline {
 	return sink.Pipeline{
-		SystemID: s.server.SystemID, Timeline: s.server.Timeline,
-		Slot: s.config.Source.Slot, Publication: s.config.Source.Publication, Table: s.table,
+		SystemID: server.SystemID, Timeline: server.Timeline, Slot: c.Source.Slot, Publication: c.Source.Publication, Table: table,
 	}
 }
 
@@ -237,6 +230,9 @@ func (s *setup) started(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	s.intended = true
+	if state.Started() && state.Slot == "" && !s.options.resync {
+		return true, sink.ErrNoSlot
+	}
 	return state.Started(), nil
 }
 
@@ -256,8 +252,9 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 	}
 }
 
-// run makes everything, in an order in which a run that was cut off can simply be run again.
-func (s *setup) run(ctx context.Context) (created bool, err error) {
+// make makes everything, in an order in which a run that was cut off can simply be run again. A slot of this name is an earlier run's, or
+// the old one of a resync.
+func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if err := s.store.Migrate(ctx); err != nil {
 		return false, err
 	}
@@ -282,29 +279,7 @@ func (s *setup) run(ctx context.Context) (created bool, err error) {
 	if state.Started() && !s.options.resync {
 		return false, nil
 	}
-	return true, s.start(ctx, state)
-}
-
-// start creates the slot and makes it the pipeline's. A slot of this name is an earlier run's, or the old one of a resync.
-func (s *setup) start(ctx context.Context, state sink.State) error {
-	if err := replication.DropSlot(ctx, s.source, s.config.Source.Slot); err != nil {
-		return err
-	}
-	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{
-		ConnString: s.config.Source.DSN.Reveal(), Name: s.config.Source.Slot, Logger: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	err = s.store.Start(ctx, sink.Start{
-		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: s.server.SystemID,
-		Timeline: s.server.Timeline, SourceOID: s.table.OID, Resync: state.Started(),
-	})
-	if err != nil {
-		return errors.Join(err, replication.DropSlot(context.WithoutCancel(ctx), s.source, slot.Name))
-	}
-	s.log.Info().Str("slot", slot.Name).Stringer("lsn", slot.ConsistentPoint).Bool("failover", slot.Failover).Msg("slot created")
-	return nil
+	return true, s.restart.run(ctx, state)
 }
 
 func (p *program) sayReady(s *setup, created bool) error {

@@ -127,6 +127,13 @@ func newReader(c config.Config, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
 }
 
+// newFollowingReader reads only from the server whose log the pipeline follows.
+func newFollowingReader(c config.Config, state sink.State, table change.Table) *backfill.Reader {
+	return backfill.NewReader(backfill.Options{
+		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline,
+	})
+}
+
 // parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, which only the last part may
 // hold itself.
 func parseKey(text string, columns int) (change.Key, error) {

@@ -99,7 +99,25 @@ type Stream struct {
 	IdleInterval time.Duration
 	// RetryMax is the longest pause between two tries.
 	RetryMax time.Duration
+	// OnGap is GapRefuse or GapResync: what a stream does that cannot go on from the watermark.
+	OnGap string
+	// OnWALPressure is PressureHold or PressureDrop: what a stream does that cannot write while its slot holds back more than
+	// RetainedLimit bytes of the source's log.
+	OnWALPressure string
+	RetainedLimit int64
 }
+
+// The answers to a gap.
+const (
+	GapRefuse = "refuse"
+	GapResync = "resync"
+)
+
+// The answers to log that is held back.
+const (
+	PressureHold = "hold"
+	PressureDrop = "drop_and_resync"
+)
 
 // Backfill bounds a backfill.
 type Backfill struct {
@@ -161,6 +179,10 @@ func Default() Config {
 			DrainTimeout: 30 * time.Second,
 			IdleInterval: 10 * time.Second,
 			RetryMax:     30 * time.Second,
+			OnGap:        GapRefuse,
+			// Whether a disk that fills is worse than a refresh is not for a default to say.
+			OnWALPressure: PressureHold,
+			RetainedLimit: 16 << 30,
 		},
 		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 4},
 		HTTP:     HTTP{Listen: "127.0.0.1:9187"},

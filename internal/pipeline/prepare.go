@@ -157,7 +157,7 @@ func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Do
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		return 0, fmt.Errorf("%w %d texts: %w", errEncoding, len(texts), err)
+		return 0, fmt.Errorf("%w %d texts: %w", ErrEncoding, len(texts), err)
 	}
 	if len(encoded) != len(texts) {
 		return 0, fmt.Errorf("encoding: the encoder returned %d vectors for %d texts", len(encoded), len(texts))

@@ -214,16 +214,16 @@ func (s *Stream) mayRetry(err error, begun time.Time) bool {
 	case fault.Busy:
 		return !errors.Is(err, sink.ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
 	default:
-		return errors.Is(err, errEncoding)
+		return errors.Is(err, ErrEncoding)
 	}
 }
 
-// errEncoding marks the error of an encoder: the batch waits, nothing is skipped.
-var errEncoding = errors.New("encoding")
+// ErrEncoding marks the error of an encoder: what was to be encoded waits, nothing is skipped.
+var ErrEncoding = errors.New("encoding")
 
 func retryClass(err error) string {
 	switch {
-	case errors.Is(err, errEncoding):
+	case errors.Is(err, ErrEncoding):
 		return "encoder"
 	case fault.KindOf(err) == fault.Busy:
 		return "slot_busy"

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/models"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/pgoutput"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// follower is everything that a stream needs, opened and checked.
+type follower struct {
+	config  config.Config
+	log     zerolog.Logger
+	engine  *engine
+	store   *store
+	metrics *monitor.Metrics
+	// origin is replaced when the source's history changes under the stream: a resync, a promotion.
+	origin atomic.Pointer[origin]
+	// resynced holds a token when a refresh may be open that this process has to run.
+	resynced chan struct{}
+}
+
+// origin is the source side of a stream in one history of the source.
+type origin struct {
+	state  sink.State
+	table  change.Table
+	source *replication.Source
+	gate   *replication.Gate
+	reader *backfill.Reader
+}
+
+// openFollower opens the encoder (whose self-test comes before the slot is touched), both databases, and checks that source, sink
+// and model are those that belong together. Whether the slot can go on is asked by each session.
+func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog.Logger) (f *follower, err error) {
+	f = &follower{config: c, log: log, resynced: make(chan struct{}, 1)}
+	opened := f // a return of an error sets the result to nil before the deferred call
+	defer func() {
+		if err != nil {
+			opened.Close()
+		}
+	}()
+	table, err := inspect(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if f.store, err = openStore(ctx, c, log, "stream"); err != nil {
+		return nil, err
+	}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
+		return checkState(c, state, table, generationOf(c, checkpoint))
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.begin(state, table)
+	build := buildVersion()
+	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
+	return f, nil
+}
+
+// begin makes the source side anew for the pipeline's present state.
+func (f *follower) begin(state sink.State, table change.Table) {
+	c := f.config
+	followed := table
+	followed.OID = state.Table.OID // the publication follows a table by its OID, whatever has its name now
+	next := &origin{
+		state: state, table: table, reader: newFollowingReader(c, state, table),
+		source: replication.NewSource(replication.Options{
+			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed,
+			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
+		}),
+		gate: replication.NewGate(replication.GateOptions{
+			ConnString: c.Source.DSN.Reveal(), SystemID: state.SystemID, Timeline: state.Timeline, Slot: c.Source.Slot,
+		}),
+	}
+	f.origin.Swap(next).close()
+	for _, job := range state.Jobs {
+		if job.Resync && f.resyncs() {
+			f.askForRefresh()
+		}
+	}
+}
+
+func (o *origin) close() {
+	if o == nil {
+		return
+	}
+	o.reader.Close(context.Background())
+	o.gate.Close(context.Background())
+}
+
+// Close closes what was opened.
+func (f *follower) Close() {
+	f.origin.Swap(nil).close()
+	if f.store != nil {
+		f.store.Close()
+	}
+	if f.engine != nil {
+		_ = f.engine.Close()
+	}
+}
+
+// checkState compares what is configured and what is there with what the pipeline was set up for.
+func checkState(c config.Config, state sink.State, table change.Table, generation sink.Generation) error {
+	if err := checkGeneration(state, generation); err != nil {
+		return err
+	}
+	switch {
+	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
+		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
+			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
+	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication != c.Source.Publication:
+		return fault.New(fault.Usage, "put source.slot and source.publication back",
+			"pipeline %q streams from slot %q and publication %q, not %q and %q",
+			c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
+	default:
+		return nil
+	}
+}
+
+// newStream wires the stream.
+func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
+	c := f.config.Stream
+	ports := pipeline.Ports{
+		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f}, CheckTable: sourcePort{f}.CheckTable, OnGap: f.onGap,
+		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
+	}
+	if c.OnWALPressure == config.PressureDrop {
+		ports.Retention = retentionPort{f.config}
+	}
+	return pipeline.NewStream(ports, pipeline.StreamOptions{
+		Template:     f.config.Source.Template,
+		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
+		IdleInterval: c.IdleInterval, DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
+		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.log,
+	})
+}
+
+// fragmentLimits keeps a part of a large transaction no larger than a batch: a batch takes fragments whole.
+func fragmentLimits(c config.Stream) pgoutput.Limits {
+	const events, bytes = 1000, 1 << 20
+	return pgoutput.Limits{Events: min(events, c.MaxRows), Bytes: int(min(bytes, c.MaxBytes))}
+}
+
+// ownerName tells processes apart in the pipeline row: host, process and start.
+func ownerName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%d", host, os.Getpid(), time.Now().UnixNano())
+}
+
+// sourcePort gives the replication source of the present history the pipeline's interface.
+type sourcePort struct{ *follower }
+
+func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
+	stream, err := p.origin.Load().source.Connect(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	return stream, nil
+}
+
+func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
+	return p.origin.Load().source.Current(ctx)
+}
+
+func (p sourcePort) CheckTable(ctx context.Context) error {
+	return p.origin.Load().source.CheckTable(ctx)
+}
+
+// gatePort gives the gate of the present history the pipeline's interface.
+type gatePort struct{ *follower }
+
+func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
+	return p.origin.Load().gate.Visible(ctx, xids)
+}
+
+// rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
+type rowsPort struct{ *follower }
+
+func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
+	return p.origin.Load().reader.DurableRows(ctx, keys)
+}
+
+// sinkPort gives the sink the pipeline's interface.
+type sinkPort struct {
+	*sink.Sink
+	owner string
+}
+
+func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
+	stream, err := s.Sink.Takeover(ctx, s.owner)
+	if err != nil {
+		return nil, err
+	}
+	return stream, nil
+}
+
+// retentionPort tells how much log the slot holds back, and drops it.
+type retentionPort struct{ config config.Config }
+
+func (p retentionPort) Retained(ctx context.Context) (int64, error) {
+	conn, err := connectSource(ctx, p.config, "retention")
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	slot, err := replication.ReadSlot(ctx, conn, p.config.Source.Slot)
+	return slot.Retained(), err
+}
+
+func (p retentionPort) Release(ctx context.Context) error {
+	conn, err := connectSource(ctx, p.config, "retention")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return replication.DropSlot(ctx, conn, p.config.Source.Slot)
+}

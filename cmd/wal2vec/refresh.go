@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// askForRefresh leaves a token for refreshing.
+func (f *follower) askForRefresh() {
+	select {
+	case f.resynced <- struct{}{}:
+	default:
+	}
+}
+
+// refreshing runs a stream, and beside it every refresh that a resync leaves open. Where the stream ends by itself, it returns when
+// these have ended too.
+func (f *follower) refreshing(ctx context.Context, run func(context.Context) error) error {
+	group, working := errgroup.WithContext(ctx)
+	ended := make(chan struct{})
+	group.Go(func() error {
+		defer close(ended)
+		return run(working)
+	})
+	group.Go(func() error {
+		for {
+			select {
+			case <-working.Done():
+				return nil
+			case <-f.resynced:
+			case <-ended:
+				select {
+				case <-f.resynced:
+				default:
+					return nil
+				}
+			}
+			if err := f.refresh(working); err != nil {
+				return fmt.Errorf("refreshing after a resync: %w", err)
+			}
+		}
+	})
+	return group.Wait()
+}
+
+// refresh works on the open refresh until it is closed, by this process or another, or ctx ends.
+func (f *follower) refresh(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for pause := time.Second; ; pause = min(2*pause, f.config.Stream.RetryMax) {
+		done, err := f.refreshOnce(ctx)
+		switch {
+		case done || ctx.Err() != nil:
+			return nil
+		case err != nil && !refreshAgain(err):
+			return err
+		}
+		f.log.Warn().Err(err).Dur("pause", pause).Msg("the refresh is not complete, trying again")
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// refreshAgain is true for what passes: a lost connection, another process that has the job, a gap that the stream mends.
+func refreshAgain(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Unavailable, fault.Busy, fault.Gap:
+		return true
+	default:
+		return errors.Is(err, pipeline.ErrEncoding)
+	}
+}
+
+// refreshOnce runs the open refresh; done is true when there is none any more.
+func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	open := false
+	for _, job := range state.Jobs {
+		open = open || job.Resync
+	}
+	if !open {
+		return true, nil
+	}
+	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
+	if err != nil {
+		return false, err
+	}
+	defer job.Close()
+	o := f.origin.Load()
+	filler := &filler{config: f.config, log: f.log, engine: f.engine, store: f.store, table: o.table, reader: newFollowingReader(f.config, state, o.table)}
+	defer filler.reader.Close(context.WithoutCancel(ctx))
+	positions := &positions{store: f.store, config: f.config}
+	defer positions.Close()
+	f.log.Info().Int64("job", job.ID()).Int64("rows", job.Counts().Processed).Msg("refresh begun")
+	summary, err := filler.newBackfill(job, positions, nil).Run(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.log.Info().Int64("job", job.ID()).Int64("rows", summary.Processed).Int64("encoded", summary.Encoded).Int64("removed", summary.Swept).
+		Dur("took", summary.Duration).Msg("refresh complete")
+	return true, nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// restart gives a pipeline a slot, and with it an epoch: the first ones, or new ones.
+type restart struct {
+	config config.Config
+	log    zerolog.Logger
+	source *pgx.Conn
+	server replication.ServerInfo
+	table  change.Table
+	store  *store
+}
+
+// run replaces whatever slot has the pipeline's name. The pipeline names none meanwhile: a process that dies here leaves one that says
+// so, not one that takes a slot of another position for its own.
+func (r restart) run(ctx context.Context, state sink.State) error {
+	if state.Started() {
+		if err := r.store.Disown(ctx, state.Epoch); err != nil {
+			return err
+		}
+	}
+	name := r.config.Source.Slot
+	if err := replication.DropSlot(ctx, r.source, name); err != nil {
+		return err
+	}
+	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{ConnString: r.config.Source.DSN.Reveal(), Name: name, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("resync_slot")
+	err = r.store.Start(ctx, sink.Start{
+		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: r.server.SystemID,
+		Timeline: r.server.Timeline, SourceOID: r.table.OID, Resync: state.Started(),
+	})
+	if err != nil {
+		return errors.Join(err, replication.DropSlot(context.WithoutCancel(ctx), r.source, slot.Name))
+	}
+	r.log.Info().Str("slot", slot.Name).Stringer("lsn", slot.ConsistentPoint).Bool("failover", slot.Failover).Msg("slot created")
+	return nil
+}
+
+// resyncs reports whether this process mends gaps, some or all.
+func (f *follower) resyncs() bool {
+	return f.config.Stream.OnGap == config.GapResync || f.config.Stream.OnWALPressure == config.PressureDrop
+}
+
+// onGap mends a gap: by following a promotion that lost nothing, whatever stream.on_gap says, else by starting the pipeline anew where
+// that is allowed. It returns the gap where it is not.
+func (f *follower) onGap(ctx context.Context, gap error) error {
+	if t, parted := errors.AsType[*replication.TimelineError](gap); parted && t.Parted != 0 {
+		followed, err := f.follow(ctx, t)
+		if followed || err != nil {
+			return err
+		}
+	}
+	source, err := connectSource(ctx, f.config, "resync")
+	if err != nil {
+		return err
+	}
+	defer source.Close(context.WithoutCancel(ctx))
+	switch allowed, err := f.mayResync(ctx, source); {
+	case err != nil:
+		return err
+	case !allowed:
+		return gap
+	}
+	release, err := f.store.Exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return err
+	}
+	table, err := replication.Inspect(ctx, source, inspectOptions(f.config))
+	if err != nil {
+		return err
+	}
+	if state.Epoch == f.origin.Load().state.Epoch { // else another process was faster
+		f.log.Warn().Err(gap).Msg("gap: starting the pipeline anew")
+		if err := f.startAnew(ctx, source, state, table); err != nil {
+			return err
+		}
+		if state, err = f.store.State(ctx); err != nil {
+			return err
+		}
+	}
+	f.begin(state, table)
+	return nil
+}
+
+// follow takes the pipeline to the timeline of a promoted standby.
+func (f *follower) follow(ctx context.Context, t *replication.TimelineError) (bool, error) {
+	o := f.origin.Load()
+	followed, err := f.store.Follow(ctx, sink.Timelines{From: o.state.Epoch, Was: t.Was, Is: t.Is, Parted: t.Parted})
+	if err != nil || !followed {
+		return false, err
+	}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.log.Warn().Int32("was", t.Was).Int32("timeline", t.Is).Stringer("parted", t.Parted).Stringer("lsn", state.Watermark).
+		Msg("the source was failed over and nothing that the sink shows was lost: following it")
+	f.begin(state, o.table)
+	return true, nil
+}
+
+// mayResync reports whether the policies let the pipeline be started anew. A slot that was let go under WAL pressure is a missing one.
+func (f *follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error) {
+	if f.config.Stream.OnGap == config.GapResync {
+		return true, nil
+	}
+	if f.config.Stream.OnWALPressure != config.PressureDrop {
+		return false, nil
+	}
+	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	return err == nil && !slot.Exists, err
+}
+
+// startAnew does what init --resync does.
+func (f *follower) startAnew(ctx context.Context, source *pgx.Conn, state sink.State, table change.Table) error {
+	r := restart{config: f.config, log: f.log, source: source, table: table, store: f.store}
+	var err error
+	if r.server, err = replication.Server(ctx, source); err != nil {
+		return err
+	}
+	if err := r.server.Check(); err != nil {
+		return err
+	}
+	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	if err != nil {
+		return err
+	}
+	if slot.Active {
+		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
+	}
+	// It refuses another key, which the ledger cannot follow.
+	if err := f.store.Register(ctx, pipelineOf(f.config, r.server, table)); err != nil {
+		return err
+	}
+	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, table); err != nil {
+		return err
+	}
+	return r.run(ctx, state)
+}
