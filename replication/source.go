@@ -105,6 +105,19 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 	return stream, nil
 }
 
+// Check returns the error with which Connect would refuse to begin at the watermark from; a slot that another process reads is none.
+func (s *Source) Check(ctx context.Context, from change.LSN) error {
+	conn, err := connectReplication(ctx, s.opts.ConnString, applicationName(s.opts.Slot), nil)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(ctx, conn)
+	if err := s.identify(ctx, conn, from); err != nil {
+		return err
+	}
+	return s.check(ctx, from)
+}
+
 // CheckTable returns a fault of kind Gap when the publication no longer brings the changes of the table that has the configured name:
 // a replaced table would otherwise be followed no more without a word.
 func (s *Source) CheckTable(ctx context.Context) error {

@@ -66,7 +66,13 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 		return nil, err
 	}
 	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
-		return checkState(c, state, table, generationOf(c, checkpoint))
+		if err := checkState(c, state, table, generationOf(c, checkpoint)); err != nil {
+			return err
+		}
+		if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
+			return sink.ErrNoSlot
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -179,6 +185,10 @@ func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Repl
 		return nil, err
 	}
 	return stream, nil
+}
+
+func (p sourcePort) Check(ctx context.Context, from change.LSN) error {
+	return p.origin.Load().source.Check(ctx, from)
 }
 
 func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {

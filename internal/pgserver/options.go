@@ -57,9 +57,13 @@ func renderSettings(settings map[string]string, unknown []string) string {
 	for _, name := range unknown {
 		delete(all, name)
 	}
+	return renderLines(all)
+}
+
+func renderLines(settings map[string]string) string {
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		b.WriteString(name + " = '" + strings.ReplaceAll(strings.ReplaceAll(all[name], `\`, `\\`), "'", "''") + "'\n")
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		b.WriteString(name + " = '" + strings.ReplaceAll(strings.ReplaceAll(settings[name], `\`, `\\`), "'", "''") + "'\n")
 	}
 	return b.String()
 }

@@ -106,6 +106,11 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 		}
 		return fmt.Errorf("making the database cluster: %w: %s", err, tail(string(output)))
 	}
+	return s.configure(settings)
+}
+
+// configure adds lines to the server's configuration.
+func (s *Server) configure(settings string) error {
 	conf, err := os.OpenFile(filepath.Join(s.folder.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("opening the server's configuration: %w", err)

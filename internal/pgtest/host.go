@@ -79,6 +79,18 @@ func Server(tb testing.TB, settings ...string) *Host {
 // ServerOf is Server with a given major version of PostgreSQL.
 func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	defer cancel()
+	h, err := startHost(ctx, major, parseSettings(tb, settings))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.stopWith(tb)
+	return h
+}
+
+func parseSettings(tb testing.TB, settings []string) map[string]string {
+	tb.Helper()
 	chosen := make(map[string]string, len(settings))
 	for _, setting := range settings {
 		name, value, ok := strings.Cut(setting, "=")
@@ -87,12 +99,12 @@ func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 		}
 		chosen[strings.TrimSpace(name)] = strings.TrimSpace(value)
 	}
-	ctx, cancel := context.WithTimeout(tb.Context(), limit)
-	defer cancel()
-	h, err := startHost(ctx, major, chosen)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	return chosen
+}
+
+// stopWith stops the server when the test ends.
+func (h *Host) stopWith(tb testing.TB) {
+	tb.Helper()
 	tb.Cleanup(func() {
 		if tb.Failed() {
 			h.logTail(tb, "")
@@ -103,7 +115,6 @@ func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 			tb.Errorf("pgtest: %v", err)
 		}
 	})
-	return h
 }
 
 // The first major versions with the setting scram_iterations, and with CREATE DATABASE ... STRATEGY.

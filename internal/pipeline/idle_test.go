@@ -216,8 +216,22 @@ func TestUntilCurrentThatIsThereAlreadyConnectsToNothing(t *testing.T) {
 		opts := settings(t)
 		opts.UntilCurrent = true
 		r := w.start(opts)
-		if err := r.end(); err != nil || len(w.connects) != 0 || !r.totals.Current || r.totals.Watermark != 100 {
+		if err := r.end(); err != nil || len(w.connects) != 0 || w.checks != 1 || !r.totals.Current || r.totals.Watermark != 100 {
 			t.Errorf("ended with %v, totals %+v, %d attempts to connect", err, r.totals, len(w.connects))
+		}
+	})
+}
+
+// TestUntilCurrentIsNotReachedOnAnotherServer: a source that was restored has a shorter log, whose end the watermark has reached.
+func TestUntilCurrentIsNotReachedOnAnotherServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.current = 50
+		w.onCheckSource = func(context.Context, int) error { return errGap() }
+		opts := settings(t)
+		opts.UntilCurrent = true
+		if err := w.start(opts).end(); fault.KindOf(err) != fault.Gap {
+			t.Errorf("ended with %v", err)
 		}
 	})
 }

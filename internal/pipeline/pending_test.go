@@ -54,11 +54,11 @@ func TestHealthFollowsTheSessions(t *testing.T) {
 	b.down(errMoved)
 	f(false, errMoved, 2, 1)
 	now = time.Unix(3, 0)
-	b.down(errEncoding)
-	f(false, errEncoding, 2, 2)
+	b.down(ErrEncoding)
+	f(false, ErrEncoding, 2, 2)
 	now = time.Unix(4, 0)
 	b.up()
-	f(true, errEncoding, 4, 2) // it has not shown yet that it makes progress
+	f(true, ErrEncoding, 4, 2) // it has not shown yet that it makes progress
 	b.committed()
 	f(true, nil, 4, 0)
 	now = time.Unix(5, 0)

@@ -12,6 +12,8 @@ type Source interface {
 	// Connect checks that the log can be read on from the watermark and starts reading there. The error of a slot that another
 	// process reads is of kind fault.Busy.
 	Connect(ctx context.Context, from change.LSN) (Replication, error)
+	// Check is Connect's look at whether the log can be read on from the watermark, without reading it.
+	Check(ctx context.Context, from change.LSN) error
 	// Current returns the end of the log: everything committed before the call lies below it.
 	Current(ctx context.Context) (change.LSN, error)
 }

@@ -41,6 +41,10 @@ func (s *Stream) session(intake context.Context) error {
 		return unlessStopped(intake, fmt.Errorf("reading the watermark: %w", err))
 	}
 	if s.reached(from) {
+		// A position says so only in the history that the watermark belongs to.
+		if err := s.ports.Source.Check(intake, from); err != nil {
+			return unlessStopped(intake, s.unlessMoved(intake, from, err))
+		}
 		s.totals.Watermark, s.totals.Current = from, true
 		return nil
 	}

@@ -52,6 +52,7 @@ type world struct {
 	farewell   []change.LSN // confirmed when a replication ended
 	connects   []time.Time
 	takeovers  int
+	checks     int // of the source, without connecting
 	encoded    [][]string
 	urges      []bool
 	journal    []string
@@ -69,7 +70,7 @@ type world struct {
 	onStale, onCollect, onCheck                                     func(context.Context) error
 	onGap                                                           func(ctx context.Context, gap error) error
 	retention                                                       pipeline.Retention
-	onConnect                                                       func(ctx context.Context, attempt int) error
+	onConnect, onCheckSource                                        func(ctx context.Context, attempt int) error
 	onRun                                                           func(ctx context.Context, attempt int) error // may end a replication
 	onStreaming                                                     func()                                       // a session has begun
 	onGate                                                          func(ctx context.Context, xids []uint32) error
@@ -148,6 +149,17 @@ func (s *worldSource) Current(ctx context.Context) (change.LSN, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current, nil
+}
+
+func (s *worldSource) Check(ctx context.Context, _ change.LSN) error {
+	s.mu.Lock()
+	s.checks++
+	attempt := s.checks
+	s.mu.Unlock()
+	if s.onCheckSource == nil {
+		return nil
+	}
+	return s.onCheckSource(ctx, attempt)
 }
 
 func (s *worldSource) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
