@@ -122,10 +122,13 @@ func (g *Gate) open(ctx context.Context) error {
 func (g *Gate) identify(ctx context.Context) error {
 	var id string
 	var timeline int32
-	if err := g.conn.QueryRow(ctx, sql.Query("source_identity")).Scan(&id, &timeline); err != nil {
+	var recovering bool
+	if err := g.conn.QueryRow(ctx, sql.Query("source_identity")).Scan(&id, &timeline, &recovering); err != nil {
 		return fmt.Errorf("identifying the source server: %w", err)
 	}
 	switch {
+	case recovering:
+		return errStandby
 	case g.opts.SystemID != "" && id != g.opts.SystemID:
 		return otherSystem(id, g.opts.SystemID)
 	case g.opts.Timeline != 0 && timeline != g.opts.Timeline:

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -148,6 +149,14 @@ func (s *Source) check(ctx context.Context, from change.LSN) error {
 
 // identify makes sure that the watermark belongs to the history of the server behind a connection.
 func (s *Source) identify(ctx context.Context, conn *pgconn.PgConn, from change.LSN) error {
+	// A standby, perhaps about to be promoted, is behind, and its copy of the slot cannot be read: no gap, but no source either.
+	recovering, err := one(ctx, conn, "SELECT pg_catalog.pg_is_in_recovery()")
+	if err != nil {
+		return fmt.Errorf("asking whether the source is a standby: %w", err)
+	}
+	if recovering == "t" {
+		return errStandby
+	}
 	system, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return fmt.Errorf("identifying the source server: %w", err)
@@ -188,18 +197,27 @@ func quotedPublication(name string) string {
 
 // walSenderTimeout returns how long the server waits for a report; zero when it waits for ever.
 func walSenderTimeout(ctx context.Context, conn *pgconn.PgConn) (time.Duration, error) {
-	results, err := conn.Exec(ctx, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'").ReadAll()
+	setting, err := one(ctx, conn, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'")
 	if err != nil {
 		return 0, fmt.Errorf("reading wal_sender_timeout: %w", err)
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
-		return 0, fmt.Errorf("reading wal_sender_timeout: unexpected answer")
-	}
-	millis, err := strconv.ParseInt(string(results[0].Rows[0][0]), 10, 64)
+	millis, err := strconv.ParseInt(setting, 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("reading wal_sender_timeout: %w", err)
 	}
 	return time.Duration(millis) * time.Millisecond, nil
+}
+
+// one returns the single value that a statement yields on a replication connection.
+func one(ctx context.Context, conn *pgconn.PgConn, statement string) (string, error) {
+	results, err := conn.Exec(ctx, statement).ReadAll()
+	if err != nil {
+		return "", err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+		return "", errors.New("unexpected answer")
+	}
+	return string(results[0].Rows[0][0]), nil
 }
 
 // streamError turns the server's refusal to start or to go on into a fault.

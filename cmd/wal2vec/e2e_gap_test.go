@@ -346,7 +346,9 @@ func TestAResyncByTwoStreamsHappensOnce(t *testing.T) {
 	w := newGapWorld(t, gap{})
 	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", w.slot())
 	w.edit(t, 1)
-	epoch := func() int64 { return pgtest.One[int64](t, w.sink, "SELECT epoch >> 32 FROM wal2vec.pipeline WHERE name = $1", w.products.pipeline) }
+	epoch := func() int64 {
+		return pgtest.One[int64](t, w.sink, "SELECT epoch >> 32 FROM wal2vec.pipeline WHERE name = $1", w.products.pipeline)
+	}
 	before := epoch()
 	streams := []*process{w.start([]string{resyncOnGap}, "stream"), w.start([]string{resyncOnGap}, "stream")}
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {

@@ -58,20 +58,22 @@ func (f *follower) resyncs() bool {
 	return f.config.Stream.OnGap == config.GapResync || f.config.Stream.OnWALPressure == config.PressureDrop
 }
 
-// onGap mends a gap: by following a promotion that lost nothing, whatever stream.on_gap says, else by starting the pipeline anew where
-// that is allowed. It returns the gap where it is not.
+// onGap mends a gap: by going on where another process has started the pipeline anew, by following a promotion that lost nothing, or by
+// starting the pipeline anew where stream.on_gap or stream.on_wal_pressure allow it. It returns the gap where they do not.
 func (f *follower) onGap(ctx context.Context, gap error) error {
-	if t, parted := errors.AsType[*replication.TimelineError](gap); parted && t.Parted != 0 {
-		followed, err := f.follow(ctx, t)
-		if followed || err != nil {
-			return err
-		}
-	}
 	source, err := connectSource(ctx, f.config, "resync")
 	if err != nil {
 		return err
 	}
 	defer source.Close(context.WithoutCancel(ctx))
+	if done, err := f.overtaken(ctx, source); done || err != nil {
+		return err
+	}
+	if t, parted := errors.AsType[*replication.TimelineError](gap); parted && t.Parted != 0 {
+		if followed, err := f.follow(ctx, t); followed || err != nil {
+			return err
+		}
+	}
 	switch allowed, err := f.mayResync(ctx, source); {
 	case err != nil:
 		return err
@@ -83,25 +85,29 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 		return err
 	}
 	defer release()
-	state, err := f.store.State(ctx)
-	if err != nil {
+	if done, err := f.overtaken(ctx, source); done || err != nil { // while this one waited for its turn
 		return err
+	}
+	f.log.Warn().Err(gap).Msg("gap: starting the pipeline anew")
+	if err := f.startAnew(ctx, source); err != nil {
+		return err
+	}
+	_, err = f.overtaken(ctx, source)
+	return err
+}
+
+// overtaken takes over what the sink says of the pipeline, if it was started anew since this process looked, and reports whether it was.
+func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error) {
+	state, err := f.store.State(ctx)
+	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
+		return false, err
 	}
 	table, err := replication.Inspect(ctx, source, inspectOptions(f.config))
 	if err != nil {
-		return err
-	}
-	if state.Epoch == f.origin.Load().state.Epoch { // else another process was faster
-		f.log.Warn().Err(gap).Msg("gap: starting the pipeline anew")
-		if err := f.startAnew(ctx, source, state, table); err != nil {
-			return err
-		}
-		if state, err = f.store.State(ctx); err != nil {
-			return err
-		}
+		return false, err
 	}
 	f.begin(state, table)
-	return nil
+	return true, nil
 }
 
 // follow takes the pipeline to the timeline of a promoted standby.
@@ -134,13 +140,19 @@ func (f *follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error
 }
 
 // startAnew does what init --resync does.
-func (f *follower) startAnew(ctx context.Context, source *pgx.Conn, state sink.State, table change.Table) error {
-	r := restart{config: f.config, log: f.log, source: source, table: table, store: f.store}
-	var err error
+func (f *follower) startAnew(ctx context.Context, source *pgx.Conn) error {
+	r := restart{config: f.config, log: f.log, source: source, store: f.store}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return err
+	}
 	if r.server, err = replication.Server(ctx, source); err != nil {
 		return err
 	}
 	if err := r.server.Check(); err != nil {
+		return err
+	}
+	if r.table, err = replication.Inspect(ctx, source, inspectOptions(f.config)); err != nil {
 		return err
 	}
 	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
@@ -151,10 +163,10 @@ func (f *follower) startAnew(ctx context.Context, source *pgx.Conn, state sink.S
 		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	}
 	// It refuses another key, which the ledger cannot follow.
-	if err := f.store.Register(ctx, pipelineOf(f.config, r.server, table)); err != nil {
+	if err := f.store.Register(ctx, pipelineOf(f.config, r.server, r.table)); err != nil {
 		return err
 	}
-	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, table); err != nil {
+	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, r.table); err != nil {
 		return err
 	}
 	return r.run(ctx, state)

@@ -135,12 +135,16 @@ func (r *Reader) identify(ctx context.Context) error {
 		return nil
 	}
 	var id, timeline string
+	var standby bool
 	_, err := r.run(ctx, sql.Query("source_identity"), func(row rawRow) error {
-		id, timeline = string(row[0]), string(row[1])
+		id, timeline, standby = string(row[0]), string(row[1]), string(row[2]) == "t"
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("identifying the source server: %w", err)
+	}
+	if standby {
+		return fault.New(fault.Unavailable, "connect to the primary", "the source server is a standby")
 	}
 	if want := strconv.FormatInt(int64(r.opts.Timeline), 10); id != r.opts.SystemID || timeline != want {
 		return fault.New(fault.Unavailable, "wal2vec status",

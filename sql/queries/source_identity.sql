@@ -4,4 +4,5 @@ SELECT
     CASE
         WHEN pg_catalog.pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())
         ELSE ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::int
-    END
+    END,
+    pg_catalog.pg_is_in_recovery()
