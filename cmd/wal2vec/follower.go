@@ -77,14 +77,14 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if err != nil {
 		return nil, err
 	}
-	f.begin(state, table)
+	f.begin(ctx, state, table)
 	build := buildVersion()
 	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
 	return f, nil
 }
 
 // begin makes the source side anew for the pipeline's present state.
-func (f *follower) begin(state sink.State, table change.Table) {
+func (f *follower) begin(ctx context.Context, state sink.State, table change.Table) {
 	c := f.config
 	followed := table
 	followed.OID = state.Table.OID // the publication follows a table by its OID, whatever has its name now
@@ -98,7 +98,7 @@ func (f *follower) begin(state sink.State, table change.Table) {
 			ConnString: c.Source.DSN.Reveal(), SystemID: state.SystemID, Timeline: state.Timeline, Slot: c.Source.Slot,
 		}),
 	}
-	f.origin.Swap(next).close()
+	f.origin.Swap(next).close(ctx)
 	for _, job := range state.Jobs {
 		if job.Resync && f.resyncs() {
 			f.askForRefresh()
@@ -106,17 +106,17 @@ func (f *follower) begin(state sink.State, table change.Table) {
 	}
 }
 
-func (o *origin) close() {
+func (o *origin) close(ctx context.Context) {
 	if o == nil {
 		return
 	}
-	o.reader.Close(context.Background())
-	o.gate.Close(context.Background())
+	o.reader.Close(ctx)
+	o.gate.Close(ctx)
 }
 
 // Close closes what was opened.
 func (f *follower) Close() {
-	f.origin.Swap(nil).close()
+	f.origin.Swap(nil).close(context.Background())
 	if f.store != nil {
 		f.store.Close()
 	}

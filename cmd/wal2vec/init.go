@@ -279,7 +279,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if state.Started() && !s.options.resync {
 		return false, nil
 	}
-	return true, s.restart.run(ctx, state)
+	return true, s.run(ctx, state)
 }
 
 func (p *program) sayReady(s *setup, created bool) error {

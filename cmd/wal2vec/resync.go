@@ -106,7 +106,7 @@ func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil {
 		return false, err
 	}
-	f.begin(state, table)
+	f.begin(ctx, state, table)
 	return true, nil
 }
 
@@ -123,7 +123,7 @@ func (f *follower) follow(ctx context.Context, t *replication.TimelineError) (bo
 	}
 	f.log.Warn().Int32("was", t.Was).Int32("timeline", t.Is).Stringer("parted", t.Parted).Stringer("lsn", state.Watermark).
 		Msg("the source was failed over and nothing that the sink shows was lost: following it")
-	f.begin(state, o.table)
+	f.begin(ctx, state, o.table)
 	return true, nil
 }
 

@@ -135,10 +135,10 @@ func (s *Stream) settings() []setting {
 		help: "Longest pause between two tries after a lost connection.",
 	}, {
 		path: "stream.on_gap", value: word{to: &s.OnGap, words: []string{GapRefuse, GapResync}},
-		help: "Where the stream cannot go on (a lost slot, a restored or swapped source): refuse ends it with exit code 6, resync makes a new slot and refreshes every row.",
+		help: "Where the stream cannot go on (a lost slot, a restored source): refuse ends it with exit code 6, resync makes a slot and refreshes.",
 	}, {
 		path: "stream.on_wal_pressure", value: word{to: &s.OnWALPressure, words: []string{PressureHold, PressureDrop}},
-		help: "Where nothing can be written and the slot holds back too much of the source's log: hold keeps it, drop_and_resync drops it and resyncs later.",
+		help: "Where nothing can be written and the slot holds back too much log: hold keeps the slot, drop_and_resync drops it and resyncs later.",
 	}, {
 		path: "stream.retained_limit", value: (*size)(&s.RetainedLimit), rule: sizeBetween(&s.RetainedLimit, 1<<20, 1<<50),
 		help: "How much of the source's log is too much for on_wal_pressure, in bytes or with a unit: 16GiB.",

@@ -70,10 +70,10 @@ func (h *Host) Revert(tb testing.TB, image pgserver.Image, newTimeline bool) {
 	if _, err := conf.WriteString("\nrestore_command = 'false'\n"); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(data, "recovery.signal"), nil, 0o644); err != nil { //nolint:gosec // the server's user must read it
+	if err := os.WriteFile(filepath.Join(data, "recovery.signal"), nil, 0o644); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Join(data, "recovery.signal"), 0o644); err != nil { //nolint:gosec // whatever the umask is
+	if err := os.Chmod(filepath.Join(data, "recovery.signal"), 0o644); err != nil { // whatever the umask is: the server's user must read it
 		tb.Fatal(err)
 	}
 }
