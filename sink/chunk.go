@@ -20,6 +20,8 @@ type Chunk struct {
 	Changes []change.Change
 	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
 	Vectors map[change.Hash][]float32
+	// Failed says, by the hash of a text that cannot be encoded, why.
+	Failed map[change.Hash]string
 	// Cursor is the last key that the SELECT read.
 	Cursor change.Key
 	// PartialUntil is the source's position after the SELECT, when the chunk did not wait for the watermark to pass it; else zero.
@@ -28,14 +30,15 @@ type Chunk struct {
 	Force bool
 }
 
-// ChunkResult counts a chunk's rows: Written got a vector, Superseded were known in a newer version, Deleted had no text, Unchanged are
-// the others. A superseded row may still have got its vector.
-type ChunkResult struct{ Written, Unchanged, Superseded, Deleted int }
+// ChunkResult counts a chunk's rows: Written got a vector, Failed were set aside as dead letters, Superseded were known in a newer
+// version, Deleted had no text, Unchanged are the others. A superseded row may still have got its vector.
+type ChunkResult struct{ Written, Unchanged, Superseded, Deleted, Failed int }
 
-// Stale returns the indexes, rising, of the upserts to encode: those whose text some generation lacks, or every one of a full job.
+// Stale returns the indexes, rising, of the upserts to encode: those whose text some generation lacks, dead letters too, or every one of
+// a full job.
 func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
 	if j.params.Mode != Full {
-		return j.sink.stale(ctx, j.layout, changes)
+		return j.sink.stale(ctx, j.layout, changes, true)
 	}
 	var all []int
 	for i := range changes {
@@ -69,7 +72,7 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args .
 //
 // ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
-	w, err := j.layout.prepare(c.Changes, c.Vectors, c.A.LSN)
+	w, err := j.layout.prepare(c.Changes, encodings{c.Vectors, c.Failed}, c.A.LSN)
 	if err != nil {
 		return ChunkResult{}, err
 	}
@@ -82,17 +85,20 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		failpoint.Hit("sink_begun")
 		var out written
 		b := &pgx.Batch{}
-		w.queue(b, j.layout, c.A.Epoch, &out)
+		w.queue(b, j.sink, j.layout, c.A.Epoch, &out)
 		if err := send(ctx, tx, b); err != nil {
 			return err
 		}
 		if err := out.check(); err != nil {
 			return err
 		}
+		if err := w.settle(ctx, tx, j.sink, j.layout, &out); err != nil {
+			return err
+		}
 		failpoint.Hit("sink_written")
 		result = w.count(&out)
 		_, err := tx.Exec(ctx, j.sink.query("job_advance"),
-			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded)
+			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded, result.Failed)
 		return err
 	})
 	if err != nil {
@@ -103,6 +109,7 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 	j.counts.Written += int64(result.Written)
 	j.counts.Unchanged += int64(result.Unchanged)
 	j.counts.Superseded += int64(result.Superseded)
+	j.counts.Failed += int64(result.Failed)
 	return result, nil
 }
 
@@ -139,16 +146,17 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
 func (w *writes) count(out *written) ChunkResult {
 	r := ChunkResult{
 		Written: int(out.vectors), Superseded: w.all.len() - int(out.accepted), Deleted: w.deletes.len(),
+		Failed: int(out.failed),
 	}
-	r.Unchanged = max(0, w.all.len()-r.Written-r.Superseded-r.Deleted)
+	r.Unchanged = max(0, w.all.len()-r.Written-r.Superseded-r.Deleted-r.Failed)
 	return r
 }
 
 // Sweep deletes the keys that the job did not see and no event touched since it started, and closes the job: they are gone from the
 // source. Call it after the last chunk. It returns their number.
 func (j *Job) Sweep(ctx context.Context) (int64, error) {
-	if j.params.Limit > 0 {
-		return 0, fault.New(fault.Internal, "", "a backfill with a limit has not seen every key: it cannot sweep")
+	if j.params.Limit > 0 || j.params.Mode == Retry {
+		return 0, fault.New(fault.Internal, "", "a job that has not seen every key cannot sweep")
 	}
 	var swept int64
 	err := j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
@@ -167,6 +175,9 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 			if _, err := tx.Exec(ctx, g.removeDead); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.Exec(ctx, j.layout.lettersReconcile, j.sink.pipeline); err != nil {
+			return err
 		}
 		failpoint.Hit("sweep_written")
 		return j.close(ctx, tx, "swept", swept)
@@ -204,7 +215,11 @@ func (j *Job) Finish(ctx context.Context) error {
 		if err := j.held(ctx, tx); err != nil {
 			return err
 		}
-		return j.close(ctx, tx, "limit", 0)
+		outcome := "limit"
+		if j.params.Mode == Retry {
+			outcome = "retried"
+		}
+		return j.close(ctx, tx, outcome, 0)
 	})
 	if err != nil {
 		return j.sink.explain(err, "closing the job")

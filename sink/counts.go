@@ -51,5 +51,5 @@ func (s *Sink) Stale(ctx context.Context, changes []change.Change) ([]int, error
 	if err != nil {
 		return nil, err
 	}
-	return s.stale(ctx, l, changes)
+	return s.stale(ctx, l, changes, true)
 }

@@ -10,6 +10,9 @@
 //     seen, so that a read from before the delete cannot bring the row back.
 //   - A vector is written when, after that, the ledger's row is live with the vector's text and the generation lacks it,
 //     whether or not the ledger took the row. If such a text came without a vector, nothing is written and NeedVectorsError says which.
+//   - A text that cannot be encoded counts as its vector would: where the ledger's row is live with it and some generation lacks it, the
+//     row is a dead letter, and what vector it had goes. A row stays one as long as that holds, and no longer: whatever gives
+//     it another text, kills it or brings the vector takes the letter away in the same transaction.
 //   - The view shows the active generation's vectors. They exist for live keys alone: whatever makes a key dead removes its vector
 //     in the same transaction.
 //

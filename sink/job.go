@@ -16,10 +16,11 @@ import (
 // Mode is what a backfill encodes.
 type Mode string
 
-// The modes: the texts that have no vector, or every text again.
+// The modes: the texts that have no vector, every text again, or the dead letters.
 const (
 	Incremental Mode = "incremental"
 	Full        Mode = "full"
+	Retry       Mode = "retry"
 )
 
 // JobParams are what a run must repeat to go on with a job.
@@ -32,7 +33,7 @@ type JobParams struct {
 }
 
 // JobCounts are a job's rows so far, of all the processes that held it.
-type JobCounts struct{ Processed, Written, Unchanged, Superseded int64 }
+type JobCounts struct{ Processed, Written, Unchanged, Superseded, Failed int64 }
 
 // Job is a backfill that this process holds. Stale may run beside Commit; otherwise a Job is for one goroutine.
 type Job struct {
@@ -50,7 +51,7 @@ type Job struct {
 	counts  JobCounts
 }
 
-// OpenJob takes the refresh that a resync left open (unless params have a limit), else the open job of the same params, else a new
+// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry), else the open job of the same params, else a new
 // one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it again for what was asked. An
 // error of kind fault.Busy means that a process that lives holds the job.
 func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
@@ -143,7 +144,7 @@ func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 	var cursor []string
 	err := tx.QueryRow(ctx, j.sink.query("job_take"), id).Scan(
 		&j.params.Mode, &j.params.Limit, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
-		&j.counts.Processed, &j.counts.Written, &j.counts.Unchanged, &j.counts.Superseded)
+		&j.counts.Processed, &j.counts.Written, &j.counts.Unchanged, &j.counts.Superseded, &j.counts.Failed)
 	if err != nil {
 		return j.sink.explain(err, "taking the job")
 	}

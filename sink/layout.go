@@ -26,6 +26,12 @@ type layout struct {
 	ledgerTruncate string
 	sweep          string
 	collect        string
+
+	lettersWrite     string
+	lettersHeal      string
+	lettersClear     string
+	lettersReconcile string
+	lettersDrop      string
 }
 
 // target is a generation with its statements.
@@ -36,6 +42,7 @@ type target struct {
 	removeDead string
 	needed     string
 	stale      string
+	strip      string
 	search     string
 	counts     string
 }
@@ -61,12 +68,15 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 			l.active = i
 		}
 		t := own.forGeneration(s, g, l.extension.schema)
+		own.AllVectors = append(own.AllVectors, t.Vectors)
 		l.generations = append(l.generations, target{
 			Generation: g, upsert: render("vectors_upsert", t), remove: render("vectors_delete", t),
 			removeDead: render("vectors_delete_dead", t), needed: render("vectors_needed", t), stale: render("vectors_stale", t),
-			search: render("search", t), counts: render("counts", t),
+			strip: render("letters_strip", t), search: render("search", t), counts: render("counts", t),
 		})
 	}
+	l.lettersWrite, l.lettersHeal, l.lettersClear = render("letters_write", own), render("letters_heal", own), render("letters_clear", own)
+	l.lettersReconcile, l.lettersDrop = render("letters_reconcile", own), render("letters_drop", own)
 	return l, nil
 }
 

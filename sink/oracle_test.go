@@ -22,6 +22,7 @@ type oracle struct {
 	truncated change.Version
 	ledger    map[change.Key]entry
 	vectors   map[change.Key]change.Hash
+	letters   map[change.Key]deadLetter
 	// started are the versions of the open jobs.
 	started []change.Version
 }
@@ -30,34 +31,64 @@ type entry struct {
 	version change.Version
 	hash    change.Hash
 	deleted bool
+	failed  bool
+}
+
+type deadLetter struct {
+	version  change.Version
+	hash     change.Hash
+	attempts int
+}
+
+func newOracle() *oracle {
+	return &oracle{ledger: make(map[change.Key]entry), vectors: make(map[change.Key]change.Hash), letters: make(map[change.Key]deadLetter)}
+}
+
+// outcome is what became of texts: vectors, and those that failed.
+type outcome struct {
+	given  map[change.Hash][]float32
+	failed map[change.Hash]string
 }
 
 func (o *oracle) clone() *oracle {
 	c := *o
-	c.ledger, c.vectors = maps.Clone(o.ledger), maps.Clone(o.vectors)
+	c.ledger, c.vectors, c.letters = maps.Clone(o.ledger), maps.Clone(o.vectors), maps.Clone(o.letters)
 	return &c
 }
 
 // write applies changes and returns the texts that it lacked; then the oracle is spoilt.
-func (o *oracle) write(changes []change.Change, epoch change.Epoch, given map[change.Hash][]float32) map[change.Hash]bool {
+func (o *oracle) write(changes []change.Change, epoch change.Epoch, texts outcome) map[change.Hash]bool {
 	needed := make(map[change.Hash]bool)
 	for _, c := range changes {
 		version := change.Version{Epoch: epoch, LSN: c.LSN}
 		stored, known := o.ledger[c.Key]
 		if !known || stored.version.Compare(version) <= 0 {
-			stored = entry{version: version, hash: c.Document.Hash, deleted: c.Deleted}
-			o.ledger[c.Key] = stored
+			same := known && !c.Deleted && !stored.deleted && stored.hash == c.Document.Hash
+			stored = entry{version: version, hash: c.Document.Hash, deleted: c.Deleted, failed: same && stored.failed}
 		}
-		switch _, have := given[c.Document.Hash]; {
+		_, have := texts.given[c.Document.Hash]
+		_, bad := texts.failed[c.Document.Hash]
+		switch {
 		case stored.deleted:
 			if c.Deleted {
 				delete(o.vectors, c.Key)
 			}
 		case c.Deleted || stored.hash != c.Document.Hash || o.vectors[c.Key] == stored.hash:
 		case have:
-			o.vectors[c.Key] = stored.hash
-		default:
+			o.vectors[c.Key], stored.failed = stored.hash, false
+		case bad:
+			delete(o.vectors, c.Key)
+			stored.failed = true
+			attempts := 1
+			if l := o.letters[c.Key]; l.hash == stored.hash {
+				attempts += l.attempts
+			}
+			o.letters[c.Key] = deadLetter{version: stored.version, hash: stored.hash, attempts: attempts}
+		case !stored.failed:
 			needed[stored.hash] = true
+		}
+		if o.ledger[c.Key] = stored; !stored.failed {
+			delete(o.letters, c.Key)
 		}
 	}
 	return needed
@@ -69,6 +100,7 @@ func (o *oracle) kill(version change.Version, match func(entry) bool) (killed in
 		if !e.deleted && match(e) {
 			o.ledger[key] = entry{version: version, deleted: true}
 			delete(o.vectors, key)
+			delete(o.letters, key)
 			killed++
 		}
 	}
@@ -98,7 +130,10 @@ func (o *oracle) String() string {
 		if v, found := o.vectors[key]; found {
 			vector = v.String()
 		}
-		lines = append(lines, fmt.Sprintf("%s %s %s vector %s", key, e.version, hash, vector))
+		lines = append(lines, fmt.Sprintf("%s %s %s vector %s failed %v", key, e.version, hash, vector, e.failed))
+	}
+	for key, l := range o.letters {
+		lines = append(lines, fmt.Sprintf("letter %s %s %s x%d", key, l.version, l.hash, l.attempts))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -106,8 +141,8 @@ func (o *oracle) String() string {
 
 // read fills an oracle from the tables.
 func (b *bench) read(conn *pgx.Conn) (*oracle, error) {
-	o := &oracle{ledger: make(map[change.Key]entry), vectors: make(map[change.Key]change.Hash)}
-	rows, err := conn.Query(b.tb.Context(), "SELECT product_id::text, epoch, lsn, deleted, l.text_hash, v.text_hash "+
+	o := newOracle()
+	rows, err := conn.Query(b.tb.Context(), "SELECT product_id::text, epoch, lsn, deleted, failed_at IS NOT NULL, l.text_hash, v.text_hash "+
 		"FROM wal2vec.ledger_product l FULL JOIN wal2vec.vectors_product_1 v USING (product_id)")
 	if err != nil {
 		return nil, err
@@ -115,7 +150,7 @@ func (b *bench) read(conn *pgx.Conn) (*oracle, error) {
 	var key string
 	var e entry
 	var hash, vector []byte
-	_, err = pgx.ForEachRow(rows, []any{&key, &e.version.Epoch, &e.version.LSN, &e.deleted, &hash, &vector}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&key, &e.version.Epoch, &e.version.LSN, &e.deleted, &e.failed, &hash, &vector}, func() error {
 		if e.hash = (change.Hash{}); hash != nil {
 			e.hash = change.Hash(hash)
 		}
@@ -125,6 +160,13 @@ func (b *bench) read(conn *pgx.Conn) (*oracle, error) {
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	letters, err := b.sink.DeadLetters(b.tb.Context(), 0)
+	for _, l := range letters {
+		o.letters[l.Key] = deadLetter{version: l.Version, hash: l.Hash, attempts: l.Attempts}
+	}
 	return o, err
 }
 
@@ -166,26 +208,29 @@ func (m *machine) changes(low change.LSN) []change.Change {
 	return changes
 }
 
-// some returns some of the vectors.
-func (m *machine) some(vectors map[change.Hash][]float32) map[change.Hash][]float32 {
-	some := make(map[change.Hash][]float32)
+// some returns some of the vectors; some of the other texts failed.
+func (m *machine) some(vectors map[change.Hash][]float32) outcome {
+	some := outcome{given: make(map[change.Hash][]float32), failed: make(map[change.Hash]string)}
 	for _, hash := range slices.SortedFunc(maps.Keys(vectors), func(x, y change.Hash) int { return slices.Compare(x[:], y[:]) }) {
-		if rapid.Bool().Draw(m.T, "encoded") {
-			some[hash] = vectors[hash]
+		switch rapid.IntRange(0, 3).Draw(m.T, "encoded") {
+		case 0, 1:
+			some.given[hash] = vectors[hash]
+		case 2:
+			some.failed[hash] = "no tokens"
 		}
 	}
 	return some
 }
 
 // either runs commit with some vectors, and with all of them when the oracle says that some are lacking.
-func (m *machine) either(changes []change.Change, apply func(*oracle, map[change.Hash][]float32) map[change.Hash]bool,
-	commit func(map[change.Hash][]float32) error,
+func (m *machine) either(changes []change.Change, apply func(*oracle, outcome) map[change.Hash]bool,
+	commit func(outcome) error,
 ) {
 	all := vectorsOf(dimension, changes...)
-	given := m.some(all)
+	some := m.some(all)
 	after := m.o.clone()
-	needed := apply(after, given)
-	err := commit(given)
+	needed := apply(after, some)
+	err := commit(some)
 	var need *sink.NeedVectorsError
 	switch {
 	case len(needed) == 0:
@@ -203,8 +248,8 @@ func (m *machine) either(changes []change.Change, apply func(*oracle, map[change
 			m.Fatalf("the sink does not ask for %v", needed)
 		}
 		after = m.o.clone()
-		apply(after, all)
-		m.must(commit(all), "committing with every vector")
+		apply(after, outcome{given: all})
+		m.must(commit(outcome{given: all}), "committing with every vector")
 	}
 	m.o = after
 }
@@ -218,7 +263,7 @@ func (m *machine) Stream(*rapid.T) {
 		c.Watermark = m.o.version.LSN + change.LSN(positions.Draw(m.T, "watermark"))
 	}
 	epoch := m.o.version.Epoch
-	m.either(c.Changes, func(o *oracle, given map[change.Hash][]float32) map[change.Hash]bool {
+	m.either(c.Changes, func(o *oracle, texts outcome) map[change.Hash]bool {
 		if v := (change.Version{Epoch: epoch, LSN: c.Truncated}); c.Truncated != 0 {
 			o.kill(v, func(e entry) bool { return e.version.Compare(v) <= 0 })
 			if v.Compare(o.truncated) > 0 {
@@ -226,9 +271,9 @@ func (m *machine) Stream(*rapid.T) {
 			}
 		}
 		o.version.LSN = max(o.version.LSN, c.Watermark)
-		return o.write(c.Changes, epoch, given)
-	}, func(given map[change.Hash][]float32) error {
-		c.Vectors = given
+		return o.write(c.Changes, epoch, texts)
+	}, func(texts outcome) error {
+		c.Vectors, c.Failed = texts.given, texts.failed
 		return m.stream.Commit(m.b.tb.Context(), c)
 	})
 	m.seen = append(m.seen, m.o.version)
@@ -259,10 +304,10 @@ func (m *machine) Chunk(*rapid.T) {
 		return
 	}
 	changes := m.changes(a.LSN)
-	m.either(changes, func(o *oracle, given map[change.Hash][]float32) map[change.Hash]bool {
-		return o.write(changes, a.Epoch, given)
-	}, func(given map[change.Hash][]float32) error {
-		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Vectors: given, Cursor: "1"})
+	m.either(changes, func(o *oracle, texts outcome) map[change.Hash]bool {
+		return o.write(changes, a.Epoch, texts)
+	}, func(texts outcome) error {
+		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Vectors: texts.given, Failed: texts.failed, Cursor: "1"})
 		return err
 	})
 }
@@ -288,6 +333,27 @@ func (m *machine) Collect(*rapid.T) {
 	m.must(err, "collecting")
 	if got != want {
 		m.Fatalf("%d tombstones went, want %d", got, want)
+	}
+}
+
+func (m *machine) Drop(*rapid.T) {
+	var keys []change.Key
+	var want int
+	for _, key := range rapid.SliceOfNDistinct(rapid.IntRange(0, 5), 0, 3, rapid.ID[int]).Draw(m.T, "dropped") {
+		k := change.Key(fmt.Sprint(key))
+		if _, found := m.o.letters[k]; found {
+			want++
+			delete(m.o.letters, k)
+			e := m.o.ledger[k]
+			e.failed = false
+			m.o.ledger[k] = e
+		}
+		keys = append(keys, k)
+	}
+	got, err := m.b.sink.DropDeadLetters(m.b.tb.Context(), keys)
+	m.must(err, "dropping")
+	if len(got) != want {
+		m.Fatalf("dropped %q, want %d", got, want)
 	}
 }
 
@@ -318,18 +384,18 @@ func TestRandomCommitsChunksAndSweepsFollowTheRules(t *testing.T) {
 	b := setup(t)
 	conn := b.db.Conn(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		_, err := conn.Exec(t.Context(), "TRUNCATE wal2vec.ledger_product, wal2vec.vectors_product_1")
+		_, err := conn.Exec(t.Context(), "TRUNCATE wal2vec.ledger_product, wal2vec.vectors_product_1, wal2vec.dead_letter")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m := &machine{T: rt, b: b, o: &oracle{ledger: make(map[change.Key]entry), vectors: make(map[change.Key]change.Hash)}}
+		m := &machine{T: rt, b: b, o: newOracle()}
 		m.Restart(rt)
 		defer func() {
 			if m.job != nil {
 				m.job.Close()
 			}
 		}()
-		operations := []func(*rapid.T){m.Stream, m.Stream, m.Stream, m.Open, m.Chunk, m.Chunk, m.Sweep, m.Collect, m.Restart}
+		operations := []func(*rapid.T){m.Stream, m.Stream, m.Stream, m.Open, m.Chunk, m.Chunk, m.Sweep, m.Collect, m.Drop, m.Restart}
 		for range rapid.IntRange(1, 12).Draw(rt, "operations") {
 			operations[rapid.IntRange(0, len(operations)-1).Draw(rt, "operation")](rt)
 			m.check(conn)

@@ -64,9 +64,10 @@ func (st *Stream) Version() change.Version {
 	return change.Version{Epoch: st.epoch, LSN: st.Watermark()}
 }
 
-// Stale returns the indexes, rising, of the upserts whose text has to be encoded: some generation lacks it under its key.
+// Stale returns the indexes, rising, of the upserts whose text has to be encoded: some generation lacks it under its key. A text that
+// is set aside as a dead letter under its key has not.
 func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
-	return st.sink.stale(ctx, st.layout, changes)
+	return st.sink.stale(ctx, st.layout, changes, false)
 }
 
 // Commit writes a batch and moves the watermark, or does nothing. It keeps nothing of c.
@@ -78,7 +79,7 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	if c.Watermark != 0 && c.Watermark < old {
 		return fmt.Errorf("committing a batch: the watermark would go back from %s to %s", old, c.Watermark)
 	}
-	w, err := st.layout.prepare(c.Changes, c.Vectors, 0)
+	w, err := st.layout.prepare(c.Changes, encodings{c.Vectors, c.Failed}, 0)
 	if err != nil {
 		return err
 	}
@@ -92,15 +93,22 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 		for _, g := range st.layout.generations {
 			b.Queue(g.removeDead)
 		}
+		b.Queue(st.layout.lettersReconcile, st.sink.pipeline)
 	}
-	w.queue(b, st.layout, st.epoch, &out)
+	w.queue(b, st.sink, st.layout, st.epoch, &out)
 	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		failpoint.Hit("sink_begun")
 		if err := send(ctx, tx, b); err != nil {
 			return err
 		}
+		if err := out.check(); err != nil {
+			return err
+		}
+		if err := w.settle(ctx, tx, st.sink, st.layout, &out); err != nil {
+			return err
+		}
 		failpoint.Hit("sink_written")
-		return out.check()
+		return nil
 	})
 	switch {
 	case err == nil:

@@ -15,6 +15,7 @@ type tables struct {
 	Ledger          string
 	TombstonesIndex string
 	Vectors         string
+	AllVectors      []string // of all generations that are not retired
 	VectorsIndex    string
 	View            string
 	Keys            []keyColumn
@@ -56,6 +57,20 @@ func (t tables) Match(table, params string) string {
 	parts := make([]string, len(t.Keys))
 	for i, k := range t.Keys {
 		parts[i] = fmt.Sprintf("%s = %s.k%d::%s", qualified(table, k.Name), params, i+1, k.Type)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// KeyParts makes one array of unnested parameters: a dead letter's key, in the source's text form whatever the session prints.
+func (t tables) KeyParts(params string) string {
+	return "ARRAY[" + t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("%s.k%d", params, i+1) }) + "]"
+}
+
+// Holds compares a table's key with such an array.
+func (t tables) Holds(table, key string) string {
+	parts := make([]string, len(t.Keys))
+	for i, k := range t.Keys {
+		parts[i] = fmt.Sprintf("%s = %s[%d]::%s", qualified(table, k.Name), key, i+1, k.Type)
 	}
 	return strings.Join(parts, " AND ")
 }

@@ -23,6 +23,8 @@ type writes struct {
 	given   keyed // upserts whose text has a vector in the batch
 	vectors []pgvector.Vector
 	owed    keyed // upserts that count on the vector being there
+	failed  keyed // upserts whose text cannot be encoded
+	reasons []string
 
 	force bool
 }
@@ -52,18 +54,33 @@ func (k *keyed) args(before ...any) []any {
 
 func newKeyed(columns int) keyed { return keyed{columns: make([][]string, columns)} }
 
+// parts splits a key that has as many parts as the pipeline's.
+func (l *layout) parts(key change.Key) ([]string, error) {
+	parts := key.Parts()
+	if len(parts) != len(l.key) {
+		return nil, fmt.Errorf("key %q has %d parts, the pipeline's key %d", key, len(parts), len(l.key))
+	}
+	return parts, nil
+}
+
+// encodings are what became of texts: a vector, or why there is none.
+type encodings struct {
+	vectors map[change.Hash][]float32
+	failed  map[change.Hash]string
+}
+
 // prepare sorts changes into parameters. Every row gets version lsn, or its own when lsn is zero.
-func (l *layout) prepare(changes []change.Change, vectors map[change.Hash][]float32, lsn change.LSN) (*writes, error) {
+func (l *layout) prepare(changes []change.Change, encoded encodings, lsn change.LSN) (*writes, error) {
 	n := len(l.key)
-	w := &writes{all: newKeyed(n), deletes: newKeyed(n), given: newKeyed(n), owed: newKeyed(n)}
+	w := &writes{all: newKeyed(n), deletes: newKeyed(n), given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
 	w.lsns = make([]string, 0, len(changes))
 	var last change.LSN
 	var lastText string
 	for i := range changes {
 		c := &changes[i]
-		parts := c.Key.Parts()
-		if len(parts) != n {
-			return nil, fmt.Errorf("writing key %q: it has %d parts, the pipeline's key %d", c.Key, len(parts), n)
+		parts, err := l.parts(c.Key)
+		if err != nil {
+			return nil, err
 		}
 		at := c.LSN
 		if lsn != 0 {
@@ -78,23 +95,33 @@ func (l *layout) prepare(changes []change.Change, vectors map[change.Hash][]floa
 			w.deletes.add(parts, nil)
 			continue
 		}
-		hash := c.Document.Hash[:]
-		w.all.add(parts, hash)
-		vector, found := vectors[c.Document.Hash]
-		if !found {
-			w.owed.add(parts, hash)
-			continue
+		w.all.add(parts, c.Document.Hash[:])
+		if err := w.addUpsert(l, parts, c.Document.Hash, encoded); err != nil {
+			return nil, err
 		}
-		for _, g := range l.generations {
-			if err := g.checkDimension(vector); err != nil {
-				return nil, err
-			}
-		}
-		w.given.add(parts, hash)
-		w.vectors = append(w.vectors, pgvector.NewVector(vector))
 	}
 	w.hashes = w.all.hashes
 	return w, nil
+}
+
+func (w *writes) addUpsert(l *layout, parts []string, hash change.Hash, encoded encodings) error {
+	if vector, found := encoded.vectors[hash]; found {
+		for _, g := range l.generations {
+			if err := g.checkDimension(vector); err != nil {
+				return err
+			}
+		}
+		w.given.add(parts, hash[:])
+		w.vectors = append(w.vectors, pgvector.NewVector(vector))
+		return nil
+	}
+	if reason, found := encoded.failed[hash]; found {
+		w.failed.add(parts, hash[:])
+		w.reasons = append(w.reasons, reason)
+		return nil
+	}
+	w.owed.add(parts, hash[:])
+	return nil
 }
 
 // written is what a transaction did.
@@ -102,10 +129,13 @@ type written struct {
 	accepted int64 // rows that the ledger took
 	vectors  int64 // vectors written, in the generation that got most
 	needed   map[change.Hash]struct{}
+	failed   int64 // rows set aside as dead letters
+	letters  bool  // the pipeline had dead letters before
 }
 
-// queue adds the statements that write changes in an epoch: ledger, then the vectors by the ledger's new state.
-func (w *writes) queue(b *pgx.Batch, l *layout, epoch change.Epoch, out *written) {
+// queue adds the statements that write changes in an epoch: ledger, then the vectors by the ledger's new state. The dead letters
+// follow with settle.
+func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out *written) {
 	if w.all.len() == 0 {
 		return
 	}
@@ -127,6 +157,7 @@ func (w *writes) queue(b *pgx.Batch, l *layout, epoch change.Epoch, out *written
 			b.Queue(g.needed, w.owed.args(w.owed.hashes)...).Query(out.collectNeeded)
 		}
 	}
+	b.Queue(s.query("letters_exist"), s.pipeline).QueryRow(func(row pgx.Row) error { return row.Scan(&out.letters) })
 }
 
 func (out *written) collectNeeded(rows pgx.Rows) error {
@@ -154,8 +185,9 @@ func (out *written) check() error {
 	return need
 }
 
-// stale returns the indexes of the upserts of which some generation lacks the text under their key.
-func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change) ([]int, error) {
+// stale returns the indexes of the upserts of which some generation lacks the text under their key; those that are known to fail are
+// among them when again is true.
+func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, again bool) ([]int, error) {
 	upserts := newKeyed(len(l.key))
 	var positions []int
 	for i := range changes {
@@ -163,9 +195,9 @@ func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change) ([
 		if c.Deleted {
 			continue
 		}
-		parts := c.Key.Parts()
-		if len(parts) != len(l.key) {
-			return nil, fmt.Errorf("looking up key %q: it has %d parts, the pipeline's key %d", c.Key, len(parts), len(l.key))
+		parts, err := l.parts(c.Key)
+		if err != nil {
+			return nil, err
 		}
 		upserts.add(parts, c.Document.Hash[:])
 		positions = append(positions, i)
@@ -178,7 +210,7 @@ func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change) ([
 	b := &pgx.Batch{}
 	b.Queue(s.query("settings"))
 	for _, g := range l.generations {
-		b.Queue(g.stale, upserts.args(upserts.hashes)...).Query(func(rows pgx.Rows) error {
+		b.Queue(g.stale, upserts.args(again, upserts.hashes)...).Query(func(rows pgx.Rows) error {
 			var at int
 			_, err := pgx.ForEachRow(rows, []any{&at}, func() error {
 				lacking[positions[at]] = struct{}{}

@@ -71,4 +71,6 @@ type Commit struct {
 	PartialUntil LSN
 	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
 	Vectors map[Hash][]float32
+	// Failed says, by the hash of a text that cannot be encoded, why: one line that holds nothing of the text.
+	Failed map[Hash]string
 }

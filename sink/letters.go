@@ -1,0 +1,121 @@
+package sink
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// settle keeps the dead letters in step with what the transaction wrote. A key has a letter as long as the ledger says that its text
+// failed: a live row with the letter's text, of which some generation lacks the vector.
+func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out *written) error {
+	if !out.letters && w.failed.len() == 0 {
+		return nil
+	}
+	b := &pgx.Batch{}
+	if out.letters && w.given.len() > 0 {
+		b.Queue(l.lettersHeal, w.given.args(w.given.hashes)...)
+	}
+	if w.failed.len() > 0 {
+		for _, g := range l.generations {
+			b.Queue(g.strip, w.failed.args(w.failed.hashes)...)
+		}
+		b.Queue(l.lettersWrite, w.failed.args(s.pipeline, w.failed.hashes, w.reasons)...).Exec(func(tag pgconn.CommandTag) error {
+			out.failed = tag.RowsAffected()
+			return nil
+		})
+	}
+	if out.letters {
+		b.Queue(l.lettersClear, w.all.args(s.pipeline)...)
+	}
+	return send(ctx, tx, b)
+}
+
+// DeadLetter is a row whose text cannot be encoded.
+type DeadLetter struct {
+	Key change.Key
+	// Version is the row's in the ledger when it last failed.
+	Version change.Version
+	Hash    change.Hash
+	// Reason is the encoder's, in one line; the text itself is not kept.
+	Reason string
+	// Attempts counts the batches and chunks in which this text failed under this key, the first one at FirstAt.
+	Attempts int
+	FirstAt  time.Time
+	LastAt   time.Time
+}
+
+// DeadLetters returns the pipeline's dead letters, the latest first: at most limit, or all when that is zero.
+func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, error) {
+	if _, err := s.state(ctx, s.pool); err != nil {
+		return nil, err
+	}
+	rows, err := s.pool.Query(ctx, s.query("letters"), s.pipeline, limit)
+	if err != nil {
+		return nil, s.explain(err, "reading the dead letters")
+	}
+	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeadLetter, error) {
+		var d DeadLetter
+		var key []string
+		var hash []byte
+		err := row.Scan(&key, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &d.FirstAt, &d.LastAt)
+		if err == nil {
+			d.Key, d.Hash = change.KeyOf(key...), change.Hash(hash)
+		}
+		return d, err
+	})
+	if err != nil {
+		return nil, s.explain(err, "reading the dead letters")
+	}
+	return letters, nil
+}
+
+// DropDeadLetters forgets the dead letters of these keys and returns the keys that had one. Their rows stay without a vector until they
+// change or a backfill encodes them.
+func (s *Sink) DropDeadLetters(ctx context.Context, keys []change.Key) ([]change.Key, error) {
+	return s.dropLetters(ctx, keys, false)
+}
+
+// DropAllDeadLetters forgets every dead letter, as DropDeadLetters does.
+func (s *Sink) DropAllDeadLetters(ctx context.Context) ([]change.Key, error) {
+	return s.dropLetters(ctx, nil, true)
+}
+
+func (s *Sink) dropLetters(ctx context.Context, keys []change.Key, all bool) ([]change.Key, error) {
+	l, err := s.open(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	named := newKeyed(len(l.key))
+	for _, key := range keys {
+		parts, err := l.parts(key)
+		if err != nil {
+			return nil, err
+		}
+		named.add(parts, nil)
+	}
+	var dropped []change.Key
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := s.lockPipeline(ctx, tx, "pipeline_lock", s.pipeline); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, l.lettersDrop, named.args(s.pipeline, all)...)
+		if err != nil {
+			return err
+		}
+		dropped, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (change.Key, error) {
+			var key []string
+			err := row.Scan(&key)
+			return change.KeyOf(key...), err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, s.explain(err, "dropping dead letters")
+	}
+	return dropped, nil
+}

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM {{.Schema}}.dead_letter WHERE pipeline = $1)

@@ -1,0 +1,24 @@
+-- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and some generation lacks the text's vector.
+WITH failed AS (
+    UPDATE {{.Ledger}} AS l
+    SET failed_at = now()
+    FROM unnest($2::bytea[], $3::text[], {{.Arrays 4}}) AS n (text_hash, reason, {{.Aliases}})
+    WHERE
+        {{.Match "l" "n"}} AND NOT l.deleted AND l.text_hash = n.text_hash
+        AND (
+            {{- range $i, $vectors := .AllVectors}}
+            {{- if $i}} OR{{end}}
+            NOT EXISTS (SELECT FROM {{$vectors}} AS v WHERE {{$.Same "v" "l"}} AND v.text_hash = l.text_hash)
+            {{- end}}
+        )
+    RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, l.text_hash, n.reason
+)
+INSERT INTO {{.Schema}}.dead_letter AS d (pipeline, key, epoch, lsn, text_hash, reason)
+SELECT $1, f.key, f.epoch, f.lsn, f.text_hash, f.reason
+FROM failed AS f
+ON CONFLICT (pipeline, key) DO UPDATE
+SET
+    epoch = excluded.epoch, lsn = excluded.lsn, text_hash = excluded.text_hash, reason = excluded.reason,
+    attempts = CASE WHEN d.text_hash = excluded.text_hash THEN d.attempts + 1 ELSE 1 END,
+    first_at = CASE WHEN d.text_hash = excluded.text_hash THEN d.first_at ELSE excluded.first_at END,
+    last_at = excluded.last_at
