@@ -18,7 +18,9 @@ type Chunk struct {
 	// Rows are in the order of the source's key columns, which for texts is that of the column's collation. Soft-deleted rows
 	// are among them.
 	Rows []change.Row
-	// Last is the key of the last row, to read on from; empty when there are no rows.
+	// Gone are keys that were asked for and have no row; a read of the table asks for none.
+	Gone []change.Key
+	// Last is the last key that was read, to read on from; empty when there is none.
 	Last change.Key
 	// Done is true when no further row followed.
 	Done bool

@@ -14,12 +14,18 @@ import (
 // Rows reads the rows with these keys in one statement, in no order. A key without a row is not in the result; a key that
 // occurs twice is there once.
 func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
+	rows, _, err := r.rowsAndSession(ctx, keys)
+	return rows, err
+}
+
+// rowsAndSession is Rows with the session of the connection that read them.
+func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]change.Row, uint64, error) {
 	var out []change.Row
-	err := r.byKey(ctx, keys, r.columns, nil, func(raw rawRow) { out = append(out, r.row(raw)) })
+	session, err := r.byKey(ctx, keys, r.columns, nil, func(raw rawRow) { out = append(out, r.row(raw)) })
 	if err != nil {
-		return nil, fmt.Errorf("reading rows of %s by key: %w", r.name(), err)
+		return nil, 0, fmt.Errorf("reading rows of %s by key: %w", r.name(), err)
 	}
-	return out, nil
+	return out, session, nil
 }
 
 // Filter is a condition on a column of the source table.
@@ -43,7 +49,7 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 		wanted = append(wanted, quote(c))
 	}
 	out := make(map[change.Key][]change.Field, len(keys))
-	err := r.byKey(ctx, keys, wanted, filters, func(raw rawRow) { out[keyOf(raw[:n])] = fieldsOf(raw[n:]) })
+	_, err := r.byKey(ctx, keys, wanted, filters, func(raw rawRow) { out[keyOf(raw[:n])] = fieldsOf(raw[n:]) })
 	switch {
 	case err == nil:
 		return out, nil
@@ -54,9 +60,9 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	}
 }
 
-func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string, filters []Filter, each func(rawRow)) error {
+func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string, filters []Filter, each func(rawRow)) (session uint64, err error) {
 	if len(keys) == 0 {
-		return nil
+		return 0, nil
 	}
 	data := struct {
 		Columns, Arrays, Wanted, Conditions, Filters []string
@@ -67,7 +73,7 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 	}
 	params, err := r.keyArrays(keys)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i, column := range r.opts.Table.Key {
 		number := strconv.Itoa(i + 1)
@@ -78,7 +84,8 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 	for _, f := range filters {
 		takesValue, known := filterOperators[f.Operator]
 		if !known {
-			return fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL", "%q is not an operator of a filter", f.Operator)
+			return 0, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
+				"%q is not an operator of a filter", f.Operator)
 		}
 		condition := "t." + quote(f.Column) + " " + f.Operator
 		if takesValue {
@@ -89,18 +96,19 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 	}
 	statement, err := sql.Render("source_rows", data)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.open(ctx); err != nil {
-		return err
+		return 0, err
 	}
+	session = r.session
 	_, err = r.run(ctx, statement, func(raw rawRow) error {
 		each(raw)
 		return nil
 	}, params...)
-	return err
+	return session, err
 }
 
 // keyArrays returns one array literal for each key column.
