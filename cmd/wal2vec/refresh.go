@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -73,13 +71,13 @@ func (f *follower) refresh(ctx context.Context) error {
 	}
 }
 
-// refreshAgain is true for what passes: a lost connection, another process that has the job, a gap that the stream mends.
+// refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the stream mends.
 func refreshAgain(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Unavailable, fault.Busy, fault.Gap:
 		return true
 	default:
-		return errors.Is(err, pipeline.ErrEncoding)
+		return false
 	}
 }
 
@@ -102,8 +100,9 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	}
 	defer job.Close()
 	o := f.origin.Load()
-	filler := &filler{config: f.config, log: f.log, engine: f.engine, store: f.store, table: o.table}
-	filler.reader = newFollowingReader(f.config, state, o.table)
+	filler := &filler{
+		config: f.config, log: f.log, engine: f.engine, store: f.store, table: o.table, reader: newFollowingReader(f.config, state, o.table),
+	}
 	defer filler.reader.Close(context.WithoutCancel(ctx))
 	positions := &positions{store: f.store, config: f.config}
 	defer positions.Close()
@@ -112,7 +111,7 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.log.Info().Int64("job", job.ID()).Int64("rows", summary.Processed).Int64("encoded", summary.Encoded).Int64("removed", summary.Swept).
-		Dur("took", summary.Duration).Msg("refresh complete")
+	f.log.Info().Int64("job", job.ID()).Int64("rows", summary.Processed).Int64("encoded", summary.Encoded).
+		Int64("failed", summary.Failed).Int64("removed", summary.Swept).Dur("took", summary.Duration).Msg("refresh complete")
 	return true, nil
 }

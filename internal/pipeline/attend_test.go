@@ -134,8 +134,8 @@ func TestAnAttendantThatFailsEndsTheSession(t *testing.T) {
 				w.look(func() { expect(t, "retried", w.retried, nil) })
 				pass(5 * time.Minute)
 				w.look(func() { expect(t, "retried", w.retried, []string{"connection"}) })
-				if h := r.Health(); h.Err == nil || !strings.HasPrefix(h.Err.Error(), name) {
-					t.Errorf("health: %+v", h)
+				if h := r.Health(); !h.Ready() || !strings.Contains(r.log.String(), name) {
+					t.Errorf("health: %+v, log: %s", h, r.log)
 				}
 				w.halt(r)
 			})

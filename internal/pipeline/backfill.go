@@ -64,6 +64,8 @@ type BackfillOptions struct {
 	InFlight int
 	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
 	Limit int64
+	// Some says that the reader does not read every row of the table: the backfill ends without a sweep.
+	Some bool
 	// Before is the number of rows that earlier runs of the job processed; they count towards Limit.
 	Before int64
 	// Rate caps the rows read per second; zero means no cap.
@@ -84,10 +86,11 @@ type BackfillOptions struct {
 // Summary is what a backfill did, in the words of its closing lines.
 type Summary struct {
 	// Processed counts the rows read and merged, Encoded the texts that went through the encoder, UpToDate the rows whose vector
-	// was fresh, Deleted the rows without text or soft-deleted, Swept the keys that are gone from the source, Superseded the rows
-	// of which the stream already knew something newer.
+	// was fresh, Failed the rows whose text cannot be encoded, Deleted the rows without text or soft-deleted, Swept the keys that are
+	// gone from the source, Superseded the rows of which the stream already knew something newer.
 	Processed  int64
 	Encoded    int64
+	Failed     int64
 	UpToDate   int64
 	Deleted    int64
 	Swept      int64
@@ -176,7 +179,7 @@ func mayReread(err error) bool {
 
 // close ends the job: with a sweep when every key was seen.
 func (b *Backfill) close(ctx context.Context) error {
-	if b.opts.Limit > 0 {
+	if b.opts.Limit > 0 || b.opts.Some {
 		if err := b.ports.Job.Finish(ctx); err != nil {
 			return fmt.Errorf("closing the backfill: %w", err)
 		}

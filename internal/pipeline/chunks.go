@@ -23,7 +23,7 @@ type chunk struct {
 	as      change.Version
 	read    backfill.Chunk
 	changes []change.Change
-	vectors map[change.Hash][]float32
+	encodings
 	encoded int
 }
 
@@ -98,10 +98,10 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 			return fmt.Errorf("reading a chunk: %w", err)
 		}
 		failpoint.Hit("backfill_read")
-		if len(rows.Rows) == 0 {
+		if rows.Last == "" {
 			rows.Last = cursor // that nothing follows is merged like rows: the sweep counts on it
 		}
-		c := &chunk{as: as, read: rows, vectors: make(map[change.Hash][]float32)}
+		c := &chunk{as: as, read: rows, encodings: newEncodings()}
 		if err := send(ctx, out, c); err != nil {
 			return err
 		}
@@ -115,9 +115,12 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 
 // encode renders the rows and encodes the texts that have no vector.
 func (b *Backfill) encode(ctx context.Context, c *chunk) error {
-	c.changes = make([]change.Change, len(c.read.Rows))
-	for i, row := range c.read.Rows {
-		c.changes[i] = batch.RenderRow(b.opts.Template, row, c.as.LSN)
+	c.changes = make([]change.Change, 0, len(c.read.Rows)+len(c.read.Gone))
+	for _, row := range c.read.Rows {
+		c.changes = append(c.changes, batch.RenderRow(b.opts.Template, row, c.as.LSN))
+	}
+	for _, key := range c.read.Gone {
+		c.changes = append(c.changes, change.Change{Key: key, LSN: c.as.LSN, Deleted: true})
 	}
 	sortChanges(c.changes)
 	stale, err := b.ports.Job.Stale(ctx, c.changes)
@@ -128,7 +131,7 @@ func (b *Backfill) encode(ctx context.Context, c *chunk) error {
 	for i, at := range stale {
 		documents[i] = c.changes[at].Document
 	}
-	c.encoded, err = encodeDocuments(ctx, b.ports.Encoder, documents, c.vectors)
+	c.encoded, err = encodeDocuments(ctx, b.ports.Encoder, documents, c.encodings)
 	failpoint.Hit("backfill_encoded")
 	return err
 }
@@ -143,7 +146,7 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 		return fmt.Errorf("%w: its connection to the source is gone: %w", errReread, err)
 	}
 	result, err := b.ports.Job.Commit(ctx, sink.Chunk{
-		A: c.as, Changes: c.changes, Vectors: c.vectors, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
+		A: c.as, Changes: c.changes, Vectors: c.vectors, Failed: c.failed, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
 	})
 	var needs Needs
 	switch {
@@ -160,10 +163,12 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 }
 
 func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
-	var deleted int64
+	var deleted, failed int64
 	for _, ch := range c.changes {
 		if ch.Deleted {
 			deleted++
+		} else if _, found := c.failed[ch.Document.Hash]; found {
+			failed++
 		}
 	}
 	if len(c.changes) == 0 {
@@ -173,6 +178,7 @@ func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
 	b.summary.Processed += int64(len(c.changes))
 	b.summary.Encoded += int64(c.encoded)
 	b.summary.Deleted += deleted
+	b.summary.Failed += failed
 	b.summary.UpToDate += int64(result.Unchanged)
 	b.summary.Superseded += int64(result.Superseded)
 	if b.opts.Progress != nil {

@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
@@ -12,10 +15,18 @@ import (
 func (se *session) commit(ctx context.Context) error {
 	for p := range se.prepared {
 		if err := se.commitBatch(ctx, p); err != nil {
-			return err
+			return se.batchFailed(ctx, p.end, err)
 		}
 	}
 	return nil
+}
+
+// batchFailed returns the error of a batch, and notes it unless the session ends for another reason.
+func (se *session) batchFailed(ctx context.Context, end change.LSN, err error) error {
+	if ctx.Err() == nil {
+		se.health.batchFailed(end)
+	}
+	return err
 }
 
 // commitBatch writes one sink transaction and only then confirms its watermark to the slot.
@@ -23,9 +34,10 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	b := p.batch
 	commit := change.Commit{
 		Changes: b.Changes, Truncated: b.Truncated, Watermark: b.Watermark, PartialUntil: b.PartialUntil, Vectors: p.vectors,
+		Failed: p.failed,
 	}
 	begun := se.opts.Now()
-	if err := se.write(ctx, commit); err != nil {
+	if err := se.write(ctx, commit, p.encodings); err != nil {
 		return err
 	}
 	failpoint.Hit("stream_committed")
@@ -34,12 +46,14 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	se.replication.Confirm(w)
 	failpoint.Hit("stream_confirmed")
 	se.pending.done()
-	se.health.committed()
+	se.health.committed(w)
 	se.strain.committed()
 
 	se.totals.Batches++
 	se.totals.Watermark = w
 	se.totals.TextsEncoded += int64(len(p.vectors))
+	se.totals.TextsFailed += int64(len(p.failed))
+	se.warnFailed(p)
 	for op, n := range b.Events {
 		se.totals.Events += int64(n)
 		switch op {
@@ -61,8 +75,31 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	return nil
 }
 
+// warnFailed names the rows that were set aside, at most a few of them.
+func (se *session) warnFailed(p *prepared) {
+	if len(p.failed) == 0 {
+		return
+	}
+	const named = 10
+	keys := zerolog.Arr()
+	rows := 0
+	var reason string
+	for _, c := range p.batch.Changes {
+		why, failed := p.failed[c.Document.Hash]
+		if c.Deleted || !failed {
+			continue
+		}
+		if rows++; rows <= named {
+			keys.Str(c.Key.String())
+		}
+		reason = cmp.Or(reason, why)
+	}
+	se.opts.Logger.Warn().Int("rows", rows).Array("keys", keys).Str("reason", reason).
+		Msg("texts that cannot be encoded were set aside: wal2vec dead-letter list")
+}
+
 // write commits, encoding what the sink finds to be missing: the ledger may have moved on since the vectors were looked up.
-func (se *session) write(ctx context.Context, commit change.Commit) error {
+func (se *session) write(ctx context.Context, commit change.Commit, known encodings) error {
 	for {
 		err := se.writer.Commit(ctx, commit)
 		var needs Needs
@@ -72,11 +109,12 @@ func (se *session) write(ctx context.Context, commit change.Commit) error {
 			}
 			return nil
 		}
-		n, err := se.encode(ctx, documentsOf(commit.Changes, needs.NeededHashes()), commit.Vectors)
+		before := len(known.vectors) + len(known.failed)
+		n, err := se.encode(ctx, documentsOf(commit.Changes, needs.NeededHashes()), known)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
+		if len(known.vectors)+len(known.failed) == before {
 			return fmt.Errorf("committing a batch: the sink asks for vectors that it was given: %w", needs)
 		}
 		se.ports.Observer.TextsEncoded(n)

@@ -2,9 +2,11 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
+
+// unencodable is a text of a history that no call of the encoder takes.
+const unencodable = "text 3"
+
+var errPoison = errors.New("no tokens")
 
 // weather makes any call of the outside slow or fail.
 type weather struct {
@@ -56,7 +63,12 @@ func (f *weather) over(w *world) {
 	w.onTakeover, w.onRows, w.onStale, w.onWatermark = f.call, f.call, f.call, f.call
 	w.onConnect = func(ctx context.Context, _ int) error { return f.call(ctx) }
 	w.onGate = func(ctx context.Context, _ []uint32) error { return f.call(ctx) }
-	w.onEncode = func(ctx context.Context, _ []string) error { return f.call(ctx) }
+	w.onEncode = func(ctx context.Context, texts []string) error {
+		if slices.Contains(texts, unencodable) {
+			return errPoison
+		}
+		return f.call(ctx)
+	}
 	w.onCommit = func(ctx context.Context, _ change.Commit) error { return f.call(ctx) }
 	w.afterCommit = func(ctx context.Context, _ change.Commit) error { return f.call(ctx) }
 	w.onRun = func(ctx context.Context, _ int) error {
@@ -125,21 +137,31 @@ func randomEvent(f *weather, table map[change.Key]change.Row) change.Event {
 	}
 }
 
-// compare checks that the sink holds the vector of every source row that has a text, and no other.
+// compare checks that the sink holds the vector of every source row that has a text, or its dead letter, and no other.
 func (w *world) compare() {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	live := 0
+	live, letters := 0, 0
 	for k, row := range w.table {
 		text := row.Fields[0].Text
 		if text == "" {
+			continue
+		}
+		if text == unencodable {
+			letters++
+			if w.letters[k] != "no tokens" || w.ledger[k].Document.Text != text {
+				w.t.Errorf("key %s is no dead letter: the sink has %+v", k, w.ledger[k])
+			}
 			continue
 		}
 		live++
 		if w.vectors[k] != change.HashText(text) || w.ledger[k].Deleted || w.ledger[k].Document.Text != text {
 			w.t.Errorf("key %s: the source has %q, the sink %+v", k, text, w.ledger[k])
 		}
+	}
+	if len(w.letters) != letters {
+		w.t.Errorf("the sink has dead letters %q, the source %d rows that cannot be encoded", w.letters, letters)
 	}
 	if len(w.vectors) != live {
 		w.t.Errorf("the sink has vectors of %d keys, the source %d rows with a text", len(w.vectors), live)

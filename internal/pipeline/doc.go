@@ -6,5 +6,8 @@
 // finishes or abandons a batch as a whole. Any error of a session that time may mend ends the session; the next one begins
 // from the watermark that the sink holds, which is the only recovery there is.
 //
+// A text that fails by itself is found by bisection and set aside with its batch's commit; an encoder that fails altogether ends the
+// session, and nothing is set aside.
+//
 // It knows neither Postgres nor ONNX Runtime: it declares the interfaces that it needs.
 package pipeline

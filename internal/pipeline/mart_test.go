@@ -40,6 +40,7 @@ type mart struct {
 	cursor    change.Key
 	ledger    map[change.Key]change.Version
 	vectors   map[change.Key]change.Hash
+	letters   map[change.Key]string
 	full      bool
 	closed    string // how
 	merged    []sink.Chunk
@@ -63,6 +64,7 @@ func newMart(t *testing.T, rows int) *mart {
 	m := &mart{
 		t: t, table: make(map[change.Key]change.Row), insert: 100, flushed: 1 << 40, session: 1, version: v, started: v,
 		ledger: make(map[change.Key]change.Version), vectors: make(map[change.Key]change.Hash),
+		letters: make(map[change.Key]string),
 	}
 	for i := range rows {
 		key := change.Key(fmt.Sprintf("%03d", i))
@@ -199,6 +201,8 @@ func (e *martEncoder) Encode(ctx context.Context, texts []string) ([][]float32, 
 	return vectorsOf(texts), nil
 }
 
+func (e *martEncoder) Dimension() int { return len(change.Hash{}) }
+
 type martJob mart
 
 func (j *martJob) Cursor() change.Key {
@@ -240,18 +244,25 @@ func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, e
 	}
 	var result sink.ChunkResult
 	for _, ch := range c.Changes {
-		if _, given := c.Vectors[ch.Document.Hash]; !ch.Deleted && !given && j.vectors[ch.Key] != ch.Document.Hash {
+		_, given := c.Vectors[ch.Document.Hash]
+		_, failed := c.Failed[ch.Document.Hash]
+		if !ch.Deleted && !given && !failed && j.vectors[ch.Key] != ch.Document.Hash {
 			return sink.ChunkResult{}, fmt.Errorf("writing: %w", &needs{[]change.Hash{ch.Document.Hash}})
 		}
 	}
 	for _, ch := range c.Changes {
 		_, given := c.Vectors[ch.Document.Hash]
+		reason, failed := c.Failed[ch.Document.Hash]
 		switch {
 		case j.ledger[ch.Key].Compare(c.A) > 0:
 			result.Superseded++
 			continue
 		case ch.Deleted:
 			result.Deleted++
+			delete(j.vectors, ch.Key)
+		case failed:
+			result.Failed++
+			j.letters[ch.Key] = reason
 			delete(j.vectors, ch.Key)
 		case given:
 			result.Written++

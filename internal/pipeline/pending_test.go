@@ -48,18 +48,38 @@ func TestHealthFollowsTheSessions(t *testing.T) {
 		}
 	}
 	f(false, nil, 0, 0)
-	b.up()
+	b.up(100)
 	f(true, nil, 1, 0)
 	now = time.Unix(2, 0)
 	b.down(errMoved)
 	f(false, errMoved, 2, 1)
 	now = time.Unix(3, 0)
+	b.up(100)
+	f(true, nil, 3, 1) // a lost connection is over with the next one
+	b.batchFailed(200)
 	b.down(ErrEncoding)
-	f(false, ErrEncoding, 2, 2)
+	f(false, ErrEncoding, 3, 2)
 	now = time.Unix(4, 0)
-	b.up()
-	f(true, ErrEncoding, 4, 2) // it has not shown yet that it makes progress
-	b.committed()
+	b.up(150)
+	b.committed(199)
+	f(true, ErrEncoding, 4, 2) // the batch has not been passed
+	b.committed(200)
+	f(true, nil, 4, 0)
+	if !b.get().Ready() {
+		t.Error("not ready")
+	}
+	b.batchFailed(300)
+	b.down(ErrEncoding)
+	b.up(300) // the commit of unknown outcome happened
+	f(true, nil, 4, 1)
+	b.committed(300)
+	f(true, nil, 4, 0)
+	b.batchFailed(900)
+	b.down(ErrEncoding)
+	b.renumbered()
+	b.up(10) // after a resync
+	f(true, nil, 4, 1)
+	b.committed(11)
 	f(true, nil, 4, 0)
 	now = time.Unix(5, 0)
 	b.down(nil)

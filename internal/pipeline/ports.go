@@ -43,6 +43,8 @@ type RowReader interface {
 // Encoder turns texts into vectors: result i belongs to texts[i]. Two calls may run at once. Its errors hold no text.
 type Encoder interface {
 	Encode(ctx context.Context, texts []string) ([][]float32, error)
+	// Dimension is the length of a vector.
+	Dimension() int
 }
 
 // Sink is the database that holds the vectors.

@@ -13,16 +13,20 @@ import (
 
 // prepared is a batch that is visible on the source and whose stale texts are encoded.
 type prepared struct {
-	batch   *batch.Batch
-	vectors map[change.Hash][]float32
+	batch *batch.Batch
+	end   change.LSN // the watermark has passed the batch when it has reached this
+	encodings
 }
 
 func (se *session) prepare(ctx context.Context) error {
 	for range se.ready {
-		p, err := se.prepareBatch(ctx, <-se.batches)
+		b := <-se.batches
+		end := max(b.Watermark, b.PartialUntil) // before rows are read by key, which may show more
+		p, err := se.prepareBatch(ctx, b)
 		if err != nil {
-			return err
+			return se.batchFailed(ctx, end, err)
 		}
+		p.end = end
 		failpoint.Hit("stream_prepared")
 		select {
 		case <-ctx.Done():
@@ -36,7 +40,7 @@ func (se *session) prepare(ctx context.Context) error {
 // prepareBatch encodes what the log carried while the gate waits; rows that the log did not carry are read once the batch is
 // visible, so that the read sees at least the batch, and encoded after that.
 func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared, error) {
-	p := &prepared{batch: b, vectors: make(map[change.Hash][]float32)}
+	p := &prepared{batch: b, encodings: newEncodings()}
 	if len(b.XIDs) == 0 {
 		return p, nil
 	}
@@ -52,11 +56,11 @@ func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared,
 		se.ports.Observer.Stage("gate", se.opts.Now().Sub(begun))
 		return se.readRows(groupCtx, b, &unread)
 	})
-	group.Go(func() error { return se.encodeStale(groupCtx, known, p.vectors) })
+	group.Go(func() error { return se.encodeStale(groupCtx, known, p.encodings) })
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return p, se.encodeStale(ctx, unread, p.vectors)
+	return p, se.encodeStale(ctx, unread, p.encodings)
 }
 
 // logged returns the changes whose text came with the log.
@@ -108,8 +112,8 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 	return nil
 }
 
-// encodeStale encodes the texts of changes that have no vector yet, each distinct text once, into vectors.
-func (se *session) encodeStale(ctx context.Context, changes []change.Change, vectors map[change.Hash][]float32) error {
+// encodeStale encodes the texts of changes that have no vector yet, each distinct text once.
+func (se *session) encodeStale(ctx context.Context, changes []change.Change, out encodings) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -121,49 +125,16 @@ func (se *session) encodeStale(ctx context.Context, changes []change.Change, vec
 	for i, at := range stale {
 		documents[i] = changes[at].Document
 	}
-	n, err := se.encode(ctx, documents, vectors)
+	n, err := se.encode(ctx, documents, out)
 	se.ports.Observer.TextsEncoded(n)
 	return err
 }
 
-func (s *Stream) encode(ctx context.Context, documents []change.Document, vectors map[change.Hash][]float32) (int, error) {
+func (s *Stream) encode(ctx context.Context, documents []change.Document, out encodings) (int, error) {
 	begun := s.opts.Now()
-	n, err := encodeDocuments(ctx, s.ports.Encoder, documents, vectors)
+	n, err := encodeDocuments(ctx, s.ports.Encoder, documents, out)
 	if n > 0 {
 		s.ports.Observer.Stage("encode", s.opts.Now().Sub(begun))
 	}
 	return n, err
-}
-
-// encodeDocuments encodes each distinct text that vectors lacks and returns how many there were.
-func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, vectors map[change.Hash][]float32) (int, error) {
-	texts := make([]string, 0, len(documents))
-	hashes := make([]change.Hash, 0, len(documents))
-	seen := make(map[change.Hash]struct{}, len(documents))
-	for _, d := range documents {
-		_, twice := seen[d.Hash]
-		_, have := vectors[d.Hash]
-		if twice || have {
-			continue
-		}
-		seen[d.Hash] = struct{}{}
-		texts, hashes = append(texts, d.Text), append(hashes, d.Hash)
-	}
-	if len(texts) == 0 {
-		return 0, nil
-	}
-	encoded, err := encoder.Encode(ctx, texts)
-	if err != nil {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		return 0, fmt.Errorf("%w %d texts: %w", ErrEncoding, len(texts), err)
-	}
-	if len(encoded) != len(texts) {
-		return 0, fmt.Errorf("encoding: the encoder returned %d vectors for %d texts", len(encoded), len(texts))
-	}
-	for i, h := range hashes {
-		vectors[h] = encoded[i]
-	}
-	return len(texts), nil
 }

@@ -131,7 +131,7 @@ func (se *session) takeover(ctx context.Context, from change.LSN) error {
 	se.totals.Watermark = from
 	se.replication.Confirm(from)
 	se.ports.Observer.StreamActive(true)
-	se.health.up()
+	se.health.up(from)
 	se.opts.Logger.Info().Stringer("lsn", from).Msg("streaming")
 	return nil
 }

@@ -72,6 +72,7 @@ type Totals struct {
 	Upserts      int64
 	Deletes      int64
 	TextsEncoded int64
+	TextsFailed  int64 // could not be encoded
 	Sessions     int64
 	Watermark    change.LSN
 	// Current is true when the target of UntilCurrent was reached; a stop may have come first.
@@ -193,6 +194,7 @@ func (s *Stream) mend(ctx context.Context, gap error) error {
 	if err := s.ports.OnGap(ctx, gap); err != nil {
 		return err
 	}
+	s.health.renumbered()
 	return s.aim(ctx)
 }
 
@@ -214,12 +216,9 @@ func (s *Stream) mayRetry(err error, begun time.Time) bool {
 	case fault.Busy:
 		return !errors.Is(err, sink.ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
 	default:
-		return errors.Is(err, ErrEncoding)
+		return false
 	}
 }
-
-// ErrEncoding marks the error of an encoder: what was to be encoded waits, nothing is skipped.
-var ErrEncoding = errors.New("encoding")
 
 func retryClass(err error) string {
 	switch {

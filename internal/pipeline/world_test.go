@@ -41,6 +41,7 @@ type world struct {
 	awaited   bool
 	ledger    map[change.Key]change.Change
 	vectors   map[change.Key]change.Hash
+	letters   map[change.Key]string
 	commits   []change.Commit
 	committed []time.Time // when
 	writing   bool
@@ -88,6 +89,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, grown: make(chan struct{}), table: make(map[change.Key]change.Row), visible: make(map[uint32]bool),
 		watermark: 100, ledger: make(map[change.Key]change.Change), vectors: make(map[change.Key]change.Hash),
+		letters: make(map[change.Key]string),
 	}
 }
 
@@ -310,6 +312,8 @@ func (e *worldEncoder) Encode(ctx context.Context, texts []string) ([][]float32,
 	return vectorsOf(texts)[e.fewer:], nil
 }
 
+func (e *worldEncoder) Dimension() int { return len(change.Hash{}) }
+
 // vectorsOf makes vectors from which the hash of the text can be told.
 func vectorsOf(texts []string) [][]float32 {
 	out := make([][]float32, len(texts))
@@ -431,7 +435,12 @@ func (wr *writer) apply(c change.Commit) error {
 		if !wr.visible[uint32(ch.LSN)] {
 			wr.t.Errorf("key %s of transaction %d was committed before it was visible", ch.Key, ch.LSN)
 		}
-		if _, given := c.Vectors[ch.Document.Hash]; !ch.Deleted && !given && wr.vectors[ch.Key] != ch.Document.Hash {
+		_, given := c.Vectors[ch.Document.Hash]
+		_, failed := c.Failed[ch.Document.Hash]
+		if given && failed {
+			wr.t.Errorf("the text of key %s has a vector and cannot be encoded", ch.Key)
+		}
+		if !ch.Deleted && !given && !failed && wr.vectors[ch.Key] != ch.Document.Hash {
 			missing = append(missing, ch.Document.Hash)
 		}
 	}
@@ -444,6 +453,7 @@ func (wr *writer) apply(c change.Commit) error {
 	if c.Truncated != 0 {
 		clear(wr.ledger)
 		clear(wr.vectors)
+		clear(wr.letters)
 	}
 	for _, ch := range c.Changes {
 		if old, found := wr.ledger[ch.Key]; found && old.LSN > ch.LSN {
@@ -451,7 +461,12 @@ func (wr *writer) apply(c change.Commit) error {
 		}
 		wr.ledger[ch.Key] = ch
 		delete(wr.vectors, ch.Key)
+		delete(wr.letters, ch.Key)
 		if ch.Deleted {
+			continue
+		}
+		if reason, failed := c.Failed[ch.Document.Hash]; failed {
+			wr.letters[ch.Key] = reason
 			continue
 		}
 		wr.vectors[ch.Key] = ch.Document.Hash
