@@ -102,8 +102,13 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 		return nil, err
 	}
 	f.reader = newFollowingReader(c, state, f.table)
+	return f, nil
+}
+
+// count counts the rows that a backfill is about to read.
+func (f *filler) count(ctx context.Context) (err error) {
 	f.total, err = f.reader.CountRows(ctx)
-	return f, err
+	return err
 }
 
 // checkFollowed refuses to read a table whose changes no slot brings.
@@ -158,6 +163,9 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 	if err := f.checkSlot(ctx); err != nil {
 		return err
 	}
+	if err := f.count(ctx); err != nil {
+		return err
+	}
 	mode := sink.Incremental
 	if c.Backfill.Full {
 		mode = sink.Full
@@ -188,12 +196,18 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 
 // newBackfill wires the backfill.
 func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(pipeline.Summary)) *pipeline.Backfill {
+	options := f.backfillOptions(job)
+	options.Progress = progress
+	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, options)
+}
+
+func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {
 	c := f.config.Backfill
-	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, pipeline.BackfillOptions{
+	return pipeline.BackfillOptions{
 		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
 		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
-		Before: job.Counts().Processed, Progress: progress, Logger: f.log,
-	})
+		Before: job.Counts().Processed, Logger: f.log,
+	}
 }
 
 func rateOf(c config.Backfill) float64 {

@@ -99,6 +99,7 @@ type backfillSummary struct {
 	Total          int64   `json:"total"`
 	Processed      int64   `json:"processed"`
 	Encoded        int64   `json:"encoded"`
+	Failed         int64   `json:"failed"`
 	SkippedCurrent int64   `json:"skipped_up_to_date"`
 	Superseded     int64   `json:"superseded"`
 	WithoutText    int64   `json:"without_text"`
@@ -128,7 +129,7 @@ func (r *backfillReport) close(s pipeline.Summary, err error) error {
 	}
 	out := backfillSummary{
 		Job: r.job, Mode: string(r.mode), Device: r.device, Model: r.model, Done: s.Done, Total: r.total, Processed: s.Processed,
-		Encoded: s.Encoded, SkippedCurrent: s.UpToDate, Superseded: s.Superseded, WithoutText: s.Deleted, Removed: s.Swept,
+		Encoded: s.Encoded, Failed: s.Failed, SkippedCurrent: s.UpToDate, Superseded: s.Superseded, WithoutText: s.Deleted, Removed: s.Swept,
 		Batches: s.Batches, Seconds: s.Duration.Seconds(), RowsPerSecond: perSecond(s.Processed, s.Duration),
 	}
 	if s.Processed > 0 {
@@ -156,6 +157,7 @@ func (r *backfillReport) print(s backfillSummary) error {
   total rows            %d
   processed             %d
   encoded               %d
+  failed (set aside)    %d
   skipped (up to date)  %d
   without text          %d
   removed               %d
@@ -163,7 +165,7 @@ func (r *backfillReport) print(s backfillSummary) error {
   duration              %s
   throughput            %.1f rows/s
   average               %.2f ms/row
-`, head, s.Device, s.Total, s.Processed, s.Encoded, s.SkippedCurrent, s.WithoutText, s.Removed, s.Batches,
+`, head, s.Device, s.Total, s.Processed, s.Encoded, s.Failed, s.SkippedCurrent, s.WithoutText, s.Removed, s.Batches,
 		time.Duration(s.Seconds*float64(time.Second)).Round(time.Millisecond), s.RowsPerSecond, s.MillisPerRow)
 	return err
 }

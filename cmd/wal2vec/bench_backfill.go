@@ -40,6 +40,9 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	}
 	defer f.Close()
 	b.describeEncoder(f.engine)
+	if err := f.count(ctx); err != nil {
+		return nil, err
+	}
 	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 
 // components says how the stream and both databases are.
 func components(report monitor.Report, health pipeline.Health) []api.Component {
-	stream := api.Component{Name: "stream", Ready: health.Streaming}
+	stream := api.Component{Name: "stream", Ready: health.Ready()}
 	switch {
 	case health.Err != nil:
 		stream.Reason = fmt.Sprintf("%v (%d attempts)", health.Err, health.Attempts)

@@ -51,13 +51,17 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 		err = f.serve(ctx, stream, run)
 	}
 	log.Info().Stringer("lsn", totals.Watermark).Int64("batches", totals.Batches).Int64("events", totals.Events).
-		Int64("encoded", totals.TextsEncoded).Dur("took", totals.Duration).Msg("stream ended")
+		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration).Msg("stream ended")
 	if err == nil && untilCurrent && !totals.Current {
 		return fault.New(fault.Unavailable, "start it again: nothing is lost", "stopped at %s, before it was up to date", totals.Watermark)
 	}
 	if err == nil && totals.Current {
-		_, err = fmt.Fprintf(p.stdout, "up to date at %s: %d upserts, %d deletes, %d texts encoded, %d batches, %s\n",
-			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, totals.Batches, totals.Duration.Round(time.Millisecond))
+		failed := ""
+		if totals.TextsFailed > 0 {
+			failed = fmt.Sprintf(", %d texts could not be encoded (wal2vec dead-letter list)", totals.TextsFailed)
+		}
+		_, err = fmt.Fprintf(p.stdout, "up to date at %s: %d upserts, %d deletes, %d texts encoded%s, %d batches, %s\n",
+			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, failed, totals.Batches, totals.Duration.Round(time.Millisecond))
 	}
 	return err
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -13,11 +14,13 @@ import (
 )
 
 // The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of the text instead of the model. A
-// text with the word "unencodable" then fails, and every text does while the file that FAILPOINT_ENCODER_DOWN names exists.
+// text with the word "unencodable" then fails, one with "unspeakable" with an error that repeats it, and every text does while the file
+// that FAILPOINT_ENCODER_DOWN names exists.
 const (
 	encoderEnvironment     = "FAILPOINT_ENCODER"
 	encoderDownEnvironment = "FAILPOINT_ENCODER_DOWN"
 	poison                 = "unencodable"
+	poisonRepeated         = "unspeakable"
 )
 
 // substituteEncoder returns the encoder that the environment asks for; nil means the model.
@@ -36,6 +39,9 @@ func substituteEncoder(checkpoint *models.Checkpoint) *engine {
 		for _, text := range texts {
 			if strings.Contains(text, poison) {
 				return errors.New("a text that cannot be encoded")
+			}
+			if strings.Contains(text, poisonRepeated) {
+				return fmt.Errorf("cannot encode %q", text)
 			}
 		}
 		return nil

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+func newDeadLetter(p *program) *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use: "dead-letter", Short: "Show, retry and drop the rows whose text cannot be encoded", GroupID: "look",
+		Long: "A row whose text the encoder refuses, though it encodes others, is set aside as a dead letter: its old vector is removed, the\n" +
+			"rest of its batch is written. Key, reason and a hash of the text are kept, the text is not. A dead letter goes by itself when\n" +
+			"the row gets another text, is deleted, or is encoded by a retry or a backfill.",
+	})
+	cmd.AddCommand(newDeadLetterList(p), newDeadLetterRetry(p), newDeadLetterDrop(p))
+	return cmd
+}
+
+func newDeadLetterList(p *program) *cobra.Command {
+	var output string
+	var k int64
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the dead letters, the latest first", Args: cobra.NoArgs,
+		Long: "List the dead letters, the latest first. The fields of -o json are described in docs/status.md.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			if k < 1 {
+				return fault.New(fault.Usage, "-k 100", "-k must be 1 or more")
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.listDeadLetters(cmd.Context(), c, k, output)
+		},
+	}
+	outputFlag(cmd, &output)
+	cmd.Flags().Int64VarP(&k, "limit", "k", 100, "dead letters to list at most")
+	return cmd
+}
+
+// deadLetter is a dead letter in JSON; its names are a contract.
+type deadLetter struct {
+	Key      []string   `json:"key"`
+	Since    time.Time  `json:"since"`
+	Last     time.Time  `json:"last"`
+	Attempts int        `json:"attempts"`
+	LSN      change.LSN `json:"lsn"`
+	TextHash string     `json:"text_hash"`
+	Reason   string     `json:"reason"`
+}
+
+func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64, output string) error {
+	store, err := openStore(ctx, c, p.logger(c.Log), "dead-letter")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	letters, err := store.DeadLetters(ctx, k+1)
+	if err != nil {
+		return err
+	}
+	more := int64(len(letters)) > k
+	letters = letters[:min(int64(len(letters)), k)]
+	if output == "json" {
+		out := make([]deadLetter, len(letters))
+		for i, d := range letters {
+			out[i] = deadLetter{
+				Key: d.Key.Parts(), Since: d.FirstAt.UTC(), Last: d.LastAt.UTC(), Attempts: d.Attempts, LSN: d.Version.LSN,
+				TextHash: d.Hash.String(), Reason: d.Reason,
+			}
+		}
+		return printJSON(p.stdout, out)
+	}
+	return p.printDeadLetters(letters, more)
+}
+
+func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
+	if len(letters) == 0 {
+		_, err := fmt.Fprintln(p.stdout, "no dead letters")
+		return err
+	}
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "key\tsince\tattempts\tlsn\ttext hash\treason")
+	for _, d := range letters {
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n",
+			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Reason)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("printing the dead letters: %w", err)
+	}
+	if more {
+		_, err := fmt.Fprintf(p.stdout, "and more: wal2vec dead-letter list -k %d\n", 10*len(letters))
+		return err
+	}
+	return nil
+}
+
+// keyCell keeps a key in its cell of a table.
+func keyCell(key change.Key) string {
+	return strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(key.String())
+}
+
+// letterChoice names dead letters on the command line.
+type letterChoice struct {
+	keys []string
+	all  bool
+}
+
+func (o *letterChoice) flags(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&o.keys, "key", nil, "key of a dead letter as list shows it; may be given several times")
+	cmd.Flags().BoolVar(&o.all, "all", false, "every dead letter")
+	cmd.MarkFlagsMutuallyExclusive("key", "all")
+}
+
+func (o *letterChoice) check(cmd *cobra.Command) error {
+	if !o.all && len(o.keys) == 0 {
+		return fault.New(fault.Usage, cmd.CommandPath()+" --all", "%s: name the dead letters by --key, or take --all", cmd.CommandPath())
+	}
+	return nil
+}
+
+// choose returns the keys that were named; each must have a dead letter.
+func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, error) {
+	state, err := s.State(ctx)
+	if err != nil {
+		return nil, err
+	}
+	letters, err := s.DeadLetters(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[change.Key]bool, len(letters))
+	var all []change.Key
+	for _, d := range letters {
+		there[d.Key] = true
+		all = append(all, d.Key)
+	}
+	if o.all {
+		return all, nil
+	}
+	var chosen []change.Key
+	for _, text := range o.keys {
+		key, err := parseKey(text, len(state.Table.Key))
+		if err != nil {
+			return nil, err
+		}
+		if !there[key] {
+			return nil, fault.New(fault.Usage, "wal2vec dead-letter list", "no dead letter has the key %s", keyCell(key))
+		}
+		chosen = append(chosen, key)
+	}
+	return chosen, nil
+}
+
+func newDeadLetterDrop(p *program) *cobra.Command {
+	var o letterChoice
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "drop", Short: "Forget dead letters", Args: cobra.NoArgs,
+		Long: "Forget dead letters. Their rows stay without a vector until they change or a backfill encodes them; if that fails, they are\n" +
+			"dead letters again.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			if o.all && !yes {
+				return fault.New(fault.Usage, "wal2vec dead-letter drop --all --yes", "this forgets every dead letter")
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.dropDeadLetters(cmd.Context(), c, o)
+		},
+	}
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "really drop all")
+	return cmd
+}
+
+func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letterChoice) error {
+	store, err := openStore(ctx, c, p.logger(c.Log), "dead-letter")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	var dropped []change.Key
+	if o.all {
+		dropped, err = store.DropAllDeadLetters(ctx)
+	} else {
+		var keys []change.Key
+		if keys, err = o.choose(ctx, store.Sink); err != nil {
+			return err
+		}
+		dropped, err = store.DropDeadLetters(ctx, keys)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "dropped %d dead letters; a row stays without a vector until it changes or a backfill encodes it\n", len(dropped))
+	return err
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+func newDeadLetterRetry(p *program) *cobra.Command {
+	var o letterChoice
+	var output string
+	cmd := &cobra.Command{
+		Use: "retry", Short: "Read the rows of dead letters again and encode them", Args: cobra.NoArgs,
+		Long: "Read the rows of dead letters from the source again and encode them, beside a running stream or alone. What fails again stays a\n" +
+			"dead letter. A row that is gone from the source, or has no text any more, is deleted from the sink.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.retryDeadLetters(cmd.Context(), c, o, output)
+		},
+	}
+	o.flags(cmd)
+	outputFlag(cmd, &output)
+	return cmd
+}
+
+// retrySummary is the result of a retry; its JSON names are a contract.
+type retrySummary struct {
+	Retried int64 `json:"retried"`
+	// Encoded counts the rows that have a vector now, Failed those that still have none, Gone those that are not in the source any more.
+	Encoded int64   `json:"encoded"`
+	Failed  int64   `json:"failed"`
+	Gone    int64   `json:"gone"`
+	Seconds float64 `json:"duration_seconds"`
+}
+
+func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o letterChoice, output string) error {
+	f, err := p.openFiller(ctx, c, p.logger(c.Log))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.checkSlot(ctx); err != nil {
+		return err
+	}
+	summary, err := f.retry(ctx, o)
+	if err != nil {
+		return err
+	}
+	if output == "json" {
+		return printJSON(p.stdout, summary)
+	}
+	_, err = fmt.Fprintf(p.stdout, "retried %d dead letters: %d encoded, %d still fail, %d gone from the source\n",
+		summary.Retried, summary.Encoded, summary.Failed, summary.Gone)
+	return err
+}
+
+// retry is a backfill over the rows of some keys: its job's row is committed before they are read, and it never sweeps.
+func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error) {
+	keys, err := o.choose(ctx, f.store.Sink)
+	if err != nil || len(keys) == 0 {
+		return retrySummary{}, err
+	}
+	// What an earlier retry left open is not gone on with: its keys may be others.
+	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Retry, Restart: true})
+	if err != nil {
+		return retrySummary{}, err
+	}
+	defer job.Close()
+	positions := &positions{store: f.store, config: f.config}
+	defer positions.Close()
+	options := f.backfillOptions(job)
+	options.Some = true
+	run := pipeline.NewBackfill(pipeline.BackfillPorts{
+		Reader: f.reader.Keys(keys), Job: job, Positions: positions, Encoder: f.engine,
+	}, options)
+	s, err := run.Run(ctx)
+	return retrySummary{
+		Retried: s.Processed, Encoded: s.Processed - s.Failed - s.Deleted, Failed: s.Failed, Gone: s.Deleted, Seconds: s.Duration.Seconds(),
+	}, err
+}
