@@ -97,6 +97,8 @@ type Stream struct {
 	DrainTimeout time.Duration
 	// IdleInterval is how often an idle stream writes its position.
 	IdleInterval time.Duration
+	// Heartbeat is how long nothing is received before something is written into the source's log; 0 writes nothing.
+	Heartbeat time.Duration
 	// RetryMax is the longest pause between two tries.
 	RetryMax time.Duration
 	// OnGap is GapRefuse or GapResync: what a stream does that cannot go on from the watermark.

@@ -105,7 +105,7 @@ func (l *loader) readEnvironment(env environment) {
 	}
 	sort.Strings(unknown)
 	for _, name := range unknown {
-		l.fault(name, Origin{Kind: FromEnvironment, File: env[name].file}, "is not a setting"+didYouMean(name, known))
+		l.unknown(name, Origin{Kind: FromEnvironment, File: env[name].file}, "is not a setting"+didYouMean(name, known))
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -29,7 +30,30 @@ func (f Fault) String() string {
 	if f.Origin.Kind != FromDefault {
 		fmt.Fprintf(&b, " (%s)", f.Origin)
 	}
-	return b.String() + ": " + f.Rule
+	b.WriteString(": " + f.Rule)
+	return strings.Map(printableOnly, b.String()) // a rule may quote a name that holds anything
+}
+
+// printableOnly replaces what would end the line or move a terminal's cursor.
+func printableOnly(r rune) rune {
+	if !strconv.IsPrint(r) {
+		return '\uFFFD'
+	}
+	return r
+}
+
+// Spelt returns a name that nobody knows as far as it looks like one: what stands behind may be a password, or end the line.
+func Spelt(name string) string {
+	end := strings.IndexFunc(name, func(r rune) bool {
+		return r != '.' && r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	})
+	if end < 0 {
+		end = len(name)
+	}
+	if end = min(end, maxNameBytes); end == len(name) {
+		return name
+	}
+	return name[:end] + "…"
 }
 
 // FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that Load and Validate return.

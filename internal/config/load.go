@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
@@ -86,10 +87,17 @@ func (l *loader) fault(field string, o Origin, ruleText string) {
 	l.faults = append(l.faults, Fault{Field: field, Origin: o, Rule: ruleText})
 }
 
+// unknown is fault for a name that may be anything, a misplaced connection string included.
+func (l *loader) unknown(name string, o Origin, ruleText string) { l.fault(Spelt(name), o, ruleText) }
+
 // set gives a setting a value, or notes why it cannot be.
 func (l *loader) set(s setting, text string, o Origin) {
 	if text == "" && s.empty == "" {
 		l.setBroken(s, text, o, "must not be empty")
+		return
+	}
+	if !readable(text) {
+		l.setBroken(s, "", o, mustBeReadable)
 		return
 	}
 	if err := s.value.Set(text); err != nil {
@@ -98,6 +106,11 @@ func (l *loader) set(s setting, text string, o Origin) {
 	}
 	l.accept(s, o)
 }
+
+const mustBeReadable = "must be UTF-8 without a zero byte"
+
+// readable reports whether Postgres and YAML can carry the text at all.
+func readable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
 func (l *loader) accept(s setting, o Origin) {
 	delete(l.broken, s.path)
@@ -137,7 +150,7 @@ func (l *loader) readFlags(flags []Flag) {
 		}
 		s, found := l.find(f.Path)
 		if !found {
-			l.fault(f.Path, o, "is not a setting"+didYouMean(f.Path, l.paths()))
+			l.unknown(f.Path, o, "is not a setting"+didYouMean(f.Path, l.paths()))
 			continue
 		}
 		l.set(s, f.Value, o)

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -77,8 +78,8 @@ func yamlSetting(s setting) string {
 
 // yamlScalar quotes a text where YAML would read something else.
 func yamlScalar(text string) string {
-	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:\n") || strings.TrimSpace(text) != text {
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
+	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
+		return strconv.Quote(text) // every escape of Go's is one of YAML's
 	}
 	out, err := yaml.Marshal(text)
 	if err != nil {
@@ -90,6 +91,8 @@ func yamlScalar(text string) string {
 	}
 	return plain
 }
+
+func unprintable(r rune) bool { return !strconv.IsPrint(r) }
 
 func numeric(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""

@@ -38,6 +38,13 @@ func atLeast(v *time.Duration, low time.Duration) rule {
 	return func() string { return when(*v < low, fmt.Sprintf("must be %s or more", (*duration)(&low))) }
 }
 
+func pauseOrNone(v *time.Duration) rule {
+	least := minPause
+	return func() string {
+		return when(*v != 0 && *v < least, fmt.Sprintf("must be 0s, or %s or more", (*duration)(&least)))
+	}
+}
+
 func optionalAtLeast(v **int, low int) rule {
 	return func() string {
 		return when(*v != nil && **v < low, fmt.Sprintf("must be %d or more, or unlimited", low))

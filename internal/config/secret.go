@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -109,6 +110,17 @@ func maskURL(rest string) string {
 		params[i] = key + "=" + stars
 	}
 	return head + path + "?" + strings.Join(params, "&")
+}
+
+var (
+	urlPassword  = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
+	namedSecrets = regexp.MustCompile(`(?i)([a-z_]*(?:password|secret)[a-z_]*\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&"]+)`)
+)
+
+// Scrub masks the passwords of connection strings anywhere in a text: the last resort for messages that quote what a person typed in a
+// place where nobody expects a connection string.
+func Scrub(text string) string {
+	return namedSecrets.ReplaceAllString(urlPassword.ReplaceAllString(text, "$1:"+stars+"@"), "${1}"+stars)
 }
 
 type pair struct{ key, value string }

@@ -34,6 +34,23 @@ func TestDSNsHideTheirPasswords(t *testing.T) {
 	f("host=h sslpassword=s", "host=h sslpassword=*****")
 }
 
+func TestPasswordsAreScrubbedOutOfAnyText(t *testing.T) {
+	f := func(text, want string) {
+		t.Helper()
+		if got := config.Scrub(text); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f("", "")
+	f("nothing: a secret handshake, no password", "nothing: a secret handshake, no password")
+	f(`unknown command "postgres://u:p@ss@h/d" for "wal2vec"`, `unknown command "postgres://u:*****@h/d" for "wal2vec"`)
+	f(`table = "postgresql://:p@h" (flag)`, `table = "postgresql://:*****@h" (flag)`)
+	f("postgres://u@h/d?sslpassword=p&x=y", "postgres://u@h/d?sslpassword=*****&x=y")
+	f("host=h PassWord = 'a b\\'c' dbname=d", "host=h PassWord = ***** dbname=d")
+	f(`"host=h password=p"`, `"host=h password=*****"`)
+	f("password='unterminated", "password=*****")
+}
+
 func TestSecretsAreNotFormatted(t *testing.T) {
 	v := struct {
 		D config.DSN    `json:"d"`

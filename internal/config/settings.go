@@ -131,6 +131,10 @@ func (s *Stream) settings() []setting {
 		path: "stream.idle_interval", value: (*duration)(&s.IdleInterval), rule: atLeast(&s.IdleInterval, minPause),
 		help: "How often an idle stream writes its position, so that the source can drop old WAL.",
 	}, {
+		path: "stream.heartbeat", value: (*duration)(&s.Heartbeat), rule: pauseOrNone(&s.Heartbeat),
+		help: "After how long without anything from the source a message is written into its log, so that it has a position to name; 0s never. " +
+			"For servers whose slot stands still while their log grows.",
+	}, {
 		path: "stream.retry_max", value: (*duration)(&s.RetryMax), rule: atLeast(&s.RetryMax, minPause),
 		help: "Longest pause between two tries after a lost connection.",
 	}, {

@@ -60,7 +60,7 @@ func (l *loader) readSection(path, prefix string, section *yaml.Node) {
 		name := prefix + key.Value
 		o := l.at(path, key)
 		if line, twice := seen[name]; twice {
-			l.fault(name, o, "stands twice, first in line "+itoa(line))
+			l.unknown(name, o, "stands twice, first in line "+itoa(line))
 			continue
 		}
 		seen[name] = key.Line
@@ -102,7 +102,7 @@ func (l *loader) readNode(path, name string, node *yaml.Node, o Origin) {
 		}
 		return
 	}
-	l.fault(name, o, "is not a setting"+didYouMean(name, l.paths()))
+	l.unknown(name, o, "is not a setting"+didYouMean(name, l.paths()))
 }
 
 func (l *loader) setNode(s setting, node *yaml.Node, o Origin) {
@@ -128,6 +128,10 @@ func (l *loader) setSequence(s setting, node *yaml.Node, o Origin) {
 	for _, item := range node.Content {
 		if item.Kind != yaml.ScalarNode {
 			l.setBroken(s, "", o, "takes a list of names")
+			return
+		}
+		if !readable(item.Value) {
+			l.setBroken(s, "", o, mustBeReadable)
 			return
 		}
 		items = append(items, item.Value)
