@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"log"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -71,6 +73,7 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 // limit bounds bodies and gives the mux's own answers, which are plain text, the envelope's form.
 func (s *Server) limit(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.recovered(w, r)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if _, pattern := mux.Handler(r); pattern != "" {
@@ -86,6 +89,18 @@ func (s *Server) limit(mux *http.ServeMux) http.Handler {
 		s.reply(w, http.StatusNotFound, envelope{detail{"not_found", "there is /healthz, /readyz, /status and /metrics"}})
 	})
 }
+
+// recovered answers for a handler that panicked and logs where: net/http would cut the connection, and its words are noise here.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	s.opts.Logger.Error().Interface("panic", cause).Str("path", r.URL.Path).Bytes("stack", debug.Stack()).Msg("answering an HTTP request")
+	s.fail(w, errPanic)
+}
+
+var errPanic = errors.New("a handler panicked")
 
 // headerOnly takes status and headers of an answer and drops its body.
 type headerOnly struct {

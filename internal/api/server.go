@@ -94,16 +94,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.opts.Token == "" && !loopback(s.listener.Addr()) {
 		s.opts.Logger.Warn().Str("address", s.Addr()).Msg("serving status and metrics to every machine that reaches this one; set http.token")
 	}
-	server := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: readTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          newErrorLog(s.opts.Logger),
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-	}
+	server := s.Server(ctx)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(s.listener) }()
 	select {
@@ -122,6 +113,20 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serving HTTP: %w", err)
 	}
 	return nil
+}
+
+// Server returns the HTTP server with its limits, for Run; its requests outlive ctx.
+func (s *Server) Server(ctx context.Context) *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          newErrorLog(s.opts.Logger),
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
 }
 
 // loopback reports whether only this machine can reach the address.
