@@ -130,6 +130,20 @@ func (s *Source) CheckTable(ctx context.Context) error {
 	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
 }
 
+// Heartbeat writes a small transaction into the log, so that a server whose log stands still has a position to name; on a standby, which
+// cannot write, it does nothing.
+func (s *Source) Heartbeat(ctx context.Context) error {
+	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(ctx, conn)
+	if _, err := conn.Exec(ctx, sql.Query("source_heartbeat")); err != nil {
+		return fmt.Errorf("writing a heartbeat into the source's log: %w", err)
+	}
+	return nil
+}
+
 // check looks at slot and publication, on a connection of its own.
 func (s *Source) check(ctx context.Context, from change.LSN) error {
 	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))

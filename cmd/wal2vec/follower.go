@@ -147,7 +147,7 @@ func checkState(c config.Config, state sink.State, table change.Table, generatio
 func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	c := f.config.Stream
 	ports := pipeline.Ports{
-		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f}, CheckTable: sourcePort{f}.CheckTable, OnGap: f.onGap,
+		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f}, CheckTable: sourcePort{f}.CheckTable, OnGap: f.onGap, Heartbeat: sourcePort{f}.Heartbeat,
 		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}
 	if c.OnWALPressure == config.PressureDrop {
@@ -156,7 +156,8 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	return pipeline.NewStream(ports, pipeline.StreamOptions{
 		Template:     f.config.Source.Template,
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
-		IdleInterval: c.IdleInterval, DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
+		IdleInterval: c.IdleInterval, Heartbeat: c.Heartbeat,
+		DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
 		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.log,
 	})
 }
@@ -197,6 +198,10 @@ func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
 
 func (p sourcePort) CheckTable(ctx context.Context) error {
 	return p.origin.Load().source.CheckTable(ctx)
+}
+
+func (p sourcePort) Heartbeat(ctx context.Context) error {
+	return p.origin.Load().source.Heartbeat(ctx)
 }
 
 // gatePort gives the gate of the present history the pipeline's interface.

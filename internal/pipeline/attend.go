@@ -24,11 +24,11 @@ const (
 )
 
 // attend does what is due by the clock beside the stream: it learns whether somebody waits for the watermark, reports the age of
-// the oldest pending change, checks the table, and collects tombstones.
+// the oldest pending change, checks the table, writes heartbeats, and collects tombstones.
 func (se *session) attend(ctx context.Context) error {
 	tick := time.NewTicker(awaitedInterval)
 	defer tick.Stop()
-	a := &attendant{session: se, checked: se.opts.Now(), collected: se.opts.Now()}
+	a := &attendant{session: se, checked: se.opts.Now(), collected: se.opts.Now(), beaten: se.opts.Now()}
 	for {
 		// An error of the end is none: it would hide why the session ends.
 		if err := a.step(ctx); err != nil && ctx.Err() == nil {
@@ -48,6 +48,8 @@ type attendant struct {
 	pending   bool      // what it said
 	checked   time.Time
 	collected time.Time
+	beaten    time.Time // when the session began or the last heartbeat was tried
+	unbeaten  bool      // the last heartbeat failed
 }
 
 func (a *attendant) step(ctx context.Context) error {
@@ -62,7 +64,26 @@ func (a *attendant) step(ctx context.Context) error {
 	if err := a.checkTable(ctx); err != nil {
 		return fmt.Errorf("checking the source table: %w", err)
 	}
+	a.heartbeat(ctx)
 	return a.collect(ctx)
+}
+
+// heartbeat moves a log from which nothing came for so long: not what is queued or at work, and not a position either. What fails here
+// harms nobody until the source runs out of room for its log, so it is said once and tried again.
+func (a *attendant) heartbeat(ctx context.Context) {
+	if a.opts.Heartbeat == 0 || a.ports.Heartbeat == nil || !a.Stream.pending.oldest().IsZero() || len(a.fragments) > 0 {
+		return
+	}
+	now := a.opts.Now()
+	if now.Sub(time.Unix(0, a.heard.Load())) < a.opts.Heartbeat || now.Sub(a.beaten) < a.opts.Heartbeat {
+		return
+	}
+	a.beaten = now
+	err := a.ports.Heartbeat(ctx)
+	if err != nil && !a.unbeaten && ctx.Err() == nil {
+		a.opts.Logger.Warn().Err(err).Msg("writing a heartbeat; it is tried again")
+	}
+	a.unbeaten = err != nil
 }
 
 func (a *attendant) checkTable(ctx context.Context) error {

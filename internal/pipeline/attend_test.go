@@ -168,3 +168,109 @@ func TestASlowAttendantHoldsUpNothing(t *testing.T) {
 		w.halt(r)
 	})
 }
+
+// beats makes the world note when heartbeats come, and what each returns.
+func (w *world) beats(since time.Time, seen *[]int64, answer func() error) {
+	w.onHeartbeat = func(context.Context) error {
+		w.look(func() { *seen = append(*seen, time.Since(since).Milliseconds()) })
+		return answer()
+	}
+}
+
+func TestAHeartbeatComesWhenNothingElseDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var seen []int64
+		position := change.LSN(1000)
+		w.beats(time.Now(), &seen, func() error {
+			position++
+			w.write(change.Fragment{End: position})
+			return nil
+		})
+		opts := settings(t)
+		opts.Heartbeat = 20 * time.Second
+		r := w.start(opts)
+		pass(15 * time.Second)
+		w.write(tx(200, put("a", "one"))) // puts it off
+		pass(10 * time.Second)
+		w.write(change.Fragment{End: 300}) // so does a position
+		pass(50 * time.Second)
+		expect(t, "heartbeats after ms", seen, []int64{45_000, 65_000})
+		w.halt(r)
+		if w.watermark != 1002 {
+			t.Errorf("the watermark is %s, not what the heartbeats brought", w.watermark)
+		}
+	})
+}
+
+func TestThereIsNoHeartbeatUnlessItIsSetNorWhileThereIsWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var seen []int64
+		w.beats(time.Now(), &seen, func() error { return nil })
+		r := w.start(settings(t))
+		pass(10 * time.Minute)
+		w.halt(r)
+		expect(t, "heartbeats without the setting", seen, nil)
+
+		w = newWorld(t)
+		w.beats(time.Now(), &seen, func() error { return nil })
+		blocked, release := hold()
+		w.onEncode = func(ctx context.Context, _ []string) error { return blocked(ctx) }
+		opts := settings(t)
+		opts.Heartbeat = time.Second
+		w.write(tx(200, put("a", "one")))
+		r = w.start(opts)
+		pass(time.Minute)
+		expect(t, "heartbeats while a text is encoded", seen, nil)
+		release()
+		pass(1100 * time.Millisecond)
+		if len(seen) != 1 {
+			t.Errorf("heartbeats after it: %d", len(seen))
+		}
+		w.halt(r)
+	})
+}
+
+func TestAHeartbeatThatFailsIsSaidOnceAndEndsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var seen []int64
+		w.beats(time.Now(), &seen, func() error {
+			if len(seen) == 3 {
+				return nil
+			}
+			return fault.New(fault.Usage, "", "permission denied")
+		})
+		opts := settings(t)
+		opts.Heartbeat = time.Second
+		r := w.start(opts)
+		pass(5500 * time.Millisecond)
+		expect(t, "heartbeats after ms", seen, []int64{1000, 2000, 3000, 4000, 5000})
+		w.halt(r)
+		if n := strings.Count(r.log.String(), "permission denied"); n != 2 || len(w.connects) != 1 {
+			t.Errorf("said %d times, want once before and once after it worked; %d sessions:\n%s", n, len(w.connects), r.log)
+		}
+	})
+}
+
+func TestAHeartbeatDoesNotKeepUntilCurrentFromItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.current = 500
+		var seen []int64
+		position := change.LSN(400)
+		w.beats(time.Now(), &seen, func() error { // of a server that names no position by itself
+			position += 60
+			w.write(change.Fragment{End: position})
+			return nil
+		})
+		opts := settings(t)
+		opts.Heartbeat, opts.UntilCurrent = time.Second, true
+		r := w.start(opts)
+		if err := r.end(); err != nil || !r.totals.Current {
+			t.Errorf("ended with %v, current: %t", err, r.totals.Current)
+		}
+		expect(t, "heartbeats after ms", seen, []int64{1000, 2000})
+	})
+}

@@ -43,6 +43,7 @@ func (se *session) collect(intake, work context.Context) error {
 			timer.Stop()
 			return c.last(work)
 		case f := <-in:
+			c.heard.Store(c.opts.Now().UnixNano())
 			c.batcher.Add(f, se.opts.Now())
 			c.drain()
 		case ready <- struct{}{}:

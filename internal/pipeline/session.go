@@ -27,6 +27,8 @@ type session struct {
 	prepared chan *prepared
 
 	urgent atomic.Bool
+	// heard is when the last fragment was received, in Unix nanoseconds.
+	heard atomic.Int64
 	// finish asks for an orderly end: take in nothing more, commit what was taken in.
 	finish context.CancelFunc
 }

@@ -30,6 +30,8 @@ type Ports struct {
 	OnGap func(ctx context.Context, gap error) error
 	// Retention, if any, is watched: see StreamOptions.RetainedLimit.
 	Retention Retention
+	// Heartbeat, if any, makes the source's log grow by a position; see StreamOptions.Heartbeat.
+	Heartbeat func(ctx context.Context) error
 }
 
 // StreamOptions are the settings of a stream; all are required unless said otherwise.
@@ -47,6 +49,8 @@ type StreamOptions struct {
 	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream cannot write; beyond it the slot is
 	// let go, which is a gap. Needs Ports.Retention.
 	RetainedLimit int64
+	// Heartbeat is how long nothing is received before Ports.Heartbeat is called; zero is never.
+	Heartbeat time.Duration
 	// UntilCurrent ends the stream when everything committed before its start is in the sink.
 	UntilCurrent bool
 	Logger       zerolog.Logger

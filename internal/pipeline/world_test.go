@@ -68,7 +68,7 @@ type world struct {
 
 	// Faults and delays: an error is what the call returns. They may block; nil does nothing.
 	onWatermark, onCurrent, onTakeover, onAwaited, onRows, onReport func(context.Context) error
-	onStale, onCollect, onCheck                                     func(context.Context) error
+	onStale, onCollect, onCheck, onHeartbeat                        func(context.Context) error
 	onGap                                                           func(ctx context.Context, gap error) error
 	retention                                                       pipeline.Retention
 	onConnect, onCheckSource                                        func(ctx context.Context, attempt int) error
@@ -138,7 +138,7 @@ func (w *world) batches() []change.Commit {
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
 		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoder: (*worldEncoder)(w), Sink: (*worldSink)(w),
-		Observer: (*worldObserver)(w), CheckTable: w.onCheck, OnGap: w.onGap, Retention: w.retention,
+		Observer: (*worldObserver)(w), CheckTable: w.onCheck, Heartbeat: w.onHeartbeat, OnGap: w.onGap, Retention: w.retention,
 	}
 }
 
