@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -24,7 +25,7 @@ type Options struct {
 	Schema string
 	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first, at most 40 bytes.
 	Pipeline string
-	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings".
+	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
 	View   string
 	Logger zerolog.Logger
 }
@@ -91,11 +92,11 @@ func quoteLiterals(texts []string) []string {
 
 // viewName splits the view's configured name.
 func (s *Sink) viewName() (schema, name string, err error) {
-	schema, name, found := strings.Cut(s.view, ".")
-	if !found || schema == "" || name == "" || strings.Contains(name, ".") {
-		return "", "", fault.New(fault.Usage, "write it as schema.name", "the view's name %q has no schema", s.view)
+	view, err := config.ParseName(s.view)
+	if err != nil {
+		return "", "", fault.Wrap(err, fault.Usage, "write it as schema.name", "reading the view's name %q", s.view)
 	}
-	return schema, name, nil
+	return view.Schema, view.Name, nil
 }
 
 // lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of wal2vec in one database.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -21,9 +22,9 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 	if misused := misuse(cmd, err); misused != nil {
 		err = misused
 	}
-	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", oneLine(err.Error()))
+	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", config.Scrub(oneLine(err.Error())))
 	if try := fault.Try(err); try != "" {
-		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", try)
+		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", config.Scrub(try))
 	}
 	return int(fault.KindOf(err))
 }

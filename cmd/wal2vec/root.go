@@ -95,7 +95,7 @@ func (p *program) load() (config.Config, error) {
 	for _, s := range p.set {
 		path, value, found := strings.Cut(s, "=")
 		if !found {
-			return config.Config{}, fault.New(fault.Usage, "--set source.table=shop.product", "--set %s: no equals sign", s)
+			return config.Config{}, fault.New(fault.Usage, "--set source.table=shop.product", "--set %s: no equals sign", config.Spelt(s))
 		}
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}

@@ -160,7 +160,7 @@ func parseMinLSN(text string) (change.LSN, error) {
 	}
 	lsn, err := change.ParseLSN(text)
 	if err != nil {
-		return 0, fault.New(fault.Usage, "--min-lsn 16/B374D848, as pg_current_wal_insert_lsn() prints it", "--min-lsn %s is not an LSN", text)
+		return 0, fault.New(fault.Usage, "--min-lsn 16/B374D848, as pg_current_wal_insert_lsn() prints it", "--min-lsn %q is not an LSN", text)
 	}
 	return lsn, nil
 }

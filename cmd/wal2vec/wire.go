@@ -2,8 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
 	"maps"
+	"net"
 	"os"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -33,7 +39,7 @@ func connectSource(ctx context.Context, c config.Config, purpose string) (*pgx.C
 	}
 	settings, err := pgx.ParseConfig(c.Source.DSN.Reveal())
 	if err != nil {
-		return nil, fault.New(fault.Usage, "postgres://user@host:5432/database", "source.dsn cannot be read")
+		return nil, unreadableDSN(err, "source")
 	}
 	maps.Copy(settings.RuntimeParams, change.SessionParameters())
 	settings.RuntimeParams["application_name"] = "wal2vec/" + purpose
@@ -44,9 +50,32 @@ func connectSource(ctx context.Context, c config.Config, purpose string) (*pgx.C
 	return conn, nil
 }
 
+// unreadableDSN says why a connection string is of no use, as far as that can be told without quoting it.
+func unreadableDSN(err error, where string) error {
+	if file, ok := errors.AsType[*fs.PathError](err); ok {
+		return fault.New(fault.Usage, "check sslrootcert, sslcert, sslkey and service in "+where+".dsn",
+			"%s.dsn names a file that cannot be read: %s: %s", where, file.Path, file.Err)
+	}
+	return fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
+}
+
+// untrusted reports whether TLS failed for a reason that time does not mend: one side does not accept the other's certificate.
+func untrusted(err error) bool {
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var verification *tls.CertificateVerificationError
+	var network *net.OpError
+	return errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &verification) ||
+		errors.As(err, &network) && network.Op == "remote error" // a TLS alert
+}
+
 // unconnected says of a database that cannot be reached or does not let us in which setting leads there.
 func unconnected(err error, where string) error {
-	try := "check " + where + ".dsn, and that the server takes connections from here"
+	kind, try := fault.KindOf(err), "check "+where+".dsn (its sslmode too), and that the server takes connections from here"
+	if untrusted(err) {
+		kind, try = fault.Usage, "check sslmode, sslrootcert, sslcert and sslkey in "+where+".dsn"
+	}
 	switch fault.SQLSTATE(err) {
 	case "28P01", "28000": // wrong password, or no line for us in pg_hba.conf
 		try = "check user and password in " + where + ".dsn, and the server's pg_hba.conf"
@@ -55,7 +84,7 @@ func unconnected(err error, where string) error {
 	case "42501":
 		try = "GRANT CONNECT ON DATABASE ... TO the role in " + where + ".dsn"
 	}
-	return fault.Wrap(err, fault.KindOf(err), try, "connecting to the %s", where)
+	return fault.Wrap(err, kind, try, "connecting to the %s", where)
 }
 
 // sinkName is where the sink's connection string stands.
@@ -70,7 +99,7 @@ func sinkName(c config.Config) string {
 func connectPool(ctx context.Context, dsn config.DSN, where, purpose string) (*pgxpool.Pool, error) {
 	settings, err := pgxpool.ParseConfig(dsn.Reveal())
 	if err != nil {
-		return nil, fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
+		return nil, unreadableDSN(err, where)
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
 	pool, err := pgxpool.NewWithConfig(ctx, settings)
@@ -102,7 +131,7 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 		return nil, err
 	}
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.Schema + "." + c.Sink.View.Name, Logger: log,
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: log,
 	})}, nil
 }
 
@@ -137,6 +166,9 @@ func newFollowingReader(c config.Config, state sink.State, table change.Table) *
 // parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, which only the last part may
 // hold itself.
 func parseKey(text string, columns int) (change.Key, error) {
+	if strings.Contains(text, "\x00") { // it would be read as two parts
+		return "", fault.New(fault.Usage, "no value of Postgres' holds one", "key %q holds a zero byte", text)
+	}
 	parts := splitKey(text, columns)
 	if len(parts) != columns {
 		return "", fault.New(fault.Usage, "join the parts with commas", "key %q has %d parts, the table's key has %d columns", text, len(parts), columns)
