@@ -96,6 +96,9 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 			return err
 		}
 		failpoint.Hit("sink_written")
+		if err := failpoint.Fail("sink_written"); err != nil {
+			return err
+		}
 		result = w.count(&out)
 		_, err := tx.Exec(ctx, j.sink.query("job_advance"),
 			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded, result.Failed)

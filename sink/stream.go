@@ -108,7 +108,7 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 			return err
 		}
 		failpoint.Hit("sink_written")
-		return nil
+		return failpoint.Fail("sink_written")
 	})
 	switch {
 	case err == nil:

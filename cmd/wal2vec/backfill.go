@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/models"
@@ -206,7 +207,7 @@ func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {
 	return pipeline.BackfillOptions{
 		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
 		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
-		Before: job.Counts().Processed, Logger: f.log,
+		Before: job.Counts().Processed, Logger: f.log, Now: failpoint.Clock(),
 	}
 }
 

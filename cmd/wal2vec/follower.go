@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -158,7 +159,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
 		IdleInterval: c.IdleInterval, Heartbeat: c.Heartbeat,
 		DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
-		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.log,
+		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.log, Now: failpoint.Clock(),
 	})
 }
 

@@ -10,34 +10,62 @@ import (
 	"syscall"
 )
 
-// environment names the place, and after a colon how often it is passed before the program dies there ("after_commit:3").
-const environment = "FAILPOINT"
+// The environment of a program built for tests names places and how often they are passed before something happens there
+// ("after_commit:3"; 1 without a number).
+const (
+	// killEnvironment names the place where the program dies.
+	killEnvironment = "FAILPOINT"
+	// failEnvironment names the place that fails; a second number says how many times in a row ("sink_written:3:2").
+	failEnvironment = "FAILPOINT_ERROR"
+)
 
-var point = sync.OnceValues(func() (string, *int) {
-	name, count, found := strings.Cut(os.Getenv(environment), ":")
-	left := 1
-	if found {
-		n, err := strconv.Atoi(count)
+// place is a named place and its counters.
+type place struct {
+	name string
+	// before counts the passes that are left until it acts, times those on which it acts.
+	before, times int
+
+	mu sync.Mutex
+}
+
+// parsePlace reads "name[:count[:times]]"; the count includes the first pass that acts.
+func parsePlace(environment string) *place {
+	fields := strings.Split(os.Getenv(environment), ":")
+	p := &place{name: fields[0], times: 1}
+	for i, target := range []*int{&p.before, &p.times} {
+		if len(fields) <= i+1 {
+			break
+		}
+		n, err := strconv.Atoi(fields[i+1])
 		if err != nil {
 			panic("failpoint: bad count in " + environment)
 		}
-		left = n
+		*target = n
 	}
-	return name, &left
-})
+	p.before = max(0, p.before-1)
+	return p
+}
 
-var mu sync.Mutex
+// acts counts a pass and reports whether the place acts on it.
+func (p *place) acts(name string) bool {
+	if p.name != name {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.before > 0 {
+		p.before--
+		return false
+	}
+	p.times--
+	return p.times >= 0
+}
+
+var killed = sync.OnceValue(func() *place { return parsePlace(killEnvironment) })
 
 // Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often enough.
 func Hit(name string) {
-	wanted, left := point()
-	if wanted != name {
-		return
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	*left--
-	if *left > 0 {
+	if !killed().acts(name) {
 		return
 	}
 	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {

@@ -24,6 +24,10 @@ func TestKindOf(t *testing.T) {
 	f(fmt.Errorf("opening: %w", fault.New(fault.Gap, "wal2vec init --resync", "slot %q is lost", "w")), fault.Gap)
 	f(fmt.Errorf("reading: %w", io.ErrUnexpectedEOF), fault.Unavailable)
 	f(context.DeadlineExceeded, fault.Unavailable)
+	f(fmt.Errorf("writing: %w", new(pgconn.PgConn).Exec(t.Context(), "SELECT 1").Close()), fault.Unavailable) // found to be closed before it was used
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	f(stopped.Err(), fault.Internal)
 	f(&pgconn.PgError{Code: "28P01"}, fault.Usage)
 	f(&pgconn.PgError{Code: "55006"}, fault.Busy)
 	f(&pgconn.PgError{Code: "57P01"}, fault.Unavailable)

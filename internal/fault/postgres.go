@@ -32,6 +32,8 @@ func classify(err error) Kind {
 	case errors.As(err, &connect), errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, net.ErrClosed), errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return Unavailable
+	case pgconn.SafeToRetry(err) && !errors.Is(err, context.Canceled): // a connection that was found to be closed before it was used
+		return Unavailable
 	default:
 		return Internal
 	}

@@ -199,6 +199,17 @@ func (s *Server) Restart(ctx context.Context, mode Mode) error {
 	return s.reboot(ctx)
 }
 
+// Revive starts the server on the same port and data unless it runs.
+func (s *Server) Revive(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc != nil && !s.proc.ended() {
+		return nil
+	}
+	s.proc = nil
+	return s.reboot(ctx)
+}
+
 // Kill ends every process of the server with SIGKILL, as a failing machine would; Restart brings it back.
 func (s *Server) Kill() {
 	s.mu.Lock()

@@ -16,6 +16,8 @@
 // A logical slot can only be created once every transaction that is open anywhere on the server has ended, and settings belong to a server.
 // So a test that holds a transaction open, needs other settings, or restarts the server takes a server of its own: Server.
 //
+// A Proxy before a server breaks, delays, freezes or refuses a program's connections.
+//
 // PostgreSQL comes from the parts that `make parts` unpacks: WAL2VEC_PARTS, else $WAL2VEC_CACHE/parts, else .cache/parts at the
 // repository's root. WAL2VEC_TEST_PG chooses the major, 18 without it. WAL2VEC_TEST_DIR says where data lies, /dev/shm where it
 // is large. Missing parts fail the test; nothing is skipped.

@@ -51,7 +51,7 @@ func (s *sharedHost) get(tb testing.TB) *Host {
 	s.once.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), limit) //nolint:usetesting // the server outlives the test
 		defer cancel()
-		if s.host, s.err = startHost(ctx, Major(), nil); s.err == nil {
+		if s.host, s.err = startHost(ctx, folder(), Major(), nil); s.err == nil {
 			s.host.shared = true
 		}
 	})
@@ -79,9 +79,20 @@ func Server(tb testing.TB, settings ...string) *Host {
 // ServerOf is Server with a given major version of PostgreSQL.
 func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 	tb.Helper()
+	return serverIn(tb, folder(), major, settings)
+}
+
+// ServerIn is Server with its data in a folder of the test's choice, which the server's user must be able to enter.
+func ServerIn(tb testing.TB, dir string, settings ...string) *Host {
+	tb.Helper()
+	return serverIn(tb, dir, Major(), settings)
+}
+
+func serverIn(tb testing.TB, dir string, major int, settings []string) *Host {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), limit)
 	defer cancel()
-	h, err := startHost(ctx, major, parseSettings(tb, settings))
+	h, err := startHost(ctx, dir, major, parseSettings(tb, settings))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -123,8 +134,8 @@ const (
 	firstWithStrategy   = 15
 )
 
-// startHost starts a server and prepares the template.
-func startHost(ctx context.Context, major int, settings map[string]string) (*Host, error) {
+// startHost starts a server in a folder and prepares the template.
+func startHost(ctx context.Context, dir string, major int, settings map[string]string) (*Host, error) {
 	parts, err := Parts()
 	if err != nil {
 		return nil, err
@@ -132,7 +143,7 @@ func startHost(ctx context.Context, major int, settings map[string]string) (*Hos
 	// The data may lie in memory: little WAL is kept.
 	all := map[string]string{"full_page_writes": "off", "jit": "off", "max_wal_size": "256MB", "min_wal_size": "32MB"}
 	maps.Copy(all, settings)
-	options := pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Dir: folder(), Settings: all}
+	options := pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Dir: dir, Settings: all}
 	if major < firstWithIterations {
 		options.Unknown = []string{"scram_iterations"}
 	}
@@ -205,6 +216,16 @@ func (h *Host) Halt(tb testing.TB, mode pgserver.Mode) {
 	tb.Helper()
 	h.goingDown(tb)
 	h.server.Halt(tb.Context(), mode)
+}
+
+// Revive starts a server of the test's own that was halted or killed, or went down by itself; one that runs is left alone.
+func (h *Host) Revive(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), limit)
+	defer cancel()
+	if err := h.server.Revive(ctx); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // Kill ends all processes of a server of the test's own with SIGKILL; Restart brings it back.
