@@ -69,6 +69,13 @@ test: parts build-parts ## Test with the race detector, in random order, on Post
 test-short: parts build-parts ## Test on PostgreSQL 18 only, without the race detector
 	$(TIMED) 'test -short' go test -short $(TEST_FLAGS) ./...
 
+SEED ?= 1
+MINUTES ?= 2
+PG ?= 18
+.PHONY: chaos
+chaos: parts build-parts ## Random writers and faults against the real program: SEED (7, "3 4", 1-20), MINUTES, PG (18 or 16)
+	@scripts/chaos.sh '$(SEED)' '$(MINUTES)' '$(PG)'
+
 .PHONY: test-sources
 test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and 17 (TestOldSource..., build tag sources)
 	@scripts/parts.sh sources

@@ -43,13 +43,15 @@ var equals = map[string][]string{
 
 // testOnly lists the packages that only test files import, each with the program packages that may as well.
 var testOnly = map[string][]string{
+	"internal/chaos":      nil,
 	"internal/pgtest":     nil,
 	"encoder/encodertest": {"cmd/wal2vec"}, // bench measures the plumbing with the fake encoder
 }
 
 // bottom says what the packages of rank 0 import beyond the standard library.
 var bottom = map[string][]string{
-	"internal/fault": {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
+	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"}, // an injected error
+	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
 	"models/onnxpb": { // generated
 		"google.golang.org/protobuf/reflect/protoreflect",
 		"google.golang.org/protobuf/runtime/protoimpl",

@@ -1,0 +1,222 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// auditSetup writes every change of the table down in the transaction that makes it. The descriptions are not compressed, so that
+// those of more than about 2,000 bytes are TOASTed.
+const auditSetup = `
+ALTER TABLE staging_marts.dim_product ALTER description SET STORAGE EXTERNAL;
+CREATE SCHEMA chaos;
+CREATE TABLE chaos.audit (
+	id bigint GENERATED ALWAYS AS IDENTITY, xid bigint NOT NULL, old_key bigint, new_key bigint,
+	name text, brand text, category text, description text, deleted boolean
+);
+ALTER TABLE chaos.audit ALTER description SET STORAGE EXTERNAL;
+CREATE INDEX ON chaos.audit (xid);
+CREATE FUNCTION chaos.note() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+	x bigint := pg_current_xact_id()::text::bigint;
+BEGIN
+	IF TG_OP = 'TRUNCATE' THEN
+		INSERT INTO chaos.audit (xid) VALUES (x);
+	ELSIF TG_OP = 'DELETE' THEN
+		INSERT INTO chaos.audit (xid, old_key) VALUES (x, OLD.product_id);
+	ELSIF TG_OP = 'INSERT' THEN
+		INSERT INTO chaos.audit (xid, new_key, name, brand, category, description, deleted)
+		VALUES (x, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted);
+	ELSE
+		INSERT INTO chaos.audit (xid, old_key, new_key, name, brand, category, description, deleted)
+		VALUES (x, OLD.product_id, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER note_row AFTER INSERT OR UPDATE OR DELETE ON staging_marts.dim_product FOR EACH ROW EXECUTE FUNCTION chaos.note();
+CREATE TRIGGER note_truncate AFTER TRUNCATE ON staging_marts.dim_product FOR EACH STATEMENT EXECUTE FUNCTION chaos.note();
+`
+
+// oracle follows the source by its log files and the audit table.
+type oracle struct {
+	db       *pgtest.DB
+	template change.Template
+	folder   string     // of the log's files
+	from     change.LSN // the last commit that was taken in, or where the log began
+	texts    map[change.Hash]string
+	history  History
+
+	conn *pgx.Conn
+}
+
+// newOracle sets up the audit of an empty table.
+func newOracle(ctx context.Context, db *pgtest.DB) (*oracle, error) {
+	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")
+	if err != nil {
+		return nil, err
+	}
+	o := &oracle{db: db, template: template, texts: make(map[change.Hash]string)}
+	if err := o.connect(ctx); err != nil {
+		return nil, err
+	}
+	const where = "SELECT current_setting('data_directory'), pg_current_wal_flush_lsn()::text"
+	var start string
+	if err := o.conn.QueryRow(ctx, where).Scan(&o.folder, &start); err != nil {
+		return nil, fmt.Errorf("asking where the log is: %w", err)
+	}
+	o.folder = filepath.Join(o.folder, "pg_wal")
+	if o.from, err = change.ParseLSN(start); err != nil {
+		return nil, err
+	}
+	if _, err := o.conn.Exec(ctx, auditSetup); err != nil {
+		return nil, fmt.Errorf("setting up the audit: %w", err)
+	}
+	return o, nil
+}
+
+func (o *oracle) connect(ctx context.Context) error {
+	if o.conn != nil && !o.conn.IsClosed() {
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, o.db.DSN)
+	if err != nil {
+		return fmt.Errorf("connecting to the source: %w", err)
+	}
+	o.conn = conn
+	return nil
+}
+
+func (o *oracle) close(ctx context.Context) {
+	if o.conn != nil {
+		_ = o.conn.Close(ctx)
+	}
+}
+
+// errLater says that the source cannot be asked now.
+var errLater = errors.New("the source cannot be asked now")
+
+// advance takes in everything that was committed, and flushed, before the call; it returns the position up to which that is complete.
+func (o *oracle) advance(ctx context.Context) (change.LSN, error) {
+	if err := o.connect(ctx); err != nil {
+		return 0, errors.Join(errLater, err)
+	}
+	var text string
+	if err := o.conn.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&text); err != nil {
+		return 0, errors.Join(errLater, err)
+	}
+	end, err := change.ParseLSN(text)
+	if err != nil || end <= o.from {
+		return end, err
+	}
+	commits, err := o.dump(ctx, end)
+	if err != nil {
+		return 0, err
+	}
+	audits, err := o.audits(ctx, commits)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range commits {
+		o.history.Add(c.LSN, audits[c.XID])
+		o.from = c.LSN
+	}
+	return end, nil
+}
+
+// dump reads the commits above the last one that was taken in.
+func (o *oracle) dump(ctx context.Context, end change.LSN) ([]Commit, error) {
+	// The file is named, else pg_waldump reads the size of all files from any one, which may be one to come, still empty.
+	const segment = 16 << 20
+	name := fmt.Sprintf("%08X%08X%08X", 1, uint32(o.from>>32), uint32(o.from)/segment)
+	cmd := exec.CommandContext(ctx, o.db.Host.Program("pg_waldump"),
+		"--path="+o.folder, "--start="+o.from.String(), "--end="+end.String(), "--rmgr=Transaction", name)
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	output, err := cmd.Output()
+	if err != nil {
+		// The server may be recovering over the end of its log.
+		return nil, fmt.Errorf("%w: reading the log from %s to %s: %w: %s", errLater, o.from, end, err, complaints.String())
+	}
+	commits, err := ParseCommits(string(output))
+	if err != nil {
+		return nil, err
+	}
+	for len(commits) > 0 && commits[0].LSN <= o.from {
+		commits = commits[1:]
+	}
+	return commits, nil
+}
+
+// audits reads what the transactions changed, once all of them are visible.
+func (o *oracle) audits(ctx context.Context, commits []Commit) (map[uint32][]Audit, error) {
+	xids := make([]int64, len(commits))
+	for i, c := range commits {
+		xids[i] = int64(c.XID)
+	}
+	found := make(map[uint32][]Audit)
+	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err := pgx.BeginTxFunc(ctx, o.conn, options, func(tx pgx.Tx) error {
+		var hidden int
+		const visible = `SELECT count(*) FROM unnest($1::bigint[]) AS x WHERE NOT pg_visible_in_snapshot(x::text::xid8, pg_current_snapshot())`
+		if err := tx.QueryRow(ctx, visible, xids).Scan(&hidden); err != nil {
+			return err
+		}
+		if hidden > 0 {
+			return fmt.Errorf("%d transactions are not visible yet", hidden)
+		}
+		rows, err := tx.Query(ctx, `SELECT xid, old_key, new_key, name, brand, category, description, coalesce(deleted, false)
+			FROM chaos.audit WHERE xid = ANY ($1) ORDER BY id`, xids)
+		if err != nil {
+			return err
+		}
+		var xid int64
+		var a Audit
+		var deleted bool
+		fields := make([]*string, 4)
+		scans := []any{&xid, &a.Old, &a.New, &fields[0], &fields[1], &fields[2], &fields[3], &deleted}
+		_, err = pgx.ForEachRow(rows, scans, func() error {
+			got := a
+			got.Truncate = a.Old == nil && a.New == nil
+			if got.State = (State{}); a.New != nil && !deleted {
+				got.State = o.state(fields)
+			}
+			found[uint32(xid)] = append(found[uint32(xid)], got)
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(errLater, err)
+	}
+	return found, nil
+}
+
+// state renders a row and remembers its text.
+func (o *oracle) state(columns []*string) State {
+	text := render(o.template, columns)
+	if text == "" {
+		return State{}
+	}
+	hash := change.HashText(text)
+	o.texts[hash] = text
+	return State{Live: true, Hash: hash}
+}
+
+func render(template change.Template, columns []*string) string {
+	fields := make([]change.Field, len(columns))
+	for i, c := range columns {
+		if c != nil {
+			fields[i] = change.Field{Text: *c, State: change.FieldValue}
+		}
+	}
+	return template.Render(fields)
+}
