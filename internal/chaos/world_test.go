@@ -33,8 +33,6 @@ type plan struct {
 	env       []string // of every process
 	// gaps says whether the slot is lost now and then, resync whether the stream mends that by itself.
 	gaps, resync bool
-	// poison puts texts that cannot be encoded among the others.
-	poison bool
 	// small asks for a sink on a small disk.
 	small bool
 }
@@ -96,7 +94,7 @@ func newWorld(t *testing.T, p plan) *world {
 	}
 	w := &world{t: t, plan: p, binary: path, dir: t.TempDir()}
 	w.report = &Report{Seed: p.seed, Minutes: p.length.Minutes(), Major: pgtest.Major(), Databases: p.databases}
-	w.vocabulary = newVocabulary(w.random("vocabulary"), p.poison)
+	w.vocabulary = newVocabulary(w.random("vocabulary"))
 	host := pgtest.Server(t, settings...)
 	w.source = host.Database(t)
 	w.sink = w.source

@@ -20,7 +20,7 @@ type vocabulary struct{ names, brands, categories, descriptions []string }
 // poison is the word that the substitute of the encoder refuses.
 const poison = "unencodable"
 
-func newVocabulary(r *rand.Rand, poisoned bool) vocabulary {
+func newVocabulary(r *rand.Rand) vocabulary {
 	words := func(prefix string, n int) []string {
 		all := make([]string, n)
 		for i := range all {
@@ -33,9 +33,7 @@ func newVocabulary(r *rand.Rand, poisoned bool) vocabulary {
 	for i := range 8 { // TOASTed: longer than 2,000 bytes
 		v.descriptions = append(v.descriptions, fmt.Sprintf("Long %d ", i)+strings.Repeat(fmt.Sprintf("%x ", r.Uint32()), 260+r.IntN(400)))
 	}
-	if poisoned {
-		v.descriptions = append(v.descriptions, "An "+poison+" text", "Long and "+poison+" "+strings.Repeat("so ", 900))
-	}
+	v.descriptions = append(v.descriptions, "An "+poison+" text", "Long and "+poison+" "+strings.Repeat("so ", 900))
 	return v
 }
 
