@@ -237,6 +237,7 @@ func (c *checker) settle(ctx context.Context) error {
 	if err := c.look(ctx); err != nil {
 		return err
 	}
+	var last error // why the source could not be asked, before time ran out
 	for {
 		err := c.judge(ctx)
 		switch {
@@ -244,8 +245,11 @@ func (c *checker) settle(ctx context.Context) error {
 			return nil
 		case err != nil && !errors.Is(err, errLater):
 			return err
-		case !wait(ctx, lookInterval):
-			return fmt.Errorf("the source's log does not reach the watermark %s: %w", c.last.Watermark, err)
+		case ctx.Err() == nil:
+			last = err
+		}
+		if !wait(ctx, lookInterval) {
+			return fmt.Errorf("the source's log does not reach the watermark %s: %w", c.last.Watermark, last)
 		}
 	}
 }
