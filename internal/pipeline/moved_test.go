@@ -33,6 +33,40 @@ func TestASlotThatMovedOnWithItsOwnerIsNoGap(t *testing.T) {
 	})
 }
 
+// TestAGapIsNoneBeforeTheWatermarkWasReadAgain: the sink cannot be asked whether the owner moved it.
+func TestAGapIsNoneBeforeTheWatermarkWasReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		reads := 0
+		w.onWatermark = func(context.Context) error {
+			if reads++; reads == 3 { // after those of the first two sessions
+				return errAway
+			}
+			return nil
+		}
+		w.onRun = func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errAway
+			}
+			<-ctx.Done()
+			return nil
+		}
+		w.onConnect = func(_ context.Context, attempt int) error {
+			if attempt == 2 {
+				return fault.New(fault.Gap, "", "the slot is ahead of the watermark")
+			}
+			return nil
+		}
+		r := w.start(settings(t))
+		w.write(tx(200, put("a", "one")))
+		pass(time.Minute)
+		if !r.Health().Streaming {
+			t.Errorf("health: %+v", r.Health())
+		}
+		w.halt(r)
+	})
+}
+
 // TestAnOwnerThatDoesNotLeaveIsWaitedForOnlySoLong, as with a slot that says itself that it is held.
 func TestAnOwnerThatDoesNotLeaveIsWaitedForOnlySoLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -70,10 +70,14 @@ func (s *Stream) session(intake context.Context) error {
 var errOther error = fault.New(fault.Busy, "let one process stream a pipeline", "another process moved the watermark")
 
 // unlessMoved returns the error of a connection that was to begin at from. The slot was looked at after the watermark: where a process
-// that still streams, or drains, moved both in between, the slot is ahead of from, and that is no gap.
+// that still streams, or drains, moved both in between, the slot is ahead of from, and that is no gap. Where the watermark cannot be read
+// again, nobody knows.
 func (s *Stream) unlessMoved(ctx context.Context, from change.LSN, err error) error {
 	if fault.KindOf(err) == fault.Gap {
-		if now, readErr := s.ports.Sink.Watermark(ctx); readErr == nil && now != from {
+		switch now, readErr := s.ports.Sink.Watermark(ctx); {
+		case readErr != nil:
+			return fmt.Errorf("reading the watermark again: %w", readErr)
+		case now != from:
 			return errOther
 		}
 	}
