@@ -134,11 +134,9 @@ func (o *oracle) advance(ctx context.Context) (change.LSN, error) {
 
 // dump reads the commits above the last one that was taken in.
 func (o *oracle) dump(ctx context.Context, end change.LSN) ([]Commit, error) {
-	// The file is named, else pg_waldump reads the size of all files from any one, which may be one to come, still empty.
-	const segment = 16 << 20
-	name := fmt.Sprintf("%08X%08X%08X", 1, uint32(o.from>>32), uint32(o.from)/segment)
+	// The files are named, else pg_waldump reads the size of all files from any one, which may be one to come, still empty.
 	cmd := exec.CommandContext(ctx, o.db.Host.Program("pg_waldump"),
-		"--path="+o.folder, "--start="+o.from.String(), "--end="+end.String(), "--rmgr=Transaction", name)
+		"--path="+o.folder, "--start="+o.from.String(), "--end="+end.String(), "--rmgr=Transaction", segmentOf(o.from), segmentOf(end-1))
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	output, err := cmd.Output()
@@ -154,6 +152,12 @@ func (o *oracle) dump(ctx context.Context, end change.LSN) ([]Commit, error) {
 		commits = commits[1:]
 	}
 	return commits, nil
+}
+
+// segmentOf names the file that holds a position of the first timeline.
+func segmentOf(at change.LSN) string {
+	const bytes = 16 << 20
+	return fmt.Sprintf("%08X%08X%08X", 1, uint32(at>>32), uint32(at)/bytes)
 }
 
 // audits reads what the transactions changed, once all of them are visible.
