@@ -130,3 +130,32 @@ func TestGateRefusesAnotherServer(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func TestGateHoldsEveryTransactionOfABatch(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, itemTable)
+	gate := replication.NewGate(replication.GateOptions{ConnString: db.DSN})
+	defer gate.Close(t.Context())
+	open := openTransaction(t, db)
+	var invisible int64
+	if err := open.QueryRow(t.Context(), "SELECT pg_current_xact_id()::text::bigint").Scan(&invisible); err != nil {
+		t.Fatal(err)
+	}
+	var xids []uint32
+	for id := range 3 { // which are newer and visible
+		xids = append(xids, xidOf(t, db, fmt.Sprintf("INSERT INTO item VALUES (%d)", id)))
+	}
+	for at := range xids { // wherever the invisible one stands
+		batch := append(append(append([]uint32{}, xids[:at]...), uint32(invisible)), xids[at:]...)
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if err := gate.Visible(short, batch); !timedOut(err) {
+			t.Errorf("the gate let %v through with %d open: %v", batch, invisible, err)
+		}
+		cancel()
+	}
+	rollback(t, open)
+	if err := gate.Visible(t.Context(), append(xids, uint32(invisible))); err != nil {
+		t.Fatal(err)
+	}
+}

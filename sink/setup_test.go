@@ -60,7 +60,11 @@ func setupWith(tb testing.TB, p sink.Pipeline, g sink.Generation) *bench {
 // prepare makes a sink on a new database and sets nothing up.
 func prepare(tb testing.TB) *bench {
 	tb.Helper()
-	db := pgtest.Database(tb)
+	return prepareOn(tb, pgtest.Database(tb))
+}
+
+func prepareOn(tb testing.TB, db *pgtest.DB) *bench {
+	tb.Helper()
 	pool := db.Pool(tb)
 	return &bench{tb: tb, db: db, pool: pool, sink: newSink(pool, "product"), key: productPipeline().Table.Key}
 }

@@ -11,7 +11,9 @@ var ranks = map[string]int{
 	"internal/console":   0,
 	"internal/failpoint": 0,
 	"internal/fault":     0,
+	"internal/mutants":   0,
 	"internal/products":  0,
+	"internal/protocol":  0,
 	"models/onnxpb":      0,
 	"sql":                0,
 

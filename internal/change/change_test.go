@@ -113,3 +113,11 @@ func TestEmptyTextAndHash(t *testing.T) {
 		t.Fatal("hash is not a function of the text")
 	}
 }
+
+// R2: a sink restored from a backup counts on where the lost one did; its epochs must not be the same.
+func TestEpochsOfTwoHistoriesDiffer(t *testing.T) {
+	e := change.Epoch(0).Next()
+	if a, b := e.Next(), e.Next(); a == b || a.Count() != b.Count() {
+		t.Fatalf("two histories after %d are %d and %d", e, a, b)
+	}
+}
