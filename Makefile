@@ -21,6 +21,7 @@ LINT = "$$(scripts/tools.sh golangci-lint)"
 
 DEMO_FLAGS ?=
 BENCH_FLAGS ?= -benchtime 1s -count 6
+MUTANTS_FLAGS ?=
 FUZZTIME ?= 20s
 export FUZZTIME
 
@@ -80,6 +81,10 @@ chaos: parts build-parts ## Random writers and faults against the real program: 
 test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and 17 (TestOldSource..., build tag sources)
 	@scripts/parts.sh sources
 	$(TIMED) 'test: older sources' go test -race -shuffle=on -timeout 20m -tags sources -run '^TestOldSource' $(TEST_FLAGS) ./...
+
+.PHONY: mutants
+mutants: parts build-parts ## Take each rule of the protocol out of the program and see its tests fail (MUTANTS_FLAGS)
+	$(TIMED) mutants go run ./internal/mutants $(MUTANTS_FLAGS)
 
 .PHONY: fuzz
 fuzz: build-parts ## Fuzz every fuzz test for FUZZTIME

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// rule is a rule of the protocol, or another promise of ARCHITECTURE.md, with the ways to break it.
+type rule struct {
+	name    string // R1 to R15, or a word
+	says    string
+	mutants []mutant
+}
+
+// mutant is one way to break a rule.
+type mutant struct {
+	name string
+	// fails are the tests that must fail, each "package TestName" or "package TestName/subtest".
+	fails []string
+	edits []edit
+	// equivalent says why nobody can tell the mutant from the program; then the tests must pass.
+	equivalent string
+}
+
+// edit replaces a text that occurs exactly once in a file of the checkout.
+type edit struct{ file, old, new string }
+
+// apply returns the changed files of a mutant: name to content.
+func (m mutant) apply(root string) (map[string]string, error) {
+	changed := make(map[string]string)
+	for _, e := range m.edits {
+		text, found := changed[e.file]
+		if !found {
+			content, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				return nil, fmt.Errorf("mutant %q: %w", m.name, err)
+			}
+			text = string(content)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			return nil, fmt.Errorf("mutant %q: %s holds %d times the text\n%s", m.name, e.file, n, e.old)
+		}
+		changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+	}
+	if len(changed) == 0 {
+		return nil, fmt.Errorf("mutant %q changes nothing", m.name)
+	}
+	return changed, nil
+}
+
+// packages returns the packages of the tests, each with the tests' names.
+func (m mutant) packages() map[string][]string { return byPackage(m.fails) }
+
+func byPackage(tests []string) map[string][]string {
+	out := make(map[string][]string)
+	for _, test := range tests {
+		folder, name, _ := strings.Cut(test, " ")
+		if !slices.Contains(out[folder], name) {
+			out[folder] = append(out[folder], name)
+		}
+	}
+	return out
+}
+
+// pattern selects tests for -run: whole tests, or subtests when every name is that of one.
+func pattern(names []string) string {
+	var tests, subtests []string
+	for _, name := range names {
+		test, subtest, found := strings.Cut(name, "/")
+		tests = append(tests, regexp.QuoteMeta(test))
+		if found {
+			subtests = append(subtests, regexp.QuoteMeta(subtest))
+		}
+	}
+	slices.Sort(tests)
+	out := "^(" + strings.Join(slices.Compact(tests), "|") + ")$"
+	if len(subtests) == len(names) {
+		out += "/^(" + strings.Join(subtests, "|") + ")$"
+	}
+	return out
+}
+
+// checkTest fails when the package holds no test of that name.
+func checkTest(root, folder, name string) error {
+	test, _, _ := strings.Cut(name, "/")
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	if err != nil {
+		return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+		}
+		if strings.Contains(string(content), "\nfunc "+test+"(t *testing.T) {") {
+			return nil
+		}
+	}
+	return fmt.Errorf("package %s has no test %s", folder, test)
+}

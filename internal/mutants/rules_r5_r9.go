@@ -1,0 +1,210 @@
+package main
+
+var r5 = rule{
+	name: "R5",
+	says: "a new slot is handed out when current snapshots see every transaction that its snapshot sees",
+	mutants: []mutant{
+		{
+			name:  "a new slot is handed out at once",
+			fails: []string{"replication TestNewSlotWaitsUntilWhatItSeesIsVisible"},
+			edits: []edit{{"replication/slot.go", "	if err := c.settle(ctx, created.SnapshotName); err != nil {", "	if err := ctx.Err(); err != nil {"}},
+		},
+		{
+			name:  "a new slot does not wait for transactions that are open now",
+			fails: []string{"replication TestSnapshotDominates"},
+			edits: []edit{{"replication/snapshot.go", "	if slices.ContainsFunc(s.xip, other.seesFull) {", "	if len(s.xip) < 0 {"}},
+		},
+		{
+			name:  "a new slot does not wait for transactions that are too new for current snapshots",
+			fails: []string{"replication TestSnapshotDominates", "replication TestNewSlotWaitsUntilWhatItSeesIsVisible"},
+			edits: []edit{{"replication/snapshot.go", "	for xid := s.xmax; xid < other.xmax; xid++ {", "	for xid := other.xmax; xid < other.xmax; xid++ {"}},
+		},
+	},
+}
+
+var r6 = rule{
+	name: "R6",
+	says: "SELECT, H and ping use one connection, which must still stand; without a stream H must be flushed; a changed epoch ends a wait",
+	mutants: []mutant{
+		{
+			name: "a chunk whose connection broke is merged",
+			fails: []string{
+				"internal/pipeline TestWhatWasNotCommittedIsReadAgain/source_connection",
+				"internal/pipeline TestWhatWasNotCommittedIsReadAgain/ping",
+			},
+			edits: []edit{{chunksFile, "	if err := b.ports.Reader.Alive(ctx, c.read.Session); err != nil {", "	if err := ctx.Err(); err != nil {"}},
+		},
+		{
+			name:  "any connection counts as the one that read the chunk",
+			fails: []string{"replication/backfill TestAliveKnowsTheConnectionThatReadTheChunk"},
+			edits: []edit{{"replication/backfill/session.go", "r.conn.IsClosed() || r.session != session {", "r.conn.IsClosed() {"}},
+		},
+		{
+			name:  "a connection is not pinged",
+			fails: []string{"replication/backfill TestAliveKnowsTheConnectionThatReadTheChunk"},
+			edits: []edit{{
+				"replication/backfill/session.go",
+				`	_, err := r.run(ctx, "SELECT", nil)
+	return err`,
+				"	return nil",
+			}},
+		},
+		{
+			name:  "without a stream a chunk does not wait for the flush",
+			fails: []string{"internal/pipeline TestWithoutAStreamAChunkWaitsUntilTheSourceHasFlushed"},
+			edits: []edit{{chunksFile, "			if err := b.ports.Reader.WaitFlushed(ctx, c.read.High); err != nil {", "			if err := ctx.Err(); err != nil {"}},
+		},
+		{
+			name:  "the wait for the flush does not wait",
+			fails: []string{"replication/backfill TestHighCoversWhatTheRowsShow", "replication/backfill TestDurableRowsOutliveACrash"},
+			edits: []edit{{durableFile, "		if err != nil || flushed >= lsn {", "		if err != nil || flushed >= 0 {"}},
+		},
+		{
+			name:  "a chunk compares positions of two epochs",
+			fails: []string{"internal/pipeline TestAChangedEpochEndsTheWaitOfAChunk"},
+			edits: []edit{{chunksFile, "		if v.Epoch != c.as.Epoch {", "		if v.Epoch < 0 {"}},
+		},
+		{
+			name:  "a wait compares positions of two epochs",
+			fails: []string{"sink TestAChangedEpochEndsAWait"},
+			edits: []edit{{"sink/wait.go", "		if v.Epoch != begun.Epoch {", "		if v.Epoch < 0 {"}},
+		},
+	},
+}
+
+var r7 = rule{
+	name: "R7",
+	says: "a table that was replaced by another of its name is noticed, at the start and while streaming",
+	mutants: []mutant{
+		{
+			name:  "a replaced table is streamed on",
+			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
+			edits: []edit{{"replication/publication.go", "	case now != table.OID:", "	case now < 1:"}},
+		},
+		{
+			name:  "the start does not look at the publication",
+			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
+			edits: []edit{{
+				"replication/source.go",
+				`	if err := CheckSlot(state, from); err != nil {
+		return err
+	}
+	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)`,
+				"	return CheckSlot(state, from)",
+			}},
+		},
+		{
+			name:  "a running stream hardly looks at the table", // one that never does makes the test wait for ever
+			fails: []string{"internal/pipeline TestTheTableIsCheckedNowAndThen"},
+			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = 10 * time.Second", "	checkInterval = 10 * time.Minute"}},
+		},
+	},
+}
+
+var r8 = rule{
+	name: "R8",
+	says: "the ledger's text decides which vector is written, whether or not the guard accepted; one that is lacking is asked for",
+	mutants: []mutant{
+		{
+			name:  "a vector is written only when the ledger took the row",
+			fails: []string{"sink TestAVectorIsWrittenForTheLedgersTextWhetherOrNotTheGuardAccepts"},
+			edits: []edit{{
+				vectorsFile,
+				"AND NOT l.deleted AND l.text_hash = n.text_hash",
+				"AND NOT l.deleted AND l.text_hash = n.text_hash AND l.xmin = pg_current_xact_id()::xid",
+			}},
+		},
+		{
+			name:  "a vector is written whatever the ledger's text is",
+			fails: []string{"sink TestAVectorIsWrittenForTheLedgersTextWhetherOrNotTheGuardAccepts"},
+			edits: []edit{{vectorsFile, " AND l.text_hash = n.text_hash", ""}},
+		},
+		{
+			name:  "a vector is written for a dead key",
+			fails: []string{"sink TestADeadKeyGetsNoVector"},
+			edits: []edit{{vectorsFile, " AND NOT l.deleted AND l.text_hash = n.text_hash", " AND (l.deleted OR l.text_hash = n.text_hash)"}},
+		},
+		{
+			name:  "the stream does not ask for a vector that is lacking",
+			fails: []string{"sink TestADeleteRemovesTheVector", "sink TestTruncateDeletesWhatIsOlderBeforeTheBatch"},
+			edits: []edit{{commitSink, "		if err := out.check(); err != nil {", "		if err := ctx.Err(); err != nil {"}},
+		},
+		{
+			name:  "a chunk does not ask for a vector that is lacking",
+			fails: []string{"sink TestAChunkThatCountsOnAVectorThatIsGoneIsReadAgain"},
+			edits: []edit{{chunkFile, "		if err := out.check(); err != nil {", "		if err := ctx.Err(); err != nil {"}},
+		},
+		{
+			name:  "a backfill gives up when a vector is gone",
+			fails: []string{"internal/pipeline TestWhatWasNotCommittedIsReadAgain/needs"},
+			edits: []edit{{chunksFile, "	case errors.As(err, &needs):", "	case errors.As(err, &needs) && err == nil:"}},
+		},
+		{
+			name:  "the stream gives up when a vector is gone",
+			fails: []string{"internal/pipeline TestAVectorThatIsGoneAtTheCommitIsEncodedThen"},
+			edits: []edit{{commitFile, "		if err == nil || !errors.As(err, &needs) {", "		if err == nil || !errors.As(err, &needs) || err != nil {"}},
+		},
+		{
+			name:  "a tombstone keeps the text's hash",
+			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
+			edits: []edit{{"sql/queries/sink_sweep.sql", "text_hash = NULL, ", ""}},
+		},
+		{
+			name:  "a tombstone keeps the text's hash, and the table lets it",
+			fails: []string{"sink TestATombstoneHasNoHash"},
+			edits: []edit{
+				{"sql/queries/sink_sweep.sql", "text_hash = NULL, ", ""},
+				{"sql/queries/sink_ledger_create.sql", " CHECK (deleted = (text_hash IS NULL))", ""},
+			},
+		},
+	},
+}
+
+var r9 = rule{
+	name: "R9",
+	says: "every writer writes all generations that are not retired; a new epoch closes the jobs of older ones",
+	mutants: []mutant{
+		{
+			name:  "one generation is written",
+			fails: []string{"sink TestEveryGenerationIsWritten"},
+			edits: []edit{{
+				writeFile,
+				`	for _, g := range l.generations {
+		if w.deletes`,
+				`	for _, g := range l.generations[:1] {
+		if w.deletes`,
+			}},
+		},
+		{
+			name:  "the texts of one generation are looked up",
+			fails: []string{"sink TestEveryGenerationIsWritten"},
+			edits: []edit{{
+				writeFile,
+				`	for _, g := range l.generations {
+		b.Queue(g.stale`,
+				`	for _, g := range l.generations[:1] {
+		b.Queue(g.stale`,
+			}},
+		},
+		{
+			name:  "a sweep leaves the vectors of other generations",
+			fails: []string{"sink TestEveryGenerationIsWritten"},
+			edits: []edit{{chunkFile, "		for _, g := range j.layout.generations {", "		for _, g := range j.layout.generations[:1] {"}},
+		},
+		{
+			name:  "a TRUNCATE leaves the vectors of other generations",
+			fails: []string{"sink TestEveryGenerationIsWritten"},
+			edits: []edit{{commitSink, "		for _, g := range st.layout.generations {", "		for _, g := range st.layout.generations[:1] {"}},
+		},
+		{
+			name:  "jobs of an older epoch stay open",
+			fails: []string{"sink TestATruncateOrANewEpochAfterTheReadMakesAChunkStale", "sink TestAStartIsWrittenAsAWholeOrNotAtAll"},
+			edits: []edit{{"sql/queries/sink_jobs_void.sql", "started_epoch <> $2", "started_epoch > $2"}},
+		},
+		{
+			name:  "a new process goes on with a job of an older epoch",
+			fails: []string{"sink TestAJobOfAnOlderEpochIsNotTakenUp"},
+			edits: []edit{{"sql/queries/sink_job_find.sql", "AND open AND started_epoch = $4", "AND open AND started_epoch <= $4"}},
+		},
+	},
+}
