@@ -30,7 +30,7 @@ func bloatServer(t *testing.T) *pgtest.Host {
 // keeps its own position.
 func TestRetainedLogStaysBoundedBesideABusyTable(t *testing.T) {
 	t.Parallel()
-	f := func(name string, sinkOf func(t *testing.T, source *pgtest.DB) *pgtest.DB, busyOf func(t *testing.T, source *pgtest.DB) *pgtest.DB, env ...string) {
+	f := func(name string, sinkOf, busyOf func(t *testing.T, source *pgtest.DB) *pgtest.DB, env ...string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			source := bloatServer(t).Database(t)

@@ -148,7 +148,8 @@ func checkState(c config.Config, state sink.State, table change.Table, generatio
 func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	c := f.config.Stream
 	ports := pipeline.Ports{
-		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f}, CheckTable: sourcePort{f}.CheckTable, OnGap: f.onGap, Heartbeat: sourcePort{f}.Heartbeat,
+		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
+		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
 		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
 	}
 	if c.OnWALPressure == config.PressureDrop {

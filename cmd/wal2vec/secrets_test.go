@@ -124,7 +124,7 @@ func (w *secretWorld) ways() []way {
 }
 
 // TestPasswordsShowNowhere gives the password in every way, and drives the program through success and failure.
-func TestPasswordsShowNowhere(t *testing.T) {
+func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases share one pipeline
 	t.Parallel()
 	w := newSecretWorld(t)
 	for _, way := range w.ways() {

@@ -80,7 +80,8 @@ func TestAPanicIsAnAnswerAndALineInTheLog(t *testing.T) {
 	b := &bundle{}
 	b.opts.Logger = zerolog.New(&b.log)
 	s := api.New(api.Sources{
-		Ready: func() []api.Component { panic("out of order") }, Status: func(context.Context) (any, error) { return nil, nil }, Metrics: prometheus.NewRegistry(),
+		Ready: func() []api.Component { panic("out of order") }, Status: func(context.Context) (any, error) { return "never asked", nil },
+		Metrics: prometheus.NewRegistry(),
 	}, b.opts)
 	recorder := httptest.NewRecorder()
 	s.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
@@ -108,7 +109,9 @@ func TestNoPathLeadsAroundTheToken(t *testing.T) {
 	for _, path := range []string{
 		"/status", "/%73tatus", "/./status", "//status", "/healthz/../status", "/status/", "/status?token=s3cret", "/healthz/%2e%2e/status", "/STATUS", "/status;x", "/readyz#",
 	} {
-		for _, header := range []string{"", "Bearer", "Bearer  s3cret", "Bearer\ts3cret", "Bearer s3cre", "Bearer S3CRET", "Bearer s3cret s3cret", "Token s3cret", `Bearer "s3cret"`} {
+		for _, header := range []string{
+			"", "Bearer", "Bearer  s3cret", "Bearer\ts3cret", "Bearer s3cre", "Bearer S3CRET", "Bearer s3cret, s3cret", "Token s3cret", `Bearer "s3cret"`,
+		} {
 			request := httptest.NewRequest(http.MethodGet, "http://h"+path, http.NoBody)
 			request.Header.Set("Authorization", header)
 			recorder := httptest.NewRecorder()

@@ -172,9 +172,15 @@ func (in fuzzed) planted() bool {
 			}
 		}
 	}
+	type database struct {
+		DSN any `yaml:"dsn"`
+	}
 	var document struct {
-		Source, Sink struct{ DSN any }
-		HTTP         struct{ Token any }
+		Source database `yaml:"source"`
+		Sink   database `yaml:"sink"`
+		HTTP   struct {
+			Token any `yaml:"token"`
+		} `yaml:"http"`
 	}
 	if err := yaml.Unmarshal([]byte(in.yaml), &document); err != nil {
 		return false

@@ -170,7 +170,9 @@ var r2 = rule{
 		{
 			name:  "a slot that the pipeline does not name is streamed",
 			fails: []string{"cmd/wal2vec TestASlotThatThePipelineDoesNotNameIsRefused"},
-			edits: []edit{{"cmd/wal2vec/follower.go", "	case state.Slot != c.Source.Slot && state.Slot != \"\" || state.Publication", "	case state.Publication"}},
+			edits: []edit{{
+				"cmd/wal2vec/follower.go", `	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication`, "	case state.Publication",
+			}},
 		},
 		{
 			name:  "a slot that is ahead of the watermark is streamed",

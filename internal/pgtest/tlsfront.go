@@ -202,7 +202,7 @@ func (f *Front) encrypted(client net.Conn, direct bool) error {
 		return nil
 	}
 	conn := tls.Server(client, f.config)
-	if err := conn.HandshakeContext(context.Background()); err != nil { //nolint:usetesting // close ends it
+	if err := conn.HandshakeContext(context.Background()); err != nil { // close ends it
 		return fmt.Errorf("shaking hands: %w", err)
 	}
 	packet, code, err := readStartup(conn)
@@ -223,7 +223,8 @@ func readStartup(from io.Reader) (packet []byte, code uint32, err error) {
 	if length < 8 || length > longest {
 		return nil, 0, fmt.Errorf("a startup packet of %d bytes", length)
 	}
-	packet = append(head, make([]byte, length-8)...)
+	packet = make([]byte, length)
+	copy(packet, head)
 	if _, err := io.ReadFull(from, packet[8:]); err != nil {
 		return nil, 0, err
 	}
@@ -250,7 +251,7 @@ func (f *Front) begin(client net.Conn, packet []byte, code uint32, session Front
 		return refuse(client)
 	}
 	dialer := net.Dialer{Timeout: limit}
-	server, err := dialer.DialContext(context.Background(), "tcp", f.backend) //nolint:usetesting // close ends it
+	server, err := dialer.DialContext(context.Background(), "tcp", f.backend) // close ends it
 	if err != nil {
 		return fmt.Errorf("connecting to the server: %w", err)
 	}
