@@ -119,7 +119,7 @@ func NewBackfill(ports BackfillPorts, opts BackfillOptions) *Backfill {
 }
 
 // errReread asks for everything that is not committed to be read again.
-var errReread = errors.New("the chunk is to be read again")
+var errReread error = fault.New(fault.Unavailable, "run it again: it goes on from the last committed chunk", "the chunk is to be read again")
 
 // errNotPassed ends a backfill for which the stream is too slow.
 var errNotPassed = errors.New("waiting for the stream")

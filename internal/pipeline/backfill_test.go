@@ -327,6 +327,17 @@ func TestABackfillGivesUpAfterTenPassesWithoutProgress(t *testing.T) {
 	})
 }
 
+// TestAChunkThatIsAlwaysStaleMayBeTriedAgain: the next run may meet a table that is not truncated all the time.
+func TestAChunkThatIsAlwaysStaleMayBeTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMart(t, 5)
+		m.onCommit = func(context.Context, sink.Chunk) error { return sink.ErrChunkStale }
+		if _, err := m.run(m.options()); !errors.Is(err, sink.ErrChunkStale) || fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("ended with %v (kind %d)", err, fault.KindOf(err))
+		}
+	})
+}
+
 func TestALimitEndsWithoutASweep(t *testing.T) {
 	for _, f := range []struct{ rows, limit, before, want int }{
 		{45, 25, 0, 25}, {45, 20, 0, 20}, {45, 25, 20, 5}, {45, 25, 25, 0}, {15, 25, 0, 15}, {0, 25, 0, 0},
