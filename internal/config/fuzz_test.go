@@ -172,18 +172,7 @@ func (in fuzzed) planted() bool {
 			}
 		}
 	}
-	type database struct {
-		DSN any `yaml:"dsn"`
-	}
-	var document struct {
-		Source database `yaml:"source"`
-		Sink   database `yaml:"sink"`
-		HTTP   struct {
-			Token any `yaml:"token"`
-		} `yaml:"http"`
-	}
-	if err := yaml.Unmarshal([]byte(in.yaml), &document); err != nil {
-		return false
-	}
-	return strings.Contains(fmt.Sprint(document.Source.DSN, document.Sink.DSN, document.HTTP.Token), mark)
+	var document map[string]map[string]any
+	_ = yaml.Unmarshal([]byte(in.yaml), &document) // what is no section is left out
+	return strings.Contains(fmt.Sprint(document["source"]["dsn"], document["sink"]["dsn"], document["http"]["token"]), mark)
 }

