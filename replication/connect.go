@@ -21,6 +21,10 @@ type Querier interface {
 	QueryRow(ctx context.Context, statement string, args ...any) pgx.Row
 }
 
+// lockTimeout bounds the wait for a lock. Looking at a publication waits for whoever has its table to himself, such as a TRUNCATE that
+// waits for a standby; nothing here may stand still so long.
+const lockTimeout = "5s"
+
 // connect opens an ordinary session that prints values as the stream does.
 func connect(ctx context.Context, connString, application string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(connString)
@@ -29,6 +33,7 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	}
 	maps.Copy(config.RuntimeParams, change.SessionParameters())
 	config.RuntimeParams["application_name"] = application
+	config.RuntimeParams["lock_timeout"] = lockTimeout
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source: %w", err)

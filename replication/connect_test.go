@@ -52,3 +52,26 @@ func TestConnectRefusesWhatCannotGoOn(t *testing.T) {
 	db.Exec(t, "DROP TABLE item")
 	f("dropped table", fault.Gap, at, "no longer exists", nil)
 }
+
+// TestALockedTableHoldsNothingUp: somebody has the table to himself; whether it is still the one that is published is asked again later.
+func TestALockedTableHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	b := setup(t, db, items(t), itemTable)
+	tx, err := db.Conn(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE item IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	if err := replication.NewSource(b.opts).CheckTable(t.Context()); !fault.Retryable(err) {
+		t.Errorf("got %v (kind %d), want an error that time may mend", err, fault.KindOf(err))
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := replication.NewSource(b.opts).CheckTable(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
