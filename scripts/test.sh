@@ -19,11 +19,12 @@ run() { # HEADING PACKAGES FLAGS...
   shift 2
   [ -n "$packages" ] || return 0
   # shellcheck disable=SC2086 # a list of words
-  scripts/timed.sh "$heading" go test -race -shuffle=on -timeout 20m "$@" $packages || status=1
+  scripts/timed.sh "$heading" go test -race -shuffle=on -timeout 30m "$@" $packages || status=1
 }
 
 run "test: packages without a server" "$plain" "$@"
 for major in ${WAL2VEC_TEST_MAJORS:-18 16}; do
-  WAL2VEC_TEST_PG=$major run "test: PostgreSQL $major" "$served" "$@"
+  # These tests wait for servers and processes more than they compute.
+  WAL2VEC_TEST_PG=$major run "test: PostgreSQL $major" "$served" -parallel 6 "$@"
 done
 exit $status
