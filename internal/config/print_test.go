@@ -121,13 +121,16 @@ func TestEveryFieldIsASetting(t *testing.T) {
 	}
 }
 
+func isCapital(c byte) bool { return c >= 'A' && c <= 'Z' }
+
 func snake(name string) string {
 	if strings.ToUpper(name) == name {
 		return strings.ToLower(name)
 	}
 	var b strings.Builder
 	for i, r := range name {
-		if i > 0 && r >= 'A' && r <= 'Z' {
+		// A word begins with a capital that follows a small letter, or precedes one: OnWALPressure is on_wal_pressure.
+		if i > 0 && isCapital(name[i]) && (!isCapital(name[i-1]) || i+1 < len(name) && !isCapital(name[i+1])) {
 			b.WriteByte('_')
 		}
 		b.WriteRune(r)
