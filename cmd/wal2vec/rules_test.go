@@ -13,9 +13,6 @@ import (
 
 // Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring. internal/mutants says which test holds which rule.
 
-// hashed takes vectors from a hash of the text: a rule does not depend on the model.
-var hashed = []string{"FAILPOINT_ENCODER=hash"}
-
 // R2: another slot may have been made before the pipeline's own and look as if it could go on from the watermark.
 func TestASlotThatThePipelineDoesNotNameIsRefused(t *testing.T) {
 	t.Parallel()
