@@ -231,9 +231,9 @@ func TestNothingThatIsSecretIsServedOrStored(t *testing.T) {
 	w.settle()
 	look()
 
-	// The password no longer fits, and connections break: the stream ends, or waits.
+	// A text that cannot be encoded is set aside.
 	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) VALUES (71, $1)", plantedText+" that is unencodable")
-	stream.waitFor("encoding")
+	stream.waitFor("set aside")
 	look()
 	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 71")
 
