@@ -111,7 +111,6 @@ func sameIn(a, b shown) []string {
 func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 45)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
 	w.db.Exec(t, "SELECT pg_drop_replication_slot('wal2vec_"+w.db.Name+"')")
@@ -154,7 +153,6 @@ func TestBackfillAfterAResyncSweeps(t *testing.T) {
 func TestInterruptedBackfill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.start([]string{"FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
 	w.backfill(counts{total: 60, processed: 60, encoded: 40, current: 20, batches: 3}, "--restart")
