@@ -49,6 +49,7 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add("source:\n  dsn: {postgres://u:"+mark+"@h/d: x}\n\"a\\nb\": 1\n", "", "WAL2VEC_A B\nWAL2VEC_\xff=1\nWAL2VEC_\x1b[1m=1")
 	f.Add("encoder: {model: \"a\\0b\"}\nsource: {key: [\"a\\tb\", \"\\x7f\", \"\\u2028\"], soft_delete: \"a\\rb\"}\n", "", "WAL2VEC_ENCODER_MODEL=a\xff")
 	f.Add("source: {table: '\"a\nb\".\"c\"', key: [a, 'b,c', ' d '], template: '{{{a}}}'}\nstream: {max_bytes: 1e9GiB, max_age: 1h0m0s}\n", "", "")
+	f.Add("source: {table: \"\\\"a\\nb\\\"\"}\n", "", "WAL2VEC_SINK_VIEW=\"a\x1b[1mb\"")
 	dir := f.TempDir() // one for all inputs: making one takes longer than loading a configuration
 	f.Fuzz(func(t *testing.T, yamlText, dotEnv, environ string) {
 		in := fuzzed{yamlText, dotEnv, environ}
