@@ -12,13 +12,20 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// hang starts a statement whose commit is in the log but waits, invisible, for a standby that does not exist. The server must
-// be the test's own.
+// hangingServer is a server on which a commit hangs where its session asks for the standby, which does not exist. It begins so: a setting
+// that is reloaded takes effect at a moment that nobody can wait for.
+func hangingServer(t testing.TB) *pgtest.Host {
+	t.Helper()
+	return pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local")
+}
+
+// hang starts a statement whose commit is in the log but waits, invisible, for the standby of a hangingServer.
 func hang(t testing.TB, db *pgtest.DB, statement string) {
 	t.Helper()
-	db.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-	db.Exec(t, "SELECT pg_reload_conf()")
 	conn := db.Conn(t)
+	if _, err := conn.Exec(t.Context(), "SET synchronous_commit = on"); err != nil {
+		t.Fatal(err)
+	}
 	pid := conn.PgConn().PID()
 	ended := make(chan struct{})
 	go func() {
@@ -38,13 +45,13 @@ func hang(t testing.TB, db *pgtest.DB, statement string) {
 // release lets the commits of hang end.
 func release(t testing.TB, db *pgtest.DB) {
 	t.Helper()
-	db.Exec(t, "ALTER SYSTEM RESET synchronous_standby_names")
+	db.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = ''")
 	db.Exec(t, "SELECT pg_reload_conf()")
 }
 
 func TestGateHoldsWhatIsStreamedButInvisible(t *testing.T) {
 	t.Parallel()
-	db := pgtest.Server(t).Database(t)
+	db := hangingServer(t).Database(t)
 	b := setup(t, db, items(t), itemTable)
 	r := b.run(t, b.slot.ConsistentPoint)
 	gate := replication.NewGate(replication.GateOptions{ConnString: db.DSN, Slot: b.opts.Slot})

@@ -185,7 +185,7 @@ func (c *creating) wait(t *testing.T) error {
 // transaction that begins after that and hangs in its commit is one that the slot's snapshot sees and nobody else.
 func createPastInvisibleCommit(t *testing.T) *creating {
 	t.Helper()
-	db := pgtest.Server(t).Database(t)
+	db := hangingServer(t).Database(t)
 	db.Exec(t, itemTable)
 	a := openTransaction(t, db)
 	ctx, cancel := context.WithCancel(t.Context())

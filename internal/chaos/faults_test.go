@@ -218,7 +218,8 @@ func (w *world) holdCommits(_ side, r *rand.Rand) *lasting {
 		return nil
 	}
 	return &lasting{until: until, end: func() {
-		pgtest.Eventually(w.t, time.Minute, func() (bool, string) { // the server may be down
+		w.source.Host.Revive(w.t) // nobody else does meanwhile
+		pgtest.Eventually(w.t, time.Minute, func() (bool, string) {
 			err := w.setStandby("")
 			return err == nil, fmt.Sprint("letting commits go: ", err)
 		})
