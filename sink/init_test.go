@@ -70,7 +70,7 @@ func TestAnotherSchemaVersionIsRefused(t *testing.T) {
 	b.wantKind(b.sink.Migrate(t.Context()), fault.Usage)
 	_, err := b.sink.State(t.Context())
 	b.wantKind(err, fault.Usage)
-	_, err = b.sink.Takeover(t.Context(), "me")
+	_, err = b.sink.Takeover(t.Context(), "me", 1)
 	b.wantKind(err, fault.Usage)
 	b.db.Exec(t, "DELETE FROM wal2vec.schema_version WHERE version > 1")
 	_, err = b.sink.State(t.Context())
@@ -358,7 +358,7 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	b.wantKind(stream.Migrate(t.Context()), fault.Usage)
 	b.sink = admin
 	b.init(productPipeline(), generation(dimension))
-	_, err = stream.Takeover(t.Context(), "too early")
+	_, err = stream.Takeover(t.Context(), "too early", 1)
 	b.wantKind(err, fault.Usage)
 	b.ok(admin.Grant(t.Context(), sink.Grant{Role: "wal2vec_stream", Access: sink.Write}))
 	b.ok(admin.Grant(t.Context(), sink.Grant{Role: "wal2vec_search", Access: sink.Read}))
@@ -391,7 +391,7 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	if err != nil {
 		t.Errorf("searching: %v, %v", got, err)
 	}
-	_, err = search.Takeover(t.Context(), "a reader")
+	_, err = search.Takeover(t.Context(), "a reader", 1)
 	b.wantKind(err, fault.Usage)
 	b.wantKind(stream.Teardown(t.Context()), fault.Usage)
 	b.ok(admin.Teardown(t.Context()))

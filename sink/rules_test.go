@@ -288,6 +288,7 @@ func TestASweepThatCannotCloseItsJobSweepsNothing(t *testing.T) {
 func TestATakeoverReadsTheWatermarkOfItsOwnStatement(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	epoch := b.state().Epoch
 	tx, err := b.db.Conn(t).Begin(t.Context()) // the old owner's last commit
 	b.ok(err)
 	_, err = tx.Exec(t.Context(), "UPDATE wal2vec.pipeline SET watermark = '0/1300'")
@@ -298,7 +299,7 @@ func TestATakeoverReadsTheWatermarkOfItsOwnStatement(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		stream, err := b.sink.Takeover(t.Context(), "the new owner")
+		stream, err := b.sink.Takeover(t.Context(), "the new owner", epoch)
 		done <- result{stream, err}
 	}()
 	b.waiters()

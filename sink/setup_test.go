@@ -117,7 +117,7 @@ func (b *bench) version() change.Version {
 
 func (b *bench) takeover() *sink.Stream {
 	b.tb.Helper()
-	stream, err := b.sink.Takeover(b.tb.Context(), fmt.Sprintf("owner %d", rand.Int64()))
+	stream, err := b.sink.Takeover(b.tb.Context(), fmt.Sprintf("owner %d", rand.Int64()), b.state().Epoch)
 	b.ok(err)
 	return stream
 }

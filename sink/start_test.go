@@ -23,7 +23,7 @@ func TestADisownedPipelineHasNoSlotUntilItsNextStart(t *testing.T) {
 	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
 		t.Errorf("got %v for the commit of an owner whose pipeline was disowned, want to be fenced", err)
 	}
-	if _, err := b.sink.Takeover(t.Context(), "another"); !errors.Is(err, sink.ErrNoSlot) || fault.KindOf(err) != fault.Gap {
+	if _, err := b.sink.Takeover(t.Context(), "another", epoch); !errors.Is(err, sink.ErrNoSlot) || fault.KindOf(err) != fault.Gap {
 		t.Errorf("got %v for a takeover without a slot, want a gap", err)
 	}
 	b.ok(b.sink.Register(t.Context(), productPipeline())) // init --resync comes by here

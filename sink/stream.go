@@ -24,8 +24,9 @@ type Stream struct {
 }
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
-// wrote before is fenced from here on. Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot.
-func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
+// wrote before is fenced from here on. The epoch is that of the source's history that the owner reads: in another one its positions
+// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot.
+func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
 	}
@@ -36,9 +37,9 @@ func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
 	var watermark change.LSN
 	var counter int64
 	var slotted bool
-	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner).Scan(&st.epoch, &watermark, &counter, &slotted)
+	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner, epoch).Scan(&st.epoch, &watermark, &counter, &slotted)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, s.missing()
+		return nil, s.notTaken(ctx)
 	}
 	if err != nil {
 		return nil, s.explain(err, "taking over the pipeline")
@@ -54,6 +55,19 @@ func (s *Sink) Takeover(ctx context.Context, owner string) (*Stream, error) {
 		return nil, ErrGenerations
 	}
 	return st, nil
+}
+
+// notTaken tells why there was nothing to take over.
+func (s *Sink) notTaken(ctx context.Context) error {
+	state, err := s.state(ctx, s.pool)
+	switch {
+	case err != nil:
+		return err
+	case !state.Started():
+		return s.missing()
+	default:
+		return ErrStartedAnew
+	}
 }
 
 // Watermark is the position of the last commit.

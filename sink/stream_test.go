@@ -272,13 +272,26 @@ func TestReportPending(t *testing.T) {
 	}
 }
 
+// TestATakeoverIsOfOneEpoch: a process that knows the source as it was before a resync or a promotion reads another history.
+func TestATakeoverIsOfOneEpoch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	before := b.state().Epoch
+	b.start(true)
+	owner := b.takeover()
+	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, sink.ErrStartedAnew) || fault.KindOf(err) != fault.Gap {
+		t.Errorf("got %v for a takeover with an old epoch", err)
+	}
+	b.ok(owner.Commit(t.Context(), change.Commit{Watermark: 0x9000})) // and nobody was fenced
+}
+
 func TestTakeoverNeedsAStartedPipeline(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
-	_, err := b.sink.Takeover(t.Context(), "me")
+	_, err := b.sink.Takeover(t.Context(), "me", 1)
 	b.wantKind(err, fault.Usage)
 	b.ok(b.sink.Migrate(t.Context()))
 	b.ok(b.sink.Register(t.Context(), productPipeline()))
-	_, err = b.sink.Takeover(t.Context(), "me")
+	_, err = b.sink.Takeover(t.Context(), "me", 1)
 	b.wantKind(err, fault.Usage)
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgserver"
@@ -363,6 +364,33 @@ func TestAResyncByTwoStreamsHappensOnce(t *testing.T) {
 		t.Errorf("epoch %d became %d", before, after)
 	}
 	w.checkPair(w.products)
+}
+
+// TestAResyncByAnotherIsTakenUp: somebody starts the pipeline anew while a stream is between two sessions. The stream must neither write in
+// the new epoch what it knows of the old one, nor leave the refresh to nobody.
+func TestAResyncByAnotherIsTakenUp(t *testing.T) {
+	t.Parallel()
+	w := newGapWorld(t, gap{})
+	stream := w.start([]string{resyncOnGap}, "stream")
+	stream.waitFor("streaming")
+	signal := func(s syscall.Signal) {
+		if err := stream.cmd.Process.Signal(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	w.db.Exec(t, "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1", w.slot())
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		return !pgtest.One[bool](t, w.db, "SELECT active FROM pg_replication_slots WHERE slot_name = $1", w.slot()), "the slot is active"
+	})
+	w.edit(t, 1) // what the old slot alone would have brought
+	w.run("init", "--resync")
+	signal(syscall.SIGCONT)
+	stream.waitFor("refresh complete")
+	w.edit(t, 2)
+	w.settle()
+	w.checkPair(w.products)
+	stream.stop()
 }
 
 // TestAFailoverIsFollowed: a standby that keeps a copy of the slot, and that the primary waits for, is promoted. Nothing is lost, so that

@@ -150,7 +150,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	ports := pipeline.Ports{
 		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
 		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
-		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, ownerName()}, Observer: f.metrics,
+		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
 	}
 	if c.OnWALPressure == config.PressureDrop {
 		ports.Retention = retentionPort{f.config}
@@ -220,14 +220,24 @@ func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, ch
 	return p.origin.Load().reader.DurableRows(ctx, keys)
 }
 
-// sinkPort gives the sink the pipeline's interface.
+// sinkPort gives the sink the pipeline's interface, for one history of the source: where the pipeline was started anew, by whomever, what
+// this process knows of its source is to be learnt anew before a position is read or a word written.
 type sinkPort struct {
 	*sink.Sink
-	owner string
+	follower *follower
+	owner    string
+}
+
+func (s sinkPort) Watermark(ctx context.Context) (change.LSN, error) {
+	v, err := s.Version(ctx)
+	if err == nil && v.Epoch != s.follower.origin.Load().state.Epoch {
+		err = sink.ErrStartedAnew
+	}
+	return v.LSN, err
 }
 
 func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
-	stream, err := s.Sink.Takeover(ctx, s.owner)
+	stream, err := s.Sink.Takeover(ctx, s.owner, s.follower.origin.Load().state.Epoch)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,9 @@ func TestTheMonitorSeesWhatTheSinkWrote(t *testing.T) {
 	ok(err)
 	ok(s.Start(t.Context(), sink.Start{Slot: slot, ConsistentPoint: position, SystemID: system, Timeline: 1, SourceOID: 1}))
 
-	stream, err := s.Takeover(t.Context(), "test")
+	v, err := s.Version(t.Context())
+	ok(err)
+	stream, err := s.Takeover(t.Context(), "test", v.Epoch)
 	ok(err)
 	text := change.NewDocument("a lamp")
 	w := position + 8

@@ -284,7 +284,11 @@ func (d durable) Rows(ctx context.Context, keys []change.Key) ([]change.Row, cha
 type owned struct{ *sink.Sink }
 
 func (s owned) Takeover(ctx context.Context) (pipeline.Writer, error) {
-	stream, err := s.Sink.Takeover(ctx, fmt.Sprint("owner ", time.Now().UnixNano()))
+	v, err := s.Version(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := s.Sink.Takeover(ctx, fmt.Sprint("owner ", time.Now().UnixNano()), v.Epoch)
 	if err != nil {
 		return nil, err
 	}
