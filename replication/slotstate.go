@@ -32,12 +32,13 @@ type SlotState struct {
 	Failover           bool
 }
 
-// Retained is how many bytes of log the server keeps for the slot; zero when there is no slot, or on a standby.
-func (s SlotState) Retained() int64 {
-	if s.RestartLSN == 0 || s.WALEnd < s.RestartLSN {
+// Unconfirmed is how many bytes of log the reader has not confirmed; zero when there is no slot, or on a standby. The server may keep more
+// for a slot, as long as a transaction is open that began before: that is not the reader's doing.
+func (s SlotState) Unconfirmed() int64 {
+	if s.ConfirmedFlush == 0 || s.WALEnd < s.ConfirmedFlush {
 		return 0
 	}
-	return int64(s.WALEnd - s.RestartLSN)
+	return int64(s.WALEnd - s.ConfirmedFlush)
 }
 
 // ReadSlot asks for a slot's state; a missing slot is no error.

@@ -254,7 +254,7 @@ func (p retentionPort) Retained(ctx context.Context) (int64, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	slot, err := replication.ReadSlot(ctx, conn, p.config.Source.Slot)
-	return slot.Retained(), err
+	return slot.Unconfirmed(), err
 }
 
 func (p retentionPort) Release(ctx context.Context) error {

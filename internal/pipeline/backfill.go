@@ -145,8 +145,11 @@ func (b *Backfill) run(ctx context.Context) error {
 		if err == nil {
 			break
 		}
-		if ctx.Err() != nil || !mayReread(err) {
+		switch {
+		case !mayReread(err):
 			return err
+		case ctx.Err() != nil: // whatever the stop made fail
+			return context.Cause(ctx)
 		}
 		if b.summary.Batches > batches {
 			pause, attempts = firstPause, 0

@@ -240,6 +240,78 @@ func TestASlotIsKept(t *testing.T) {
 	})
 }
 
+// TestASlotIsKeptWhileNothingWaits: the server may be reading far back, or keep its log for a transaction of its own.
+func TestASlotIsKeptWhileNothingWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := &held{world: w, bytes: 2000}
+		w.retention = h
+		opts := settings(t)
+		opts.RetainedLimit = 1000
+		r := w.start(opts)
+		pass(5 * time.Minute)
+		if h.released != 0 || !r.Health().Streaming {
+			t.Errorf("let go %d times, health %+v", h.released, r.Health())
+		}
+		w.halt(r)
+	})
+}
+
+// TestASlotThatAnotherProcessTookIsKept: this process had it, lost its connection, and finds it taken.
+func TestASlotThatAnotherProcessTookIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := &held{world: w, bytes: 2000}
+		w.retention = h
+		w.onRun = func(context.Context, int) error { return errAway }
+		w.onConnect = func(_ context.Context, attempt int) error {
+			if attempt > 1 {
+				return fault.New(fault.Busy, "", "the slot is active")
+			}
+			return nil
+		}
+		opts := settings(t)
+		opts.RetainedLimit = 1000
+		r := w.start(opts)
+		pass(5 * time.Minute)
+		if h.released != 0 || len(w.connects) < 10 {
+			t.Errorf("let go %d times, tried %d times to connect", h.released, len(w.connects))
+		}
+		w.halt(r)
+	})
+}
+
+// TestASlotIsKeptWhenTheEndOfTheSessionWroteWhatWaited: the sink was slow, not away.
+func TestASlotIsKeptWhenTheEndOfTheSessionWroteWhatWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		h := &held{world: w, bytes: 2000}
+		w.retention = h
+		w.onCommit = func(context.Context, change.Commit) error {
+			<-time.After(retentionPatience)
+			w.look(func() { h.bytes = 0 })
+			return nil
+		}
+		opts := settings(t)
+		opts.RetainedLimit, opts.DrainTimeout = 1000, time.Minute
+		r := w.start(opts)
+		w.write(tx(200, put("a", "one")))
+		pass(2 * time.Minute)
+		w.look(func() {
+			if h.released != 0 || w.watermark != 205 {
+				t.Errorf("let go %d times, watermark %s", h.released, w.watermark)
+			}
+		})
+		if !r.Health().Streaming {
+			t.Errorf("health: %+v", r.Health())
+		}
+		w.halt(r)
+	})
+}
+
+// retentionPatience is longer than a stream bears with a sink that does not answer, and shorter than its drain.
+const retentionPatience = 40 * time.Second
+
 func TestAStopDuringTheMendingIsNoError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -78,9 +78,9 @@ type Needs interface {
 	NeededHashes() []change.Hash
 }
 
-// Retention is the log that the slot holds back on the source.
+// Retention is the log that the slot holds back on the source because this process has not confirmed it.
 type Retention interface {
-	// Retained returns its bytes.
+	// Retained returns its bytes; zero without a slot.
 	Retained(ctx context.Context) (int64, error)
 	// Release drops the slot, so that the source may remove the log. The error of a slot that is still being read is of kind fault.Busy.
 	Release(ctx context.Context) error

@@ -38,6 +38,9 @@ const fragmentQueue = 16
 
 // session runs until intake ends and all that was taken in is committed (nil), or something fails.
 func (s *Stream) session(intake context.Context) error {
+	if err := s.aim(intake); err != nil {
+		return unlessStopped(intake, err)
+	}
 	from, err := s.ports.Sink.Watermark(intake)
 	if err != nil {
 		return unlessStopped(intake, fmt.Errorf("reading the watermark: %w", err))

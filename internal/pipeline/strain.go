@@ -8,17 +8,22 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// retentionInterval is how often the source is asked how much log the slot holds back.
-const retentionInterval = 10 * time.Second
+const (
+	// retentionInterval is how often the source is asked how much log the slot holds back.
+	retentionInterval = 10 * time.Second
+	// stuckLooks is how many looks in a row must find nothing written and something to write, before a slot is let go.
+	stuckLooks = 2
+)
 
 // strain is what a stream that cannot write does to its source: it lets the slot go before the log fills the disk.
 type strain struct {
 	mu sync.Mutex
-	// held is true once this process has held the slot: one that only waits for it lets nothing go.
+	// held is true from when this process took the slot until another is found to have it: one that only waits lets nothing go.
 	held bool
-	// commits counts what was written, seen is its number at the last look.
+	// commits counts what was written, seen is its number at the last look, stuck the looks in a row that found no more.
 	commits, seen int64
-	// over is true from the look that found too much until the slot is gone; end ends the session that runs.
+	stuck         int
+	// over is true from the look that found too much until the slot is gone or need not go any more; end ends the session that runs.
 	over bool
 	end  context.CancelFunc
 }
@@ -35,7 +40,16 @@ func (st *strain) committed() {
 func (st *strain) took() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.held = true
+	if !st.held {
+		st.held, st.stuck, st.seen = true, 0, st.commits
+	}
+}
+
+// lost notes that another process has the slot.
+func (st *strain) lost() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.held, st.over, st.stuck = false, false, 0
 }
 
 // enter notes how the session is ended; false when none may begin.
@@ -55,16 +69,19 @@ func (st *strain) exceeded() bool {
 func (st *strain) relieved() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.over = false
+	st.over, st.stuck = false, 0
 }
 
-// look compares what is held back with the limit. A stream that writes is left alone, however far behind it is.
-func (st *strain) look(retained, limit int64) (first bool) {
+// look compares what is held back with the limit and reports whether the slot is to go from now on. A stream that writes is left alone,
+// however far behind it is, and so is one that has nothing to write: the server may be reading far back for it.
+func (st *strain) look(exceeds, hindered bool) (first bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	stuck := st.commits == st.seen
-	st.seen = st.commits
-	if !st.held || retained <= limit || !stuck || st.over {
+	if st.commits != st.seen || !hindered || !exceeds || !st.held {
+		st.seen, st.stuck = st.commits, 0
+		return false
+	}
+	if st.stuck++; st.stuck < stuckLooks || st.over {
 		return false
 	}
 	st.over = true
@@ -73,6 +90,10 @@ func (st *strain) look(retained, limit int64) (first bool) {
 	}
 	return true
 }
+
+// hindered reports whether there is something that this process could not write: a session failed since the last commit, or a change
+// waits.
+func (s *Stream) hindered() bool { return s.health.get().Err != nil || !s.pending.oldest().IsZero() }
 
 // watchRetention looks now and then at what the slot holds back, beside the sessions and the pauses between them. The function that it
 // returns ends that and waits.
@@ -91,15 +112,7 @@ func (s *Stream) watchRetention(ctx context.Context) (stop func()) {
 				return
 			case <-ticker.C:
 			}
-			retained, err := s.ports.Retention.Retained(ctx)
-			if err != nil {
-				s.opts.Logger.Debug().Err(err).Msg("asking how much log the slot holds back")
-				continue
-			}
-			if s.strain.look(retained, s.opts.RetainedLimit) {
-				s.opts.Logger.Error().Int64("bytes", retained).Int64("limit", s.opts.RetainedLimit).
-					Msg("the slot holds back too much of the source's log and nothing can be written: letting the slot go")
-			}
+			s.lookAtRetention(ctx)
 		}
 	})
 	return func() {
@@ -108,18 +121,53 @@ func (s *Stream) watchRetention(ctx context.Context) (stop func()) {
 	}
 }
 
+func (s *Stream) lookAtRetention(ctx context.Context) {
+	retained, err := s.ports.Retention.Retained(ctx)
+	if err != nil {
+		s.opts.Logger.Debug().Err(err).Msg("asking how much log the slot holds back")
+		return
+	}
+	if s.strain.look(retained > s.opts.RetainedLimit, s.hindered()) {
+		s.opts.Logger.Error().Int64("bytes", retained).Int64("limit", s.opts.RetainedLimit).
+			Msg("the slot holds back too much of the source's log and nothing can be written: letting the slot go")
+	}
+}
+
 // attempt is a session, unless the slot has to go.
 func (s *Stream) attempt(ctx context.Context) error {
 	inner, end := context.WithCancel(ctx)
 	defer end()
 	if s.strain.enter(end) {
-		if err := s.session(inner); ctx.Err() != nil || !s.strain.exceeded() {
+		err := s.session(inner)
+		if fault.KindOf(err) == fault.Busy {
+			s.strain.lost()
+		}
+		if ctx.Err() != nil || !s.strain.exceeded() {
 			return err
 		}
 	}
-	if err := s.ports.Retention.Release(ctx); err != nil {
+	return unlessStopped(ctx, s.release(ctx))
+}
+
+// release lets the slot go, unless the end of the session has written what was waiting, or another process has taken the slot.
+func (s *Stream) release(ctx context.Context) error {
+	retained, err := s.ports.Retention.Retained(ctx)
+	if err != nil {
 		return err // tried again after a pause
+	}
+	if retained <= s.opts.RetainedLimit {
+		s.strain.relieved()
+		return errRelieved
+	}
+	if err := s.ports.Retention.Release(ctx); err != nil {
+		if fault.KindOf(err) == fault.Busy {
+			s.strain.lost()
+		}
+		return err
 	}
 	s.strain.relieved()
 	return errLetGo
 }
+
+// errRelieved begins another session: the slot need not go any more.
+var errRelieved error = fault.New(fault.Unavailable, "", "the slot holds back less of the source's log again")

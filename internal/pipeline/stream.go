@@ -116,9 +116,6 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 }
 
 func (s *Stream) run(ctx context.Context) error {
-	if err := s.aim(ctx); err != nil {
-		return unlessStopped(ctx, err)
-	}
 	defer s.watchRetention(ctx)()
 	c := course{begun: s.opts.Now(), pause: firstPause}
 	for {
@@ -179,9 +176,9 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	return pause, nil
 }
 
-// aim sets the target of UntilCurrent.
+// aim sets the target of UntilCurrent, unless it is set.
 func (s *Stream) aim(ctx context.Context) error {
-	if !s.opts.UntilCurrent {
+	if !s.opts.UntilCurrent || s.target != 0 {
 		return nil
 	}
 	target, err := s.ports.Source.Current(ctx)
@@ -199,7 +196,8 @@ func (s *Stream) mend(ctx context.Context, gap error) error {
 		return err
 	}
 	s.health.renumbered()
-	return s.aim(ctx)
+	s.target = 0
+	return nil
 }
 
 // unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no error.
