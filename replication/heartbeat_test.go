@@ -51,3 +51,14 @@ func TestAStandbyGetsNoHeartbeat(t *testing.T) {
 		t.Errorf("a heartbeat on a standby: %v", err)
 	}
 }
+
+// TestAHeartbeatWaitsForNoStandby: a commit on this server may wait for ever.
+func TestAHeartbeatWaitsForNoStandby(t *testing.T) {
+	t.Parallel()
+	db := hangingServer(t).Database(t)
+	b := setup(t, db, items(t), itemTable)
+	db.Exec(t, "ALTER DATABASE "+db.Name+" SET synchronous_commit = on")
+	if err := replication.NewSource(b.opts).Heartbeat(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

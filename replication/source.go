@@ -130,9 +130,14 @@ func (s *Source) CheckTable(ctx context.Context) error {
 	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
 }
 
+// heartbeatTimeout bounds a heartbeat: who asks for it has other things to do.
+const heartbeatTimeout = 10 * time.Second
+
 // Heartbeat writes a small transaction into the log, so that a server whose log stands still has a position to name; on a standby, which
 // cannot write, it does nothing.
 func (s *Source) Heartbeat(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
+	defer cancel()
 	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
 	if err != nil {
 		return err

@@ -89,6 +89,7 @@ func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error
 	}, options)
 	s, err := run.Run(ctx)
 	return retrySummary{
-		Retried: s.Processed, Encoded: s.Processed - s.Failed - s.Deleted, Failed: s.Failed, Gone: s.Deleted, Seconds: s.Duration.Seconds(),
+		Retried: s.Processed, Encoded: max(0, s.Processed-s.Failed-s.Deleted-s.Superseded), Failed: s.Failed, Gone: s.Deleted,
+		Seconds: s.Duration.Seconds(),
 	}, err
 }

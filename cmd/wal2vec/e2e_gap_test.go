@@ -22,8 +22,9 @@ type gapWorld struct {
 }
 
 const (
-	resyncOnGap = "WAL2VEC_STREAM_ON_GAP=resync"
-	gapRows     = 40
+	resyncOnGap    = "WAL2VEC_STREAM_ON_GAP=resync"
+	dropOnPressure = "WAL2VEC_STREAM_ON_WAL_PRESSURE=drop_and_resync"
+	gapRows        = 40
 )
 
 // newGapWorld makes a pipeline that is up to date.
@@ -79,6 +80,7 @@ type gap struct {
 	// source may be another one afterwards.
 	before, spoil func(t *testing.T, w *gapWorld)
 	says          string
+	otherHistory  bool // than the watermark's
 	// encoded is the number of texts that the refresh encodes at most: those of edit, and what else the case brings.
 	encoded int
 }
@@ -235,13 +237,22 @@ func lostHistories() []gap {
 // refresh that deletes what is gone and encodes no text twice.
 func TestGapsAreRefusedOrMended(t *testing.T) {
 	t.Parallel()
-	for _, g := range append(append(lostSlots(), lostTables()...), lostHistories()...) {
+	histories := lostHistories()
+	for i := range histories {
+		histories[i].otherHistory = true
+	}
+	for _, g := range append(append(lostSlots(), lostTables()...), histories...) {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			w := newGapWorld(t, g)
 			g.spoil(t, w)
-			w.refuses(t, refusal{args: []string{"stream", "--until-current"}, code: 6, says: []string{g.says}, try: "wal2vec init --resync"})
-			w.mend(t, g)
+			refused := refusal{args: []string{"stream", "--until-current"}, code: 6, says: []string{g.says}, try: "wal2vec init --resync"}
+			w.refuses(t, refused)
+			if g.otherHistory { // the policy for a slot that was let go is none for another history, which has no slot either
+				refused.env = []string{dropOnPressure}
+				w.refuses(t, refused)
+			}
+			w.mend(t, g, resyncOnGap)
 			w.write(2)
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
@@ -251,10 +262,10 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 
 var refreshEncoded = regexp.MustCompile(`"encoded":([0-9]+),.*"refresh complete"`)
 
-// mend runs a stream that may resync to its end.
-func (w *gapWorld) mend(t *testing.T, g gap) {
+// mend runs a stream that may resync, by a policy, to its end.
+func (w *gapWorld) mend(t *testing.T, g gap, policy string) {
 	t.Helper()
-	got := w.ends([]string{resyncOnGap}, "", "stream", "--until-current")
+	got := w.ends([]string{policy}, "", "stream", "--until-current")
 	if got.code != 0 {
 		t.Fatalf("a stream that may resync ends with exit code %d:\n%s", got.code, got.stderr)
 	}
@@ -328,17 +339,22 @@ func (p *process) waitForCount(text string, n int) {
 // pipeline's.
 func TestAResyncThatWasCutOff(t *testing.T) {
 	t.Parallel()
-	w := newGapWorld(t, gap{})
-	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", w.slot())
-	w.edit(t, 1)
-	w.start([]string{resyncOnGap, "FAILPOINT=resync_slot"}, "stream", "--until-current").mustBeKilled()
-	for _, args := range [][]string{{"stream", "--until-current"}, {"backfill"}, {"init"}} {
-		w.refuses(t, refusal{args: args, code: 6, says: []string{"a resync was cut off"}, try: "wal2vec init --resync"})
+	for _, policy := range []string{resyncOnGap, dropOnPressure} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			w := newGapWorld(t, gap{})
+			w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", w.slot())
+			w.edit(t, 1)
+			w.start([]string{policy, "FAILPOINT=resync_slot"}, "stream", "--until-current").mustBeKilled()
+			for _, args := range [][]string{{"stream", "--until-current"}, {"backfill"}, {"init"}} {
+				w.refuses(t, refusal{args: args, code: 6, says: []string{"a resync was cut off"}, try: "wal2vec init --resync"})
+			}
+			w.mend(t, gap{encoded: 2}, policy)
+			w.write(2)
+			w.run("stream", "--until-current")
+			w.checkPair(w.products)
+		})
 	}
-	w.mend(t, gap{encoded: 2})
-	w.write(2)
-	w.run("stream", "--until-current")
-	w.checkPair(w.products)
 }
 
 // TestAResyncByTwoStreamsHappensOnce.
@@ -432,12 +448,39 @@ func TestAFailoverIsFollowed(t *testing.T) {
 	w.checkPair(w.products)
 }
 
+// TestAPromotionWithoutTheSlotChangesNothing: the address may lead there by mistake, and back again.
+func TestAPromotionWithoutTheSlotChangesNothing(t *testing.T) {
+	t.Parallel()
+	w := newGapWorld(t, gap{})
+	standby := w.source.Standby(t)
+	copied := standby.Named(t, w.db.Name)
+	end := pgtest.One[string](t, w.db, "SELECT pg_current_wal_flush_lsn()::text")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		return pgtest.One[bool](t, copied, "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", end), "the standby is behind"
+	})
+	standby.Promote(t)
+	history := func() string {
+		return pgtest.One[string](t, w.sink, "SELECT epoch || ' ' || timeline FROM wal2vec.pipeline WHERE name = $1", w.products.pipeline)
+	}
+	before := history()
+	primary := w.db
+	w.moveTo(copied)
+	w.refuses(t, refusal{args: []string{"stream", "--until-current"}, code: 6, says: []string{"restored or failed over"}, try: "wal2vec init --resync"})
+	if after := history(); after != before {
+		t.Errorf("epoch and timeline %s became %s", before, after)
+	}
+	w.moveTo(primary)
+	w.write(2)
+	w.run("stream", "--until-current")
+	w.checkPair(w.products)
+}
+
 // TestASlotThatCannotBeDrainedIsLetGo: the sink is away and the log of the source grows. With the policy for it the slot is dropped, and the
 // pipeline started anew when the sink is back.
 func TestASlotThatCannotBeDrainedIsLetGo(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{ownSink: true})
-	stream := w.start([]string{"WAL2VEC_STREAM_ON_WAL_PRESSURE=drop_and_resync", "WAL2VEC_STREAM_RETAINED_LIMIT=20MiB"}, "stream")
+	stream := w.start([]string{dropOnPressure, "WAL2VEC_STREAM_RETAINED_LIMIT=20MiB"}, "stream")
 	stream.waitFor("streaming")
 	w.other.Halt(t, pgserver.Fast)
 	w.edit(t, 1)

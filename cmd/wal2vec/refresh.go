@@ -41,7 +41,7 @@ func (f *follower) refreshing(ctx context.Context, run func(context.Context) err
 					return nil
 				}
 			}
-			if err := f.refresh(working); err != nil {
+			if err := f.refresh(working, ended); err != nil {
 				return fmt.Errorf("refreshing after a resync: %w", err)
 			}
 		}
@@ -49,16 +49,29 @@ func (f *follower) refreshing(ctx context.Context, run func(context.Context) err
 	return group.Wait()
 }
 
-// refresh works on the open refresh until it is closed, by this process or another, or ctx ends.
-func (f *follower) refresh(ctx context.Context) error {
+// refreshTries is how often a refresh is tried once its stream has ended: nobody mends a gap any more, and who waits for the end of
+// --until-current is to hear why there is none.
+const refreshTries = 10
+
+// refresh works on the open refresh until it is closed, by this process or another, or ctx ends. After the end of the stream it gives up
+// in time.
+func (f *follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	alone := 0
 	for pause := time.Second; ; pause = min(2*pause, f.config.Stream.RetryMax) {
 		done, err := f.refreshOnce(ctx)
+		select {
+		case <-ended:
+			alone++
+		default:
+		}
 		switch {
 		case done || ctx.Err() != nil:
 			return nil
 		case err != nil && !refreshAgain(err):
+			return err
+		case alone > 0 && fault.KindOf(err) == fault.Gap, alone > refreshTries:
 			return err
 		}
 		f.log.Warn().Err(err).Dur("pause", pause).Msg("the refresh is not complete, trying again")
@@ -71,7 +84,8 @@ func (f *follower) refresh(ctx context.Context) error {
 	}
 }
 
-// refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the stream mends.
+// refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the
+// stream mends.
 func refreshAgain(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Unavailable, fault.Busy, fault.Gap:

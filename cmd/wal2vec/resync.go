@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
@@ -34,7 +35,7 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 		}
 	}
 	name := r.config.Source.Slot
-	if err := replication.DropSlot(ctx, r.source, name); err != nil {
+	if err := r.drop(ctx, name); err != nil {
 		return err
 	}
 	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{ConnString: r.config.Source.DSN.Reveal(), Name: name, Logger: r.log})
@@ -46,11 +47,33 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: r.server.SystemID,
 		Timeline: r.server.Timeline, SourceOID: r.table.OID, Resync: state.Started(),
 	})
+	if errors.Is(err, sink.ErrFenced) {
+		return err // whoever was faster may have a slot of this name by now: it is not ours to drop
+	}
 	if err != nil {
 		return errors.Join(err, replication.DropSlot(context.WithoutCancel(ctx), r.source, slot.Name))
 	}
 	r.log.Info().Str("slot", slot.Name).Stringer("lsn", slot.ConsistentPoint).Bool("failover", slot.Failover).Msg("slot created")
 	return nil
+}
+
+// drop drops the slot. A stream that came between finds out at its next commit that the pipeline is not its own any more, and lets go.
+func (r restart) drop(ctx context.Context, name string) error {
+	const patience, pause = 5 * time.Second, 100 * time.Millisecond
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	deadline := time.Now().Add(patience)
+	for {
+		err := replication.DropSlot(ctx, r.source, name)
+		if fault.KindOf(err) != fault.Busy || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
 }
 
 // resyncs reports whether this process mends gaps, some or all.
@@ -70,7 +93,7 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 		return err
 	}
 	if t, parted := errors.AsType[*replication.TimelineError](gap); parted && t.Parted != 0 {
-		if followed, err := f.follow(ctx, t); followed || err != nil {
+		if followed, err := f.follow(ctx, source, t); followed || err != nil {
 			return err
 		}
 	}
@@ -110,9 +133,20 @@ func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	return true, nil
 }
 
-// follow takes the pipeline to the timeline of a promoted standby.
-func (f *follower) follow(ctx context.Context, t *replication.TimelineError) (bool, error) {
+// follow takes the pipeline to the timeline of a promoted standby, if the slot is there and can go on.
+func (f *follower) follow(ctx context.Context, source *pgx.Conn, t *replication.TimelineError) (bool, error) {
 	o := f.origin.Load()
+	watermark, err := f.store.Version(ctx)
+	if err != nil {
+		return false, err
+	}
+	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	if err != nil {
+		return false, err
+	}
+	if replication.CheckSlot(slot, watermark.LSN) != nil {
+		return false, nil //nolint:nilerr // a gap that the pipeline does not follow into: the address may be wrong
+	}
 	followed, err := f.store.Follow(ctx, sink.Timelines{From: o.state.Epoch, Was: t.Was, Is: t.Is, Parted: t.Parted})
 	if err != nil || !followed {
 		return false, err
@@ -127,7 +161,8 @@ func (f *follower) follow(ctx context.Context, t *replication.TimelineError) (bo
 	return true, nil
 }
 
-// mayResync reports whether the policies let the pipeline be started anew. A slot that was let go under WAL pressure is a missing one.
+// mayResync reports whether the policies let the pipeline be started anew. A slot that was let go under WAL pressure is one that is missing,
+// or that the pipeline does not name, in the very history that the watermark belongs to; another server has no slot either.
 func (f *follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error) {
 	if f.config.Stream.OnGap == config.GapResync {
 		return true, nil
@@ -135,8 +170,20 @@ func (f *follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error
 	if f.config.Stream.OnWALPressure != config.PressureDrop {
 		return false, nil
 	}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	server, err := replication.Server(ctx, source)
+	if err != nil {
+		return false, err
+	}
 	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
-	return err == nil && !slot.Exists, err
+	if err != nil {
+		return false, err
+	}
+	same := server.SystemID == state.SystemID && server.Timeline == state.Timeline && state.Watermark <= slot.WALEnd
+	return same && (!slot.Exists || state.Slot == ""), nil
 }
 
 // startAnew does what init --resync does.
