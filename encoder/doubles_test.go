@@ -25,7 +25,7 @@ type words struct {
 
 func newWords() *words { return &words{limit: 256, open: true, seen: map[string]int{}} }
 
-func (w *words) Tokenize(text string) ([]int32, bool, error) {
+func (w *words) Append(before []int32, text string) ([]int32, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen[text]++
@@ -41,9 +41,9 @@ func (w *words) Tokenize(text string) ([]int32, bool, error) {
 		ids = append(ids, id)
 	}
 	if len(ids) > w.limit-1 {
-		return append(ids[:w.limit-1], 2), true, nil
+		return append(append(before, ids[:w.limit-1]...), 2), true, nil
 	}
-	return append(ids, 2), false, nil
+	return append(append(before, ids...), 2), false, nil
 }
 
 func (w *words) Close() error {
@@ -51,8 +51,9 @@ func (w *words) Close() error {
 	return nil
 }
 
-// sums is a runner: the vector of a text is a direction made from its ids. before is called in each run.
+// sums is a runner: the vector of a text is a direction made from its ids. before is called in each run, with its tokens in all.
 type sums struct {
+	packed bool
 	before func(rows, tokens int) error
 	// neighbour, scale and value spoil the result, for the self-test.
 	neighbour, scale, value float32
@@ -66,20 +67,25 @@ const testDimension = 4
 
 func newSums() *sums { return &sums{open: true, scale: 1} }
 
-func (s *sums) Run(ids []int32, rows, tokens int, out []float32) error {
+func (s *sums) Run(ids, starts []int32, out []float32) error {
+	rows := len(starts) - 1
 	s.mu.Lock()
-	s.shapes = append(s.shapes, [2]int{rows, tokens})
+	s.shapes = append(s.shapes, [2]int{rows, len(ids)})
 	s.mu.Unlock()
-	if len(ids) != rows*tokens || len(out) != rows*testDimension {
-		return fmt.Errorf("%d ids, %d numbers for %d by %d", len(ids), len(out), rows, tokens)
+	if starts[0] != 0 || int(starts[rows]) != len(ids) || len(out) != rows*testDimension {
+		return fmt.Errorf("%d ids, %d numbers for texts that start at %v", len(ids), len(out), starts)
 	}
 	if s.before != nil {
-		if err := s.before(rows, tokens); err != nil {
+		if err := s.before(rows, len(ids)); err != nil {
 			return err
 		}
 	}
 	for row := range rows {
-		copy(out[row*testDimension:], direction(ids[row*tokens:(row+1)*tokens], s.scale, s.neighbour*float32(rows-1)))
+		text := ids[starts[row]:starts[row+1]]
+		if !s.packed && len(text)*rows != len(ids) {
+			return fmt.Errorf("texts of different lengths: they start at %v", starts)
+		}
+		copy(out[row*testDimension:], direction(text, s.scale, s.neighbour*float32(rows-1)))
 	}
 	if s.value != 0 {
 		out[0] = s.value
@@ -109,6 +115,8 @@ func direction(ids []int32, scale, bend float32) []float32 {
 	return v
 }
 
+func (s *sums) Packed() bool { return s.packed }
+
 func (s *sums) Device() string { return "sums" }
 
 func (s *sums) Close() error {
@@ -116,7 +124,7 @@ func (s *sums) Close() error {
 	return nil
 }
 
-// runs returns the shapes of the runs since the last call.
+// runs returns the shapes of the runs since the last call: texts and tokens.
 func (s *sums) runs() [][2]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,9 +140,17 @@ type bundle struct {
 	sums  *sums
 }
 
-func setup(t *testing.T, change func(o *Options)) bundle {
+// bothKinds runs a test with a runner that takes texts of one length only, and with one that takes them packed.
+func bothKinds(t *testing.T, test func(t *testing.T, packed bool)) {
+	t.Helper()
+	t.Run("texts of one length", func(t *testing.T) { test(t, false) })
+	t.Run("packed", func(t *testing.T) { test(t, true) })
+}
+
+func setup(t *testing.T, packed bool, change func(o *Options)) bundle {
 	t.Helper()
 	b := bundle{words: newWords(), sums: newSums()}
+	b.sums.packed = packed
 	o := Options{Tokenizer: b.words, Runner: b.sums, Dimension: testDimension, Workers: 2}
 	if change != nil {
 		change(&o)
@@ -158,7 +174,7 @@ func setup(t *testing.T, change func(o *Options)) bundle {
 func (b bundle) check(t *testing.T, texts []string, vectors [][]float32) {
 	t.Helper()
 	for i, text := range texts {
-		ids, _, err := newWords().Tokenize(text)
+		ids, _, err := newWords().Append(nil, text)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,214 +23,236 @@ func manyTexts(n int) []string {
 }
 
 func TestEncodeKeepsTheOrderOverManyRunsAndWindows(t *testing.T) {
-	b := setup(t, nil)
-	texts := manyTexts(window + 500)
-	vectors, err := b.Encode(t.Context(), texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.check(t, texts, vectors)
-	for _, run := range b.sums.runs() {
-		if run[0] > 1 && run[0]*run[1] > DefaultRunTokens || run[0] > DefaultRunRows {
-			t.Errorf("a run of %d texts of %d tokens", run[0], run[1])
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		texts := manyTexts(window + 500)
+		vectors, err := b.Encode(t.Context(), texts)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestEqualTextsAreEncodedOnce(t *testing.T) {
-	b := setup(t, nil)
-	texts := []string{"a b", "c", "a b", "a b", "c"}
-	vectors, err := b.Encode(t.Context(), texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.check(t, texts, vectors)
-	if b.words.seen["a b"] != 1 || b.words.seen["c"] != 1 {
-		t.Errorf("tokenized %v", b.words.seen)
-	}
-	if s := b.Stats(); s.Texts != 5 || s.Encoded != 2 || s.Tokens != 7 || s.Runs != 2 || s.Device != "sums" {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestCutTextsAreCounted(t *testing.T) {
-	b := setup(t, nil)
-	if _, err := b.Encode(t.Context(), []string{"short", strings.Repeat("long ", 300), strings.Repeat("lang ", 254)}); err != nil {
-		t.Fatal(err)
-	}
-	if s := b.Stats(); s.Truncated != 1 || s.Tokens != 3+256+256 {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestOutOfMemoryHalvesTheRunsAndGoesOn(t *testing.T) {
-	b := setup(t, func(o *Options) { o.Workers = 1 })
-	b.sums.before = func(rows, tokens int) error {
-		if rows*tokens > 100 {
-			return fmt.Errorf("running: %w", full{})
-		}
-		return nil
-	}
-	texts := make([]string, 200)
-	for i := range texts {
-		texts[i] = fmt.Sprintf("these are eight words and a number %d", i) // 10 tokens
-	}
-	vectors, err := b.Encode(t.Context(), texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.check(t, texts, vectors)
-	if s := b.Stats(); s.Shrunk == 0 || b.runTokens.Load() > 100 {
-		t.Errorf("%+v, the budget is %d", s, b.runTokens.Load())
-	}
-	shrunk := b.Stats().Shrunk
-	if _, err := b.Encode(t.Context(), texts); err != nil || b.Stats().Shrunk != shrunk {
-		t.Errorf("later runs are too large again: %v, %+v", err, b.Stats())
-	}
-	b.sums.before = func(int, int) error { return full{} }
-	if _, err := b.Encode(t.Context(), texts[:1]); !errors.As(err, &full{}) {
-		t.Errorf("one text without memory: %v", err)
-	}
-}
-
-func TestFailuresReachTheCaller(t *testing.T) {
-	b := setup(t, nil)
-	b.sums.before = func(int, int) error { return errBroken }
-	if _, err := b.Encode(t.Context(), manyTexts(100)); !errors.Is(err, errBroken) {
-		t.Errorf("runner: %v", err)
-	}
-	b.sums.before = nil
-	b.words.fail = errBroken
-	if _, err := b.Encode(t.Context(), manyTexts(100)); !errors.Is(err, errBroken) {
-		t.Errorf("tokenizer: %v", err)
-	}
-	b.words.fail = nil
-	texts := manyTexts(100)
-	vectors, err := b.Encode(t.Context(), texts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.check(t, texts, vectors) // all slots are free again
-}
-
-func TestAnEndedContextWaitsForTheRunsThatHaveBegun(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := setup(t, func(o *Options) { o.Workers = 1 })
-		ctx, cancel := context.WithCancel(t.Context())
-		leave, returned := make(chan struct{}), make(chan error, 1)
-		b.sums.before = func(int, int) error { <-leave; return nil }
-		go func() {
-			_, err := b.Encode(ctx, manyTexts(100))
-			returned <- err
-		}()
-		synctest.Wait() // the first run is in the model
-		cancel()
-		synctest.Wait()
-		select {
-		case err := <-returned:
-			t.Fatalf("returned %v while the model ran", err)
-		default:
-		}
-		close(leave)
-		if err := <-returned; !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
-		}
-		if n := len(b.sums.runs()); n != 1 {
-			t.Errorf("%d runs", n)
+		b.check(t, texts, vectors)
+		for _, run := range b.sums.runs() {
+			if run[0] > 1 && run[1] > DefaultRunTokens || run[0] > DefaultRunRows {
+				t.Errorf("a run of %d texts, %d tokens", run[0], run[1])
+			}
 		}
 	})
 }
 
-func TestCloseWaitsForRunningCalls(t *testing.T) {
-	b := setup(t, nil)
-	entered, leave := make(chan struct{}), make(chan struct{})
-	b.sums.before = func(int, int) error {
-		close(entered)
-		<-leave
-		return nil
-	}
-	encoded, closed := make(chan error, 1), make(chan error, 1)
-	go func() {
-		_, err := b.Encode(t.Context(), []string{"x"})
-		encoded <- err
-	}()
-	<-entered
-	go func() { closed <- b.Close() }()
-	for b.open.TryRLock() { // until Close waits for the lock
-		b.open.RUnlock()
-		select {
-		case <-closed:
-			t.Fatal("Close did not wait")
-		default:
-			runtime.Gosched()
+func TestEqualTextsAreEncodedOnce(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		texts := []string{"a b", "c", "a b", "a b", "c"}
+		vectors, err := b.Encode(t.Context(), texts)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !b.sums.open || !b.words.open {
-		t.Error("closed while the model runs")
-	}
-	close(leave)
-	if err := errors.Join(<-encoded, <-closed); err != nil {
-		t.Fatal(err)
-	}
-	if b.sums.open || b.words.open {
-		t.Error("tokenizer or runner is open still")
-	}
+		b.check(t, texts, vectors)
+		if b.words.seen["a b"] != 1 || b.words.seen["c"] != 1 {
+			t.Errorf("tokenized %v", b.words.seen)
+		}
+		runs := uint64(2)
+		if packed {
+			runs = 1
+		}
+		if s := b.Stats(); s.Texts != 5 || s.Encoded != 2 || s.Tokens != 7 || s.Runs != runs || s.Device != "sums" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestCutTextsAreCounted(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		if _, err := b.Encode(t.Context(), []string{"short", strings.Repeat("long ", 300), strings.Repeat("lang ", 254)}); err != nil {
+			t.Fatal(err)
+		}
+		if s := b.Stats(); s.Truncated != 1 || s.Tokens != 3+256+256 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestOutOfMemoryHalvesTheRunsAndGoesOn(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, func(o *Options) { o.Workers = 1 })
+		b.sums.before = func(_, tokens int) error {
+			if tokens > 100 {
+				return fmt.Errorf("running: %w", full{})
+			}
+			return nil
+		}
+		texts := make([]string, 200)
+		for i := range texts {
+			texts[i] = fmt.Sprintf("these are eight words and a number %d", i) // 10 tokens
+		}
+		vectors, err := b.Encode(t.Context(), texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.check(t, texts, vectors)
+		if s := b.Stats(); s.Shrunk == 0 || b.runTokens.Load() > 100 {
+			t.Errorf("%+v, the budget is %d", s, b.runTokens.Load())
+		}
+		shrunk := b.Stats().Shrunk
+		if _, err := b.Encode(t.Context(), texts); err != nil || b.Stats().Shrunk != shrunk {
+			t.Errorf("later runs are too large again: %v, %+v", err, b.Stats())
+		}
+		b.sums.before = func(int, int) error { return full{} }
+		if _, err := b.Encode(t.Context(), texts[:1]); !errors.As(err, &full{}) {
+			t.Errorf("one text without memory: %v", err)
+		}
+	})
+}
+
+func TestFailuresReachTheCaller(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		b.sums.before = func(int, int) error { return errBroken }
+		if _, err := b.Encode(t.Context(), manyTexts(100)); !errors.Is(err, errBroken) {
+			t.Errorf("runner: %v", err)
+		}
+		b.sums.before = nil
+		b.words.fail = errBroken
+		if _, err := b.Encode(t.Context(), manyTexts(100)); !errors.Is(err, errBroken) {
+			t.Errorf("tokenizer: %v", err)
+		}
+		b.words.fail = nil
+		texts := manyTexts(100)
+		vectors, err := b.Encode(t.Context(), texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.check(t, texts, vectors) // all slots are free again
+	})
+}
+
+func TestAnEndedContextWaitsForTheRunsThatHaveBegun(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setup(t, packed, func(o *Options) { o.Workers = 1 })
+			ctx, cancel := context.WithCancel(t.Context())
+			leave, returned := make(chan struct{}), make(chan error, 1)
+			b.sums.before = func(int, int) error { <-leave; return nil }
+			go func() {
+				_, err := b.Encode(ctx, manyTexts(100))
+				returned <- err
+			}()
+			synctest.Wait() // the first run is in the model
+			cancel()
+			synctest.Wait()
+			select {
+			case err := <-returned:
+				t.Fatalf("returned %v while the model ran", err)
+			default:
+			}
+			close(leave)
+			if err := <-returned; !errors.Is(err, context.Canceled) {
+				t.Errorf("%v", err)
+			}
+			if n := len(b.sums.runs()); n != 1 {
+				t.Errorf("%d runs", n)
+			}
+		})
+	})
+}
+
+func TestCloseWaitsForRunningCalls(t *testing.T) {
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		entered, leave := make(chan struct{}), make(chan struct{})
+		b.sums.before = func(int, int) error {
+			close(entered)
+			<-leave
+			return nil
+		}
+		encoded, closed := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := b.Encode(t.Context(), []string{"x"})
+			encoded <- err
+		}()
+		<-entered
+		go func() { closed <- b.Close() }()
+		for b.open.TryRLock() { // until Close waits for the lock
+			b.open.RUnlock()
+			select {
+			case <-closed:
+				t.Fatal("Close did not wait")
+			default:
+				runtime.Gosched()
+			}
+		}
+		if !b.sums.open || !b.words.open {
+			t.Error("closed while the model runs")
+		}
+		close(leave)
+		if err := errors.Join(<-encoded, <-closed); err != nil {
+			t.Fatal(err)
+		}
+		if b.sums.open || b.words.open {
+			t.Error("tokenizer or runner is open still")
+		}
+	})
 }
 
 func TestAQueryDoesNotWaitForABatch(t *testing.T) {
-	b := setup(t, nil)
-	leave := make(chan struct{})
-	entered := make(chan struct{}, 2)
-	b.sums.before = func(_, tokens int) error {
-		if tokens > 3 {
-			entered <- struct{}{}
-			<-leave
+	bothKinds(t, func(t *testing.T, packed bool) {
+		b := setup(t, packed, nil)
+		leave := make(chan struct{})
+		entered := make(chan struct{}, 2)
+		b.sums.before = func(_, tokens int) error {
+			if tokens > 3 {
+				entered <- struct{}{}
+				<-leave
+			}
+			return nil
 		}
-		return nil
-	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := b.Encode(t.Context(), []string{"one of the bulk texts", "another one of the bulk texts"})
-		done <- err
-	}()
-	<-entered
-	<-entered // both slots are taken
-	v, err := b.EncodeQuery(t.Context(), "query")
-	close(leave)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.check(t, []string{"query"}, [][]float32{v})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+		done := make(chan error, 1)
+		go func() {
+			_, err := b.Encode(t.Context(), []string{strings.Repeat("one bulk text ", 20), strings.Repeat("another bulk text ", 20)})
+			done <- err
+		}()
+		<-entered
+		<-entered // both slots are taken
+		v, err := b.EncodeQuery(t.Context(), "query")
+		close(leave)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.check(t, []string{"query"}, [][]float32{v})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 func TestRunsAtATimeAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := setup(t, func(o *Options) { o.Workers = 3 })
-		leave, done := make(chan struct{}), make(chan error, 2)
-		var running atomic.Int64
-		b.sums.before = func(int, int) error {
-			running.Add(1)
-			<-leave
-			running.Add(-1)
-			return nil
-		}
-		for range 2 {
-			go func() {
-				_, err := b.Encode(t.Context(), manyTexts(400))
-				done <- err
-			}()
-		}
-		synctest.Wait()
-		if n := running.Load(); n != 3 {
-			t.Errorf("%d runs at a time", n)
-		}
-		close(leave)
-		if err := errors.Join(<-done, <-done); err != nil {
-			t.Fatal(err)
-		}
+	bothKinds(t, func(t *testing.T, packed bool) {
+		synctest.Test(t, func(t *testing.T) {
+			b := setup(t, packed, func(o *Options) { o.Workers = 3 })
+			leave, done := make(chan struct{}), make(chan error, 2)
+			var running atomic.Int64
+			b.sums.before = func(int, int) error {
+				running.Add(1)
+				<-leave
+				running.Add(-1)
+				return nil
+			}
+			for range 2 {
+				go func() {
+					_, err := b.Encode(t.Context(), manyTexts(400))
+					done <- err
+				}()
+			}
+			synctest.Wait()
+			if n := running.Load(); n != 3 {
+				t.Errorf("%d runs at a time", n)
+			}
+			close(leave)
+			if err := errors.Join(<-done, <-done); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 }
 
@@ -267,14 +289,15 @@ func TestOpenPassesOnOtherFailures(t *testing.T) {
 
 func TestStoredVectorsAreChecked(t *testing.T) {
 	r := References(miniLM)[0]
-	if err := compare(r.Vector, r); err != nil {
+	e := &Encoder{}
+	if err := e.compare(r.Vector, r); err != nil {
 		t.Errorf("the vector itself: %v", err)
 	}
 	moved := append([]float32{}, r.Vector...)
 	for i := range moved {
 		moved[i] *= 1 - 2*float32(i%2) // half of the components change their sign: the length stays
 	}
-	if err := compare(moved, r); !errors.Is(err, ErrSelfTest) {
+	if err := e.compare(moved, r); !errors.Is(err, ErrSelfTest) {
 		t.Errorf("another vector: %v", err)
 	}
 	if References("other")[0].Vector != nil {

@@ -9,17 +9,14 @@ import (
 type limits struct {
 	// tokens and rows bound one run; a single longer text goes alone.
 	tokens, rows int
-	// workers is the number of runs at a time.
-	workers int
+	// least is the size below which work is not cut further to keep all lanes busy.
+	least int
+	// lanes is the number of runs at a time.
+	lanes int
 }
 
-// minRunTokens is the size below which work is not cut further to keep all workers busy: every run reads all weights once, which
-// takes 4 ms. Measured: a run of 47 tokens takes 13 ms and one of 94 takes 19 ms, so that two workers answer two such texts sooner
-// apart; runs of 24 would cost a core more than half of its throughput.
-const minRunTokens = 48
-
 // plan packs texts into runs: each is a list of indices of ids that have one length. The longest runs come first, so that the
-// last ones to end are short. When the work is less than a full run a worker, runs are smaller, so that all workers have some.
+// last ones to end are short. When the work is less than a full run a lane, runs are smaller, so that all lanes have some.
 func plan(ids [][]int32, l limits) [][]int {
 	order := make([]int, len(ids))
 	total := 0
@@ -28,7 +25,7 @@ func plan(ids [][]int32, l limits) [][]int {
 		total += len(ids[i])
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(len(ids[b]), len(ids[a])) })
-	budget := min(l.tokens, max(minRunTokens, (total+l.workers-1)/l.workers))
+	budget := min(l.tokens, max(l.least, (total+l.lanes-1)/l.lanes))
 	var runs [][]int
 	for start := 0; start < len(order); {
 		length := len(ids[order[start]])

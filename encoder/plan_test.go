@@ -1,7 +1,10 @@
 package encoder
 
 import (
+	"context"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -11,9 +14,10 @@ func TestPlanProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lengths := rapid.SliceOfN(rapid.IntRange(1, rapid.SampledFrom([]int{3, 300}).Draw(t, "longest")), 0, 400).Draw(t, "lengths")
 		l := limits{
-			tokens:  rapid.IntRange(1, 1000).Draw(t, "tokens"),
-			rows:    rapid.IntRange(1, 50).Draw(t, "rows"),
-			workers: rapid.IntRange(1, 8).Draw(t, "workers"),
+			tokens: rapid.IntRange(1, 1000).Draw(t, "tokens"),
+			rows:   rapid.IntRange(1, 50).Draw(t, "rows"),
+			least:  rapid.IntRange(1, 60).Draw(t, "least"),
+			lanes:  rapid.IntRange(1, 8).Draw(t, "lanes"),
 		}
 		ids := make([][]int32, len(lengths))
 		for i, n := range lengths {
@@ -43,19 +47,19 @@ func TestPlanProperties(t *testing.T) {
 	})
 }
 
-func TestPlanGivesEveryWorkerSome(t *testing.T) {
-	f := func(texts, length, workers int, want ...int) {
+func TestPlanGivesEveryLaneSome(t *testing.T) {
+	f := func(texts, length, lanes int, want ...int) {
 		t.Helper()
 		ids := make([][]int32, texts)
 		for i := range ids {
 			ids[i] = make([]int32, length)
 		}
 		var got []int
-		for _, run := range plan(ids, limits{tokens: 512, rows: 256, workers: workers}) {
+		for _, run := range plan(ids, limits{tokens: 512, rows: 256, least: DefaultMinRunTokens, lanes: lanes}) {
 			got = append(got, len(run))
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%d texts of %d tokens for %d workers: runs of %v, want %v", texts, length, workers, got, want)
+			t.Errorf("%d texts of %d tokens for %d lanes: runs of %v, want %v", texts, length, lanes, got, want)
 		}
 	}
 	f(2, 47, 2, 1, 1)
@@ -64,4 +68,44 @@ func TestPlanGivesEveryWorkerSome(t *testing.T) {
 	f(26, 40, 1, 9, 9, 8)
 	f(1, 300, 4, 1)
 	f(600, 2, 1, 200, 200, 200)
+}
+
+func TestPackedRunsKeepTheirBounds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lengths := rapid.SliceOfN(rapid.IntRange(0, rapid.SampledFrom([]int{3, 300}).Draw(t, "longest")), 0, 400).Draw(t, "lengths")
+		texts := make([]string, len(lengths))
+		for i, n := range lengths {
+			texts[i] = strings.Repeat("w ", n) + strconv.Itoa(i)
+		}
+		o := Options{
+			Tokenizer: newWords(), Runner: &sums{packed: true, scale: 1, open: true}, Dimension: testDimension,
+			RunTokens: rapid.IntRange(1, 1000).Draw(t, "tokens"), RunRows: rapid.IntRange(1, 50).Draw(t, "rows"),
+			MinRunTokens: rapid.IntRange(1, 60).Draw(t, "least"), Workers: rapid.IntRange(1, 4).Draw(t, "workers"),
+			InFlight: rapid.IntRange(0, 3).Draw(t, "in flight"),
+		}
+		e, err := Open(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runner := o.Runner.(*sums)
+		runner.runs()
+		vectors, err := e.Encode(context.Background(), texts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range texts {
+			ids, _, _ := newWords().Append(nil, text)
+			if !slices.Equal(vectors[i], direction(ids, 1, 0)) {
+				t.Fatalf("text %d has another's vector", i)
+			}
+		}
+		for _, run := range runner.runs() {
+			if run[0] > o.RunRows || run[0] > 1 && run[1] > o.RunTokens {
+				t.Fatalf("a run of %d texts, %d tokens; %+v", run[0], run[1], o)
+			}
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

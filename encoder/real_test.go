@@ -1,6 +1,7 @@
 package encoder_test
 
 import (
+	"context"
 	"sync"
 	"testing"
 
@@ -34,12 +35,11 @@ func checkpoint(tb testing.TB) *models.Checkpoint {
 func realParts(tb testing.TB) encoder.Options {
 	tb.Helper()
 	parts, c := encodertest.FindParts(tb), checkpoint(tb)
-	g, err := models.Build(tb.Context(), c, parts.Graphs, models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32})
-	if err != nil {
-		tb.Fatal(err)
-	}
 	session, err := ort.Open(tb.Context(), ort.Options{
-		Library: parts.Library, Graph: g.Path, Dimension: c.Dimension(), Device: ort.DeviceAuto,
+		Library: parts.Library, Device: ort.DeviceAuto,
+		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
+			return models.Build(ctx, c, parts.Graphs, target)
+		},
 	})
 	if err != nil {
 		tb.Fatal(err)

@@ -8,26 +8,65 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls do(0) to do(n-1) on as many goroutines as there are workers, each call with a slot of its own, and waits for all
-// that have begun. After an error or the end of ctx no further call begins.
-func (e *Encoder) parallel(ctx context.Context, free chan struct{}, n int, do func(i int) error) error {
+// lane holds the free slots of one kind of call.
+type lane struct {
+	threads chan struct{}
+	// runs are those of a device of its own; nil where a run computes on the thread that calls it.
+	runs chan struct{}
+}
+
+func newLane(o Options) lane {
+	l := lane{threads: slots(o.Workers)}
+	if o.InFlight > 0 {
+		l.runs = slots(o.InFlight)
+	}
+	return l
+}
+
+func slots(n int) chan struct{} {
+	free := make(chan struct{}, n)
+	for range n {
+		free <- struct{}{}
+	}
+	return free
+}
+
+// onThread calls do while it holds a thread's slot.
+func (l lane) onThread(ctx context.Context, do func() error) error {
+	return withSlot(ctx, l.threads, do)
+}
+
+// run calls do, which runs the model, while it holds the slot for that.
+func (l lane) run(ctx context.Context, do func() error) error {
+	if l.runs == nil {
+		return withSlot(ctx, l.threads, do)
+	}
+	return withSlot(ctx, l.runs, do)
+}
+
+// atATime is the number of runs at a time.
+func (e *Encoder) atATime() int { return orElse(e.options.InFlight, e.options.Workers) }
+
+// parallel calls do(0) to do(n-1) on as many goroutines as there are workers, and waits for all that have begun. After an error or the
+// end of ctx no further call begins, and the context of those that run has ended.
+func (e *Encoder) parallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next atomic.Int64
 	work := func() {
-		for {
+		for ctx.Err() == nil {
 			i := int(next.Add(1)) - 1
 			if i >= n {
 				return
 			}
-			if err := withSlot(ctx, free, func() error { return do(i) }); err != nil {
+			if err := do(ctx, i); err != nil {
 				cancel(err) // the first one stays
 				return
 			}
 		}
 	}
 	var wait sync.WaitGroup
-	for range min(n, e.workers) - 1 {
+	for range min(n, max(e.options.Workers, e.options.InFlight)) - 1 {
 		wait.Go(work)
 	}
 	work()
@@ -49,21 +88,18 @@ func withSlot(ctx context.Context, free chan struct{}, do func() error) error {
 	return do()
 }
 
-// run encodes one run: texts of one length. Its vectors share one block of memory, which the model writes into directly.
-func (e *Encoder) run(ctx context.Context, ids [][]int32, texts []int, vectors [][]float32) error {
-	tokens := len(ids[texts[0]])
-	input := make([]int32, 0, len(texts)*tokens)
-	for _, i := range texts {
-		input = append(input, ids[i]...)
+// runBatch runs the model and returns the vector of each text. They share one block of memory, which the model writes into directly.
+func (e *Encoder) runBatch(ctx context.Context, ids, starts []int32) ([][]float32, error) {
+	rows, dimension := len(starts)-1, e.options.Dimension
+	block := make([]float32, rows*dimension)
+	if err := e.runSplit(ctx, ids, starts, block); err != nil {
+		return nil, err
 	}
-	block := make([]float32, len(texts)*e.dimension)
-	if err := e.runSplit(ctx, input, tokens, block); err != nil {
-		return err
+	vectors := make([][]float32, rows)
+	for row := range vectors {
+		vectors[row] = block[row*dimension : (row+1)*dimension : (row+1)*dimension]
 	}
-	for row, i := range texts {
-		vectors[i] = block[row*e.dimension : (row+1)*e.dimension : (row+1)*e.dimension]
-	}
-	return nil
+	return vectors, nil
 }
 
 // outOfMemory is the question that decides whether smaller runs may help.
@@ -72,28 +108,33 @@ type outOfMemory interface {
 	OutOfMemory() bool
 }
 
-// runSplit runs texts of one length, in halves where memory runs out; later runs are then planned smaller too.
-func (e *Encoder) runSplit(ctx context.Context, input []int32, tokens int, out []float32) error {
+// runSplit runs texts, in halves where memory runs out; later runs are then planned smaller too.
+func (e *Encoder) runSplit(ctx context.Context, ids, starts []int32, out []float32) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	rows := len(input) / tokens
-	err := e.runner.Run(input, rows, tokens, out)
+	rows := len(starts) - 1
+	err := e.runner.Run(ids, starts, out)
 	e.counts.runs.Add(1)
 	if err == nil {
 		return nil
 	}
 	var memory outOfMemory
 	if !errors.As(err, &memory) || !memory.OutOfMemory() || rows == 1 {
-		return fmt.Errorf("encoding %d texts of %d tokens: %w", rows, tokens, err)
+		return fmt.Errorf("encoding %d texts of %d tokens: %w", rows, len(ids), err)
 	}
 	e.counts.shrunk.Add(1)
-	e.shrink(len(input) / 2)
+	e.shrink(len(ids) / 2)
 	half := rows / 2
-	if err := e.runSplit(ctx, input[:half*tokens], tokens, out[:half*e.dimension]); err != nil {
+	middle := starts[half]
+	if err := e.runSplit(ctx, ids[:middle], starts[:half+1], out[:half*e.options.Dimension]); err != nil {
 		return err
 	}
-	return e.runSplit(ctx, input[half*tokens:], tokens, out[half*e.dimension:])
+	second := make([]int32, 0, rows-half+1)
+	for _, start := range starts[half:] {
+		second = append(second, start-middle)
+	}
+	return e.runSplit(ctx, ids[middle:], second, out[half*e.options.Dimension:])
 }
 
 // shrink lowers the budget of later runs to a number of tokens; it never rises again, as what took the memory is not known.

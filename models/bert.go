@@ -86,6 +86,8 @@ func newBERT(a architecture, w *weights) *bertGraph {
 	}
 	b.scope = "pool."
 	b.meanPool(x)
+	b.inputs = []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
+	b.outputs = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", a.HiddenSize)}
 	return b
 }
 
@@ -262,13 +264,4 @@ func (b *bertGraph) biasWithout(name, carried string, m matrix) string {
 		}
 		return bias[outs.from:outs.to], nil
 	}, outs.size())
-}
-
-// inputs and outputs describe the graph's interface.
-func (b *bertGraph) inputs() []*onnxpb.ValueInfoProto {
-	return []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
-}
-
-func (b *bertGraph) outputs() []*onnxpb.ValueInfoProto {
-	return []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", b.a.HiddenSize)}
 }

@@ -26,7 +26,7 @@ type Graph struct {
 // damaged. Writing takes about a second and some 100 MB of memory; checking hashes the file. Any number of processes may call it
 // at once: the files are written aside and renamed into place, and all write the same bytes.
 func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
-	if target != (Target{Device: DeviceCPU, Precision: PrecisionFP32}) {
+	if _, known := writers[target]; !known {
 		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
 	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
@@ -45,6 +45,11 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	return Graph{Path: filepath.Join(dir, graphFile), Manifest: m, Built: true}, nil
 }
 
+// writers make the graph for each target.
+var writers = map[Target]func(a architecture, w *weights) *graph{
+	{Device: DeviceCPU, Precision: PrecisionFP32}: func(a architecture, w *weights) *graph { return &newBERT(a, w).graph },
+}
+
 // writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.
 func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) error {
 	w, err := openWeights(filepath.Join(c.dir, weightsFile))
@@ -52,10 +57,10 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 		return err
 	}
 	defer w.close()
-	b := newBERT(c.architecture, w)
+	g := writers[m.Target](c.architecture, w)
 	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": strconv.Itoa(m.Generator), "target": m.Target.String()}
 	err = replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
-		if err := writeModel(ctx, temporary, b, metadata); err != nil {
+		if err := writeModel(ctx, temporary, g, metadata); err != nil {
 			return err
 		}
 		if err := c.unchanged(); err != nil {

@@ -7,29 +7,46 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// The names of a graph's input and output, the same for every graph that this package writes.
+// The names of a graph's inputs and output, the same for every graph that this package writes.
 const (
-	// InputIDs is int32 [rows, tokens]: the token ids of texts of one exact length, special tokens included, no padding.
+	// InputIDs is int32: the token ids of the texts, special tokens included, no padding; [rows, tokens] for texts of one length, or
+	// [tokens of all] where the graph is packed (Target.Packed).
 	InputIDs = "input_ids"
-	// OutputEmbedding is float32 [rows, dimension]: vectors of length 1.
+	// InputStarts is int32 [rows + 1], of packed graphs only: where each text starts among the ids, and their number.
+	InputStarts = "row_starts"
+	// OutputEmbedding is float32 [rows, dimension].
 	OutputEmbedding = "sentence_embedding"
 )
 
-// initializer is a constant of a graph. Floats are made when they are written, one tensor at a time, so that building a graph
-// takes the memory of its largest tensor and not of the model.
+// initializer is a constant of a graph. Floats and bytes are made when they are written, one tensor at a time, so that building a graph
+// takes the memory of its largest tensor and not of the model. One of ints, floats and bytes is set.
 type initializer struct {
 	name   string
 	shape  []int64
 	ints   []int64
 	floats func() ([]float32, error)
+	// bytes are the elements of a tensor of another type, little-endian.
+	bytes   func() ([]byte, error)
+	element onnxpb.TensorProto_DataType
 }
 
 // graph collects nodes and constants. Names are numbered in order, so that the same calls always give the same bytes.
 type graph struct {
 	nodes     []*onnxpb.NodeProto
 	constants []initializer
+	inputs    []*onnxpb.ValueInfoProto
+	outputs   []*onnxpb.ValueInfoProto
+	// domain is that of operators beyond the standard ones; empty where there are none.
+	domain string
 	// scope stands before the names of nodes, for profiles and error messages.
 	scope string
+}
+
+// special adds a node of the graph's other domain, with one output, and returns the output's name.
+func (g *graph) special(kind string, inputs []string, attributes ...*onnxpb.AttributeProto) string {
+	out := g.op(kind, inputs, attributes...)
+	g.nodes[len(g.nodes)-1].Domain = new(g.domain)
+	return out
 }
 
 // op adds a node with one output and returns the output's name.
@@ -53,6 +70,15 @@ func (g *graph) floats(read func() ([]float32, error), shape ...int) string {
 		dims[i] = int64(n)
 	}
 	return g.constant(initializer{shape: dims, floats: read})
+}
+
+// typed adds a constant of another element type; bytes are its elements, little-endian, made when the graph is written.
+func (g *graph) typed(element onnxpb.TensorProto_DataType, bytes func() ([]byte, error), shape ...int) string {
+	dims := make([]int64, len(shape))
+	for i, n := range shape {
+		dims[i] = int64(n)
+	}
+	return g.constant(initializer{shape: dims, bytes: bytes, element: element})
 }
 
 // scalar adds a float constant without dimensions.

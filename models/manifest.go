@@ -25,21 +25,41 @@ type Device string
 // Precision is the number format a graph computes in.
 type Precision string
 
-// The devices and precisions for which a graph can be written. The graph for DeviceCPU holds standard operators only and so runs on
-// other providers too; graphs of their own for them come later.
+// Kernel says which operators a graph holds beside the standard ones.
+type Kernel string
+
+// The devices, precisions and kernels for which a graph can be written. The graph for DeviceCPU in PrecisionFP32 holds standard
+// operators only and so runs on other providers too.
 const (
-	DeviceCPU     Device    = "cpu"
+	DeviceCPU  Device = "cpu"
+	DeviceCUDA Device = "cuda"
+
 	PrecisionFP32 Precision = "fp32"
+	PrecisionFP16 Precision = "fp16"
+	PrecisionINT8 Precision = "int8"
+
+	// KernelVNNI are wal2vec's own operators for x86-64 with AVX-512 VNNI; see encoder/ort/operators.
+	KernelVNNI Kernel = "vnni"
 )
 
 // Target says what a graph is written for.
 type Target struct {
 	Device    Device    `json:"device"`
 	Precision Precision `json:"precision"`
+	Kernel    Kernel    `json:"kernel,omitempty"`
 }
 
 // String is the target as it stands in file names.
-func (t Target) String() string { return string(t.Device) + "-" + string(t.Precision) }
+func (t Target) String() string {
+	name := string(t.Device) + "-" + string(t.Precision)
+	if t.Kernel != "" {
+		name += "-" + string(t.Kernel)
+	}
+	return name
+}
+
+// Packed reports whether the graph takes texts of any lengths one after the other, with InputStarts; else it takes texts of one length.
+func (t Target) Packed() bool { return t.Device == DeviceCUDA || t.Kernel == KernelVNNI }
 
 // Manifest describes a graph. It stands beside it as JSON.
 type Manifest struct {

@@ -29,13 +29,16 @@ const (
 
 // writeModel writes a graph as one ONNX file, reading the weights one tensor at a time. The bytes are those of an ordinary
 // ModelProto, and the same for the same graph.
-func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[string]string) error {
+func writeModel(ctx context.Context, w io.Writer, g *graph, metadata map[string]string) error {
 	frame := &onnxpb.ModelProto{
 		IrVersion: proto.Int64(irVersion), ProducerName: new("wal2vec"),
 		OpsetImport:   []*onnxpb.OperatorSetIdProto{{Domain: new(""), Version: proto.Int64(opset)}},
 		MetadataProps: entries(metadata),
 	}
-	body := &onnxpb.GraphProto{Name: new("encoder"), Node: b.nodes, Input: b.inputs(), Output: b.outputs()}
+	if g.domain != "" {
+		frame.OpsetImport = append(frame.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: new(g.domain), Version: proto.Int64(1)})
+	}
+	body := &onnxpb.GraphProto{Name: new("encoder"), Node: g.nodes, Input: g.inputs, Output: g.outputs}
 	deterministic := proto.MarshalOptions{Deterministic: true}
 	head, err := deterministic.Marshal(frame)
 	if err != nil {
@@ -45,9 +48,9 @@ func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[str
 	if err != nil {
 		return fmt.Errorf("encoding the graph: %w", err)
 	}
-	descriptions := make([][]byte, len(b.constants))
+	descriptions := make([][]byte, len(g.constants))
 	total := len(nodes)
-	for i, c := range b.constants {
+	for i, c := range g.constants {
 		if descriptions[i], err = deterministic.Marshal(c.describe()); err != nil {
 			return fmt.Errorf("encoding constant %s: %w", c.name, err)
 		}
@@ -57,7 +60,7 @@ func writeModel(ctx context.Context, w io.Writer, b *bertGraph, metadata map[str
 	_, _ = out.Write(head) // a bufio.Writer keeps its first error for Flush
 	writeLength(out, modelGraphField, total)
 	_, _ = out.Write(nodes)
-	for i, c := range b.constants {
+	for i, c := range g.constants {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -85,19 +88,31 @@ func writeLength(out *bufio.Writer, field protowire.Number, length int) {
 
 // describe is the tensor's message without its data.
 func (c initializer) describe() *onnxpb.TensorProto {
-	element := onnxpb.TensorProto_FLOAT
-	if c.floats == nil {
+	element := c.element
+	switch {
+	case c.floats != nil:
+		element = onnxpb.TensorProto_FLOAT
+	case c.ints != nil:
 		element = onnxpb.TensorProto_INT64
 	}
 	return &onnxpb.TensorProto{Dims: c.shape, DataType: new(int32(element)), Name: new(c.name)}
 }
 
+// elementBytes are the sizes of the element types that graphs hold.
+var elementBytes = map[onnxpb.TensorProto_DataType]int{
+	onnxpb.TensorProto_FLOAT: 4, onnxpb.TensorProto_FLOAT16: 2, onnxpb.TensorProto_INT8: 1, onnxpb.TensorProto_UINT8: 1,
+	onnxpb.TensorProto_INT32: 4,
+}
+
 // dataBytes is the size of the tensor's data.
 func (c initializer) dataBytes() int {
-	if c.floats == nil {
+	if c.ints != nil {
 		return 8 * len(c.ints)
 	}
 	n := 4
+	if c.floats == nil {
+		n = elementBytes[c.element]
+	}
 	for _, d := range c.shape {
 		n *= int(d)
 	}
@@ -117,8 +132,19 @@ func (c initializer) writeData(out *bufio.Writer) error {
 		binary.LittleEndian.PutUint64(word[:], uint64(v))
 		_, _ = out.Write(word[:])
 	}
-	if c.floats == nil {
+	switch {
+	case c.ints != nil:
 		return nil
+	case c.bytes != nil:
+		data, err := c.bytes()
+		if err != nil {
+			return err
+		}
+		if len(data) != c.dataBytes() {
+			return fmt.Errorf("%d bytes for shape %v", len(data), c.shape)
+		}
+		_, err = out.Write(data)
+		return err
 	}
 	data, err := c.floats()
 	if err != nil {

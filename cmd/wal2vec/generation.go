@@ -86,16 +86,15 @@ func (p *program) openEncoderIf(ctx context.Context, c config.Config, check func
 }
 
 func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*engine, error) {
-	graph, err := models.Build(ctx, checkpoint, parts.GraphCache, cpuTarget)
-	if err != nil {
-		return nil, err
-	}
 	tokenizer, err := tokenize.Open(checkpoint.TokenizerPath(), checkpoint.MaxTokens())
 	if err != nil {
 		return nil, err
 	}
 	runner, err := ort.Open(ctx, ort.Options{
-		Library: parts.ONNXRuntime, Graph: graph.Path, Dimension: checkpoint.Dimension(), Device: c.Encoder.Device,
+		Library: parts.ONNXRuntime, Device: c.Encoder.Device, Precision: precisionOf(c),
+		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
+			return models.Build(ctx, checkpoint, parts.GraphCache, target)
+		},
 	})
 	if err != nil {
 		return nil, errors.Join(err, tokenizer.Close())
@@ -116,6 +115,14 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
 	return &engine{vectorizer: e, checkpoint: checkpoint}, nil
+}
+
+// precisionOf is the configured precision; empty where the device decides.
+func precisionOf(c config.Config) models.Precision {
+	if c.Encoder.Precision == config.PrecisionAuto {
+		return ""
+	}
+	return models.Precision(c.Encoder.Precision)
 }
 
 // generation is what the configured model and template make: the vector space of the pipeline.

@@ -9,6 +9,7 @@ import (
 	onnx "github.com/yalue/onnxruntime_go"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/models"
 )
 
 // The devices.
@@ -24,13 +25,14 @@ var autoOrder = []string{DeviceCUDA, DeviceCoreML, DeviceCPU}
 
 // Options says which model to load, and where.
 type Options struct {
-	// Library is the path of ONNX Runtime's shared library, Graph that of the ONNX file; see models.Build.
-	Library string
-	Graph   string
-	// Dimension is the length of the graph's vectors.
-	Dimension int
-	// Device is one of the Device constants.
-	Device string
+	// Library is the path of ONNX Runtime's shared library, Operators that of wal2vec's own operators; empty where there are none.
+	Library   string
+	Operators string
+	// Graph makes the model's graph for a target, or finds it; see models.Build.
+	Graph func(ctx context.Context, target models.Target) (models.Graph, error)
+	// Device is one of the Device constants, Precision one of models' or empty for the one that suits the device.
+	Device    string
+	Precision models.Precision
 }
 
 // Skip is a device that was passed over.
@@ -58,13 +60,13 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	}
 	var skipped []Skip
 	for _, device := range devices {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		s, err := probe(o, device)
+		s, err := open(ctx, o, device)
 		if err == nil {
 			s.skipped = skipped
 			return s, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 		skipped = append(skipped, Skip{Device: device, Reason: oneLine(err)})
 	}
@@ -76,17 +78,66 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 		"the model does not run (%s)", strings.Join(reasons, "; "))
 }
 
-// probe loads the model on a device and runs it on a few tokens: a provider that loads may still fail on its first kernel.
-func probe(o Options, device string) (*Session, error) {
-	if device == DeviceCUDA {
-		defer keepSignalHandlers()()
+// open loads the model on one device, after a look at whether the runtime knows the device: a graph takes a second to write.
+func open(ctx context.Context, o Options, device string) (*Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
-	s, err := load(o, device)
+	if err := offered(device); err != nil {
+		return nil, err
+	}
+	target, err := Target(device, o.Precision, o.Operators != "")
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float32, 2*o.Dimension)
-	if err := s.Run([]int32{1, 2, 3, 3, 2, 1}, 2, 3, out); err != nil {
+	graph, err := o.Graph(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return probe(o, device, graph)
+}
+
+// offered asks whether the runtime has a device's provider.
+func offered(device string) error {
+	options, err := onnx.NewSessionOptions()
+	if err != nil {
+		return fmt.Errorf("making session options: %w", err)
+	}
+	defer options.Destroy()
+	return appendProvider(options, device)
+}
+
+// Target is the graph that suits a device and a precision, which may be empty. The int8 graph is the default where the processor
+// multiplies bytes; with operators of wal2vec's own it is the one that has them in it.
+func Target(device string, precision models.Precision, operators bool) (models.Target, error) {
+	t := models.Target{Device: models.DeviceCPU, Precision: precision}
+	switch {
+	case device == DeviceCUDA && (precision == "" || precision == models.PrecisionFP16):
+		return models.Target{Device: models.DeviceCUDA, Precision: models.PrecisionFP16}, nil
+	case precision == models.PrecisionFP32, precision == "":
+		t.Precision = models.PrecisionFP32 // standard operators, which every provider has
+		return t, nil
+	case device == DeviceCPU && precision == models.PrecisionINT8:
+		t.Precision = models.PrecisionINT8
+		if operators && hasVNNI() {
+			t.Kernel = models.KernelVNNI
+		}
+		return t, nil
+	}
+	return t, fault.New(fault.Usage, "choose the precision auto", "%s has no graph of precision %s", device, precision)
+}
+
+// probe loads the model on a device and runs it on a few tokens: a provider that loads may still fail on its first kernel.
+func probe(o Options, device string, graph models.Graph) (*Session, error) {
+	if device == DeviceCUDA {
+		defer keepSignalHandlers()()
+	}
+	s, err := load(o, device, graph)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, 2*s.dimension)
+	if err := s.Run([]int32{1, 2, 3, 3, 2, 1}, []int32{0, 3, 6}, out); err != nil {
 		s.Close()
 		return nil, err
 	}

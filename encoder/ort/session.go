@@ -18,6 +18,7 @@ var ErrClosed = errors.New("the model's session is closed")
 type Session struct {
 	session   *onnx.DynamicAdvancedSession
 	device    string
+	target    models.Target
 	dimension int
 	skipped   []Skip
 
@@ -29,40 +30,82 @@ type Session struct {
 // Device is the device the model runs on: one of the Device constants, never DeviceAuto.
 func (s *Session) Device() string { return s.device }
 
+// Target is what the graph was written for.
+func (s *Session) Target() models.Target { return s.target }
+
+// Packed reports whether the texts of a run may differ in length.
+func (s *Session) Packed() bool { return s.target.Packed() }
+
 // Skipped says which devices DeviceAuto passed over, and why.
 func (s *Session) Skipped() []Skip { return s.skipped }
 
-// Run encodes rows texts of tokens ids each into out, which takes rows vectors; see encoder.Runner. It keeps neither slice. It
-// computes on the calling thread for as long as it takes, some 0.2 ms a token: a run is not interrupted.
-func (s *Session) Run(ids []int32, rows, tokens int, out []float32) error {
-	if rows < 1 || tokens < 1 || len(ids) != rows*tokens || len(out) != rows*s.dimension {
-		return fmt.Errorf("running the model: %d ids and %d numbers for %d texts of %d tokens", len(ids), len(out), rows, tokens)
+// Run encodes texts into out; see encoder.Runner. It keeps none of the slices. It computes on the calling thread for as long as it
+// takes, some 0.2 ms a token in fp32: a run is not interrupted.
+func (s *Session) Run(ids, starts []int32, out []float32) error {
+	rows := len(starts) - 1
+	if rows < 1 || int(starts[rows]) != len(ids) || len(ids) < rows || len(out) != rows*s.dimension {
+		return fmt.Errorf("running the model: %d ids and %d numbers for %d texts", len(ids), len(out), rows)
 	}
 	s.open.RLock()
 	defer s.open.RUnlock()
 	if s.closed {
 		return ErrClosed
 	}
-	// Tensors keep the addresses of Go memory beyond the call that makes them, so that memory has to be pinned; it also stays
-	// alive until Unpin.
-	var pins runtime.Pinner
-	defer pins.Unpin()
-	pins.Pin(&ids[0])
-	pins.Pin(&out[0])
-	input, err := onnx.NewTensor(onnx.NewShape(int64(rows), int64(tokens)), ids)
-	if err != nil {
-		return fmt.Errorf("making the model's input: %w", err)
+	f := feed{}
+	defer f.release()
+	if s.Packed() {
+		f.input(ids, int64(len(ids)))
+		f.input(starts, int64(len(starts)))
+	} else {
+		tokens := len(ids) / rows
+		if int(starts[1]) != tokens || tokens*rows != len(ids) {
+			return fmt.Errorf("running the model: %d texts of different lengths", rows)
+		}
+		f.input(ids, int64(rows), int64(tokens))
 	}
-	defer input.Destroy()
-	output, err := onnx.NewTensor(onnx.NewShape(int64(rows), int64(s.dimension)), out)
-	if err != nil {
-		return fmt.Errorf("making the model's output: %w", err)
+	f.output(out, int64(rows), int64(s.dimension))
+	if f.err != nil {
+		return f.err
 	}
-	defer output.Destroy()
-	if err := s.session.Run([]onnx.Value{input}, []onnx.Value{output}); err != nil {
+	if err := s.session.Run(f.inputs, f.outputs); err != nil {
 		return &runError{err}
 	}
 	return nil
+}
+
+// feed is the tensors of one run, made from slices without copying. Tensors keep the addresses of Go memory beyond the call that makes
+// them, so that memory has to be pinned; it also stays alive until release.
+type feed struct {
+	inputs, outputs []onnx.Value
+	pins            runtime.Pinner
+	err             error
+}
+
+func (f *feed) input(data []int32, shape ...int64) {
+	f.pins.Pin(&data[0])
+	tensor, err := onnx.NewTensor(onnx.NewShape(shape...), data)
+	if err != nil {
+		f.err = fmt.Errorf("making the model's input: %w", err)
+		return
+	}
+	f.inputs = append(f.inputs, tensor)
+}
+
+func (f *feed) output(data []float32, shape ...int64) {
+	f.pins.Pin(&data[0])
+	tensor, err := onnx.NewTensor(onnx.NewShape(shape...), data)
+	if err != nil {
+		f.err = fmt.Errorf("making the model's output: %w", err)
+		return
+	}
+	f.outputs = append(f.outputs, tensor)
+}
+
+func (f *feed) release() {
+	for _, tensor := range append(f.inputs, f.outputs...) {
+		tensor.Destroy()
+	}
+	f.pins.Unpin()
 }
 
 // Close waits for running calls and frees the model.
@@ -79,24 +122,27 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// load opens the graph with the options of a device.
-func load(o Options, device string) (*Session, error) {
-	options, err := sessionOptions(device)
+// load opens the graph on a device.
+func load(o Options, device string, graph models.Graph) (*Session, error) {
+	options, err := sessionOptions(o, device, graph.Manifest.Target)
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
-	inputs, outputs := []string{models.InputIDs}, []string{models.OutputEmbedding}
-	session, err := onnx.NewDynamicAdvancedSession(o.Graph, inputs, outputs, options)
+	inputs := []string{models.InputIDs}
+	if graph.Manifest.Target.Packed() {
+		inputs = append(inputs, models.InputStarts)
+	}
+	session, err := onnx.NewDynamicAdvancedSession(graph.Path, inputs, []string{models.OutputEmbedding}, options)
 	if err != nil {
 		return nil, fmt.Errorf("loading the model: %w", err)
 	}
-	return &Session{session: session, device: device, dimension: o.Dimension}, nil
+	return &Session{session: session, device: device, target: graph.Manifest.Target, dimension: graph.Manifest.Dimension}, nil
 }
 
 // sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it
 // changes the floating-point mode of the thread that makes the session, which afterwards runs other goroutines.
-func sessionOptions(device string) (*onnx.SessionOptions, error) {
+func sessionOptions(o Options, device string, target models.Target) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("making session options: %w", err)
@@ -112,6 +158,9 @@ func sessionOptions(device string) (*onnx.SessionOptions, error) {
 		options.SetGraphOptimizationLevel(optimization(device)),
 		appendProvider(options, device),
 	)
+	if err == nil && target.Kernel == models.KernelVNNI {
+		err = registerOperators(o.Operators, o.Library, options)
+	}
 	if err != nil {
 		options.Destroy()
 		return nil, err

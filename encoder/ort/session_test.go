@@ -21,27 +21,29 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// graph is the real model's, found and hashed once for all tests.
-var graph struct {
+// checkpoint is the real model's, found and hashed once for all tests.
+var checkpoint struct {
 	sync.Once
-	models.Graph
+	*models.Checkpoint
 }
 
 // options are those of the real model.
 func options(tb testing.TB, device string) ort.Options {
 	tb.Helper()
 	parts := encodertest.FindParts(tb)
-	graph.Do(func() {
+	checkpoint.Do(func() {
 		c, err := models.Open(parts.Model)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		target := models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}
-		if graph.Graph, err = models.Build(tb.Context(), c, parts.Graphs, target); err != nil {
-			tb.Fatal(err)
-		}
+		checkpoint.Checkpoint = c
 	})
-	return ort.Options{Library: parts.Library, Graph: graph.Path, Dimension: graph.Manifest.Dimension, Device: device}
+	return ort.Options{
+		Library: parts.Library, Device: device,
+		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
+			return models.Build(ctx, checkpoint.Checkpoint, parts.Graphs, target)
+		},
+	}
 }
 
 func open(tb testing.TB, device string) *ort.Session {
@@ -61,10 +63,19 @@ func open(tb testing.TB, device string) *ort.Session {
 func run(tb testing.TB, s *ort.Session, rows, tokens int, ids []int32) []float32 {
 	tb.Helper()
 	out := make([]float32, rows*384)
-	if err := s.Run(ids, rows, tokens, out); err != nil {
+	if err := s.Run(ids, starts(rows, tokens), out); err != nil {
 		tb.Fatal(err)
 	}
 	return out
+}
+
+// starts are those of rows texts of one length.
+func starts(rows, tokens int) []int32 {
+	list := make([]int32, rows+1)
+	for i := range list {
+		list[i] = int32(i * tokens)
+	}
+	return list
 }
 
 // someIDs are ids of a text that depend on its number alone.
@@ -110,19 +121,31 @@ func TestAForcedDeviceThatFailsIsAnError(t *testing.T) {
 	none.Device = "tpu"
 	f(none, `"tpu"`)
 	noGraph := options(t, ort.DeviceCPU)
-	noGraph.Graph = filepath.Join(t.TempDir(), "absent.onnx")
+	noGraph.Graph = graphAt(filepath.Join(t.TempDir(), "absent.onnx"), 384)
 	f(noGraph, "cpu: loading the model")
 	broken := options(t, ort.DeviceCPU)
-	broken.Graph = filepath.Join(t.TempDir(), "broken.onnx")
-	if err := os.WriteFile(broken.Graph, []byte("no graph"), 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "broken.onnx")
+	broken.Graph = graphAt(file, 384)
+	if err := os.WriteFile(file, []byte("no graph"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f(broken, "cpu: loading the model")
 	other := options(t, ort.DeviceCPU)
-	other.Dimension = 383 // the graph writes 384: the probe finds out
+	whole, err := other.Graph(t.Context(), models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Graph = graphAt(whole.Path, 383) // the graph writes 384: the probe finds out
 	f(other, "cpu: running the model")
 	broken.Device = ort.DeviceAuto
 	f(broken, "cuda: ")
+}
+
+// graphAt says of a file that it is a graph for the CPU.
+func graphAt(path string, dimension int) func(context.Context, models.Target) (models.Graph, error) {
+	return func(_ context.Context, target models.Target) (models.Graph, error) {
+		return models.Graph{Path: path, Manifest: models.Manifest{Target: target, Dimension: dimension}}, nil
+	}
 }
 
 func TestOpenStops(t *testing.T) {
@@ -169,7 +192,7 @@ func TestRunRefusesWrongSizes(t *testing.T) {
 	s := open(t, ort.DeviceCPU)
 	f := func(ids, rows, tokens, out int) {
 		t.Helper()
-		if err := s.Run(make([]int32, ids), rows, tokens, make([]float32, out)); err == nil {
+		if err := s.Run(make([]int32, ids), starts(rows, tokens), make([]float32, out)); err == nil {
 			t.Errorf("%d ids, %d by %d, %d numbers were taken", ids, rows, tokens, out)
 		}
 	}
@@ -177,7 +200,10 @@ func TestRunRefusesWrongSizes(t *testing.T) {
 	f(5, 2, 3, 768)
 	f(0, 0, 3, 0)
 	f(0, 1, 0, 384)
-	if err := s.Run([]int32{1, 1 << 30}, 1, 2, make([]float32, 384)); err == nil {
+	if err := s.Run([]int32{1, 2, 3}, []int32{0, 1, 3}, make([]float32, 768)); err == nil {
+		t.Error("texts of different lengths were taken")
+	}
+	if err := s.Run([]int32{1, 1 << 30}, starts(1, 2), make([]float32, 384)); err == nil {
 		t.Error("an id outside of the vocabulary was taken")
 	}
 }
@@ -203,7 +229,7 @@ func TestAClosedSessionRefuses(t *testing.T) {
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Run([]int32{1, 2}, 1, 2, make([]float32, 384)); !errors.Is(err, ort.ErrClosed) {
+	if err := s.Run([]int32{1, 2}, starts(1, 2), make([]float32, 384)); !errors.Is(err, ort.ErrClosed) {
 		t.Errorf("%v", err)
 	}
 }

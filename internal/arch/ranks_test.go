@@ -62,7 +62,7 @@ var bottom = map[string][]string{
 
 // confined says which packages alone import a library: so that it can be replaced in one place.
 var confined = map[string][]string{
-	"C":                               {},
+	"C":                               {"encoder/ort"}, // operators of our own
 	"github.com/daulet/tokenizers":    {"encoder/tokenize"},
 	"github.com/jackc/pglogrepl":      {"replication", "replication/pgoutput"},
 	"github.com/spf13/cobra":          {"cmd/wal2vec"},
