@@ -30,13 +30,13 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: parts
-parts: ## Set up ONNX Runtime, the model, libtokenizers.a and PostgreSQL 16 and 18 with pgvector
+parts: ## Set up ONNX Runtime, the model, libtokenizers.a, the operators, and PostgreSQL 16 and 18 with pgvector
 	@scripts/parts.sh
 
 .PHONY: build-parts
 build-parts:
 	@scripts/prerequisites.sh go cc
-	@scripts/parts.sh onnxruntime model tokenizers
+	@scripts/parts.sh onnxruntime model tokenizers operators
 
 .PHONY: build
 build: build-parts ## Build bin/wal2vec, which finds its parts by itself

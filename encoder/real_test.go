@@ -32,11 +32,11 @@ func checkpoint(tb testing.TB) *models.Checkpoint {
 }
 
 // realParts opens the real model and its tokenizer, ready for encoder.Open.
-func realParts(tb testing.TB) encoder.Options {
+func realParts(tb testing.TB, precision models.Precision) encoder.Options {
 	tb.Helper()
 	parts, c := encodertest.FindParts(tb), checkpoint(tb)
 	session, err := ort.Open(tb.Context(), ort.Options{
-		Library: parts.Library, Device: ort.DeviceAuto,
+		Library: parts.Library, Operators: ort.FindOperators(parts.Root), Device: ort.DeviceAuto, Precision: precision,
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, c, parts.Graphs, target)
 		},
@@ -52,9 +52,9 @@ func realParts(tb testing.TB) encoder.Options {
 }
 
 // realEncoder opens an encoder with the real model; the caller closes it.
-func realEncoder(tb testing.TB, change func(o *encoder.Options)) *encoder.Encoder {
+func realEncoder(tb testing.TB, precision models.Precision, change func(o *encoder.Options)) *encoder.Encoder {
 	tb.Helper()
-	o := realParts(tb)
+	o := realParts(tb, precision)
 	if change != nil {
 		change(&o)
 	}
@@ -66,12 +66,12 @@ func realEncoder(tb testing.TB, change func(o *encoder.Options)) *encoder.Encode
 }
 
 func TestRealEncoderConforms(t *testing.T) {
-	encodertest.Conformance(t, func(t *testing.T) encodertest.Encoder { return realEncoder(t, nil) })
+	encodertest.Conformance(t, func(t *testing.T) encodertest.Encoder { return realEncoder(t, models.PrecisionFP32, nil) })
 }
 
 // TestVectorsAreThoseOfSentenceTransformers is the fidelity that users may count on.
 func TestVectorsAreThoseOfSentenceTransformers(t *testing.T) {
-	e := realEncoder(t, nil)
+	e := realEncoder(t, models.PrecisionFP32, nil)
 	defer e.Close()
 	references := encoder.References(checkpoint(t).Fingerprint())
 	texts := make([]string, len(references))

@@ -47,7 +47,8 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 
 // writers make the graph for each target.
 var writers = map[Target]func(a architecture, w *weights) *graph{
-	{Device: DeviceCPU, Precision: PrecisionFP32}: func(a architecture, w *weights) *graph { return &newBERT(a, w).graph },
+	{Device: DeviceCPU, Precision: PrecisionFP32}:                     func(a architecture, w *weights) *graph { return &newBERT(a, w).graph },
+	{Device: DeviceCPU, Precision: PrecisionINT8, Kernel: KernelVNNI}: newVNNI,
 }
 
 // writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.

@@ -49,6 +49,12 @@ func (g *graph) special(kind string, inputs []string, attributes ...*onnxpb.Attr
 	return out
 }
 
+// specialTo is special with a given name for the output.
+func (g *graph) specialTo(out, kind string, inputs []string, attributes ...*onnxpb.AttributeProto) {
+	g.opTo(out, kind, inputs, attributes...)
+	g.nodes[len(g.nodes)-1].Domain = new(g.domain)
+}
+
 // op adds a node with one output and returns the output's name.
 func (g *graph) op(kind string, inputs []string, attributes ...*onnxpb.AttributeProto) string {
 	out := fmt.Sprintf("%s%s.%d", g.scope, kind, len(g.nodes))

@@ -5,6 +5,7 @@
 #   onnxruntime/libonnxruntime.so     ONNX Runtime for the CPU (.dylib on macOS)
 #   model/all-MiniLM-L6-v2/           weights, tokenizer and configuration
 #   tokenizers/libtokenizers.a        linked into the binary
+#   operators-*/                      wal2vec's own operators for ONNX Runtime, by the hash of their sources (x86-64 only)
 #   pg16/ pg18/                       PostgreSQL with pgvector: bin, lib, share
 #   pg14/ pg15/ pg17/                 PostgreSQL alone, to test sources; only when asked for
 #
@@ -12,7 +13,7 @@
 # alone (a stamp in each part names its origin), what is missing is downloaded and built in a
 # temporary folder, checked, and renamed into place.
 #
-# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers postgres (default: these four) sources
+# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers operators postgres (default: these five) sources
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -36,10 +37,18 @@ key() {
     version=$(sed -n 's/^.*github.com\/daulet\/tokenizers \(v[^ ]*\).*/\1/p' "$root/go.mod")
     sum=$(cksum "$root/scripts/tokenizers/Cargo.toml" "$root/scripts/tokenizers/Cargo.lock" | cut -d' ' -f1 | tr '\n' -)
     echo "tokenizers $platform $version ${sum}1"
+  elif [ "$1" = operators ]; then
+    echo "operators $platform $(operators_hash) 1"
   else
     locked "$1"
     echo "$1 $platform $requirement $sha 1"
   fi
+}
+
+# operators_hash is what encoder/ort looks for in the folder's name.
+operators_hash() {
+  local sources=$root/encoder/ort/operators
+  cat "$sources/kernels.c" "$sources/kernels.h" "$sources/operators.c" | sha256sum | cut -c1-12
 }
 
 # folders PART: the folders below $parts that it fills.
@@ -47,6 +56,7 @@ folders() {
   case $1 in
     postgres) echo pg16 pg18 ;;
     model) echo model/all-MiniLM-L6-v2 ;;
+    operators) echo "operators-$(operators_hash)" ;;
     *) echo "$1" ;;
   esac
 }
@@ -171,6 +181,18 @@ set_up_tokenizers() {
   place "$tree" tokenizers "$(key tokenizers)"
 }
 
+# Compiled for the processors that the graph of wal2vec's own operators is for; encoder/ort asks the processor before it loads them.
+set_up_operators() {
+  local module tree=$work/operators sources=$root/encoder/ort/operators
+  quietly "downloading the Go module github.com/yalue/onnxruntime_go" go -C "$root" mod download github.com/yalue/onnxruntime_go
+  module=$(go -C "$root" list -m -f '{{.Dir}}' github.com/yalue/onnxruntime_go) # has ONNX Runtime's header
+  mkdir -p "$tree"
+  quietly "compiling wal2vec's operators" "${CC:-cc}" -std=c11 -D_GNU_SOURCE -O3 -shared -fPIC -fvisibility=hidden \
+    -Wall -Wextra -Werror -mfma -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -I "$module" \
+    -o "$tree/libwal2vec_operators.so" "$sources/operators.c" "$sources/kernels.c" -lm -lpthread -ldl
+  place "$tree" "operators-$(operators_hash)" "$(key operators)"
+}
+
 set_up_source() {
   locked "$1"
   local library=embedded-postgres-binaries-$platform tree=$work/$1 have
@@ -205,25 +227,28 @@ unlink_parts() {
 }
 
 detect_platform
-[ $# -gt 0 ] || set -- postgres onnxruntime model tokenizers
+[ $# -gt 0 ] || set -- postgres onnxruntime model tokenizers operators
 wanted=()
 for part in "$@"; do
   case $part in
     postgres | onnxruntime | model | tokenizers) wanted+=("$part") ;;
+    operators) # elsewhere the graph of standard operators serves
+      case $platform in linux-amd64) wanted+=("$part") ;; esac ;;
     sources) wanted+=(pg14 pg15 pg17) ;;
-    *) die 2 "parts.sh knows postgres, onnxruntime, model, tokenizers and sources, not $part" ;;
+    *) die 2 "parts.sh knows postgres, onnxruntime, model, tokenizers, operators and sources, not $part" ;;
   esac
 done
 
 missing=()
 for part in "${wanted[@]}"; do
-  [ "$part" = tokenizers ] || locked "$part"
+  case $part in tokenizers | operators) ;; *) locked "$part" ;; esac
   ready "$part" || missing+=("$part")
 done
 
 if [ ${#missing[@]} -gt 0 ]; then
   case " ${missing[*]} " in
     *' tokenizers '*) "$root/scripts/prerequisites.sh" go cc cargo python ;;
+    *' operators '*) "$root/scripts/prerequisites.sh" go cc python ;;
     *) "$root/scripts/prerequisites.sh" python ;;
   esac
   unlink_parts

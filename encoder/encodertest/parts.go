@@ -8,7 +8,8 @@ import (
 
 // Parts are the paths of what the real encoder needs.
 type Parts struct {
-	// Library is ONNX Runtime's shared library, Model the checkpoint folder of all-MiniLM-L6-v2.
+	// Root is the folder of the parts, Library ONNX Runtime's shared library, Model the checkpoint folder of all-MiniLM-L6-v2.
+	Root    string
 	Library string
 	Model   string
 	// Graphs is a cache folder for models.Build that all tests share.
@@ -20,7 +21,7 @@ type Parts struct {
 func FindParts(tb testing.TB) Parts {
 	tb.Helper()
 	root := partsFolder(tb)
-	p := Parts{Model: filepath.Join(root, "model", "all-MiniLM-L6-v2"), Graphs: filepath.Join(root, "..", "graphs")}
+	p := Parts{Root: root, Model: filepath.Join(root, "model", "all-MiniLM-L6-v2"), Graphs: filepath.Join(root, "..", "graphs")}
 	found, err := filepath.Glob(filepath.Join(root, "onnxruntime", "libonnxruntime.*"))
 	if err != nil || len(found) == 0 {
 		tb.Fatalf("there is no ONNX Runtime in %s: run make parts", root)

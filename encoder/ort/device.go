@@ -114,10 +114,10 @@ func Target(device string, precision models.Precision, operators bool) (models.T
 	switch {
 	case device == DeviceCUDA && (precision == "" || precision == models.PrecisionFP16):
 		return models.Target{Device: models.DeviceCUDA, Precision: models.PrecisionFP16}, nil
-	case precision == models.PrecisionFP32, precision == "":
+	case precision == models.PrecisionFP32, precision == "" && (device != DeviceCPU || !multipliesBytes()):
 		t.Precision = models.PrecisionFP32 // standard operators, which every provider has
 		return t, nil
-	case device == DeviceCPU && precision == models.PrecisionINT8:
+	case device == DeviceCPU && (precision == "" || precision == models.PrecisionINT8):
 		t.Precision = models.PrecisionINT8
 		if operators && hasVNNI() {
 			t.Kernel = models.KernelVNNI

@@ -19,13 +19,39 @@ static const char *register_operators(const char *library, const char *runtime, 
 import "C"
 
 import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"unsafe"
 
 	onnx "github.com/yalue/onnxruntime_go"
 )
+
+//go:embed operators
+var operatorSources embed.FS
+
+// FindOperators returns the library of wal2vec's own operators among the parts below root, or "" where it is not there. It stands in a
+// folder that is named after the hash of its sources, so that a program loads what it was written for, whatever else is in the cache.
+func FindOperators(root string) string {
+	hash := sha256.New()
+	for _, name := range []string{"kernels.c", "kernels.h", "operators.c"} { // as scripts/parts.sh hashes them
+		data, err := operatorSources.ReadFile("operators/" + name)
+		if err != nil {
+			panic(err) // they are embedded
+		}
+		hash.Write(data)
+	}
+	path := filepath.Join(root, "operators-"+hex.EncodeToString(hash.Sum(nil))[:12], "libwal2vec_operators.so")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
 
 // registerOperators makes wal2vec's own operators known to the sessions that options open. The binding has no call for that, so the
 // options' C structure is taken out of it: its only field, whatever that is called.
