@@ -13,11 +13,29 @@ import (
 // is Model. Vectors of such a model would poison the table, so nothing is written with it.
 var ErrSelfTest = errors.New("the model fails its self-test")
 
+// The least cosines to the stored vectors, by precision. fp32 leaves room for another order of additions: 0.9999995 was measured. int8 is
+// the bound within which precisions share a vector space; see ARCHITECTURE, "Guarantees".
+const (
+	FP32Cosine = 0.9999
+	FP16Cosine = 0.9995
+	Int8Cosine = 0.995
+)
+
+// MinCosine is the least cosine of a precision, for Options; an unknown one has that of fp32.
+func MinCosine(precision string) float64 {
+	switch precision {
+	case "int8":
+		return Int8Cosine
+	case "fp16":
+		return FP16Cosine
+	default:
+		return FP32Cosine
+	}
+}
+
 // The bounds of the self-test.
 const (
 	selfTestTexts = 8
-	// fp32Cosine leaves room for another order of additions; what was measured is 0.9999995.
-	fp32Cosine = 0.9999
 	// maxBatchDifference is guarantee 4: between a text's components alone and beside others.
 	maxBatchDifference = 1e-6
 	maxLengthError     = 1e-3
@@ -80,7 +98,7 @@ func (e *Encoder) testBatch(ids []int32, alone []float32) error {
 func (e *Encoder) compare(vector []float32, r Reference) error {
 	least := e.options.MinCosine
 	if least == 0 {
-		least = fp32Cosine
+		least = FP32Cosine
 	}
 	var squares, product float64
 	for i, v := range vector {

@@ -79,20 +79,26 @@ type bertGraph struct {
 // newBERT lays out the whole graph; no weight is read yet.
 func newBERT(a architecture, w *weights) *bertGraph {
 	b := &bertGraph{a: a, w: w}
-	x := b.embeddings()
+	x := b.embedWords(layerName(0, "attention.output.dense.bias"))
 	for i := range a.Layers {
 		b.scope = fmt.Sprintf("layer.%d.", i)
 		x = b.feedForward(i, b.attention(i, x))
 	}
 	b.scope = "pool."
 	b.meanPool(x)
-	b.inputs = []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
-	b.outputs = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", a.HiddenSize)}
+	b.describe()
 	return b
 }
 
-// embeddings adds up word, position and segment; the segment is always the first, so that it goes into the position table.
-func (b *bertGraph) embeddings() string {
+// describe says what goes into the graph and what comes out.
+func (b *bertGraph) describe() {
+	b.inputs = []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
+	b.outputs = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", b.a.HiddenSize)}
+}
+
+// embedWords adds up word, position and segment; the segment is always the first, so that it goes into the position table. The result
+// carries the bias named by carry; see norm.
+func (b *bertGraph) embedWords(carry string) string {
 	h := b.a.HiddenSize
 	b.scope = "embeddings."
 	shape := b.op("Shape", []string{InputIDs})
@@ -104,7 +110,7 @@ func (b *bertGraph) embeddings() string {
 	b.flatShape = b.ints(-1, int64(h))
 	b.rowsShape = b.op("Concat", []string{shape, b.ints(int64(h))}, intAttribute("axis", 0))
 	flat := b.op("Reshape", []string{sum, b.flatShape})
-	return b.norm(flat, "embeddings.LayerNorm", layerName(0, "attention.output.dense.bias"))
+	return b.norm(flat, "embeddings.LayerNorm", carry)
 }
 
 func (b *bertGraph) positionTable() ([]float32, error) {

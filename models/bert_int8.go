@@ -1,7 +1,7 @@
 package models
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -11,17 +11,18 @@ import (
 // operatorDomain is that of wal2vec's own operators; encoder/ort/operators holds them.
 const operatorDomain = "wal2vec"
 
-// vnniFits says why an architecture is not one for the operators, or nothing: they work on 64 columns at a time, 32 of a head.
-func vnniFits(a architecture) error {
-	if a.HiddenAct != "gelu" || a.HiddenSize%64 != 0 || a.IntermediateSize%64 != 0 || a.HiddenSize%(32*a.Heads) != 0 {
-		return fmt.Errorf("the operators take gelu, sizes that are multiples of 64 and heads of 32 or 64")
-	}
-	return nil
+// operatorSizes says what the operators take: they work on a group of rows and 64 columns at a time, and on 32 of a head.
+const operatorSizes = "they take gelu, sizes that are multiples of 128, and heads whose size is one of 32"
+
+// FitsOperators reports whether there is a graph of KernelVNNI for the checkpoint.
+func (c *Checkpoint) FitsOperators() bool {
+	a := c.architecture
+	return a.HiddenAct == "gelu" && a.HiddenSize%groupRows == 0 && a.IntermediateSize%groupRows == 0 && a.HiddenSize%(32*a.Heads) == 0
 }
 
 // newVNNI writes BERT in int8 for packed texts, with wal2vec's own operators: Embed, one EncoderLayer a layer, Pool. Weights are int8
-// with a scale a column; activations are uint8 with a scale and a zero a row, made inside the operators, so that a vector does not
-// depend on the texts beside it. The tables of the embeddings stay fp32.
+// with a scale for each column of a group of rows; activations are uint8 with a scale and a zero for each group of a row, made inside the
+// operators, so that a vector does not depend on the texts beside it. The tables of the embeddings stay fp32.
 func newVNNI(a architecture, w *weights) *graph {
 	b := &vnniGraph{bertGraph: bertGraph{a: a, w: w}}
 	b.domain = operatorDomain
@@ -97,14 +98,15 @@ func (b *vnniGraph) attentionInput(layer int) func() (product, error) {
 	}
 }
 
-// bytes adds a product in int8: the packed weight, a scale a column, the bias, and the sum of each column's bytes.
+// bytes adds a product in int8: the packed weight, a scale for each group and column, the bias, and the sum of the column's bytes in the
+// group, scaled.
 func (b *vnniGraph) bytes(read func() (product, error), in, out int) []string {
 	quantised := func() (columns, error) {
 		p, err := read()
 		if err != nil {
 			return columns{}, err
 		}
-		return quantise(p.weight, in, out)
+		return quantise(p.weight, sizes{in: in, out: out, group: groupRows})
 	}
 	return []string{
 		b.typed(onnxpb.TensorProto_INT8, func() ([]byte, error) {
@@ -114,43 +116,51 @@ func (b *vnniGraph) bytes(read func() (product, error), in, out int) []string {
 		b.floats(func() ([]float32, error) {
 			q, err := quantised()
 			return q.scales, err
-		}, out),
+		}, in/groupRows, out),
 		b.floats(func() ([]float32, error) {
 			p, err := read()
 			return p.bias, err
 		}, out),
-		b.typed(onnxpb.TensorProto_INT32, func() ([]byte, error) {
+		b.floats(func() ([]float32, error) {
 			q, err := quantised()
 			return q.sums(), err
-		}, out),
+		}, in/groupRows, out),
 	}
 }
 
-// columns are the columns of a weight in int8; column o is values[o*in:(o+1)*in] times scales[o].
+// groupRows is GROUP of encoder/ort/operators.
+const groupRows = 128
+
+// sizes are those of a weight: rows, columns, and the rows that share a scale.
+type sizes struct{ in, out, group int }
+
+// columns are the columns of a weight in int8: row i of column o is values[o*in+i] times scales[i/group*out+o].
 type columns struct {
-	in     int
+	sizes
 	values []int8
 	scales []float32
 }
 
-// quantise rounds each column to 127 steps on either side of 0.
-func quantise(weight []float32, in, out int) (columns, error) {
-	q := columns{in: in, values: make([]int8, in*out), scales: make([]float32, out)}
-	for o := range out {
-		column := weight[o*in : (o+1)*in]
-		var most float64
-		for _, v := range column {
-			most = max(most, math.Abs(float64(v)))
-		}
-		if math.IsNaN(most) || math.IsInf(most, 0) {
-			return q, fmt.Errorf("a weight is not finite")
-		}
-		if most == 0 {
-			continue
-		}
-		q.scales[o] = float32(most / 127)
-		for i, v := range column {
-			q.values[o*in+i] = int8(math.RoundToEven(float64(v) / (most / 127)))
+// quantise rounds each column of each group to 127 steps on either side of 0.
+func quantise(weight []float32, s sizes) (columns, error) {
+	q := columns{sizes: s, values: make([]int8, s.in*s.out), scales: make([]float32, s.in/s.group*s.out)}
+	for o := range s.out {
+		for from := 0; from < s.in; from += s.group {
+			part := weight[o*s.in+from : o*s.in+from+s.group]
+			var most float64
+			for _, v := range part {
+				if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+					return q, errors.New("a weight is not finite")
+				}
+				most = max(most, math.Abs(float64(v)))
+			}
+			if most == 0 {
+				continue
+			}
+			q.scales[from/s.group*s.out+o] = float32(most / 127)
+			for i, v := range part {
+				q.values[o*s.in+from+i] = int8(math.RoundToEven(float64(v) / (most / 127)))
+			}
 		}
 	}
 	return q, nil
@@ -159,7 +169,7 @@ func quantise(weight []float32, in, out int) (columns, error) {
 // packed is the order in which the operators read a weight: blocks of 64 columns, in them groups of 4 rows, in those 64 columns of 4.
 func (q columns) packed() []byte {
 	data := make([]byte, 0, len(q.values))
-	for block := 0; block < len(q.scales); block += 64 {
+	for block := 0; block < q.out; block += 64 {
 		for row := 0; row < q.in; row += 4 {
 			for o := block; o < block+64; o++ {
 				for _, v := range q.values[o*q.in+row : o*q.in+row+4] {
@@ -171,15 +181,18 @@ func (q columns) packed() []byte {
 	return data
 }
 
-// sums are the sums of the columns' bytes, as int32.
-func (q columns) sums() []byte {
-	data := make([]byte, 0, 4*len(q.scales))
-	for o := range q.scales {
-		var sum int32
-		for _, v := range q.values[o*q.in : (o+1)*q.in] {
-			sum += int32(v)
+// sums are the sums of the columns' bytes in each group, times their scales.
+func (q columns) sums() []float32 {
+	sums := make([]float32, len(q.scales))
+	for o := range q.out {
+		for from := 0; from < q.in; from += q.group {
+			var sum int32
+			for _, v := range q.values[o*q.in+from : o*q.in+from+q.group] {
+				sum += int32(v)
+			}
+			at := from/q.group*q.out + o
+			sums[at] = q.scales[at] * float32(sum)
 		}
-		data = binary.LittleEndian.AppendUint32(data, uint32(sum))
 	}
-	return data
+	return sums
 }

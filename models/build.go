@@ -29,6 +29,9 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	if _, known := writers[target]; !known {
 		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
 	}
+	if target.Kernel == KernelVNNI && !c.FitsOperators() {
+		return Graph{}, fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
+	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {
 		return cached, nil
@@ -48,6 +51,7 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 // writers make the graph for each target.
 var writers = map[Target]func(a architecture, w *weights) *graph{
 	{Device: DeviceCPU, Precision: PrecisionFP32}:                     func(a architecture, w *weights) *graph { return &newBERT(a, w).graph },
+	{Device: DeviceCPU, Precision: PrecisionINT8}:                     newInt8,
 	{Device: DeviceCPU, Precision: PrecisionINT8, Kernel: KernelVNNI}: newVNNI,
 }
 

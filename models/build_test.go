@@ -207,8 +207,12 @@ func TestBuildStops(t *testing.T) {
 	if _, err := Build(cancelled, c, t.TempDir(), cpu); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
-	if _, err := Build(t.Context(), c, t.TempDir(), Target{Device: "cpu", Precision: "int8"}); fault.KindOf(err) != fault.Usage {
-		t.Errorf("int8: %v", err)
+	if _, err := Build(t.Context(), c, t.TempDir(), Target{Device: "cpu", Precision: "fp8"}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("fp8: %v", err)
+	}
+	own := Target{Device: DeviceCPU, Precision: PrecisionINT8, Kernel: KernelVNNI}
+	if _, err := Build(t.Context(), c, t.TempDir(), own); fault.KindOf(err) != fault.Usage || c.FitsOperators() {
+		t.Errorf("sizes that the operators do not take: %v", err)
 	}
 	changed := newTiny()
 	changed.weights["embeddings.LayerNorm.bias"] = append([]float32{}, make([]float32, 8)...)

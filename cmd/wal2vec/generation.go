@@ -91,7 +91,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 		return nil, err
 	}
 	runner, err := ort.Open(ctx, ort.Options{
-		Library: parts.ONNXRuntime, Device: c.Encoder.Device, Precision: precisionOf(c),
+		Library: parts.ONNXRuntime, Operators: operatorsFor(parts, checkpoint), Device: c.Encoder.Device, Precision: precisionOf(c),
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, checkpoint, parts.GraphCache, target)
 		},
@@ -105,7 +105,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	}
 	e, err := encoder.Open(ctx, encoder.Options{
 		Tokenizer: tokenizer, Runner: runner, Dimension: checkpoint.Dimension(), Fingerprint: checkpoint.Fingerprint(),
-		Workers: workers, RunTokens: c.Encoder.RunTokens, RunRows: c.Encoder.RunRows,
+		MinCosine: encoder.MinCosine(string(runner.Target().Precision)), Workers: workers, RunTokens: c.Encoder.RunTokens, RunRows: c.Encoder.RunRows,
 	})
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "wal2vec models check", "opening the encoder")
@@ -115,6 +115,14 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
 	return &engine{vectorizer: e, checkpoint: checkpoint}, nil
+}
+
+// operatorsFor is the library of wal2vec's own operators where the model can use it, else "".
+func operatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
+	if !checkpoint.FitsOperators() {
+		return ""
+	}
+	return ort.FindOperators(parts.Root)
 }
 
 // precisionOf is the configured precision; empty where the device decides.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +40,7 @@ func options(tb testing.TB, device string) ort.Options {
 		checkpoint.Checkpoint = c
 	})
 	return ort.Options{
-		Library: parts.Library, Device: device,
+		Library: parts.Library, Device: device, Precision: models.PrecisionFP32,
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, checkpoint.Checkpoint, parts.Graphs, target)
 		},
@@ -162,27 +163,67 @@ func TestOpenStops(t *testing.T) {
 	}
 }
 
+// kinds are the options of every graph for the CPU: the one with operators of our own runs where the processor has AVX-512 VNNI, which
+// is what the tests say that they ran.
+func kinds(t *testing.T) map[string]ort.Options {
+	t.Helper()
+	fp32 := options(t, ort.DeviceCPU)
+	stock := fp32
+	stock.Precision = models.PrecisionINT8
+	own := stock
+	if own.Operators = ort.FindOperators(encodertest.FindParts(t).Root); own.Operators == "" && runtime.GOARCH == "amd64" {
+		t.Fatal("wal2vec's operators are missing: run make parts")
+	}
+	return map[string]ort.Options{"fp32": fp32, "int8": stock, "int8 with our operators": own}
+}
+
 func TestRunGivesTheSameVectorInAnyBatch(t *testing.T) {
-	s := open(t, ort.DeviceCPU)
-	for _, tokens := range []int{2, 3, 17, 47, 256} {
-		alone := run(t, s, 1, tokens, someIDs(3, tokens))
-		var squares float64
-		for _, v := range alone {
-			squares += float64(v) * float64(v)
-		}
-		if math.Abs(squares-1) > 1e-5 {
-			t.Errorf("%d tokens: squares add up to %g", tokens, squares)
-		}
-		for _, rows := range []int{2, 7, 24} {
-			var ids []int32
-			for text := range rows {
-				ids = append(ids, someIDs(text+3-rows+1, tokens)...)
+	for name, o := range kinds(t) {
+		t.Run(name, func(t *testing.T) {
+			s, err := ort.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
 			}
-			got := run(t, s, rows, tokens, ids)[(rows-1)*384:]
-			for i := range got {
-				if d := math.Abs(float64(got[i] - alone[i])); d > 1e-6 {
-					t.Fatalf("%d texts of %d tokens: component %d moves by %g", rows, tokens, i, d)
+			defer s.Close()
+			t.Logf("%s", s.Target())
+			for _, tokens := range []int{2, 3, 17, 47, 256} {
+				sameInAnyBatch(t, s, tokens)
+			}
+		})
+	}
+}
+
+func sameInAnyBatch(t *testing.T, s *ort.Session, tokens int) {
+	t.Helper()
+	alone := run(t, s, 1, tokens, someIDs(3, tokens))
+	var squares float64
+	for _, v := range alone {
+		squares += float64(v) * float64(v)
+	}
+	if math.Abs(squares-1) > 1e-5 {
+		t.Errorf("%d tokens: squares add up to %g", tokens, squares)
+	}
+	for _, rows := range []int{2, 7, 24} {
+		var ids []int32
+		ends := []int32{0}
+		for text := range rows {
+			number, length := 3, tokens
+			if text < rows-1 {
+				number = 50 + text
+				if s.Packed() {
+					length = 1 + (text*37+tokens)%256
 				}
+			}
+			ids = append(ids, someIDs(number, length)...)
+			ends = append(ends, int32(len(ids)))
+		}
+		got := make([]float32, rows*384)
+		if err := s.Run(ids, ends, got); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range got[(rows-1)*384:] {
+			if d := math.Abs(float64(v - alone[i])); d > 1e-6 {
+				t.Fatalf("%d texts of %d tokens: component %d moves by %g", rows, tokens, i, d)
 			}
 		}
 	}

