@@ -28,7 +28,7 @@ func productTexts(n int) []string {
 
 // BenchmarkEncode is the throughput of a backfill's chunk with one worker a core.
 func BenchmarkEncode(b *testing.B) {
-	e := realEncoder(b, "", nil)
+	e := realEncoder(b, kind{}, nil)
 	defer e.Close()
 	texts := productTexts(256)
 	b.ReportAllocs()
@@ -44,7 +44,7 @@ func BenchmarkEncode(b *testing.B) {
 
 // BenchmarkEncodeQuery is the latency of one short text.
 func BenchmarkEncodeQuery(b *testing.B) {
-	e := realEncoder(b, "", nil)
+	e := realEncoder(b, kind{}, nil)
 	defer e.Close()
 	for b.Loop() {
 		if _, err := e.EncodeQuery(b.Context(), "a warm blanket for the garden"); err != nil {
@@ -56,7 +56,7 @@ func BenchmarkEncodeQuery(b *testing.B) {
 // BenchmarkOpen is what a command pays before its first text.
 func BenchmarkOpen(b *testing.B) {
 	for b.Loop() {
-		e := realEncoder(b, "", func(o *encoder.Options) { o.Workers = 1 })
+		e := realEncoder(b, kind{}, func(o *encoder.Options) { o.Workers = 1 })
 		if err := e.Close(); err != nil {
 			b.Fatal(err)
 		}

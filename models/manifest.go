@@ -11,7 +11,7 @@ import (
 
 // GeneratorVersion rises whenever the graph that is written for the same checkpoint changes. It is part of a cached graph's
 // folder name, so that binaries of two versions can share a cache.
-const GeneratorVersion = 3
+const GeneratorVersion = 4
 
 // The files of a cached graph.
 const (
