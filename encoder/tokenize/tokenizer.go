@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/daulet/tokenizers"
 )
@@ -19,9 +20,12 @@ type Tokenizer struct {
 	// splits is true where the text may be cut at white space without changing the tokens before the cut; see head.
 	splits bool
 
+	// fast is nil where the tokenizer is of another kind than it knows; it leaves some texts to the reference as well.
+	fast *wordPiece
+
 	// open is held for reading by calls into C, so that Close waits for them.
 	open   sync.RWMutex
-	closed bool
+	closed atomic.Bool
 }
 
 // ErrClosed is returned by calls on a closed Tokenizer.
@@ -45,8 +49,16 @@ func Open(path string, maxTokens int) (*Tokenizer, error) {
 		t.exact.Close()
 		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
 	}
+	if b, ok := readBert(fields); ok && maxTokens >= 2 {
+		if p, ok := newWordPiece(b, maxTokens); ok {
+			t.fast = p
+		}
+	}
 	return t, nil
 }
+
+// Fast reports whether texts are tokenized in Go; else every one is a call into C, some twenty times as long.
+func (t *Tokenizer) Fast() bool { return t.fast != nil }
 
 // load makes a tokenizer without padding that cuts at a number of tokens.
 func load(fields map[string]json.RawMessage, maxTokens int) (*tokenizers.Tokenizer, error) {
@@ -81,13 +93,31 @@ func splitsAtSpace(fields map[string]json.RawMessage) bool {
 // asciiSpace is the white space at which a long text may be cut.
 const asciiSpace = " \n\t"
 
-// Tokenize returns the token ids of a text, special tokens included, and whether the text was cut at the limit. The empty text
-// has the special tokens alone. The caller owns the ids.
+// Tokenize returns the ids of a text as Append does, in a slice of their own.
 func (t *Tokenizer) Tokenize(text string) (ids []int32, cut bool, err error) {
+	return t.Append(make([]int32, 0, min(t.maxTokens, 2+len(text)/3)), text)
+}
+
+// Append appends the token ids of a text to ids, special tokens included, and reports whether the text was cut at the limit. The empty
+// text has the special tokens alone. After an error, ids are returned as they were.
+func (t *Tokenizer) Append(ids []int32, text string) (out []int32, cut bool, err error) {
+	if t.closed.Load() {
+		return ids, false, ErrClosed
+	}
+	if t.fast != nil {
+		if out, cut, ok := t.fast.append(ids, text); ok {
+			return out, cut, nil
+		}
+	}
+	return t.reference(ids, text)
+}
+
+// reference is Append by the library.
+func (t *Tokenizer) reference(ids []int32, text string) (out []int32, cut bool, err error) {
 	t.open.RLock()
 	defer t.open.RUnlock()
-	if t.closed {
-		return nil, false, ErrClosed
+	if t.closed.Load() {
+		return ids, false, ErrClosed
 	}
 	text = mend(text)
 	for size := firstHead; t.splits; size *= 8 {
@@ -97,18 +127,37 @@ func (t *Tokenizer) Tokenize(text string) (ids []int32, cut bool, err error) {
 		}
 		found, err := encode(t.probe, part)
 		if err != nil {
-			return nil, false, err
+			return ids, false, err
 		}
 		if len(found) > t.maxTokens {
-			ids, err = encode(t.exact, part)
-			return ids, true, err
+			out, err = t.appendCut(ids, part)
+			return out, true, err
 		}
 	}
-	if ids, err = encode(t.probe, text); err != nil || len(ids) <= t.maxTokens {
+	found, err := encode(t.probe, text)
+	if err != nil {
 		return ids, false, err
 	}
-	ids, err = encode(t.exact, text)
-	return ids, true, err
+	if len(found) > t.maxTokens {
+		out, err = t.appendCut(ids, text)
+		return out, true, err
+	}
+	return appendIDs(ids, found), false, nil
+}
+
+func (t *Tokenizer) appendCut(ids []int32, text string) ([]int32, error) {
+	found, err := encode(t.exact, text)
+	if err != nil {
+		return ids, err
+	}
+	return appendIDs(ids, found), nil
+}
+
+func appendIDs(ids []int32, found []uint32) []int32 {
+	for _, id := range found {
+		ids = append(ids, int32(id))
+	}
+	return ids
 }
 
 // Append appends the token ids of a text to ids; see Tokenize.
@@ -142,27 +191,22 @@ func mend(text string) string {
 	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
-func encode(t *tokenizers.Tokenizer, text string) ([]int32, error) {
+func encode(t *tokenizers.Tokenizer, text string) ([]uint32, error) {
 	found := t.EncodeWithOptions(text, true).IDs
 	if len(found) == 0 {
 		// The library returns nothing when it panics or fails; a text without words still has its special tokens.
 		return nil, fmt.Errorf("the tokenizer failed on a text of %d bytes", len(text))
 	}
-	ids := make([]int32, len(found))
-	for i, id := range found {
-		ids[i] = int32(id)
-	}
-	return ids, nil
+	return found, nil
 }
 
-// Close waits for running calls and frees the memory of the C side.
+// Close waits for running calls into C and frees the memory of the C side.
 func (t *Tokenizer) Close() error {
 	t.open.Lock()
 	defer t.open.Unlock()
-	if t.closed {
+	if t.closed.Swap(true) {
 		return nil
 	}
-	t.closed = true
 	return t.close()
 }
 
