@@ -233,7 +233,9 @@ func TestEveryCodePointInContext(t *testing.T) {
 	f := readFacts()
 	in := selected(f)
 	compareCodePoints(t, usual, contexts, in, slices.Collect(runesOf(in, 0, utf8.MaxRune+1)))
-	own := func(r rune) bool { return in(r) && (r < utf8.RuneSelf || f.kinds[r]&^(isChinese|isDrop) != 0 || r%997 == 0) }
+	own := func(r rune) bool {
+		return in(r) && (r < utf8.RuneSelf || f.kinds[r]&^(isChinese|isDrop) != 0 || r%997 == 0)
+	}
 	for _, o := range everyOption() {
 		compareCodePoints(t, o, contexts[:3], in, slices.Collect(runesOf(own, 0, utf8.MaxRune+1)))
 	}

@@ -160,12 +160,6 @@ func appendIDs(ids []int32, found []uint32) []int32 {
 	return ids
 }
 
-// Append appends the token ids of a text to ids; see Tokenize.
-func (t *Tokenizer) Append(ids []int32, text string) (out []int32, cut bool, err error) {
-	found, cut, err := t.Tokenize(text)
-	return append(ids, found...), cut, err
-}
-
 // firstHead is the length in bytes beyond which only the head of a text is looked at first: the library makes tokens, offsets
 // and words of the whole text, some 50 bytes of memory a byte, before it cuts. 256 tokens of prose are some 1,500 bytes.
 const firstHead = 16 << 10

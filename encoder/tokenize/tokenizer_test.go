@@ -20,6 +20,23 @@ const (
 	cls, sep  = 101, 102
 )
 
+// eachPath runs a test with the real model's tokenizer as it is and with the library alone.
+func eachPath(t *testing.T, f func(t *testing.T, tk *tokenize.Tokenizer)) {
+	t.Helper()
+	t.Run("fast", func(t *testing.T) {
+		tk := open(t)
+		if !tk.Fast() {
+			t.Fatal("the model's tokenizer is not known to the fast path")
+		}
+		f(t, tk)
+	})
+	t.Run("reference", func(t *testing.T) {
+		tk := open(t)
+		tokenize.LeaveFastPath(tk)
+		f(t, tk)
+	})
+}
+
 // open opens the real model's tokenizer.
 func open(tb testing.TB) *tokenize.Tokenizer {
 	tb.Helper()
@@ -44,8 +61,10 @@ func ids(tb testing.TB, tk *tokenize.Tokenizer, text string) ([]int32, bool) {
 	return found, cut
 }
 
-func TestTokenizeCutsExactlyAtTheLimit(t *testing.T) {
-	tk := open(t)
+func TestTokenizeCutsExactlyAtTheLimit(t *testing.T) { eachPath(t, tokenizeCutsExactlyAtTheLimit) }
+
+func tokenizeCutsExactlyAtTheLimit(t *testing.T, tk *tokenize.Tokenizer) {
+	t.Helper()
 	model, err := models.Open(encodertest.FindParts(t).Model)
 	if err != nil {
 		t.Fatal(err)
@@ -61,8 +80,10 @@ func TestTokenizeCutsExactlyAtTheLimit(t *testing.T) {
 	}
 }
 
-func TestTokenizeGivesTheModelsIDs(t *testing.T) {
-	tk := open(t)
+func TestTokenizeGivesTheModelsIDs(t *testing.T) { eachPath(t, tokenizeGivesTheModelsIDs) }
+
+func tokenizeGivesTheModelsIDs(t *testing.T, tk *tokenize.Tokenizer) {
+	t.Helper()
 	f := func(text string, want ...int32) {
 		t.Helper()
 		want = append(append([]int32{cls}, want...), sep)
@@ -82,7 +103,11 @@ func TestTokenizeGivesTheModelsIDs(t *testing.T) {
 
 // TestTokenizeLooksAtTheHeadOfALongText proves that the short way gives what the whole text gives.
 func TestTokenizeLooksAtTheHeadOfALongText(t *testing.T) {
-	tk := open(t)
+	eachPath(t, tokenizeLooksAtTheHeadOfALongText)
+}
+
+func tokenizeLooksAtTheHeadOfALongText(t *testing.T, tk *tokenize.Tokenizer) {
+	t.Helper()
 	prose, _ := ids(t, tk, strings.Repeat("a lamp of brass and glass ", 100))
 	f := func(what, text string, want []int32, wantCut bool) {
 		t.Helper()
@@ -118,8 +143,10 @@ func TestOpenRefusesWhatIsNoTokenizer(t *testing.T) {
 	}
 }
 
-func TestGoroutinesShareATokenizer(t *testing.T) {
-	tk := open(t)
+func TestGoroutinesShareATokenizer(t *testing.T) { eachPath(t, goroutinesShareATokenizer) }
+
+func goroutinesShareATokenizer(t *testing.T, tk *tokenize.Tokenizer) {
+	t.Helper()
 	want, _ := ids(t, tk, "a lamp of brass")
 	var wait sync.WaitGroup
 	for range 8 {
@@ -135,13 +162,18 @@ func TestGoroutinesShareATokenizer(t *testing.T) {
 	wait.Wait()
 }
 
-func TestAClosedTokenizerRefuses(t *testing.T) {
-	tk := open(t)
+func TestAClosedTokenizerRefuses(t *testing.T) { eachPath(t, aClosedTokenizerRefuses) }
+
+func aClosedTokenizerRefuses(t *testing.T, tk *tokenize.Tokenizer) {
+	t.Helper()
 	if err := errors.Join(tk.Close(), tk.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := tk.Tokenize("x"); !errors.Is(err, tokenize.ErrClosed) {
 		t.Errorf("closed: %v", err)
+	}
+	if ids, _, err := tk.Append([]int32{7}, "x [SEP]"); !errors.Is(err, tokenize.ErrClosed) || len(ids) != 1 {
+		t.Errorf("closed: %v, %v", ids, err)
 	}
 }
 
@@ -160,16 +192,4 @@ func FuzzTokenize(f *testing.F) {
 			t.Fatalf("cut to %d tokens", len(found))
 		}
 	})
-}
-
-func BenchmarkTokenize(b *testing.B) {
-	tk := open(b)
-	// 47 tokens, the average of a product's text.
-	const text = "Desk lamp. Lumora. Lighting. Warm white LED with three brightness steps, a switch in the foot, a cable of two metres " +
-		"and a head that turns; it folds flat for a drawer and weighs less than a book."
-	b.ReportAllocs()
-	for b.Loop() {
-		ids(b, tk, text)
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "texts/s")
 }
