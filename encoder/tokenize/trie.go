@@ -13,6 +13,20 @@ type trie struct {
 	cells []uint64
 	// whole and rest are the bases of two roots: tokens that begin a word, and those that continue one, without their prefix.
 	whole, rest uint32
+	// begin is a cell as if it were that of the root of whole.
+	begin uint64
+}
+
+// lost is the cell behind which nothing is found.
+const lost = 0
+
+// step returns the cell that follows a byte.
+func (t *trie) step(cell uint64, c byte) uint64 {
+	next := t.cells[uint32(cell)>>8^uint32(c)]
+	if byte(next) != c {
+		return lost
+	}
+	return next
 }
 
 // token is an entry of the vocabulary.
@@ -33,7 +47,7 @@ func newTrie(whole, rest []token) (t trie, ok bool) {
 	b := trieBuilder{}
 	b.grow()
 	t.whole, t.rest = b.root(whole), b.root(rest)
-	t.cells = b.cells
+	t.cells, t.begin = b.cells, uint64(t.whole)<<8
 	return t, len(t.cells) <= maxCells
 }
 

@@ -40,6 +40,8 @@ type word struct {
 	bytes [maxWordChars * utf8.UTFMax]byte
 	size  uint // in bytes
 	wide  uint // bytes beyond the first of each code point
+	// cell is where the word ends in the trie, lost once the word is not in it or has a code point beyond ASCII.
+	cell uint64
 }
 
 func (w *word) put(r rune) {
@@ -49,7 +51,7 @@ func (w *word) put(r rune) {
 		w.bytes[w.size%uint(len(w.bytes))] = c
 		w.size++
 	}
-	w.wide += uint(n - 1)
+	w.wide, w.cell = w.wide+uint(n-1), lost
 }
 
 // copy appends one code point that is encoded already.
@@ -58,7 +60,7 @@ func (w *word) copy(encoded string) {
 		w.bytes[w.size%uint(len(w.bytes))] = encoded[i]
 		w.size++
 	}
-	w.wide += uint(len(encoded) - 1)
+	w.wide, w.cell = w.wide+uint(len(encoded)-1), lost
 }
 
 // newWordPiece makes a tokenizer; ok is false where the vocabulary is too large for it.
@@ -126,22 +128,23 @@ func (p *wordPiece) fillBytes(b bert) {
 
 // append appends the ids of a text and reports whether it was cut. Where ok is false the text is left to the reference.
 func (p *wordPiece) append(ids []int32, text string) (out []int32, cut, ok bool) {
-	var w word
+	w := word{cell: p.trie.begin}
 	start := len(ids)
 	end := start + p.maxTokens - 1 // what follows is cut
 	ids = append(ids, p.before)
 	for i := 0; i < len(text); {
-		size := w.size
+		size, cell := w.size, w.cell
 		class := p.bytes[text[i]]
 		for class < utf8.RuneSelf {
 			w.bytes[size%uint(len(w.bytes))] = class
 			size++
+			cell = p.trie.step(cell, class)
 			if i++; i == len(text) {
 				break
 			}
 			class = p.bytes[text[i]]
 		}
-		if w.size = size; i == len(text) {
+		if w.size, w.cell = size, cell; i == len(text) {
 			break
 		}
 		switch class {
@@ -223,13 +226,16 @@ func (w *word) syllable(r rune) {
 
 // lookUp appends the ids of a word, if it has begun, and begins another.
 func (p *wordPiece) lookUp(ids []int32, w *word) []int32 {
-	size, wide := w.size, w.wide
+	size, wide, cell := w.size, w.wide, w.cell
 	if size == 0 {
 		return ids
 	}
-	w.size, w.wide = 0, 0
+	w.size, w.wide, w.cell = 0, 0, p.trie.begin
 	if size-wide > uint(p.maxChars) {
 		return append(ids, p.unknown)
+	}
+	if id := cell >> 32; id != 0 {
+		return append(ids, int32(id-1))
 	}
 	start, root := len(ids), p.trie.whole
 	for rest := w.bytes[:size]; len(rest) > 0; root = p.trie.rest {
