@@ -160,7 +160,7 @@ func (t *runeTable) compile(f facts, n normalizer, r rune, doubtful string) acti
 	}
 	aside := n.chineseChars && kinds&isChinese != 0
 	for _, c := range image {
-		if c != r && f.kinds[c]&(isSpace|isOrder) != 0 || c < utf8.RuneSelf && strings.IndexByte(doubtful, byte(c)) >= 0 {
+		if c < utf8.RuneSelf && strings.IndexByte(doubtful, byte(c)) >= 0 {
 			return doubt
 		}
 		aside = aside || f.kinds[c]&isPunct != 0
