@@ -23,7 +23,7 @@ func BenchmarkCommitSameText(b *testing.B) {
 		}
 		c := change.Commit{Changes: changes, Watermark: w}
 		if vectors {
-			c.Vectors = vectorsOf(384, changes...)
+			c.Encodings = encoded(vectorsOf(384, changes...), nil)
 		}
 		s.ok(stream.Commit(b.Context(), c))
 	}
@@ -52,7 +52,7 @@ func BenchmarkCommitVectors(b *testing.B) {
 		for row := range benchRows {
 			changes = append(changes, upsert(row, 0, fmt.Sprintf("text %d of row %d", variant, row)))
 		}
-		commits = append(commits, change.Commit{Changes: changes, Vectors: vectorsOf(384, changes...)})
+		commits = append(commits, change.Commit{Changes: changes, Encodings: encoded(vectorsOf(384, changes...), nil)})
 	}
 	w := change.LSN(0x10000)
 	b.ReportAllocs()

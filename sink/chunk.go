@@ -18,10 +18,8 @@ type Chunk struct {
 	A change.Version
 	// Changes holds one change a key, sorted by key; their own positions are not used.
 	Changes []change.Change
-	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
-	Vectors map[change.Hash][]float32
-	// Failed says, by the hash of a text that cannot be encoded, why.
-	Failed map[change.Hash]string
+	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
+	Encodings change.Encodings
 	// Cursor is the last key that the SELECT read.
 	Cursor change.Key
 	// PartialUntil is the source's position after the SELECT, when the chunk did not wait for the watermark to pass it; else zero.
@@ -34,9 +32,8 @@ type Chunk struct {
 // version, Deleted had no text, Unchanged are the others. A superseded row may still have got its vector.
 type ChunkResult struct{ Written, Unchanged, Superseded, Deleted, Failed int }
 
-// Stale returns the indexes, rising, of the upserts to encode: those whose text some generation lacks, dead letters too, or every one of
-// a full job.
-func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+// Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too, or every one of a full job.
+func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	if j.params.Mode != Full {
 		return j.sink.stale(ctx, j.layout, changes, true)
 	}
@@ -46,7 +43,14 @@ func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]int, error)
 			all = append(all, i)
 		}
 	}
-	return all, nil
+	if len(all) == 0 {
+		return nil, nil
+	}
+	lacks := make([]change.Lack, len(j.layout.generations))
+	for i, g := range j.layout.generations {
+		lacks[i] = change.Lack{Generation: g.ID, At: all}
+	}
+	return lacks, nil
 }
 
 // locked is the pipeline's row under its lock.
@@ -72,7 +76,7 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args .
 //
 // ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
-	w, err := j.layout.prepare(c.Changes, encodings{c.Vectors, c.Failed}, c.A.LSN)
+	w, err := j.layout.prepare(c.Changes, c.Encodings, c.A.LSN)
 	if err != nil {
 		return ChunkResult{}, err
 	}

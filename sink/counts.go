@@ -45,8 +45,8 @@ func (s *Sink) Counts(ctx context.Context) (Counts, error) {
 	return c, nil
 }
 
-// Stale returns the indexes, rising, of the upserts whose text some generation lacks under its key, for a look without a job.
-func (s *Sink) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+// Stale returns the upserts whose text a generation lacks under their key, by generation, for a look without a job.
+func (s *Sink) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {
 		return nil, err

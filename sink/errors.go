@@ -31,12 +31,16 @@ var ErrJobLost error = fault.New(fault.Busy, "wal2vec backfill, to go on with wh
 	"the backfill was closed or taken over by another process")
 
 // NeedVectorsError says that the ledger needs the vectors of these texts, which were not given. Nothing was written.
-type NeedVectorsError struct{ Hashes []change.Hash }
+type NeedVectorsError struct{ Hashes map[int][]change.Hash }
 
 // Error says how many there are.
 func (e *NeedVectorsError) Error() string {
-	return fmt.Sprintf("%d texts have no vector yet", len(e.Hashes))
+	n := 0
+	for _, hashes := range e.Hashes {
+		n += len(hashes)
+	}
+	return fmt.Sprintf("%d texts have no vector yet", n)
 }
 
-// NeededHashes returns the hashes of the texts.
-func (e *NeedVectorsError) NeededHashes() []change.Hash { return e.Hashes }
+// NeededHashes returns the hashes of the texts, by the number of the generation that lacks them.
+func (e *NeedVectorsError) NeededHashes() map[int][]change.Hash { return e.Hashes }

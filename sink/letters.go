@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,21 +14,23 @@ import (
 // settle keeps the dead letters in step with what the transaction wrote. A key has a letter as long as the ledger says that its text
 // failed: a live row with the letter's text, of which some generation lacks the vector.
 func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out *written) error {
-	if !out.letters && w.failed.len() == 0 {
+	failed := slices.ContainsFunc(w.upserts, func(u upserts) bool { return u.failed.len() > 0 })
+	if !out.letters && !failed {
 		return nil
 	}
 	b := &pgx.Batch{}
-	if out.letters && w.given.len() > 0 {
-		b.Queue(l.lettersHeal, w.given.args(w.given.hashes)...)
-	}
-	if w.failed.len() > 0 {
-		for _, g := range l.generations {
-			b.Queue(g.strip, w.failed.args(w.failed.hashes)...)
+	for i := range l.generations {
+		g, u := &l.generations[i], &w.upserts[i]
+		if out.letters && u.given.len() > 0 {
+			b.Queue(l.lettersHeal, u.given.args(u.given.hashes)...)
 		}
-		b.Queue(l.lettersWrite, w.failed.args(s.pipeline, w.failed.hashes, w.reasons)...).Exec(func(tag pgconn.CommandTag) error {
-			out.failed = tag.RowsAffected()
-			return nil
-		})
+		if u.failed.len() > 0 {
+			b.Queue(g.strip, u.failed.args(u.failed.hashes)...)
+			b.Queue(l.lettersWrite, u.failed.args(s.pipeline, u.failed.hashes, u.reasons)...).Exec(func(tag pgconn.CommandTag) error {
+				out.failed = max(out.failed, tag.RowsAffected())
+				return nil
+			})
+		}
 	}
 	if out.letters {
 		b.Queue(l.lettersClear, w.all.args(s.pipeline)...)

@@ -3,6 +3,7 @@ package sink_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 // refuse commits changes of which the texts cannot be encoded.
 func (b *bench) refuse(stream *sink.Stream, w change.LSN, changes ...change.Change) {
 	b.tb.Helper()
-	b.ok(stream.Commit(b.tb.Context(), change.Commit{Changes: changes, Watermark: w, Failed: refusalsOf(changes...)}))
+	b.ok(stream.Commit(b.tb.Context(), change.Commit{Changes: changes, Watermark: w, Encodings: encoded(nil, refusalsOf(changes...))}))
 }
 
 // refusalsOf is vectorsOf for texts that have none.
@@ -77,7 +78,7 @@ func TestATextThatFailsIsSetAsideAndTheRestIsWritten(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"))
 	bad, good := upsert(1, 0x1201, "bad"), upsert(3, 0x1201, "three")
 	b.ok(stream.Commit(t.Context(), change.Commit{
-		Changes: []change.Change{bad, good}, Watermark: 0x1300, Vectors: vectorsOf(dimension, good), Failed: refusalsOf(bad),
+		Changes: []change.Change{bad, good}, Watermark: 0x1300, Encodings: encoded(vectorsOf(dimension, good), refusalsOf(bad)),
 	}))
 	b.want(1, without("bad", 0x1201)) // the old text's vector is gone with it
 	b.want(2, live("two", 0x1101))
@@ -106,10 +107,10 @@ func TestARowThatFailedIsNotAskedForAgainUntilItsTextChanges(t *testing.T) {
 	b.wantLetters(letter(1, "bad", 0x1101, 1))
 	// A backfill tries again, and so does what has the text under another key.
 	job := b.job(everything)
-	if got, err := job.Stale(t.Context(), []change.Change{again}); err != nil || !slices.Equal(got, []int{0}) {
+	if got, err := job.Stale(t.Context(), []change.Change{again}); err != nil || !reflect.DeepEqual(got, lacksFirst(0)) {
 		t.Errorf("the backfill would encode %v, %v", got, err)
 	}
-	if got, err := stream.Stale(t.Context(), []change.Change{again, upsert(2, 0x1201, "bad"), upsert(1, 0x1301, "good")}); err != nil || !slices.Equal(got, []int{1, 2}) {
+	if got, err := stream.Stale(t.Context(), []change.Change{again, upsert(2, 0x1201, "bad"), upsert(1, 0x1301, "good")}); err != nil || !reflect.DeepEqual(got, lacksFirst(1, 2)) {
 		t.Errorf("the stream would encode %v, %v", got, err)
 	}
 	b.refuse(stream, 0x1400, upsert(1, 0x1301, "bad"))
@@ -150,7 +151,7 @@ func TestALetterGoesWithItsText(t *testing.T) {
 		"another text, in a batch with failures of other keys": func(b *bench, stream *sink.Stream) {
 			bad, good := upsert(0, 0x1201, "bad"), upsert(1, 0x1201, "good")
 			b.ok(stream.Commit(b.tb.Context(), change.Commit{
-				Changes: []change.Change{bad, good}, Watermark: 0x1300, Vectors: vectorsOf(dimension, good), Failed: refusalsOf(bad),
+				Changes: []change.Change{bad, good}, Watermark: 0x1300, Encodings: encoded(vectorsOf(dimension, good), refusalsOf(bad)),
 			}))
 			b.wantLetters(letter(0, "bad", 0x1201, 1))
 			b.commit(stream, 0x1400, remove(0, 0x1301))
@@ -191,7 +192,7 @@ func TestATextThatHasItsVectorIsNoDeadLetter(t *testing.T) {
 	job := b.job(sink.JobParams{Mode: sink.Full})
 	one := upsert(1, 0, "one")
 	result, err := job.Commit(t.Context(), sink.Chunk{
-		A: b.version(), Changes: []change.Change{one}, Failed: refusalsOf(one), Cursor: "1", Force: true,
+		A: b.version(), Changes: []change.Change{one}, Encodings: encoded(nil, refusalsOf(one)), Cursor: "1", Force: true,
 	})
 	if err != nil || result.Failed != 0 || result.Unchanged != 1 {
 		t.Errorf("got %+v, %v", result, err)
@@ -207,7 +208,7 @@ func TestAChunkSetsAsideWhatFails(t *testing.T) {
 	bad, good := upsert(1, 0, "bad"), upsert(2, 0, "two")
 	a := b.version()
 	result, err := job.Commit(t.Context(), sink.Chunk{
-		A: a, Changes: []change.Change{bad, good}, Vectors: vectorsOf(dimension, good), Failed: refusalsOf(bad), Cursor: "2",
+		A: a, Changes: []change.Change{bad, good}, Encodings: encoded(vectorsOf(dimension, good), refusalsOf(bad)), Cursor: "2",
 	})
 	if want := (sink.ChunkResult{Written: 1, Failed: 1}); err != nil || result != want {
 		t.Errorf("got %+v, %v, want %+v", result, err, want)
@@ -264,7 +265,7 @@ func TestDropForgetsALetter(t *testing.T) {
 	b.wantLetters(letter(1, "bad", 0x1101, 1), letter(3, "worse", 0x1101, 1))
 	b.want(2, without("bad", 0x1101))
 	// Forgotten, it is a row that lacks its vector, as any other: the next change of the row encodes it.
-	if stale, err := stream.Stale(t.Context(), []change.Change{upsert(1, 0, "bad"), upsert(2, 0, "bad")}); err != nil || !slices.Equal(stale, []int{1}) {
+	if stale, err := stream.Stale(t.Context(), []change.Change{upsert(1, 0, "bad"), upsert(2, 0, "bad")}); err != nil || !reflect.DeepEqual(stale, lacksFirst(1)) {
 		t.Errorf("stale are %v, %v", stale, err)
 	}
 	if got, err = b.sink.DropAllDeadLetters(t.Context()); err != nil || len(got) != 2 {
@@ -290,7 +291,7 @@ func TestLettersOfAKeyOfSeveralColumns(t *testing.T) {
 	stream := b.takeover()
 	key := change.KeyOf(`a,"b\`, "2026-03-04 05:06:07+00")
 	write := func(w change.LSN, c change.Change, vectors map[change.Hash][]float32, failed map[change.Hash]string) {
-		b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{c}, Watermark: w, Vectors: vectors, Failed: failed}))
+		b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{c}, Watermark: w, Encodings: encoded(vectors, failed)}))
 	}
 	bad := change.Change{Key: key, LSN: 0x1101, Document: change.NewDocument("bad")}
 	write(0x1200, bad, nil, refusalsOf(bad))

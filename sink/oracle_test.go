@@ -238,7 +238,7 @@ func (m *machine) either(changes []change.Change, apply func(*oracle, outcome) m
 	case !errors.As(err, &need):
 		m.Fatalf("got %v, want a need for %d texts", err, len(needed))
 	default:
-		for _, hash := range need.Hashes {
+		for _, hash := range need.Hashes[1] {
 			if !needed[hash] {
 				m.Fatalf("the sink needs %s, the oracle does not", hash)
 			}
@@ -273,7 +273,7 @@ func (m *machine) Stream(*rapid.T) {
 		o.version.LSN = max(o.version.LSN, c.Watermark)
 		return o.write(c.Changes, epoch, texts)
 	}, func(texts outcome) error {
-		c.Vectors, c.Failed = texts.given, texts.failed
+		c.Encodings = encoded(texts.given, texts.failed)
 		return m.stream.Commit(m.b.tb.Context(), c)
 	})
 	m.seen = append(m.seen, m.o.version)
@@ -307,7 +307,7 @@ func (m *machine) Chunk(*rapid.T) {
 	m.either(changes, func(o *oracle, texts outcome) map[change.Hash]bool {
 		return o.write(changes, a.Epoch, texts)
 	}, func(texts outcome) error {
-		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Vectors: texts.given, Failed: texts.failed, Cursor: "1"})
+		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(texts.given, texts.failed), Cursor: "1"})
 		return err
 	})
 }

@@ -3,6 +3,7 @@ package sink_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestATruncateLeavesWhatIsNewer(t *testing.T) {
 	b := setup(t)
 	stream := b.takeover()
 	one := upsert(1, 0x1801, "one")
-	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{one}, PartialUntil: 0x1801, Vectors: vectorsOf(dimension, one)}))
+	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{one}, PartialUntil: 0x1801, Encodings: encoded(vectorsOf(dimension, one), nil)}))
 	b.ok(stream.Commit(t.Context(), change.Commit{Truncated: 0x1201, Watermark: 0x1300}))
 	b.want(1, live("one", 0x1801))
 }
@@ -220,7 +221,7 @@ func TestEveryGenerationIsWritten(t *testing.T) {
 	both(1, 4)
 	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_2 WHERE product_id = 1")
 	one := []change.Change{upsert(1, 0x1301, "one")}
-	if got, err := stream.Stale(t.Context(), one); err != nil || !slices.Equal(got, []int{0}) {
+	if got, err := stream.Stale(t.Context(), one); err != nil || !reflect.DeepEqual(got, []change.Lack{{Generation: 2, At: []int{0}}}) {
 		t.Errorf("texts that some generation lacks: %v, %v", got, err)
 	}
 	var need *sink.NeedVectorsError

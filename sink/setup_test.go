@@ -139,6 +139,20 @@ func remove(key int, lsn change.LSN) change.Change {
 	return change.Change{Key: change.KeyOf(fmt.Sprint(key)), LSN: lsn, Deleted: true}
 }
 
+// encoded makes encodings of the same outcome in the first two generations; what is not there is not looked at.
+func encoded(vectors map[change.Hash][]float32, failed map[change.Hash]string) change.Encodings {
+	outcome := change.Encoded{Vectors: vectors, Failed: failed}
+	return change.Encodings{1: outcome, 2: outcome}
+}
+
+// lacksFirst is what Stale returns when the first generation lacks these, and no other anything.
+func lacksFirst(at ...int) []change.Lack {
+	if len(at) == 0 {
+		return nil
+	}
+	return []change.Lack{{Generation: 1, At: at}}
+}
+
 // vectorsOf encodes the texts of changes: a vector depends on its text alone.
 func vectorsOf(dimension int, changes ...change.Change) map[change.Hash][]float32 {
 	vectors := make(map[change.Hash][]float32)
@@ -162,7 +176,7 @@ func vectorOf(dimension int, hash change.Hash) []float32 {
 // commit commits changes with all their vectors and moves the watermark to w.
 func (b *bench) commit(stream *sink.Stream, w change.LSN, changes ...change.Change) {
 	b.tb.Helper()
-	b.ok(stream.Commit(b.tb.Context(), change.Commit{Changes: changes, Watermark: w, Vectors: vectorsOf(dimension, changes...)}))
+	b.ok(stream.Commit(b.tb.Context(), change.Commit{Changes: changes, Watermark: w, Encodings: encoded(vectorsOf(dimension, changes...), nil)}))
 }
 
 // chunk commits a chunk read at version a with all its vectors.
@@ -172,7 +186,7 @@ func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (
 	if len(changes) > 0 {
 		cursor = changes[len(changes)-1].Key
 	}
-	return j.Commit(b.tb.Context(), sink.Chunk{A: a, Changes: changes, Vectors: vectorsOf(dimension, changes...), Cursor: cursor})
+	return j.Commit(b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), Cursor: cursor})
 }
 
 // row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a tombstone, "" when there is none.

@@ -78,9 +78,9 @@ func (st *Stream) Version() change.Version {
 	return change.Version{Epoch: st.epoch, LSN: st.Watermark()}
 }
 
-// Stale returns the indexes, rising, of the upserts whose text has to be encoded: some generation lacks it under its key. A text that
-// is set aside as a dead letter under its key has not.
-func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+// Stale returns the upserts whose text has to be encoded: those that a generation lacks under their key, by generation. A text that is
+// set aside as a dead letter under its key has not.
+func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	return st.sink.stale(ctx, st.layout, changes, false)
 }
 
@@ -93,7 +93,7 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	if c.Watermark != 0 && c.Watermark < old {
 		return fmt.Errorf("committing a batch: the watermark would go back from %s to %s", old, c.Watermark)
 	}
-	w, err := st.layout.prepare(c.Changes, encodings{c.Vectors, c.Failed}, 0)
+	w, err := st.layout.prepare(c.Changes, c.Encodings, 0)
 	if err != nil {
 		return err
 	}

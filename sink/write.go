@@ -20,13 +20,18 @@ type writes struct {
 	hashes [][]byte // of all; NULL for a delete
 
 	deletes keyed
-	given   keyed // upserts whose text has a vector in the batch
-	vectors []pgvector.Vector
-	owed    keyed // upserts that count on the vector being there
-	failed  keyed // upserts whose text cannot be encoded
-	reasons []string
+	upserts []upserts // one for each of the layout's generations
 
 	force bool
+}
+
+// upserts are the upserts of a transaction as one generation takes them.
+type upserts struct {
+	given   keyed // the text has a vector in the batch
+	vectors []pgvector.Vector
+	owed    keyed // the vector is counted on to be there
+	failed  keyed // the text cannot be encoded
+	reasons []string
 }
 
 // keyed are rows by key and hash, column by column.
@@ -63,16 +68,13 @@ func (l *layout) parts(key change.Key) ([]string, error) {
 	return parts, nil
 }
 
-// encodings are what became of texts: a vector, or why there is none.
-type encodings struct {
-	vectors map[change.Hash][]float32
-	failed  map[change.Hash]string
-}
-
 // prepare sorts changes into parameters. Every row gets version lsn, or its own when lsn is zero.
-func (l *layout) prepare(changes []change.Change, encoded encodings, lsn change.LSN) (*writes, error) {
+func (l *layout) prepare(changes []change.Change, encoded change.Encodings, lsn change.LSN) (*writes, error) {
 	n := len(l.key)
-	w := &writes{all: newKeyed(n), deletes: newKeyed(n), given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
+	w := &writes{all: newKeyed(n), deletes: newKeyed(n), upserts: make([]upserts, len(l.generations))}
+	for i := range w.upserts {
+		w.upserts[i] = upserts{given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
+	}
 	w.lsns = make([]string, 0, len(changes))
 	var last change.LSN
 	var lastText string
@@ -96,41 +98,42 @@ func (l *layout) prepare(changes []change.Change, encoded encodings, lsn change.
 			continue
 		}
 		w.all.add(parts, c.Document.Hash[:])
-		if err := w.addUpsert(l, parts, c.Document.Hash, encoded); err != nil {
-			return nil, err
+		for i := range l.generations {
+			g := &l.generations[i]
+			if err := w.upserts[i].add(g, parts, c.Document.Hash, encoded[g.ID]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	w.hashes = w.all.hashes
 	return w, nil
 }
 
-func (w *writes) addUpsert(l *layout, parts []string, hash change.Hash, encoded encodings) error {
-	if vector, found := encoded.vectors[hash]; found {
-		for _, g := range l.generations {
-			if err := g.checkDimension(vector); err != nil {
-				return err
-			}
+func (u *upserts) add(g *target, parts []string, hash change.Hash, encoded change.Encoded) error {
+	if vector, found := encoded.Vectors[hash]; found {
+		if err := g.checkDimension(vector); err != nil {
+			return err
 		}
-		w.given.add(parts, hash[:])
-		w.vectors = append(w.vectors, pgvector.NewVector(vector))
+		u.given.add(parts, hash[:])
+		u.vectors = append(u.vectors, pgvector.NewVector(vector))
 		return nil
 	}
-	if reason, found := encoded.failed[hash]; found {
-		w.failed.add(parts, hash[:])
-		w.reasons = append(w.reasons, reason)
+	if reason, found := encoded.Failed[hash]; found {
+		u.failed.add(parts, hash[:])
+		u.reasons = append(u.reasons, reason)
 		return nil
 	}
-	w.owed.add(parts, hash[:])
+	u.owed.add(parts, hash[:])
 	return nil
 }
 
 // written is what a transaction did.
 type written struct {
-	accepted int64 // rows that the ledger took
-	vectors  int64 // vectors written, in the generation that got most
-	needed   map[change.Hash]struct{}
-	failed   int64 // rows set aside as dead letters
-	letters  bool  // the pipeline had dead letters before
+	accepted int64                 // rows that the ledger took
+	vectors  int64                 // vectors written, in the generation that got most
+	needed   map[int][]change.Hash // by generation
+	failed   int64                 // rows set aside as dead letters, in the generation that has most
+	letters  bool                  // the pipeline had dead letters before
 }
 
 // queue adds the statements that write changes in an epoch: ledger, then the vectors by the ledger's new state. The dead letters
@@ -143,30 +146,31 @@ func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out
 		out.accepted = tag.RowsAffected()
 		return nil
 	})
-	for _, g := range l.generations {
+	for i := range l.generations {
+		g, u := &l.generations[i], &w.upserts[i]
 		if w.deletes.len() > 0 {
 			b.Queue(g.remove, w.deletes.args()...)
 		}
-		if w.given.len() > 0 {
-			b.Queue(g.upsert, w.given.args(w.force, w.given.hashes, w.vectors)...).Exec(func(tag pgconn.CommandTag) error {
+		if u.given.len() > 0 {
+			b.Queue(g.upsert, u.given.args(w.force, u.given.hashes, u.vectors)...).Exec(func(tag pgconn.CommandTag) error {
 				out.vectors = max(out.vectors, tag.RowsAffected())
 				return nil
 			})
 		}
-		if w.owed.len() > 0 {
-			b.Queue(g.needed, w.owed.args(w.owed.hashes)...).Query(out.collectNeeded)
+		if u.owed.len() > 0 {
+			b.Queue(g.needed, u.owed.args(u.owed.hashes)...).Query(func(rows pgx.Rows) error { return out.collectNeeded(g.ID, rows) })
 		}
 	}
 	b.Queue(s.query("letters_exist"), s.pipeline).QueryRow(func(row pgx.Row) error { return row.Scan(&out.letters) })
 }
 
-func (out *written) collectNeeded(rows pgx.Rows) error {
+func (out *written) collectNeeded(generation int, rows pgx.Rows) error {
 	var hash []byte
 	_, err := pgx.ForEachRow(rows, []any{&hash}, func() error {
 		if out.needed == nil {
-			out.needed = make(map[change.Hash]struct{})
+			out.needed = make(map[int][]change.Hash)
 		}
-		out.needed[change.Hash(hash)] = struct{}{}
+		out.needed[generation] = append(out.needed[generation], change.Hash(hash))
 		return nil
 	})
 	return err
@@ -177,17 +181,12 @@ func (out *written) check() error {
 	if len(out.needed) == 0 {
 		return nil
 	}
-	need := &NeedVectorsError{}
-	for hash := range out.needed {
-		need.Hashes = append(need.Hashes, hash)
-	}
-	slices.SortFunc(need.Hashes, func(a, b change.Hash) int { return slices.Compare(a[:], b[:]) })
-	return need
+	return &NeedVectorsError{Hashes: out.needed}
 }
 
-// stale returns the indexes of the upserts of which some generation lacks the text under their key; those that are known to fail are
-// among them when again is true.
-func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, again bool) ([]int, error) {
+// stale returns the upserts of which a generation lacks the text under their key; those that are known to fail are among them when
+// again is true.
+func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, again bool) ([]change.Lack, error) {
 	upserts := newKeyed(len(l.key))
 	var positions []int
 	for i := range changes {
@@ -206,28 +205,28 @@ func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, ag
 		return nil, nil
 	}
 	// One round trip and so one transaction, which is how far the settings reach.
-	lacking := make(map[int]struct{})
+	var lacks []change.Lack
 	b := &pgx.Batch{}
 	b.Queue(s.query("settings"))
 	for _, g := range l.generations {
 		b.Queue(g.stale, upserts.args(again, upserts.hashes)...).Query(func(rows pgx.Rows) error {
+			found := make([]int, 0, len(positions))
 			var at int
 			_, err := pgx.ForEachRow(rows, []any{&at}, func() error {
-				lacking[positions[at]] = struct{}{}
+				found = append(found, positions[at])
 				return nil
 			})
+			if len(found) > 0 {
+				slices.Sort(found)
+				lacks = append(lacks, change.Lack{Generation: g.ID, At: found})
+			}
 			return err
 		})
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, s.explain(err, "looking up vectors")
 	}
-	out := make([]int, 0, len(lacking))
-	for i := range lacking {
-		out = append(out, i)
-	}
-	slices.Sort(out)
-	return out, nil
+	return lacks, nil
 }
 
 // send runs a batch inside a transaction; the first error, of a statement or of a callback, is its result.

@@ -199,7 +199,7 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(pipeline.Summary)) *pipeline.Backfill {
 	options := f.backfillOptions(job)
 	options.Progress = progress
-	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoder: f.engine}, options)
+	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoders: pipeline.OneEncoder{Encoder: f.engine}}, options)
 }
 
 func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {

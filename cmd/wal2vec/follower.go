@@ -150,7 +150,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	ports := pipeline.Ports{
 		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
 		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
-		Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
+		Encoders: pipeline.OneEncoder{Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}}, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
 	}
 	if c.OnWALPressure == config.PressureDrop {
 		ports.Retention = retentionPort{f.config}

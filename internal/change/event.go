@@ -69,8 +69,60 @@ type Commit struct {
 	// PartialUntil is the position up to which this commit may show more than its watermark says: the LSN of the large transaction that it
 	// is a part of, without its last part, or the end of the log when rows were read by key. Zero when it shows no more.
 	PartialUntil LSN
-	// Vectors holds the vectors of the texts that were encoded. The sink does not keep or change them.
+	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
+	Encodings Encodings
+}
+
+// Encoded is what became of texts in one generation, by the hash of the text.
+type Encoded struct {
 	Vectors map[Hash][]float32
-	// Failed says, by the hash of a text that cannot be encoded, why: one line that holds nothing of the text.
+	// Failed says of a text that cannot be encoded why: one line that holds nothing of the text.
 	Failed map[Hash]string
+}
+
+// Has reports whether it is known what became of a text.
+func (e Encoded) Has(h Hash) bool {
+	_, encoded := e.Vectors[h]
+	_, failed := e.Failed[h]
+	return encoded || failed
+}
+
+// Encodings is what became of texts, by the number of the generation.
+type Encodings map[int]Encoded
+
+// Of returns what became of texts in one generation, to be added to.
+func (e Encodings) Of(generation int) Encoded {
+	encoded, found := e[generation]
+	if !found {
+		encoded = Encoded{Vectors: make(map[Hash][]float32), Failed: make(map[Hash]string)}
+		e[generation] = encoded
+	}
+	return encoded
+}
+
+// Len counts the vectors and the failures of all generations.
+func (e Encodings) Len() (vectors, failed int) {
+	for _, encoded := range e {
+		vectors += len(encoded.Vectors)
+		failed += len(encoded.Failed)
+	}
+	return vectors, failed
+}
+
+// Why returns a generation's reason why a text cannot be encoded, the first generation's where several fail.
+func (e Encodings) Why(h Hash) (reason string, failed bool) {
+	first := 0
+	for generation, encoded := range e {
+		if why, found := encoded.Failed[h]; found && (first == 0 || generation < first) {
+			first, reason = generation, why
+		}
+	}
+	return reason, first != 0
+}
+
+// Lack names changes of whose texts a generation has no vector.
+type Lack struct {
+	Generation int
+	// At holds their indexes, rising; it is not empty.
+	At []int
 }

@@ -57,7 +57,7 @@ func TestTheMonitorSeesWhatTheSinkWrote(t *testing.T) {
 			{Key: change.KeyOf("a", "2"), LSN: w, Document: text},
 			{Key: change.KeyOf("b", "1"), LSN: w, Deleted: true},
 		},
-		Watermark: w, Vectors: map[change.Hash][]float32{text.Hash: {0.6, 0.8}},
+		Watermark: w, Encodings: change.Encodings{1: {Vectors: map[change.Hash][]float32{text.Hash: {0.6, 0.8}}}},
 	}))
 	db.Exec(t, `DELETE FROM "W2V".`+pgtest.One[string](t, db, `SELECT vector_table FROM "W2V".generation`)+` WHERE id = 2`)
 

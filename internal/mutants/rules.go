@@ -218,7 +218,7 @@ var ledger = rule{
 	if err := se.write(`,
 				`	commit.Changes = nil
 	for _, c := range b.Changes {
-		if _, found := p.vectors[c.Document.Hash]; found || c.Deleted {
+		if _, found := p.encodings[1].Vectors[c.Document.Hash]; found || c.Deleted {
 			commit.Changes = append(commit.Changes, c)
 		}
 	}
@@ -232,7 +232,7 @@ var ledger = rule{
 			edits: []edit{{
 				chunksFile, `	failpoint.Hit("backfill_encoded")`,
 				`	c.changes = slices.DeleteFunc(c.changes, func(ch change.Change) bool {
-		_, found := c.vectors[ch.Document.Hash]
+		_, found := c.encodings[1].Vectors[ch.Document.Hash]
 		return !found && !ch.Deleted
 	})`,
 			}},
@@ -274,9 +274,9 @@ var feedback = rule{
 			fails: []string{"internal/pipeline TestAPositionIsConfirmedOnlyAfterItsCommit"},
 			edits: []edit{{
 				commitFile,
-				"	if err := se.write(ctx, commit, p.encodings); err != nil {",
+				"	if err := se.write(ctx, commit); err != nil {",
 				`	se.replication.Confirm(b.Watermark)
-	if err := se.write(ctx, commit, p.encodings); err != nil {`,
+	if err := se.write(ctx, commit); err != nil {`,
 			}},
 		},
 		{

@@ -169,9 +169,11 @@ var r9 = rule{
 			fails: []string{"sink TestEveryGenerationIsWritten"},
 			edits: []edit{{
 				writeFile,
-				`	for _, g := range l.generations {
+				`	for i := range l.generations {
+		g, u := &l.generations[i], &w.upserts[i]
 		if w.deletes`,
-				`	for _, g := range l.generations[:1] {
+				`	for i := range l.generations[:1] {
+		g, u := &l.generations[i], &w.upserts[i]
 		if w.deletes`,
 			}},
 		},

@@ -30,8 +30,8 @@ type Job interface {
 	Cursor() change.Key
 	// Started is the watermark's version before the first read.
 	Started() change.Version
-	// Stale returns the indexes of the changes whose text has to be encoded.
-	Stale(ctx context.Context, changes []change.Change) ([]int, error)
+	// Stale returns the changes whose text has to be encoded, by generation.
+	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
 	Commit(ctx context.Context, chunk sink.Chunk) (sink.ChunkResult, error)
 	// Sweep deletes what no chunk saw and no event touched, and closes the job.
 	Sweep(ctx context.Context) (int64, error)
@@ -52,7 +52,7 @@ type BackfillPorts struct {
 	Reader    ChunkReader
 	Job       Job
 	Positions Positions
-	Encoder   Encoder
+	Encoders  Encoders
 }
 
 // BackfillOptions are the settings of a backfill.

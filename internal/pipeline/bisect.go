@@ -11,30 +11,42 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// encodings are what became of texts, by hash: a vector, or why the text cannot be encoded.
-type encodings struct {
-	vectors map[change.Hash][]float32
-	failed  map[change.Hash]string
+// encodeLacking encodes, for each generation, the texts of the changes that it lacks, and returns how many now have a vector.
+func encodeLacking(
+	ctx context.Context, encoders Encoders, changes []change.Change, lacks []change.Lack, out change.Encodings,
+) (int, error) {
+	total := 0
+	for _, lack := range lacks {
+		documents := make([]change.Document, len(lack.At))
+		for i, at := range lack.At {
+			documents[i] = changes[at].Document
+		}
+		n, err := encodeFor(ctx, encoders, lack.Generation, documents, out)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
-func newEncodings() encodings {
-	return encodings{vectors: make(map[change.Hash][]float32), failed: make(map[change.Hash]string)}
-}
-
-func (e encodings) has(h change.Hash) bool {
-	_, encoded := e.vectors[h]
-	_, failed := e.failed[h]
-	return encoded || failed
+// encodeFor is encodeDocuments with the encoder of a generation.
+func encodeFor(ctx context.Context, encoders Encoders, generation int, documents []change.Document, out change.Encodings) (int, error) {
+	encoder, err := encoders.Of(ctx, generation)
+	if err != nil {
+		return 0, fmt.Errorf("encoding for generation %d: %w", generation, err)
+	}
+	return encodeDocuments(ctx, encoder, documents, out.Of(generation))
 }
 
 // encodeDocuments encodes each distinct text that is not in out yet and returns how many now have a vector. A text that fails by itself
-// goes to out.failed. An encoder that fails altogether is an error, and out stays as it was.
-func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, out encodings) (int, error) {
+// goes to out.Failed. An encoder that fails altogether is an error, and out stays as it was.
+func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, out change.Encoded) (int, error) {
 	texts := make([]string, 0, len(documents))
 	hashes := make([]change.Hash, 0, len(documents))
 	seen := make(map[change.Hash]struct{}, len(documents))
 	for _, d := range documents {
-		if _, twice := seen[d.Hash]; twice || out.has(d.Hash) {
+		if _, twice := seen[d.Hash]; twice || out.Has(d.Hash) {
 			continue
 		}
 		seen[d.Hash] = struct{}{}
@@ -49,9 +61,9 @@ func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Do
 	}
 	for i, h := range hashes {
 		if reason, failed := b.reasons[i]; failed {
-			out.failed[h] = reason
+			out.Failed[h] = reason
 		} else {
-			out.vectors[h] = b.vectors[i]
+			out.Vectors[h] = b.vectors[i]
 		}
 	}
 	return len(texts) - len(b.reasons), nil

@@ -96,17 +96,17 @@ func TestBisectionFindsExactlyTheTextsThatFail(t *testing.T) {
 			f.fails = poisoned(all...)
 		}
 		synctest.Test(t, func(t *testing.T) {
-			out := newEncodings()
+			out := make(change.Encodings).Of(1)
 			encoded, err := encodeDocuments(t.Context(), f, documents(slices.Concat(texts, texts[:1])...), out)
-			if err != nil || encoded != n-len(bad) || len(out.vectors) != n-len(bad) || len(out.failed) != len(bad) {
-				rt.Fatalf("%d encoded, %d vectors, %d failed, %v", encoded, len(out.vectors), len(out.failed), err)
+			if err != nil || encoded != n-len(bad) || len(out.Vectors) != n-len(bad) || len(out.Failed) != len(bad) {
+				rt.Fatalf("%d encoded, %d vectors, %d failed, %v", encoded, len(out.Vectors), len(out.Failed), err)
 			}
 			for _, text := range texts {
 				h := change.HashText(text)
-				if _, failed := out.failed[h]; failed != poison[text] {
+				if _, failed := out.Failed[h]; failed != poison[text] {
 					rt.Fatalf("%q failed: %v", text, failed)
 				}
-				if v := out.vectors[h]; !poison[text] && !slices.Equal(v, frailVector(text)) {
+				if v := out.Vectors[h]; !poison[text] && !slices.Equal(v, frailVector(text)) {
 					rt.Fatalf("%q has the vector %v", text, v)
 				}
 			}
@@ -129,10 +129,10 @@ func TestOnePoisonAmongManyCostsFewCalls(t *testing.T) {
 			texts = append(texts, fmt.Sprintf("text number %d", i))
 		}
 		f := &frail{fails: poisoned(texts[700])}
-		out := newEncodings()
+		out := make(change.Encodings).Of(1)
 		begun := time.Now()
-		if n, err := encodeDocuments(t.Context(), f, documents(texts...), out); err != nil || n != 1023 || out.failed[change.HashText(texts[700])] != "no tokens" {
-			t.Errorf("%d encoded, %v, failed %v", n, err, out.failed)
+		if n, err := encodeDocuments(t.Context(), f, documents(texts...), out); err != nil || n != 1023 || out.Failed[change.HashText(texts[700])] != "no tokens" {
+			t.Errorf("%d encoded, %v, failed %v", n, err, out.Failed)
 		}
 		// The whole, two halves on each of ten levels, a probe, the text again, a probe.
 		if len(f.calls) != 1+20+3 {
@@ -171,10 +171,10 @@ func TestAnEncoderThatIsDownCostsFewCallsAndSetsNothingAside(t *testing.T) {
 					}
 					return poison(call, called)
 				}}
-				out := newEncodings()
+				out := make(change.Encodings).Of(1)
 				n, err := encodeDocuments(t.Context(), f, documents(texts...), out)
-				if !errors.Is(err, ErrEncoding) || fault.KindOf(err) != fault.Unavailable || n != 0 || len(out.vectors) != 0 || len(out.failed) != 0 {
-					t.Errorf("got %d, %v, %d vectors, failed %v", n, err, len(out.vectors), out.failed)
+				if !errors.Is(err, ErrEncoding) || fault.KindOf(err) != fault.Unavailable || n != 0 || len(out.Vectors) != 0 || len(out.Failed) != 0 {
+					t.Errorf("got %d, %v, %d vectors, failed %v", n, err, len(out.Vectors), out.Failed)
 				}
 				if len(f.calls) != c.calls {
 					t.Errorf("%d calls", len(f.calls))
@@ -195,9 +195,9 @@ func TestATextThatFailsOnceIsEncoded(t *testing.T) {
 			}
 			return nil
 		}
-		out := newEncodings()
-		if n, err := encodeDocuments(t.Context(), f, documents("the first", "the second", "the third", "the fourth"), out); err != nil || n != 4 || len(out.failed) != 0 {
-			t.Errorf("%d encoded, %v, failed %v", n, err, out.failed)
+		out := make(change.Encodings).Of(1)
+		if n, err := encodeDocuments(t.Context(), f, documents("the first", "the second", "the third", "the fourth"), out); err != nil || n != 4 || len(out.Failed) != 0 {
+			t.Errorf("%d encoded, %v, failed %v", n, err, out.Failed)
 		}
 		if failures != 3 {
 			t.Errorf("%d calls failed", failures)
@@ -207,10 +207,10 @@ func TestATextThatFailsOnceIsEncoded(t *testing.T) {
 
 func TestALostConnectionIsNoTextsFault(t *testing.T) {
 	f := &frail{fails: func(int, []string) error { return fault.New(fault.Unavailable, "", "the encoding server went away") }}
-	out := newEncodings()
+	out := make(change.Encodings).Of(1)
 	_, err := encodeDocuments(t.Context(), f, documents("one", "two"), out)
-	if !errors.Is(err, ErrEncoding) || len(f.calls) != 1 || len(out.failed) != 0 {
-		t.Errorf("got %v after %d calls, failed %v", err, len(f.calls), out.failed)
+	if !errors.Is(err, ErrEncoding) || len(f.calls) != 1 || len(out.Failed) != 0 {
+		t.Errorf("got %v after %d calls, failed %v", err, len(f.calls), out.Failed)
 	}
 }
 
@@ -229,8 +229,8 @@ func TestABisectionEndsWithItsContext(t *testing.T) {
 					}
 					return poison(call, texts)
 				}
-				out := newEncodings()
-				if _, err := encodeDocuments(ctx, f, documents("a", "b", "c", "d", "e", "f"), out); !errors.Is(err, stop) || len(out.failed)+len(out.vectors) != 0 {
+				out := make(change.Encodings).Of(1)
+				if _, err := encodeDocuments(ctx, f, documents("a", "b", "c", "d", "e", "f"), out); !errors.Is(err, stop) || len(out.Failed)+len(out.Vectors) != 0 {
 					t.Errorf("got %v, %+v", err, out)
 				}
 				if len(f.calls) != at {
@@ -244,7 +244,7 @@ func TestABisectionEndsWithItsContext(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			time.AfterFunc(time.Millisecond, func() { cancel(stop) })
 			f := &frail{fails: poisoned("a")}
-			if _, err := encodeDocuments(ctx, f, documents("a"), newEncodings()); !errors.Is(err, stop) || len(f.calls) != 2 {
+			if _, err := encodeDocuments(ctx, f, documents("a"), make(change.Encodings).Of(1)); !errors.Is(err, stop) || len(f.calls) != 2 {
 				t.Errorf("got %v after %q", err, f.calls)
 			}
 		})
@@ -269,14 +269,14 @@ func TestAVectorThatIsOfNoUseIsAFailure(t *testing.T) {
 					}
 					return v
 				}}
-				out := newEncodings()
+				out := make(change.Encodings).Of(1)
 				n, err := encodeDocuments(t.Context(), f, documents("good one", "bad one"), out)
-				if reason := out.failed[change.HashText("bad one")]; err != nil || n != 1 || !strings.Contains(reason, c.reason) {
+				if reason := out.Failed[change.HashText("bad one")]; err != nil || n != 1 || !strings.Contains(reason, c.reason) {
 					t.Errorf("got %d, %v, reason %q", n, err, reason)
 				}
 				f.spoil = func(string, []float32) []float32 { return c.vector } // the device computes nonsense
-				if _, err := encodeDocuments(t.Context(), f, documents("another"), out); !errors.Is(err, ErrEncoding) || len(out.failed) != 1 {
-					t.Errorf("got %v, failed %v", err, out.failed)
+				if _, err := encodeDocuments(t.Context(), f, documents("another"), out); !errors.Is(err, ErrEncoding) || len(out.Failed) != 1 {
+					t.Errorf("got %v, failed %v", err, out.Failed)
 				}
 			})
 		})

@@ -23,8 +23,9 @@ type chunk struct {
 	as      change.Version
 	read    backfill.Chunk
 	changes []change.Change
-	encodings
-	encoded int
+	// encodings is what became of its texts.
+	encodings change.Encodings
+	encoded   int
 }
 
 // pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. Chunks
@@ -101,7 +102,7 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 		if rows.Last == "" {
 			rows.Last = cursor // that nothing follows is merged like rows: the sweep counts on it
 		}
-		c := &chunk{as: as, read: rows, encodings: newEncodings()}
+		c := &chunk{as: as, read: rows, encodings: make(change.Encodings)}
 		if err := send(ctx, out, c); err != nil {
 			return err
 		}
@@ -127,11 +128,7 @@ func (b *Backfill) encode(ctx context.Context, c *chunk) error {
 	if err != nil {
 		return fmt.Errorf("looking up vectors: %w", err)
 	}
-	documents := make([]change.Document, len(stale))
-	for i, at := range stale {
-		documents[i] = c.changes[at].Document
-	}
-	c.encoded, err = encodeDocuments(ctx, b.ports.Encoder, documents, c.encodings)
+	c.encoded, err = encodeLacking(ctx, b.ports.Encoders, c.changes, stale, c.encodings)
 	failpoint.Hit("backfill_encoded")
 	return err
 }
@@ -146,7 +143,7 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 		return fmt.Errorf("%w: its connection to the source is gone: %w", errReread, err)
 	}
 	result, err := b.ports.Job.Commit(ctx, sink.Chunk{
-		A: c.as, Changes: c.changes, Vectors: c.vectors, Failed: c.failed, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
+		A: c.as, Changes: c.changes, Encodings: c.encodings, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
 	})
 	var needs Needs
 	switch {
@@ -167,7 +164,7 @@ func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
 	for _, ch := range c.changes {
 		if ch.Deleted {
 			deleted++
-		} else if _, found := c.failed[ch.Document.Hash]; found {
+		} else if _, found := c.encodings.Why(ch.Document.Hash); found {
 			failed++
 		}
 	}

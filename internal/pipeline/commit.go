@@ -33,11 +33,11 @@ func (se *session) batchFailed(ctx context.Context, end change.LSN, err error) e
 func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	b := p.batch
 	commit := change.Commit{
-		Changes: b.Changes, Truncated: b.Truncated, Watermark: b.Watermark, PartialUntil: b.PartialUntil, Vectors: p.vectors,
-		Failed: p.failed,
+		Changes: b.Changes, Truncated: b.Truncated, Watermark: b.Watermark, PartialUntil: b.PartialUntil,
+		Encodings: p.encodings,
 	}
 	begun := se.opts.Now()
-	if err := se.write(ctx, commit, p.encodings); err != nil {
+	if err := se.write(ctx, commit); err != nil {
 		return err
 	}
 	failpoint.Hit("stream_committed")
@@ -51,9 +51,12 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 
 	se.totals.Batches++
 	se.totals.Watermark = w
-	se.totals.TextsEncoded += int64(len(p.vectors))
-	se.totals.TextsFailed += int64(len(p.failed))
-	se.warnFailed(p)
+	encoded, failed := p.encodings.Len()
+	se.totals.TextsEncoded += int64(encoded)
+	se.totals.TextsFailed += int64(failed)
+	if failed > 0 {
+		se.warnFailed(p)
+	}
 	for op, n := range b.Events {
 		se.totals.Events += int64(n)
 		switch op {
@@ -77,15 +80,12 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 
 // warnFailed names the rows that were set aside, at most a few of them.
 func (se *session) warnFailed(p *prepared) {
-	if len(p.failed) == 0 {
-		return
-	}
 	const named = 10
 	keys := zerolog.Arr()
 	rows := 0
 	var reason string
 	for _, c := range p.batch.Changes {
-		why, failed := p.failed[c.Document.Hash]
+		why, failed := p.encodings.Why(c.Document.Hash)
 		if c.Deleted || !failed {
 			continue
 		}
@@ -99,7 +99,7 @@ func (se *session) warnFailed(p *prepared) {
 }
 
 // write commits, encoding what the sink finds to be missing: the ledger may have moved on since the vectors were looked up.
-func (se *session) write(ctx context.Context, commit change.Commit, known encodings) error {
+func (se *session) write(ctx context.Context, commit change.Commit) error {
 	for {
 		err := se.writer.Commit(ctx, commit)
 		var needs Needs
@@ -109,16 +109,28 @@ func (se *session) write(ctx context.Context, commit change.Commit, known encodi
 			}
 			return nil
 		}
-		before := len(known.vectors) + len(known.failed)
-		n, err := se.encode(ctx, documentsOf(commit.Changes, needs.NeededHashes()), known)
+		vectors, failed := commit.Encodings.Len()
+		err = se.encode(func() (int, error) { return encodeNeeded(ctx, se.ports.Encoders, commit, needs) })
 		if err != nil {
 			return err
 		}
-		if len(known.vectors)+len(known.failed) == before {
+		if v, f := commit.Encodings.Len(); v+f == vectors+failed {
 			return fmt.Errorf("committing a batch: the sink asks for vectors that it was given: %w", needs)
 		}
-		se.ports.Observer.TextsEncoded(n)
 	}
+}
+
+// encodeNeeded adds what a commit lacks to its encodings and returns how many texts got a vector.
+func encodeNeeded(ctx context.Context, encoders Encoders, commit change.Commit, needs Needs) (int, error) {
+	total := 0
+	for generation, hashes := range needs.NeededHashes() {
+		n, err := encodeFor(ctx, encoders, generation, documentsOf(commit.Changes, hashes), commit.Encodings)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 // documentsOf returns the documents of changes that have one of the hashes.

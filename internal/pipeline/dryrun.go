@@ -10,7 +10,7 @@ import (
 
 // StaleFinder finds the changes whose text has no vector.
 type StaleFinder interface {
-	Stale(ctx context.Context, changes []change.Change) ([]int, error)
+	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
 }
 
 // DryRunOptions are the settings of a DryRun.
@@ -61,7 +61,7 @@ func DryRun(ctx context.Context, reader ChunkReader, finder StaleFinder, opts Dr
 			if err != nil {
 				return counts, fmt.Errorf("looking up vectors: %w", err)
 			}
-			encode = int64(len(stale))
+			encode = countLacking(stale)
 		}
 		counts.Rows += int64(len(chunk.Rows))
 		counts.Encode += encode
@@ -72,4 +72,18 @@ func DryRun(ctx context.Context, reader ChunkReader, finder StaleFinder, opts Dr
 		}
 		cursor = chunk.Last
 	}
+}
+
+// countLacking counts the changes that some generation lacks.
+func countLacking(lacks []change.Lack) int64 {
+	if len(lacks) == 1 {
+		return int64(len(lacks[0].At))
+	}
+	lacking := make(map[int]struct{})
+	for _, lack := range lacks {
+		for _, at := range lack.At {
+			lacking[at] = struct{}{}
+		}
+	}
+	return int64(len(lacking))
 }

@@ -85,7 +85,7 @@ func (m *mart) notef(format string, args ...any) {
 }
 
 func (m *mart) ports() pipeline.BackfillPorts {
-	return pipeline.BackfillPorts{Reader: (*martReader)(m), Job: (*martJob)(m), Positions: (*martPositions)(m), Encoder: (*martEncoder)(m)}
+	return pipeline.BackfillPorts{Reader: (*martReader)(m), Job: (*martJob)(m), Positions: (*martPositions)(m), Encoders: pipeline.OneEncoder{Encoder: (*martEncoder)(m)}}
 }
 
 func (m *mart) options() pipeline.BackfillOptions {
@@ -213,7 +213,7 @@ func (j *martJob) Cursor() change.Key {
 
 func (j *martJob) Started() change.Version { return j.started }
 
-func (j *martJob) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+func (j *martJob) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	if err := do(ctx, j.onStale); err != nil {
 		return nil, err
 	}
@@ -225,7 +225,7 @@ func (j *martJob) Stale(ctx context.Context, changes []change.Change) ([]int, er
 			out = append(out, i)
 		}
 	}
-	return out, nil
+	return lacking(out), nil
 }
 
 func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, error) {
@@ -244,15 +244,15 @@ func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, e
 	}
 	var result sink.ChunkResult
 	for _, ch := range c.Changes {
-		_, given := c.Vectors[ch.Document.Hash]
-		_, failed := c.Failed[ch.Document.Hash]
+		_, given := c.Encodings[1].Vectors[ch.Document.Hash]
+		_, failed := c.Encodings[1].Failed[ch.Document.Hash]
 		if !ch.Deleted && !given && !failed && j.vectors[ch.Key] != ch.Document.Hash {
 			return sink.ChunkResult{}, fmt.Errorf("writing: %w", &needs{[]change.Hash{ch.Document.Hash}})
 		}
 	}
 	for _, ch := range c.Changes {
-		_, given := c.Vectors[ch.Document.Hash]
-		reason, failed := c.Failed[ch.Document.Hash]
+		_, given := c.Encodings[1].Vectors[ch.Document.Hash]
+		reason, failed := c.Encodings[1].Failed[ch.Document.Hash]
 		switch {
 		case j.ledger[ch.Key].Compare(c.A) > 0:
 			result.Superseded++

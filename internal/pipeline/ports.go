@@ -47,6 +47,18 @@ type Encoder interface {
 	Dimension() int
 }
 
+// Encoders are the encoders of the generations that are written.
+type Encoders interface {
+	// Of returns the encoder of a generation, by its number; that may take as long as it takes to load a model.
+	Of(ctx context.Context, generation int) (Encoder, error)
+}
+
+// OneEncoder encodes for a sink that has one generation, whatever its number.
+type OneEncoder struct{ Encoder }
+
+// Of returns the encoder.
+func (o OneEncoder) Of(context.Context, int) (Encoder, error) { return o.Encoder, nil }
+
 // Sink is the database that holds the vectors.
 type Sink interface {
 	// Watermark reads the committed watermark.
@@ -63,8 +75,8 @@ type Sink interface {
 type Writer interface {
 	// Watermark is the watermark as of the last commit.
 	Watermark() change.LSN
-	// Stale returns the indexes of the changes whose text has no vector yet.
-	Stale(ctx context.Context, changes []change.Change) ([]int, error)
+	// Stale returns the changes whose text has no vector yet, by generation.
+	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
 	// Commit writes one sink transaction. When it needs a vector that it was not given, it writes nothing and returns an error
 	// that implements Needs.
 	Commit(ctx context.Context, commit change.Commit) error
@@ -75,7 +87,8 @@ type Writer interface {
 // Needs is implemented by the error of a commit that lacks vectors.
 type Needs interface {
 	error
-	NeededHashes() []change.Hash
+	// NeededHashes returns them by generation.
+	NeededHashes() map[int][]change.Hash
 }
 
 // Retention is the log that the slot holds back on the source because this process has not confirmed it.

@@ -15,7 +15,8 @@ import (
 type prepared struct {
 	batch *batch.Batch
 	end   change.LSN // the watermark has passed the batch when it has reached this
-	encodings
+	// encodings is what became of its texts.
+	encodings change.Encodings
 }
 
 func (se *session) prepare(ctx context.Context) error {
@@ -40,7 +41,7 @@ func (se *session) prepare(ctx context.Context) error {
 // prepareBatch encodes what the log carried while the gate waits; rows that the log did not carry are read once the batch is
 // visible, so that the read sees at least the batch, and encoded after that.
 func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared, error) {
-	p := &prepared{batch: b, encodings: newEncodings()}
+	p := &prepared{batch: b, encodings: make(change.Encodings)}
 	if len(b.XIDs) == 0 {
 		return p, nil
 	}
@@ -113,7 +114,7 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 }
 
 // encodeStale encodes the texts of changes that have no vector yet, each distinct text once.
-func (se *session) encodeStale(ctx context.Context, changes []change.Change, out encodings) error {
+func (se *session) encodeStale(ctx context.Context, changes []change.Change, out change.Encodings) error {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -121,20 +122,16 @@ func (se *session) encodeStale(ctx context.Context, changes []change.Change, out
 	if err != nil {
 		return fmt.Errorf("looking up vectors: %w", err)
 	}
-	documents := make([]change.Document, len(stale))
-	for i, at := range stale {
-		documents[i] = changes[at].Document
-	}
-	n, err := se.encode(ctx, documents, out)
-	se.ports.Observer.TextsEncoded(n)
-	return err
+	return se.encode(func() (int, error) { return encodeLacking(ctx, se.ports.Encoders, changes, stale, out) })
 }
 
-func (s *Stream) encode(ctx context.Context, documents []change.Document, out encodings) (int, error) {
+// encode measures what encodes, and counts the texts that it returns.
+func (s *Stream) encode(run func() (int, error)) error {
 	begun := s.opts.Now()
-	n, err := encodeDocuments(ctx, s.ports.Encoder, documents, out)
+	n, err := run()
 	if n > 0 {
 		s.ports.Observer.Stage("encode", s.opts.Now().Sub(begun))
 	}
-	return n, err
+	s.ports.Observer.TextsEncoded(n)
+	return err
 }

@@ -20,7 +20,7 @@ type Ports struct {
 	Source   Source
 	Gate     Gate
 	Rows     RowReader
-	Encoder  Encoder
+	Encoders Encoders
 	Sink     Sink
 	Observer Observer
 	// CheckTable, if any, fails when the log no longer brings the table's changes (a table that was replaced by another of its

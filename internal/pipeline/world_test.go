@@ -137,7 +137,7 @@ func (w *world) batches() []change.Commit {
 
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
-		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoder: (*worldEncoder)(w), Sink: (*worldSink)(w),
+		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoders: pipeline.OneEncoder{Encoder: (*worldEncoder)(w)}, Sink: (*worldSink)(w),
 		Observer: (*worldObserver)(w), CheckTable: w.onCheck, Heartbeat: w.onHeartbeat, OnGap: w.onGap, Retention: w.retention,
 	}
 }
@@ -374,7 +374,7 @@ func (wr *writer) Watermark() change.LSN {
 	return wr.at
 }
 
-func (wr *writer) Stale(ctx context.Context, changes []change.Change) ([]int, error) {
+func (wr *writer) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	if err := do(ctx, wr.onStale); err != nil {
 		return nil, err
 	}
@@ -386,14 +386,24 @@ func (wr *writer) Stale(ctx context.Context, changes []change.Change) ([]int, er
 			}
 		}
 	})
-	return out, nil
+	return lacking(out), nil
+}
+
+// lacking says that the only generation lacks these.
+func lacking(at []int) []change.Lack {
+	if len(at) == 0 {
+		return nil
+	}
+	return []change.Lack{{Generation: 1, At: at}}
 }
 
 // needs is the error of a commit that lacks vectors.
-type needs struct{ hashes []change.Hash }
+type needs struct{ hashes []change.Hash } // of the first generation
 
-func (n *needs) Error() string               { return fmt.Sprintf("%d vectors are missing", len(n.hashes)) }
-func (n *needs) NeededHashes() []change.Hash { return n.hashes }
+func (n *needs) Error() string { return fmt.Sprintf("%d vectors are missing", len(n.hashes)) }
+func (n *needs) NeededHashes() map[int][]change.Hash {
+	return map[int][]change.Hash{1: n.hashes}
+}
 
 func (wr *writer) Commit(ctx context.Context, c change.Commit) error {
 	wr.look(func() {
@@ -435,8 +445,8 @@ func (wr *writer) apply(c change.Commit) error {
 		if !wr.visible[uint32(ch.LSN)] {
 			wr.t.Errorf("key %s of transaction %d was committed before it was visible", ch.Key, ch.LSN)
 		}
-		_, given := c.Vectors[ch.Document.Hash]
-		_, failed := c.Failed[ch.Document.Hash]
+		_, given := c.Encodings[1].Vectors[ch.Document.Hash]
+		_, failed := c.Encodings[1].Failed[ch.Document.Hash]
 		if given && failed {
 			wr.t.Errorf("the text of key %s has a vector and cannot be encoded", ch.Key)
 		}
@@ -465,17 +475,17 @@ func (wr *writer) apply(c change.Commit) error {
 		if ch.Deleted {
 			continue
 		}
-		if reason, failed := c.Failed[ch.Document.Hash]; failed {
+		if reason, failed := c.Encodings[1].Failed[ch.Document.Hash]; failed {
 			wr.letters[ch.Key] = reason
 			continue
 		}
 		wr.vectors[ch.Key] = ch.Document.Hash
-		if v, given := c.Vectors[ch.Document.Hash]; given && !slices.Equal(v, vectorsOf([]string{ch.Document.Text})[0]) {
+		if v, given := c.Encodings[1].Vectors[ch.Document.Hash]; given && !slices.Equal(v, vectorsOf([]string{ch.Document.Text})[0]) {
 			wr.t.Errorf("key %s got the vector of another text", ch.Key)
 		}
 	}
 	wr.watermark = max(wr.watermark, c.Watermark)
-	c.Vectors = maps.Clone(c.Vectors)
+	c.Encodings = change.Encodings{1: {Vectors: maps.Clone(c.Encodings[1].Vectors)}}
 	wr.commits, wr.committed = append(wr.commits, c), append(wr.committed, time.Now())
 	wr.journal = append(wr.journal, fmt.Sprintf("committed %d", c.Watermark))
 	return nil

@@ -123,7 +123,7 @@ func (r *rig) stream() {
 		ConnString: r.db.DSN, Slot: r.slot.Name, Publication: "pub", Table: r.table, Limits: pgoutput.Limits{Events: 3}, Logger: zerolog.Nop(),
 	})
 	stream := pipeline.NewStream(pipeline.Ports{
-		Source: tapped{source, r.streamed}, Gate: gate, Rows: durable{rows}, Encoder: encodertest.NewFake(dimension), Sink: owned{r.sink}, Observer: deaf{},
+		Source: tapped{source, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
 	}, pipeline.StreamOptions{
 		Template: r.table.Template, Limits: batch.Limits{Rows: 3, Tokens: 1 << 20, Bytes: 1 << 20, Age: 50 * time.Millisecond},
 		IdleInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second, SlotWait: patience, RetryMax: time.Second, Logger: zerolog.New(zerolog.NewTestWriter(r.t)),
@@ -160,7 +160,7 @@ func (r *rig) backfill() error {
 	}
 	defer job.Close()
 	_, err = pipeline.NewBackfill(pipeline.BackfillPorts{
-		Reader: watched{reader, r.afterRead}, Job: job, Positions: streaming{r.sink}, Encoder: encodertest.NewFake(dimension),
+		Reader: watched{reader, r.afterRead}, Job: job, Positions: streaming{r.sink}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)},
 	}, pipeline.BackfillOptions{
 		Template: r.table.Template, ChunkKeys: 4, InFlight: 2, WaitTimeout: patience, RetryMax: time.Second, Logger: zerolog.Nop(),
 	}).Run(ctx)
