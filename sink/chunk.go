@@ -109,7 +109,7 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		return err
 	})
 	if err != nil {
-		return ChunkResult{}, j.sink.explain(err, "writing a chunk to the sink")
+		return ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
 	}
 	j.cursor = c.Cursor
 	j.counts.Processed += int64(len(c.Changes))
@@ -183,7 +183,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 				return err
 			}
 		}
-		if _, err := tx.Exec(ctx, j.layout.lettersReconcile, j.sink.pipeline); err != nil {
+		if err := j.reconcileLetters(ctx, tx); err != nil {
 			return err
 		}
 		failpoint.Hit("sweep_written")
@@ -193,6 +193,15 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 		return 0, j.sink.explain(err, "sweeping")
 	}
 	return swept, nil
+}
+
+func (j *Job) reconcileLetters(ctx context.Context, tx pgx.Tx) error {
+	for _, g := range j.layout.generations {
+		if _, err := tx.Exec(ctx, g.lettersReconcile, j.sink.pipeline); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // alone locks the pipeline for this transaction only, then the job, and checks the epoch.

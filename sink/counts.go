@@ -39,7 +39,7 @@ func (s *Sink) Counts(ctx context.Context) (Counts, error) {
 		return tx.QueryRow(ctx, s.query("counts_dead_letters"), s.pipeline).Scan(&c.DeadLetters)
 	})
 	if err != nil {
-		return Counts{}, s.explain(err, "counting")
+		return Counts{}, s.explain(s.unlessOutdated(ctx, l, err), "counting")
 	}
 	c.Stale = c.Live - c.Fresh
 	return c, nil

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,25 +28,52 @@ func (s Storage) indexable() int {
 	return 2000
 }
 
+// GenerationState is where a generation is in its life.
+type GenerationState string
+
+// The states. Every generation but a retired one is written; searches and the view read the active one. A previous one was active before.
+const (
+	Building GenerationState = "building"
+	Active   GenerationState = "active"
+	Previous GenerationState = "previous"
+	Retired  GenerationState = "retired"
+)
+
 // Generation is one model's vectors.
 type Generation struct {
 	// ID counts the pipeline's generations from 1.
-	ID int
+	ID    int
+	State GenerationState
 	// Fingerprint names the vector space: weights, tokenizer, pooling, normalisation, lengths and template.
 	Fingerprint string
-	// Model and Template are for people: the fingerprint covers both.
-	Model     string
-	Template  string
+	// Model is for people, Source what opens it again: a name among the parts or a folder. The fingerprint covers model and template.
+	Model    string
+	Source   string
+	Template string
+	// Dimension is the length of a vector.
 	Dimension int
 	Storage   Storage
-	// Precision is the one that writes now; the result of EnsureGeneration lists all that ever wrote in Precisions.
+	// Precision is the one that writes now; what the sink returns lists all that ever wrote in Precisions.
 	Precision  string
 	Precisions []string
-	// Table is the vector table's name in wal2vec's schema.
-	Table  string
-	Active bool
+	// Table is the vector table's name in wal2vec's schema; a retired generation's is gone. HashColumn is the ledger's column for the texts
+	// of the template.
+	Table      string
+	HashColumn string
+	CreatedAt  time.Time
+	// ActivatedAt is when it became the active one last; zero when it never did.
+	ActivatedAt time.Time
 }
 
+// firstHashColumn is the ledger's column for the texts of a pipeline's first template.
+const firstHashColumn = "text_hash"
+
+// String names a generation for people.
+func (g Generation) String() string {
+	return fmt.Sprintf("generation %d (%s, %d dimensions, %s)", g.ID, g.Model, g.Dimension, g.Storage)
+}
+
+// generations returns all that the pipeline ever had, by their numbers.
 func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error) {
 	rows, err := q.Query(ctx, s.query("generations"), s.pipeline)
 	if err != nil {
@@ -54,11 +81,14 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Generation, error) {
 		var g Generation
-		var state string
-		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Template, &g.Dimension, &g.Storage, &g.Precisions, &state, &g.Table)
-		g.Active = state == "active"
+		var activated *time.Time
+		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Source, &g.Template, &g.Dimension, &g.Storage, &g.Precisions, &g.State,
+			&g.Table, &g.HashColumn, &g.CreatedAt, &activated)
 		if len(g.Precisions) > 0 {
 			g.Precision = g.Precisions[len(g.Precisions)-1]
+		}
+		if activated != nil {
+			g.ActivatedAt = *activated
 		}
 		return g, err
 	})
@@ -68,7 +98,7 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	return found, nil
 }
 
-// EnsureGeneration returns the active generation when it was made by this model. Without one it creates the first: its table, an
+// EnsureGeneration returns the generation that was made by this model. Without any it creates the first, which is active: its table, an
 // HNSW index, and the view. A precision that has not written yet is added. Another model is an error of kind fault.Model, an
 // object in the view's place one of kind fault.Usage.
 func (s *Sink) EnsureGeneration(ctx context.Context, g Generation) (Generation, error) {
@@ -99,26 +129,25 @@ func (s *Sink) generationSteps(
 	if g.Storage == "" {
 		g.Storage = Vector
 	}
-	if limit := g.Storage.indexable(); g.Dimension < 1 || g.Dimension > limit {
-		return nil, g, fault.New(fault.Usage, "store halfvec (4000 dimensions at most), or choose a smaller model",
-			"a %s of %d dimensions cannot be indexed: the limit is %d", g.Storage, g.Dimension, limit)
+	if err := g.checkIndexable(); err != nil {
+		return nil, g, err
 	}
 	if active := st.Generation; active != nil {
-		if err := s.checkModel(*active, g); err != nil {
+		made, err := st.MadeBy(g)
+		if err != nil {
 			return nil, g, err
 		}
 		var steps []string
-		result := *active
-		if !slices.Contains(active.Precisions, g.Precision) {
-			result.Precisions = append(slices.Clone(active.Precisions), g.Precision)
-			steps = append(steps, render("generation_precision", s.generationData(result, g.Precision)))
+		if !slices.Contains(made.Precisions, g.Precision) {
+			made.Precisions = append(slices.Clone(made.Precisions), g.Precision)
+			steps = append(steps, render("generation_precision", s.generationData(made, g.Precision)))
 		}
-		result.Precision = g.Precision
-		view, err := s.viewSteps(ctx, q, st, result)
-		return append(steps, view...), result, err
+		made.Precision = g.Precision
+		view, err := s.viewSteps(ctx, q, st, *active)
+		return append(steps, view...), made, err
 	}
-	g.ID, g.Active, g.Precisions = 1, true, []string{g.Precision}
-	g.Table = fmt.Sprintf("vectors_%s_%d", s.pipeline, g.ID)
+	g = s.numbered(st, g)
+	g.State = Active
 	t := s.tablesOf(st.Table.Key).forGeneration(s, g, extension)
 	data := s.generationData(g, g.Precision)
 	steps := []string{
@@ -128,100 +157,77 @@ func (s *Sink) generationSteps(
 	return append(steps, view...), g, err
 }
 
-func (s *Sink) checkModel(active, g Generation) error {
-	const try = "configure the model and template that made the vectors; new ones need a new generation"
-	switch {
-	case active.Fingerprint != g.Fingerprint && active.Template != g.Template:
-		return fault.New(fault.Model, try, "generation %d was made with the template %q, not %q", active.ID, active.Template, g.Template)
-	case active.Fingerprint != g.Fingerprint || active.Dimension != g.Dimension:
-		return fault.New(fault.Model, try, "generation %d was made by %s (%d dimensions, fingerprint %.12s), not by %s (%d, %.12s)",
-			active.ID, active.Model, active.Dimension, active.Fingerprint, g.Model, g.Dimension, g.Fingerprint)
-	case active.Storage != g.Storage:
-		return fault.New(fault.Usage, "configure "+string(active.Storage), "generation %d stores %s, not %s", active.ID, active.Storage, g.Storage)
+// numbered gives a new generation its number, and with it the name of its table.
+func (s *Sink) numbered(st State, g Generation) Generation {
+	g.ID = 1
+	for _, other := range st.all {
+		g.ID = max(g.ID, other.ID+1)
 	}
-	return nil
+	g.Precisions = []string{g.Precision}
+	g.Table = fmt.Sprintf("vectors_%s_%d", s.pipeline, g.ID)
+	g.HashColumn = firstHashColumn
+	return g
+}
+
+// MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint, dimension and storage
+// (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.
+func (st State) MadeBy(g Generation) (Generation, error) {
+	if st.Generation == nil {
+		return g, fault.New(fault.Usage, initCommand, "the pipeline has no generation of vectors yet")
+	}
+	var alike []Generation
+	for _, have := range st.Generations {
+		if have.Fingerprint == g.Fingerprint && have.Dimension == g.Dimension {
+			alike = append(alike, have)
+		}
+	}
+	slices.SortStableFunc(alike, func(a, b Generation) int { return rank(a, g) - rank(b, g) })
+	if len(alike) == 0 {
+		return g, st.Generation.refuse(g)
+	}
+	if found := alike[0]; g.Storage == "" || found.Storage == g.Storage {
+		return found, nil
+	}
+	return g, fault.New(fault.Usage, fmt.Sprintf("configure %s, or make a generation of it: %s", alike[0].Storage, buildCommand),
+		"generation %d stores %s, not %s", alike[0].ID, alike[0].Storage, g.Storage)
+}
+
+// rank orders generations of one vector space by how well they fit what is configured.
+func rank(have, want Generation) int {
+	n := 0
+	if want.Storage != "" && have.Storage != want.Storage {
+		n += 4
+	}
+	if !slices.Contains(have.Precisions, want.Precision) {
+		n += 2
+	}
+	if have.State != Active {
+		n++
+	}
+	return n
+}
+
+// buildCommand makes a generation of what is configured.
+const buildCommand = "wal2vec generation build"
+
+// refuse says how what is configured differs from the active generation.
+func (g Generation) refuse(other Generation) error {
+	if g.Template != other.Template {
+		return fault.New(fault.Model, "put source.template back, or make a generation of it: "+buildCommand,
+			"generation %d was made with the template %q, not %q", g.ID, g.Template, other.Template)
+	}
+	return fault.New(fault.Model, "put encoder.model back, or make a generation of it: "+buildCommand,
+		"generation %d was made by %s (%d dimensions, fingerprint %.12s), not by %s (%d, %.12s)",
+		g.ID, g.Model, g.Dimension, g.Fingerprint, other.Model, other.Dimension, other.Fingerprint)
 }
 
 func (s *Sink) generationData(g Generation, precision string) map[string]any {
 	return map[string]any{
 		"Schema": quoteIdentifier(s.schema), "Name": quoteLiteral(s.pipeline), "ID": g.ID, "Fingerprint": quoteLiteral(g.Fingerprint),
-		"Model": quoteLiteral(g.Model), "Template": quoteLiteral(g.Template), "Dimension": g.Dimension,
+		"Model": quoteLiteral(g.Model), "Source": quoteLiteral(g.Source), "State": quoteLiteral(string(g.State)),
+		"HashColumn": quoteLiteral(g.HashColumn), "Template": quoteLiteral(g.Template), "Dimension": g.Dimension,
 		"Storage": quoteLiteral(string(g.Storage)), "Precision": quoteLiteral(precision), "Table": quoteLiteral(g.Table),
 	}
-}
-
-// viewSteps returns the statements that make the view show a generation; none when it does.
-func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation) ([]string, error) {
-	schema, name, err := s.viewName()
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.inspectView(ctx, q, schema, name, g.Table)
-	if err != nil {
-		return nil, err
-	}
-	if found.exists && !found.ours {
-		return nil, s.viewTaken(found, schema, name, g)
-	}
-	recorded := st.ViewSchema == schema && st.ViewName == name
-	if found.exists && recorded {
-		return nil, nil
-	}
-	var steps []string
-	if !recorded && st.ViewName != "" {
-		steps = append(steps, "DROP VIEW IF EXISTS "+quoteIdentifier(st.ViewSchema, st.ViewName))
-	}
-	exists, err := schemaExists(ctx, q, schema)
-	if err != nil {
-		return nil, err
-	}
-	if !exists {
-		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(schema))
-	}
-	t := s.tablesOf(st.Table.Key)
-	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, g.Table)
-	return append(steps, render("view_create", t), render("view_set", map[string]any{
-		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
-	})), nil
-}
-
-// place is what has the view's name.
-type place struct {
-	exists, ours bool
-	kind         string // pg_class.relkind
-	column       string // its first vector column with its type
-	dimension    int32  // of that column
-}
-
-func (s *Sink) inspectView(ctx context.Context, q querier, schema, name, table string) (place, error) {
-	var p place
-	rows, err := q.Query(ctx, s.query("view_inspect"), schema, name, s.schema, []string{table})
-	if err != nil {
-		return p, fmt.Errorf("looking for the view: %w", err)
-	}
-	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.column, &p.dimension}, func() error {
-		p.exists = true
-		return nil
-	})
-	if err != nil {
-		return p, fmt.Errorf("looking for the view: %w", err)
-	}
-	return p, nil
-}
-
-func (s *Sink) viewTaken(p place, schema, name string, g Generation) error {
-	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE"}
-	kind, known := kinds[p.kind]
-	if !known {
-		kind = "TABLE"
-	}
-	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s), or set another name for the view",
-		kind, quoteIdentifier(schema, name), quoteIdentifier(name+"_old"))
-	if p.dimension > 0 && int(p.dimension) != g.Dimension {
-		return fault.New(fault.Usage, try, "%s.%s is an existing %s, and its column %s does not take the %d dimensions of %s",
-			schema, name, strings.ToLower(kind), p.column, g.Dimension, g.Model)
-	}
-	return fault.New(fault.Usage, try, "%s.%s is an existing %s that is not wal2vec's", schema, name, strings.ToLower(kind))
 }
 
 // checkDimension refuses vectors that are not of the generation.

@@ -16,16 +16,19 @@ import (
 // Mode is what a backfill encodes.
 type Mode string
 
-// The modes: the texts that have no vector, every text again, or the dead letters.
+// The modes: the texts that have no vector, every text again, the dead letters, or the texts that have no vector so that one generation has all.
 const (
 	Incremental Mode = "incremental"
 	Full        Mode = "full"
 	Retry       Mode = "retry"
+	Build       Mode = "build"
 )
 
 // JobParams are what a run must repeat to go on with a job.
 type JobParams struct {
 	Mode Mode
+	// Generation is the one that a Build fills; zero for the other modes.
+	Generation int
 	// Limit is the number of rows after which the job ends, without a sweep; zero means every row.
 	Limit int64
 	// Restart gives up what a run before left unfinished.
@@ -51,7 +54,7 @@ type Job struct {
 	counts  JobCounts
 }
 
-// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry), else the open job of the same params, else a new
+// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry or a generation), else the open job of the same params, else a new
 // one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it again for what was asked. An
 // error of kind fault.Busy means that a process that lives holds the job.
 func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
@@ -101,7 +104,8 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 	}
 	if !found || params.Restart {
 		// A refresh that starts again is still the refresh that the resync asked for.
-		row := tx.QueryRow(ctx, j.sink.query("job_insert"), j.sink.pipeline, params.Mode, params.Limit, found && j.resync, int64(v.Epoch), v.LSN.String())
+		row := tx.QueryRow(ctx, j.sink.query("job_insert"), j.sink.pipeline, params.Mode, params.Limit, found && j.resync, int64(v.Epoch), v.LSN.String(),
+			params.Generation)
 		if err := row.Scan(&id); err != nil {
 			return j.sink.explain(err, "opening a job")
 		}
@@ -114,7 +118,7 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 }
 
 func (j *Job) find(ctx context.Context, tx pgx.Tx, params JobParams, epoch change.Epoch) (id int64, found bool, err error) {
-	err = tx.QueryRow(ctx, j.sink.query("job_find"), j.sink.pipeline, params.Mode, params.Limit, int64(epoch)).Scan(&id, &j.resync)
+	err = tx.QueryRow(ctx, j.sink.query("job_find"), j.sink.pipeline, params.Mode, params.Limit, int64(epoch), params.Generation).Scan(&id, &j.resync)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -143,7 +147,7 @@ func lockKey(id int64) int32 { return int32(id % 2147483647) }
 func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 	var cursor []string
 	err := tx.QueryRow(ctx, j.sink.query("job_take"), id).Scan(
-		&j.params.Mode, &j.params.Limit, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
+		&j.params.Mode, &j.params.Limit, &j.params.Generation, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
 		&j.counts.Processed, &j.counts.Written, &j.counts.Unchanged, &j.counts.Superseded, &j.counts.Failed)
 	if err != nil {
 		return j.sink.explain(err, "taking the job")

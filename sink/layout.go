@@ -27,11 +27,8 @@ type layout struct {
 	sweep          string
 	collect        string
 
-	lettersWrite     string
-	lettersHeal      string
-	lettersClear     string
-	lettersReconcile string
-	lettersDrop      string
+	lettersHeal string
+	lettersDrop string
 }
 
 // target is a generation with its statements.
@@ -45,6 +42,10 @@ type target struct {
 	strip      string
 	search     string
 	counts     string
+
+	lettersWrite     string
+	lettersClear     string
+	lettersReconcile string
 }
 
 // open reads the pipeline and renders its statements.
@@ -53,7 +54,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(st.generations) == 0 {
+	if len(st.Generations) == 0 {
 		return nil, fault.New(fault.Usage, initCommand, "pipeline %q has no generation of vectors yet", s.pipeline)
 	}
 	l := &layout{key: st.Table.Key, counter: st.counter, active: -1}
@@ -63,21 +64,44 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	own := s.tablesOf(l.key)
 	l.ledgerUpsert, l.ledgerTruncate = render("ledger_upsert", own), render("ledger_truncate", own)
 	l.sweep, l.collect = render("sweep", own), render("tombstones_collect", own)
-	for i, g := range st.generations {
-		if g.Active {
+	for i, g := range st.Generations {
+		if g.State == Active {
 			l.active = i
 		}
 		t := own.forGeneration(s, g, l.extension.schema)
-		own.AllVectors = append(own.AllVectors, t.Vectors)
 		l.generations = append(l.generations, target{
 			Generation: g, upsert: render("vectors_upsert", t), remove: render("vectors_delete", t),
 			removeDead: render("vectors_delete_dead", t), needed: render("vectors_needed", t), stale: render("vectors_stale", t),
 			strip: render("letters_strip", t), search: render("search", t), counts: render("counts", t),
+			lettersWrite: render("letters_write", t), lettersClear: render("letters_clear", t), lettersReconcile: render("letters_reconcile", t),
 		})
 	}
-	l.lettersWrite, l.lettersHeal, l.lettersClear = render("letters_write", own), render("letters_heal", own), render("letters_clear", own)
-	l.lettersReconcile, l.lettersDrop = render("letters_reconcile", own), render("letters_drop", own)
+	l.lettersHeal, l.lettersDrop = render("letters_heal", own), render("letters_drop", own)
 	return l, nil
+}
+
+// unlessOutdated returns err, or ErrGenerations where the generations have changed since the layout was read: statements on the table of
+// a generation that was retired meanwhile fail before any of them compares the counter.
+func (s *Sink) unlessOutdated(ctx context.Context, l *layout, err error) error {
+	switch fault.SQLSTATE(err) {
+	case "42P01", "42703": // undefined table, undefined column
+	default:
+		return err
+	}
+	var counter int64
+	if s.pool.QueryRow(ctx, s.query("generation_counter"), s.pipeline).Scan(&counter) == nil && counter != l.counter {
+		return ErrGenerations
+	}
+	return err
+}
+
+// all returns the generations that are written.
+func (l *layout) all() []Generation {
+	generations := make([]Generation, len(l.generations))
+	for i, g := range l.generations {
+		generations[i] = g.Generation
+	}
+	return generations
 }
 
 // current returns the active generation.

@@ -11,8 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// settle keeps the dead letters in step with what the transaction wrote. A key has a letter as long as the ledger says that its text
-// failed: a live row with the letter's text, of which some generation lacks the vector.
+// settle keeps the dead letters in step with what the transaction wrote. A key has a letter of a generation as long as its row is live
+// with the letter's text and lacks the vector there; the ledger says of a key that has any that it failed.
 func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out *written) error {
 	failed := slices.ContainsFunc(w.upserts, func(u upserts) bool { return u.failed.len() > 0 })
 	if !out.letters && !failed {
@@ -21,19 +21,19 @@ func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out 
 	b := &pgx.Batch{}
 	for i := range l.generations {
 		g, u := &l.generations[i], &w.upserts[i]
-		if out.letters && u.given.len() > 0 {
-			b.Queue(l.lettersHeal, u.given.args(u.given.hashes)...)
-		}
 		if u.failed.len() > 0 {
 			b.Queue(g.strip, u.failed.args(u.failed.hashes)...)
-			b.Queue(l.lettersWrite, u.failed.args(s.pipeline, u.failed.hashes, u.reasons)...).Exec(func(tag pgconn.CommandTag) error {
+			b.Queue(g.lettersWrite, u.failed.args(s.pipeline, u.failed.hashes, u.reasons)...).Exec(func(tag pgconn.CommandTag) error {
 				out.failed = max(out.failed, tag.RowsAffected())
 				return nil
 			})
 		}
+		if out.letters {
+			b.Queue(g.lettersClear, w.all.args(s.pipeline)...)
+		}
 	}
 	if out.letters {
-		b.Queue(l.lettersClear, w.all.args(s.pipeline)...)
+		b.Queue(l.lettersHeal, w.all.args(s.pipeline)...)
 	}
 	return send(ctx, tx, b)
 }
@@ -41,6 +41,8 @@ func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out 
 // DeadLetter is a row whose text cannot be encoded.
 type DeadLetter struct {
 	Key change.Key
+	// Generation is the one that lacks the vector.
+	Generation int
 	// Version is the row's in the ledger when it last failed.
 	Version change.Version
 	Hash    change.Hash
@@ -65,7 +67,7 @@ func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, erro
 		var d DeadLetter
 		var key []string
 		var hash []byte
-		err := row.Scan(&key, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &d.FirstAt, &d.LastAt)
+		err := row.Scan(&key, &d.Generation, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &d.FirstAt, &d.LastAt)
 		if err == nil {
 			d.Key, d.Hash = change.KeyOf(key...), change.Hash(hash)
 		}
@@ -115,6 +117,7 @@ func (s *Sink) dropLetters(ctx context.Context, keys []change.Key, all bool) ([]
 			err := row.Scan(&key)
 			return change.KeyOf(key...), err
 		})
+		dropped = slices.Compact(slices.Sorted(slices.Values(dropped))) // a key may have one of each generation
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -14,15 +15,28 @@ import (
 
 // Query asks for the nearest neighbours of a vector.
 type Query struct {
-	// Vector was encoded by the model of Fingerprint; an empty fingerprint is not compared.
-	Vector      []float32
-	Fingerprint string
-	K           int
+	// Vector was encoded by the model of Generation; zero is not compared.
+	Vector     []float32
+	Generation int
+	K          int
 }
 
-// Result is an answer and the watermark that it shows.
+// OtherGenerationError says that another generation is active than the one that the query was encoded for. Encode it for that one and
+// search again.
+type OtherGenerationError struct {
+	Asked  int
+	Active Generation
+}
+
+// Error names both.
+func (e *OtherGenerationError) Error() string {
+	return fmt.Sprintf("the query was encoded for generation %d, and %s is active", e.Asked, e.Active)
+}
+
+// Result is an answer, the watermark that it shows, and the generation whose vectors it compared.
 type Result struct {
-	Watermark change.LSN
+	Watermark  change.LSN
+	Generation Generation
 	// PartialUntil is the position until which the answer may show more than its watermark says; zero when it does not.
 	PartialUntil change.LSN
 	Hits         []Hit // nearest first
@@ -42,11 +56,25 @@ const (
 )
 
 // Search returns the k nearest live rows of the active generation, as of one snapshot: by its index, and where that finds fewer than
-// k, by comparing all. Another model's vector is an error of kind fault.Model.
+// k, by comparing all. The snapshot that it reads says which generation is active: a query that was encoded for another one is an
+// OtherGenerationError.
 func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
 	if q.K < 1 {
 		return Result{}, fault.New(fault.Usage, "ask for one row at least", "cannot search for %d rows", q.K)
 	}
+	var result Result
+	err := ErrGenerations
+	// What was read of the generations may be out of date when the snapshot is taken; they do not change so often twice.
+	for tries := 0; tries < searchTries && errors.Is(err, ErrGenerations); tries++ {
+		result, err = s.searchOnce(ctx, q)
+	}
+	return result, err
+}
+
+// searchTries bounds how often a search begins anew because a generation came, went or was activated.
+const searchTries = 5
+
+func (s *Sink) searchOnce(ctx context.Context, q Query) (Result, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {
 		return Result{}, err
@@ -55,14 +83,13 @@ func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if q.Fingerprint != "" && q.Fingerprint != g.Fingerprint {
-		return Result{}, fault.New(fault.Model, "search with the model that made the vectors",
-			"generation %d was made by %s (fingerprint %.12s), the query by another model (%.12s)", g.ID, g.Model, g.Fingerprint, q.Fingerprint)
+	if q.Generation != 0 && q.Generation != g.ID {
+		return Result{}, &OtherGenerationError{Asked: q.Generation, Active: g.Generation}
 	}
 	if err := g.checkDimension(q.Vector); err != nil {
 		return Result{}, err
 	}
-	var result Result
+	result := Result{Generation: g.Generation}
 	err = s.inTx(ctx, l, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(s.query("search_settings"), strconv.Itoa(max(leastSearch, min(mostSearch, q.K))))
@@ -94,7 +121,7 @@ func (s *Sink) Search(ctx context.Context, q Query) (Result, error) {
 		return send(ctx, tx, b)
 	})
 	if err != nil {
-		return Result{}, s.explain(err, "searching")
+		return Result{}, s.explain(s.unlessOutdated(ctx, l, err), "searching")
 	}
 	return result, nil
 }

@@ -58,7 +58,7 @@ func TestSearchFindsTheNearestFirst(t *testing.T) {
 	stream := b.takeover()
 	changes := b.fill(stream, 2500)
 	wanted := changes[77]
-	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Fingerprint: generation(dimension).Fingerprint})
+	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Generation: 1})
 	b.ok(err)
 	if got.Watermark != 0x1200 || len(got.Hits) != 5 || got.Hits[0].Key != wanted.Key || got.Hits[0].Score < 0.99999 || got.Hits[0].Score > 1.00001 {
 		t.Errorf("got %+v", got)
@@ -116,7 +116,10 @@ func TestSearchRefuses(t *testing.T) {
 	}
 	f(fault.Usage, sink.Query{Vector: make([]float32, dimension)})
 	f(fault.Model, sink.Query{Vector: make([]float32, dimension+1), K: 1})
-	f(fault.Model, sink.Query{Vector: make([]float32, dimension), K: 1, Fingerprint: "another"})
+	_, err := b.sink.Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1, Generation: 2})
+	if other, ok := errors.AsType[*sink.OtherGenerationError](err); !ok || other.Active.ID != 1 || other.Asked != 2 {
+		t.Errorf("a query of another generation: %v", err)
+	}
 }
 
 func TestWaitForReturnsAtTheWatermark(t *testing.T) {
@@ -169,8 +172,8 @@ func TestCounts(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"), upsert(3, 0x1101, "three"), remove(4, 0x1101))
 	b.db.Exec(t, "UPDATE wal2vec.vectors_product_1 SET text_hash = decode('00112233445566778899aabbccddeeff', 'hex') WHERE product_id = 2")
 	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_1 WHERE product_id = 3")
-	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, epoch, lsn, text_hash, reason) "+
-		"VALUES ('product', '{9}', 1, '0/1', decode('00112233445566778899aabbccddeeff', 'hex'), 'too odd')")
+	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
+		"VALUES ('product', '{9}', 1, 1, '0/1', decode('00112233445566778899aabbccddeeff', 'hex'), 'too odd')")
 	got, err := b.sink.Counts(t.Context())
 	if want := (sink.Counts{Live: 3, Fresh: 1, Stale: 2, Tombstones: 1, DeadLetters: 1}); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

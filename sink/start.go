@@ -44,7 +44,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 }
 
 // Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
-// refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed. ErrFenced says that somebody else started
+// refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew. ErrFenced says that somebody else started
 // the pipeline since From was read.
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
@@ -63,13 +63,13 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 			}
 			return ErrFenced
 		}
-		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next); err != nil {
+		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
 		}
 		if !start.Resync {
 			return nil
 		}
-		if _, err := tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn); err != nil {
+		if _, err := tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn, 0); err != nil {
 			return fmt.Errorf("opening the refresh: %w", err)
 		}
 		return nil
@@ -88,8 +88,8 @@ type Timelines struct {
 
 // Follow takes the pipeline to another timeline of its source, with a new epoch and the watermark where it is, and reports whether it
 // could: only if all that the sink shows lies below the place where the timelines part, which is the same log on both. Whoever
-// streamed before is fenced; backfills are closed, since they may have read rows that the new timeline never had, and an open refresh begins
-// again.
+// streamed before is fenced; backfills are closed, since they may have read rows that the new timeline never had; an open refresh begins
+// again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -109,10 +109,10 @@ func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err erro
 		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next); err != nil || !refresh {
+		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark); err != nil || !refresh {
 			return err
 		}
-		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, watermark)
+		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, watermark, 0)
 		return err
 	})
 	if err != nil {

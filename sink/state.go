@@ -27,8 +27,9 @@ type State struct {
 	// ViewSchema and ViewName name the view; empty until there is a generation.
 	ViewSchema string
 	ViewName   string
-	// Generation is the active one; nil when there is none.
-	Generation *Generation
+	// Generations are those that are not retired, by their numbers; Generation is the active one of them, nil when there is none.
+	Generations []Generation
+	Generation  *Generation
 	// Jobs are the open backfills, oldest first.
 	Jobs []JobState
 	// OldestPending is the commit time of the oldest change that the stream had not committed when it last reported, at
@@ -36,8 +37,8 @@ type State struct {
 	OldestPending time.Time
 	ReportedAt    time.Time
 
-	generations []Generation // those that are not retired
-	counter     int64        // of the set of generations
+	all     []Generation // the retired ones too
+	counter int64        // of the set of generations
 }
 
 // Started reports whether the pipeline has a slot and a watermark.
@@ -115,13 +116,18 @@ func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err
 	for i := range names {
 		st.Table.Key = append(st.Table.Key, change.Column{Name: names[i], Type: types[i]})
 	}
-	st.generations, err = s.generations(ctx, q)
+	st.all, err = s.generations(ctx, q)
 	if err != nil {
 		return State{}, false, err
 	}
-	for i, g := range st.generations {
-		if g.Active {
-			st.Generation = &st.generations[i]
+	for _, g := range st.all {
+		if g.State != Retired {
+			st.Generations = append(st.Generations, g)
+		}
+	}
+	for i, g := range st.Generations {
+		if g.State == Active {
+			st.Generation = &st.Generations[i]
 		}
 	}
 	return st, true, nil

@@ -70,6 +70,9 @@ func (s *Sink) notTaken(ctx context.Context) error {
 	}
 }
 
+// Generations are those that the stream writes.
+func (st *Stream) Generations() []Generation { return st.layout.all() }
+
 // Watermark is the position of the last commit.
 func (st *Stream) Watermark() change.LSN { return change.LSN(st.watermark.Load()) }
 
@@ -106,8 +109,8 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
 		for _, g := range st.layout.generations {
 			b.Queue(g.removeDead)
+			b.Queue(g.lettersReconcile, st.sink.pipeline)
 		}
-		b.Queue(st.layout.lettersReconcile, st.sink.pipeline)
 	}
 	w.queue(b, st.sink, st.layout, st.epoch, &out)
 	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
@@ -133,7 +136,7 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	case isDivisionByZero(err):
 		return st.fenced(ctx, old)
 	default:
-		return st.sink.explain(err, "writing to the sink")
+		return st.sink.explain(st.sink.unlessOutdated(ctx, st.layout, err), "writing to the sink")
 	}
 }
 

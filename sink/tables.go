@@ -14,8 +14,10 @@ type tables struct {
 	Schema          string
 	Ledger          string
 	TombstonesIndex string
+	Pipeline        string // its name, as a constant
+	Generation      int
+	Hash            string // the ledger's column for the texts of the generation's template
 	Vectors         string
-	AllVectors      []string // of all generations that are not retired
 	VectorsIndex    string
 	View            string
 	Keys            []keyColumn
@@ -129,6 +131,7 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 	ledger := "ledger_" + s.pipeline
 	t := tables{
 		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, ledger), TombstonesIndex: quoteIdentifier(ledger + "_dead"),
+		Pipeline: quoteLiteral(s.pipeline),
 	}
 	for _, column := range key {
 		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type})
@@ -138,6 +141,7 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 
 // forGeneration completes the names with those of a generation.
 func (t tables) forGeneration(s *Sink, g Generation, extension string) tables {
+	t.Generation, t.Hash = g.ID, quoteIdentifier(g.HashColumn)
 	t.Vectors = quoteIdentifier(s.schema, g.Table)
 	t.VectorsIndex = quoteIdentifier(g.Table + "_hnsw")
 	t.Extension = quoteIdentifier(extension)

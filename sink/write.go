@@ -224,7 +224,7 @@ func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, ag
 		})
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
-		return nil, s.explain(err, "looking up vectors")
+		return nil, s.explain(s.unlessOutdated(ctx, l, err), "looking up vectors")
 	}
 	return lacks, nil
 }

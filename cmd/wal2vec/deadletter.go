@@ -79,7 +79,7 @@ func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64,
 		for i, d := range letters {
 			out[i] = deadLetter{
 				Key: d.Key.Parts(), Since: d.FirstAt.UTC(), Last: d.LastAt.UTC(), Attempts: d.Attempts, LSN: d.Version.LSN,
-				TextHash: d.Hash.String(), Reason: d.Reason,
+				TextHash: d.Hash.String(), Generation: d.Generation, Reason: d.Reason,
 			}
 		}
 		return printJSON(p.stdout, out)
@@ -93,10 +93,10 @@ func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
 		return err
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "key\tsince\tattempts\tlsn\ttext hash\treason")
+	_, _ = fmt.Fprintln(w, "key\tsince\tattempts\tlsn\ttext hash\tgeneration\treason")
 	for _, d := range letters {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n",
-			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Reason)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n",
+			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Generation, d.Reason)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the dead letters: %w", err)

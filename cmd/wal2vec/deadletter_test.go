@@ -127,8 +127,8 @@ func TestARetryReadsTheRowsAgain(t *testing.T) {
 				// A letter that the stream knows nothing of: the model has learnt the text.
 				w.db.Exec(t, "DELETE FROM wal2vec."+w.vectorTable()+" WHERE product_id IN (3, 12)")
 				w.db.Exec(t, "UPDATE wal2vec.ledger_"+w.db.Name+" SET failed_at = now() WHERE product_id IN (3, 12)")
-				w.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, epoch, lsn, text_hash, reason) SELECT '"+w.db.Name+
-					"', ARRAY[product_id::text], epoch, lsn, text_hash, 'an older model' FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id IN (3, 12)")
+				w.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) SELECT '"+w.db.Name+
+					"', ARRAY[product_id::text], 1, epoch, lsn, text_hash, 'an older model' FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id IN (3, 12)")
 			}
 			var one, rest retrySummary
 			w.result(&one, nil, "dead-letter", "retry", "--key", "3", "-o", "json")

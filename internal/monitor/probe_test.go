@@ -72,7 +72,7 @@ func (b *bundle) rows(t *testing.T) {
 		b.sink.Exec(t, `INSERT INTO "W2V".generation (pipeline, id, fingerprint, model, template, dimension, storage, precisions, state, vector_table) `+
 			`VALUES ('shop', $1, 'f', 'all-MiniLM-L6-v2', '{name}', 384, 'vector', '{fp32}', $2, 'vectors_shop_' || $1::int)`, i+1, state)
 	}
-	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter (pipeline, key, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
+	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
 }
 
 // probe asks for the status and wants no error.

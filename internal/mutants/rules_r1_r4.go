@@ -107,8 +107,8 @@ var r2 = rule{
 			fails: []string{"sink TestAStartIsWrittenAsAWholeOrNotAtAll"},
 			edits: []edit{{
 				startFile,
-				`tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next); err != nil {`,
-				`s.pool.Exec(ctx, s.query("jobs_void"), s.pipeline, next); err != nil {`,
+				`tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {`,
+				`s.pool.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {`,
 			}},
 		},
 		{
@@ -116,8 +116,8 @@ var r2 = rule{
 			fails: []string{"sink TestAStartIsWrittenAsAWholeOrNotAtAll"},
 			edits: []edit{{
 				startFile,
-				`tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn)`,
-				`s.pool.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn)`,
+				`tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn, 0)`,
+				`s.pool.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, lsn, 0)`,
 			}},
 		},
 		{

@@ -13,7 +13,7 @@ SELECT
     g.vector_table,
     s.oldest_pending,
     extract(epoch FROM clock_timestamp() - s.reported_at)::double precision,
-    (SELECT count(*) FROM {{.Schema}}.dead_letter AS d WHERE d.pipeline = p.name),
+    (SELECT count(DISTINCT d.key) FROM {{.Schema}}.dead_letter AS d WHERE d.pipeline = p.name),
     b.id,
     b.mode,
     b.running,

@@ -1,3 +1,3 @@
-SELECT count(*)
+SELECT count(DISTINCT key)
 FROM {{.Schema}}.dead_letter
 WHERE pipeline = $1

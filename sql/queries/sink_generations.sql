@@ -1,4 +1,5 @@
-SELECT id, fingerprint, model, template, dimension, storage, precisions, state, vector_table
+SELECT
+    id, fingerprint, model, source, template, dimension, storage, precisions, state, vector_table, hash_column, created_at, activated_at
 FROM {{.Schema}}.generation
-WHERE pipeline = $1 AND state <> 'retired'
+WHERE pipeline = $1
 ORDER BY id

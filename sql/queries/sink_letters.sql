@@ -1,5 +1,5 @@
-SELECT key, epoch, lsn, text_hash, reason, attempts, first_at, last_at
+SELECT key, generation, epoch, lsn, text_hash, reason, attempts, first_at, last_at
 FROM {{.Schema}}.dead_letter
 WHERE pipeline = $1
-ORDER BY last_at DESC, key
+ORDER BY last_at DESC, key, generation
 LIMIT nullif($2::bigint, 0)

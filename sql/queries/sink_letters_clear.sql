@@ -8,8 +8,10 @@ WHERE ctid = ANY (ARRAY(
     CROSS JOIN LATERAL (
         SELECT x.ctid, x.text_hash
         FROM {{.Schema}}.dead_letter AS x
-        WHERE x.pipeline = $1 AND x.key = {{.KeyParts "n"}}
+        WHERE x.pipeline = $1 AND x.key = {{.KeyParts "n"}} AND x.generation = {{.Generation}}
         OFFSET 0
     ) AS d
-    WHERE l.failed_at IS NULL OR l.text_hash IS DISTINCT FROM d.text_hash
+    WHERE
+        l.failed_at IS NULL OR l.text_hash IS DISTINCT FROM d.text_hash
+        OR EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.text_hash)
 ))

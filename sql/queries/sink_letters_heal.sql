@@ -1,5 +1,7 @@
--- These texts have their vectors now.
+-- No generation fails at these texts any more.
 UPDATE {{.Ledger}} AS l
 SET failed_at = NULL
-FROM unnest($1::bytea[], {{.Arrays 2}}) AS n (text_hash, {{.Aliases}})
-WHERE {{.Match "l" "n"}} AND l.failed_at IS NOT NULL AND l.text_hash = n.text_hash
+FROM unnest({{.Arrays 2}}) AS n ({{.Aliases}})
+WHERE
+    {{.Match "l" "n"}} AND l.failed_at IS NOT NULL
+    AND NOT EXISTS (SELECT FROM {{.Schema}}.dead_letter AS d WHERE d.pipeline = $1 AND d.key = {{.KeyParts "n"}})

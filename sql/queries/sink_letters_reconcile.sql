@@ -1,7 +1,7 @@
--- Every letter whose row has gone, has another text, or has its vector.
+-- Every letter of the generation whose row has gone, or has another text.
 DELETE FROM {{.Schema}}.dead_letter AS d
 WHERE
-    d.pipeline = $1
+    d.pipeline = $1 AND d.generation = {{.Generation}}
     AND NOT EXISTS (
         SELECT FROM {{.Ledger}} AS l
         WHERE {{.Holds "l" "d.key"}} AND l.failed_at IS NOT NULL AND l.text_hash = d.text_hash

@@ -1,22 +1,17 @@
--- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and some generation lacks the text's vector.
+-- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and the generation lacks the text's vector.
 WITH failed AS (
     UPDATE {{.Ledger}} AS l
     SET failed_at = now()
     FROM unnest($2::bytea[], $3::text[], {{.Arrays 4}}) AS n (text_hash, reason, {{.Aliases}})
     WHERE
-        {{.Match "l" "n"}} AND NOT l.deleted AND l.text_hash = n.text_hash
-        AND (
-            {{- range $i, $vectors := .AllVectors}}
-            {{- if $i}} OR{{end}}
-            NOT EXISTS (SELECT FROM {{$vectors}} AS v WHERE {{$.Same "v" "l"}} AND v.text_hash = l.text_hash)
-            {{- end}}
-        )
+        {{.Match "l" "n"}} AND l.text_hash = n.text_hash
+        AND NOT EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.text_hash)
     RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, l.text_hash, n.reason
 )
-INSERT INTO {{.Schema}}.dead_letter AS d (pipeline, key, epoch, lsn, text_hash, reason)
-SELECT $1, f.key, f.epoch, f.lsn, f.text_hash, f.reason
+INSERT INTO {{.Schema}}.dead_letter AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
+SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, f.reason
 FROM failed AS f
-ON CONFLICT (pipeline, key) DO UPDATE
+ON CONFLICT (pipeline, key, generation) DO UPDATE
 SET
     epoch = excluded.epoch, lsn = excluded.lsn, text_hash = excluded.text_hash, reason = excluded.reason,
     attempts = CASE WHEN d.text_hash = excluded.text_hash THEN d.attempts + 1 ELSE 1 END,

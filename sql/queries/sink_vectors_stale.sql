@@ -6,5 +6,10 @@ WHERE
     v.text_hash IS DISTINCT FROM n.text_hash
     AND (
         $1::boolean
-        OR coalesce((SELECT l.failed_at IS NULL OR l.text_hash <> n.text_hash FROM {{.Ledger}} AS l WHERE {{.Match "l" "n"}}), true)
+        OR NOT EXISTS (
+            SELECT FROM {{.Ledger}} AS l
+            JOIN {{.Schema}}.dead_letter AS d
+                ON d.pipeline = {{.Pipeline}} AND d.key = {{.KeyParts "n"}} AND d.generation = {{.Generation}} AND d.text_hash = n.text_hash
+            WHERE {{.Match "l" "n"}} AND l.failed_at IS NOT NULL AND l.text_hash = n.text_hash
+        )
     )

@@ -1,0 +1,126 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// viewSteps returns the statements that make the view show a generation; none when it does.
+func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation) ([]string, error) {
+	schema, name, err := s.viewName()
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.inspectView(ctx, q, schema, name, g.Table)
+	if err != nil {
+		return nil, err
+	}
+	if found.exists && !found.ours {
+		return nil, s.viewTaken(found, schema, name, g)
+	}
+	recorded := st.ViewSchema == schema && st.ViewName == name
+	if found.exists && recorded {
+		return nil, nil
+	}
+	var steps []string
+	if !recorded && st.ViewName != "" {
+		steps = append(steps, "DROP VIEW IF EXISTS "+quoteIdentifier(st.ViewSchema, st.ViewName))
+	}
+	exists, err := schemaExists(ctx, q, schema)
+	if err != nil {
+		return nil, err
+	}
+	if !exists {
+		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(schema))
+	}
+	t := s.tablesOf(st.Table.Key)
+	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, g.Table)
+	return append(steps, render("view_create", t), render("view_set", map[string]any{
+		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
+	})), nil
+}
+
+// switchView returns the statements that make the view show another generation. A view of another type has to be made anew: it gets the
+// options, rights, comments and owner of the old one.
+func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Generation) ([]string, error) {
+	schema, name := st.ViewSchema, st.ViewName
+	if name == "" {
+		return s.viewSteps(ctx, q, st, is)
+	}
+	tables := make([]string, len(st.Generations))
+	for i, g := range st.Generations {
+		tables[i] = g.Table
+	}
+	found, err := s.inspectView(ctx, q, schema, name, tables...)
+	if err != nil {
+		return nil, err
+	}
+	if found.exists && !found.ours {
+		return nil, s.viewTaken(found, schema, name, is)
+	}
+	t := s.tablesOf(st.Table.Key)
+	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, is.Table)
+	steps := []string{render("view_create", t)}
+	if !found.exists {
+		return steps, nil
+	}
+	var dependents, options, rest []string
+	if err := q.QueryRow(ctx, s.query("view_describe"), schema, name).Scan(&dependents, &options, &rest); err != nil {
+		return nil, fmt.Errorf("looking at the view: %w", err)
+	}
+	if was.Storage == is.Storage && was.Dimension == is.Dimension {
+		return append(steps, options...), nil // replacing a view resets its options alone
+	}
+	if len(dependents) > 0 {
+		return nil, fault.New(fault.Usage, "drop them, activate, and make them again",
+			"%s.%s has to be made anew, as its vectors become %s(%d), and on it depend: %s",
+			schema, name, is.Storage, is.Dimension, strings.Join(dependents, ", "))
+	}
+	steps = append([]string{"DROP VIEW " + t.View}, steps...)
+	return slices.Concat(steps, options, rest), nil
+}
+
+// place is what has the view's name.
+type place struct {
+	exists, ours bool
+	kind         string // pg_class.relkind
+	column       string // its first vector column with its type
+	dimension    int32  // of that column
+}
+
+func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, tables ...string) (place, error) {
+	var p place
+	rows, err := q.Query(ctx, s.query("view_inspect"), schema, name, s.schema, tables)
+	if err != nil {
+		return p, fmt.Errorf("looking for the view: %w", err)
+	}
+	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.column, &p.dimension}, func() error {
+		p.exists = true
+		return nil
+	})
+	if err != nil {
+		return p, fmt.Errorf("looking for the view: %w", err)
+	}
+	return p, nil
+}
+
+func (s *Sink) viewTaken(p place, schema, name string, g Generation) error {
+	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE"}
+	kind, known := kinds[p.kind]
+	if !known {
+		kind = "TABLE"
+	}
+	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s), or set another name for the view",
+		kind, quoteIdentifier(schema, name), quoteIdentifier(name+"_old"))
+	if p.dimension > 0 && int(p.dimension) != g.Dimension {
+		return fault.New(fault.Usage, try, "%s.%s is an existing %s, and its column %s does not take the %d dimensions of %s",
+			schema, name, strings.ToLower(kind), p.column, g.Dimension, g.Model)
+	}
+	return fault.New(fault.Usage, try, "%s.%s is an existing %s that is not wal2vec's", schema, name, strings.ToLower(kind))
+}

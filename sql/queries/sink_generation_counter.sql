@@ -1,0 +1,3 @@
+SELECT generations
+FROM {{.Schema}}.pipeline
+WHERE name = $1
