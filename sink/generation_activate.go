@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -164,8 +165,11 @@ func (s *Sink) coverage(ctx context.Context, q querier, st State, g Generation) 
 	return c, nil
 }
 
-// explainLock is explain for a transaction that waits for locks of readers.
+// explainLock is explain for a transaction that waits for locks of readers and refuses much by itself.
 func (s *Sink) explainLock(err error, doing string) error {
+	if _, refused := errors.AsType[*fault.Error](err); refused {
+		return err
+	}
 	if fault.SQLSTATE(err) == "55P03" {
 		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)
 	}

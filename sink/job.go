@@ -88,6 +88,11 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 	if err != nil {
 		return j.sink.explain(err, "locking the pipeline")
 	}
+	if params.Mode == Build {
+		if err := j.buildable(params.Generation, counter); err != nil {
+			return err
+		}
+	}
 	id, found, err := j.find(ctx, tx, params, v.Epoch)
 	if err != nil {
 		return err
@@ -115,6 +120,19 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 	}
 	j.resumed = found && !params.Restart
 	return j.take(ctx, tx, id)
+}
+
+// buildable refuses to fill a generation that nobody writes any more.
+func (j *Job) buildable(generation int, counter int64) error {
+	if counter != j.layout.counter {
+		return ErrGenerations
+	}
+	for _, g := range j.layout.generations {
+		if g.ID == generation {
+			return nil
+		}
+	}
+	return fault.New(fault.Usage, "wal2vec generation list", "generation %d is not there, or retired", generation)
 }
 
 func (j *Job) find(ctx context.Context, tx pgx.Tx, params JobParams, epoch change.Epoch) (id int64, found bool, err error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -66,13 +66,14 @@ func newBackfill(p *program) *cobra.Command {
 
 // filler is everything that a backfill needs, opened and checked.
 type filler struct {
-	config config.Config
-	log    zerolog.Logger
-	engine *engine
-	store  *store
-	table  change.Table
-	reader *backfill.Reader
-	total  int64 // rows of the table
+	config  config.Config
+	log     zerolog.Logger
+	engines *engines
+	engine  *engine // of the generation that is configured
+	store   *store
+	table   change.Table
+	reader  *backfill.Reader
+	total   int64 // rows of the table
 }
 
 func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.Logger) (f *filler, err error) {
@@ -93,15 +94,19 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if err != nil {
 		return nil, err
 	}
-	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
-		if err := checkState(c, state, f.table, generationOf(c, checkpoint)); err != nil {
-			return err
-		}
-		return checkFollowed(state, f.table)
-	})
-	if err != nil {
+	if f.engines, err = p.newEngines(c, f.store, state); err != nil {
 		return nil, err
 	}
+	if err := checkState(c, state, f.table); err != nil {
+		return nil, err
+	}
+	if err := checkFollowed(state, f.table); err != nil {
+		return nil, err
+	}
+	if f.engine, err = f.engines.engine(ctx, f.engines.configured); err != nil {
+		return nil, err
+	}
+	f.engines.warn(log, state)
 	f.reader = newFollowingReader(c, state, f.table)
 	return f, nil
 }
@@ -131,11 +136,9 @@ func (f *filler) Close() {
 	if f.reader != nil {
 		f.reader.Close(context.Background())
 	}
+	_ = f.engines.Close()
 	if f.store != nil {
 		f.store.Close()
-	}
-	if f.engine != nil {
-		_ = f.engine.Close()
 	}
 }
 
@@ -179,6 +182,10 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		err = p.runJob(ctx, f, job, o)
 		resynced := job.Resync() && (mode == sink.Full || o.limit > 0)
 		job.Close()
+		if errors.Is(err, sink.ErrGenerations) { // it goes on for the generations that there are now
+			o.restart = false
+			continue
+		}
 		if err != nil || !resynced {
 			return err
 		}
@@ -199,7 +206,7 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(pipeline.Summary)) *pipeline.Backfill {
 	options := f.backfillOptions(job)
 	options.Progress = progress
-	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoders: pipeline.OneEncoder{Encoder: f.engine}}, options)
+	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoders: f.engines}, options)
 }
 
 func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {

@@ -20,7 +20,7 @@ type backfillReport struct {
 	program *program
 	log     zerolog.Logger
 	json    bool
-	// first is true when another job follows: standard output holds one JSON object, that of the job that was asked for.
+	// first is true when something follows: standard output holds one JSON object, that of what was asked for.
 	first bool
 
 	job    int64
@@ -45,8 +45,9 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 		total = min(total, limit)
 	}
 	return &backfillReport{
-		program: p, log: f.log, json: o.output == "json", first: f.config.Backfill.Full && job.Mode() != sink.Full,
-		job: job.ID(), mode: job.Mode(), resync: job.Resync(),
+		program: p, log: f.log, json: o.output == "json",
+		first: job.Mode() == sink.Build || f.config.Backfill.Full && job.Mode() != sink.Full,
+		job:   job.ID(), mode: job.Mode(), resync: job.Resync(),
 		device: f.engine.Stats().Device, model: f.engine.checkpoint.Name(), table: f.config.Source.Table.String(),
 		view: f.config.Sink.View.String(), before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
 	}
@@ -54,8 +55,11 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 
 func (r *backfillReport) banner() {
 	word := string(r.mode) + " backfill"
-	if r.resync {
+	switch {
+	case r.resync:
 		word = "refresh after a resync"
+	case r.mode == sink.Build:
+		word = "build of a generation"
 	}
 	resumed := ""
 	if r.before > 0 {

@@ -59,7 +59,9 @@ type deadLetter struct {
 	Attempts int        `json:"attempts"`
 	LSN      change.LSN `json:"lsn"`
 	TextHash string     `json:"text_hash"`
-	Reason   string     `json:"reason"`
+	// Generation is the one whose model refuses the text.
+	Generation int    `json:"generation"`
+	Reason     string `json:"reason"`
 }
 
 func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64, output string) error {
@@ -145,8 +147,10 @@ func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, 
 	there := make(map[change.Key]bool, len(letters))
 	var all []change.Key
 	for _, d := range letters {
-		there[d.Key] = true
-		all = append(all, d.Key)
+		if !there[d.Key] { // a row may have one of each generation
+			there[d.Key] = true
+			all = append(all, d.Key)
+		}
 	}
 	if o.all {
 		return all, nil

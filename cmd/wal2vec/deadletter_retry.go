@@ -85,7 +85,7 @@ func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error
 	options := f.backfillOptions(job)
 	options.Some = true
 	run := pipeline.NewBackfill(pipeline.BackfillPorts{
-		Reader: f.reader.Keys(keys), Job: job, Positions: positions, Encoders: pipeline.OneEncoder{Encoder: f.engine},
+		Reader: f.reader.Keys(keys), Job: job, Positions: positions, Encoders: f.engines,
 	}, options)
 	s, err := run.Run(ctx)
 	return retrySummary{

@@ -16,7 +16,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
@@ -27,7 +26,7 @@ import (
 type follower struct {
 	config  config.Config
 	log     zerolog.Logger
-	engine  *engine
+	engines *engines
 	store   *store
 	metrics *monitor.Metrics
 	// origin is replaced when the source's history changes under the stream: a resync, a promotion.
@@ -45,7 +44,7 @@ type origin struct {
 	reader *backfill.Reader
 }
 
-// openFollower opens the encoder (whose self-test comes before the slot is touched), both databases, and checks that source, sink
+// openFollower opens the encoders (whose self-tests come before the slot is touched), both databases, and checks that source, sink
 // and model are those that belong together. Whether the slot can go on is asked by each session.
 func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog.Logger) (f *follower, err error) {
 	f = &follower{config: c, log: log, resynced: make(chan struct{}, 1)}
@@ -66,21 +65,23 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if err != nil {
 		return nil, err
 	}
-	f.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
-		if err := checkState(c, state, table, generationOf(c, checkpoint)); err != nil {
-			return err
-		}
-		if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
-			return sink.ErrNoSlot
-		}
-		return nil
-	})
-	if err != nil {
+	if f.engines, err = p.newEngines(c, f.store, state); err != nil {
 		return nil, err
 	}
-	f.begin(ctx, state, table)
+	if err := checkState(c, state, table); err != nil {
+		return nil, err
+	}
+	if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
+		return nil, sink.ErrNoSlot
+	}
 	build := buildVersion()
 	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
+	f.engines.watch = func(v vectorizer) pipeline.Encoder { return &watchedEncoder{vectorizer: v, metrics: f.metrics} }
+	if err := f.engines.become(ctx, state.Generations); err != nil {
+		return nil, err
+	}
+	f.engines.warn(log, state)
+	f.begin(ctx, state, table)
 	return f, nil
 }
 
@@ -118,19 +119,14 @@ func (o *origin) close(ctx context.Context) {
 // Close closes what was opened.
 func (f *follower) Close() {
 	f.origin.Swap(nil).close(context.Background())
+	_ = f.engines.Close()
 	if f.store != nil {
 		f.store.Close()
-	}
-	if f.engine != nil {
-		_ = f.engine.Close()
 	}
 }
 
 // checkState compares what is configured and what is there with what the pipeline was set up for.
-func checkState(c config.Config, state sink.State, table change.Table, generation sink.Generation) error {
-	if err := checkGeneration(state, generation); err != nil {
-		return err
-	}
+func checkState(c config.Config, state sink.State, table change.Table) error {
 	switch {
 	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
 		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
@@ -150,7 +146,7 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 	ports := pipeline.Ports{
 		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
 		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
-		Encoders: pipeline.OneEncoder{Encoder: &watchedEncoder{vectorizer: f.engine, metrics: f.metrics}}, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
+		Encoders: f.engines, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
 	}
 	if c.OnWALPressure == config.PressureDrop {
 		ports.Retention = retentionPort{f.config}
@@ -241,7 +237,8 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return stream, nil
+	// A generation that came meanwhile: its model is loaded before the first text of it is read, so that one that is not here is noticed now.
+	return stream, s.follower.engines.become(ctx, stream.Generations())
 }
 
 // retentionPort tells how much log the slot holds back, and drops it.

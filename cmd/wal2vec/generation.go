@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -60,27 +62,36 @@ func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, er
 
 // openEncoder builds the graph if need be, loads it and runs the self-test: about half a second.
 func (p *program) openEncoder(ctx context.Context, c config.Config) (*engine, error) {
-	return p.openEncoderIf(ctx, c, func(*models.Checkpoint) error { return nil })
+	checkpoint, err := p.configuredCheckpoint(c)
+	if err != nil {
+		return nil, err
+	}
+	return p.openEngine(ctx, c, checkpoint)
 }
 
-// openEncoderIf is openEncoder for a pipeline: what is cheap to check about the checkpoint comes before a graph is built and loaded.
-func (p *program) openEncoderIf(ctx context.Context, c config.Config, check func(*models.Checkpoint) error) (*engine, error) {
-	if e := p.shared; e != nil {
-		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, check(e.checkpoint)
+// configuredCheckpoint opens the configured model's checkpoint, which hashes its weights.
+func (p *program) configuredCheckpoint(c config.Config) (*models.Checkpoint, error) {
+	if p.shared != nil {
+		return p.shared.checkpoint, nil
 	}
 	parts, err := findParts()
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := openCheckpoint(parts, c)
-	if err != nil {
-		return nil, err
-	}
-	if err := check(checkpoint); err != nil {
-		return nil, err
+	return openCheckpoint(parts, c)
+}
+
+// openEngine is openEncoder for a checkpoint that is open.
+func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*engine, error) {
+	if e := p.shared; e != nil && e.checkpoint.Fingerprint() == checkpoint.Fingerprint() {
+		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, nil
 	}
 	if e := substituteEncoder(checkpoint); e != nil {
 		return e, nil
+	}
+	parts, err := findParts()
+	if err != nil {
+		return nil, err
 	}
 	return p.loadEncoder(ctx, c, parts, checkpoint)
 }
@@ -133,27 +144,38 @@ func precisionOf(c config.Config) models.Precision {
 	return models.Precision(c.Encoder.Precision)
 }
 
-// generation is what the configured model and template make: the vector space of the pipeline.
+// generationOf is what the configured model and template make: the vector space of the pipeline.
 func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
+	precision := precisionOf(c)
+	if precision == "" {
+		precision = cpuTarget.Precision
+	}
 	return sink.Generation{
 		Fingerprint: models.TextFingerprint(checkpoint.Fingerprint(), "", c.Source.Template.String()),
-		Model:       checkpoint.Name(), Template: c.Source.Template.String(), Dimension: checkpoint.Dimension(),
-		Storage: sink.Storage(c.Sink.Storage), Precision: string(cpuTarget.Precision),
+		Model:       checkpoint.Name(), Source: sourceOf(c.Encoder.Model), Template: c.Source.Template.String(), Dimension: checkpoint.Dimension(),
+		Storage: sink.Storage(c.Sink.Storage), Precision: string(precision),
 	}
 }
 
-// checkGeneration refuses a model or template that did not write the vectors.
-func checkGeneration(state sink.State, want sink.Generation) error {
-	switch have := state.Generation; {
-	case have == nil || !state.Started():
-		return fault.New(fault.Usage, "wal2vec init", "the pipeline is not set up completely")
-	case have.Fingerprint == want.Fingerprint:
-		return nil
-	case have.Template != want.Template:
-		return fault.New(fault.Model, "put source.template back, or set up another pipeline",
-			"the vectors were made with the template %q, not %q", have.Template, want.Template)
-	default:
-		return fault.New(fault.Model, "put encoder.model back, or set up another pipeline",
-			"the vectors were made by %s (%s), not by the configured %s (%s)", have.Model, have.Fingerprint, want.Model, want.Fingerprint)
+// sourceOf is what opens a model again from another working folder: its name among the parts, or a whole path.
+func sourceOf(model string) string {
+	if !strings.ContainsRune(model, filepath.Separator) && !strings.HasPrefix(model, ".") {
+		return model
 	}
+	if info, err := os.Stat(model); err != nil || !info.IsDir() {
+		return model // an organisation and a name
+	}
+	if path, err := filepath.Abs(model); err == nil {
+		return path
+	}
+	return model
+}
+
+// checkGeneration returns the generation that the configured model and template made, and refuses any that made none.
+func checkGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {
+	if state.Generation == nil || !state.Started() {
+		return sink.Generation{}, fault.New(fault.Usage, "wal2vec init", "the pipeline is not set up completely")
+	}
+	want.Storage = "" // that of the generation counts: only init and build make one
+	return state.MadeBy(want)
 }

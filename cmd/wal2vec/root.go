@@ -52,7 +52,7 @@ func newRoot(p *program) *cobra.Command {
 	root.AddCommand(
 		newInit(p), newStream(p), newBackfill(p), newDemo(p),
 		newSearch(p), newStatus(p), newDeadLetter(p), newEncode(p), newBench(p),
-		newModels(p), newConfig(p), newTeardown(p), newVersion(p),
+		newModels(p), newGeneration(p), newConfig(p), newTeardown(p), newVersion(p),
 	)
 	return root
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -12,7 +14,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -57,9 +58,11 @@ func newSearch(p *program) *cobra.Command {
 
 // searchResult is the answer; its JSON names are a contract.
 type searchResult struct {
-	Query        string      `json:"query"`
-	WatermarkLSN change.LSN  `json:"watermark_lsn"`
-	Hits         []searchHit `json:"hits"`
+	Query        string     `json:"query"`
+	WatermarkLSN change.LSN `json:"watermark_lsn"`
+	// Generation is the one whose vectors were compared; the query was encoded by its model.
+	Generation int         `json:"generation"`
+	Hits       []searchHit `json:"hits"`
 }
 
 type searchHit struct {
@@ -104,11 +107,12 @@ func (p *program) search(ctx context.Context, c config.Config, text string, o se
 
 // searcher is everything that a search needs, opened and checked.
 type searcher struct {
-	config      config.Config
-	engine      *engine
-	store       *store
-	reader      *backfill.Reader
-	fingerprint string
+	config  config.Config
+	engines *engines
+	store   *store
+	reader  *backfill.Reader
+	// generation is the one that was active when last looked.
+	generation atomic.Pointer[sink.Generation]
 }
 
 func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searcher, err error) {
@@ -126,12 +130,12 @@ func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searche
 	if err != nil {
 		return nil, err
 	}
-	s.engine, err = p.openEncoderIf(ctx, c, func(checkpoint *models.Checkpoint) error {
-		want := generationOf(c, checkpoint)
-		s.fingerprint = want.Fingerprint
-		return checkGeneration(state, want)
-	})
-	if err != nil {
+	if s.engines, err = p.newEngines(c, s.store, state); err != nil {
+		return nil, err
+	}
+	s.engines.warn(p.logger(c.Log), state)
+	s.generation.Store(state.Generation)
+	if _, err := s.engines.engine(ctx, *state.Generation); err != nil {
 		return nil, err
 	}
 	table := state.Table
@@ -145,11 +149,9 @@ func (s *searcher) Close() {
 	if s.reader != nil {
 		s.reader.Close(context.Background())
 	}
+	_ = s.engines.Close()
 	if s.store != nil {
 		s.store.Close()
-	}
-	if s.engine != nil {
-		_ = s.engine.Close()
 	}
 }
 
@@ -186,16 +188,12 @@ const mostCandidates = 10_000
 
 // search asks for more and more neighbours until k of them pass the filters: the filters are the source's, where the columns are.
 func (s *searcher) search(ctx context.Context, text string, k int, columns []string, filters []backfill.Filter) (searchResult, error) {
-	vector, err := s.engine.EncodeQuery(ctx, text)
-	if err != nil {
-		return searchResult{}, err
-	}
-	ask := k
+	question, ask := query{text: text}, k
 	if len(filters) > 0 {
 		ask = 4 * k
 	}
 	for {
-		found, err := s.store.Search(ctx, sink.Query{Vector: vector, Fingerprint: s.fingerprint, K: ask})
+		found, err := s.nearest(ctx, &question, ask)
 		if err != nil {
 			return searchResult{}, err
 		}
@@ -213,9 +211,54 @@ func (s *searcher) search(ctx context.Context, text string, k int, columns []str
 	}
 }
 
+// activations bounds how many activations may come between encoding and searching of one query.
+const activations = 5
+
+// query is a text with its vector of one generation.
+type query struct {
+	text       string
+	vector     []float32
+	generation int // zero: no vector yet
+}
+
+func (s *searcher) encode(ctx context.Context, q *query) error {
+	g := s.generation.Load()
+	if q.generation == g.ID {
+		return nil
+	}
+	e, err := s.engines.engine(ctx, *g)
+	if err != nil {
+		return err
+	}
+	q.vector, err = e.EncodeQuery(ctx, q.text)
+	if err != nil {
+		return err
+	}
+	q.generation = g.ID
+	return nil
+}
+
+// nearest encodes the query for the generation that is active, and again where another one is when the vectors are read.
+func (s *searcher) nearest(ctx context.Context, q *query, k int) (sink.Result, error) {
+	var err error
+	for range activations {
+		if err := s.encode(ctx, q); err != nil {
+			return sink.Result{}, err
+		}
+		var found sink.Result
+		found, err = s.store.Search(ctx, sink.Query{Vector: q.vector, Generation: q.generation, K: k})
+		other, changed := errors.AsType[*sink.OtherGenerationError](err)
+		if !changed {
+			return found, err
+		}
+		s.generation.Store(&other.Active)
+	}
+	return sink.Result{}, fault.Wrap(err, fault.Unavailable, "try again", "generations are being activated one after another")
+}
+
 // fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
 func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []backfill.Filter) (searchResult, error) {
-	result := searchResult{WatermarkLSN: found.Watermark, Hits: make([]searchHit, 0, len(found.Hits))}
+	result := searchResult{WatermarkLSN: found.Watermark, Generation: found.Generation.ID, Hits: make([]searchHit, 0, len(found.Hits))}
 	keys := make([]change.Key, len(found.Hits))
 	for i, h := range found.Hits {
 		keys[i] = h.Key

@@ -10,17 +10,19 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of the text instead of the model. A
-// text with the word "unencodable" then fails, one with "unspeakable" with an error that repeats it, and every text does while the file
-// that FAILPOINT_ENCODER_DOWN names exists.
+// The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of the text instead of the model, which
+// are others for each model. A text with the word "unencodable" then fails, one with "unspeakable" with an error that repeats it, one with
+// "unheard" by another model than the default one, and every text does while the file that FAILPOINT_ENCODER_DOWN names exists.
 const (
 	encoderEnvironment     = "FAILPOINT_ENCODER"
 	encoderDownEnvironment = "FAILPOINT_ENCODER_DOWN"
 	poison                 = "unencodable"
 	poisonRepeated         = "unspeakable"
+	poisonOther            = "unheard"
 )
 
 // substituteEncoder returns the encoder that the environment asks for; nil means the model.
@@ -28,7 +30,11 @@ func substituteEncoder(checkpoint *models.Checkpoint) *engine {
 	if os.Getenv(encoderEnvironment) != "hash" {
 		return nil
 	}
-	fake := encodertest.NewFake(checkpoint.Dimension())
+	name := "" // of the model that nobody configured
+	if checkpoint.Name() != config.Default().Encoder.Model {
+		name = checkpoint.Fingerprint()
+	}
+	fake := encodertest.NewModel(checkpoint.Dimension(), name)
 	down := os.Getenv(encoderDownEnvironment)
 	fake.Hook(func(_ context.Context, texts []string) error {
 		if down != "" {
@@ -37,7 +43,7 @@ func substituteEncoder(checkpoint *models.Checkpoint) *engine {
 			}
 		}
 		for _, text := range texts {
-			if strings.Contains(text, poison) {
+			if strings.Contains(text, poison) || name != "" && strings.Contains(text, poisonOther) {
 				return errors.New("a text that cannot be encoded")
 			}
 			if strings.Contains(text, poisonRepeated) {

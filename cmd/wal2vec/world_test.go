@@ -168,8 +168,16 @@ func (w *world) check() {
 	rows := len(want)
 	w.checkLetters(want)
 	maps.DeleteFunc(want, func(_, text string) bool { return refused(text) })
-	fresh := w.encode(texts)
-	table := pgtest.One[string](w.t, w.db, "SELECT vector_table FROM wal2vec.generation WHERE state = 'active'")
+	w.checkTable(pgtest.One[string](w.t, w.db, "SELECT vector_table FROM wal2vec.generation WHERE state = 'active'"), want, w.encode(texts))
+	live := pgtest.One[int](w.t, w.db, "SELECT count(*)::int FROM wal2vec.ledger_"+w.db.Name+" WHERE NOT deleted")
+	if live != rows {
+		w.t.Errorf("the ledger has %d live keys, the source %d live rows", live, rows)
+	}
+}
+
+// checkTable compares a generation's vectors with fresh ones of the texts that it is to hold, by key.
+func (w *world) checkTable(table string, want map[string]string, fresh map[string][]float32) {
+	w.t.Helper()
 	lines := pgtest.Column[string](w.t, w.db,
 		"SELECT product_id || ' ' || encode(text_hash, 'hex') || ' ' || embedding::text FROM wal2vec."+table+" ORDER BY product_id")
 	seen := 0
@@ -197,11 +205,7 @@ func (w *world) check() {
 		}
 	}
 	if seen != len(want) {
-		w.t.Errorf("%d of %d live rows have a vector", seen, len(want))
-	}
-	live := pgtest.One[int](w.t, w.db, "SELECT count(*)::int FROM wal2vec.ledger_"+w.db.Name+" WHERE NOT deleted")
-	if live != rows {
-		w.t.Errorf("the ledger has %d live keys, the source %d live rows", live, rows)
+		w.t.Errorf("%d of %d live rows have a vector in %s", seen, len(want), table)
 	}
 }
 
@@ -241,12 +245,12 @@ func (w *world) sourceTexts() (byKey map[string]string, texts []string) {
 }
 
 // encode encodes texts by the program itself, each alone on a line.
-func (w *world) encode(texts []string) map[string][]float32 {
+func (w *world) encode(texts []string, extra ...string) map[string][]float32 {
 	w.t.Helper()
 	if len(texts) == 0 {
 		return nil
 	}
-	cmd := w.command(nil, "encode")
+	cmd := w.command(extra, "encode")
 	cmd.Stdin = strings.NewReader(strings.Join(texts, "\n") + "\n")
 	out, err := cmd.Output()
 	if err != nil {

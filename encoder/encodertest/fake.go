@@ -17,6 +17,7 @@ import (
 // have two, and nothing like meaning is in them. It is safe for concurrent use.
 type Fake struct {
 	dimension int
+	model     string
 	// hook holds a func(context.Context, []string) error.
 	hook   atomic.Value
 	open   sync.RWMutex
@@ -31,6 +32,13 @@ func NewFake(dimension int) *Fake {
 		panic(fmt.Sprintf("a vector of %d components", dimension))
 	}
 	return &Fake{dimension: dimension}
+}
+
+// NewModel returns a fake that stands for another model: its vectors are others than those of any other name. NewFake's name is empty.
+func NewModel(dimension int, name string) *Fake {
+	f := NewFake(dimension)
+	f.model = name
+	return f
 }
 
 // Hook sets a function that every call of Encode and EncodeQuery calls first, with the call's context and texts: to count, to block, or to fail
@@ -58,7 +66,7 @@ func (f *Fake) Encode(ctx context.Context, texts []string) ([][]float32, error) 
 	vectors := make([][]float32, len(texts))
 	distinct := make(map[string]struct{}, len(texts))
 	for i, text := range texts {
-		vectors[i] = Vector(text, f.dimension)
+		vectors[i] = ModelVector(f.model, text, f.dimension)
 		if _, seen := distinct[text]; !seen {
 			distinct[text] = struct{}{}
 			f.tokens.Add(uint64(2 + len(strings.Fields(text))))
@@ -95,8 +103,11 @@ func (f *Fake) Close() error {
 }
 
 // Vector is the vector that a Fake of this dimension gives a text.
-func Vector(text string, dimension int) []float32 {
-	sum := sha256.Sum256([]byte(text))
+func Vector(text string, dimension int) []float32 { return ModelVector("", text, dimension) }
+
+// ModelVector is Vector for a fake that has a model's name.
+func ModelVector(model, text string, dimension int) []float32 {
+	sum := sha256.Sum256([]byte(model + text))
 	state := binary.LittleEndian.Uint64(sum[:])
 	vector := make([]float32, dimension)
 	var squares float64

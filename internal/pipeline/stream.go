@@ -127,7 +127,7 @@ func (s *Stream) run(ctx context.Context) error {
 			return err
 		}
 		if s.totals.Batches > committed {
-			c.pause, c.mended = firstPause, false
+			c.pause, c.moved, c.mended = firstPause, false, false
 		}
 		pause, err := s.react(ctx, &c, err)
 		if err != nil {
@@ -143,13 +143,15 @@ func (s *Stream) run(ctx context.Context) error {
 type course struct {
 	begun time.Time
 	pause time.Duration // the next one
-	// moved and mended are true when the last session ended so, and nothing was written since.
+	// moved and mended are true when the last session ended so, and nothing was written since. Moved is also a set of generations that
+	// changed: there is nothing to wait for.
 	moved, mended bool
 }
 
 // react decides what follows a session that ended with err: another one after a pause, which may be zero, or the end with an error.
 func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration, error) {
-	if c.moved = errors.Is(err, errMoved) && !c.moved; c.moved {
+	if c.moved = (errors.Is(err, errMoved) || errors.Is(err, sink.ErrGenerations)) && !c.moved; c.moved {
+		s.opts.Logger.Info().Err(err).Msg("session ended, the next one begins at once")
 		return 0, nil
 	}
 	again := s.mayRetry(err, c.begun)

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type buildOptions struct {
+	activate bool
+	output   string
+}
+
+func newGenerationBuild(p *program) *cobra.Command {
+	var o buildOptions
+	cmd := &cobra.Command{
+		Use: "build", Short: "Build a generation of the configured model and template", Args: cobra.NoArgs,
+		Long: "Build a generation of the configured model, template, storage and precision, or of those that are given, beside the active one:\n" +
+			"from its beginning on the stream writes both. Every row is read and encoded, then the index is built. An interrupted build is gone\n" +
+			"on with by the same command. Searches read the active generation until the new one is activated.",
+		Example: `  wal2vec generation build --model bge-small-en-v1.5
+  wal2vec generation build --storage halfvec --activate`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(o.output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.buildGeneration(cmd.Context(), c, o)
+		},
+	}
+	p.flagOf(cmd, "template", "source.template", "template of the texts (source.template)")
+	p.flagOf(cmd, "storage", "sink.storage", "vector or halfvec (sink.storage)")
+	p.flagOf(cmd, "precision", "encoder.precision", "precision of the model (encoder.precision)")
+	cmd.Flags().BoolVar(&o.activate, "activate", false, "activate it when it is complete")
+	outputFlag(cmd, &o.output)
+	return cmd
+}
+
+// generationBuilt is the result of a build; its JSON names are a contract.
+type generationBuilt struct {
+	Generation generationReport `json:"generation"`
+	Resumed    bool             `json:"resumed"`
+	// IndexSeconds is how long the index took; 0 when a complete one was there.
+	IndexSeconds float64     `json:"index_seconds"`
+	Seconds      float64     `json:"duration_seconds"`
+	Activation   *activation `json:"activation"` // null unless it was asked for
+}
+
+func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildOptions) error {
+	begun := time.Now()
+	f, built, err := p.openBuilder(ctx, c, p.logger(c.Log))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	g := f.engines.configured
+	if err := p.fill(ctx, f, g, o); err != nil {
+		return err
+	}
+	failpoint.Hit("generation_filled")
+	indexing := time.Now()
+	if err := f.index(ctx, g); err != nil {
+		return err
+	}
+	failpoint.Hit("generation_indexed")
+	built.IndexSeconds = time.Since(indexing).Seconds()
+	if o.activate {
+		done, err := p.activateIn(ctx, f.store, sink.Activation{ID: g.ID})
+		if err != nil {
+			return err
+		}
+		built.Activation = &done
+	}
+	report, err := f.report(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	built.Generation, built.Seconds = reportOf(report), time.Since(begun).Seconds()
+	if o.output == "json" {
+		return printJSON(p.stdout, built)
+	}
+	next := fmt.Sprintf("next: wal2vec generation activate %d", g.ID)
+	if o.activate {
+		next = ""
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: %s, coverage %.2f %%, %d dead letters, index %s, %s (%s)\n%s\n", report.Generation, report.State,
+		built.Generation.Coverage, report.Coverage.Failed, report.Index, bytesText(report.Bytes), time.Since(begun).Round(time.Millisecond), next)
+	return err
+}
+
+// openBuilder opens what a backfill needs, and adds the generation. Its model is loaded first: a graph that has to be made holds up
+// nobody then, where a stream finds it made.
+func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.Logger) (f *filler, built generationBuilt, err error) {
+	f = &filler{config: c, log: log}
+	opened := f // a return of an error sets the result to nil before the deferred call
+	defer func() {
+		if err != nil {
+			opened.Close()
+		}
+	}()
+	state, err := p.lookForBuild(ctx, f)
+	if err != nil {
+		return nil, built, err
+	}
+	checkpoint, err := p.configuredCheckpoint(c)
+	if err != nil {
+		return nil, built, err
+	}
+	if f.engine, err = p.openEngine(ctx, c, checkpoint); err != nil {
+		return nil, built, err
+	}
+	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, open: make(map[int]*openedEngine)}
+	f.engines.add(0, f.engine) // to be closed, until it has its number
+	g, resumed, err := f.store.BuildGeneration(ctx, generationOf(c, checkpoint))
+	if err != nil {
+		return nil, built, err
+	}
+	failpoint.Hit("generation_added")
+	delete(f.engines.open, 0)
+	f.engines.configured = g
+	f.engines.add(g.ID, f.engine)
+	f.reader = newFollowingReader(c, state, f.table)
+	built.Resumed = resumed
+	return f, built, f.count(ctx)
+}
+
+// lookForBuild connects, looks and refuses.
+func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State, err error) {
+	if f.table, err = inspect(ctx, f.config); err != nil {
+		return state, err
+	}
+	if f.store, err = openStore(ctx, f.config, f.log, "generation"); err != nil {
+		return state, err
+	}
+	if state, err = f.store.State(ctx); err != nil {
+		return state, err
+	}
+	if state.Generation == nil || !state.Started() {
+		return state, fault.New(fault.Usage, "wal2vec init", "the pipeline is not set up completely")
+	}
+	if err := checkState(f.config, state, f.table); err != nil {
+		return state, err
+	}
+	if err := checkFollowed(state, f.table); err != nil {
+		return state, err
+	}
+	return state, f.checkSlot(ctx)
+}
+
+// fill runs the job that fills the generation, unless nothing is missing. What changes under it, the generations or the epoch, makes it
+// begin anew.
+func (p *program) fill(ctx context.Context, f *filler, g sink.Generation, o buildOptions) error {
+	report, err := f.report(ctx, g.ID)
+	if err != nil || report.Coverage.Full() && !report.Filling {
+		return err
+	}
+	for {
+		job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Build, Generation: g.ID})
+		if err != nil {
+			return err
+		}
+		epoch := job.Started().Epoch
+		err = p.runJob(ctx, f, job, backfillOptions{output: o.output})
+		job.Close()
+		if errors.Is(err, sink.ErrGenerations) {
+			continue
+		}
+		if anew, stateErr := f.startedAnew(ctx, epoch); !anew || stateErr != nil || !errors.Is(err, sink.ErrJobLost) {
+			return errors.Join(err, stateErr)
+		}
+		f.log.Warn().Int("generation", g.ID).Msg("the pipeline was started anew: reading every row again")
+	}
+}
+
+// startedAnew reports whether the pipeline is in another epoch, and then reads from the source that it follows now.
+func (f *filler) startedAnew(ctx context.Context, epoch change.Epoch) (bool, error) {
+	state, err := f.store.State(ctx)
+	if err != nil || state.Epoch == epoch {
+		return false, err
+	}
+	if f.table, err = inspect(ctx, f.config); err != nil {
+		return false, err
+	}
+	f.reader.Close(ctx)
+	f.reader = newFollowingReader(f.config, state, f.table)
+	return true, nil
+}
+
+// report is what the sink says of a generation.
+func (f *filler) report(ctx context.Context, id int) (sink.GenerationReport, error) {
+	reports, err := f.store.Generations(ctx)
+	if err != nil {
+		return sink.GenerationReport{}, err
+	}
+	for _, r := range reports {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return sink.GenerationReport{}, sink.ErrGenerations
+}
+
+// index builds the generation's index and shows how far it is.
+func (f *filler) index(ctx context.Context, g sink.Generation) error {
+	logged := time.Now()
+	return f.store.BuildIndex(ctx, g, func(at sink.IndexProgress) {
+		if time.Since(logged) < progressInterval {
+			return
+		}
+		logged = time.Now()
+		f.log.Info().Int("generation", g.ID).Str("phase", at.Phase).Int64("done", at.Done).Int64("total", at.Total).Msg("building the index")
+	})
+}
