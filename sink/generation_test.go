@@ -220,6 +220,36 @@ func TestAnActivationWaitsForTheRefreshOfAResync(t *testing.T) {
 	b.ok(err)
 }
 
+// R10: what a stream has written and not committed yet would be missing.
+func TestAnActivationCountsBehindTheLockOfThePipeline(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one := upsert(1, 0x1101, "one")
+	b.commit(b.takeover(), 0x1200, one)
+	b.filled(b.build(second()), one)
+	tx, err := b.db.Conn(t).Begin(t.Context()) // a stream that knows one generation, say, and was faster
+	b.ok(err)
+	for _, statement := range []string{
+		"UPDATE wal2vec.pipeline SET watermark = '0/1300'",
+		"UPDATE wal2vec.ledger_product SET lsn = '0/1201', text_hash = substr(sha256('two'), 1, 16)",
+	} {
+		_, err := tx.Exec(t.Context(), statement)
+		b.ok(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+		done <- err
+	}()
+	b.waiters()
+	b.ok(tx.Commit(t.Context()))
+	err = <-done
+	b.wantKind(err, fault.Usage)
+	if err == nil || !strings.Contains(err.Error(), "1 of 1 rows have no vector") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // R9: what the job of the old epoch has not seen would be missing from the generation.
 func TestAJobThatFillsAGenerationIsOpenedAgainInANewEpoch(t *testing.T) {
 	t.Parallel()
@@ -283,6 +313,15 @@ func TestADeadLetterBelongsToAGeneration(t *testing.T) {
 	lacks, err := j.Stale(t.Context(), []change.Change{bad, good})
 	if want := []change.Lack{{Generation: 2, At: []int{0}}}; err != nil || !reflect.DeepEqual(lacks, want) {
 		t.Errorf("a job lacks %v, %v", lacks, err)
+	}
+	// The letter of one generation excuses no other.
+	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_1 WHERE product_id = 1")
+	if lacks, err := stream.Stale(t.Context(), []change.Change{bad}); err != nil || !reflect.DeepEqual(lacks, lacksFirst(0)) {
+		t.Errorf("lacking %v, %v", lacks, err)
+	}
+	need, _ := errors.AsType[*sink.NeedVectorsError](stream.Commit(t.Context(), change.Commit{Changes: []change.Change{bad}, Watermark: 0x1400}))
+	if need == nil || !reflect.DeepEqual(need.Hashes, map[int][]change.Hash{1: {bad.Document.Hash}}) {
+		t.Errorf("needed %+v", need)
 	}
 	// One that both refuse has a letter of each, and goes with its text.
 	worse := upsert(1, 0x1401, "worse")

@@ -2,8 +2,8 @@ package main
 
 var r10 = rule{
 	name: "R10",
-	says: "the compare-and-set includes a counter of the generation set",
-	mutants: []mutant{
+	says: "the compare-and-set includes a counter of the generation set; an activation looks for holes behind the pipeline's lock",
+	mutants: append([]mutant{
 		{
 			name:  "the stream writes for another set of generations",
 			fails: []string{"sink TestAnotherSetOfGenerationsStopsTheStream"},
@@ -31,6 +31,47 @@ var r10 = rule{
 			edits:      []edit{{commitSink, "	if st.layout.counter != counter {", "	if counter < 0 {"}},
 			equivalent: "the set is read after the takeover, so it is newer at worst: the first commit compares it under the lock",
 		},
+	}, activations...),
+}
+
+var activations = []mutant{
+	{
+		name:  "a new generation leaves the counter as it is",
+		fails: []string{"sink TestAGenerationOfAnotherDimensionIsWrittenBesideTheActiveOne"},
+		edits: []edit{{buildFile, `render("vectors_create", t), render("generation_count", data)}`, `render("vectors_create", t)}`}},
+	},
+	{
+		name:  "an activation does not count what is missing",
+		fails: []string{"sink TestAnActivationIsRefusedWhileSomethingIsMissing", "sink TestAnActivationCountsBehindTheLockOfThePipeline"},
+		edits: []edit{{activateFile, "	if !coverage.Full() {", "	if coverage.Live < 0 {"}},
+	},
+	{
+		name:  "an activation does not wait for the job that fills the generation",
+		fails: []string{"sink TestAnActivationIsRefusedWhileSomethingIsMissing"},
+		edits: []edit{{activateFile, "	if filling {", "	if filling = false; filling {"}},
+	},
+	{
+		name:  "an activation does not wait for the refresh of a resync",
+		fails: []string{"sink TestAnActivationWaitsForTheRefreshOfAResync"},
+		edits: []edit{{activateFile, "	if refresh {", "	if refresh = false; refresh {"}},
+	},
+	{
+		name:  "an activation counts before the lock",
+		fails: []string{"sink TestAnActivationCountsBehindTheLockOfThePipeline"},
+		edits: []edit{{"sql/queries/sink_pipeline_lock.sql", "\nFOR NO KEY UPDATE", ""}},
+	},
+	{
+		name:  "a search reads another generation than its query was encoded for",
+		fails: []string{"cmd/wal2vec TestASearchEncodesForTheGenerationThatItReads", "sink TestSearchRefuses"},
+		edits: []edit{{"sink/search.go", "	if q.Generation != 0 && q.Generation != g.ID {", "	if q.Generation < 0 {"}},
+	},
+	{
+		name:  "a dead letter of one generation excuses another",
+		fails: []string{"sink TestADeadLetterBelongsToAGeneration"},
+		edits: []edit{{
+			"sql/queries/sink_vectors_stale.sql",
+			`d.key = {{.KeyParts "n"}} AND d.generation = {{.Generation}} AND`, `d.key = {{.KeyParts "n"}} AND`,
+		}},
 	},
 }
 

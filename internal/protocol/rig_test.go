@@ -149,12 +149,15 @@ func (r *rig) reader() *backfill.Reader {
 }
 
 // backfill runs a refresh over the whole table, in chunks of four rows.
-func (r *rig) backfill() error {
+func (r *rig) backfill() error { return r.job(sink.JobParams{Mode: sink.Incremental}) }
+
+// job runs a job over the whole table, in chunks of four rows.
+func (r *rig) job(params sink.JobParams) error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	reader := r.reader()
 	defer reader.Close(context.WithoutCancel(ctx))
-	job, err := r.sink.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
+	job, err := r.sink.OpenJob(ctx, params)
 	if err != nil {
 		return err
 	}
@@ -228,10 +231,16 @@ func (r *rig) settled() {
 			r.t.Errorf("key %s was resurrected: it is gone from the source", key)
 		}
 	}
-	odd := pgtest.Column[int64](r.t, r.sinkDB, "SELECT id FROM wal2vec.ledger_item AS l FULL JOIN wal2vec.vectors_item_1 AS v USING (id) "+
+	r.vectorsOf("vectors_item_1")
+}
+
+// vectorsOf compares the texts of a generation's vectors with the ledger's.
+func (r *rig) vectorsOf(table string) {
+	r.t.Helper()
+	odd := pgtest.Column[int64](r.t, r.sinkDB, "SELECT id FROM wal2vec.ledger_item AS l FULL JOIN wal2vec."+table+" AS v USING (id) "+
 		"WHERE coalesce(l.text_hash, '') <> coalesce(v.text_hash, '')")
 	if len(odd) > 0 {
-		r.t.Errorf("the vectors of the keys %v are not those of the ledger's texts", odd)
+		r.t.Errorf("the vectors of the keys %v in %s are not those of the ledger's texts", odd, table)
 	}
 }
 

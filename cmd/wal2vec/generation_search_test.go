@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// alike is the dimension of both generations: only what they hold tells them apart.
+const alike = 16
+
+// twoGenerations sets up a sink with the same rows in two generations of the same dimension.
+func twoGenerations(t *testing.T, texts []string) *store {
+	t.Helper()
+	db := pgtest.Database(t)
+	pool := db.Pool(t)
+	s := &store{pool: pool, Sink: sink.New(sink.Options{Pool: pool, Pipeline: "item", View: "analytics_features.items", Logger: zerolog.Nop()})}
+	ctx := t.Context()
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(s.Migrate(ctx))
+	ok(s.Register(ctx, sink.Pipeline{SystemID: "1", Timeline: 1, Slot: "s", Publication: "p", Table: change.Table{
+		Schema: "public", Name: "item", OID: 1, Key: []change.Column{{Name: "id", Type: "bigint"}},
+	}}))
+	of := func(model string) sink.Generation {
+		return sink.Generation{Fingerprint: model, Model: model, Template: "{name}", Dimension: alike, Storage: sink.Vector, Precision: "fp32"}
+	}
+	_, err := s.EnsureGeneration(ctx, of("first"))
+	ok(err)
+	ok(s.Start(ctx, sink.Start{Slot: "s", ConsistentPoint: 100, SystemID: "1", Timeline: 1, SourceOID: 1}))
+	g, _, err := s.BuildGeneration(ctx, of("second"))
+	ok(err)
+	var changes []change.Change
+	encodings := make(change.Encodings)
+	for i, text := range texts {
+		d := change.NewDocument(text)
+		changes = append(changes, change.Change{Key: change.KeyOf(fmt.Sprint(i)), LSN: 101, Document: d})
+		encodings.Of(1).Vectors[d.Hash] = encodertest.ModelVector("first", text, alike)
+		encodings.Of(2).Vectors[d.Hash] = encodertest.ModelVector("second", text, alike)
+	}
+	job, err := s.OpenJob(ctx, sink.JobParams{Mode: sink.Build, Generation: g.ID})
+	ok(err)
+	defer job.Close()
+	v, err := s.Version(ctx)
+	ok(err)
+	_, err = job.Commit(ctx, sink.Chunk{A: v, Changes: changes, Encodings: encodings, Cursor: "9"})
+	ok(err)
+	_, err = job.Sweep(ctx)
+	ok(err)
+	ok(s.BuildIndex(ctx, g, nil))
+	return s
+}
+
+// TestASearchEncodesForTheGenerationThatItReads, while generations are activated again and again: its own text is found with score 1, which
+// no vector of the other model has.
+func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
+	t.Parallel()
+	texts := make([]string, 20)
+	for i := range texts {
+		texts[i] = fmt.Sprintf("text number %d", i)
+	}
+	s := twoGenerations(t, texts)
+	state, err := s.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := &engines{store: s, open: make(map[int]*openedEngine)}
+	// Between the encoding and the search of every few queries another generation is activated: the worst moment.
+	var queries, between atomic.Int64
+	flip := func(context.Context, []string) error {
+		if queries.Add(1)%5 != 0 {
+			return nil
+		}
+		between.Add(1)
+		_, err := s.Activate(t.Context(), sink.Activation{})
+		return err
+	}
+	for id, name := range map[int]string{1: "first", 2: "second"} {
+		fake := encodertest.NewModel(alike, name)
+		fake.Hook(flip)
+		open.add(id, &engine{vectorizer: fake})
+	}
+	searcher := &searcher{store: s, engines: open}
+	searcher.generation.Store(state.Generation)
+	if _, err := s.Activate(t.Context(), sink.Activation{ID: 2}); err != nil {
+		t.Fatal(err)
+	}
+
+	const searches, loops = 60, 4
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var group sync.WaitGroup
+	var read [3]atomic.Int64
+	for loop := range loops {
+		group.Go(func() {
+			for i := range searches {
+				text := texts[(i+loop)%len(texts)]
+				found, err := searcher.nearest(ctx, &query{text: text}, 3)
+				if err != nil {
+					if _, many := errors.AsType[*sink.OtherGenerationError](err); many {
+						continue // activated five times in a row between two statements
+					}
+					t.Errorf("searching: %v", err)
+					return
+				}
+				read[found.Generation.ID].Add(1)
+				if key := fmt.Sprint((i + loop) % len(texts)); found.Hits[0].Key != change.KeyOf(key) || found.Hits[0].Score < 0.9999 {
+					t.Errorf("generation %d finds %q with %+v", found.Generation.ID, text, found.Hits)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if read[1].Load() == 0 || read[2].Load() == 0 || between.Load() < 10 {
+		t.Errorf("generations were read %d and %d times, with %d activations", read[1].Load(), read[2].Load(), between.Load())
+	}
+}

@@ -1,0 +1,57 @@
+package protocol_test
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// TestAGenerationThatIsBuiltMissesNothing: rows that change, go, come or are on their way while its job reads them are all in it, whoever
+// writes them, and it is active only when that is so.
+func TestAGenerationThatIsBuiltMissesNothing(t *testing.T) { //nolint:tparallel // a slot is created when no transaction of the server is open
+	r := setup(t, server(t))
+	before := r.hang("UPDATE item SET name = 'on its way ' || id WHERE id IN (2, 9)") // in the log and in no snapshot
+	g, resumed, err := r.sink.BuildGeneration(t.Context(), sink.Generation{
+		Fingerprint: "g", Model: "another", Template: template, Dimension: dimension, Storage: sink.Vector, Precision: "fp32",
+	})
+	r.ok(err)
+	if resumed {
+		t.Error("there was one already")
+	}
+	refused := func(when string) {
+		t.Helper()
+		if _, err := r.sink.Activate(t.Context(), sink.Activation{ID: g.ID}); fault.KindOf(err) != fault.Usage {
+			t.Errorf("an activation %s: %v", when, err)
+		}
+	}
+	refused("of an empty generation")
+	chunks := 0
+	r.afterRead = func(backfill.Chunk) {
+		chunks++
+		switch chunks {
+		case 1: // what was read is out of date before it is merged, and what follows is not what it was
+			r.db.Exec(t, "UPDATE item SET name = 'changed ' || id WHERE id IN (1, 6); DELETE FROM item WHERE id = 3; INSERT INTO item VALUES (0, 'late', 'row'), (20, 'last', 'row')")
+			r.release(before)
+		case 2:
+			refused("in the middle")
+			r.db.Exec(t, "UPDATE item SET id = 30 WHERE id = 5; UPDATE item SET name = 'changed again' WHERE id = 7")
+		}
+	}
+	r.ok(r.job(sink.JobParams{Mode: sink.Build, Generation: g.ID}))
+	r.afterRead = nil
+	r.ok(r.sink.BuildIndex(t.Context(), g, nil))
+	r.settled()
+	r.vectorsOf(g.Table)
+	_, err = r.sink.Activate(t.Context(), sink.Activation{ID: g.ID})
+	r.ok(err)
+	r.db.Exec(t, "UPDATE item SET name = 'after it' WHERE id = 1; DELETE FROM item WHERE id = 2")
+	r.settled() // the one that was active is written on
+	r.vectorsOf(g.Table)
+	_, err = r.sink.Retire(t.Context(), 1)
+	r.ok(err)
+	r.db.Exec(t, "INSERT INTO item VALUES (40, 'written', 'once'); TRUNCATE item; INSERT INTO item VALUES (41, 'the', 'rest')")
+	r.passed(r.end())
+	r.vectorsOf(g.Table)
+}
