@@ -20,10 +20,12 @@ type Chunk struct {
 	Changes []change.Change
 	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
 	Encodings change.Encodings
-	// Cursor is the last key that the SELECT read.
-	Cursor change.Key
+	// After is the key that the SELECT began behind, Cursor the last one that it read: the next chunk's After.
+	After, Cursor change.Key
 	// PartialUntil is the source's position after the SELECT, when the chunk did not wait for the watermark to pass it; else zero.
 	PartialUntil change.LSN
+	// PartialAhead covers chunks of the same epoch that follow and will not wait either; zero when none is known.
+	PartialAhead change.LSN
 	// Force writes a vector also where the same text has one.
 	Force bool
 }
@@ -60,9 +62,13 @@ type locked struct {
 	counter   int64
 }
 
-func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args ...any) (locked, error) {
+func (p *locked) fields() []any {
+	return []any{&p.version.Epoch, &p.version.LSN, &p.truncated.Epoch, &p.truncated.LSN, &p.counter}
+}
+
+func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx) (locked, error) {
 	var p locked
-	err := tx.QueryRow(ctx, s.query(query), args...).Scan(&p.version.Epoch, &p.version.LSN, &p.truncated.Epoch, &p.truncated.LSN, &p.counter)
+	err := tx.QueryRow(ctx, s.query("pipeline_lock"), s.pipeline).Scan(p.fields()...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, s.missing()
 	}
@@ -72,7 +78,9 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx, query string, args .
 	return p, nil
 }
 
-// Commit writes a chunk and moves the job's cursor, or does nothing. Chunks are committed in the order of their keys.
+// Commit writes a chunk, or does nothing. Several chunks may be written at once, each once, and in any order: the job's cursor moves when all the
+// chunks before it are written. Keys of two chunks differ, and each transaction takes its rows in the order of their keys, behind a share of the
+// pipeline's row.
 //
 // ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
@@ -81,16 +89,18 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		return ChunkResult{}, err
 	}
 	w.force = c.Force
+	if err := j.cover(ctx, c); err != nil {
+		return ChunkResult{}, err
+	}
 	var result ChunkResult
-	err = j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	// Each statement must see what was committed before it, whatever a role's transactions are by default.
+	err = j.sink.inTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if err := j.enter(ctx, tx, c); err != nil {
 			return err
 		}
 		failpoint.Hit("sink_begun")
 		var out written
-		b := &pgx.Batch{}
-		w.queue(b, j.sink, j.layout, c.A.Epoch, &out)
-		if err := send(ctx, tx, b); err != nil {
+		if err := w.load(ctx, tx, j, c.A.Epoch, &out); err != nil {
 			return err
 		}
 		if err := out.check(); err != nil {
@@ -104,38 +114,64 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 			return err
 		}
 		result = w.count(&out)
-		_, err := tx.Exec(ctx, j.sink.query("job_advance"),
-			j.id, j.cursorArg(c.Cursor), len(c.Changes), result.Written, result.Unchanged, result.Superseded, result.Failed)
-		return err
+		return j.advance(ctx, tx, c, result)
 	})
 	if err != nil {
 		return ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
 	}
-	j.cursor = c.Cursor
-	j.counts.Processed += int64(len(c.Changes))
-	j.counts.Written += int64(result.Written)
-	j.counts.Unchanged += int64(result.Unchanged)
-	j.counts.Superseded += int64(result.Superseded)
-	j.counts.Failed += int64(result.Failed)
+	j.written(c, result)
 	return result, nil
 }
 
-// enter locks the pipeline, then the job, and checks that what the chunk was read under still holds.
+// cover makes sure, in a transaction of its own, that partial_until is not below what the chunk may show: a chunk that moved it itself would keep
+// every other one waiting. It moves it far enough for the chunks that follow.
+func (j *Job) cover(ctx context.Context, c Chunk) error {
+	if c.PartialUntil == 0 {
+		return nil
+	}
+	j.covering.Lock()
+	defer j.covering.Unlock()
+	if c.PartialUntil <= j.covered {
+		return nil
+	}
+	until := max(c.PartialUntil, c.PartialAhead)
+	var one int
+	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, j.sink.query("pipeline_partial"), j.sink.pipeline, until.String(), int64(c.A.Epoch)).Scan(&one)
+	})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows): // another epoch, in which the position means nothing: enter tells
+		return nil
+	case err != nil:
+		return j.sink.explain(err, "writing how far the sink may be ahead")
+	}
+	j.covered = until
+	return nil
+}
+
+// enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds.
 func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
-	if _, err := tx.Exec(ctx, j.sink.query("settings")); err != nil {
-		return err
-	}
 	var p locked
-	var err error
-	if c.PartialUntil != 0 {
-		p, err = j.sink.lockPipeline(ctx, tx, "pipeline_partial", j.sink.pipeline, c.PartialUntil.String())
-	} else {
-		p, err = j.sink.lockPipeline(ctx, tx, "pipeline_share", j.sink.pipeline)
-	}
-	if err != nil {
-		return err
-	}
-	if err := j.held(ctx, tx); err != nil {
+	var partial change.LSN
+	var one int
+	b := &pgx.Batch{}
+	b.Queue(j.sink.query("settings"))
+	b.Queue(j.sink.query("pipeline_share"), j.sink.pipeline).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(append(p.fields(), &partial)...); !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		return j.sink.missing()
+	})
+	b.Queue(j.sink.query("job_held"), j.id, j.token).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&one); !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		return ErrJobLost
+	})
+	if err := send(ctx, tx, b); err != nil {
 		return err
 	}
 	switch {
@@ -146,6 +182,8 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
 	case c.A.Compare(j.started) < 0:
 		// A tombstone above the job's start may be gone already: only the start keeps them.
 		return fmt.Errorf("writing a chunk: it was read at %s, before its job started at %s", c.A, j.started)
+	case c.PartialUntil > max(partial, p.version.LSN):
+		return fmt.Errorf("writing a chunk: it shows what is before %s, the pipeline's row says %s", c.PartialUntil, partial)
 	}
 	return nil
 }
@@ -164,6 +202,9 @@ func (w *writes) count(out *written) ChunkResult {
 func (j *Job) Sweep(ctx context.Context) (int64, error) {
 	if j.params.Limit > 0 || j.params.Mode == Retry {
 		return 0, fault.New(fault.Internal, "", "a job that has not seen every key cannot sweep")
+	}
+	if n := j.scattered(); n > 0 {
+		return 0, fault.New(fault.Internal, "", "%d chunks are written behind one that is not: a job that has not seen every key cannot sweep", n)
 	}
 	var swept int64
 	err := j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
@@ -209,7 +250,7 @@ func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
 	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 		return err
 	}
-	p, err := j.sink.lockPipeline(ctx, tx, "pipeline_lock", j.sink.pipeline)
+	p, err := j.sink.lockPipeline(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -228,6 +269,10 @@ func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
 // Finish closes a job that does not sweep.
 func (j *Job) Finish(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+		// Chunks look at the job's row under a share of the pipeline's.
+		if _, err := j.sink.lockPipeline(ctx, tx); err != nil {
+			return err
+		}
 		if err := j.held(ctx, tx); err != nil {
 			return err
 		}

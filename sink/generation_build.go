@@ -66,7 +66,7 @@ func (s *Sink) lockedState(ctx context.Context, tx pgx.Tx) (State, locked, error
 	if _, err := tx.Exec(ctx, s.query("generation_settings")); err != nil {
 		return State{}, locked{}, err
 	}
-	p, err := s.lockPipeline(ctx, tx, "pipeline_lock", s.pipeline)
+	p, err := s.lockPipeline(ctx, tx)
 	if err != nil {
 		return State{}, locked{}, err
 	}

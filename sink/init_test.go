@@ -374,7 +374,7 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	j := b.job(everything)
 	_, err = b.chunk(j, b.version(), upsert(3, 0, "three"))
 	b.ok(err)
-	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), PartialUntil: 0x3000, Cursor: "3"})
+	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), PartialUntil: 0x3000, After: j.Cursor(), Cursor: "3"})
 	b.ok(err)
 	_, err = stream.OpenJobs(t.Context())
 	b.ok(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,23 +36,46 @@ type JobParams struct {
 	Restart bool
 }
 
-// JobCounts are a job's rows so far, of all the processes that held it.
+// JobCounts are a job's rows up to its cursor, of all the processes that held it, each row once. A chunk that was written behind one that was
+// not is read again by whoever goes on with the job, and its rows count then, as unchanged where nothing happened since.
 type JobCounts struct{ Processed, Written, Unchanged, Superseded, Failed int64 }
 
-// Job is a backfill that this process holds. Stale may run beside Commit; otherwise a Job is for one goroutine.
+func (c *JobCounts) add(more JobCounts) {
+	c.Processed += more.Processed
+	c.Written += more.Written
+	c.Unchanged += more.Unchanged
+	c.Superseded += more.Superseded
+	c.Failed += more.Failed
+}
+
+// Job is a backfill that this process holds. Its methods may be called from several goroutines at once; Sweep, Finish and Close end it.
 type Job struct {
 	sink   *Sink
 	layout *layout
 	holder *pgx.Conn // its session's lock says that the process lives
+	copies []copies  // by generation
 
 	id      int64
 	token   string
 	params  JobParams
 	resync  bool
 	resumed bool
-	cursor  change.Key
 	started change.Version
-	counts  JobCounts
+
+	mu sync.Mutex
+	// progress is what is written without a gap from the beginning on; ahead are chunks that are written behind a gap, by the key that they
+	// begin behind.
+	progress progress
+	ahead    map[change.Key]progress
+
+	covering sync.Mutex
+	covered  change.LSN // partial_until is not below it, or the watermark is not
+}
+
+// progress is a cursor and the counts of the rows up to it, or of one chunk.
+type progress struct {
+	cursor change.Key
+	counts JobCounts
 }
 
 // OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry or a generation), else the open job of the same params, else a new
@@ -62,13 +86,17 @@ func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	copies, err := l.copies(ctx, s.pool, s)
+	if err != nil {
+		return nil, err
+	}
 	config := s.pool.Config().ConnConfig
 	config.RuntimeParams["idle_session_timeout"] = "0" // it only holds a lock
 	holder, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the sink: %w", err)
 	}
-	j := &Job{sink: s, layout: l, holder: holder}
+	j := &Job{sink: s, layout: l, holder: holder, copies: copies, ahead: make(map[change.Key]progress)}
 	if err := pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error { return j.open(ctx, tx, params) }); err != nil {
 		j.Close()
 		return nil, err
@@ -164,15 +192,16 @@ func lockKey(id int64) int32 { return int32(id % 2147483647) }
 // take gives the job a new token: a process that held it before can commit nothing more.
 func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 	var cursor []string
+	counts := &j.progress.counts
 	err := tx.QueryRow(ctx, j.sink.query("job_take"), id).Scan(
 		&j.params.Mode, &j.params.Limit, &j.params.Generation, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
-		&j.counts.Processed, &j.counts.Written, &j.counts.Unchanged, &j.counts.Superseded, &j.counts.Failed)
+		&counts.Processed, &counts.Written, &counts.Unchanged, &counts.Superseded, &counts.Failed)
 	if err != nil {
 		return j.sink.explain(err, "taking the job")
 	}
 	j.id = id
 	if cursor != nil {
-		j.cursor = change.KeyOf(cursor...)
+		j.progress.cursor = change.KeyOf(cursor...)
 	}
 	return nil
 }
@@ -192,14 +221,37 @@ func (j *Job) Resync() bool { return j.resync }
 // Resumed reports whether an earlier run began the job.
 func (j *Job) Resumed() bool { return j.resumed }
 
-// Cursor is the last key that was committed, empty at the beginning.
-func (j *Job) Cursor() change.Key { return j.cursor }
+// Cursor is the key up to which every chunk is written, empty at the beginning.
+func (j *Job) Cursor() change.Key {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.progress.cursor
+}
+
+// Resume returns the cursor, to read on from. Chunks that are written behind a gap are forgotten: they are read again.
+func (j *Job) Resume() change.Key {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.ahead)
+	return j.progress.cursor
+}
 
 // Started is the watermark before the job's first read.
 func (j *Job) Started() change.Version { return j.started }
 
-// Counts are the job's rows so far.
-func (j *Job) Counts() JobCounts { return j.counts }
+// Counts are the job's rows up to the cursor.
+func (j *Job) Counts() JobCounts {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.progress.counts
+}
+
+// scattered is the number of chunks that are written behind a gap.
+func (j *Job) scattered() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.ahead)
+}
 
 // Close lets go of the job. One that is not finished stays open for the next run.
 func (j *Job) Close() {
@@ -211,11 +263,60 @@ func (j *Job) Close() {
 	_ = j.holder.Close(ctx)
 }
 
-func (j *Job) cursorArg(cursor change.Key) []string {
-	if cursor == "" {
+func (c *Chunk) progress(r ChunkResult) progress {
+	return progress{cursor: c.Cursor, counts: JobCounts{
+		Processed: int64(len(c.Changes)), Written: int64(r.Written), Unchanged: int64(r.Unchanged), Superseded: int64(r.Superseded), Failed: int64(r.Failed),
+	}}
+}
+
+// advance moves the cursor of the job's row behind the chunk, with the transaction that writes it, if all the chunks before it are committed.
+// Only one chunk begins at the cursor, so no two transactions change the row. What commits meanwhile behind this chunk moves the row's cursor with
+// the next one: the row may be behind the job, and is never ahead of what is committed.
+func (j *Job) advance(ctx context.Context, tx pgx.Tx, c Chunk, r ChunkResult) error {
+	j.mu.Lock()
+	at, first := j.progress, c.After == j.progress.cursor
+	if first {
+		at.extend(c.progress(r))
+		for next, found := j.ahead[at.cursor]; found && next.cursor != at.cursor; next, found = j.ahead[at.cursor] {
+			at.extend(next)
+		}
+	}
+	j.mu.Unlock()
+	if !first {
 		return nil
 	}
-	return cursor.Parts()
+	return j.save(ctx, tx, at)
+}
+
+// extend adds the chunk that follows.
+func (p *progress) extend(next progress) {
+	p.cursor = next.cursor
+	p.counts.add(next.counts)
+}
+
+// written takes note of a chunk that is committed.
+func (j *Job) written(c Chunk, r ChunkResult) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ahead[c.After] = c.progress(r)
+	for next, found := j.ahead[j.progress.cursor]; found; next, found = j.ahead[j.progress.cursor] {
+		delete(j.ahead, j.progress.cursor)
+		j.progress.extend(next)
+	}
+}
+
+// save writes cursor and counts.
+func (j *Job) save(ctx context.Context, tx pgx.Tx, p progress) error {
+	var cursor []string
+	if p.cursor != "" {
+		cursor = p.cursor.Parts()
+	}
+	n := p.counts
+	_, err := tx.Exec(ctx, j.sink.query("job_advance"), j.id, cursor, n.Processed, n.Written, n.Unchanged, n.Superseded, n.Failed)
+	if err != nil {
+		return fmt.Errorf("moving the job's cursor: %w", err)
+	}
+	return nil
 }
 
 // held fails when the job is not this process's any more.
@@ -233,6 +334,9 @@ func (j *Job) held(ctx context.Context, tx pgx.Tx) error {
 
 // close ends the job in its transaction.
 func (j *Job) close(ctx context.Context, tx pgx.Tx, outcome string, swept int64) error {
+	if err := j.save(ctx, tx, progress{j.Cursor(), j.Counts()}); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, j.sink.query("job_close"), j.id, outcome, swept); err != nil {
 		return fmt.Errorf("closing the job (%s): %w", strings.ToLower(outcome), err)
 	}

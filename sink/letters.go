@@ -105,7 +105,7 @@ func (s *Sink) dropLetters(ctx context.Context, keys []change.Key, all bool) ([]
 	}
 	var dropped []change.Key
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := s.lockPipeline(ctx, tx, "pipeline_lock", s.pipeline); err != nil {
+		if _, err := s.lockPipeline(ctx, tx); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, l.lettersDrop, named.args(s.pipeline, all)...)

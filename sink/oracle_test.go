@@ -307,7 +307,7 @@ func (m *machine) Chunk(*rapid.T) {
 	m.either(changes, func(o *oracle, texts outcome) map[change.Hash]bool {
 		return o.write(changes, a.Epoch, texts)
 	}, func(texts outcome) error {
-		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(texts.given, texts.failed), Cursor: "1"})
+		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(texts.given, texts.failed), After: m.job.Cursor(), Cursor: "1"})
 		return err
 	})
 }

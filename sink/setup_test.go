@@ -182,11 +182,11 @@ func (b *bench) commit(stream *sink.Stream, w change.LSN, changes ...change.Chan
 // chunk commits a chunk read at version a with all its vectors.
 func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (sink.ChunkResult, error) {
 	b.tb.Helper()
-	var cursor change.Key
+	cursor := j.Cursor()
 	if len(changes) > 0 {
 		cursor = changes[len(changes)-1].Key
 	}
-	return j.Commit(b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), Cursor: cursor})
+	return j.Commit(b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), After: j.Cursor(), Cursor: cursor})
 }
 
 // row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a tombstone, "" when there is none.

@@ -38,7 +38,7 @@ func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 func (s *Sink) collect(ctx context.Context, l *layout) (int64, error) {
 	var n int64
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		p, err := s.lockPipeline(ctx, tx, "pipeline_lock", s.pipeline)
+		p, err := s.lockPipeline(ctx, tx)
 		if err != nil {
 			return err
 		}

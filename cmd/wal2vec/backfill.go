@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -212,10 +214,25 @@ func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(
 func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {
 	c := f.config.Backfill
 	return pipeline.BackfillOptions{
-		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Limit: job.Limit(), Rate: rateOf(c),
+		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Encoding: encodeAtOnce, Writers: writersOf(c), Limit: job.Limit(),
+		Rate: rateOf(c),
 		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
 		Before: job.Counts().Processed, Logger: f.log, Now: failpoint.Clock(),
 	}
+}
+
+// encodeAtOnce is the most chunks that are encoded at once: some thousand texts, so that a device of 100,000 texts a second always finds the
+// next run waiting.
+const encodeAtOnce = 8
+
+// writersOf is the number of chunks that are written at once. PostgreSQL copies 100,000 vectors a second and core; four writers are more than
+// any encoder that was measured.
+func writersOf(c config.Backfill) int {
+	if c.Writers > 0 {
+		return c.Writers
+	}
+	const most = 4
+	return min(most, runtime.GOMAXPROCS(0))
 }
 
 func rateOf(c config.Backfill) float64 {
@@ -251,7 +268,9 @@ func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions
 type positions struct {
 	store  *store
 	config config.Config
-	probe  *pgx.Conn
+
+	mu    sync.Mutex // several chunks ask
+	probe *pgx.Conn
 }
 
 // Version is the watermark as committed in the sink.
@@ -259,6 +278,8 @@ func (s *positions) Version(ctx context.Context) (change.Version, error) { retur
 
 // Streaming reports whether a process reads the slot.
 func (s *positions) Streaming(ctx context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.probe == nil {
 		conn, err := connectSource(ctx, s.config, "backfill")
 		if err != nil {
@@ -268,7 +289,7 @@ func (s *positions) Streaming(ctx context.Context) (bool, error) {
 	}
 	state, err := replication.ReadSlot(ctx, s.probe, s.config.Source.Slot)
 	if err != nil {
-		s.Close() // the next call connects again
+		s.disconnect() // the next call connects again
 		return false, err
 	}
 	if !state.Exists {
@@ -279,6 +300,12 @@ func (s *positions) Streaming(ctx context.Context) (bool, error) {
 
 // Close closes the connection.
 func (s *positions) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disconnect()
+}
+
+func (s *positions) disconnect() {
 	if s.probe != nil {
 		_ = s.probe.Close(context.Background())
 		s.probe = nil

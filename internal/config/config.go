@@ -47,6 +47,8 @@ type Sink struct {
 	View Name
 	// Storage is StorageVector or StorageHalfvec.
 	Storage string
+	// IndexMemory is the server's memory for building an index in bytes; 0 takes what the vectors need.
+	IndexMemory int64
 }
 
 // The column types of a vector table.
@@ -133,6 +135,8 @@ type Backfill struct {
 	WaitTimeout time.Duration
 	// InFlight is the number of chunks at work at once.
 	InFlight int
+	// Writers is the number of chunks written at once; 0 takes one a core, up to 4.
+	Writers int
 	// Full encodes every row again, also those whose vector is fresh.
 	Full bool
 }
@@ -188,7 +192,7 @@ func Default() Config {
 			OnWALPressure: PressureHold,
 			RetainedLimit: 16 << 30,
 		},
-		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 4},
+		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 16},
 		HTTP:     HTTP{Listen: "127.0.0.1:9187"},
 		Log:      Log{Level: "info", Format: "auto"},
 	}

@@ -63,6 +63,7 @@ func TestEveryFormIsRead(t *testing.T) {
 	f(c.Sink, config.Sink{
 		DSN:    `host=sink.example dbname=vectors user=writer password='it\'s secret'`,
 		Schema: "w2v", View: config.Name{Schema: "search", Name: "products"}, Storage: config.StorageHalfvec,
+		IndexMemory: 3 << 30,
 	})
 	f(c.Encoder, config.Encoder{
 		Model: "/models/minilm", Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
@@ -73,7 +74,7 @@ func TestEveryFormIsRead(t *testing.T) {
 		DrainTimeout: time.Minute, IdleInterval: 5 * time.Second, RetryMax: 90 * time.Second,
 		OnGap: config.GapResync, OnWALPressure: config.PressureDrop, RetainedLimit: 2 << 30,
 	})
-	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Full: true})
+	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Writers: 3, Full: true})
 	f(c.HTTP, config.HTTP{Token: "abc123"})
 	f(c.Log, config.Log{Level: "debug", Format: "json"})
 	if c.SinkIsSource() || c.SinkDSN() != c.Sink.DSN {

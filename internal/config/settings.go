@@ -80,6 +80,9 @@ func (s *Sink) settings() []setting {
 	}, {
 		path: "sink.storage", value: word{to: &s.Storage, words: []string{StorageVector, StorageHalfvec}},
 		help: "Column type of a new vector table: vector (4 bytes a component) or halfvec (2 bytes).",
+	}, {
+		path: "sink.index_memory", value: (*size)(&s.IndexMemory), rule: sizeBetween(&s.IndexMemory, 0, 1<<40),
+		help: "The server's memory for building an HNSW index, in bytes or with a unit; 0 takes what the vectors need.",
 	}}
 }
 
@@ -161,7 +164,10 @@ func (b *Backfill) settings() []setting {
 		help: "How long a chunk waits for the running stream to reach its position, before giving up with exit code 5.",
 	}, {
 		path: "backfill.in_flight", value: (*number)(&b.InFlight), rule: between(&b.InFlight, 1, 64),
-		help: "Chunks at work at once.",
+		help: "Chunks at work at once: read, encoded, waited for or written.",
+	}, {
+		path: "backfill.writers", value: (*number)(&b.Writers), rule: between(&b.Writers, 0, 32),
+		help: "Chunks written at once, each over a connection of its own; 0 takes one a core, up to 4.",
 	}, {
 		path: "backfill.full", value: (*boolean)(&b.Full), ml: mlWatermark,
 		help: "Encode every row again, also those whose vector is fresh, as with --full.",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,12 +27,13 @@ type ChunkReader interface {
 
 // Job is a backfill in the sink, held by this process.
 type Job interface {
-	// Cursor is the last key committed; empty at the start.
-	Cursor() change.Key
+	// Resume returns the key behind which to read on: every chunk before it is committed. Empty at the start.
+	Resume() change.Key
 	// Started is the watermark's version before the first read.
 	Started() change.Version
 	// Stale returns the changes whose text has to be encoded, by generation.
 	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
+	// Commit writes a chunk; several may be written at once, in any order.
 	Commit(ctx context.Context, chunk sink.Chunk) (sink.ChunkResult, error)
 	// Sweep deletes what no chunk saw and no event touched, and closes the job.
 	Sweep(ctx context.Context) (int64, error)
@@ -62,6 +64,10 @@ type BackfillOptions struct {
 	ChunkKeys int
 	// InFlight is how many chunks are at work at once: being read, encoded, waited for or written. Their memory is what it bounds.
 	InFlight int
+	// Encoding is the most chunks that are encoded at once, which they are only where that is quick; less than 1 means 1.
+	Encoding int
+	// Writers is the number of chunks that are written at once; less than 1 means 1.
+	Writers int
 	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
 	Limit int64
 	// Some says that the reader does not read every row of the table: the backfill ends without a sweep.
@@ -83,7 +89,8 @@ type BackfillOptions struct {
 	Now func() time.Time
 }
 
-// Summary is what a backfill did, in the words of its closing lines.
+// Summary is what a backfill did, in the words of its closing lines. Each row of the table counts once: a chunk that was written before one that
+// failed and is behind it is read again, and counts then.
 type Summary struct {
 	// Processed counts the rows read and merged, Encoded the texts that went through the encoder, UpToDate the rows whose vector
 	// was fresh, Failed the rows whose text cannot be encoded, Deleted the rows without text or soft-deleted, Swept the keys that are
@@ -105,8 +112,11 @@ type Summary struct {
 type Backfill struct {
 	ports   BackfillPorts
 	opts    BackfillOptions
-	summary Summary
 	pacer   pacer
+
+	counting sync.Mutex // guards what follows while a pass runs
+	summary  Summary
+	merged   merged
 }
 
 // NewBackfill returns a backfill that has not begun.
@@ -114,7 +124,7 @@ func NewBackfill(ports BackfillPorts, opts BackfillOptions) *Backfill {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	opts.InFlight = max(1, opts.InFlight)
+	opts.InFlight, opts.Encoding, opts.Writers = max(1, opts.InFlight), max(1, opts.Encoding), max(1, opts.Writers)
 	return &Backfill{ports: ports, opts: opts, pacer: pacer{rate: opts.Rate, now: opts.Now}}
 }
 

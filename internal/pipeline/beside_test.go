@@ -108,7 +108,7 @@ func beside(t *testing.T, seed uint64) {
 		m.live(ctx, f)
 	}()
 	opts := m.options()
-	opts.ChunkKeys, opts.InFlight = 1+f.n(12), 1+f.n(4)
+	opts.ChunkKeys, opts.InFlight, opts.Encoding, opts.Writers = 1+f.n(12), 1+f.n(8), 1+f.n(4), 1+f.n(4)
 	for {
 		got, err := m.run(opts)
 		opts.Before += got.Processed

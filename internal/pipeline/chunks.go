@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,21 +20,32 @@ import (
 
 // chunk is a chunk on its way from the source to the sink.
 type chunk struct {
+	// number counts the chunks of a pass.
+	number int
 	// as is the watermark before the SELECT: the version of every row.
 	as      change.Version
+	after   change.Key
 	read    backfill.Chunk
 	changes []change.Change
 	// encodings is what became of its texts.
 	encodings change.Encodings
 	encoded   int
+	// highest is the highest position of the chunks read so far in the chunk's epoch.
+	highest *atomic.Uint64
 }
 
-// pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. Chunks
-// are merged in order, so that the cursor is all there is to resume from. A chunk holds a slot from its read to its merge.
+// readAhead is the number of chunks that wait for the encoder: with the one that is being read enough for it never to wait, and no more, since
+// the older a read is, the more of it is out of date.
+const readAhead = 2
+
+// pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. One connection
+// reads, several chunks are encoded and several merged at once, in whatever order they are ready; the job's cursor follows behind. A chunk holds a
+// slot from its read to its merge.
 func (b *Backfill) pass(ctx context.Context) error {
+	b.merged = merged{}
 	group, ctx := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, b.opts.InFlight)
-	read := make(chan *chunk, b.opts.InFlight)
+	read := make(chan *chunk, readAhead)
 	encoded := make(chan *chunk, b.opts.InFlight)
 	group.Go(func() error {
 		defer close(read)
@@ -41,25 +53,19 @@ func (b *Backfill) pass(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		defer close(encoded)
-		for c := range read {
-			if err := b.encode(ctx, c); err != nil {
-				return err
-			}
-			if err := send(ctx, encoded, c); err != nil {
-				return err
-			}
-		}
-		return nil
+		return b.encodeChunks(ctx, read, encoded)
 	})
-	group.Go(func() error {
-		for c := range encoded {
-			if err := b.merge(ctx, c); err != nil {
-				return err
+	for range b.opts.Writers {
+		group.Go(func() error {
+			for c := range encoded {
+				if err := b.merge(ctx, c); err != nil {
+					return err
+				}
+				<-slots // its own
 			}
-			<-slots // its own
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	return group.Wait()
 }
 
@@ -74,8 +80,10 @@ func send[T any](ctx context.Context, out chan<- T, v T) error {
 
 // read reads the watermark, then the rows, then the position that the stream must pass (inside Chunk): the order is the proof.
 func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *chunk) error {
-	cursor, taken := b.ports.Job.Cursor(), b.opts.Before+b.summary.Processed
-	for {
+	cursor, taken := b.ports.Job.Resume(), b.opts.Before+b.summary.Processed
+	var epoch change.Epoch
+	var highest *atomic.Uint64
+	for number := 0; ; number++ {
 		limit := b.opts.ChunkKeys
 		if b.opts.Limit > 0 {
 			limit = int(min(int64(limit), b.opts.Limit-taken))
@@ -102,7 +110,11 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 		if rows.Last == "" {
 			rows.Last = cursor // that nothing follows is merged like rows: the sweep counts on it
 		}
-		c := &chunk{as: as, read: rows, encodings: make(change.Encodings)}
+		if highest == nil || as.Epoch != epoch {
+			epoch, highest = as.Epoch, &atomic.Uint64{}
+		}
+		highest.Store(max(highest.Load(), uint64(rows.High)))
+		c := &chunk{number: number, as: as, after: cursor, read: rows, encodings: make(change.Encodings), highest: highest}
 		if err := send(ctx, out, c); err != nil {
 			return err
 		}
@@ -111,6 +123,32 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 		}
 		cursor = rows.Last
 		taken += int64(len(rows.Rows))
+	}
+}
+
+// encodeChunks encodes chunks as they come, several at once as long as that is quick.
+func (b *Backfill) encodeChunks(ctx context.Context, in <-chan *chunk, out chan<- *chunk) error {
+	group, ctx := errgroup.WithContext(ctx)
+	w := newWidth(b.opts.Encoding)
+	for {
+		var c *chunk
+		var more bool
+		select {
+		case <-ctx.Done():
+			return group.Wait()
+		case c, more = <-in:
+		}
+		if !more || !w.enter(ctx) {
+			return group.Wait()
+		}
+		group.Go(func() error {
+			begun := b.opts.Now()
+			if err := b.encode(ctx, c); err != nil {
+				return err
+			}
+			w.leave(b.opts.Now().Sub(begun))
+			return send(ctx, out, c)
+		})
 	}
 }
 
@@ -143,7 +181,8 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 		return fmt.Errorf("%w: its connection to the source is gone: %w", errReread, err)
 	}
 	result, err := b.ports.Job.Commit(ctx, sink.Chunk{
-		A: c.as, Changes: c.changes, Encodings: c.encodings, Cursor: c.read.Last, PartialUntil: partial, Force: b.opts.Full,
+		A: c.as, Changes: c.changes, Encodings: c.encodings, After: c.after, Cursor: c.read.Last,
+		PartialUntil: partial, PartialAhead: change.LSN(c.highest.Load()), Force: b.opts.Full,
 	})
 	var needs Needs
 	switch {
@@ -159,25 +198,51 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 	return nil
 }
 
+// merged are the counts of a pass's chunks that are merged behind one that is not, by their number, and the number of that one. What is read
+// again counts then.
+type merged struct {
+	next    int
+	waiting map[int]Summary
+}
+
+// count adds what became of a chunk to the summary once all the chunks before it are there.
 func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
-	var deleted, failed int64
+	s := Summary{
+		Batches: 1, Processed: int64(len(c.changes)), Encoded: int64(c.encoded), UpToDate: int64(result.Unchanged),
+		Superseded: int64(result.Superseded),
+	}
 	for _, ch := range c.changes {
 		if ch.Deleted {
-			deleted++
+			s.Deleted++
 		} else if _, found := c.encodings.Why(ch.Document.Hash); found {
-			failed++
+			s.Failed++
 		}
 	}
-	if len(c.changes) == 0 {
+	b.counting.Lock()
+	defer b.counting.Unlock()
+	if b.merged.waiting == nil {
+		b.merged.waiting = make(map[int]Summary)
+	}
+	b.merged.waiting[c.number] = s
+	for next, found := b.merged.waiting[b.merged.next]; found; next, found = b.merged.waiting[b.merged.next] {
+		delete(b.merged.waiting, b.merged.next)
+		b.merged.next++
+		b.add(next)
+	}
+}
+
+// add adds the counts of a chunk; one without rows is none.
+func (b *Backfill) add(s Summary) {
+	if s.Processed == 0 {
 		return
 	}
-	b.summary.Batches++
-	b.summary.Processed += int64(len(c.changes))
-	b.summary.Encoded += int64(c.encoded)
-	b.summary.Deleted += deleted
-	b.summary.Failed += failed
-	b.summary.UpToDate += int64(result.Unchanged)
-	b.summary.Superseded += int64(result.Superseded)
+	b.summary.Batches += s.Batches
+	b.summary.Processed += s.Processed
+	b.summary.Encoded += s.Encoded
+	b.summary.Deleted += s.Deleted
+	b.summary.Failed += s.Failed
+	b.summary.UpToDate += s.UpToDate
+	b.summary.Superseded += s.Superseded
 	if b.opts.Progress != nil {
 		b.opts.Progress(b.summary)
 	}

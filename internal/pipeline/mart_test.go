@@ -19,8 +19,8 @@ import (
 )
 
 // mart is a table, an encoder and a sink with one job, in memory. It checks what must hold always: the version of a chunk was read
-// before its rows, chunks are merged in the order of their keys and once each, behind the stream or flushed, over a connection that
-// still stands.
+// before its rows, each chunk is merged once, behind the stream or flushed, over a connection that still stands, and the sweep comes when all
+// of them are.
 type mart struct {
 	t *testing.T
 
@@ -38,6 +38,7 @@ type mart struct {
 	started   change.Version
 	truncated change.Version
 	cursor    change.Key
+	ahead     map[change.Key]change.Key // chunks behind a gap: where they begin and end
 	ledger    map[change.Key]change.Version
 	vectors   map[change.Key]change.Hash
 	letters   map[change.Key]string
@@ -64,7 +65,7 @@ func newMart(t *testing.T, rows int) *mart {
 	m := &mart{
 		t: t, table: make(map[change.Key]change.Row), insert: 100, flushed: 1 << 40, session: 1, version: v, started: v,
 		ledger: make(map[change.Key]change.Version), vectors: make(map[change.Key]change.Hash),
-		letters: make(map[change.Key]string),
+		letters: make(map[change.Key]string), ahead: make(map[change.Key]change.Key),
 	}
 	for i := range rows {
 		key := change.Key(fmt.Sprintf("%03d", i))
@@ -205,9 +206,10 @@ func (e *martEncoder) Dimension() int { return len(change.Hash{}) }
 
 type martJob mart
 
-func (j *martJob) Cursor() change.Key {
+func (j *martJob) Resume() change.Key {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	clear(j.ahead)
 	return j.cursor
 }
 
@@ -272,7 +274,11 @@ func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, e
 		}
 		j.ledger[ch.Key] = c.A
 	}
-	j.cursor = c.Cursor
+	j.ahead[c.After] = c.Cursor
+	for next, found := j.ahead[j.cursor]; found; next, found = j.ahead[j.cursor] {
+		delete(j.ahead, j.cursor)
+		j.cursor = next
+	}
 	j.partial = max(j.partial, c.PartialUntil)
 	j.atWork--
 	j.merged, j.times = append(j.merged, c), append(j.times, time.Now())
@@ -284,8 +290,11 @@ func (j *martJob) check(c sink.Chunk) {
 	if j.closed != "" {
 		j.t.Errorf("a chunk of a job that was closed: %s", j.closed)
 	}
-	if c.Cursor < j.cursor || (c.Cursor == j.cursor && len(c.Changes) > 0) {
-		j.t.Errorf("a chunk up to %q after one up to %q", c.Cursor, j.cursor)
+	if _, twice := j.ahead[c.After]; twice || c.After < j.cursor || c.Cursor < c.After || c.Cursor == c.After && len(c.Changes) > 0 {
+		j.t.Errorf("a chunk from %q up to %q when the cursor is %q, and written behind it are %q", c.After, c.Cursor, j.cursor, j.ahead)
+	}
+	if c.PartialUntil != 0 && c.PartialAhead < c.PartialUntil {
+		j.t.Errorf("a chunk until %s whose followers go to %s", c.PartialUntil, c.PartialAhead)
 	}
 	if !slices.IsSortedFunc(c.Changes, func(a, b change.Change) int {
 		if a.Key < b.Key {
@@ -310,6 +319,9 @@ func (j *martJob) Sweep(ctx context.Context) (int64, error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(j.ahead) > 0 {
+		j.t.Errorf("a sweep while chunks behind %q are missing", j.cursor)
+	}
 	j.closed = "swept"
 	var n int64
 	for k, v := range j.ledger {

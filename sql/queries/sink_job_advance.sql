@@ -1,5 +1,4 @@
+-- The counts are those of the rows up to the cursor, whoever wrote them.
 UPDATE {{.Schema}}.backfill
-SET
-    cursor = $2, processed = processed + $3, written = written + $4, unchanged = unchanged + $5,
-    superseded = superseded + $6, failed = failed + $7, updated_at = now()
+SET cursor = $2, processed = $3, written = $4, unchanged = $5, superseded = $6, failed = $7, updated_at = now()
 WHERE id = $1

@@ -1,0 +1,2 @@
+COPY {{.Vectors}} ({{.Columns ""}}, text_hash, embedding)
+FROM STDIN (FORMAT binary)
