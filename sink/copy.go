@@ -240,4 +240,3 @@ func halfOf(f float32) uint16 {
 	}
 	return sign | uint16(whole)
 }
-

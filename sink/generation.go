@@ -98,8 +98,8 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	return found, nil
 }
 
-// EnsureGeneration returns the generation that was made by this model. Without any it creates the first, which is active: its table, an
-// HNSW index, and the view. A precision that has not written yet is added. Another model is an error of kind fault.Model, an
+// EnsureGeneration returns the generation that was made by this model. Without any it creates the first, which is active: its table
+// and the view; BuildIndex makes the index, best when the vectors are there. A precision that has not written yet is added. Another model is an error of kind fault.Model, an
 // object in the view's place one of kind fault.Usage.
 func (s *Sink) EnsureGeneration(ctx context.Context, g Generation) (Generation, error) {
 	var result Generation
@@ -151,7 +151,7 @@ func (s *Sink) generationSteps(
 	t := s.tablesOf(st.Table.Key).forGeneration(s, g, extension)
 	data := s.generationData(g, g.Precision)
 	steps := []string{
-		render("generation_insert", data), render("vectors_create", t), render("vectors_index_create", t), render("generation_count", data),
+		render("generation_insert", data), render("vectors_create", t), render("generation_count", data),
 	}
 	view, err := s.viewSteps(ctx, q, st, g)
 	return append(steps, view...), g, err

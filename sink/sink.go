@@ -26,8 +26,10 @@ type Options struct {
 	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first, at most 40 bytes.
 	Pipeline string
 	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
-	View   string
-	Logger zerolog.Logger
+	View string
+	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
+	IndexMemory int64
+	Logger      zerolog.Logger
 }
 
 // Sink is one pipeline's part of the sink database. Its methods may be called from several goroutines at once.
@@ -37,6 +39,8 @@ type Sink struct {
 	pipeline string
 	view     string
 	log      zerolog.Logger
+
+	indexMemory int64
 }
 
 // New returns a Sink; it connects to nothing.
@@ -44,7 +48,7 @@ func New(opts Options) *Sink {
 	if opts.Schema == "" {
 		opts.Schema = "wal2vec"
 	}
-	return &Sink{pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger}
+	return &Sink{pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger, indexMemory: opts.IndexMemory}
 }
 
 // querier is what reads need of a pool, a connection or a transaction.

@@ -201,6 +201,9 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	defer positions.Close()
 	run := f.newBackfill(job, positions, report.progress)
 	summary, err := run.Run(ctx)
+	if err == nil && job.Limit() == 0 {
+		err = report.index(ctx, f.store)
+	}
 	return report.close(summary, err)
 }
 

@@ -47,7 +47,7 @@ func newBenchBackfill(p *program) *cobra.Command {
 	cmd.Short = "Backfill a table with the real encoder: rows a second and memory"
 	o.serverFlags(cmd)
 	o.dataFlags(cmd, 20_000)
-	cmd.Flags().BoolVar(&o.index, "index", true, "keep the HNSW index that init makes")
+	cmd.Flags().BoolVar(&o.index, "index", true, "build the HNSW index after the load, as a backfill does")
 	return cmd
 }
 
@@ -60,13 +60,13 @@ func newBenchStream(p *program) *cobra.Command {
 	flags := cmd.Flags()
 	flags.IntVar(&o.rows, "rows", 100_000, "rows of the table")
 	flags.BoolVar(&o.fake, "fake-encoder", true, "vectors from a hash of the text instead of the model")
-	flags.BoolVar(&o.index, "index", false, "keep the HNSW index that init makes")
+	flags.BoolVar(&o.index, "index", false, "build the HNSW index first")
 	flags.IntVar(&o.transaction, "transaction-rows", 500, "rows of one transaction of the writer")
 	return cmd
 }
 
 func newBenchFreshness(p *program) *cobra.Command {
-	o := &benchOptions{index: true} // as init makes it: that is what a user waits for
+	o := &benchOptions{index: true} // as a backfill makes it: that is what a user waits for
 	cmd := p.benchCommand("freshness", o, benchFreshness)
 	cmd.Short = "Time from COMMIT until an edit is searchable, with the real encoder"
 	o.serverFlags(cmd)

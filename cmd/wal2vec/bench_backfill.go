@@ -19,6 +19,9 @@ type backfillFigures struct {
 	// The peak after half of the rows shows whether memory grows with the table.
 	PeakBytes       int64 `json:"peak_resident_bytes"`
 	PeakBytesAtHalf int64 `json:"peak_resident_bytes_at_half"`
+	// The index is built after the load; left out where none is wanted.
+	IndexSeconds float64 `json:"index_seconds,omitempty"`
+	IndexBytes   int64   `json:"index_bytes,omitempty"`
 }
 
 func benchBackfill(ctx context.Context, b *bench) (any, error) {
@@ -70,6 +73,14 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	figures.RowsPerSecond = round(perSecond(summary.Processed, summary.Duration))
 	figures.TokensPerSecond = round(perSecond(int64(figures.Tokens), summary.Duration))
 	figures.PeakBytes = peakResident()
+	if !b.options.index {
+		return figures, nil
+	}
+	built, err := (&indexBuilder{store: f.store, log: b.log}).build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	figures.IndexSeconds, figures.IndexBytes = round(built.seconds), built.bytes
 	return figures, nil
 }
 

@@ -69,30 +69,11 @@ func eachRow(path string, rows int, f func(products.Product) bool) error {
 	return nil
 }
 
-// setUp fills the table and sets the pipeline up, with or without the index.
+// setUp fills the table and sets the pipeline up.
 func (b *bench) setUp(ctx context.Context, rows iter.Seq2[products.Product, error]) error {
 	b.log.Info().Int("rows", b.options.rows).Msg("filling the table")
 	if _, err := b.mart.fill(ctx, rows); err != nil {
 		return err
 	}
-	if err := b.program.init(ctx, b.mart.config, initOptions{}); err != nil {
-		return err
-	}
-	if b.options.index {
-		return nil
-	}
-	return b.dropIndex(ctx)
-}
-
-// dropIndex drops the HNSW index of the vectors.
-func (b *bench) dropIndex(ctx context.Context) error {
-	const find = "SELECT format('%I.%I', schemaname, indexname) FROM pg_indexes WHERE schemaname = $1 AND indexdef LIKE '% USING hnsw %'"
-	var name string
-	if err := b.mart.conn.QueryRow(ctx, find, b.mart.config.Sink.Schema).Scan(&name); err != nil {
-		return fmt.Errorf("finding the index: %w", err)
-	}
-	if _, err := b.mart.conn.Exec(ctx, "DROP INDEX "+name); err != nil {
-		return fmt.Errorf("dropping the index: %w", err)
-	}
-	return nil
+	return b.program.init(ctx, b.mart.config, initOptions{})
 }

@@ -101,7 +101,7 @@ func figure(t *testing.T, report map[string]any, path string) float64 {
 func TestBenchBackfillCountsRowsAndMemory(t *testing.T) {
 	t.Parallel()
 	report := benchmarked(t, "backfill", "--rows", "40", "--data", writeRows(t, 60))
-	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.data settings.rows
+	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.data settings.rows figures.index_seconds figures.index_bytes
 		figures.duration_seconds figures.peak_resident_bytes figures.peak_resident_bytes_at_half figures.rows
 		figures.rows_per_second figures.texts_encoded figures.tokens figures.tokens_per_second`)
 	if rows, encoded := figure(t, report, "rows"), figure(t, report, "texts_encoded"); rows != 40 || encoded != 40 {

@@ -48,7 +48,7 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	if untilCurrent {
 		err = run(ctx)
 	} else {
-		err = f.serve(ctx, stream, run)
+		err = f.serve(ctx, stream, func(ctx context.Context) error { return f.indexing(ctx, run) })
 	}
 	log.Info().Stringer("lsn", totals.Watermark).Int64("batches", totals.Batches).Int64("events", totals.Events).
 		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration).Msg("stream ended")

@@ -95,13 +95,19 @@ func sinkName(c config.Config) string {
 	return "sink"
 }
 
-// connectPool opens a pool and makes sure that the database answers.
-func connectPool(ctx context.Context, dsn config.DSN, where, purpose string) (*pgxpool.Pool, error) {
+// connectPool opens a pool and makes sure that the database answers. It may open as many connections as least says, or as the connection string
+// says.
+func connectPool(ctx context.Context, dsn config.DSN, where, purpose string, least ...int32) (*pgxpool.Pool, error) {
 	settings, err := pgxpool.ParseConfig(dsn.Reveal())
 	if err != nil {
 		return nil, unreadableDSN(err, where)
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
+	if !strings.Contains(dsn.Reveal(), "pool_max_conns") {
+		for _, n := range least {
+			settings.MaxConns = max(settings.MaxConns, n)
+		}
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, settings)
 	if err != nil {
 		return nil, unconnected(err, where)
@@ -126,12 +132,14 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	if err := c.RequireSource(); err != nil {
 		return nil, err
 	}
-	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), purpose)
+	// Each writer has one connection and asks over another; chunks that are encoded look up vectors.
+	conns := int32(2*writersOf(c.Backfill) + encodeAtOnce)
+	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), purpose, conns)
 	if err != nil {
 		return nil, err
 	}
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: log,
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), IndexMemory: c.Sink.IndexMemory, Logger: log,
 	})}, nil
 }
 

@@ -110,9 +110,9 @@ type Summary struct {
 
 // Backfill reads the table in chunks, encodes what is missing, and merges each chunk once the stream has passed it.
 type Backfill struct {
-	ports   BackfillPorts
-	opts    BackfillOptions
-	pacer   pacer
+	ports BackfillPorts
+	opts  BackfillOptions
+	pacer pacer
 
 	counting sync.Mutex // guards what follows while a pass runs
 	summary  Summary

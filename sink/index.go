@@ -1,0 +1,403 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// IndexState is how the index of a generation's vectors is.
+type IndexState string
+
+// The states. An invalid index is what a build that was cut off leaves.
+const (
+	IndexMissing  IndexState = "missing"
+	IndexBuilding IndexState = "building"
+	IndexInvalid  IndexState = "invalid"
+	IndexValid    IndexState = "valid"
+)
+
+// Index is the HNSW index of a generation's vectors.
+type Index struct {
+	State IndexState
+	// Name and Bytes are empty where there is none.
+	Name  string
+	Bytes int64
+
+	invalid []string
+	// building is true while a session, as far as this role sees, builds an index of the table.
+	building bool
+}
+
+// IndexProgress is how far the building of an index is.
+type IndexProgress struct {
+	// Phase is the server's word, or why nothing happens yet.
+	Phase string
+	// Done and Total count what Unit says, as the phase has it; zero when the server does not say.
+	Done, Total int64
+	Unit        string
+	// Blocker is the process id of the session that is waited for; zero when there is none.
+	Blocker int32
+}
+
+// Index looks at the index of a generation. Another role may see one that is being built as invalid.
+func (s *Sink) Index(ctx context.Context, g Generation) (Index, error) {
+	return s.inspectIndex(ctx, s.pool, g)
+}
+
+func (s *Sink) indexState(ctx context.Context, q querier, g Generation) (IndexState, error) {
+	index, err := s.inspectIndex(ctx, q, g)
+	return index.State, err
+}
+
+func (s *Sink) inspectIndex(ctx context.Context, q querier, g Generation) (Index, error) {
+	found := Index{State: IndexMissing}
+	rows, err := q.Query(ctx, s.query("index_inspect"), quoteIdentifier(s.schema, g.Table), int64(s.lockClass("index")), int64(indexKey(g)))
+	if err != nil {
+		return found, s.explain(err, "looking for the index of a generation")
+	}
+	var name *string
+	var valid *bool
+	var bytes *int64
+	var locked bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &valid, &bytes, &found.building, &locked}, func() error {
+		if name != nil && !*valid {
+			found.invalid = append(found.invalid, *name)
+		}
+		if name != nil && found.Name == "" {
+			found.State, found.Name, found.Bytes = IndexInvalid, *name, *bytes
+			if *valid {
+				found.State = IndexValid
+			}
+		}
+		if (found.building || locked) && found.State != IndexValid {
+			found.State = IndexBuilding
+		}
+		return nil
+	})
+	if err != nil {
+		return found, s.explain(err, "looking for the index of a generation")
+	}
+	return found, nil
+}
+
+// indexKey is the second key of the advisory lock that who builds a generation's index holds.
+func indexKey(g Generation) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(g.Table)) // never fails
+	return int32(h.Sum32() & 0x7fffffff)
+}
+
+// indexInterval is how often the progress of a build is asked for, and whether another process is done with it.
+const indexInterval = 500 * time.Millisecond
+
+// BuildIndex builds the HNSW index of a generation beside writers, unless a valid one is there. What a build that was cut off has left is
+// dropped first. Of several processes one builds, and the others return when it has. It waits for the transactions that are open when it
+// begins. progress is called now and then, by one goroutine; it may be nil.
+//
+// An error of kind fault.Usage says that this role may not: only a table's owner makes its indexes.
+func (s *Sink) BuildIndex(ctx context.Context, g Generation, progress func(IndexProgress)) error {
+	if progress == nil {
+		progress = func(IndexProgress) {}
+	}
+	st, err := s.state(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	extension, err := s.extension(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	index, err := s.Index(ctx, g)
+	if err != nil || index.State == IndexValid {
+		return err
+	}
+	b := &indexBuild{sink: s, generation: g, progress: progress, tables: s.tablesOf(st.Table.Key).forGeneration(s, g, extension.schema)}
+	if err := b.connect(ctx); err != nil {
+		return err
+	}
+	defer b.close(ctx)
+	if err := b.run(ctx); err != nil {
+		if fault.SQLSTATE(err) == "42501" {
+			return fault.Wrap(err, fault.Usage, initCommand+", as the role that owns wal2vec's tables", "building the index of generation %d", g.ID)
+		}
+		return fmt.Errorf("building the index of generation %d: %w", g.ID, err)
+	}
+	return nil
+}
+
+// indexBuild builds one index over a session of its own, whose settings and lock end with it.
+type indexBuild struct {
+	sink       *Sink
+	generation Generation
+	progress   func(IndexProgress)
+	tables     tables
+	conn       *pgx.Conn
+}
+
+func (b *indexBuild) connect(ctx context.Context) error {
+	config := b.sink.pool.Config().ConnConfig
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		// pgvector says so when its graph outgrows the memory.
+		b.sink.log.Warn().Int("generation", b.generation.ID).Str("notice", n.Message).Msg("building an index (sink.index_memory gives it more memory)")
+	}
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("connecting to the sink: %w", err)
+	}
+	b.conn = conn
+	return nil
+}
+
+func (b *indexBuild) close(ctx context.Context) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	_ = b.conn.Close(ctx)
+}
+
+func (b *indexBuild) run(ctx context.Context) error {
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	index, err := b.settled(ctx)
+	if err != nil || index.State == IndexValid {
+		return err
+	}
+	for _, name := range index.invalid {
+		b.sink.log.Info().Str("index", name).Msg("dropping an index that is not valid")
+		if err := b.drop(ctx, b.conn, name); err != nil {
+			return err
+		}
+	}
+	size, err := b.size(ctx)
+	if err != nil {
+		return err
+	}
+	b.sink.log.Info().Int("generation", b.generation.ID).Int64("memory_bytes", size.memory).Int("workers", size.workers).Msg("building an index")
+	err = b.create(ctx, size)
+	if isOutOfMemory(err) && size.workers > 0 {
+		// The workers share memory through a file system that a container keeps small; a process alone needs none of it.
+		b.sink.log.Warn().Err(err).Msg("building an index again without parallel workers")
+		size.workers = 0
+		if err := b.drop(ctx, b.conn, b.generation.Table+"_hnsw"); err != nil {
+			return err
+		}
+		err = b.create(ctx, size)
+	}
+	if err != nil {
+		b.clear(ctx)
+	}
+	return err
+}
+
+// begin takes the lock. It asks again and again: a statement that waited would hold back the build that it waits for, which waits in turn
+// for every older statement.
+func (b *indexBuild) begin(ctx context.Context) error {
+	for {
+		var locked bool
+		row := b.conn.QueryRow(ctx, "SELECT pg_catalog.pg_try_advisory_lock($1, $2)", b.sink.lockClass("index"), indexKey(b.generation))
+		if err := row.Scan(&locked); err != nil || locked {
+			return err
+		}
+		if err := b.pause(ctx, "waiting for another process that builds it"); err != nil {
+			return err
+		}
+	}
+}
+
+// settled looks at the index once nobody builds one by hand, which the lock does not tell.
+func (b *indexBuild) settled(ctx context.Context) (Index, error) {
+	for {
+		index, err := b.sink.inspectIndex(ctx, b.conn, b.generation)
+		if err != nil || !index.building {
+			return index, err
+		}
+		if err := b.pause(ctx, "waiting for an index that somebody builds"); err != nil {
+			return index, err
+		}
+	}
+}
+
+// pause reports why nothing happens, and waits.
+func (b *indexBuild) pause(ctx context.Context, why string) error {
+	b.progress(IndexProgress{Phase: why})
+	timer := time.NewTimer(indexInterval)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+// indexSize is what a build may use.
+type indexSize struct {
+	memory  int64
+	workers int
+}
+
+const (
+	// A node of the graph takes its vector and this many bytes: 712 without, 820 with parallel workers (measured: pgvector 0.8.5, m = 16).
+	indexNode = 850
+	// indexSlack is added to what the nodes take.
+	indexSlack = 16 << 20
+	// vectorRow is the least that a row of a vector table takes beside its vector.
+	vectorRow = 60
+)
+
+// size asks how many rows there are at most, and what the server can give.
+func (b *indexBuild) size(ctx context.Context) (indexSize, error) {
+	var bytes, now, most int64
+	size := indexSize{}
+	row := b.conn.QueryRow(ctx, b.sink.query("index_limits"), b.tables.Vectors)
+	if err := row.Scan(&bytes, &now, &most, &size.workers); err != nil {
+		return size, fmt.Errorf("reading the server's settings: %w", err)
+	}
+	g := b.generation
+	needed := g.rowsOf(bytes)*(int64(g.Dimension)*g.Storage.size()+indexNode) + indexSlack
+	switch size.memory = needed; {
+	case b.sink.indexMemory > 0:
+		size.memory = b.sink.indexMemory
+	case needed > most:
+		size.memory = most
+		b.sink.log.Warn().Int64("memory_bytes", most).Int64("needed_bytes", needed).
+			Msg("the index does not fit the memory that the server's settings suggest, and takes longer: sink.index_memory gives it more")
+	}
+	size.memory = max(size.memory, now)
+	return size, nil
+}
+
+// rowsOf is the most rows that a vector table of so many bytes has.
+func (g Generation) rowsOf(bytes int64) int64 {
+	return bytes / (int64(g.Dimension)*g.Storage.size() + vectorRow)
+}
+
+// size is the bytes of a component.
+func (s Storage) size() int64 {
+	if s == HalfVec {
+		return 2
+	}
+	return 4
+}
+
+// create runs the statement and reports on it meanwhile.
+func (b *indexBuild) create(ctx context.Context, size indexSize) error {
+	const kibibyte = 1 << 10
+	_, err := b.conn.Exec(ctx, b.sink.query("index_settings"), strconv.FormatInt(size.memory/kibibyte, 10)+"kB", strconv.Itoa(size.workers))
+	if err != nil {
+		return fmt.Errorf("setting the memory: %w", err)
+	}
+	failpoint.Hit("index_begun")
+	pid := b.conn.PgConn().PID()
+	group, working := errgroup.WithContext(ctx)
+	done := make(chan struct{})
+	group.Go(func() error {
+		defer close(done)
+		_, err := b.conn.Exec(working, render("vectors_index_create", b.tables))
+		return err
+	})
+	group.Go(func() error {
+		b.watch(working, pid, done)
+		return nil
+	})
+	return group.Wait()
+}
+
+// watch reports until the build is done. A report that cannot be had is left out.
+func (b *indexBuild) watch(ctx context.Context, pid uint32, done <-chan struct{}) {
+	ticker := time.NewTicker(indexInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-done:
+			return
+		case <-ticker.C:
+		}
+		if p, err := b.look(ctx, pid); err == nil {
+			b.progress(p)
+		}
+	}
+}
+
+func (b *indexBuild) look(ctx context.Context, pid uint32) (IndexProgress, error) {
+	var p IndexProgress
+	var blocks, blocksTotal, tuples, tuplesTotal, lockers, lockersTotal int64
+	row := b.sink.pool.QueryRow(ctx, b.sink.query("index_progress"), int64(pid))
+	if err := row.Scan(&p.Phase, &blocks, &blocksTotal, &tuples, &tuplesTotal, &lockers, &lockersTotal, &p.Blocker); err != nil {
+		return p, err
+	}
+	switch {
+	case lockersTotal > 0 && lockers < lockersTotal:
+		p.Done, p.Total, p.Unit = lockers, lockersTotal, "transactions"
+	case blocksTotal > 0:
+		p.Done, p.Total, p.Unit = blocks, blocksTotal, "blocks"
+	case tuplesTotal > 0:
+		p.Done, p.Total, p.Unit = tuples, tuplesTotal, "rows"
+	default:
+		p.Done = tuples
+	}
+	return p, nil
+}
+
+// drop drops an index of the vectors by its name, without waiting for readers under a lock that keeps others out.
+func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
+	t := b.tables
+	t.VectorsIndex = quoteIdentifier(b.sink.schema, name)
+	if _, err := q.Exec(ctx, render("vectors_index_drop", t)); err != nil {
+		return fmt.Errorf("dropping the index %q, which is not valid: %w", name, err)
+	}
+	return nil
+}
+
+// clear takes away what a build that failed has left, if that is quickly done: an index that is not valid costs every writer as much as one
+// that is. The next build does it otherwise.
+func (b *indexBuild) clear(ctx context.Context) {
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := b.drop(ctx, b.sink.pool, b.generation.Table+"_hnsw"); err != nil {
+		b.sink.log.Warn().Err(err).Msg("an index that is not valid was left behind")
+	}
+}
+
+func isOutOfMemory(err error) bool {
+	switch fault.SQLSTATE(err) {
+	case "53100", "53200": // disk full, out of memory
+		return true
+	default:
+		return false
+	}
+}
+
+// IndexDue reports whether a generation has grown past the size at which searches want an index and has none. It does not count one that
+// another process builds as lacking.
+func (s *Sink) IndexDue(ctx context.Context, g Generation) (bool, error) {
+	index, err := s.Index(ctx, g)
+	if err != nil || index.State == IndexValid || index.State == IndexBuilding {
+		return false, err
+	}
+	if index.State == IndexInvalid {
+		return true, nil
+	}
+	var bytes int64
+	if err := s.pool.QueryRow(ctx, "SELECT pg_catalog.pg_table_size($1::text::regclass)", quoteIdentifier(s.schema, g.Table)).Scan(&bytes); err != nil {
+		return false, s.explain(err, "asking for the size of a generation")
+	}
+	return g.rowsOf(bytes) >= indexRows, nil
+}
+
+// indexRows is how many vectors a search compares one by one in less than about 10 ms (384 dimensions).
+const indexRows = 10_000
