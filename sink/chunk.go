@@ -39,18 +39,15 @@ func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]change.Lack
 	if j.params.Mode != Full {
 		return j.sink.stale(ctx, j.layout, changes, true)
 	}
-	var all []int
-	for i := range changes {
-		if !changes[i].Deleted {
-			all = append(all, i)
+	var lacks []change.Lack
+	for _, g := range j.layout.generations {
+		_, at, err := j.layout.textsBy(changes, g.template)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if len(all) == 0 {
-		return nil, nil
-	}
-	lacks := make([]change.Lack, len(j.layout.generations))
-	for i, g := range j.layout.generations {
-		lacks[i] = change.Lack{Generation: g.ID, At: all}
+		if len(at) > 0 {
+			lacks = append(lacks, change.Lack{Generation: g.ID, Template: g.template, At: at})
+		}
 	}
 	return lacks, nil
 }

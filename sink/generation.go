@@ -165,7 +165,16 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	}
 	g.Precisions = []string{g.Precision}
 	g.Table = fmt.Sprintf("vectors_%s_%d", s.pipeline, g.ID)
+	// Texts of one template have one column.
 	g.HashColumn = firstHashColumn
+	if len(st.Generations) > 0 {
+		g.HashColumn = fmt.Sprintf("%s_%d", firstHashColumn, g.ID)
+	}
+	for _, other := range st.Generations {
+		if other.Template == g.Template {
+			g.HashColumn = other.HashColumn
+		}
+	}
 	return g
 }
 

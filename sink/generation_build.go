@@ -44,8 +44,13 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		built.State = Building
 		t := s.tablesOf(st.Table.Key).forGeneration(s, built, extension.schema)
 		data := s.generationData(built, g.Precision)
+		var steps []string
+		if !st.hasColumn(built.HashColumn) {
+			t.FirstCheck = quoteIdentifier("ledger_" + s.pipeline + "_" + firstHashColumn + "_check")
+			steps = append(steps, render("ledger_hash_add", t))
+		}
 		// The job refers to the generation: the row comes first.
-		steps := []string{render("generation_insert", data), render("vectors_create", t), render("generation_count", data)}
+		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data))
 		if err := runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
@@ -56,6 +61,11 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		return Generation{}, false, s.explainLock(err, "adding a generation")
 	}
 	return built, resumed, nil
+}
+
+// hasColumn reports whether the ledger has a column for the texts of a template.
+func (st State) hasColumn(column string) bool {
+	return slices.ContainsFunc(st.Generations, func(g Generation) bool { return g.HashColumn == column })
 }
 
 // lockedState reads the pipeline behind its lock: neither its generations nor any row changes until the transaction ends.

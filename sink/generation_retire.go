@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -54,6 +55,9 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		steps := []string{
 			render("letters_retire", t), render("generation_retire", data), render("generation_count", data), "DROP TABLE " + t.Vectors,
 		}
+		if t.Hashes = st.otherColumns(r.Generation); !slices.Contains(t.Hashes, t.Hash) {
+			steps = append(steps, render("ledger_hash_drop", t))
+		}
 		if err := runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
@@ -65,6 +69,17 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 	}
 	r.Generation.State = Retired
 	return r, nil
+}
+
+// otherColumns returns the ledger's columns for the texts of every generation but one, quoted.
+func (st State) otherColumns(but Generation) []string {
+	var columns []string
+	for _, g := range st.Generations {
+		if column := quoteIdentifier(g.HashColumn); g.ID != but.ID && !slices.Contains(columns, column) {
+			columns = append(columns, column)
+		}
+	}
+	return columns
 }
 
 func (s *Sink) size(ctx context.Context, q querier, st State, g Generation) (rows, bytes int64, err error) {

@@ -206,6 +206,9 @@ func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 	return nil
 }
 
+// Template renders the texts of the generations that the job writes: its changes carry one text of each template.
+func (j *Job) Template() change.Template { return j.layout.texts.template }
+
 // ID is the job's number; Mode and Limit are its own, which for a refresh of a resync are not those that were asked for.
 func (j *Job) ID() int64 { return j.id }
 

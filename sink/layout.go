@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -21,6 +22,7 @@ type layout struct {
 	extension   extension
 	generations []target // those that are not retired
 	active      int      // index in generations; -1 when none is
+	texts       texts
 
 	ledgerUpsert   string
 	ledgerTruncate string
@@ -34,6 +36,7 @@ type layout struct {
 // target is a generation with its statements.
 type target struct {
 	Generation
+	template   int // number of its template; see change.Change
 	upsert     string
 	remove     string
 	removeDead string
@@ -61,7 +64,13 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	if l.extension, err = s.extension(ctx, q); err != nil {
 		return nil, err
 	}
+	if l.texts, err = textsOf(st.Generations); err != nil {
+		return nil, err
+	}
 	own := s.tablesOf(l.key)
+	for _, column := range l.texts.columns {
+		own.Hashes = append(own.Hashes, quoteIdentifier(column))
+	}
 	l.ledgerUpsert, l.ledgerTruncate = render("ledger_upsert", own), render("ledger_truncate", own)
 	l.sweep, l.collect = render("sweep", own), render("tombstones_collect", own)
 	for i, g := range st.Generations {
@@ -70,7 +79,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 		}
 		t := own.forGeneration(s, g, l.extension.schema)
 		l.generations = append(l.generations, target{
-			Generation: g, upsert: render("vectors_upsert", t), remove: render("vectors_delete", t),
+			Generation: g, template: slices.Index(l.texts.columns, g.HashColumn), upsert: render("vectors_upsert", t), remove: render("vectors_delete", t),
 			removeDead: render("vectors_delete_dead", t), needed: render("vectors_needed", t), stale: render("vectors_stale", t),
 			strip: render("letters_strip", t), search: render("search", t), counts: render("counts", t),
 			lettersWrite: render("letters_write", t), lettersClear: render("letters_clear", t), lettersReconcile: render("letters_reconcile", t),
@@ -78,6 +87,37 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	}
 	l.lettersHeal, l.lettersDrop = render("letters_heal", own), render("letters_drop", own)
 	return l, nil
+}
+
+// texts are the templates of the generations that are written, in the order of the generations, with the ledger's columns for their hashes.
+type texts struct {
+	template change.Template
+	columns  []string
+}
+
+func textsOf(generations []Generation) (texts, error) {
+	var t texts
+	var templates []change.Template
+	for _, g := range generations {
+		if slices.Contains(t.columns, g.HashColumn) {
+			continue
+		}
+		template, err := change.ParseTemplate(g.Template)
+		if err != nil {
+			return t, fmt.Errorf("reading the template of generation %d: %w", g.ID, err)
+		}
+		templates, t.columns = append(templates, template), append(t.columns, g.HashColumn)
+	}
+	if len(templates) > 0 {
+		t.template = change.Join(templates...)
+	}
+	return t, nil
+}
+
+// Template renders the texts of all generations that are written.
+func (st State) Template() (change.Template, error) {
+	t, err := textsOf(st.Generations)
+	return t.template, err
 }
 
 // unlessOutdated returns err, or ErrGenerations where the generations have changed since the layout was read: statements on the table of

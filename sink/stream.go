@@ -70,6 +70,9 @@ func (s *Sink) notTaken(ctx context.Context) error {
 	}
 }
 
+// Template renders the texts of the generations that the stream writes: its changes carry one text of each template.
+func (st *Stream) Template() change.Template { return st.layout.texts.template }
+
 // Generations are those that the stream writes.
 func (st *Stream) Generations() []Generation { return st.layout.all() }
 

@@ -16,7 +16,9 @@ type tables struct {
 	TombstonesIndex string
 	Pipeline        string // its name, as a constant
 	Generation      int
-	Hash            string // the ledger's column for the texts of the generation's template
+	Hash            string   // the ledger's column for the texts of the generation's template
+	Hashes          []string // those of all templates
+	FirstCheck      string   // the constraint on the first of them
 	Vectors         string
 	VectorsIndex    string
 	View            string
@@ -86,6 +88,9 @@ func (t tables) Same(left, right string) string {
 	return strings.Join(parts, " AND ")
 }
 
+// FirstKey is the number of the first key column's parameter behind the position and one array of hashes for each template.
+func (t tables) FirstKey() int { return 3 + len(t.Hashes) }
+
 func (t tables) each(f func(int, keyColumn) string) string {
 	parts := make([]string, len(t.Keys))
 	for i, k := range t.Keys {
@@ -116,7 +121,7 @@ func checkKey(key []change.Column) error {
 		return fault.New(fault.Usage, "name the columns of a unique key", "the source table has no key columns")
 	}
 	for _, column := range key {
-		if reserved[column.Name] {
+		if reserved[column.Name] || strings.HasPrefix(column.Name, firstHashColumn) {
 			return fault.New(fault.Usage, try, "key column %q has the name of a column that wal2vec adds", column.Name)
 		}
 		if !typeName.MatchString(column.Type) {

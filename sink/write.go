@@ -17,7 +17,7 @@ import (
 type writes struct {
 	all    keyed // every change, in the order given
 	lsns   []string
-	hashes [][]byte // of all; NULL for a delete
+	hashes [][][]byte // of all, by template; NULL for a delete, empty where a row has no text by the template
 
 	deletes keyed
 	upserts []upserts // one for each of the layout's generations
@@ -27,6 +27,7 @@ type writes struct {
 
 // upserts are the upserts of a transaction as one generation takes them.
 type upserts struct {
+	gone    keyed // there is no text by its template, and one by another
 	given   keyed // the text has a vector in the batch
 	vectors []pgvector.Vector
 	owed    keyed // the vector is counted on to be there
@@ -73,7 +74,7 @@ func (l *layout) prepare(changes []change.Change, encoded change.Encodings, lsn 
 	n := len(l.key)
 	w := &writes{all: newKeyed(n), deletes: newKeyed(n), upserts: make([]upserts, len(l.generations))}
 	for i := range w.upserts {
-		w.upserts[i] = upserts{given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
+		w.upserts[i] = upserts{gone: newKeyed(n), given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
 	}
 	w.lsns = make([]string, 0, len(changes))
 	var last change.LSN
@@ -92,25 +93,65 @@ func (l *layout) prepare(changes []change.Change, encoded change.Encodings, lsn 
 			last, lastText = at, at.String()
 		}
 		w.lsns = append(w.lsns, lastText)
+		w.all.add(parts, nil)
+		if err := w.addHashes(l, c); err != nil {
+			return nil, err
+		}
 		if c.Deleted {
-			w.all.add(parts, nil)
 			w.deletes.add(parts, nil)
 			continue
 		}
-		w.all.add(parts, c.Document.Hash[:])
 		for i := range l.generations {
 			g := &l.generations[i]
-			if err := w.upserts[i].add(g, parts, c.Document.Hash, encoded[g.ID]); err != nil {
+			if err := w.upserts[i].add(g, parts, documentOf(c, g.template), encoded[g.ID]); err != nil {
 				return nil, err
 			}
 		}
 	}
-	w.hashes = w.all.hashes
 	return w, nil
 }
 
-func (u *upserts) add(g *target, parts []string, hash change.Hash, encoded change.Encoded) error {
-	if vector, found := encoded.Vectors[hash]; found {
+// addHashes adds a change's hashes by all templates.
+func (w *writes) addHashes(l *layout, c *change.Change) error {
+	if w.hashes == nil {
+		w.hashes = make([][][]byte, len(l.texts.columns))
+	}
+	if !c.Deleted && 1+len(c.Further) != len(w.hashes) {
+		return fmt.Errorf("key %q has texts by %d templates, the pipeline has %d", c.Key, 1+len(c.Further), len(w.hashes))
+	}
+	for i := range w.hashes {
+		var hash []byte
+		if !c.Deleted {
+			hash = hashOf(c, i)
+		}
+		w.hashes[i] = append(w.hashes[i], hash)
+	}
+	return nil
+}
+
+// documentOf returns a change's text by a template, hashOf its hash for the ledger: empty where the row has no text by it.
+func documentOf(c *change.Change, template int) *change.Document {
+	if template == 0 {
+		return &c.Document
+	}
+	return &c.Further[template-1]
+}
+
+func hashOf(c *change.Change, template int) []byte {
+	d := documentOf(c, template)
+	if d.Hash == (change.Hash{}) {
+		return []byte{}
+	}
+	return d.Hash[:]
+}
+
+func (u *upserts) add(g *target, parts []string, document *change.Document, encoded change.Encoded) error {
+	hash := &document.Hash
+	if *hash == (change.Hash{}) {
+		u.gone.add(parts, nil)
+		return nil
+	}
+	if vector, found := encoded.Vectors[*hash]; found {
 		if err := g.checkDimension(vector); err != nil {
 			return err
 		}
@@ -118,7 +159,7 @@ func (u *upserts) add(g *target, parts []string, hash change.Hash, encoded chang
 		u.vectors = append(u.vectors, pgvector.NewVector(vector))
 		return nil
 	}
-	if reason, found := encoded.Failed[hash]; found {
+	if reason, found := encoded.Failed[*hash]; found {
 		u.failed.add(parts, hash[:])
 		u.reasons = append(u.reasons, reason)
 		return nil
@@ -142,7 +183,11 @@ func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out
 	if w.all.len() == 0 {
 		return
 	}
-	b.Queue(l.ledgerUpsert, w.all.args(int64(epoch), w.lsns, w.hashes)...).Exec(func(tag pgconn.CommandTag) error {
+	versions := []any{int64(epoch), w.lsns}
+	for _, hashes := range w.hashes {
+		versions = append(versions, hashes)
+	}
+	b.Queue(l.ledgerUpsert, w.all.args(versions...)...).Exec(func(tag pgconn.CommandTag) error {
 		out.accepted = tag.RowsAffected()
 		return nil
 	})
@@ -150,6 +195,9 @@ func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out
 		g, u := &l.generations[i], &w.upserts[i]
 		if w.deletes.len() > 0 {
 			b.Queue(g.remove, w.deletes.args()...)
+		}
+		if u.gone.len() > 0 {
+			b.Queue(g.remove, u.gone.args()...)
 		}
 		if u.given.len() > 0 {
 			b.Queue(g.upsert, u.given.args(w.force, u.given.hashes, u.vectors)...).Exec(func(tag pgconn.CommandTag) error {
@@ -187,46 +235,70 @@ func (out *written) check() error {
 // stale returns the upserts of which a generation lacks the text under their key; those that are known to fail are among them when
 // again is true.
 func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, again bool) ([]change.Lack, error) {
-	upserts := newKeyed(len(l.key))
-	var positions []int
-	for i := range changes {
-		c := &changes[i]
-		if c.Deleted {
-			continue
-		}
-		parts, err := l.parts(c.Key)
+	var lacks []change.Lack
+	b := &pgx.Batch{}
+	// One round trip and so one transaction, which is how far the settings reach.
+	b.Queue(s.query("settings"))
+	for template := range l.texts.columns {
+		rows, positions, err := l.textsBy(changes, template)
 		if err != nil {
 			return nil, err
 		}
-		upserts.add(parts, c.Document.Hash[:])
-		positions = append(positions, i)
-	}
-	if len(positions) == 0 {
-		return nil, nil
-	}
-	// One round trip and so one transaction, which is how far the settings reach.
-	var lacks []change.Lack
-	b := &pgx.Batch{}
-	b.Queue(s.query("settings"))
-	for _, g := range l.generations {
-		b.Queue(g.stale, upserts.args(again, upserts.hashes)...).Query(func(rows pgx.Rows) error {
-			found := make([]int, 0, len(positions))
-			var at int
-			_, err := pgx.ForEachRow(rows, []any{&at}, func() error {
-				found = append(found, positions[at])
-				return nil
-			})
-			if len(found) > 0 {
-				slices.Sort(found)
-				lacks = append(lacks, change.Lack{Generation: g.ID, At: found})
+		if len(positions) == 0 {
+			continue
+		}
+		for i := range l.generations {
+			g := &l.generations[i]
+			if g.template != template {
+				continue
 			}
-			return err
-		})
+			b.Queue(g.stale, rows.args(again, rows.hashes)...).Query(func(found pgx.Rows) error {
+				lack := change.Lack{Generation: g.ID, Template: template, At: make([]int, 0, len(positions))}
+				var at int
+				_, err := pgx.ForEachRow(found, []any{&at}, func() error {
+					lack.At = append(lack.At, positions[at])
+					return nil
+				})
+				if len(lack.At) > 0 {
+					slices.Sort(lack.At)
+					lacks = append(lacks, lack)
+				}
+				return err
+			})
+		}
+	}
+	if b.Len() == 1 {
+		return nil, nil
 	}
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, s.explain(s.unlessOutdated(ctx, l, err), "looking up vectors")
 	}
 	return lacks, nil
+}
+
+// textsBy returns the upserts that have a text by a template, and where in changes they are.
+func (l *layout) textsBy(changes []change.Change, template int) (rows keyed, positions []int, err error) {
+	rows = newKeyed(len(l.key))
+	for i := range changes {
+		c := &changes[i]
+		if c.Deleted {
+			continue
+		}
+		if 1+len(c.Further) != len(l.texts.columns) {
+			return rows, nil, fmt.Errorf("key %q has texts by %d templates, the pipeline has %d", c.Key, 1+len(c.Further), len(l.texts.columns))
+		}
+		hash := hashOf(c, template)
+		if len(hash) == 0 {
+			continue
+		}
+		parts, err := l.parts(c.Key)
+		if err != nil {
+			return rows, nil, err
+		}
+		rows.add(parts, hash)
+		positions = append(positions, i)
+	}
+	return rows, positions, nil
 }
 
 // send runs a batch inside a transaction; the first error, of a statement or of a callback, is its result.

@@ -59,6 +59,7 @@ func (m Migration) Render(data any) (string, error) { return render(m.Name, m.Te
 var functions = template.FuncMap{
 	"join": strings.Join,
 	"inc":  func(i int) int { return i + 1 },
+	"add":  func(i, j int) int { return i + j },
 }
 
 func render(name, text string, data any) (string, error) {

@@ -105,6 +105,9 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if err := checkFollowed(state, f.table); err != nil {
 		return nil, err
 	}
+	if f.table, err = inspectPipeline(ctx, c, state); err != nil {
+		return nil, err
+	}
 	if f.engine, err = f.engines.engine(ctx, f.engines.configured); err != nil {
 		return nil, err
 	}
@@ -194,7 +197,36 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 	}
 }
 
+// readFor makes the reader anew where a job's generations read other columns than it does.
+func (f *filler) readFor(ctx context.Context, job *sink.Job) error {
+	if job.Template().Same(f.table.Template) {
+		return nil
+	}
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return err
+	}
+	template, err := state.Template()
+	if err != nil {
+		return err
+	}
+	if !template.Same(job.Template()) {
+		return sink.ErrGenerations
+	}
+	if f.table, err = inspectPipeline(ctx, f.config, state); err != nil {
+		return err
+	}
+	if f.reader != nil {
+		f.reader.Close(ctx)
+	}
+	f.reader = newFollowingReader(f.config, state, f.table)
+	return nil
+}
+
 func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfillOptions) error {
+	if err := f.readFor(ctx, job); err != nil {
+		return err
+	}
 	report := p.newBackfillReport(f, job, o)
 	report.banner()
 	positions := &positions{store: f.store, config: f.config}

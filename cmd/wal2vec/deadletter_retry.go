@@ -80,6 +80,9 @@ func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error
 		return retrySummary{}, err
 	}
 	defer job.Close()
+	if err := f.readFor(ctx, job); err != nil {
+		return retrySummary{}, err
+	}
 	positions := &positions{store: f.store, config: f.config}
 	defer positions.Close()
 	options := f.backfillOptions(job)

@@ -71,6 +71,9 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if err := checkState(c, state, table); err != nil {
 		return nil, err
 	}
+	if table, err = inspectPipeline(ctx, c, state); err != nil {
+		return nil, err
+	}
 	if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
 		return nil, sink.ErrNoSlot
 	}
@@ -152,7 +155,6 @@ func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
 		ports.Retention = retentionPort{f.config}
 	}
 	return pipeline.NewStream(ports, pipeline.StreamOptions{
-		Template:     f.config.Source.Template,
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
 		IdleInterval: c.IdleInterval, Heartbeat: c.Heartbeat,
 		DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
@@ -229,6 +231,9 @@ func (s sinkPort) Watermark(ctx context.Context) (change.LSN, error) {
 	if err == nil && v.Epoch != s.follower.origin.Load().state.Epoch {
 		err = sink.ErrStartedAnew
 	}
+	if err == nil {
+		err = s.follower.readFor(ctx)
+	}
 	return v.LSN, err
 }
 
@@ -237,8 +242,31 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !stream.Template().Same(s.follower.origin.Load().table.Template) {
+		return nil, sink.ErrGenerations // since readFor looked
+	}
 	// A generation that came meanwhile: its model is loaded before the first text of it is read, so that one that is not here is noticed now.
 	return stream, s.follower.engines.become(ctx, stream.Generations())
+}
+
+// readFor makes the source side anew where the generations read other columns than it does.
+func (f *follower) readFor(ctx context.Context) error {
+	state, err := f.store.State(ctx)
+	if err != nil {
+		return err
+	}
+	template, err := state.Template()
+	o := f.origin.Load()
+	if err != nil || template.Same(o.table.Template) || state.Epoch != o.state.Epoch {
+		return err
+	}
+	table, err := inspectPipeline(ctx, f.config, state)
+	if err != nil {
+		return err
+	}
+	f.log.Info().Strs("columns", template.Columns()).Msg("the generations read other columns")
+	f.begin(ctx, state, table)
+	return nil
 }
 
 // retentionPort tells how much log the slot holds back, and drops it.

@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -157,7 +158,20 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 	if err := checkFollowed(state, f.table); err != nil {
 		return state, err
 	}
+	if err := f.checkPublished(ctx, state); err != nil {
+		return state, err
+	}
 	return state, f.checkSlot(ctx)
+}
+
+// checkPublished refuses a template that reads a column which the log does not bring: the stream would end with that.
+func (f *filler) checkPublished(ctx context.Context, state sink.State) error {
+	conn, err := connectSource(ctx, f.config, "generation")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return replication.CheckPublication(ctx, conn, state.Publication, f.table)
 }
 
 // fill runs the job that fills the generation, unless nothing is missing. What changes under it, the generations or the epoch, makes it
@@ -191,7 +205,7 @@ func (f *filler) startedAnew(ctx context.Context, epoch change.Epoch) (bool, err
 	if err != nil || state.Epoch == epoch {
 		return false, err
 	}
-	if f.table, err = inspect(ctx, f.config); err != nil {
+	if f.table, err = inspectPipeline(ctx, f.config, state); err != nil {
 		return false, err
 	}
 	f.reader.Close(ctx)
@@ -215,12 +229,6 @@ func (f *filler) report(ctx context.Context, id int) (sink.GenerationReport, err
 
 // index builds the generation's index and shows how far it is.
 func (f *filler) index(ctx context.Context, g sink.Generation) error {
-	logged := time.Now()
-	return f.store.BuildIndex(ctx, g, func(at sink.IndexProgress) {
-		if time.Since(logged) < progressInterval {
-			return
-		}
-		logged = time.Now()
-		f.log.Info().Int("generation", g.ID).Str("phase", at.Phase).Int64("done", at.Done).Int64("total", at.Total).Msg("building the index")
-	})
+	b := &indexBuilder{store: f.store, log: f.log}
+	return b.one(ctx, g)
 }

@@ -117,7 +117,10 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	filler := &filler{
 		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table, reader: newFollowingReader(f.config, state, o.table),
 	}
-	defer filler.reader.Close(context.WithoutCancel(ctx))
+	defer func() { filler.reader.Close(context.WithoutCancel(ctx)) }()
+	if err := filler.readFor(ctx, job); err != nil {
+		return false, err
+	}
 	positions := &positions{store: f.store, config: f.config}
 	defer positions.Close()
 	f.log.Info().Int64("job", job.ID()).Int64("rows", job.Counts().Processed).Msg("refresh begun")

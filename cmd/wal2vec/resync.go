@@ -125,7 +125,7 @@ func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
 		return false, err
 	}
-	table, err := replication.Inspect(ctx, source, inspectOptions(f.config))
+	table, err := inspectFor(ctx, source, f.config, state)
 	if err != nil {
 		return false, err
 	}
@@ -199,7 +199,7 @@ func (f *follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 	if err := r.server.Check(); err != nil {
 		return err
 	}
-	if r.table, err = replication.Inspect(ctx, source, inspectOptions(f.config)); err != nil {
+	if r.table, err = inspectFor(ctx, source, f.config, state); err != nil {
 		return err
 	}
 	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)

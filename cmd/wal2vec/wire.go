@@ -160,6 +160,29 @@ func inspectOptions(c config.Config) replication.InspectOptions {
 	}
 }
 
+// inspectPipeline is inspect for what all the pipeline's generations read.
+func inspectPipeline(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
+	conn, err := connectSource(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return inspectFor(ctx, conn, c, state)
+}
+
+// inspectFor is inspectPipeline over a connection.
+func inspectFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
+	options := inspectOptions(c)
+	template, err := state.Template()
+	if err != nil {
+		return change.Table{}, err
+	}
+	if len(state.Generations) > 0 {
+		options.Template = template
+	}
+	return replication.Inspect(ctx, conn, options)
+}
+
 func newReader(c config.Config, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
 }

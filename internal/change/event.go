@@ -53,9 +53,28 @@ type Fragment struct {
 type Change struct {
 	Key Key
 	LSN LSN
-	// Deleted is true when the row is gone, soft-deleted or without text; Document is then empty.
+	// Deleted is true when the row is gone, soft-deleted or without text by every template; Document is then empty.
 	Deleted  bool
 	Document Document
+	// Further holds the texts by the pipeline's further templates, in their order; nil where there is one template. A document without a
+	// text is one that the row has not.
+	Further []Document
+}
+
+// Text returns the row's text by the template of a number; 0 is the first.
+func (c *Change) Text(template int) Document {
+	if template == 0 {
+		return c.Document
+	}
+	return c.Further[template-1]
+}
+
+// Texts returns the texts by all templates.
+func (c *Change) Texts() []Document {
+	if len(c.Further) == 0 {
+		return []Document{c.Document}
+	}
+	return append([]Document{c.Document}, c.Further...)
 }
 
 // Commit is what one sink transaction of the stream writes.
@@ -123,6 +142,8 @@ func (e Encodings) Why(h Hash) (reason string, failed bool) {
 // Lack names changes of whose texts a generation has no vector.
 type Lack struct {
 	Generation int
+	// Template is the number of its template; see Change.Text.
+	Template int
 	// At holds their indexes, rising; it is not empty.
 	At []int
 }

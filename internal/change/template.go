@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -49,11 +50,14 @@ const (
 // Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
 // for themselves. A field that is NULL or blank drops out together with the literal before it (the first kept field drops the
 // literal between it and its dropped predecessors); leading and trailing literals stay only if some field does.
+//
+// A Template may have further templates behind it (Join): each renders a text of its own from the same row.
 type Template struct {
 	source  string
 	leading string
 	fields  []templateField
 	last    string
+	further []Template
 }
 
 type templateField struct {
@@ -105,16 +109,57 @@ func (t *Template) addField(column, literal string) {
 // String returns the template as it was written.
 func (t Template) String() string { return t.source }
 
-// Columns returns the column names in the order of the template; a column may occur twice.
+// Columns returns the column names in the order of the template, then those of the further ones; a column may occur twice.
 func (t Template) Columns() []string {
-	columns := make([]string, len(t.fields))
-	for i, f := range t.fields {
-		columns[i] = f.column
+	columns := make([]string, 0, len(t.fields))
+	for _, f := range t.fields {
+		columns = append(columns, f.column)
+	}
+	for _, further := range t.further {
+		columns = append(columns, further.Columns()...)
 	}
 	return columns
 }
 
-// Render fills the template: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
+// Join returns the first of one or more templates with the others behind it.
+func Join(templates ...Template) Template {
+	joined := templates[0]
+	joined.further = templates[1:]
+	return joined
+}
+
+// All returns the template and those behind it, each by itself.
+func (t Template) All() []Template {
+	all := append([]Template{t}, t.further...)
+	all[0].further = nil
+	return all
+}
+
+// Same reports whether two templates are written alike, and so are those behind them.
+func (t Template) Same(other Template) bool {
+	return t.source == other.source && slices.EqualFunc(t.further, other.further, Template.Same)
+}
+
+// Documents renders the template and those behind it; further is nil where there are none. A template of which the row has no text gives
+// the zero Document. See Render.
+func (t Template) Documents(fields []Field) (document Document, further []Document) {
+	if text := t.Render(fields); text != "" {
+		document = NewDocument(text)
+	}
+	at := len(t.fields)
+	for i, f := range t.further {
+		if further == nil {
+			further = make([]Document, len(t.further))
+		}
+		if text := f.Render(fields[at:]); text != "" {
+			further[i] = NewDocument(text)
+		}
+		at += len(f.fields)
+	}
+	return document, further
+}
+
+// Render fills the template alone: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
 // empty result means that the row has no text, which is a delete. It must not be called with an unchanged field.
 func (t Template) Render(fields []Field) string {
 	var b strings.Builder

@@ -31,6 +31,7 @@ type sinkState struct {
 	model         *string
 	dimension     *int
 	vectors       *string    // name of the active generation's table
+	hash          string     // the ledger's column for its texts
 	oldestPending *time.Time // by the source's clock
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
@@ -75,7 +76,7 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 		created, updated *time.Time
 	}
 	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
-		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors,
+		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors, &k.hash,
 		&k.oldestPending, &k.reportAge, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), missingTable(err):
@@ -101,11 +102,11 @@ type rowCounts struct {
 
 func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, error) {
 	data := struct {
-		Ledger, Vectors string
-		Keys            []string
+		Ledger, Vectors, Hash string
+		Keys                  []string
 	}{Ledger: m.quote("ledger_" + m.opts.Pipeline)}
 	if k.vectors != nil {
-		data.Vectors = m.quote(*k.vectors)
+		data.Vectors, data.Hash = m.quote(*k.vectors), pgx.Identifier{k.hash}.Sanitize()
 	}
 	for _, key := range k.keys {
 		data.Keys = append(data.Keys, pgx.Identifier{key}.Sanitize())

@@ -244,10 +244,10 @@ var ledger = rule{
 			name:  "a delete of an unknown key leaves no tombstone",
 			fails: []string{"sink TestCommitWritesLedgerVectorsAndWatermarkTogether"},
 			edits: []edit{{
-				upsertFile, `(lsn, text_hash, {{.Aliases}})
+				upsertFile, `{{end}}, {{.Aliases}})
 `,
-				`(lsn, text_hash, {{.Aliases}})
-WHERE n.text_hash IS NOT NULL OR EXISTS (SELECT FROM {{.Ledger}} AS l WHERE {{.Match "l" "n"}})
+				`{{end}}, {{.Aliases}})
+WHERE n.hash1 IS NOT NULL OR EXISTS (SELECT FROM {{.Ledger}} AS l WHERE {{.Match "l" "n"}})
 `,
 			}},
 		},

@@ -38,7 +38,7 @@ var activations = []mutant{
 	{
 		name:  "a new generation leaves the counter as it is",
 		fails: []string{"sink TestAGenerationOfAnotherDimensionIsWrittenBesideTheActiveOne"},
-		edits: []edit{{buildFile, `render("vectors_create", t), render("generation_count", data)}`, `render("vectors_create", t)}`}},
+		edits: []edit{{buildFile, `render("vectors_create", t), render("generation_count", data))`, `render("vectors_create", t))`}},
 	},
 	{
 		name:  "an activation does not count what is missing",
@@ -158,7 +158,7 @@ var r12 = rule{
 			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
 			edits: []edit{{
 				"sql/queries/sink_sweep.sql",
-				"UPDATE {{.Ledger}}\nSET epoch = $1, lsn = $2::pg_lsn, text_hash = NULL, deleted = true, failed_at = NULL\n",
+				"UPDATE {{.Ledger}}\nSET epoch = $1, lsn = $2::pg_lsn{{range .Hashes}}, {{.}} = NULL{{end}}, deleted = true, failed_at = NULL\n",
 				"DELETE FROM {{.Ledger}}\n",
 			}},
 		},

@@ -110,19 +110,19 @@ var r8 = rule{
 			fails: []string{"sink TestAVectorIsWrittenForTheLedgersTextWhetherOrNotTheGuardAccepts"},
 			edits: []edit{{
 				vectorsFile,
-				"AND NOT l.deleted AND l.text_hash = n.text_hash",
-				"AND NOT l.deleted AND l.text_hash = n.text_hash AND l.xmin = pg_current_xact_id()::xid",
+				"AND NOT l.deleted AND l.{{.Hash}} = n.text_hash",
+				"AND NOT l.deleted AND l.{{.Hash}} = n.text_hash AND l.xmin = pg_current_xact_id()::xid",
 			}},
 		},
 		{
 			name:  "a vector is written whatever the ledger's text is",
 			fails: []string{"sink TestAVectorIsWrittenForTheLedgersTextWhetherOrNotTheGuardAccepts"},
-			edits: []edit{{vectorsFile, " AND l.text_hash = n.text_hash", ""}},
+			edits: []edit{{vectorsFile, " AND l.{{.Hash}} = n.text_hash", ""}},
 		},
 		{
 			name:  "a vector is written for a dead key",
 			fails: []string{"sink TestADeadKeyGetsNoVector"},
-			edits: []edit{{vectorsFile, " AND NOT l.deleted AND l.text_hash = n.text_hash", " AND (l.deleted OR l.text_hash = n.text_hash)"}},
+			edits: []edit{{vectorsFile, " AND NOT l.deleted AND l.{{.Hash}} = n.text_hash", " AND (l.deleted OR l.{{.Hash}} = n.text_hash)"}},
 		},
 		{
 			name:  "the stream does not ask for a vector that is lacking",
@@ -147,13 +147,13 @@ var r8 = rule{
 		{
 			name:  "a tombstone keeps the text's hash",
 			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
-			edits: []edit{{"sql/queries/sink_sweep.sql", "text_hash = NULL, ", ""}},
+			edits: []edit{{"sql/queries/sink_sweep.sql", "{{range .Hashes}}, {{.}} = NULL{{end}}", ""}},
 		},
 		{
 			name:  "a tombstone keeps the text's hash, and the table lets it",
 			fails: []string{"sink TestATombstoneHasNoHash"},
 			edits: []edit{
-				{"sql/queries/sink_sweep.sql", "text_hash = NULL, ", ""},
+				{"sql/queries/sink_sweep.sql", "{{range .Hashes}}, {{.}} = NULL{{end}}", ""},
 				{"sql/queries/sink_ledger_create.sql", " CHECK (deleted = (text_hash IS NULL))", ""},
 			},
 		},
@@ -182,10 +182,8 @@ var r9 = rule{
 			fails: []string{"sink TestEveryGenerationIsWritten"},
 			edits: []edit{{
 				writeFile,
-				`	for _, g := range l.generations {
-		b.Queue(g.stale`,
-				`	for _, g := range l.generations[:1] {
-		b.Queue(g.stale`,
+				"			if g.template != template {",
+				"			if g.template != template || i > 0 {",
 			}},
 		},
 		{

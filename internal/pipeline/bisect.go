@@ -19,7 +19,7 @@ func encodeLacking(
 	for _, lack := range lacks {
 		documents := make([]change.Document, len(lack.At))
 		for i, at := range lack.At {
-			documents[i] = changes[at].Document
+			documents[i] = changes[at].Text(lack.Template)
 		}
 		n, err := encodeFor(ctx, encoders, lack.Generation, documents, out)
 		total += n

@@ -211,10 +211,10 @@ func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
 		Batches: 1, Processed: int64(len(c.changes)), Encoded: int64(c.encoded), UpToDate: int64(result.Unchanged),
 		Superseded: int64(result.Superseded),
 	}
-	for _, ch := range c.changes {
-		if ch.Deleted {
+	for i := range c.changes {
+		if c.changes[i].Deleted {
 			s.Deleted++
-		} else if _, found := c.encodings.Why(ch.Document.Hash); found {
+		} else if _, failed := whyFailed(&c.changes[i], c.encodings); failed {
 			s.Failed++
 		}
 	}

@@ -21,7 +21,7 @@ type collector struct {
 
 // collect ends with intake: a finished transaction is still handed over, an unfinished one is left to the next start.
 func (se *session) collect(intake, work context.Context) error {
-	c := &collector{session: se, batcher: batch.New(se.opts.Template, se.opts.Limits, se.totals.Watermark), wrote: se.opts.Now()}
+	c := &collector{session: se, batcher: batch.New(se.writer.Template(), se.opts.Limits, se.totals.Watermark), wrote: se.opts.Now()}
 	for {
 		cut, due := c.due()
 		ready, in := se.ready, se.fragments

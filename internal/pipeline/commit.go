@@ -85,8 +85,8 @@ func (se *session) warnFailed(p *prepared) {
 	rows := 0
 	var reason string
 	for _, c := range p.batch.Changes {
-		why, failed := p.encodings.Why(c.Document.Hash)
-		if c.Deleted || !failed {
+		why, failed := whyFailed(&c, p.encodings)
+		if !failed {
 			continue
 		}
 		if rows++; rows <= named {
@@ -96,6 +96,19 @@ func (se *session) warnFailed(p *prepared) {
 	}
 	se.opts.Logger.Warn().Int("rows", rows).Array("keys", keys).Str("reason", reason).
 		Msg("texts that cannot be encoded were set aside: wal2vec dead-letter list")
+}
+
+// whyFailed says why a text of a change cannot be encoded.
+func whyFailed(c *change.Change, encodings change.Encodings) (reason string, failed bool) {
+	if c.Deleted {
+		return "", false
+	}
+	for _, d := range c.Texts() {
+		if reason, failed = encodings.Why(d.Hash); failed {
+			return reason, true
+		}
+	}
+	return "", false
 }
 
 // write commits, encoding what the sink finds to be missing: the ledger may have moved on since the vectors were looked up.
@@ -140,9 +153,14 @@ func documentsOf(changes []change.Change, hashes []change.Hash) []change.Documen
 		wanted[h] = struct{}{}
 	}
 	var documents []change.Document
-	for _, c := range changes {
-		if _, found := wanted[c.Document.Hash]; found && !c.Deleted {
-			documents = append(documents, c.Document)
+	for i := range changes {
+		if changes[i].Deleted {
+			continue
+		}
+		for _, d := range changes[i].Texts() {
+			if _, found := wanted[d.Hash]; found {
+				documents = append(documents, d)
+			}
 		}
 	}
 	return documents

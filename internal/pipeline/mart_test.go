@@ -91,7 +91,7 @@ func (m *mart) ports() pipeline.BackfillPorts {
 
 func (m *mart) options() pipeline.BackfillOptions {
 	return pipeline.BackfillOptions{
-		Template: settings(m.t).Template, ChunkKeys: 10, InFlight: 4, WaitTimeout: time.Minute, RetryMax: 2 * time.Second, Full: m.full,
+		Template: nameTemplate(m.t), ChunkKeys: 10, InFlight: 4, WaitTimeout: time.Minute, RetryMax: 2 * time.Second, Full: m.full,
 		Logger: zerolog.Nop(),
 	}
 }

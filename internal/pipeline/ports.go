@@ -75,6 +75,8 @@ type Sink interface {
 type Writer interface {
 	// Watermark is the watermark as of the last commit.
 	Watermark() change.LSN
+	// Template renders the texts of the generations that are written.
+	Template() change.Template
 	// Stale returns the changes whose text has no vector yet, by generation.
 	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
 	// Commit writes one sink transaction. When it needs a vector that it was not given, it writes nothing and returns an error

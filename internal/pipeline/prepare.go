@@ -104,7 +104,7 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 	for _, u := range b.Unread {
 		c := &b.Changes[u]
 		if row, found := byKey[c.Key]; found {
-			*c = batch.RenderRow(se.opts.Template, row, c.LSN)
+			*c = batch.RenderRow(se.writer.Template(), row, c.LSN)
 		} else {
 			c.Deleted = true
 		}

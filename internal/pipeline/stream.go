@@ -36,8 +36,7 @@ type Ports struct {
 
 // StreamOptions are the settings of a stream; all are required unless said otherwise.
 type StreamOptions struct {
-	Template change.Template
-	Limits   batch.Limits
+	Limits batch.Limits
 	// IdleInterval is how often the position of an idle log is written to the sink.
 	IdleInterval time.Duration
 	// DrainTimeout bounds the time from the request to stop until what was taken in is committed; then it is abandoned.

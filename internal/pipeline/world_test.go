@@ -374,6 +374,8 @@ func (wr *writer) Watermark() change.LSN {
 	return wr.at
 }
 
+func (wr *writer) Template() change.Template { return nameTemplate(wr.t) }
+
 func (wr *writer) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	if err := do(ctx, wr.onStale); err != nil {
 		return nil, err
@@ -537,13 +539,19 @@ type running struct {
 	log    *bytes.Buffer
 }
 
-func settings(t *testing.T) pipeline.StreamOptions {
+// nameTemplate is the template of both worlds.
+func nameTemplate(t *testing.T) change.Template {
+	t.Helper()
 	template, err := change.ParseTemplate("{name}")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return template
+}
+
+func settings(*testing.T) pipeline.StreamOptions {
 	return pipeline.StreamOptions{
-		Template: template, Limits: batch.Limits{Rows: 1000, Tokens: 1 << 20, Bytes: 1 << 20, Age: 100 * time.Millisecond},
+		Limits:       batch.Limits{Rows: 1000, Tokens: 1 << 20, Bytes: 1 << 20, Age: 100 * time.Millisecond},
 		IdleInterval: 10 * time.Second, DrainTimeout: 5 * time.Second, SlotWait: 3 * time.Second, RetryMax: 10 * time.Second,
 	}
 }

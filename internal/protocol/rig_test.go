@@ -125,7 +125,7 @@ func (r *rig) stream() {
 	stream := pipeline.NewStream(pipeline.Ports{
 		Source: tapped{source, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
 	}, pipeline.StreamOptions{
-		Template: r.table.Template, Limits: batch.Limits{Rows: 3, Tokens: 1 << 20, Bytes: 1 << 20, Age: 50 * time.Millisecond},
+		Limits:       batch.Limits{Rows: 3, Tokens: 1 << 20, Bytes: 1 << 20, Age: 50 * time.Millisecond},
 		IdleInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second, SlotWait: patience, RetryMax: time.Second, Logger: zerolog.New(zerolog.NewTestWriter(r.t)),
 	})
 	done := make(chan error, 1)

@@ -11,6 +11,7 @@ SELECT
     g.model,
     g.dimension,
     g.vector_table,
+    coalesce(g.hash_column, ''),
     s.oldest_pending,
     extract(epoch FROM clock_timestamp() - s.reported_at)::double precision,
     (SELECT count(DISTINCT d.key) FROM {{.Schema}}.dead_letter AS d WHERE d.pipeline = p.name),

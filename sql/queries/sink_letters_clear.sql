@@ -12,6 +12,6 @@ WHERE ctid = ANY (ARRAY(
         OFFSET 0
     ) AS d
     WHERE
-        l.failed_at IS NULL OR l.text_hash IS DISTINCT FROM d.text_hash
-        OR EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.text_hash)
+        l.failed_at IS NULL OR l.{{.Hash}} IS DISTINCT FROM d.text_hash
+        OR EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.{{.Hash}})
 ))

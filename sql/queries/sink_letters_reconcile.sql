@@ -4,5 +4,5 @@ WHERE
     d.pipeline = $1 AND d.generation = {{.Generation}}
     AND NOT EXISTS (
         SELECT FROM {{.Ledger}} AS l
-        WHERE {{.Holds "l" "d.key"}} AND l.failed_at IS NOT NULL AND l.text_hash = d.text_hash
+        WHERE {{.Holds "l" "d.key"}} AND l.failed_at IS NOT NULL AND l.{{.Hash}} = d.text_hash
     )

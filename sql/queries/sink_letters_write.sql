@@ -4,9 +4,9 @@ WITH failed AS (
     SET failed_at = now()
     FROM unnest($2::bytea[], $3::text[], {{.Arrays 4}}) AS n (text_hash, reason, {{.Aliases}})
     WHERE
-        {{.Match "l" "n"}} AND l.text_hash = n.text_hash
-        AND NOT EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.text_hash)
-    RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, l.text_hash, n.reason
+        {{.Match "l" "n"}} AND NOT l.deleted AND l.{{.Hash}} = n.text_hash
+        AND NOT EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.{{.Hash}})
+    RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, n.text_hash, n.reason
 )
 INSERT INTO {{.Schema}}.dead_letter AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
 SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, f.reason

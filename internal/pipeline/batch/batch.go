@@ -261,13 +261,12 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 	return out
 }
 
-// Render completes a change with the text of a row; a row without text is a delete.
+// Render completes a change with the texts of a row; a row without any is a delete.
 func Render(template change.Template, c change.Change, fields []change.Field) change.Change {
-	text := template.Render(fields)
-	c.Deleted = text == ""
-	c.Document = change.Document{}
-	if !c.Deleted {
-		c.Document = change.NewDocument(text)
+	c.Document, c.Further = template.Documents(fields)
+	c.Deleted = c.Document.Text == ""
+	for _, d := range c.Further {
+		c.Deleted = c.Deleted && d.Text == ""
 	}
 	return c
 }

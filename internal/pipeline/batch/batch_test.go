@@ -64,6 +64,38 @@ func TestARowWithoutTextIsADelete(t *testing.T) {
 	}
 }
 
+// TestFurtherTemplatesRenderTextsOfTheirOwn: a row is a delete only when it has no text by any of them.
+func TestFurtherTemplatesRenderTextsOfTheirOwn(t *testing.T) {
+	joined := change.Join(parse(t, "{a}. {b}"), parse(t, "{c}"), parse(t, "{b}"))
+	if got := joined.Columns(); !slices.Equal(got, []string{"a", "b", "c", "b"}) || joined.String() != "{a}. {b}" || len(joined.All()) != 3 {
+		t.Errorf("columns %v of %q", got, joined.All())
+	}
+	if other := change.Join(parse(t, "{a}. {b}"), parse(t, "{b}"), parse(t, "{c}")); joined.Same(other) || !joined.Same(joined) || joined.Same(parse(t, "{a}. {b}")) {
+		t.Error("templates in another order are the same")
+	}
+	b := batch.New(joined, wide, 0)
+	null, unchanged := change.Field{}, change.Field{State: change.FieldUnchanged}
+	b.Add(transaction(1, 100, upsert("1", value("a"), value("b"), value("c"), value("b")), upsert("2", null, null, value("c"), null),
+		upsert("3", null, null, null, null), upsert("4", value("a"), value("b"), unchanged, value("b"))), start)
+	got := b.Cut(batch.CutIdle)
+	texts := func(i int) []string {
+		var out []string
+		for _, d := range got.Changes[i].Texts() {
+			if d.Text != "" && d.Hash != change.HashText(d.Text) || d.Text == "" && d != (change.Document{}) {
+				t.Errorf("a document: %+v", d)
+			}
+			out = append(out, d.Text)
+		}
+		return out
+	}
+	if one, two := texts(0), texts(1); !slices.Equal(one, []string{"a. b", "c", "b"}) || !slices.Equal(two, []string{"", "c", ""}) || got.Changes[1].Deleted {
+		t.Errorf("texts %q and %q", one, two)
+	}
+	if !got.Changes[2].Deleted || !slices.Equal(got.Unread, []int{3}) {
+		t.Errorf("deleted %v, unread %v", got.Changes[2].Deleted, got.Unread)
+	}
+}
+
 func TestUnchangedValuesComeFromTheBatchOrAreUnread(t *testing.T) {
 	unchanged := change.Field{State: change.FieldUnchanged}
 	b := batch.New(parse(t, "{a}. {b}"), wide, 0)
