@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -366,6 +368,7 @@ func TestGenerationCommandsRefuse(t *testing.T) {
 	// The model of the other generation is not where it was.
 	w.db.Exec(t, "UPDATE wal2vec.generation SET source = '/nowhere/small' WHERE id = 2")
 	w.refuses(t, refusal{args: []string{"search", "x"}, code: 7, says: []string{"generation 2", "small", "/nowhere/small"}, try: "retire"})
+	w.refuses(t, refusal{args: []string{"stream"}, code: 7, says: []string{"generation 2", "small", "/nowhere/small"}, try: "retire"})
 	table := w.run("generation", "list")
 	for _, word := range []string{"ID", "previous", "active", "small", "91.66 %", "valid", "fp32"} {
 		if !strings.Contains(table, word) {
@@ -373,4 +376,46 @@ func TestGenerationCommandsRefuse(t *testing.T) {
 		}
 	}
 	fmt.Fprintln(t.Output(), table)
+}
+
+// TestWhatGenerationCommandsPrint holds the names that docs/status.md describes.
+func TestWhatGenerationCommandsPrint(t *testing.T) {
+	t.Parallel()
+	w, _ := newHashWorld(t, 3)
+	w.run("init")
+	w.run("backfill")
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "status.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(value map[string]any, want ...string) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(value)); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		for name := range value {
+			if !strings.Contains(string(docs), "`"+name+"`") {
+				t.Errorf("docs/status.md lacks %q", name)
+			}
+		}
+	}
+	generation := []string{
+		"id", "state", "model", "template", "dimension", "storage", "precisions", "fingerprint", "rows", "rows_live", "rows_fresh", "dead_letters",
+		"coverage_percent", "filling", "index", "bytes", "created_at", "activated_at",
+	}
+	var built, done, gone map[string]any
+	w.result(&built, nil, "generation", "build", "--storage", "halfvec", "-o", "json")
+	names(built, "generation", "resumed", "index_seconds", "duration_seconds", "activation")
+	names(built["generation"].(map[string]any), generation...)
+	for _, args := range [][]string{{"activate", "2"}, {"rollback"}} {
+		w.result(&done, nil, append(append([]string{"generation"}, args...), "-o", "json")...)
+		names(done, "active", "before", "coverage_percent", "forced")
+	}
+	w.result(&gone, nil, "generation", "retire", "2", "--yes", "-o", "json")
+	names(gone, "id", "rows", "bytes")
+	var list []map[string]any
+	w.result(&list, nil, "generation", "list", "-o", "json")
+	for _, g := range list {
+		names(g, generation...)
+	}
 }

@@ -202,6 +202,21 @@ var r9 = rule{
 			edits: []edit{{"sql/queries/sink_jobs_void.sql", "started_epoch <> $2", "started_epoch > $2"}},
 		},
 		{
+			name:  "a row that has no text by the first template is a delete",
+			fails: []string{"internal/pipeline/batch TestFurtherTemplatesRenderTextsOfTheirOwn"},
+			edits: []edit{{batchFile, `		c.Deleted = c.Deleted && d.Text == ""`, `		c.Deleted = c.Deleted || d.Text == ""`}},
+		},
+		{
+			name:  "a generation takes the texts of another template",
+			fails: []string{"sink TestEachTemplateHasItsOwnTexts"},
+			edits: []edit{{"sink/layout.go", "template: slices.Index(l.texts.columns, g.HashColumn), upsert", "template: 0 * slices.Index(l.texts.columns, g.HashColumn), upsert"}},
+		},
+		{
+			name:  "a row that was not read for a template counts as one without text",
+			fails: []string{"sink TestEachTemplateHasItsOwnTexts"},
+			edits: []edit{{"sql/queries/sink_generation_coverage.sql", "(WHERE l.{{.Hash}} IS NULL OR length", "(WHERE length"}},
+		},
+		{
 			name:  "a new epoch does not open the job that fills a generation again",
 			fails: []string{"sink TestAJobThatFillsAGenerationIsOpenedAgainInANewEpoch"},
 			edits: []edit{{"sql/queries/sink_jobs_void.sql", "WHERE c.generation IS NOT NULL", "WHERE c.generation < 0"}},
