@@ -131,8 +131,8 @@ func (e *Encoder) Stats() Stats {
 	}
 }
 
-// Encode returns the vectors of texts, of Dimension components each: result i belongs to texts[i] and is the
-// caller's. The empty text has a vector too. When ctx ends it waits for the runs that have begun, then returns ctx's error.
+// Encode returns the vectors of texts, of Dimension components each and of length 1 unless the options say otherwise: result i belongs
+// to texts[i] and is the caller's. The empty text has a vector too. When ctx ends it waits for the runs that have begun, then returns ctx's error.
 func (e *Encoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
 	return e.encode(ctx, texts, e.bulk)
 }

@@ -275,6 +275,27 @@ func TestOpenRefusesAModelThatFailsItsSelfTest(t *testing.T) {
 	f("other model", func(*sums) {}, miniLM)
 }
 
+func TestTheSelfTestOfVectorsOfAnyLength(t *testing.T) {
+	f := func(what string, fits bool, change func(s *sums)) {
+		t.Helper()
+		s := newSums()
+		change(s)
+		e, err := Open(t.Context(), Options{Tokenizer: newWords(), Runner: s, Dimension: testDimension, Unnormalised: true})
+		if fits != (err == nil) || !fits && !errors.Is(err, ErrSelfTest) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err == nil && e.Close() != nil {
+			t.Errorf("%s: not closed", what)
+		}
+	}
+	f("short", true, func(s *sums) { s.scale = 0.01 })
+	f("long", true, func(s *sums) { s.scale = 50 })
+	f("long, moving in proportion", true, func(s *sums) { s.scale, s.neighbour = 50, 1e-7 })
+	f("long, moving more", false, func(s *sums) { s.scale, s.neighbour = 50, 1e-4 })
+	f("infinite", false, func(s *sums) { s.value = float32(math.Inf(1)) })
+	f("no number", false, func(s *sums) { s.value = float32(math.NaN()) })
+}
+
 func TestOpenPassesOnOtherFailures(t *testing.T) {
 	w, s := newWords(), newSums()
 	s.before = func(int, int) error { return errBroken }

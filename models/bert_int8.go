@@ -23,7 +23,7 @@ func (c *Checkpoint) FitsOperators() bool {
 // newVNNI writes BERT in int8 for packed texts, with wal2vec's own operators: Embed, one EncoderLayer a layer, Pool. Weights are int8
 // with a scale for each column of a group of rows; activations are uint8 with a scale and a zero for each group of a row, made inside the
 // operators, so that a vector does not depend on the texts beside it. The tables of the embeddings stay fp32.
-func newVNNI(a architecture, w *weights) *graph {
+func newVNNI(a architecture, t tail, w *weights) *graph {
 	b := &vnniGraph{bertGraph: bertGraph{a: a, w: w}}
 	b.domain = operatorDomain
 	h := a.HiddenSize
@@ -44,7 +44,8 @@ func newVNNI(a architecture, w *weights) *graph {
 		x = b.special("EncoderLayer", inputs, intAttribute("heads", a.Heads), epsilon)
 	}
 	b.scope = ""
-	b.specialTo(OutputEmbedding, "Pool", []string{x, InputStarts, first[0]}, intAttribute("normalise", 1), intAttribute("first", 0))
+	b.specialTo(OutputEmbedding, "Pool", []string{x, InputStarts, first[0]}, boolAttribute("normalise", t.normalised),
+		boolAttribute("first", t.pooling == PoolingCLS))
 	b.inputs = []*onnxpb.ValueInfoProto{
 		valueInfo(InputIDs, onnxpb.TensorProto_INT32, "tokens"), valueInfo(InputStarts, onnxpb.TensorProto_INT32, "starts"),
 	}

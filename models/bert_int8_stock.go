@@ -10,7 +10,7 @@ import (
 // not for. Each part of a row of activations has a scale of its own, so that a vector does not depend on the texts beside it: QuantizeLinear over
 // axis 0, and com.microsoft.MatMulIntegerToFloat with a scale of shape [rows, 1], which its kernel takes (and adds its bias before scaling: the
 // bias therefore is an addition of its own).
-func newInt8(a architecture, w *weights) *graph {
+func newInt8(a architecture, t tail, w *weights) *graph {
 	b := &int8Graph{vnniGraph: vnniGraph{bertGraph{a: a, w: w}}}
 	b.domain = "com.microsoft"
 	x := b.embedWords("")
@@ -19,7 +19,7 @@ func newInt8(a architecture, w *weights) *graph {
 		x = b.feedForward(i, b.attention(i, x))
 	}
 	b.scope = "pool."
-	b.meanPool(x)
+	b.poolRows(x, t)
 	b.describe()
 	return &b.graph
 }
@@ -42,7 +42,7 @@ func (b *int8Graph) attention(layer int, x string) string {
 
 func (b *int8Graph) feedForward(layer int, x string) string {
 	h, f := b.a.HiddenSize, b.a.IntermediateSize
-	wide := b.op("Gelu", []string{b.product(b.groups(x, h), b.plain(layerName(layer, "intermediate.dense")), h, f)})
+	wide := b.activation(b.product(b.groups(x, h), b.plain(layerName(layer, "intermediate.dense")), h, f))
 	out := b.product(b.groups(wide, f), b.plain(layerName(layer, "output.dense")), f, h)
 	return b.norm(b.op("Add", []string{out, x}), layerName(layer, "output.LayerNorm"), "")
 }

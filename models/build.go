@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +33,10 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	if target.Kernel == KernelVNNI && !c.FitsOperators() {
 		return Graph{}, fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
 	}
+	if c.Export() && target != plainTarget {
+		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s of model %s, which is a ready export",
+			target, c.Name())
+	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {
 		return cached, nil
@@ -48,29 +53,26 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	return Graph{Path: filepath.Join(dir, graphFile), Manifest: m, Built: true}, nil
 }
 
+// plainTarget is that of standard operators in fp32, which every device runs.
+var plainTarget = Target{Device: DeviceCPU, Precision: PrecisionFP32}
+
 // writers make the graph for each target.
-var writers = map[Target]func(a architecture, w *weights) *graph{
-	{Device: DeviceCPU, Precision: PrecisionFP32}:                     func(a architecture, w *weights) *graph { return &newBERT(a, w).graph },
+var writers = map[Target]func(a architecture, t tail, w *weights) *graph{
+	plainTarget: func(a architecture, t tail, w *weights) *graph { return &newBERT(a, t, w).graph },
 	{Device: DeviceCPU, Precision: PrecisionINT8}:                     newInt8,
 	{Device: DeviceCPU, Precision: PrecisionINT8, Kernel: KernelVNNI}: newVNNI,
 }
 
 // writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.
 func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) error {
-	w, err := openWeights(filepath.Join(c.dir, weightsFile))
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	g := writers[m.Target](c.architecture, w)
-	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": strconv.Itoa(m.Generator), "target": m.Target.String()}
-	err = replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
-		if err := writeModel(ctx, temporary, g, metadata); err != nil {
+	err := replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
+		if err := c.encodeGraph(ctx, temporary, m); err != nil {
 			return err
 		}
 		if err := c.unchanged(); err != nil {
 			return err
 		}
+		var err error
 		m.GraphSHA256, m.GraphBytes, err = hashFile(temporary.Name())
 		return err
 	})
@@ -82,6 +84,20 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(m)
 	})
+}
+
+// encodeGraph writes the graph's file in the way of its source and target.
+func (c *Checkpoint) encodeGraph(ctx context.Context, out io.Writer, m *Manifest) error {
+	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": strconv.Itoa(m.Generator), "target": m.Target.String()}
+	if c.Export() {
+		return c.writeExport(ctx, out, metadata)
+	}
+	w, err := openWeights(c.weightPaths()...)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return writeModel(ctx, out, writers[m.Target](c.architecture, c.tail, w), metadata)
 }
 
 // replaceFile writes a file aside and renames it into place, so that a reader sees the old one or the new one, whole. A crash of

@@ -233,7 +233,7 @@ func TestCarriedBiasesCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	b := newBERT(tinyArchitecture, w)
+	b := newBERT(tinyArchitecture, tinyTail, w)
 	x := make([]float32, 8)
 	for i := range x {
 		x[i] = float32(i) - 3.5
@@ -267,7 +267,7 @@ func TestTransposedTakesAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
-	b := newBERT(tinyArchitecture, w)
+	b := newBERT(tinyArchitecture, tinyTail, w)
 	const name = "encoder.layer.0.output.dense.weight" // [8, 16]
 	f := func(outs, ins span, wantIn, wantOut int) {
 		t.Helper()

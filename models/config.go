@@ -31,24 +31,21 @@ type architecture struct {
 	ChunkSizeFeedForward int     `json:"chunk_size_feed_forward"`
 }
 
-// Pooling says how the tokens' vectors become one vector of the text.
-type Pooling string
-
-// The poolings. PoolingCLS is recognised, so that a refusal can name it; no graph is written for it yet.
-const (
-	PoolingMean Pooling = "mean"
-	PoolingCLS  Pooling = "cls"
-)
+// Writes reports whether Build writes the graph of this model_type from its weights; of any other it takes a ready ONNX export.
+func Writes(modelType string) bool { return modelType == "bert" }
 
 // unsupported is the refusal of a checkpoint whose kind is not known: the caller's choice of a model is at fault.
 func unsupported(dir, what string, args ...any) error {
-	return fault.New(fault.Usage, "choose a sentence-transformers model of the BERT kind with mean pooling, such as all-MiniLM-L6-v2",
+	return fault.New(fault.Usage, "choose a sentence-transformers model of the BERT kind, or one with a ready ONNX export",
 		"model %s: %s", dir, fmt.Sprintf(what, args...))
 }
 
+// missingTry is what to do about a folder that lacks a file.
+const missingTry = "wal2vec models pull ORGANISATION/NAME, or give the path of a checkpoint folder in Hugging Face form"
+
 // missing is the refusal of a folder that lacks a file.
 func missing(dir, what string) error {
-	return fault.New(fault.Usage, "run make parts, or give the path of a checkpoint folder in Hugging Face form", "model %s: %s", dir, what)
+	return fault.New(fault.Usage, missingTry, "model %s: %s", dir, what)
 }
 
 // readJSON reads a file of the checkpoint; found is false where it is not there.
@@ -69,18 +66,18 @@ func readJSON(dir, name string, into any) (found bool, err error) {
 // readArchitecture reads and checks config.json.
 func readArchitecture(dir string) (architecture, error) {
 	a := architecture{PositionType: "absolute"}
-	found, err := readJSON(dir, "config.json", &a)
+	found, err := readJSON(dir, configFile, &a)
 	if err != nil {
 		return a, err
 	}
 	if !found {
-		return a, missing(dir, "config.json is missing")
+		return a, missing(dir, configFile+" is missing")
 	}
 	switch {
-	case a.ModelType != "bert":
-		return a, unsupported(dir, "model_type %q is not supported (bert is)", a.ModelType)
-	case a.HiddenAct != "gelu":
-		return a, unsupported(dir, "hidden_act %q is not supported (gelu is)", a.HiddenAct)
+	case !Writes(a.ModelType):
+		return a, unsupported(dir, "model_type %q is not supported (bert is; any other needs a ready export in onnx/model.onnx)", a.ModelType)
+	case activations[a.HiddenAct].operator == "":
+		return a, unsupported(dir, "hidden_act %q is not supported (%s are)", a.HiddenAct, strings.Join(sortedKeys(activations), ", "))
 	case a.PositionType != "absolute":
 		return a, unsupported(dir, "position_embedding_type %q is not supported (absolute is)", a.PositionType)
 	case a.IsDecoder || a.AddCrossAttention:
@@ -118,86 +115,4 @@ func (a architecture) checkSizes(dir string) error {
 		return unsupported(dir, "config.json: layer_norm_eps is missing or out of range (%g)", a.LayerNormEps)
 	}
 	return nil
-}
-
-// readModules checks that modules.json, where present, names nothing but a transformer, a pooling and a normalisation.
-func readModules(dir string) error {
-	var modules []struct{ Path, Type string }
-	found, err := readJSON(dir, "modules.json", &modules)
-	if err != nil || !found {
-		return err
-	}
-	for _, m := range modules {
-		switch kind := m.Type[strings.LastIndex(m.Type, ".")+1:]; {
-		case kind == "Transformer" && m.Path == "", kind == "Pooling" && m.Path == "1_Pooling", kind == "Normalize":
-		default:
-			return unsupported(dir, "modules.json: %s in %q is not supported", kind, m.Path)
-		}
-	}
-	return nil
-}
-
-// readPooling reads 1_Pooling/config.json.
-func readPooling(dir string) (Pooling, error) {
-	const name = "1_Pooling/config.json"
-	var raw map[string]any
-	found, err := readJSON(dir, name, &raw)
-	if err != nil {
-		return "", err
-	}
-	if !found {
-		return "", missing(dir, name+" is missing, so its pooling is unknown")
-	}
-	var modes []string
-	for key, value := range raw {
-		if on, _ := value.(bool); on && strings.HasPrefix(key, "pooling_mode_") {
-			modes = append(modes, strings.TrimPrefix(key, "pooling_mode_"))
-		}
-	}
-	if mode, ok := raw["pooling_mode"].(string); ok {
-		modes = append(modes, map[string]string{"mean": "mean_tokens", "cls": "cls_token"}[mode])
-	}
-	if len(modes) != 1 {
-		return "", unsupported(dir, "%s names %d pooling modes; one is supported", name, len(modes))
-	}
-	switch modes[0] {
-	case "mean_tokens":
-		return PoolingMean, nil
-	case "cls_token":
-		return PoolingCLS, unsupported(dir, "pooling by the CLS token is not supported yet (mean is)")
-	default:
-		return "", unsupported(dir, "pooling %q is not supported (mean_tokens is)", modes[0])
-	}
-}
-
-// readMaxTokens returns the longest text in tokens, special tokens included.
-func readMaxTokens(dir string, a architecture) (int, error) {
-	var sentence struct {
-		MaxSeqLength int  `json:"max_seq_length"`
-		DoLowerCase  bool `json:"do_lower_case"`
-	}
-	if _, err := readJSON(dir, "sentence_bert_config.json", &sentence); err != nil {
-		return 0, err
-	}
-	if sentence.DoLowerCase {
-		return 0, unsupported(dir, "sentence_bert_config.json: do_lower_case is not supported")
-	}
-	longest := sentence.MaxSeqLength
-	if longest == 0 {
-		// Without the file sentence-transformers takes the tokenizer's limit; huge numbers there mean "none".
-		var tokenizer struct {
-			ModelMaxLength float64 `json:"model_max_length"`
-		}
-		if _, err := readJSON(dir, "tokenizer_config.json", &tokenizer); err != nil {
-			return 0, err
-		}
-		longest = a.MaxPositions
-		if tokenizer.ModelMaxLength > 0 && tokenizer.ModelMaxLength < float64(longest) {
-			longest = int(tokenizer.ModelMaxLength)
-		}
-	}
-	if longest < 3 {
-		return 0, unsupported(dir, "a maximum of %d tokens leaves no room for text", longest)
-	}
-	return min(longest, a.MaxPositions), nil
 }

@@ -19,22 +19,30 @@ const fingerprintDigits = 32
 
 // hash computes the fingerprint. The precision and the generator's version are not in it: graphs of either write the same space.
 func (c *Checkpoint) hash() (string, error) {
-	sum, _, err := hashFile(filepath.Join(c.dir, weightsFile))
-	if err != nil {
-		return "", fmt.Errorf("hashing the weights: %w", err)
+	var sums []string
+	for _, name := range c.weights {
+		sum, _, err := hashFile(filepath.Join(c.dir, name))
+		if err != nil {
+			return "", fmt.Errorf("hashing the weights: %w", err)
+		}
+		c.sources[name] = sum
+		sums = append(sums, sum)
 	}
-	c.sources[weightsFile] = sum
+	var err error
 	if c.sources[tokenizerFile], err = hashTokenizer(c.dir); err != nil {
 		return "", err
 	}
-	a := c.architecture
+	model := "onnx export"
+	if c.export == nil {
+		a := c.architecture
+		model = fmt.Sprintf("bert layers=%d heads=%d act=%s eps=%g", a.Layers, a.Heads, a.HiddenAct, a.LayerNormEps)
+	}
 	return digest(
 		"wal2vec model 1",
-		"weights "+sum,
+		"weights "+strings.Join(sums, " "),
 		"tokenizer "+c.sources[tokenizerFile],
-		fmt.Sprintf("bert layers=%d heads=%d act=%s eps=%g", a.Layers, a.Heads, a.HiddenAct, a.LayerNormEps),
-		"pooling "+string(c.pooling),
-		"normalise l2",
+		model,
+		c.tail.String(),
 		fmt.Sprintf("tokens %d", c.maxTokens),
 	), nil
 }

@@ -14,7 +14,7 @@ const (
 	InputIDs = "input_ids"
 	// InputStarts is int32 [rows + 1], of packed graphs only: where each text starts among the ids, and their number.
 	InputStarts = "row_starts"
-	// OutputEmbedding is float32 [rows, dimension].
+	// OutputEmbedding is float32 [rows, dimension]; the vectors are of length 1 where Manifest.Normalised says so.
 	OutputEmbedding = "sentence_embedding"
 )
 
@@ -32,6 +32,8 @@ type initializer struct {
 
 // graph collects nodes and constants. Names are numbered in order, so that the same calls always give the same bytes.
 type graph struct {
+	// opset is the version of the standard operators; 0 is the one that graphs are written in.
+	opset     int
 	nodes     []*onnxpb.NodeProto
 	constants []initializer
 	inputs    []*onnxpb.ValueInfoProto
@@ -97,6 +99,11 @@ func (g *graph) ints(v ...int64) string {
 	return g.constant(initializer{shape: []int64{int64(len(v))}, ints: v})
 }
 
+// index adds an int64 without dimensions.
+func (g *graph) index(v int64) string {
+	return g.constant(initializer{shape: []int64{}, ints: []int64{v}})
+}
+
 func (g *graph) constant(c initializer) string {
 	c.name = "c." + strconv.Itoa(len(g.constants))
 	g.constants = append(g.constants, c)
@@ -105,6 +112,22 @@ func (g *graph) constant(c initializer) string {
 
 func intAttribute(name string, v int) *onnxpb.AttributeProto {
 	return &onnxpb.AttributeProto{Name: new(name), Type: onnxpb.AttributeProto_INT.Enum(), I: new(int64(v))}
+}
+
+// boolAttribute is 1 for true, as operators have it.
+func boolAttribute(name string, v bool) *onnxpb.AttributeProto {
+	if v {
+		return intAttribute(name, 1)
+	}
+	return intAttribute(name, 0)
+}
+
+func intsAttribute(name string, v ...int64) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: new(name), Type: onnxpb.AttributeProto_INTS.Enum(), Ints: v}
+}
+
+func stringAttribute(name, v string) *onnxpb.AttributeProto {
+	return &onnxpb.AttributeProto{Name: new(name), Type: onnxpb.AttributeProto_STRING.Enum(), S: []byte(v)}
 }
 
 func floatAttribute(name string, v float64) *onnxpb.AttributeProto {

@@ -72,7 +72,9 @@ type Manifest struct {
 	Dimension  int `json:"dimension"`
 	MaxTokens  int `json:"max_tokens"`
 	Vocabulary int `json:"vocabulary"`
-	// Pooling and Normalised are done inside the graph.
+	// Export is true where the graph is a ready ONNX export with a tail added.
+	Export bool `json:"export,omitempty"`
+	// Pooling and Normalised are done inside the graph. Vectors that are not normalised are of any length.
 	Pooling    Pooling `json:"pooling"`
 	Normalised bool    `json:"normalised"`
 	// Sources maps the files the graph was made from to their SHA-256; tokenizer.json's leaves out padding and truncation.
@@ -88,8 +90,8 @@ type Manifest struct {
 func (c *Checkpoint) manifest(target Target) Manifest {
 	return Manifest{
 		Model: c.Name(), Fingerprint: c.fingerprint, Target: target, Dimension: c.Dimension(), MaxTokens: c.maxTokens,
-		Vocabulary: c.architecture.VocabularySize, Pooling: c.pooling, Normalised: true, Sources: maps.Clone(c.sources),
-		Generator: GeneratorVersion,
+		Vocabulary: c.vocabulary, Export: c.Export(), Pooling: c.tail.pooling, Normalised: c.tail.normalised,
+		Sources: maps.Clone(c.sources), Generator: GeneratorVersion,
 	}
 }
 

@@ -92,40 +92,70 @@ func (t tensorInfo) check(dataBytes int64) error {
 // errNoTensor says that a checkpoint lacks a tensor that its architecture needs.
 var errNoTensor = errors.New("tensor is missing")
 
-// weights reads tensors from an open safetensors file.
+// weights reads tensors from open safetensors files.
 type weights struct {
-	file   *os.File
-	header header
+	files   []*os.File
+	tensors map[string]storedTensor
 	// prefix stands before every tensor's name; checkpoints saved with a head carry "bert.".
 	prefix string
 }
 
-// openWeights opens a safetensors file; the caller closes it.
-func openWeights(path string) (*weights, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening the weights: %w", err)
+// storedTensor is a tensor in one of the files.
+type storedTensor struct {
+	tensorInfo
+	file *os.File
+	// dataStart is the file offset that the tensor's offsets count from.
+	dataStart int64
+}
+
+// openWeights opens the safetensors files that a checkpoint is cut into; the caller closes them.
+func openWeights(paths ...string) (*weights, error) {
+	w := &weights{tensors: map[string]storedTensor{}}
+	for _, path := range paths {
+		if err := w.add(path); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
 	}
-	w := &weights{file: file}
-	info, err := file.Stat()
-	if err == nil {
-		w.header, err = readHeader(file, info.Size())
-	}
-	if err != nil {
-		file.Close()
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if _, ok := w.header.tensors[wordEmbeddings]; !ok {
+	if _, ok := w.tensors[wordEmbeddings]; !ok {
 		w.prefix = "bert."
 	}
 	return w, nil
 }
 
-func (w *weights) close() error { return w.file.Close() }
+func (w *weights) add(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("opening the weights: %w", err)
+	}
+	w.files = append(w.files, file)
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	h, err := readHeader(file, info.Size())
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	for name, t := range h.tensors {
+		if _, twice := w.tensors[name]; twice {
+			return fmt.Errorf("reading %s: tensor %q stands in another file too", path, name)
+		}
+		w.tensors[name] = storedTensor{tensorInfo: t, file: file, dataStart: h.dataStart}
+	}
+	return nil
+}
+
+func (w *weights) close() error {
+	var err error
+	for _, file := range w.files {
+		err = errors.Join(err, file.Close())
+	}
+	return err
+}
 
 // check reports a tensor that is missing or has another shape or type than the graph needs.
 func (w *weights) check(name string, shape ...int) error {
-	t, ok := w.header.tensors[w.prefix+name]
+	t, ok := w.tensors[w.prefix+name]
 	if !ok {
 		return fmt.Errorf("tensor %q: %w", name, errNoTensor)
 	}
@@ -140,12 +170,12 @@ func (w *weights) check(name string, shape ...int) error {
 
 // read returns a tensor's elements as float32, row by row. The caller owns them.
 func (w *weights) read(name string) ([]float32, error) {
-	t, ok := w.header.tensors[w.prefix+name]
+	t, ok := w.tensors[w.prefix+name]
 	if !ok {
 		return nil, fmt.Errorf("tensor %q: %w", name, errNoTensor)
 	}
 	raw := make([]byte, t.Offsets[1]-t.Offsets[0])
-	if _, err := w.file.ReadAt(raw, w.header.dataStart+t.Offsets[0]); err != nil {
+	if _, err := t.file.ReadAt(raw, t.dataStart+t.Offsets[0]); err != nil {
 		return nil, fmt.Errorf("reading tensor %q: %w", name, err)
 	}
 	return decodeFloats(t.Type, raw), nil

@@ -24,6 +24,8 @@ var tinyArchitecture = architecture{
 	Layers: 2, PositionType: "absolute", VocabularySize: 20, TypeVocabularySize: 2,
 }
 
+var tinyTail = tail{pooling: PoolingMean, normalised: true}
+
 func newTiny() *tiny {
 	c := &tiny{weights: map[string][]float32{}, shapes: map[string][]int{}, files: map[string]string{
 		"config.json": `{"model_type":"bert","hidden_act":"gelu","hidden_size":8,"intermediate_size":16,"layer_norm_eps":1e-12,

@@ -124,6 +124,22 @@ func (c initializer) size(description []byte) int {
 	return len(description) + protowire.SizeTag(tensorRawDataField) + protowire.SizeBytes(c.dataBytes())
 }
 
+// data makes the whole data of a constant.
+func (c initializer) data() ([]byte, error) {
+	var raw []byte
+	for _, v := range c.ints {
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+	}
+	if c.floats == nil {
+		return raw, nil
+	}
+	values, err := c.floats()
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return raw, err
+}
+
 // writeData writes the data field; its length was promised before the data is made.
 func (c initializer) writeData(out *bufio.Writer) error {
 	writeLength(out, tensorRawDataField, c.dataBytes())

@@ -124,7 +124,7 @@ func (s *Session) Close() error {
 
 // load opens the graph on a device.
 func load(o Options, device string, graph models.Graph) (*Session, error) {
-	options, err := sessionOptions(o, device, graph.Manifest.Target)
+	options, err := sessionOptions(o, device, graph.Manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +142,7 @@ func load(o Options, device string, graph models.Graph) (*Session, error) {
 
 // sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it
 // changes the floating-point mode of the thread that makes the session, which afterwards runs other goroutines.
-func sessionOptions(o Options, device string, target models.Target) (*onnx.SessionOptions, error) {
+func sessionOptions(o Options, device string, manifest models.Manifest) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("making session options: %w", err)
@@ -155,10 +155,10 @@ func sessionOptions(o Options, device string, target models.Target) (*onnx.Sessi
 		// Patterns are kept for every shape, and runs have hundreds.
 		options.SetMemPattern(false),
 		options.SetCpuMemArena(true),
-		options.SetGraphOptimizationLevel(optimization(device)),
+		options.SetGraphOptimizationLevel(optimization(device, manifest)),
 		appendProvider(options, device),
 	)
-	if err == nil && target.Kernel == models.KernelVNNI {
+	if err == nil && manifest.Target.Kernel == models.KernelVNNI {
 		err = registerOperators(o.Operators, o.Library, options)
 	}
 	if err != nil {
@@ -169,9 +169,9 @@ func sessionOptions(o Options, device string, target models.Target) (*onnx.Sessi
 }
 
 // optimization: models writes the graph for the CPU in its final form, and fusing its parts gains nothing there; other providers
-// know patterns of their own.
-func optimization(device string) onnx.GraphOptimizationLevel {
-	if device == DeviceCPU {
+// know patterns of their own. What an exporter wrote leaves much to fuse on every device.
+func optimization(device string, manifest models.Manifest) onnx.GraphOptimizationLevel {
+	if device == DeviceCPU && !manifest.Export {
 		return onnx.GraphOptimizationLevelDisableAll
 	}
 	return onnx.GraphOptimizationLevelEnableAll

@@ -1,0 +1,128 @@
+package encoder_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/encoder"
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/models"
+)
+
+// expected is what sentence-transformers says of a checkpoint; scripts/fixtures_models.py writes it.
+type expected struct {
+	Texts         []string    `json:"texts"`
+	MaxTokens     int         `json:"max_tokens"`
+	Tolerance     float64     `json:"tolerance"`
+	QueryPrefix   string      `json:"query_prefix"`
+	PassagePrefix string      `json:"passage_prefix"`
+	PassageIDs    [][]int32   `json:"passage_ids"`
+	Passage       [][]float32 `json:"passage"`
+	Query         [][]float32 `json:"query"`
+}
+
+const checkpoints = "../models/testdata/checkpoints"
+
+// TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers is the fidelity of every kind that models reads.
+func TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers(t *testing.T) {
+	kinds, err := os.ReadDir(checkpoints)
+	if err != nil || len(kinds) < 17 {
+		t.Fatalf("%d kinds, %v", len(kinds), err)
+	}
+	for _, kind := range kinds {
+		t.Run(kind.Name(), func(t *testing.T) { testKind(t, filepath.Join(checkpoints, kind.Name())) })
+	}
+}
+
+func testKind(t *testing.T, dir string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "expected.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want expected
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	c, err := models.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.MaxTokens() != want.MaxTokens || c.Dimension() != len(want.Passage[0]) ||
+		c.QueryPrefix() != want.QueryPrefix || c.PassagePrefix() != want.PassagePrefix {
+		t.Errorf("%d tokens, dimension %d, prefixes %q and %q", c.MaxTokens(), c.Dimension(), c.QueryPrefix(), c.PassagePrefix())
+	}
+	tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, text := range want.Texts {
+		if ids, _, err := tokenizer.Append(nil, c.PassagePrefix()+text); err != nil || !slices.Equal(ids, want.PassageIDs[i]) {
+			t.Errorf("%q has the tokens %v, %v instead of %v", text, ids, err, want.PassageIDs[i])
+		}
+	}
+	e := openKind(t, c, tokenizer)
+	defer e.Close()
+	near(t, e, want.Texts, c.PassagePrefix(), want.Passage, want.Tolerance, c.Normalised())
+	if want.Query != nil {
+		near(t, e, want.Texts, c.QueryPrefix(), want.Query, want.Tolerance, c.Normalised())
+	}
+}
+
+// openKind opens an encoder, whose self-test checks the length of vectors where they have one.
+func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer) *encoder.Encoder {
+	t.Helper()
+	cache := t.TempDir()
+	session, err := ort.Open(t.Context(), ort.Options{
+		Library: encodertest.FindParts(t).Library, Device: ort.DeviceCPU, Precision: models.PrecisionFP32,
+		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) { return models.Build(ctx, c, cache, target) },
+	})
+	if err != nil {
+		t.Fatal(errors.Join(err, tokenizer.Close()))
+	}
+	e, err := encoder.Open(t.Context(), encoder.Options{
+		Tokenizer: tokenizer, Runner: session, Dimension: c.Dimension(), Fingerprint: c.Fingerprint(), Unnormalised: !c.Normalised(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// near encodes texts together and compares each with the stored vector, which was made alone.
+func near(t *testing.T, e *encoder.Encoder, texts []string, prefix string, want [][]float32, tolerance float64, normalised bool) {
+	t.Helper()
+	prefixed := make([]string, len(texts))
+	for i, text := range texts {
+		prefixed[i] = prefix + text
+	}
+	got, err := e.Encode(t.Context(), prefixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	worst, least := 0.0, 1.0
+	for i := range want {
+		var product, left, right float64
+		for j, w := range want[i] {
+			g := float64(got[i][j])
+			worst = max(worst, math.Abs(g-float64(w)))
+			product, left, right = product+g*float64(w), left+g*g, right+float64(w)*float64(w)
+		}
+		least = min(least, product/math.Sqrt(left*right))
+		if normalised && math.Abs(left-1) > 1e-5 {
+			t.Errorf("%q: squares add up to %g", texts[i], left)
+		}
+	}
+	if worst > tolerance || 1-least > tolerance {
+		t.Errorf("a component differs by %.2g, the least cosine is %.8f", worst, least)
+	}
+	t.Logf("%d texts: a component differs by %.2g at most, the least cosine is %.9f", len(texts), worst, least)
+}
