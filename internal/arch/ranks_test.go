@@ -27,6 +27,7 @@ var ranks = map[string]int{
 	"encoder/ort":          2,
 	"encoder/tokenize":     2,
 	"internal/monitor":     2,
+	"models/hub":           2,
 	"replication":          2,
 	"replication/backfill": 2,
 	"sink":                 2,

@@ -72,6 +72,9 @@ type Encoder struct {
 	// RunTokens and RunRows bound one call of the model.
 	RunTokens int
 	RunRows   int
+	// Hub is the address that models are fetched from; HubToken, where it is not empty, goes along.
+	Hub      string
+	HubToken Secret
 }
 
 // The devices. "mps", the name that PyTorch uses, is read as DeviceCoreML.
@@ -178,6 +181,7 @@ func Default() Config {
 			Precision: PrecisionAuto,
 			RunTokens: 512, // measured: the throughput of exact-length runs is flat from here on, on a CPU
 			RunRows:   64,
+			Hub:       "https://huggingface.co",
 		},
 		Stream: Stream{
 			MaxRows:      5000,

@@ -67,7 +67,7 @@ func TestEveryFormIsRead(t *testing.T) {
 	})
 	f(c.Encoder, config.Encoder{
 		Model: "/models/minilm", Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
-		Threads: 2, RunTokens: 1024, RunRows: 16,
+		Threads: 2, RunTokens: 1024, RunRows: 16, Hub: "http://hub.example:8080/mirror", HubToken: "hf_abc",
 	})
 	f(c.Stream, config.Stream{
 		MaxRows: 100, MaxTokens: 4096, MaxBytes: 512 << 10, MaxAge: 50 * time.Millisecond,

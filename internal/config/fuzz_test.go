@@ -167,7 +167,9 @@ func (in fuzzed) planted() bool {
 		return strings.Contains(in.dotEnv, mark) // nothing of a file that cannot be read may show
 	}
 	for _, env := range []map[string]string{in.env(), dotEnv} {
-		for _, name := range []string{"WAL2VEC_SOURCE_DSN", "WAL2VEC_SINK_DSN", "WAL2VEC_HTTP_TOKEN", "PGPASSWORD", "PGSSLPASSWORD"} {
+		for _, name := range []string{
+			"WAL2VEC_SOURCE_DSN", "WAL2VEC_SINK_DSN", "WAL2VEC_HTTP_TOKEN", "WAL2VEC_ENCODER_HUB_TOKEN", "HF_TOKEN", "PGPASSWORD", "PGSSLPASSWORD",
+		} {
 			if strings.Contains(env[name], mark) {
 				return true
 			}
@@ -175,5 +177,5 @@ func (in fuzzed) planted() bool {
 	}
 	var document map[string]map[string]any
 	_ = yaml.Unmarshal([]byte(in.yaml), &document) // what is no section is left out
-	return strings.Contains(fmt.Sprint(document["source"]["dsn"], document["sink"]["dsn"], document["http"]["token"]), mark)
+	return strings.Contains(fmt.Sprint(document["source"]["dsn"], document["sink"]["dsn"], document["http"]["token"], document["encoder"]["hub_token"]), mark)
 }

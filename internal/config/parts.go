@@ -171,15 +171,16 @@ func (p Parts) Model(model string) (string, error) {
 	if p.ModelDir == "" {
 		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
 	}
-	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.models(), ", "),
+	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.Models(), ", "),
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
 }
 
-func (p Parts) models() []string {
+// Models lists the names of the model folders. A folder with a dot before its name is one that is being fetched.
+func (p Parts) Models() []string {
 	entries, _ := os.ReadDir(p.ModelDir) // none is an answer
 	var names []string
 	for _, entry := range entries {
-		if entry.IsDir() {
+		if isDir(filepath.Join(p.ModelDir, entry.Name())) && !strings.HasPrefix(entry.Name(), ".") {
 			names = append(names, entry.Name())
 		}
 	}

@@ -60,10 +60,10 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/print.golden.yaml", out.String())
-	if masks := strings.Count(out.String(), "*****"); masks != 4 { // two in the source's DSN, one in the sink's, the token
+	if masks := strings.Count(out.String(), "*****"); masks != 5 { // two in the source's DSN, one in the sink's, the token
 		t.Errorf("%d masks", masks)
 	}
-	for _, secret := range []string{"s3cret", "other", "it's", "abc123"} {
+	for _, secret := range []string{"s3cret", "other", "it's", "abc123", "hf_abc"} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("%s shows", secret)
 		}

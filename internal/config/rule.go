@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -114,6 +115,15 @@ func address(v *string) rule {
 		}
 		n, err := strconv.ParseUint(port, 10, 16)
 		return when(err != nil || n > 65535, must)
+	}
+}
+
+// webAddress is an address that a path can be joined to; a password in it would show in messages.
+func webAddress(v *string) rule {
+	return func() string {
+		u, err := url.Parse(*v)
+		good := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+		return when(!good, "must be an address such as https://huggingface.co, without user or query")
 	}
 }
 

@@ -111,6 +111,12 @@ func (e *Encoder) settings() []setting {
 	}, {
 		path: "encoder.run_rows", value: (*number)(&e.RunRows), ml: "ML_BATCH_SIZE", rule: between(&e.RunRows, 1, 65536),
 		help: "Texts that one call of the model takes at most.",
+	}, {
+		path: "encoder.hub", value: (*text)(&e.Hub), ml: "HF_ENDPOINT", rule: webAddress(&e.Hub),
+		help: "Address of the hub that models pull fetches from.",
+	}, {
+		path: "encoder.hub_token", value: secret{&e.HubToken}, ml: "HF_TOKEN", empty: "none is sent", file: true, rule: printable(&e.HubToken),
+		help: "Token for models on the hub that are private or gated.",
 	}}
 }
 

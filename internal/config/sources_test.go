@@ -167,6 +167,22 @@ func TestTheScriptsVariablesAreUnderstood(t *testing.T) {
 	}
 }
 
+func TestTheHubsOwnVariablesAreUnderstood(t *testing.T) {
+	c := load(t, config.Sources{Env: map[string]string{"HF_ENDPOINT": "https://mirror.example", "HF_TOKEN": "hf_abc"}})
+	if c.Encoder.Hub != "https://mirror.example" || c.Encoder.HubToken.Reveal() != "hf_abc" || c.Origin("encoder.hub").Name != "HF_ENDPOINT" {
+		t.Errorf("%+v", c.Encoder)
+	}
+	for _, bad := range []string{"mirror.example", "ftp://mirror.example", "https://", "https://user:pa55@mirror.example", "https://mirror.example?a=b"} {
+		_, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_ENCODER_HUB": bad}})
+		if err == nil || !strings.Contains(err.Error(), "must be an address such as https://huggingface.co, without user or query") {
+			t.Errorf("%s: %v", bad, err)
+		}
+		if err != nil && strings.Contains(config.Scrub(err.Error()), "pa55") {
+			t.Errorf("%s: the password shows: %v", bad, config.Scrub(err.Error()))
+		}
+	}
+}
+
 func TestMountedSecrets(t *testing.T) {
 	const want = config.DSN("postgres://mounted:pa55@db/shop")
 	f := func(s config.Sources, origin string) {

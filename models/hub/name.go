@@ -1,0 +1,51 @@
+package hub
+
+import (
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// Reference names a model on a hub: ORGANISATION/NAME, or NAME alone, and a branch, tag or commit.
+type Reference struct{ Name, Revision string }
+
+// String is the reference as a person writes it.
+func (r Reference) String() string {
+	if r.Revision == defaultRevision {
+		return r.Name
+	}
+	return r.Name + "@" + r.Revision
+}
+
+const defaultRevision = "main"
+
+var (
+	namePattern     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?$`)
+	revisionPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$`)
+)
+
+// ParseReference reads NAME[@REVISION]; without a revision it is main.
+func ParseReference(text string) (Reference, error) {
+	name, revision, named := strings.Cut(text, "@")
+	if !named {
+		revision = defaultRevision
+	}
+	if !namePattern.MatchString(name) {
+		return Reference{}, fault.New(fault.Usage, "sentence-transformers/all-MiniLM-L6-v2", "%q is not the name of a model on a hub", name)
+	}
+	if !revisionPattern.MatchString(revision) || strings.Contains(revision, "..") {
+		return Reference{}, fault.New(fault.Usage, name+"@main", "%q is not a branch, tag or commit", revision)
+	}
+	return Reference{Name: name, Revision: revision}, nil
+}
+
+// Folder is the name of the folder that the model gets: its own name without the organisation.
+func (r Reference) Folder() string { return path.Base(r.Name) }
+
+// inside reports whether a name from the hub stays within the folder that it is written to.
+func inside(name string) bool {
+	return filepath.IsLocal(name) && path.Clean(name) == name && !strings.ContainsAny(name, "\\:\x00")
+}
