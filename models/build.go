@@ -27,15 +27,15 @@ type Graph struct {
 // damaged. Writing takes about a second and some 100 MB of memory; checking hashes the file. Any number of processes may call it
 // at once: the files are written aside and renamed into place, and all write the same bytes.
 func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
+	if c.Export() && target != plainTarget {
+		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s of model %s, which is a ready export",
+			target, c.Name())
+	}
 	if _, known := writers[target]; !known {
 		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
 	}
 	if target.Kernel == KernelVNNI && !c.FitsOperators() {
 		return Graph{}, fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
-	}
-	if c.Export() && target != plainTarget {
-		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s of model %s, which is a ready export",
-			target, c.Name())
 	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {

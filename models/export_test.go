@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
@@ -243,6 +244,10 @@ func TestTheSameExportGivesTheSameBytesAndADamagedOneIsBuiltAgain(t *testing.T) 
 	writeFile(t, filepath.Join(c.dir, "onnx", "model.onnx"), append(data, 0))
 	if _, err := Build(t.Context(), c, t.TempDir(), cpu); err == nil {
 		t.Error("an export that changed after Open was built")
+	}
+	_, err = Build(t.Context(), c, t.TempDir(), Target{Device: DeviceCPU, Precision: PrecisionINT8})
+	if err == nil || err.Error() != "there is no graph for cpu-int8 of model tiny, which is a ready export" || fault.KindOf(err) != fault.Usage {
+		t.Errorf("int8: %v", err)
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -184,11 +184,11 @@ func (c *client) refused(status int, r Reference, what string) error {
 
 // lost is the error of a hub that cannot be reached or does not go on; the end of the caller's context stays what it is.
 func (c *client) lost(err error, r Reference, what string) error {
-	if errors.Is(err, context.Canceled) && !errors.Is(err, errStalled) {
-		return fmt.Errorf("fetching %s of model %s: %w", what, r, err)
-	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the address it quotes may be a signed one
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("fetching %s of model %s: %w", what, r, err)
 	}
 	return fault.Wrap(err, fault.Unavailable, "check the network and encoder.hub, then try again", "fetching %s of model %s from %s", what, r, c.base.Host)
 }

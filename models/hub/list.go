@@ -85,11 +85,16 @@ func (l listing) find(name string) *file {
 	return &l.Files[at]
 }
 
-// small returns the files that say what the model is.
+// small returns the files that say what the model is, config.json first.
 func (l listing) small() []file {
 	var list []file
+	for _, name := range smallFiles {
+		if f := l.find(name); f != nil {
+			list = append(list, *f)
+		}
+	}
 	for _, f := range l.Files {
-		if slices.Contains(smallFiles, f.Name) || moduleFile.MatchString(f.Name) {
+		if moduleFile.MatchString(f.Name) {
 			list = append(list, f)
 		}
 	}

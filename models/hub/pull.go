@@ -268,10 +268,10 @@ func (p *puller) wrongSize(name string, want, got int64) error {
 	if want < 0 {
 		return fault.New(fault.Usage, "choose another model", "%s of model %s is larger than %d bytes", name, p.options.Model, int64(maxSmallBytes))
 	}
-	word := "only"
 	if got > want {
-		word = "at least"
+		return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: it has more than %d bytes",
+			name, p.options.Model, want)
 	}
-	return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: %s %d bytes instead of %d",
-		name, p.options.Model, word, got, want)
+	return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: only %d bytes instead of %d",
+		name, p.options.Model, got, want)
 }
