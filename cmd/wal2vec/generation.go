@@ -102,7 +102,8 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 		return nil, err
 	}
 	runner, err := ort.Open(ctx, ort.Options{
-		Library: parts.ONNXRuntime, Operators: operatorsFor(parts, checkpoint), Device: c.Encoder.Device, Precision: precisionOf(c),
+		Library: parts.ONNXRuntime, Operators: operatorsFor(parts, checkpoint), Device: c.Encoder.Device,
+		Precision: precisionOf(c, checkpoint),
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, checkpoint, parts.GraphCache, target)
 		},
@@ -116,7 +117,8 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	}
 	e, err := encoder.Open(ctx, encoder.Options{
 		Tokenizer: tokenizer, Runner: runner, Dimension: checkpoint.Dimension(), Fingerprint: checkpoint.Fingerprint(),
-		MinCosine: encoder.MinCosine(string(runner.Target().Precision)), Workers: workers, RunTokens: c.Encoder.RunTokens, RunRows: c.Encoder.RunRows,
+		MinCosine: encoder.MinCosine(string(runner.Target().Precision)), Unnormalised: !checkpoint.Normalised(),
+		Workers: workers, RunTokens: c.Encoder.RunTokens, RunRows: c.Encoder.RunRows,
 	})
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "wal2vec models check", "opening the encoder")
@@ -125,7 +127,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	return &engine{vectorizer: e, checkpoint: checkpoint}, nil
+	return &engine{vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint}, nil
 }
 
 // operatorsFor is the library of wal2vec's own operators where the model can use it, else "".
@@ -136,8 +138,11 @@ func operatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
 	return ort.FindOperators(parts.Root)
 }
 
-// precisionOf is the configured precision; empty where the device decides.
-func precisionOf(c config.Config) models.Precision {
+// precisionOf is the configured precision; empty where the device decides. A ready export is taken as it is.
+func precisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precision {
+	if c.Encoder.Precision == config.PrecisionAuto && checkpoint.Export() {
+		return models.PrecisionFP32
+	}
 	if c.Encoder.Precision == config.PrecisionAuto {
 		return ""
 	}
@@ -146,12 +151,12 @@ func precisionOf(c config.Config) models.Precision {
 
 // generationOf is what the configured model and template make: the vector space of the pipeline.
 func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
-	precision := precisionOf(c)
+	precision := precisionOf(c, checkpoint)
 	if precision == "" {
 		precision = cpuTarget.Precision
 	}
 	return sink.Generation{
-		Fingerprint: models.TextFingerprint(checkpoint.Fingerprint(), "", c.Source.Template.String()),
+		Fingerprint: models.TextFingerprint(checkpoint.Fingerprint(), checkpoint.PassagePrefix(), c.Source.Template.String()),
 		Model:       checkpoint.Name(), Source: sourceOf(c.Encoder.Model), Template: c.Source.Template.String(), Dimension: checkpoint.Dimension(),
 		Storage: sink.Storage(c.Sink.Storage), Precision: string(precision),
 	}

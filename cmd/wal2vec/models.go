@@ -1,35 +1,45 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
-	"text/tabwriter"
+	"math"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
 
 func newModels(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "models", Short: "List, build and check models", GroupID: "manage"})
+	cmd := group(&cobra.Command{Use: "models", Short: "List, fetch, build and check models", GroupID: "manage"})
+	cmd.AddCommand(newModelsList(p), newModelsPull(p), newModelsBuild(p), newModelsCheck(p))
+	return cmd
+}
+
+// cpuTarget is the only graph there is.
+var cpuTarget = models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}
+
+// builtModel is what models build reports; its JSON names are a contract.
+type builtModel struct {
+	models.Manifest
+	Path  string `json:"path"`
+	Built bool   `json:"built"`
+}
+
+func newModelsBuild(p *program) *cobra.Command {
 	var output string
-	list := &cobra.Command{
-		Use: "list", Short: "List the graphs in the cache, each checked against its manifest", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
-			return p.listModels(cmd, output)
-		},
-	}
-	outputFlag(list, &output)
-	build := &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "build [MODEL]", Short: "Write the ONNX graph of a checkpoint into the cache", Args: cobra.MaximumNArgs(1),
 		Long: "Write the ONNX graph of a checkpoint (a folder in Hugging Face form, or a name among the parts) into the cache, unless a\n" +
 			"whole one is there. Other commands do this by themselves.",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			parts, checkpoint, err := p.checkpoint(args)
 			if err != nil {
 				return err
@@ -37,6 +47,9 @@ func newModels(p *program) *cobra.Command {
 			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, cpuTarget)
 			if err != nil {
 				return err
+			}
+			if output == "json" {
+				return printJSON(p.stdout, builtModel{Manifest: graph.Manifest, Path: graph.Path, Built: graph.Built})
 			}
 			word := "in the cache"
 			if graph.Built {
@@ -46,33 +59,11 @@ func newModels(p *program) *cobra.Command {
 			return err
 		},
 	}
-	check := &cobra.Command{
-		Use: "check [MODEL]", Short: "Load a model and encode the reference texts with it", Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := p.load()
-			if err != nil {
-				return err
-			}
-			if len(args) == 1 {
-				c.Encoder.Model = args[0]
-			}
-			e, err := p.openEncoder(cmd.Context(), c)
-			if err != nil {
-				return err
-			}
-			defer e.Close()
-			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, dimension %d, fingerprint %s)\n",
-				e.checkpoint.Name(), e.Stats().Device, e.Dimension(), e.checkpoint.Fingerprint())
-			return err
-		},
-	}
-	cmd.AddCommand(list, build, check)
+	outputFlag(cmd, &output)
 	return cmd
 }
 
-// cpuTarget is the only graph there is.
-var cpuTarget = models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}
-
+// checkpoint opens the model that a command names, or the configured one.
 func (p *program) checkpoint(args []string) (config.Parts, *models.Checkpoint, error) {
 	c, err := p.load()
 	if err != nil {
@@ -89,59 +80,105 @@ func (p *program) checkpoint(args []string) (config.Parts, *models.Checkpoint, e
 	return parts, checkpoint, err
 }
 
-type modelReport struct {
-	models.Manifest
-	Folder string `json:"folder"`
-	OK     bool   `json:"ok"`
-	Error  string `json:"error,omitempty"`
+// checkedModel is what models check reports; its JSON names are a contract.
+type checkedModel struct {
+	Model       string `json:"model"`
+	Fingerprint string `json:"fingerprint"`
+	Device      string `json:"device"`
+	Dimension   int    `json:"dimension"`
+	// Texts are the reference texts, Tokens those of them all, special tokens included.
+	Texts     int     `json:"texts"`
+	Tokens    uint64  `json:"tokens"`
+	PerSecond float64 `json:"tokens_per_second"`
+	// LeastCosine is to the stored vectors; null for a model without any.
+	LeastCosine *float64 `json:"least_cosine"`
 }
 
-func (p *program) listModels(cmd *cobra.Command, output string) error {
-	parts, err := findParts()
-	if err != nil {
-		return err
+func newModelsCheck(p *program) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "check [MODEL]", Short: "Load a model and encode the reference texts with it", Args: cobra.MaximumNArgs(1),
+		Long: "Load a model, run its self-test, and encode the reference texts. Where the program has stored vectors of the model, the least\n" +
+			"cosine to them is printed too. No database is needed.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				c.Encoder.Model = args[0]
+			}
+			e, err := p.openEncoder(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			checked, err := checkModel(cmd.Context(), e)
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(p.stdout, checked)
+			}
+			cosine := ""
+			if checked.LeastCosine != nil {
+				cosine = fmt.Sprintf(", least cosine to the stored vectors %.7f", *checked.LeastCosine)
+			}
+			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, dimension %d, fingerprint %s)\n%d reference texts, %d tokens, %.0f tokens a second%s\n",
+				checked.Model, checked.Device, checked.Dimension, checked.Fingerprint, checked.Texts, checked.Tokens, checked.PerSecond, cosine)
+			return err
+		},
 	}
-	folders, err := models.List(parts.GraphCache)
-	if err != nil {
-		return err
-	}
-	reports := make([]modelReport, len(folders))
-	damaged := 0
-	for i, folder := range folders {
-		graph, err := models.Check(cmd.Context(), folder)
-		reports[i] = modelReport{Manifest: graph.Manifest, Folder: folder, OK: err == nil}
-		if err != nil {
-			reports[i].Error = err.Error()
-			damaged++
-		}
-	}
-	if output == "json" {
-		err = printJSON(p.stdout, reports)
-	} else {
-		err = p.printModels(reports)
-	}
-	if err == nil && damaged > 0 {
-		return fault.New(fault.Findings, "wal2vec models build", "%d graphs in the cache are damaged", damaged)
-	}
-	return err
+	outputFlag(cmd, &output)
+	return cmd
 }
 
-func (p *program) printModels(reports []modelReport) error {
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "MODEL\tTARGET\tDIMENSION\tTOKENS\tMIB\tFINGERPRINT\tSTATE")
-	for _, r := range reports {
-		state := "ok"
-		if !r.OK {
-			state = r.Error
-		}
-		name := r.Model
-		if name == "" {
-			name = filepath.Base(r.Folder)
-		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", name, r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, state)
+// checkModel encodes the reference texts as passages.
+func checkModel(ctx context.Context, e *engine) (checkedModel, error) {
+	references := encoder.References(e.checkpoint.Fingerprint())
+	texts := make([]string, len(references))
+	for i, r := range references {
+		texts[i] = r.Text
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("printing the result: %w", err)
+	before, begun := e.Stats(), time.Now()
+	vectors, err := e.Encode(ctx, texts)
+	if err != nil {
+		return checkedModel{}, err
 	}
-	return nil
+	took, after := time.Since(begun), e.Stats()
+	least := 1.0
+	for i, v := range vectors {
+		cosine, size := cosineTo(v, references[i].Vector)
+		if least = min(least, cosine); math.IsNaN(size) || math.IsInf(size, 0) {
+			return checkedModel{}, fault.New(fault.Model, "wal2vec models build, or choose another device", "the vector of %.60q is not finite", texts[i])
+		}
+	}
+	c := checkedModel{
+		Model: e.checkpoint.Name(), Fingerprint: e.checkpoint.Fingerprint(), Device: after.Device, Dimension: e.Dimension(),
+		Texts: len(texts), Tokens: after.Tokens - before.Tokens,
+	}
+	c.PerSecond = perSecond(int64(c.Tokens), took)
+	if references[0].Vector != nil {
+		c.LeastCosine = &least
+	}
+	return c, nil
+}
+
+// cosineTo returns the cosine of two vectors, 1 where there is no second, and the length of the first.
+func cosineTo(v, stored []float32) (cosine, size float64) {
+	var product, left, right float64
+	for i, x := range v {
+		left += float64(x) * float64(x)
+		if len(stored) == len(v) {
+			product, right = product+float64(x)*float64(stored[i]), right+float64(stored[i])*float64(stored[i])
+		}
+	}
+	size = math.Sqrt(left)
+	if right == 0 {
+		return 1, size
+	}
+	return product / (size * math.Sqrt(right)), size
 }

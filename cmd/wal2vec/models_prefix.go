@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+
+	"github.com/wal2vec/wal2vec/models"
+)
+
+// prefixed puts a model's prefixes before the texts that it encodes.
+type prefixed struct {
+	vectorizer
+	query, passage string
+}
+
+// withPrefixes returns an encoder that does what the checkpoint asks of its callers.
+func withPrefixes(e vectorizer, c *models.Checkpoint) vectorizer {
+	if c.QueryPrefix() == "" && c.PassagePrefix() == "" {
+		return e
+	}
+	return prefixed{vectorizer: e, query: c.QueryPrefix(), passage: c.PassagePrefix()}
+}
+
+// Encode encodes passages.
+func (p prefixed) Encode(ctx context.Context, texts []string) ([][]float32, error) {
+	if p.passage == "" {
+		return p.vectorizer.Encode(ctx, texts)
+	}
+	whole := make([]string, len(texts))
+	for i, text := range texts {
+		whole[i] = p.passage + text
+	}
+	return p.vectorizer.Encode(ctx, whole)
+}
+
+// EncodeQuery encodes a query.
+func (p prefixed) EncodeQuery(ctx context.Context, text string) ([]float32, error) {
+	return p.vectorizer.EncodeQuery(ctx, p.query+text)
+}
