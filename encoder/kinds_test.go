@@ -34,7 +34,7 @@ const checkpoints = "../models/testdata/checkpoints"
 // TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers is the fidelity of every kind that models reads.
 func TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers(t *testing.T) {
 	kinds, err := os.ReadDir(checkpoints)
-	if err != nil || len(kinds) < 17 {
+	if err != nil || len(kinds) < 18 {
 		t.Fatalf("%d kinds, %v", len(kinds), err)
 	}
 	for _, kind := range kinds {

@@ -10,6 +10,9 @@ import (
 // wordEmbeddings is the tensor that tells a checkpoint of BERT's kind.
 const wordEmbeddings = "embeddings.word_embeddings.weight"
 
+// segmentEmbeddings is the tensor that tells a text's first part from its second.
+const segmentEmbeddings = "embeddings.token_type_embeddings.weight"
+
 // namedShape is a tensor that a checkpoint must have.
 type namedShape struct {
 	name  string
@@ -22,7 +25,7 @@ func bertTensors(a architecture) []namedShape {
 	list := []namedShape{
 		{wordEmbeddings, []int{a.VocabularySize, h}},
 		{"embeddings.position_embeddings.weight", []int{a.MaxPositions, h}},
-		{"embeddings.token_type_embeddings.weight", []int{a.TypeVocabularySize, h}},
+		{segmentEmbeddings, []int{a.TypeVocabularySize, h}},
 		{"embeddings.LayerNorm.weight", []int{h}},
 		{"embeddings.LayerNorm.bias", []int{h}},
 	}
@@ -121,7 +124,7 @@ func (b *bertGraph) positionTable() ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	segments, err := b.w.read("embeddings.token_type_embeddings.weight")
+	segments, err := b.w.read(segmentEmbeddings)
 	if err != nil {
 		return nil, err
 	}

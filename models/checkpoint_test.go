@@ -61,7 +61,7 @@ func TestOpenRefusesWhatItDoesNotKnow(t *testing.T) {
 	f("tokenizer.json is missing", removing("tokenizer.json"))
 	f("the weights are missing: there is no model.safetensors, model.safetensors.index.json, onnx/model.onnx, model.onnx",
 		func(c *tiny) { c.weights = nil })
-	f(`model_type "t5" is not supported (bert is; any other needs a ready export in onnx/model.onnx)`, replacing("config.json", `"bert"`, `"t5"`))
+	f(`model_type "t5" is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)`, replacing("config.json", `"bert"`, `"t5"`))
 	f(`hidden_act "silu" is not supported (gelu, gelu_new, gelu_pytorch_tanh, relu are)`, replacing("config.json", `"gelu"`, `"silu"`))
 	f(`position_embedding_type "relative_key" is not supported (absolute is)`,
 		replacing("config.json", `{`, `{"position_embedding_type":"relative_key",`))

@@ -28,11 +28,10 @@ type architecture struct {
 	TypeVocabularySize   int     `json:"type_vocab_size"`
 	AddCrossAttention    bool    `json:"add_cross_attention"`
 	EmbeddingSize        int     `json:"embedding_size"`
-	ChunkSizeFeedForward int     `json:"chunk_size_feed_forward"`
 }
 
 // Writes reports whether Build writes the graph of this model_type from its weights; of any other it takes a ready ONNX export.
-func Writes(modelType string) bool { return modelType == "bert" }
+func Writes(modelType string) bool { return modelType == "bert" || modelType == distilType }
 
 // unsupported is the refusal of a checkpoint whose kind is not known: the caller's choice of a model is at fault.
 func unsupported(dir, what string, args ...any) error {
@@ -73,9 +72,14 @@ func readArchitecture(dir string) (architecture, error) {
 	if !found {
 		return a, missing(dir, configFile+" is missing")
 	}
+	if a.ModelType == distilType {
+		if a, err = readDistil(dir); err != nil {
+			return a, err
+		}
+	}
 	switch {
 	case !Writes(a.ModelType):
-		return a, unsupported(dir, "model_type %q is not supported (bert is; any other needs a ready export in onnx/model.onnx)", a.ModelType)
+		return a, unsupported(dir, "model_type %q is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)", a.ModelType)
 	case activations[a.HiddenAct].operator == "":
 		return a, unsupported(dir, "hidden_act %q is not supported (%s are)", a.HiddenAct, strings.Join(sortedKeys(activations), ", "))
 	case a.PositionType != "absolute":

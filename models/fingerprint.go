@@ -35,7 +35,7 @@ func (c *Checkpoint) hash() (string, error) {
 	model := "onnx export"
 	if c.export == nil {
 		a := c.architecture
-		model = fmt.Sprintf("bert layers=%d heads=%d act=%s eps=%g", a.Layers, a.Heads, a.HiddenAct, a.LayerNormEps)
+		model = fmt.Sprintf("%s layers=%d heads=%d act=%s eps=%g", a.ModelType, a.Layers, a.Heads, a.HiddenAct, a.LayerNormEps)
 	}
 	return digest(
 		"wal2vec model 1",

@@ -96,8 +96,10 @@ var errNoTensor = errors.New("tensor is missing")
 type weights struct {
 	files   []*os.File
 	tensors map[string]storedTensor
-	// prefix stands before every tensor's name; checkpoints saved with a head carry "bert.".
+	// prefix stands before every tensor's name; checkpoints saved with a head carry "bert." or "distilbert.".
 	prefix string
+	// distil is true for weights with the names of DistilBERT.
+	distil bool
 }
 
 // storedTensor is a tensor in one of the files.
@@ -116,10 +118,21 @@ func openWeights(paths ...string) (*weights, error) {
 			return nil, errors.Join(err, w.close())
 		}
 	}
-	if _, ok := w.tensors[wordEmbeddings]; !ok {
-		w.prefix = "bert."
+	for _, w.prefix = range []string{"distilbert.", "bert.", ""} {
+		if _, ok := w.tensors[w.prefix+wordEmbeddings]; ok {
+			break
+		}
 	}
+	_, w.distil = w.tensors[w.prefix+distilName(layerName(0, "attention.self.query.weight"))]
 	return w, nil
+}
+
+// name is the stored name of a tensor that BERT calls bertName.
+func (w *weights) name(bertName string) string {
+	if w.distil {
+		bertName = distilName(bertName)
+	}
+	return w.prefix + bertName
 }
 
 func (w *weights) add(path string) error {
@@ -154,8 +167,12 @@ func (w *weights) close() error {
 }
 
 // check reports a tensor that is missing or has another shape or type than the graph needs.
-func (w *weights) check(name string, shape ...int) error {
-	t, ok := w.tensors[w.prefix+name]
+func (w *weights) check(bertName string, shape ...int) error {
+	name := w.name(bertName)
+	t, ok := w.tensors[name]
+	if !ok && w.distil && bertName == segmentEmbeddings {
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("tensor %q: %w", name, errNoTensor)
 	}
@@ -168,9 +185,14 @@ func (w *weights) check(name string, shape ...int) error {
 	return nil
 }
 
-// read returns a tensor's elements as float32, row by row. The caller owns them.
-func (w *weights) read(name string) ([]float32, error) {
-	t, ok := w.tensors[w.prefix+name]
+// read returns the elements of the tensor that BERT calls bertName as float32, row by row. The caller owns them. DistilBERT, which has
+// no segments, adds nothing for them.
+func (w *weights) read(bertName string) ([]float32, error) {
+	name := w.name(bertName)
+	t, ok := w.tensors[name]
+	if !ok && w.distil && bertName == segmentEmbeddings {
+		return make([]float32, w.tensors[w.name("embeddings.LayerNorm.bias")].Shape[0]), nil
+	}
 	if !ok {
 		return nil, fmt.Errorf("tensor %q: %w", name, errNoTensor)
 	}

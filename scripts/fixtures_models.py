@@ -78,6 +78,11 @@ def bert(vocabulary, seed, cls=transformers.BertModel, **config):
     return randomise(cls(transformers.BertConfig(**config)), seed)
 
 
+def distilbert(vocabulary, seed):
+    return randomise(transformers.DistilBertModel(transformers.DistilBertConfig(
+        vocab_size=len(vocabulary), max_position_embeddings=24, dim=16, hidden_dim=24, n_layers=2, n_heads=2)), seed)
+
+
 class Folder:
     """A checkpoint that is being written."""
 
@@ -216,6 +221,9 @@ def safetensors_kinds(root):
     f = Folder(root, "bert-tanh-sharded")
     f.model(bert(f.vocabulary, 4, hidden_act="gelu_new", **SMALL), max_shard_size="10KB").modules().expect()
 
+    f = Folder(root, "distilbert-mean")
+    f.model(distilbert(f.vocabulary, 8)).modules(normalise=False).expect()
+
     # The folder as the newest sentence-transformers saves it.
     with tempfile.TemporaryDirectory() as temporary:
         f = Folder(pathlib.Path(temporary), "old")
@@ -252,8 +260,7 @@ def onnx_kinds(root):
     shutil.rmtree(f.path / "1_Pooling")
 
     f = Folder(root, "onnx-distilbert")
-    m = randomise(transformers.DistilBertModel(transformers.DistilBertConfig(
-        vocab_size=len(f.vocabulary), max_position_embeddings=24, dim=16, hidden_dim=24, n_layers=2, n_heads=2)), 16)
+    m = distilbert(f.vocabulary, 16)
     f.model(m).modules().expect()
     f.export(m, both, ["last_hidden_state"], 17)
 
