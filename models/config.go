@@ -14,20 +14,20 @@ import (
 
 // architecture is what config.json says about an encoder of BERT's kind.
 type architecture struct {
-	ModelType            string  `json:"model_type"`
-	HiddenAct            string  `json:"hidden_act"`
-	HiddenSize           int     `json:"hidden_size"`
-	IntermediateSize     int     `json:"intermediate_size"`
-	LayerNormEps         float64 `json:"layer_norm_eps"`
-	MaxPositions         int     `json:"max_position_embeddings"`
-	Heads                int     `json:"num_attention_heads"`
-	Layers               int     `json:"num_hidden_layers"`
-	PositionType         string  `json:"position_embedding_type"`
-	VocabularySize       int     `json:"vocab_size"`
-	IsDecoder            bool    `json:"is_decoder"`
-	TypeVocabularySize   int     `json:"type_vocab_size"`
-	AddCrossAttention    bool    `json:"add_cross_attention"`
-	EmbeddingSize        int     `json:"embedding_size"`
+	ModelType          string  `json:"model_type"`
+	HiddenAct          string  `json:"hidden_act"`
+	HiddenSize         int     `json:"hidden_size"`
+	IntermediateSize   int     `json:"intermediate_size"`
+	LayerNormEps       float64 `json:"layer_norm_eps"`
+	MaxPositions       int     `json:"max_position_embeddings"`
+	Heads              int     `json:"num_attention_heads"`
+	Layers             int     `json:"num_hidden_layers"`
+	PositionType       string  `json:"position_embedding_type"`
+	VocabularySize     int     `json:"vocab_size"`
+	IsDecoder          bool    `json:"is_decoder"`
+	TypeVocabularySize int     `json:"type_vocab_size"`
+	AddCrossAttention  bool    `json:"add_cross_attention"`
+	EmbeddingSize      int     `json:"embedding_size"`
 }
 
 // Writes reports whether Build writes the graph of this model_type from its weights; of any other it takes a ready ONNX export.

@@ -29,16 +29,20 @@ func ready() *onnxpb.ModelProto {
 		Name: new("then"), Node: []*onnxpb.NodeProto{node("inside", "Identity", []string{"looked_up"}, "chosen")},
 		Output: []*onnxpb.ValueInfoProto{valueInfo("chosen", onnxpb.TensorProto_FLOAT, "b", "s", 8)},
 	}
+	otherwise := &onnxpb.GraphProto{ // has a value from outside as it is
+		Name: new("otherwise"), Output: []*onnxpb.ValueInfoProto{valueInfo("fallback", onnxpb.TensorProto_FLOAT, "b", "s", 8)},
+	}
 	g := &onnxpb.GraphProto{
 		Name: new("main"),
 		Node: []*onnxpb.NodeProto{
 			node("n0", "Gather", []string{"table", InputIDs}, "looked_up"),
+			node("n5", "Neg", []string{"looked_up"}, "fallback"),
 			node("n1", "Cast", []string{attentionMask}, "mask", intAttribute("to", int(onnxpb.TensorProto_BOOL))),
 			node("n2", "ReduceMin", []string{"mask_number"}, "least"),
 			node("n3", "Add", []string{"looked_up", "unused"}, "pooler_output"),
 			node("n4", "If", []string{"mask"}, "last_hidden_state", &onnxpb.AttributeProto{
 				Name: new("then_branch"), Type: onnxpb.AttributeProto_GRAPH.Enum(), G: then,
-			}),
+			}, &onnxpb.AttributeProto{Name: new("else_branch"), Type: onnxpb.AttributeProto_GRAPH.Enum(), G: otherwise}),
 		},
 		Initializer: []*onnxpb.TensorProto{table, unused},
 		Input: []*onnxpb.ValueInfoProto{
@@ -198,11 +202,11 @@ func TestExportKeepsWhatTheOutputNeeds(t *testing.T) {
 	for _, c := range m.Graph.Initializer {
 		constants = append(constants, c.GetName())
 	}
-	want := []string{"Shape", "Cast", "ConstantOfShape", "Gather", "Cast", "If", "ReduceMean", "ReduceL2", "Max", "Div"}
+	want := []string{"Shape", "Cast", "ConstantOfShape", "Gather", "Neg", "Cast", "If", "ReduceMean", "ReduceL2", "Max", "Div"}
 	if !slices.Equal(kinds, want) || !slices.Equal(constants, []string{"export.table", "c.0"}) {
 		t.Errorf("nodes %v, constants %v", kinds, constants)
 	}
-	branch := m.Graph.Node[5].Attribute[0].G
+	branch := m.Graph.Node[6].Attribute[0].G
 	if in := branch.Node[0].Input[0]; in != "export.looked_up" || branch.Output[0].GetName() != "export.chosen" {
 		t.Errorf("the inner graph reads %s and writes %s", in, branch.Output[0].GetName())
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -333,6 +334,19 @@ var answers = []struct {
 	},
 	{
 		name: "wrong hash in the listing", fault: fault.Unavailable,
+		want: "model.safetensors of model acme/tiny came damaged: its SHA-256 is " + hashOf(strings.Repeat("x", 86392)) + ", the hub says ",
+		change: func(f *fakeHub) {
+			f.intercept = func(w http.ResponseWriter, r *http.Request) bool { // the hub itself, so that no header has the hash
+				found := strings.HasSuffix(r.URL.Path, "/model.safetensors")
+				if found {
+					_, _ = io.WriteString(w, strings.Repeat("x", 86392))
+				}
+				return found
+			}
+		},
+	},
+	{
+		name: "wrong content from where it redirects to", fault: fault.Unavailable,
 		want:   "model.safetensors of model acme/tiny came damaged: its SHA-256 is " + hashOf(strings.Repeat("x", 86392)) + ", the hub says ",
 		change: func(f *fakeHub) { f.intercept = content("/model.safetensors", strings.Repeat("x", 86392)) },
 	},
@@ -438,7 +452,13 @@ func TestPullSaysWhatWentWrongAndLeavesNothing(t *testing.T) {
 			f := newFakeHub(t, kind)
 			a.change(f)
 			folder := t.TempDir()
-			_, err := Pull(t.Context(), f.options(folder))
+			o := f.options(folder)
+			o.Progress = func(file string, done, total int64) {
+				if total >= 0 && done > total { // it would go on for as long as the hub sends
+					t.Errorf("%d bytes of %s are kept, %d are right", done, file, total)
+				}
+			}
+			_, err := Pull(t.Context(), o)
 			want := strings.ReplaceAll(a.want, "HOST", strings.TrimPrefix(f.hub.URL, "http://"))
 			if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(want, "SHA-256") && err.Error() != want {
 				t.Errorf("got  %v\nwant %s", err, want)
@@ -500,6 +520,58 @@ func TestTheTokenStaysWithTheHub(t *testing.T) {
 	}
 	if asked == 0 || len(f.leaked) > 0 {
 		t.Errorf("%d requests to the hub had the token, the store saw it for %v", asked, f.leaked)
+	}
+}
+
+// sent records the requests of a client instead of sending them.
+type sent []*http.Request
+
+func (s *sent) RoundTrip(r *http.Request) (*http.Response, error) {
+	*s = append(*s, r)
+	return nil, errors.New("not sent")
+}
+
+func TestTheTokenGoesToNoOtherSchemeOrAddress(t *testing.T) {
+	c, err := newClient("https://hub.example/mirror", testToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	f := func(address string, goes bool) {
+		t.Helper()
+		var s sent
+		c.http.Transport = &s
+		target, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response, err := c.send(t.Context(), target); err == nil {
+			response.Body.Close()
+			t.Error("sent")
+		}
+		if got := s[0].Header.Get("Authorization") != ""; got != goes {
+			t.Errorf("%s: the token goes along: %v", address, got)
+		}
+	}
+	f("https://hub.example/mirror/x", true)
+	f("https://hub.example/elsewhere", true)
+	f("http://hub.example/mirror/x", false)
+	f("https://hub.example:444/mirror/x", false)
+	f("https://cdn.hub.example/x", false)
+	f("https://hub.example.evil/x", false)
+}
+
+func TestAModelThatCannotBeReplacedStays(t *testing.T) {
+	folder := t.TempDir()
+	target, aside := filepath.Join(folder, "tiny"), filepath.Join(folder, "aside")
+	if err := errors.Join(os.Mkdir(target, 0o755), os.Mkdir(aside, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := moveInto(target, filepath.Join(folder, "absent"), aside); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(target); err != nil {
+		t.Errorf("the old model is gone: %v", err)
 	}
 }
 
