@@ -37,7 +37,7 @@ func newModelsProgram(t *testing.T, kinds ...string) (w *world, folder string) {
 			t.Fatal(err)
 		}
 	}
-	w.env = append(w.env, "WAL2VEC_HOME="+root, "WAL2VEC_CACHE=", "HF_TOKEN=", "HF_ENDPOINT=")
+	w.env = append(w.env, "WAL2VEC_HOME="+root, "WAL2VEC_CACHE=", "WAL2VEC_ENCODER_PRECISION=fp32", "HF_TOKEN=", "HF_ENDPOINT=")
 	return w, folder
 }
 
