@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -508,18 +509,18 @@ func TestTheTokenStaysWithTheHub(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	o := f.options(t.TempDir())
 	o.Token = testToken
-	var asked int
+	var asked atomic.Int32
 	f.intercept = func(_ http.ResponseWriter, r *http.Request) bool {
 		if strings.Contains(r.URL.Path, "/resolve/") && r.Header.Get("Authorization") == "Bearer "+testToken {
-			asked++
+			asked.Add(1)
 		}
 		return false
 	}
 	if _, err := Pull(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	if asked == 0 || len(f.leaked) > 0 {
-		t.Errorf("%d requests to the hub had the token, the store saw it for %v", asked, f.leaked)
+	if asked.Load() == 0 || len(f.leaked) > 0 {
+		t.Errorf("%d requests to the hub had the token, the store saw it for %v", asked.Load(), f.leaked)
 	}
 }
 
@@ -598,7 +599,7 @@ func TestAnInterruptedPullLeavesNothing(t *testing.T) {
 
 func TestAHubThatHangsUpOrStalls(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
-	stalls := false
+	var stalls atomic.Bool
 	f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/"+weightsFile {
 			return false
@@ -606,7 +607,7 @@ func TestAHubThatHangsUpOrStalls(t *testing.T) {
 		w.Header().Set("Content-Length", "86392")
 		_, _ = io.WriteString(w, f.files[weightsFile][:5000])
 		w.(http.Flusher).Flush() //nolint:forcetypeassert,errcheck // httptest's has it
-		if stalls {
+		if stalls.Load() {
 			<-r.Context().Done()
 		}
 		panic(http.ErrAbortHandler)
@@ -619,7 +620,7 @@ func TestAHubThatHangsUpOrStalls(t *testing.T) {
 		t.Errorf("hung up: %v", err)
 	}
 	nothingLeft(t, folder)
-	stalls = true
+	stalls.Store(true)
 	c, err := newClient(o.Address, "")
 	if err != nil {
 		t.Fatal(err)
