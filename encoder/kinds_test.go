@@ -69,7 +69,7 @@ func testKind(t *testing.T, dir string) {
 			t.Errorf("%q has the tokens %v, %v instead of %v", text, ids, err, want.PassageIDs[i])
 		}
 	}
-	e := openKind(t, c, tokenizer)
+	e := openKind(t, c, tokenizer, kind{precision: models.PrecisionFP32})
 	defer e.Close()
 	want.compare(t, e, c.PassagePrefix(), want.Passage)
 	if want.Query != nil {
@@ -78,11 +78,14 @@ func testKind(t *testing.T, dir string) {
 }
 
 // openKind opens an encoder, whose self-test checks the length of vectors where they have one.
-func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer) *encoder.Encoder {
+func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer, k kind) *encoder.Encoder {
 	t.Helper()
-	cache := t.TempDir()
+	parts, cache, operators := encodertest.FindParts(t), t.TempDir(), ""
+	if !k.stock && c.FitsOperators() {
+		operators = ort.FindOperators(parts.Root)
+	}
 	session, err := ort.Open(t.Context(), ort.Options{
-		Library: encodertest.FindParts(t).Library, Device: ort.DeviceCPU, Precision: models.PrecisionFP32,
+		Library: parts.Library, Operators: operators, Device: ort.DeviceCPU, Precision: k.precision,
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, c, cache, target)
 		},
@@ -124,4 +127,62 @@ func (e expected) compare(t *testing.T, with *encoder.Encoder, prefix string, wa
 		t.Errorf("a component differs by %.2g, the least cosine is %.8f", worst, least)
 	}
 	t.Logf("%d texts: a component differs by %.2g at most, the least cosine is %.9f", len(texts), worst, least)
+}
+
+// TestEveryGraphFollowsTheTail gives the real model another pooling and leaves its vectors as long as they are: the graphs in int8 must
+// follow that in fp32, which the checkpoints above hold to sentence-transformers.
+func TestEveryGraphFollowsTheTail(t *testing.T) {
+	c := otherTail(t)
+	texts := []string{"", "a steel bottle", "how do I brew tea", "the blanket keeps two people warm in a garden at night, and folds into a bag"}
+	vectors := map[kind][][]float32{}
+	for k := range kinds {
+		tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := openKind(t, c, tokenizer, k)
+		vectors[k], err = e.Encode(t.Context(), texts)
+		if err := errors.Join(err, e.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k, got := range vectors {
+		for i, want := range vectors[kind{precision: models.PrecisionFP32}] {
+			var product, left, right float64
+			for j, w := range want {
+				product, left, right = product+float64(got[i][j])*float64(w), left+float64(got[i][j])*float64(got[i][j]), right+float64(w)*float64(w)
+			}
+			cosine, ratio := product/math.Sqrt(left*right), math.Sqrt(left/right)
+			if cosine < encoder.MinCosine(string(k.precision)) || math.Abs(ratio-1) > 0.02 || math.Abs(right-1) < 0.1 {
+				t.Errorf("%+v, %q: cosine %.4f, %.3f times as long as %.3f", k, texts[i], cosine, ratio, math.Sqrt(right))
+			}
+		}
+	}
+}
+
+// otherTail is the real model with CLS pooling and without normalisation.
+func otherTail(t *testing.T) *models.Checkpoint {
+	t.Helper()
+	from, to := encodertest.FindParts(t).Model, filepath.Join(t.TempDir(), "other")
+	if err := os.MkdirAll(filepath.Join(to, "1_Pooling"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"config.json", "tokenizer.json", "model.safetensors", "sentence_bert_config.json"} {
+		if err := os.Symlink(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range map[string]string{
+		"modules.json":          `[{"path":"","type":"models.Transformer"},{"path":"1_Pooling","type":"models.Pooling"}]`,
+		"1_Pooling/config.json": `{"pooling_mode":"cls"}`,
+	} {
+		if err := os.WriteFile(filepath.Join(to, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := models.Open(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

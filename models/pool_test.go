@@ -20,15 +20,16 @@ func lastNodes(g *graph) []string {
 	return kinds
 }
 
-func TestThePlainGraphFollowsTheTail(t *testing.T) {
+func TestGraphsOfStandardOperatorsFollowTheTail(t *testing.T) {
 	f := func(tail tail, want ...string) {
 		t.Helper()
-		g := &newBERT(tinyArchitecture, tail, nil).graph
-		if got := lastNodes(g); !slices.Equal(got, append([]string{"Reshape"}, want...)) {
-			t.Errorf("%v: %v", tail, got)
-		}
-		if last := g.nodes[len(g.nodes)-1]; !slices.Equal(last.Output, []string{OutputEmbedding}) {
-			t.Errorf("%v: the last node writes %v", tail, last.Output)
+		for _, g := range []*graph{&newBERT(tinyArchitecture, tail, nil).graph, newInt8(tinyArchitecture, tail, nil)} {
+			if got := lastNodes(g); !slices.Equal(got, append([]string{"Reshape"}, want...)) {
+				t.Errorf("%v: %v", tail, got)
+			}
+			if last := g.nodes[len(g.nodes)-1]; !slices.Equal(last.Output, []string{OutputEmbedding}) {
+				t.Errorf("%v: the last node writes %v", tail, last.Output)
+			}
 		}
 	}
 	f(tail{pooling: PoolingMean, normalised: true}, "ReduceMean", "ReduceL2", "Max", "Div")
