@@ -79,7 +79,8 @@ func readArchitecture(dir string) (architecture, error) {
 	}
 	switch {
 	case !Writes(a.ModelType):
-		return a, unsupported(dir, "model_type %q is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)", a.ModelType)
+		return a, unsupported(dir, "model_type %q is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)",
+			a.ModelType)
 	case activations[a.HiddenAct].operator == "":
 		return a, unsupported(dir, "hidden_act %q is not supported (%s are)", a.HiddenAct, strings.Join(sortedKeys(activations), ", "))
 	case a.PositionType != "absolute":

@@ -75,7 +75,8 @@ func (c *client) list(ctx context.Context, r Reference) (listing, error) {
 		return l, c.lost(err, r, "the list of its files")
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
-		return l, fault.New(fault.Usage, "check encoder.hub", "%s does not answer like a hub: the list of files of model %s is not readable", c.base.Host, r)
+		return l, fault.New(fault.Usage, "check encoder.hub", "%s does not answer like a hub: the list of files of model %s is not readable",
+			c.base.Host, r)
 	}
 	return l, l.check(r)
 }
@@ -167,12 +168,13 @@ func (c *client) refused(status int, r Reference, what string) error {
 	host := c.base.Host
 	switch {
 	case status == http.StatusUnauthorized && c.token != "":
-		return fault.New(fault.Usage, "set encoder.hub_token or HF_TOKEN to a valid token", "%s does not accept the token, or has no model %s", host, r.Name)
+		return fault.New(fault.Usage, "set encoder.hub_token or HF_TOKEN to a valid token", "%s does not accept the token, or has no model %s",
+			host, r.Name)
 	case status == http.StatusUnauthorized:
 		return fault.New(fault.Usage, "check the name, or set encoder.hub_token or HF_TOKEN", "%s has no public model %s", host, r.Name)
 	case status == http.StatusForbidden:
-		return fault.New(fault.Usage, "accept the model's terms on "+c.base.JoinPath(r.Name).String()+", and set encoder.hub_token or HF_TOKEN to a token that may read it",
-			"%s does not let this token read model %s", host, r.Name)
+		try := "accept the model's terms on " + c.base.JoinPath(r.Name).String() + ", and set encoder.hub_token or HF_TOKEN to a token that may read it"
+		return fault.New(fault.Usage, try, "%s does not let this token read model %s", host, r.Name)
 	case status == http.StatusNotFound:
 		return fault.New(fault.Usage, "check the name and the revision", "%s does not have %s of model %s", host, what, r)
 	case status == http.StatusTooManyRequests || status >= http.StatusInternalServerError:
@@ -190,7 +192,8 @@ func (c *client) lost(err error, r Reference, what string) error {
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("fetching %s of model %s: %w", what, r, err)
 	}
-	return fault.Wrap(err, fault.Unavailable, "check the network and encoder.hub, then try again", "fetching %s of model %s from %s", what, r, c.base.Host)
+	return fault.Wrap(err, fault.Unavailable, "check the network and encoder.hub, then try again",
+		"fetching %s of model %s from %s", what, r, c.base.Host)
 }
 
 // watched is a body that counts as stalled when nothing comes for a while.

@@ -57,7 +57,8 @@ func Pull(ctx context.Context, o Options) (Result, error) {
 func pull(ctx context.Context, c *client, o Options) (Result, error) {
 	target := filepath.Join(o.Folder, o.Model.Folder())
 	if _, err := os.Lstat(target); err == nil && !o.Replace {
-		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+o.Model.String(), "there is a model %s already: %s", o.Model.Folder(), target)
+		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+o.Model.String(),
+			"there is a model %s already: %s", o.Model.Folder(), target)
 	}
 	l, err := c.list(ctx, o.Model)
 	if err != nil {
