@@ -27,7 +27,6 @@ func BenchmarkCommitSameText(b *testing.B) {
 		}
 		s.ok(stream.Commit(b.Context(), c))
 	}
-	s.db.Exec(b, "DROP INDEX wal2vec.vectors_product_1_hnsw")
 	for first := 0; first < keys; first += benchRows {
 		write(first, true)
 	}
@@ -44,7 +43,6 @@ func BenchmarkCommitSameText(b *testing.B) {
 func BenchmarkCommitVectors(b *testing.B) {
 	s := setupWith(b, productPipeline(), generation(384))
 	stream := s.takeover()
-	s.db.Exec(b, "DROP INDEX wal2vec.vectors_product_1_hnsw")
 	const variants = 20
 	var commits []change.Commit
 	for variant := range variants {

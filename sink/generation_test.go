@@ -406,6 +406,7 @@ func TestARollbackGoesBackToWhatWasActive(t *testing.T) {
 	b := setup(t)
 	one := upsert(1, 0x1101, "one")
 	b.commit(b.takeover(), 0x1200, one)
+	b.ok(b.sink.BuildIndex(t.Context(), *b.state().Generation, nil))
 	_, err := b.sink.Activate(t.Context(), sink.Activation{})
 	b.wantKind(err, fault.Usage)
 	b.filled(b.build(second()), one)

@@ -266,15 +266,16 @@ func (b *indexBuild) size(ctx context.Context) (indexSize, error) {
 	}
 	g := b.generation
 	needed := g.rowsOf(bytes)*(int64(g.Dimension)*g.Storage.size()+indexNode) + indexSlack
-	switch size.memory = needed; {
+	switch {
 	case b.sink.indexMemory > 0:
 		size.memory = b.sink.indexMemory
 	case needed > most:
 		size.memory = most
 		b.sink.log.Warn().Int64("memory_bytes", most).Int64("needed_bytes", needed).
 			Msg("the index does not fit the memory that the server's settings suggest, and takes longer: sink.index_memory gives it more")
+	default:
+		size.memory = max(needed, now)
 	}
-	size.memory = max(size.memory, now)
 	return size, nil
 }
 
@@ -365,7 +366,7 @@ func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 // clear takes away what a build that failed has left, if that is quickly done: an index that is not valid costs every writer as much as one
 // that is. The next build does it otherwise.
 func (b *indexBuild) clear(ctx context.Context) {
-	const patience = 5 * time.Second
+	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := b.drop(ctx, b.sink.pool, b.generation.Table+"_hnsw"); err != nil {

@@ -19,11 +19,9 @@ import (
 
 var writerTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// fill commits n rows and returns them. The index is built afterwards, which is faster.
+// fill commits n rows, builds the index, and returns the rows.
 func (b *bench) fill(stream *sink.Stream, n int) []change.Change {
 	b.tb.Helper()
-	index := pgtest.One[string](b.tb, b.db, "SELECT pg_get_indexdef('wal2vec.vectors_product_1_hnsw'::regclass)")
-	b.db.Exec(b.tb, "DROP INDEX wal2vec.vectors_product_1_hnsw")
 	var changes []change.Change
 	for key := range n {
 		changes = append(changes, upsert(key, 0x1101, fmt.Sprintf("product %d", key)))
@@ -31,7 +29,7 @@ func (b *bench) fill(stream *sink.Stream, n int) []change.Change {
 	for part := range slices.Chunk(changes, 1000) {
 		b.commit(stream, 0x1200, part...)
 	}
-	b.db.Exec(b.tb, index)
+	b.ok(b.sink.BuildIndex(b.tb.Context(), *b.state().Generation, nil))
 	b.db.Exec(b.tb, "ANALYZE")
 	return changes
 }

@@ -20,7 +20,6 @@ var quoting = []string{"Sanitize", "quote", "quoteIdentifier", "quoteLiteral", "
 
 // reviewed are the functions that may build statements from other parts, with the reason.
 var reviewed = map[string]string{
-	"cmd/wal2vec/bench_data.go dropIndex":      "the name comes quoted from the catalogue (format %I.%I)",
 	"cmd/wal2vec/demo_check.go storedHashes":   "its caller quotes the name, of the demo's own table",
 	"cmd/wal2vec/demo_check.go encodeAgain":    "as storedHashes",
 	"cmd/wal2vec/init.go plan":                 "printed for a person; the slot's name was held against its pattern",
