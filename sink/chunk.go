@@ -120,35 +120,6 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 	return result, nil
 }
 
-// cover makes sure, in a transaction of its own, that partial_until is not below what the chunk may show: a chunk that moved it itself would keep
-// every other one waiting. It moves it far enough for the chunks that follow.
-func (j *Job) cover(ctx context.Context, c Chunk) error {
-	if c.PartialUntil == 0 {
-		return nil
-	}
-	j.covering.Lock()
-	defer j.covering.Unlock()
-	if c.PartialUntil <= j.covered {
-		return nil
-	}
-	until := max(c.PartialUntil, c.PartialAhead)
-	var one int
-	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, j.sink.query("pipeline_partial"), j.sink.pipeline, until.String(), int64(c.A.Epoch)).Scan(&one)
-	})
-	switch {
-	case errors.Is(err, pgx.ErrNoRows): // another epoch, in which the position means nothing: enter tells
-		return nil
-	case err != nil:
-		return j.sink.explain(err, "writing how far the sink may be ahead")
-	}
-	j.covered = until
-	return nil
-}
-
 // enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds.
 func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
 	var p locked

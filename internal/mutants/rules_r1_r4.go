@@ -262,8 +262,38 @@ var r4 = rule{
 		},
 		{
 			name:  "a job's token is not looked at",
+			fails: []string{"sink TestASecondProcessIsRefusedWhileTheFirstLivesAndTakesOverWhenItIsDead", "sink TestALostTokenStopsEveryWriter"},
+			edits: []edit{{"sql/queries/sink_job_held.sql", "AND token = $2::uuid", "AND $2::uuid IS NOT NULL"}},
+		},
+		{
+			name:  "a job's token is not looked at when it ends",
 			fails: []string{"sink TestASecondProcessIsRefusedWhileTheFirstLivesAndTakesOverWhenItIsDead"},
 			edits: []edit{{"sql/queries/sink_job_lock.sql", "AND token = $2::uuid", "AND $2::uuid IS NOT NULL"}},
+		},
+		{
+			name:  "a job's token is looked at as of the transaction's begin",
+			fails: []string{"sink TestATokenThatIsTakenMeanwhileStopsAChunk"},
+			edits: []edit{{chunkFile, "pgx.TxOptions{IsoLevel: pgx.ReadCommitted}", "pgx.TxOptions{}"}},
+		},
+		{
+			name:  "the cursor passes a chunk that is not written",
+			fails: []string{"sink TestTheCursorMovesToTheEndOfWhatIsWrittenWithoutAGap", "sink TestChunksInAnyOrderWithCrashesGiveWhatOneAfterAnotherGives"},
+			edits: []edit{{"sink/job.go", "c.After == j.progress.cursor", "c.After >= j.progress.cursor"}},
+		},
+		{
+			name:  "what is written behind a gap is not read again",
+			fails: []string{"sink TestChunksInAnyOrderWithCrashesGiveWhatOneAfterAnotherGives"},
+			edits: []edit{{"sink/job.go", "	clear(j.ahead)\n", ""}},
+		},
+		{
+			name:  "a sweep comes while a chunk is missing",
+			fails: []string{"sink TestTheCursorMovesToTheEndOfWhatIsWrittenWithoutAGap"},
+			edits: []edit{{chunkFile, "	if n := j.scattered(); n > 0 {", "	if n := 0; n > 0 {"}},
+		},
+		{
+			name:  "partial_until is moved by a position of another epoch",
+			fails: []string{"sink TestPartialUntilIsMovedForTheChunksThatFollow"},
+			edits: []edit{{"sql/queries/sink_pipeline_partial.sql", " AND epoch = $3", " AND $3::bigint IS NOT NULL"}},
 		},
 		{
 			name:  "who takes a job leaves its token",
@@ -273,13 +303,7 @@ var r4 = rule{
 		{
 			name:  "a closed job goes on",
 			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw", "sink TestAnAbandonedJobExpires"},
-			edits: []edit{{
-				"sql/queries/sink_job_lock.sql",
-				` AND open
-`,
-				`
-`,
-			}},
+			edits: []edit{{"sql/queries/sink_job_held.sql", " AND open", ""}},
 		},
 		{
 			name:  "tombstones above the watermark are collected",
