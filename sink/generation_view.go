@@ -82,7 +82,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 			"%s.%s has to be made anew, as its vectors become %s(%d), and on it depend: %s",
 			schema, name, is.Storage, is.Dimension, strings.Join(dependents, ", "))
 	}
-	steps = append([]string{"DROP VIEW " + t.View}, steps...)
+	steps = append([]string{"DROP VIEW " + quoteIdentifier(schema, name)}, steps...)
 	return slices.Concat(steps, options, rest), nil
 }
 

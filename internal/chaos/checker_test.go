@@ -51,14 +51,20 @@ type checker struct {
 	queue   []Look
 	last    Look
 	seen    map[change.LSN]struct{}
-	digests map[change.Hash]Digest
+	digests map[modelled]Digest
 	moved   int64             // the last move that was judged
 	owners  map[string]string // owner to process
 }
 
+// modelled is a text as one model sees it.
+type modelled struct {
+	model string
+	text  change.Hash
+}
+
 func (w *world) newChecker(o *oracle) *checker {
 	return &checker{
-		w: w, oracle: o, seen: make(map[change.LSN]struct{}), digests: make(map[change.Hash]Digest), owners: make(map[string]string),
+		w: w, oracle: o, seen: make(map[change.LSN]struct{}), digests: make(map[modelled]Digest), owners: make(map[string]string),
 	}
 }
 
@@ -165,10 +171,12 @@ func (c *checker) confirmed(ctx context.Context) change.LSN {
 func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 	l := Look{Rows: make(map[int64]Row)}
 	var watermark, partial string
+	var generation int
 	err := tx.QueryRow(ctx, `SELECT epoch, watermark::text, coalesce(partial_until, '0/0')::text,
 			(SELECT vector_table FROM wal2vec.generation WHERE state = 'active'),
+			(SELECT model FROM wal2vec.generation WHERE state = 'active'), (SELECT id FROM wal2vec.generation WHERE state = 'active'),
 			EXISTS (SELECT FROM wal2vec.backfill AS b WHERE b.outcome = 'swept' AND b.started_epoch = p.epoch)
-		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Swept)
+		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Model, &generation, &l.Swept)
 	if err != nil {
 		return l, fmt.Errorf("reading the pipeline: %w", err)
 	}
@@ -181,7 +189,7 @@ func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 	rows, err := tx.Query(ctx, `SELECT coalesce(l.product_id, v.product_id), coalesce(l.epoch, 0), l.product_id IS NOT NULL,
 			l.text_hash, v.text_hash, vector_send(v.embedding), d.text_hash, coalesce(d.reason, '')
 		FROM wal2vec.ledger_`+c.w.pipeline()+` AS l FULL JOIN wal2vec.`+c.vectors+` AS v ON v.product_id = l.product_id
-		LEFT JOIN wal2vec.dead_letter AS d ON d.key = ARRAY[coalesce(l.product_id, v.product_id)::text]`)
+		LEFT JOIN wal2vec.dead_letter AS d ON d.key = ARRAY[coalesce(l.product_id, v.product_id)::text] AND d.generation = $1`, generation)
 	if err != nil {
 		return l, fmt.Errorf("reading the ledger: %w", err)
 	}
@@ -233,7 +241,7 @@ func (c *checker) judge(ctx context.Context) error {
 }
 
 func (c *checker) judgeLook(l Look) error {
-	if wrong := Judge(&c.oracle.history, l, c); len(wrong) > 0 {
+	if wrong := Judge(&c.oracle.history, l, seenBy{c, l.Model}); len(wrong) > 0 {
 		const most = 10
 		text := fmt.Sprintf("%d keys are wrong in epoch %d, swept %t:", len(wrong), l.Epoch, l.Swept)
 		for _, line := range wrong[:min(most, len(wrong))] {
@@ -242,6 +250,7 @@ func (c *checker) judgeLook(l Look) error {
 		return errors.New(text)
 	}
 	c.seen[l.Watermark] = struct{}{}
+	c.w.report.Saw("looks at " + l.Model)
 	c.w.report.Judged(l, len(c.seen))
 	return nil
 }
@@ -249,23 +258,29 @@ func (c *checker) judgeLook(l Look) error {
 // Dead says that the substitute of the encoder refuses the text.
 func (c *checker) Dead(hash change.Hash) bool { return strings.Contains(c.oracle.texts[hash], poison) }
 
+// seenBy knows the vectors of one model.
+type seenBy struct {
+	*checker
+	model string
+}
+
 // Digest is the hash of the vector that a text with this hash has, in the server's binary form; no vector's where no such text was seen.
-func (c *checker) Digest(hash change.Hash) Digest {
-	if d, found := c.digests[hash]; found {
+func (c seenBy) Digest(hash change.Hash) Digest {
+	if d, found := c.digests[modelled{c.model, hash}]; found {
 		return d
 	}
 	text, found := c.oracle.texts[hash]
 	if !found {
 		return Digest{}
 	}
-	vector := encodertest.Vector(text, dimension)
+	vector := encodertest.ModelVector(c.w.models[c.model], text, dimension)
 	form := binary.BigEndian.AppendUint16(nil, dimension)
 	form = binary.BigEndian.AppendUint16(form, 0)
 	for _, v := range vector {
 		form = binary.BigEndian.AppendUint32(form, math.Float32bits(v))
 	}
 	d := Digest(sha256.Sum256(form))
-	c.digests[hash] = d
+	c.digests[modelled{c.model, hash}] = d
 	return d
 }
 

@@ -19,6 +19,8 @@ type Look struct {
 	// Start is the watermark with which the epoch began, Swept whether a refresh of the epoch has ended.
 	Start change.LSN
 	Swept bool
+	// Model names the model of the vectors: those of the generation that was active.
+	Model string
 	Rows  map[int64]Row
 }
 

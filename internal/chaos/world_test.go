@@ -72,7 +72,10 @@ type world struct {
 	source, sink           *pgtest.DB
 	sourceProxy, sinkProxy *pgtest.Proxy
 	procs                  crowd
-	gap                    gap
+	// models are the names that the substitute of the encoder has for models, by theirs; other is the folder of the one that is not configured.
+	models map[string]string
+	other  string
+	gap    gap
 }
 
 // Settings of the servers: a walsender whose client is silent is soon given up, the log is kept for the oracle, and an asynchronous
@@ -94,6 +97,9 @@ func newWorld(t *testing.T, p plan) *world {
 	}
 	w := &world{t: t, plan: p, binary: path, dir: t.TempDir()}
 	w.report = &Report{Seed: p.seed, Minutes: p.length.Minutes(), Major: pgtest.Major(), Databases: p.databases}
+	if err := w.makeModel(parts); err != nil {
+		t.Fatal(err)
+	}
 	w.vocabulary = newVocabulary(w.random("vocabulary"))
 	host := pgtest.Server(t, settings...)
 	w.source = host.Database(t)
@@ -202,6 +208,7 @@ func (w *world) storm(ctx context.Context, c *checker) error {
 	for i := range w.plan.backfills {
 		group.Go(func() error { return w.supervise(running, backfillRole, i) })
 	}
+	group.Go(func() error { return w.supervise(running, w.generationRole(), 0) })
 	group.Go(func() error { return c.run(running) })
 	w.makeTrouble(running)
 	stop()
@@ -229,7 +236,7 @@ func (w *world) calm(c *checker) error {
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
-	return c.compare()
+	return errors.Join(c.compare(), w.compareGenerations())
 }
 
 // settle takes a last look and judges all that are queued.
