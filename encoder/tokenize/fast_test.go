@@ -224,6 +224,7 @@ func TestEveryCodePointInContext(t *testing.T) {
 	if *full {
 		for plane := range rune(17) {
 			t.Run(fmt.Sprintf("plane %d", plane), func(t *testing.T) {
+				t.Parallel()
 				runes := slices.Collect(runesOf(inPlane(plane), plane<<16, (plane+1)<<16))
 				compareCodePoints(t, usual, contexts, inPlane(plane), runes)
 				for _, o := range everyOption() {

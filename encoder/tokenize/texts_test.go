@@ -19,7 +19,7 @@ type texts struct {
 var snippets = []string{
 	"Café crème brûlée", "naïve façade", "Größe XL – 100 % Wolle", "5″ × 7″", "‘single’ and “double”", "Lumora® Pro™", "½ litre", "−20 °C", "12 µm",
 	"€ 1.299,00", "N° 5", "3.5 mm²", "Ærø", "Łódź", "İstanbul ışık", "ΣΊΣΥΦΟΣ ὈΔΥΣΣΕΎΣ", "Ёлка й ї", "日本語のテキスト", "カﾞ", "中文，标点。", "한국어 텍스트", "हिन्दी ज़", "ไทย น้ำ",
-	"مُحَمَّد", "שָׁלוֹם", "👩‍👩‍👧‍👦", "🇩🇪", "👍🏽", "1️⃣", "ﬁne oﬃce", "Ⅷ", "①", "ａｂｃ", "\u212B\u2126\u212A", "≠≮≯", "a\u0338=\u0338", "don't re-use e-mail@example.com", "#1 (new!)", "x_y/z",
+	"مُحَمَّد", "שָׁלוֹם", "👩\u200D👩\u200D👧\u200D👦", "🇩🇪", "👍🏽", "1️⃣", "ﬁne oﬃce", "Ⅷ", "①", "ａｂｃ", "\u212B\u2126\u212A", "≠≮≯", "a\u0338=\u0338", "don't re-use e-mail@example.com", "#1 (new!)", "x_y/z",
 	"\u00AD\u200B\u200D\uFEFF", "\uFFFD", "豈更車", "\u1E9E", "ǅ", "ŉ", "ᾳ", "Ꮳꮳ", "𐐀𐐨", "\U0001D15E", "\u0344", "\u0F73", "ᬄ᭄ᬅ", "\u302E",
 }
 
@@ -136,13 +136,13 @@ func (x *texts) letter() rune {
 }
 
 func (x *texts) of(table *unicode.RangeTable) rune {
-	if i := x.rng.IntN(len(table.R16) + len(table.R32)); i < len(table.R16) {
+	i := x.rng.IntN(len(table.R16) + len(table.R32))
+	if i < len(table.R16) {
 		r := table.R16[i]
 		return rune(r.Lo) + rune(r.Stride)*rune(x.rng.IntN(int((r.Hi-r.Lo)/r.Stride)+1))
-	} else {
-		r := table.R32[i-len(table.R16)]
-		return rune(r.Lo) + rune(r.Stride)*rune(x.rng.IntN(int((r.Hi-r.Lo)/r.Stride)+1))
 	}
+	r := table.R32[i-len(table.R16)]
+	return rune(r.Lo) + rune(r.Stride)*rune(x.rng.IntN(int((r.Hi-r.Lo)/r.Stride)+1))
 }
 
 func (x *texts) pick(from []string) string { return from[x.rng.IntN(len(from))] }
