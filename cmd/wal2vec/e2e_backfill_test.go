@@ -154,10 +154,11 @@ func TestInterruptedBackfill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
 	w.run("init")
-	w.start([]string{"FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
+	const one = "WAL2VEC_BACKFILL_IN_FLIGHT=1" // chunk after chunk, so that it is known which are written
+	w.start([]string{one, "FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
 	w.backfill(counts{total: 60, processed: 60, encoded: 40, current: 20, batches: 3}, "--restart")
 
-	w.start([]string{"FAILPOINT=backfill_committed:2"}, "backfill", "--full").mustBeKilled()
+	w.start([]string{one, "FAILPOINT=backfill_committed:2"}, "backfill", "--full").mustBeKilled()
 	w.backfill(counts{total: 60, processed: 60, current: 60, batches: 3}) // not that job: other parameters
 	resumed := w.ends(nil, "", "backfill", "--full")
 	if resumed.code != 0 || !strings.Contains(resumed.stderr, "resumed after 40 rows") || !strings.Contains(resumed.stdout, "processed             20") {
@@ -177,6 +178,40 @@ func TestInterruptedBackfill(t *testing.T) {
 	w.run("backfill", "--full")
 	if open := pgtest.One[int](t, w.db, "SELECT count(*)::int FROM wal2vec.backfill WHERE open"); open != 0 {
 		t.Errorf("%d jobs are open", open)
+	}
+	w.run("stream", "--until-current")
+	w.check()
+}
+
+// TestABackfillThatIsKilledManyTimesIsComplete: wherever it dies, with several chunks on their way, the next run goes on, and in the end each
+// row has counted once.
+func TestABackfillThatIsKilledManyTimesIsComplete(t *testing.T) {
+	t.Parallel()
+	const rows = 200 // ten chunks
+	w := newWorld(t, rows)
+	w.run("init")
+	several := []string{"WAL2VEC_BACKFILL_WRITERS=4", "WAL2VEC_BACKFILL_IN_FLIGHT=16"}
+	kills := []string{
+		"backfill_read:3", "sink_begun:2", "sink_written:3", "backfill_encoded:4", "backfill_committed:1", "sink_written:1", "backfill_committed:2",
+	}
+	before := int64(0)
+	for _, place := range kills {
+		w.start(append([]string{"FAILPOINT=" + place}, several...), "backfill").mustBeKilled()
+		cursor := pgtest.One[int64](t, w.db, "SELECT coalesce(cursor[1]::bigint, 0) FROM wal2vec.backfill")
+		processed := pgtest.One[int64](t, w.db, "SELECT processed FROM wal2vec.backfill")
+		written := pgtest.One[int64](t, w.db, "SELECT count(*) FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id <= $1", cursor)
+		if processed != cursor || written != cursor || cursor < before {
+			t.Errorf("killed at %s the cursor is %d after %d, %d rows are processed, %d are there", place, cursor, before, processed, written)
+		}
+		before = cursor
+	}
+	var got backfillSummary
+	w.result(&got, several, "backfill", "-o", "json")
+	if got.Processed != rows-before || got.Encoded+got.SkippedCurrent != got.Processed || !got.Done || got.IndexBytes == 0 {
+		t.Errorf("after %d rows %+v", before, got)
+	}
+	if n := pgtest.One[int64](t, w.db, "SELECT processed FROM wal2vec.backfill"); n != rows {
+		t.Errorf("%d rows are processed", n)
 	}
 	w.run("stream", "--until-current")
 	w.check()

@@ -59,7 +59,6 @@ func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 		done.built++
 		done.seconds += time.Since(begun).Seconds()
 		done.bytes += index.Bytes
-		b.log.Info().Int("generation", g.ID).Int64("bytes", index.Bytes).Dur("took", time.Since(begun)).Msg("index built")
 	}
 	return done, nil
 }
