@@ -28,7 +28,7 @@ type indexed struct {
 	bytes   int64
 }
 
-// build builds the index of every generation that is written and has none. A role that may not is told who may, and goes on without: searches
+// build builds the index of every generation that has none, but not of one that is being filled: what fills it builds it after that. A role that may not is told who may, and goes on without: searches
 // are exact then, and slower.
 func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 	var done indexed
@@ -41,7 +41,7 @@ func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 		if err != nil {
 			return done, err
 		}
-		if index.State == sink.IndexValid {
+		if index.State == sink.IndexValid || g.State == sink.Building {
 			continue
 		}
 		begun := time.Now()
@@ -142,19 +142,23 @@ func (f *follower) index(ctx context.Context) error {
 	if err != nil || len(state.Jobs) > 0 {
 		return err
 	}
-	b := &indexBuilder{store: f.store, log: f.log}
+	return (&indexBuilder{store: f.store, log: f.log}).due(ctx, state)
+}
+
+// due builds the indexes of generations that have grown past the size at which searches want one.
+func (b *indexBuilder) due(ctx context.Context, state sink.State) error {
 	for _, g := range state.Generations {
-		due, err := f.store.IndexDue(ctx, g)
+		due, err := b.store.IndexDue(ctx, g)
 		if err != nil {
 			return err
 		}
-		if !due {
+		if !due || g.State == sink.Building {
 			continue
 		}
-		if err := f.store.BuildIndex(ctx, g, b.logged(g)); err != nil {
+		if err := b.one(ctx, g); err != nil {
 			return err
 		}
-		f.log.Info().Int("generation", g.ID).Msg("index built")
+		b.log.Info().Int("generation", g.ID).Msg("index built")
 	}
 	return nil
 }

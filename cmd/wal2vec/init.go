@@ -83,31 +83,19 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 	if err != nil {
 		return err
 	}
-	if err := p.indexDue(ctx, s); err != nil {
+	if err := s.indexDue(ctx); err != nil {
 		return err
 	}
 	return p.sayReady(s, created)
 }
 
 // indexDue builds indexes of tables that were filled by a role that may not build them.
-func (p *program) indexDue(ctx context.Context, s *setup) error {
+func (s *setup) indexDue(ctx context.Context) error {
 	state, err := s.store.State(ctx)
 	if err != nil {
 		return err
 	}
-	b := &indexBuilder{store: s.store, log: s.log}
-	for _, g := range state.Generations {
-		due, err := s.store.IndexDue(ctx, g)
-		if err != nil {
-			return err
-		}
-		if due {
-			if err := s.store.BuildIndex(ctx, g, b.logged(g)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return (&indexBuilder{store: s.store, log: s.log}).due(ctx, state)
 }
 
 // prepareInit connects, looks and refuses; it changes nothing.
