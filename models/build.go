@@ -37,6 +37,11 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	if target.Kernel == KernelVNNI && !c.FitsOperators() {
 		return Graph{}, fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
 	}
+	if target.Device == DeviceCUDA {
+		if err := c.architecture.checkGPU(); err != nil {
+			return Graph{}, fault.New(fault.Usage, "choose the device cpu", "model %s has no graph for %s: %v", c.Name(), target, err)
+		}
+	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {
 		return cached, nil
@@ -61,6 +66,9 @@ var writers = map[Target]func(a architecture, t tail, w *weights) *graph{
 	plainTarget: func(a architecture, t tail, w *weights) *graph { return &newBERT(a, t, w).graph },
 	{Device: DeviceCPU, Precision: PrecisionINT8}:                     newInt8,
 	{Device: DeviceCPU, Precision: PrecisionINT8, Kernel: KernelVNNI}: newVNNI,
+	{Device: DeviceCUDA, Precision: PrecisionFP16}: func(a architecture, t tail, w *weights) *graph {
+		return &newPackedBERT(a, t, w).graph
+	},
 }
 
 // writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.
