@@ -2,6 +2,7 @@ package ort
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -50,17 +51,22 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 	if err := start(o.Library); err != nil {
 		return nil, err
 	}
-	devices := []string{o.Device}
-	switch o.Device {
+	return choose(ctx, o.Device, func(device string) (*Session, error) { return open(ctx, o, device) })
+}
+
+// choose opens the model on the device that is asked for, or on the first that works.
+func choose(ctx context.Context, device string, open func(device string) (*Session, error)) (*Session, error) {
+	devices := []string{device}
+	switch device {
 	case DeviceAuto:
 		devices = autoOrder
 	case DeviceCUDA, DeviceCoreML, DeviceCPU:
 	default:
-		return nil, fault.New(fault.Usage, "use auto, cuda, coreml or cpu", "there is no device %q", o.Device)
+		return nil, fault.New(fault.Usage, "use auto, cuda, coreml or cpu", "there is no device %q", device)
 	}
 	var skipped []Skip
 	for _, device := range devices {
-		s, err := open(ctx, o, device)
+		s, err := open(device)
 		if err == nil {
 			s.skipped = skipped
 			return s, nil
@@ -104,7 +110,7 @@ func offered(device string) error {
 		return fmt.Errorf("making session options: %w", err)
 	}
 	defer options.Destroy()
-	return appendProvider(options, device)
+	return appendProvider(options, device, 0)
 }
 
 // Target is the graph that suits a device and a precision, which may be empty. The int8 graph is the default where the processor
@@ -136,50 +142,49 @@ func probe(o Options, device string, graph models.Graph) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := make([]float32, 2*s.dimension)
-	if err := s.Run([]int32{1, 2, 3, 3, 2, 1}, []int32{0, 3, 6}, out); err != nil {
-		s.Close()
-		return nil, err
-	}
-	for _, v := range out {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			s.Close()
-			return nil, fmt.Errorf("the model gives %g", f)
+	for _, e := range s.spread.engines {
+		if err := try(e, s.dimension); err != nil {
+			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil
 }
 
-// appendProvider makes a session run on a device; the CPU is always there as the last resort for single operators.
-func appendProvider(options *onnx.SessionOptions, device string) error {
+// try runs a model on a few tokens, and where it keeps memory, on as many as it will ever get.
+func try(e engine, dimension int) error {
+	if e, ok := e.(interface{ warm() error }); ok {
+		if err := e.warm(); err != nil {
+			return err
+		}
+	}
+	out := make([]float32, 2*dimension)
+	if err := e.run([]int32{1, 2, 3, 3, 2, 1}, []int32{0, 3, 6}, out); err != nil {
+		return err
+	}
+	for _, v := range out {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("the model gives %g", f)
+		}
+	}
+	return nil
+}
+
+// appendProvider makes a session run on a device, on the GPU of a number where there are several; the CPU is always there as the last
+// resort for single operators.
+func appendProvider(options *onnx.SessionOptions, device string, place int) error {
 	switch device {
 	case DeviceCUDA:
-		return appendCUDA(options)
+		return appendCUDA(options, place)
 	case DeviceCoreML:
-		// MLProgram is the form that computes in fp32; the older one rounds to fp16.
-		return options.AppendExecutionProviderCoreMLV2(map[string]string{"ModelFormat": "MLProgram", "MLComputeUnits": "ALL"})
+		return options.AppendExecutionProviderCoreMLV2(coreMLOptions())
 	default:
 		return nil
 	}
 }
 
-func appendCUDA(options *onnx.SessionOptions) error {
-	cuda, err := onnx.NewCUDAProviderOptions()
-	if err != nil {
-		return fmt.Errorf("asking for CUDA: %w", err)
-	}
-	defer cuda.Destroy()
-	err = cuda.Update(map[string]string{
-		"device_id": "0",
-		// Runs have hundreds of shapes; doubling the arena for each would take all of the GPU's memory.
-		"arena_extend_strategy": "kSameAsRequested",
-		// TF32 keeps 10 bits of the fraction, too few for guarantee 4.
-		"use_tf32": "0",
-	})
-	if err != nil {
-		return fmt.Errorf("setting CUDA's options: %w", err)
-	}
-	return options.AppendExecutionProviderCUDA(cuda)
+// coreMLOptions are the provider's settings. MLProgram is the form that computes in fp32; the older one rounds to fp16.
+func coreMLOptions() map[string]string {
+	return map[string]string{"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "AllowLowPrecisionAccumulationOnGPU": "0"}
 }
 
 // oneLine flattens the runtime's messages, which span lines.

@@ -16,7 +16,7 @@ var ErrClosed = errors.New("the model's session is closed")
 
 // Session is a model that is loaded on a device.
 type Session struct {
-	session   *onnx.DynamicAdvancedSession
+	spread    *spread
 	device    string
 	target    models.Target
 	dimension int
@@ -51,26 +51,34 @@ func (s *Session) Run(ids, starts []int32, out []float32) error {
 	if s.closed {
 		return ErrClosed
 	}
+	return s.spread.run(ids, starts, out)
+}
+
+// graph is one of the graphs that run on the calling thread, or on a provider that takes its tensors from there.
+type graph struct {
+	session   *onnx.DynamicAdvancedSession
+	packed    bool
+	dimension int
+}
+
+func (g *graph) close() error { return g.session.Destroy() }
+
+func (g *graph) run(ids, starts []int32, out []float32) error {
 	f := feed{}
 	defer f.release()
-	if s.Packed() {
-		f.input(ids, int64(len(ids)))
-		f.input(starts, int64(len(starts)))
+	rows := len(starts) - 1
+	if g.packed {
+		input(&f, ids, int64(len(ids)))
+		input(&f, starts, int64(len(starts)))
 	} else {
 		tokens := len(ids) / rows
 		if int(starts[1]) != tokens || tokens*rows != len(ids) {
 			return fmt.Errorf("running the model: %d texts of different lengths", rows)
 		}
-		f.input(ids, int64(rows), int64(tokens))
+		input(&f, ids, int64(rows), int64(tokens))
 	}
-	f.output(out, int64(rows), int64(s.dimension))
-	if f.err != nil {
-		return f.err
-	}
-	if err := s.session.Run(f.inputs, f.outputs); err != nil {
-		return &runError{err}
-	}
-	return nil
+	f.output(out, int64(rows), int64(g.dimension))
+	return f.run(g.session)
 }
 
 // feed is the tensors of one run, made from slices without copying. Tensors keep the addresses of Go memory beyond the call that makes
@@ -81,7 +89,7 @@ type feed struct {
 	err             error
 }
 
-func (f *feed) input(data []int32, shape ...int64) {
+func input[T int32 | int64](f *feed, data []T, shape ...int64) {
 	f.pins.Pin(&data[0])
 	tensor, err := onnx.NewTensor(onnx.NewShape(shape...), data)
 	if err != nil {
@@ -101,6 +109,16 @@ func (f *feed) output(data []float32, shape ...int64) {
 	f.outputs = append(f.outputs, tensor)
 }
 
+func (f *feed) run(session *onnx.DynamicAdvancedSession) error {
+	if f.err != nil {
+		return f.err
+	}
+	if err := session.Run(f.inputs, f.outputs); err != nil {
+		return &runError{err}
+	}
+	return nil
+}
+
 func (f *feed) release() {
 	for _, tensor := range append(f.inputs, f.outputs...) {
 		tensor.Destroy()
@@ -116,33 +134,63 @@ func (s *Session) Close() error {
 		return nil
 	}
 	s.closed = true
-	if err := s.session.Destroy(); err != nil {
+	if err := s.spread.close(); err != nil {
 		return fmt.Errorf("closing the model: %w", err)
 	}
 	return nil
 }
 
-// load opens the graph on a device.
-func load(o Options, device string, graph models.Graph) (*Session, error) {
-	options, err := sessionOptions(o, device, graph.Manifest)
+// load opens the graph on a device: on each GPU, where the graph is made for them.
+func load(o Options, device string, g models.Graph) (*Session, error) {
+	places := []int{0}
+	if g.Manifest.Target.Device == models.DeviceCUDA {
+		var err error
+		if places, err = gpus(); err != nil {
+			return nil, err
+		}
+	}
+	s := &Session{spread: newSpread(), device: device, target: g.Manifest.Target, dimension: g.Manifest.Dimension}
+	for _, place := range places {
+		e, err := loadAt(o, device, place, g)
+		if err != nil {
+			if len(places) > 1 {
+				err = fmt.Errorf("GPU %d of %d: %w", place, len(places), err)
+			}
+			return nil, errors.Join(err, s.spread.close())
+		}
+		s.spread = newSpread(append(s.spread.engines, e)...)
+	}
+	return s, nil
+}
+
+// loadAt opens the graph on one device, of a number that only GPUs have.
+func loadAt(o Options, device string, place int, g models.Graph) (engine, error) {
+	m := g.Manifest
+	options, err := sessionOptions(o, device, place, m)
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
 	inputs := []string{models.InputIDs}
-	if graph.Manifest.Target.Packed() {
+	switch {
+	case m.Target.Device == models.DeviceCUDA:
+		inputs = cudaInputs()
+	case m.Target.Packed():
 		inputs = append(inputs, models.InputStarts)
 	}
-	session, err := onnx.NewDynamicAdvancedSession(graph.Path, inputs, []string{models.OutputEmbedding}, options)
+	session, err := onnx.NewDynamicAdvancedSession(g.Path, inputs, []string{models.OutputEmbedding}, options)
 	if err != nil {
 		return nil, fmt.Errorf("loading the model: %w", err)
 	}
-	return &Session{session: session, device: device, target: graph.Manifest.Target, dimension: graph.Manifest.Dimension}, nil
+	if m.Target.Device == models.DeviceCUDA {
+		return &cudaGraph{session: session, dimension: m.Dimension, vocabulary: m.Vocabulary, maxTokens: m.MaxTokens}, nil
+	}
+	return &graph{session: session, packed: m.Target.Packed(), dimension: m.Dimension}, nil
 }
 
 // sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it
 // changes the floating-point mode of the thread that makes the session, which afterwards runs other goroutines.
-func sessionOptions(o Options, device string, manifest models.Manifest) (*onnx.SessionOptions, error) {
+func sessionOptions(o Options, device string, place int, manifest models.Manifest) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("making session options: %w", err)
@@ -156,8 +204,12 @@ func sessionOptions(o Options, device string, manifest models.Manifest) (*onnx.S
 		options.SetMemPattern(false),
 		options.SetCpuMemArena(true),
 		options.SetGraphOptimizationLevel(optimization(device, manifest)),
-		appendProvider(options, device),
+		appendProvider(options, device, place),
 	)
+	if err == nil && manifest.Target.Device == models.DeviceCUDA {
+		// An operator that fell back to the CPU would copy every tensor there and back: rather an error.
+		err = options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1")
+	}
 	if err == nil && manifest.Target.Kernel == models.KernelVNNI {
 		err = registerOperators(o.Operators, o.Library, options)
 	}
@@ -168,10 +220,10 @@ func sessionOptions(o Options, device string, manifest models.Manifest) (*onnx.S
 	return options, nil
 }
 
-// optimization: models writes the graph for the CPU in its final form, and fusing its parts gains nothing there; other providers
-// know patterns of their own. What an exporter wrote leaves much to fuse on every device.
+// optimization: models writes the graphs for the CPU and for CUDA in their final form, and fusing their parts gains nothing there;
+// other providers know patterns of their own. What an exporter wrote leaves much to fuse on every device.
 func optimization(device string, manifest models.Manifest) onnx.GraphOptimizationLevel {
-	if device == DeviceCPU && !manifest.Export {
+	if !manifest.Export && (device == DeviceCPU || manifest.Target.Device == models.DeviceCUDA) {
 		return onnx.GraphOptimizationLevelDisableAll
 	}
 	return onnx.GraphOptimizationLevelEnableAll
