@@ -115,13 +115,13 @@ func (e evaluation) operator(n *onnxpb.NodeProto) (out tensor, known bool) {
 	case "ConstantOfShape", "Reshape", "Cast": // a shape of two dimensions, which all tensors here have anyway
 		return in[0], true
 	case "EmbedLayerNormalization":
-		return normalised(sum(gather(in[2], in[0]), gather(in[3], in[8])), in[5], in[6], epsilon), true
+		return normalised(plus(gather(in[2], in[0]), gather(in[3], in[8])), in[5], in[6], epsilon), true
 	case "SkipLayerNormalization":
-		return normalised(sum(sum(in[0], in[1]), in[4]), in[2], in[3], epsilon), true
+		return normalised(plus(plus(in[0], in[1]), in[4]), in[2], in[3], epsilon), true
 	case "MatMul":
-		return multiplied(in[0], in[1]), true
+		return times(in[0], in[1]), true
 	case "BiasGelu":
-		return each(sum(in[0], in[1]), gelu), true
+		return each(plus(in[0], in[1]), gelu), true
 	case "PackedMultiHeadAttention":
 		return e.attention(in, int(attributes["num_heads"].GetI()), float64(attributes["scale"].GetF())), true
 	case "Slice":
@@ -205,8 +205,8 @@ func gather(table, indices tensor) tensor {
 	return out
 }
 
-// sum adds a tensor, or one row to every row.
-func sum(a, b tensor) tensor {
+// plus adds a tensor, or one row to every row.
+func plus(a, b tensor) tensor {
 	out := matrixOf(a.rows, a.columns)
 	for i, v := range a.data {
 		out.data[i] = v + b.data[i%len(b.data)]
@@ -214,7 +214,7 @@ func sum(a, b tensor) tensor {
 	return out
 }
 
-func multiplied(a, b tensor) tensor {
+func times(a, b tensor) tensor {
 	out := matrixOf(a.rows, b.columns)
 	for i := range a.rows {
 		for k, v := range a.row(i) {
@@ -276,7 +276,7 @@ func plainBERT(a architecture, values map[string][]float32, text []int32, poolin
 		for i, v := range w.data {
 			transposed.row(i % x.columns)[i/x.columns] = v
 		}
-		return sum(multiplied(x, transposed), bias)
+		return plus(times(x, transposed), bias)
 	}
 	norm := func(x tensor, name string) tensor {
 		return normalised(x, get(name+".weight"), get(name+".bias"), a.LayerNormEps)
@@ -294,9 +294,9 @@ func plainBERT(a architecture, values map[string][]float32, text []int32, poolin
 		self := layerName(l, "attention.self.")
 		in := []tensor{dense(x, self+"query"), dense(x, self+"key"), dense(x, self+"value"), {}, {data: []float64{1}}}
 		mixed := one.attention(in, a.Heads, 0)
-		x = norm(sum(dense(mixed, layerName(l, "attention.output.dense")), x), layerName(l, "attention.output.LayerNorm"))
+		x = norm(plus(dense(mixed, layerName(l, "attention.output.dense")), x), layerName(l, "attention.output.LayerNorm"))
 		wide := each(dense(x, layerName(l, "intermediate.dense")), gelu)
-		x = norm(sum(dense(wide, layerName(l, "output.dense")), x), layerName(l, "output.LayerNorm"))
+		x = norm(plus(dense(wide, layerName(l, "output.dense")), x), layerName(l, "output.LayerNorm"))
 	}
 	pooled := make([]float64, a.HiddenSize)
 	for i := range x.rows {

@@ -1,0 +1,160 @@
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/models"
+)
+
+// TestTokensAreNumbered checks the inputs that are made from the starts, for random texts.
+func TestTokensAreNumbered(t *testing.T) {
+	random := rand.New(rand.NewPCG(4, 2))
+	for range 200 {
+		starts, longest := []int32{0}, 0
+		for range 1 + random.IntN(40) {
+			n := 1 + random.IntN(60)
+			longest = max(longest, n)
+			starts = append(starts, starts[len(starts)-1]+int32(n))
+		}
+		positions := make([]int32, starts[len(starts)-1])
+		for i := range positions {
+			positions[i] = -1 // none may be left
+		}
+		if got := number(starts, positions); got != longest {
+			t.Fatalf("the longest has %d tokens instead of %d", got, longest)
+		}
+		for i := range positions {
+			text, _ := slices.BinarySearch(starts, int32(i)+1)
+			if want := int32(i) - starts[text-1]; positions[i] != want {
+				t.Fatalf("starts %v: token %d stands at %d instead of %d", starts, i, positions[i], want)
+			}
+		}
+	}
+}
+
+func TestWhatAGPUWouldReadBeyondIsRefused(t *testing.T) {
+	g := &cudaGraph{dimension: 4, vocabulary: 10, maxTokens: 3}
+	f := func(ids, starts []int32, want string) {
+		t.Helper()
+		err := g.check(ids, starts)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, %v: %v, want %q", ids, starts, err, want)
+		}
+	}
+	f([]int32{0, 9, 5}, []int32{0, 3}, "")
+	f([]int32{0, 9, 5}, []int32{0, 1, 3}, "")
+	f([]int32{0, 10, 5}, []int32{0, 1, 3}, "token id 10 ")
+	f([]int32{0, -1, 5}, []int32{0, 1, 3}, "token id -1 ")
+	f([]int32{0, 1, 2, 3}, []int32{0, 4}, "4 tokens")
+	f([]int32{0, 1, 2}, []int32{0, 0, 3}, "0 tokens")
+	f([]int32{0, 1, 2}, []int32{0, 2, 1, 3}, "-1 tokens")
+	if err := g.run([]int32{10}, []int32{0, 1}, make([]float32, 4)); err == nil || !strings.Contains(err.Error(), "running the model: the token id") {
+		t.Error(err)
+	}
+}
+
+func TestGPUsAreCounted(t *testing.T) {
+	f := func(there, want int) {
+		t.Helper()
+		found, err := countGPUs(func(gpu int) error {
+			if gpu >= there {
+				return fmt.Errorf("no GPU %d", gpu)
+			}
+			return nil
+		})
+		if len(found) != want || (err == nil) != (want > 0) || want > 0 && found[want-1] != want-1 {
+			t.Errorf("%d: found %v, %v", there, found, err)
+		}
+		if want == 0 && err.Error() != "no GPU 0" {
+			t.Error(err)
+		}
+	}
+	f(0, 0)
+	f(1, 1)
+	f(8, 8)
+	f(1000, maxGPUs)
+}
+
+func TestCUDAsOptions(t *testing.T) {
+	one, three := cudaOptions(1), cudaOptions(3)
+	if one["device_id"] != "1" || three["device_id"] != "3" {
+		t.Errorf("%v, %v", one, three)
+	}
+	// Without these, memory grows without end, vectors lose precision, or attention is that of padded texts.
+	for name, want := range map[string]string{"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0", "sdpa_kernel": "2"} {
+		if one[name] != want {
+			t.Errorf("%s is %q", name, one[name])
+		}
+	}
+}
+
+func TestCoreMLComputesInFP32(t *testing.T) {
+	o := coreMLOptions()
+	if o["ModelFormat"] != "MLProgram" || o["AllowLowPrecisionAccumulationOnGPU"] != "0" || o["MLComputeUnits"] != "ALL" {
+		t.Errorf("%v", o)
+	}
+	target, err := Target(DeviceCoreML, "", true)
+	if want := (models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}); err != nil || target != want {
+		t.Errorf("%v, %v", target, err)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	f := func(device string, precision models.Precision, want string) {
+		t.Helper()
+		target, err := Target(device, precision, true)
+		if want == "" && err == nil || want != "" && (err != nil || target.String() != want) {
+			t.Errorf("%s in %q: %v, %v", device, precision, target, err)
+		}
+	}
+	f(DeviceCUDA, "", "cuda-fp16")
+	f(DeviceCUDA, models.PrecisionFP16, "cuda-fp16")
+	f(DeviceCUDA, models.PrecisionFP32, "cpu-fp32")
+	f(DeviceCUDA, models.PrecisionINT8, "")
+	f(DeviceCoreML, models.PrecisionFP32, "cpu-fp32")
+	f(DeviceCoreML, models.PrecisionFP16, "")
+	f(DeviceCPU, models.PrecisionFP32, "cpu-fp32")
+	f(DeviceCPU, models.PrecisionFP16, "")
+}
+
+// TestTheFirstDeviceThatWorksIsChosen walks through the devices with a runtime that has only some.
+func TestTheFirstDeviceThatWorksIsChosen(t *testing.T) {
+	f := func(asked, works, chosen string, skipped ...string) {
+		t.Helper()
+		s, err := choose(t.Context(), asked, func(device string) (*Session, error) {
+			if !strings.Contains(works, device) {
+				return nil, errors.New("no\n" + device + " here")
+			}
+			return &Session{device: device}, nil
+		})
+		if chosen == "" {
+			if err == nil || !strings.Contains(err.Error(), strings.Join(skipped, "; ")) {
+				t.Errorf("%s of %s: %v", asked, works, err)
+			}
+			return
+		}
+		if err != nil || s.Device() != chosen {
+			t.Fatalf("%s of %s: %v, %v", asked, works, s, err)
+		}
+		var reasons []string
+		for _, skip := range s.Skipped() {
+			reasons = append(reasons, skip.String())
+		}
+		if !slices.Equal(reasons, skipped) {
+			t.Errorf("%s of %s: passed over %q", asked, works, reasons)
+		}
+	}
+	f(DeviceAuto, "cuda coreml cpu", DeviceCUDA)
+	f(DeviceAuto, "coreml cpu", DeviceCoreML, "cuda: no cuda here")
+	f(DeviceAuto, "cpu", DeviceCPU, "cuda: no cuda here", "coreml: no coreml here")
+	f(DeviceAuto, "", "", "cuda: no cuda here", "coreml: no coreml here", "cpu: no cpu here")
+	f(DeviceCoreML, "coreml cpu", DeviceCoreML)
+	f(DeviceCoreML, "cpu", "", "coreml: no coreml here")
+	f(DeviceCPU, "cuda cpu", DeviceCPU)
+	f("tpu", "cpu", "")
+}
