@@ -2,8 +2,10 @@ package ort
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/models"
@@ -14,6 +16,9 @@ type heldEngine struct {
 	begun  chan struct{}
 	end    chan error
 	closed chan struct{}
+	// running counts the runs; early says that close came before they ended.
+	running atomic.Int32
+	early   atomic.Bool
 }
 
 func newHeldEngine() *heldEngine {
@@ -21,11 +26,14 @@ func newHeldEngine() *heldEngine {
 }
 
 func (e *heldEngine) run(_, _ []int32, _ []float32) error {
+	e.running.Add(1)
+	defer e.running.Add(-1)
 	e.begun <- struct{}{}
 	return <-e.end
 }
 
 func (e *heldEngine) close() error {
+	e.early.Store(e.running.Load() > 0)
 	close(e.closed)
 	return nil
 }
@@ -109,24 +117,23 @@ func TestCloseWaitsForTheRunsOfEveryEngine(t *testing.T) {
 	w := newWorld(2)
 	w.begin()
 	w.begin()
-	closed := make(chan error)
+	closed := make(chan error, 1)
 	go func() { closed <- w.Close() }()
-	// Close holds new runs back as soon as it waits; before that they are let in.
-	for w.open.TryRLock() {
+	// Close holds new runs back as soon as it waits; before that they are let in. One that does not wait is soon through.
+	for len(closed) == 0 && w.open.TryRLock() {
 		w.open.RUnlock()
 	}
+	runtime.Gosched()
 	w.finish(t, 0, nil)
-	select {
-	case <-w.engines[0].closed:
-		t.Fatal("closed under a run")
-	default:
-	}
 	w.finish(t, 1, nil)
 	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range w.engines {
+	for i, e := range w.engines {
 		<-e.closed
+		if e.early.Load() {
+			t.Errorf("engine %d was closed under a run", i)
+		}
 	}
 	if err := w.Run([]int32{1}, []int32{0, 1}, make([]float32, 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("%v", err)
