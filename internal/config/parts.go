@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -18,7 +19,7 @@ import (
 type Parts struct {
 	// Root is the folder that holds them.
 	Root string
-	// ONNXRuntime is the shared library.
+	// ONNXRuntime is the shared library: the one with CUDA where it is there, which runs on the CPU as well.
 	ONNXRuntime string
 	// ModelDir is the folder of model folders.
 	ModelDir string
@@ -91,7 +92,7 @@ func partsBelow(root string, env func(string) string) Parts {
 		root = absolute
 	}
 	p := Parts{Root: root, Postgres: map[int]string{}}
-	p.ONNXRuntime = runtimeLibrary(filepath.Join(root, "onnxruntime"))
+	p.ONNXRuntime = cmp.Or(runtimeLibrary(filepath.Join(root, "onnxruntime-gpu")), runtimeLibrary(filepath.Join(root, "onnxruntime")))
 	if models := filepath.Join(root, "model"); isDir(models) {
 		p.ModelDir = models
 	}

@@ -104,6 +104,26 @@ func TestPartsNameWhatIsThere(t *testing.T) {
 	}
 }
 
+func TestTheRuntimeWithCUDAIsPreferred(t *testing.T) {
+	root := t.TempDir()
+	f := func(want string) {
+		t.Helper()
+		p, err := config.FindParts("", env("WAL2VEC_HOME", root))
+		if err != nil || p.ONNXRuntime != filepath.Join(root, want) {
+			t.Errorf("%s, %v, want %s", p.ONNXRuntime, err, want)
+		}
+	}
+	const gpu = "onnxruntime-gpu/libonnxruntime.so.1.31.1"
+	makeParts(t, root, gpu, "onnxruntime-gpu/libonnxruntime_providers_cuda.so")
+	f(gpu) // it alone is enough
+	makeParts(t, root, allParts...)
+	f(gpu)
+	if err := os.Remove(filepath.Join(root, gpu)); err != nil {
+		t.Fatal(err)
+	}
+	f("onnxruntime/libonnxruntime.so") // a folder without the library is none
+}
+
 func TestNoPartsAtAllNamesThePlaces(t *testing.T) {
 	_, err := config.FindParts("/x/bin/wal2vec", env("WAL2VEC_CACHE", "/cache", "HOME", "/home/u"))
 	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "/x/.cache/parts, /x/share/wal2vec, /cache/parts, ") {
