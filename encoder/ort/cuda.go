@@ -1,11 +1,8 @@
 package ort
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"sync"
 
 	onnx "github.com/yalue/onnxruntime_go"
 
@@ -43,14 +40,20 @@ func (s *Session) Limits() Limits {
 	if s.target.Device != models.DeviceCUDA {
 		return Limits{}
 	}
-	return Limits{
+	l := Limits{
 		InFlight: cudaInFlight * len(s.spread.engines), RunTokens: cudaRunTokens, RunRows: cudaRunRows, MinRunTokens: cudaMinRunTokens,
 	}
+	for _, e := range s.spread.engines {
+		if g, ok := e.(*cudaGraph); ok {
+			l.RunTokens = min(l.RunTokens, g.runTokens)
+		}
+	}
+	return l
 }
 
-// cudaOptions are the provider's settings for a GPU.
-func cudaOptions(gpu int) map[string]string {
-	return map[string]string{
+// cudaOptions are the provider's settings for a GPU of which so many bytes are free; 0 says that they are not known.
+func cudaOptions(gpu int, left int64) map[string]string {
+	options := map[string]string{
 		"device_id": strconv.Itoa(gpu),
 		// Runs have hundreds of shapes; doubling the arena for each would take all of the GPU's memory.
 		"arena_extend_strategy": "kSameAsRequested",
@@ -60,130 +63,62 @@ func cudaOptions(gpu int) map[string]string {
 		// wrong vectors.
 		"sdpa_kernel": "2",
 	}
+	if left > 0 {
+		options["gpu_mem_limit"] = strconv.FormatInt(arenaLimit(left), 10)
+	}
+	return options
 }
 
 // withCUDA calls do with the provider's settings for a GPU.
-func withCUDA(gpu int, do func(*onnx.CUDAProviderOptions) error) error {
+func withCUDA(gpu int, left int64, do func(*onnx.CUDAProviderOptions) error) error {
 	cuda, err := onnx.NewCUDAProviderOptions()
 	if err != nil {
 		return fmt.Errorf("asking for CUDA: %w", err)
 	}
 	defer cuda.Destroy()
-	if err := cuda.Update(cudaOptions(gpu)); err != nil {
+	if err := cuda.Update(cudaOptions(gpu, left)); err != nil {
 		return fmt.Errorf("setting CUDA's options: %w", err)
 	}
 	return do(cuda)
 }
 
-func appendCUDA(options *onnx.SessionOptions, gpu int) error {
-	return withCUDA(gpu, options.AppendExecutionProviderCUDA)
+func appendCUDA(options *onnx.SessionOptions, at place) error {
+	return withCUDA(at.gpu, at.left, options.AppendExecutionProviderCUDA)
 }
 
 // maxGPUs bounds the search for GPUs; no host has that many.
 const maxGPUs = 64
 
-// gpus returns the numbers of the GPUs, of those that CUDA_VISIBLE_DEVICES leaves. The runtime refuses a number that no GPU has, which
-// is the only way it offers to count them. An error says why there is none.
-func gpus() ([]int, error) {
-	return countGPUs(func(gpu int) error {
-		return withCUDA(gpu, func(*onnx.CUDAProviderOptions) error { return nil })
-	})
+// place is where a session runs: the number of a GPU, and its free bytes, or 0 where they are not known.
+type place struct {
+	gpu  int
+	left int64
 }
 
-func countGPUs(there func(gpu int) error) ([]int, error) {
-	var found []int
+// gpus returns the GPUs, of those that CUDA_VISIBLE_DEVICES leaves. The runtime refuses a number that no GPU has, which is the only
+// way it offers to count them. An error says why there is none.
+func gpus() ([]place, error) {
+	n, err := countGPUs(there)
+	places := make([]place, n)
+	for gpu := range places {
+		places[gpu] = place{gpu: gpu, left: freeMemory(gpu)}
+	}
+	return places, err
+}
+
+func countGPUs(there func(gpu int) error) (int, error) {
 	for gpu := range maxGPUs {
 		if err := there(gpu); err != nil {
 			if gpu == 0 {
-				return nil, err
+				return 0, err
 			}
-			break
-		}
-		found = append(found, gpu)
-	}
-	return found, nil
-}
-
-// cudaGraph runs a packed graph on one GPU.
-type cudaGraph struct {
-	session *onnx.DynamicAdvancedSession
-	// dimension is the length of a vector, vocabulary the number of token ids, and maxTokens the longest text.
-	dimension, vocabulary, maxTokens int
-}
-
-func (g *cudaGraph) close() error { return g.session.Destroy() }
-
-func (g *cudaGraph) run(ids, starts []int32, out []float32) error {
-	if err := g.check(ids, starts); err != nil {
-		return fmt.Errorf("running the model: %w", err)
-	}
-	positions := make([]int32, len(ids))
-	grid := []int64{int64(len(starts) - 1), int64(number(starts, positions))}
-	f := feed{}
-	defer f.release()
-	input(&f, ids, 1, int64(len(ids)))
-	input(&f, starts, int64(len(starts)))
-	input(&f, positions, 1, int64(len(ids)))
-	input(&f, grid, 2)
-	f.output(out, grid[0], int64(g.dimension))
-	return f.run(g.session)
-}
-
-// cudaInputs are the inputs of run, in its order.
-func cudaInputs() []string {
-	return []string{models.InputIDs, models.InputStarts, models.InputPositions, models.InputGrid}
-}
-
-// check refuses what would make a kernel read beyond a table: unlike the CPU, the GPU does not look.
-func (g *cudaGraph) check(ids, starts []int32) error {
-	for i, start := range starts[1:] {
-		if tokens := int(start) - int(starts[i]); tokens < 1 || tokens > g.maxTokens {
-			return fmt.Errorf("a text has %d tokens; the model takes 1 to %d", tokens, g.maxTokens)
+			return gpu, nil
 		}
 	}
-	for _, id := range ids {
-		if uint32(id) >= uint32(g.vocabulary) {
-			return fmt.Errorf("the token id %d is outside of the vocabulary of %d", id, g.vocabulary)
-		}
-	}
-	return nil
+	return maxGPUs, nil
 }
 
-// number writes each token's position in its text, and returns the tokens of the longest text.
-func number(starts, positions []int32) (longest int) {
-	for i, end := range starts[1:] {
-		text := positions[starts[i]:end]
-		for at := range text {
-			text[at] = int32(at)
-		}
-		longest = max(longest, len(text))
-	}
-	return longest
-}
-
-// warm runs the largest runs that the engine will see, all at a time: the arena then has the memory that it keeps, in one piece for each
-// tensor, and the first texts do not wait for kernels to load. Memory that is too small shows here without harm, because the encoder
-// makes runs smaller where it runs out.
-func (g *cudaGraph) warm() error {
-	text := min(g.maxTokens, cudaRunTokens)
-	rows := cudaRunTokens / text
-	starts := make([]int32, rows+1)
-	for i := range starts {
-		starts[i] = int32(i * text)
-	}
-	ids := make([]int32, rows*text)
-	errs := make([]error, cudaInFlight)
-	var wait sync.WaitGroup
-	for i := range errs {
-		wait.Go(func() { errs[i] = g.run(ids, starts, make([]float32, rows*g.dimension)) })
-	}
-	wait.Wait()
-	errs = slices.DeleteFunc(errs, func(err error) bool {
-		run, ok := errors.AsType[*runError](err)
-		return err == nil || ok && run.OutOfMemory()
-	})
-	if len(errs) > 0 {
-		return errs[0]
-	}
-	return nil
+// there says why there is no GPU of a number.
+func there(gpu int) error {
+	return withCUDA(gpu, 0, func(*onnx.CUDAProviderOptions) error { return nil })
 }

@@ -67,8 +67,8 @@ func TestGPUsAreCounted(t *testing.T) {
 			}
 			return nil
 		})
-		if len(found) != want || (err == nil) != (want > 0) || want > 0 && found[want-1] != want-1 {
-			t.Errorf("%d: found %v, %v", there, found, err)
+		if found != want || (err == nil) != (want > 0) {
+			t.Errorf("%d: found %d, %v", there, found, err)
 		}
 		if want == 0 && err.Error() != "no GPU 0" {
 			t.Error(err)
@@ -81,16 +81,53 @@ func TestGPUsAreCounted(t *testing.T) {
 }
 
 func TestCUDAsOptions(t *testing.T) {
-	one, three := cudaOptions(1), cudaOptions(3)
+	one, three := cudaOptions(1, 0), cudaOptions(3, 5<<30)
 	if one["device_id"] != "1" || three["device_id"] != "3" {
 		t.Errorf("%v, %v", one, three)
 	}
 	// Without these, memory grows without end, vectors lose precision, or attention is that of padded texts.
+	if _, limited := one["gpu_mem_limit"]; limited || three["gpu_mem_limit"] != "4294967296" {
+		t.Errorf("%v, %v", one, three)
+	}
 	for name, want := range map[string]string{"arena_extend_strategy": "kSameAsRequested", "use_tf32": "0", "sdpa_kernel": "2"} {
 		if one[name] != want {
 			t.Errorf("%s is %q", name, one[name])
 		}
 	}
+}
+
+func TestTheArenaLeavesMemoryForTheRest(t *testing.T) {
+	f := func(left, want int64) {
+		t.Helper()
+		if got := arenaLimit(left); got != want {
+			t.Errorf("of %d bytes it may take %d, want %d", left, got, want)
+		}
+	}
+	f(80<<30, 79<<30)
+	f(3<<30, 2<<30)
+	f(1<<30, leastArena) // a GPU that has next to nothing left says so at its first run
+	f(1, leastArena)
+	if left := freeMemory(0); left != 0 {
+		t.Errorf("%d bytes are free where the provider is not loaded", left)
+	}
+}
+
+func TestRunsFitTheMemory(t *testing.T) {
+	m := models.Manifest{Dimension: 384, GraphBytes: 45 << 20}
+	f := func(left int64, least, most int) {
+		t.Helper()
+		if got := fittingTokens(left, m); got < least || got > most {
+			t.Errorf("with %d bytes a run has %d tokens, want %d to %d", left, got, least, most)
+		}
+	}
+	f(0, cudaRunTokens, cudaRunTokens) // not known
+	f(80<<30, cudaRunTokens, cudaRunTokens)
+	f(2500<<20, 40_000, 60_000)
+	f(1<<30, leastFitting, 4096)
+	f(1, leastFitting, 4096)
+	m.Dimension, m.GraphBytes = 1024, 700<<20 // a large model on a small GPU
+	f(8<<30, 40_000, cudaRunTokens)
+	f(2<<30, leastFitting, leastFitting)
 }
 
 func TestCoreMLComputesInFP32(t *testing.T) {

@@ -89,6 +89,9 @@ func open(ctx context.Context, o Options, device string) (*Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if device == DeviceCUDA {
+		defer keepSignalHandlers()()
+	}
 	if err := offered(device); err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func offered(device string) error {
 		return fmt.Errorf("making session options: %w", err)
 	}
 	defer options.Destroy()
-	return appendProvider(options, device, 0)
+	return appendProvider(options, device, place{})
 }
 
 // Target is the graph that suits a device and a precision, which may be empty. The int8 graph is the default where the processor
@@ -135,9 +138,6 @@ func Target(device string, precision models.Precision, operators bool) (models.T
 
 // probe loads the model on a device and runs it on a few tokens: a provider that loads may still fail on its first kernel.
 func probe(o Options, device string, graph models.Graph) (*Session, error) {
-	if device == DeviceCUDA {
-		defer keepSignalHandlers()()
-	}
 	s, err := load(o, device, graph)
 	if err != nil {
 		return nil, err
@@ -171,10 +171,10 @@ func try(e engine, dimension int) error {
 
 // appendProvider makes a session run on a device, on the GPU of a number where there are several; the CPU is always there as the last
 // resort for single operators.
-func appendProvider(options *onnx.SessionOptions, device string, place int) error {
+func appendProvider(options *onnx.SessionOptions, device string, at place) error {
 	switch device {
 	case DeviceCUDA:
-		return appendCUDA(options, place)
+		return appendCUDA(options, at)
 	case DeviceCoreML:
 		return options.AppendExecutionProviderCoreMLV2(coreMLOptions())
 	default:

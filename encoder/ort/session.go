@@ -142,7 +142,7 @@ func (s *Session) Close() error {
 
 // load opens the graph on a device: on each GPU, where the graph is made for them.
 func load(o Options, device string, g models.Graph) (*Session, error) {
-	places := []int{0}
+	places := []place{{}}
 	if g.Manifest.Target.Device == models.DeviceCUDA {
 		var err error
 		if places, err = gpus(); err != nil {
@@ -150,11 +150,11 @@ func load(o Options, device string, g models.Graph) (*Session, error) {
 		}
 	}
 	s := &Session{spread: newSpread(), device: device, target: g.Manifest.Target, dimension: g.Manifest.Dimension}
-	for _, place := range places {
-		e, err := loadAt(o, device, place, g)
+	for _, at := range places {
+		e, err := loadAt(o, device, at, g)
 		if err != nil {
 			if len(places) > 1 {
-				err = fmt.Errorf("GPU %d of %d: %w", place, len(places), err)
+				err = fmt.Errorf("GPU %d of %d: %w", at.gpu, len(places), err)
 			}
 			return nil, errors.Join(err, s.spread.close())
 		}
@@ -163,10 +163,10 @@ func load(o Options, device string, g models.Graph) (*Session, error) {
 	return s, nil
 }
 
-// loadAt opens the graph on one device, of a number that only GPUs have.
-func loadAt(o Options, device string, place int, g models.Graph) (engine, error) {
+// loadAt opens the graph on one device.
+func loadAt(o Options, device string, at place, g models.Graph) (engine, error) {
 	m := g.Manifest
-	options, err := sessionOptions(o, device, place, m)
+	options, err := sessionOptions(o, device, at, m)
 	if err != nil {
 		return nil, err
 	}
@@ -183,14 +183,14 @@ func loadAt(o Options, device string, place int, g models.Graph) (engine, error)
 		return nil, fmt.Errorf("loading the model: %w", err)
 	}
 	if m.Target.Device == models.DeviceCUDA {
-		return &cudaGraph{session: session, dimension: m.Dimension, vocabulary: m.Vocabulary, maxTokens: m.MaxTokens}, nil
+		return newCUDAGraph(session, at, m), nil
 	}
 	return &graph{session: session, packed: m.Target.Packed(), dimension: m.Dimension}, nil
 }
 
 // sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it
 // changes the floating-point mode of the thread that makes the session, which afterwards runs other goroutines.
-func sessionOptions(o Options, device string, place int, manifest models.Manifest) (*onnx.SessionOptions, error) {
+func sessionOptions(o Options, device string, at place, manifest models.Manifest) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("making session options: %w", err)
@@ -204,7 +204,7 @@ func sessionOptions(o Options, device string, place int, manifest models.Manifes
 		options.SetMemPattern(false),
 		options.SetCpuMemArena(true),
 		options.SetGraphOptimizationLevel(optimization(device, manifest)),
-		appendProvider(options, device, place),
+		appendProvider(options, device, at),
 	)
 	if err == nil && manifest.Target.Device == models.DeviceCUDA {
 		// An operator that fell back to the CPU would copy every tensor there and back: rather an error.
