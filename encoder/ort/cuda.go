@@ -18,7 +18,7 @@ import (
 //	98,304   10.6   10.8   10.9   10.8
 //
 // Several sessions on one GPU gain nothing. A run of any size takes 0.6 ms, so that runs below 4,096 tokens (0.9 ms) are not made to
-// keep more of them in flight. Three runs of 65,536 tokens take about 2.5 GB of the GPU's memory.
+// keep more of them in flight. With runs of 65,536 tokens the process takes 3.5 GB of the GPU's memory.
 const (
 	cudaInFlight     = 3
 	cudaRunTokens    = 65_536

@@ -11,13 +11,14 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// cudaGraph runs a packed graph on one GPU, on threads of its own: the runtime gives streams, and cuBLAS and cuDNN their handles, some
-// 70 MB in all, to threads that run, and goroutines come by on any thread there is.
+// cudaGraph runs a packed graph on one GPU, on threads of its own. The runtime makes a stream with handles of cuBLAS and cuDNN for every
+// thread that comes by, and keeps them; with the many threads that goroutines run on, those took the GPU's last gigabyte where other
+// programs had the rest, and then every run failed, however small.
 type cudaGraph struct {
 	session *onnx.DynamicAdvancedSession
 	// dimension is the length of a vector, vocabulary the number of token ids, and maxTokens the longest text.
 	dimension, vocabulary, maxTokens int
-	// runTokens is the size of a run of which cudaInFlight fit the GPU's memory.
+	// runTokens is the size of the runs that fit the GPU's memory.
 	runTokens int
 
 	threads *threads

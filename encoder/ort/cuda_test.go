@@ -122,11 +122,11 @@ func TestRunsFitTheMemory(t *testing.T) {
 	}
 	f(0, cudaRunTokens, cudaRunTokens) // not known
 	f(80<<30, cudaRunTokens, cudaRunTokens)
-	f(2500<<20, 40_000, 60_000)
+	f(2500<<20, 20_000, 30_000)
 	f(1<<30, leastFitting, 4096)
 	f(1, leastFitting, 4096)
 	m.Dimension, m.GraphBytes = 1024, 700<<20 // a large model on a small GPU
-	f(8<<30, 40_000, cudaRunTokens)
+	f(8<<30, 30_000, 50_000)
 	f(2<<30, leastFitting, leastFitting)
 }
 
