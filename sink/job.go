@@ -78,9 +78,9 @@ type progress struct {
 	counts JobCounts
 }
 
-// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry or a generation), else the open job of the same params, else a new
-// one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it again for what was asked. An
-// error of kind fault.Busy means that a process that lives holds the job.
+// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry or a generation), else the open job of
+// the same params, else a new one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it
+// again for what was asked. An error of kind fault.Busy means that a process that lives holds the job.
 func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {
@@ -268,7 +268,8 @@ func (j *Job) Close() {
 
 func (c *Chunk) progress(r ChunkResult) progress {
 	return progress{cursor: c.Cursor, counts: JobCounts{
-		Processed: int64(len(c.Changes)), Written: int64(r.Written), Unchanged: int64(r.Unchanged), Superseded: int64(r.Superseded), Failed: int64(r.Failed),
+		Processed: int64(len(c.Changes)), Written: int64(r.Written), Unchanged: int64(r.Unchanged), Superseded: int64(r.Superseded),
+		Failed: int64(r.Failed),
 	}}
 }
 

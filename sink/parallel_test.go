@@ -420,7 +420,7 @@ func TestATruncateDuringParallelMergesLeavesNothingOlder(t *testing.T) {
 	}
 	// Read again, the table has ten rows.
 	b.ok(p.pass(t.Context(), behind(chunksOf(b.version(), 10, 1), j.Resume())))
-	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.ledger_product WHERE NOT deleted AND lsn < $1::text::pg_lsn", (a.LSN+0x101).String()); n != 0 {
+	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.ledger_product WHERE NOT deleted AND lsn < $1::text::pg_lsn", (a.LSN + 0x101).String()); n != 0 {
 		t.Errorf("%d rows are older than the TRUNCATE", n)
 	}
 	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.vectors_product_1 AS v JOIN wal2vec.ledger_product AS l USING (product_id) WHERE l.deleted"); n != 0 {

@@ -28,8 +28,8 @@ type indexed struct {
 	bytes   int64
 }
 
-// build builds the index of every generation that has none, but not of one that is being filled: what fills it builds it after that. A role that may not is told who may, and goes on without: searches
-// are exact then, and slower.
+// build builds the index of every generation that has none, but not of one that is being filled: what fills it builds it after that. A role
+// that may not is told who may, and goes on without: searches are exact then, and slower.
 func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 	var done indexed
 	state, err := b.store.State(ctx)
