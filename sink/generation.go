@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -53,7 +54,7 @@ type Generation struct {
 	// Dimension is the length of a vector.
 	Dimension int
 	Storage   Storage
-	// Precision is the one that writes now; what the sink returns lists all that ever wrote in Precisions.
+	// Precision is the one that was configured for it, AutoPrecision where each device takes its own; Precisions are those that wrote.
 	Precision  string
 	Precisions []string
 	// Table is the vector table's name in wal2vec's schema; a retired generation's is gone. HashColumn is the ledger's column for the texts
@@ -63,6 +64,17 @@ type Generation struct {
 	CreatedAt  time.Time
 	// ActivatedAt is when it became the active one last; zero when it never did.
 	ActivatedAt time.Time
+}
+
+// AutoPrecision leaves the precision to the device. It is not part of the vector space: what differs in it alone may be compared.
+const AutoPrecision = "auto"
+
+// Wrote notes that a precision writes a generation from now on.
+func (s *Sink) Wrote(ctx context.Context, generation int, precision string) error {
+	if _, err := s.pool.Exec(ctx, s.query("generation_precision"), s.pipeline, generation, precision); err != nil {
+		return s.explain(err, "noting the precision of a generation")
+	}
+	return nil
 }
 
 // firstHashColumn is the ledger's column for the texts of a pipeline's first template.
@@ -82,11 +94,8 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Generation, error) {
 		var g Generation
 		var activated *time.Time
-		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Source, &g.Template, &g.Dimension, &g.Storage, &g.Precisions, &g.State,
+		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Source, &g.Template, &g.Dimension, &g.Storage, &g.Precision, &g.Precisions, &g.State,
 			&g.Table, &g.HashColumn, &g.CreatedAt, &activated)
-		if len(g.Precisions) > 0 {
-			g.Precision = g.Precisions[len(g.Precisions)-1]
-		}
 		if activated != nil {
 			g.ActivatedAt = *activated
 		}
@@ -99,7 +108,7 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 }
 
 // EnsureGeneration returns the generation that was made by this model. Without any it creates the first, which is active: its table
-// and the view; BuildIndex makes the index, best when the vectors are there. A precision that has not written yet is added. Another model is an error of kind fault.Model, an
+// and the view; BuildIndex makes the index, best when the vectors are there. Another model is an error of kind fault.Model, an
 // object in the view's place one of kind fault.Usage.
 func (s *Sink) EnsureGeneration(ctx context.Context, g Generation) (Generation, error) {
 	var result Generation
@@ -137,19 +146,13 @@ func (s *Sink) generationSteps(
 		if err != nil {
 			return nil, g, err
 		}
-		var steps []string
-		if !slices.Contains(made.Precisions, g.Precision) {
-			made.Precisions = append(slices.Clone(made.Precisions), g.Precision)
-			steps = append(steps, render("generation_precision", s.generationData(made, g.Precision)))
-		}
-		made.Precision = g.Precision
 		view, err := s.viewSteps(ctx, q, st, *active)
-		return append(steps, view...), made, err
+		return view, made, err
 	}
 	g = s.numbered(st, g)
 	g.State = Active
 	t := s.tablesOf(st.Table.Key).forGeneration(s, g, extension)
-	data := s.generationData(g, g.Precision)
+	data := s.generationData(g)
 	steps := []string{
 		render("generation_insert", data), render("vectors_create", t), render("generation_count", data),
 	}
@@ -163,7 +166,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	for _, other := range st.all {
 		g.ID = max(g.ID, other.ID+1)
 	}
-	g.Precisions = []string{g.Precision}
+	g.Precision = cmp.Or(g.Precision, AutoPrecision)
 	g.Table = fmt.Sprintf("vectors_%s_%d", s.pipeline, g.ID)
 	// Texts of one template have one column.
 	g.HashColumn = firstHashColumn
@@ -207,7 +210,7 @@ func rank(have, want Generation) int {
 	if want.Storage != "" && have.Storage != want.Storage {
 		n += 4
 	}
-	if !slices.Contains(have.Precisions, want.Precision) {
+	if have.Precision != cmp.Or(want.Precision, AutoPrecision) {
 		n += 2
 	}
 	if have.State != Active {
@@ -230,12 +233,12 @@ func (g Generation) refuse(other Generation) error {
 		g.ID, g.Model, g.Dimension, g.Fingerprint, other.Model, other.Dimension, other.Fingerprint)
 }
 
-func (s *Sink) generationData(g Generation, precision string) map[string]any {
+func (s *Sink) generationData(g Generation) map[string]any {
 	return map[string]any{
 		"Schema": quoteIdentifier(s.schema), "Name": quoteLiteral(s.pipeline), "ID": g.ID, "Fingerprint": quoteLiteral(g.Fingerprint),
 		"Model": quoteLiteral(g.Model), "Source": quoteLiteral(g.Source), "State": quoteLiteral(string(g.State)),
 		"HashColumn": quoteLiteral(g.HashColumn), "Template": quoteLiteral(g.Template), "Dimension": g.Dimension,
-		"Storage": quoteLiteral(string(g.Storage)), "Precision": quoteLiteral(precision), "Table": quoteLiteral(g.Table),
+		"Storage": quoteLiteral(string(g.Storage)), "Precision": quoteLiteral(g.Precision), "Table": quoteLiteral(g.Table),
 	}
 }
 

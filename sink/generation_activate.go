@@ -79,7 +79,7 @@ func (s *Sink) Activate(ctx context.Context, a Activation) (Activated, error) {
 		if err != nil {
 			return nil, err
 		}
-		data := s.generationData(done.Is, done.Is.Precision)
+		data := s.generationData(done.Is)
 		done.Is.State, done.Was.State = Active, Previous
 		if err := runSteps(ctx, tx, append(steps, render("generation_activate", data), render("generation_count", data))); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -26,7 +27,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 			return nil, err
 		}
 		for _, have := range st.Generations {
-			if have.Fingerprint != g.Fingerprint || have.Storage != g.Storage || !slices.Contains(have.Precisions, g.Precision) {
+			if have.Fingerprint != g.Fingerprint || have.Storage != g.Storage || have.Precision != cmp.Or(g.Precision, AutoPrecision) {
 				continue
 			}
 			if have.State == Building {
@@ -43,7 +44,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		built = s.numbered(st, g)
 		built.State = Building
 		t := s.tablesOf(st.Table.Key).forGeneration(s, built, extension.schema)
-		data := s.generationData(built, g.Precision)
+		data := s.generationData(built)
 		var steps []string
 		if !st.hasColumn(built.HashColumn) {
 			t.FirstCheck = quoteIdentifier("ledger_" + s.pipeline + "_" + firstHashColumn + "_check")

@@ -31,8 +31,14 @@ func TestInitMayBeRunAgain(t *testing.T) {
 	g.Precision = "int8"
 	got, err := b.sink.EnsureGeneration(t.Context(), g)
 	b.ok(err)
-	if got.ID != 1 || !slices.Equal(got.Precisions, []string{"fp32", "int8"}) {
+	if got.ID != 1 || got.Precision != "fp32" || len(got.Precisions) != 0 {
 		t.Errorf("got %+v", got)
+	}
+	for _, precision := range []string{"fp32", "int8", "fp32"} {
+		b.ok(b.sink.Wrote(t.Context(), 1, precision))
+	}
+	if got := b.state().Generation.Precisions; !slices.Equal(got, []string{"fp32", "int8"}) {
+		t.Errorf("the precisions that wrote are %v", got)
 	}
 	if after := b.state(); after.Version() != before.Version() || after.Owner != before.Owner {
 		t.Errorf("%+v became %+v", before, after)

@@ -108,6 +108,7 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if f.table, err = inspectPipeline(ctx, c, state); err != nil {
 		return nil, err
 	}
+	f.engines.writes = true
 	if f.engine, err = f.engines.engine(ctx, f.engines.configured); err != nil {
 		return nil, err
 	}

@@ -69,7 +69,7 @@ func (b *bench) fakeEncoder() error {
 	if err != nil {
 		return err
 	}
-	b.program.shared = &engine{vectorizer: encodertest.NewFake(checkpoint.Dimension()), checkpoint: checkpoint}
+	b.program.shared = &engine{vectorizer: encodertest.NewFake(checkpoint.Dimension()), checkpoint: checkpoint, precision: "fp32"}
 	return nil
 }
 

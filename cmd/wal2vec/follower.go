@@ -79,6 +79,7 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	}
 	build := buildVersion()
 	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
+	f.engines.writes = true
 	f.engines.watch = func(v vectorizer) pipeline.Encoder { return &watchedEncoder{vectorizer: v, metrics: f.metrics} }
 	if err := f.engines.become(ctx, state.Generations); err != nil {
 		return nil, err

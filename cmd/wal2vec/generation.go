@@ -28,6 +28,7 @@ func splitKey(text string, columns int) []string {
 type engine struct {
 	vectorizer
 	checkpoint *models.Checkpoint
+	precision  string // of the graph that runs
 }
 
 // vectorizer is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
@@ -84,7 +85,7 @@ func (p *program) configuredCheckpoint(c config.Config) (*models.Checkpoint, err
 // openEngine is openEncoder for a checkpoint that is open.
 func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*engine, error) {
 	if e := p.shared; e != nil && e.checkpoint.Fingerprint() == checkpoint.Fingerprint() {
-		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint}, nil
+		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint, precision: e.precision}, nil
 	}
 	if e := substituteEncoder(checkpoint); e != nil {
 		return e, nil
@@ -127,7 +128,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	return &engine{vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint}, nil
+	return &engine{vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision)}, nil
 }
 
 // operatorsFor is the library of wal2vec's own operators where the model can use it, else "".
@@ -151,14 +152,10 @@ func precisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precisio
 
 // generationOf is what the configured model and template make: the vector space of the pipeline.
 func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
-	precision := precisionOf(c, checkpoint)
-	if precision == "" {
-		precision = cpuTarget.Precision
-	}
 	return sink.Generation{
 		Fingerprint: models.TextFingerprint(checkpoint.Fingerprint(), checkpoint.PassagePrefix(), c.Source.Template.String()),
 		Model:       checkpoint.Name(), Source: sourceOf(c.Encoder.Model), Template: c.Source.Template.String(), Dimension: checkpoint.Dimension(),
-		Storage: sink.Storage(c.Sink.Storage), Precision: string(precision),
+		Storage: sink.Storage(c.Sink.Storage), Precision: c.Encoder.Precision,
 	}
 }
 

@@ -123,7 +123,7 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 	if f.engine, err = p.openEngine(ctx, c, checkpoint); err != nil {
 		return nil, built, err
 	}
-	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, open: make(map[int]*openedEngine)}
+	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, writes: true, open: make(map[int]*openedEngine)}
 	f.engines.add(0, f.engine) // to be closed, until it has its number
 	g, resumed, err := f.store.BuildGeneration(ctx, generationOf(c, checkpoint))
 	if err != nil {
@@ -133,6 +133,9 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 	delete(f.engines.open, 0)
 	f.engines.configured = g
 	f.engines.add(g.ID, f.engine)
+	if err := f.store.Wrote(ctx, g.ID, f.engine.precision); err != nil {
+		return nil, built, err
+	}
 	f.reader = newFollowingReader(c, state, f.table)
 	built.Resumed = resumed
 	return f, built, f.count(ctx)

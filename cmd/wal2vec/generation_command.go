@@ -76,6 +76,7 @@ type generationReport struct {
 	Template    string   `json:"template"`
 	Dimension   int      `json:"dimension"`
 	Storage     string   `json:"storage"`
+	Precision   string   `json:"precision"`
 	Precisions  []string `json:"precisions"`
 	Fingerprint string   `json:"fingerprint"`
 	// Rows counts the vectors, Live the rows that are to have one, Fresh those that have it, DeadLetters those whose text this model refuses.
@@ -96,7 +97,7 @@ type generationReport struct {
 func reportOf(g sink.GenerationReport) generationReport {
 	r := generationReport{
 		ID: g.ID, State: string(g.State), Model: g.Model, Template: g.Template, Dimension: g.Dimension, Storage: string(g.Storage),
-		Precisions: g.Precisions, Fingerprint: g.Fingerprint, Rows: g.Rows, Live: g.Coverage.Live, Fresh: g.Coverage.Fresh,
+		Precision: g.Precision, Precisions: g.Precisions, Fingerprint: g.Fingerprint, Rows: g.Rows, Live: g.Coverage.Live, Fresh: g.Coverage.Fresh,
 		DeadLetters: g.Coverage.Failed, Coverage: percentOf(g.Coverage), Filling: g.Filling, Index: string(g.Index), Bytes: g.Bytes,
 		CreatedAt: g.CreatedAt.UTC(),
 	}
@@ -128,12 +129,20 @@ func (p *program) printGenerations(reports []generationReport) error {
 			state += ", filling"
 		}
 		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, r.Model, r.Dimension, r.Storage,
-			strings.Join(r.Precisions, ","), rows, coverage, letters, orDash(r.Index), size, strings.ReplaceAll(r.Template, "\n", `\n`))
+			precisionText(r), rows, coverage, letters, orDash(r.Index), size, strings.ReplaceAll(r.Template, "\n", `\n`))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
 	return nil
+}
+
+// precisionText is the precision that was configured and, where that leaves it to the device, those that wrote.
+func precisionText(r generationReport) string {
+	if len(r.Precisions) == 0 || r.Precision != sink.AutoPrecision {
+		return r.Precision
+	}
+	return strings.Join(r.Precisions, ",")
 }
 
 func orDash(text string) string {

@@ -25,6 +25,8 @@ type engines struct {
 	checkpoint *models.Checkpoint // the configured one
 	configured sink.Generation    // the generation that it made
 
+	// writes says that the encoders write vectors: the sink lists their precisions.
+	writes bool
 	// watch, if any, is put around what the pipeline encodes with.
 	watch func(vectorizer) pipeline.Encoder
 
@@ -78,7 +80,11 @@ func (e *engines) get(ctx context.Context, g sink.Generation) (*openedEngine, er
 	if err != nil {
 		return nil, err
 	}
-	return e.add(g.ID, made), nil
+	o := e.add(g.ID, made)
+	if e.writes && !slices.Contains(g.Precisions, made.precision) {
+		err = e.store.Wrote(ctx, g.ID, made.precision)
+	}
+	return o, err
 }
 
 // add keeps an encoder for a generation.
@@ -93,7 +99,11 @@ func (e *engines) add(id int, made *engine) *openedEngine {
 
 func (e *engines) load(ctx context.Context, g sink.Generation) (*engine, error) {
 	if g.ID == e.configured.ID {
-		return e.program.openEngine(ctx, e.config, e.checkpoint)
+		c := e.config
+		if c.Encoder.Precision == config.PrecisionAuto {
+			c.Encoder.Precision = g.Precision
+		}
+		return e.program.openEngine(ctx, c, e.checkpoint)
 	}
 	c, err := recorded(e.config, g)
 	if err != nil {

@@ -114,6 +114,9 @@ func TestAModelIsChangedBesideARunningStream(t *testing.T) {
 	stream.stop()
 	w.refuses(t, refusal{args: []string{"stream"}, code: 7, says: []string{"generation 2", "small", "all-MiniLM-L6-v2"}, try: "wal2vec generation build"})
 	list := w.generations()
+	if g := list[2]; g.Precision != "auto" || !slices.Equal(g.Precisions, []string{"fp32"}) {
+		t.Errorf("precisions %+v", g)
+	}
 	if list[1].State != "retired" || list[1].Rows != 0 || list[2].State != "active" || list[2].ActivatedAt == nil || len(list) != 2 {
 		t.Errorf("listed %+v", list)
 	}
@@ -400,7 +403,7 @@ func TestWhatGenerationCommandsPrint(t *testing.T) {
 		}
 	}
 	generation := []string{
-		"id", "state", "model", "template", "dimension", "storage", "precisions", "fingerprint", "rows", "rows_live", "rows_fresh", "dead_letters",
+		"id", "state", "model", "template", "dimension", "storage", "precision", "precisions", "fingerprint", "rows", "rows_live", "rows_fresh", "dead_letters",
 		"coverage_percent", "filling", "index", "bytes", "created_at", "activated_at",
 	}
 	var built, done, gone map[string]any

@@ -52,5 +52,5 @@ func substituteEncoder(checkpoint *models.Checkpoint) *engine {
 		}
 		return nil
 	})
-	return &engine{vectorizer: fake, checkpoint: checkpoint}
+	return &engine{vectorizer: fake, checkpoint: checkpoint, precision: config.PrecisionFP32}
 }

@@ -1,9 +1,12 @@
 -- A generation is built beside the active one, takes its place, and is kept and written until it is retired. source is what opens its
--- model again, where that is not the configured one; hash_column the ledger's column for the texts of its template.
+-- model again, where that is not the configured one; hash_column the ledger's column for the texts of its template; precision what was
+-- configured for it, where precisions are those that wrote.
 ALTER TABLE {{.Schema}}.generation
     ADD COLUMN source text NOT NULL DEFAULT '',
     ADD COLUMN hash_column text NOT NULL DEFAULT 'text_hash',
+    ADD COLUMN precision text NOT NULL DEFAULT 'auto',
     ADD COLUMN activated_at timestamptz,
+    DROP CONSTRAINT generation_precisions_check,
     DROP CONSTRAINT generation_state_check,
     ADD CONSTRAINT generation_state_check CHECK (state IN ('building', 'active', 'previous', 'retired'));
 

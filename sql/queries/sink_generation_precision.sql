@@ -1,3 +1,3 @@
 UPDATE {{.Schema}}.generation
-SET precisions = precisions || {{.Precision}}::text
-WHERE pipeline = {{.Name}} AND id = {{.ID}}
+SET precisions = precisions || $3::text
+WHERE pipeline = $1 AND id = $2 AND NOT $3 = ANY (precisions)
