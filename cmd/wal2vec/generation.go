@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -29,6 +30,10 @@ type engine struct {
 	vectorizer
 	checkpoint *models.Checkpoint
 	precision  string // of the graph that runs
+	kernel     string // its operators: "standard", or models.KernelVNNI
+	tokenizer  string // "go", or the "library"
+	// selfTestSpeed is in tokens a second; see encoder.Encoder.SelfTestSpeed.
+	selfTestSpeed float64
 }
 
 // vectorizer is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
@@ -85,7 +90,9 @@ func (p *program) configuredCheckpoint(c config.Config) (*models.Checkpoint, err
 // openEngine is openEncoder for a checkpoint that is open.
 func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*engine, error) {
 	if e := p.shared; e != nil && e.checkpoint.Fingerprint() == checkpoint.Fingerprint() {
-		return &engine{vectorizer: lent{e.vectorizer}, checkpoint: e.checkpoint, precision: e.precision}, nil
+		shared := *e
+		shared.vectorizer = lent{e.vectorizer}
+		return &shared, nil
 	}
 	if e := substituteEncoder(checkpoint); e != nil {
 		return e, nil
@@ -116,10 +123,12 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	suits := runner.Limits()
 	e, err := encoder.Open(ctx, encoder.Options{
 		Tokenizer: tokenizer, Runner: runner, Dimension: checkpoint.Dimension(), Fingerprint: checkpoint.Fingerprint(),
 		MinCosine: encoder.MinCosine(string(runner.Target().Precision)), Unnormalised: !checkpoint.Normalised(),
-		Workers: workers, RunTokens: c.Encoder.RunTokens, RunRows: c.Encoder.RunRows,
+		Workers: workers, InFlight: suits.InFlight, MinRunTokens: suits.MinRunTokens,
+		RunTokens: cmp.Or(c.Encoder.RunTokens, suits.RunTokens), RunRows: cmp.Or(c.Encoder.RunRows, suits.RunRows),
 	})
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "wal2vec models check", "opening the encoder")
@@ -128,7 +137,14 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	return &engine{vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision)}, nil
+	kernel, tokenizing := cmp.Or(string(runner.Target().Kernel), "standard"), "library"
+	if tokenizer.Fast() {
+		tokenizing = "go"
+	}
+	return &engine{
+		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
+		tokenizer: tokenizing, selfTestSpeed: e.SelfTestSpeed(),
+	}, nil
 }
 
 // operatorsFor is the library of wal2vec's own operators where the model can use it, else "".

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/encoder"
+	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
@@ -19,9 +20,6 @@ func newModels(p *program) *cobra.Command {
 	cmd.AddCommand(newModelsList(p), newModelsPull(p), newModelsBuild(p), newModelsCheck(p))
 	return cmd
 }
-
-// cpuTarget is the only graph there is.
-var cpuTarget = models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}
 
 // builtModel is what models build reports; its JSON names are a contract.
 type builtModel struct {
@@ -35,16 +33,20 @@ func newModelsBuild(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "build [MODEL]", Short: "Write the ONNX graph of a checkpoint into the cache", Args: cobra.MaximumNArgs(1),
 		Long: "Write the ONNX graph of a checkpoint (a folder in Hugging Face form, or a name among the parts) into the cache, unless a\n" +
-			"whole one is there. Other commands do this by themselves.",
+			"whole one is there: the one for --device (auto: the CPU) and --precision. Other commands do this by themselves.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			parts, checkpoint, err := p.checkpoint(args)
+			c, parts, checkpoint, err := p.checkpoint(args)
 			if err != nil {
 				return err
 			}
-			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, cpuTarget)
+			target, err := plannedTarget(c, parts, checkpoint)
+			if err != nil {
+				return err
+			}
+			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, target)
 			if err != nil {
 				return err
 			}
@@ -55,7 +57,7 @@ func newModelsBuild(p *program) *cobra.Command {
 			if graph.Built {
 				word = "built"
 			}
-			_, err = fmt.Fprintf(p.stdout, "%s %s: %s\n", checkpoint.Name(), word, graph.Path)
+			_, err = fmt.Fprintf(p.stdout, "%s %s (%s): %s\n", checkpoint.Name(), word, target, graph.Path)
 			return err
 		},
 	}
@@ -63,21 +65,30 @@ func newModelsBuild(p *program) *cobra.Command {
 	return cmd
 }
 
+// plannedTarget is the graph that an encoder would take here, where the device is named.
+func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (models.Target, error) {
+	device := c.Encoder.Device
+	if device == config.DeviceAuto {
+		device = config.DeviceCPU
+	}
+	return ort.Target(device, precisionOf(c, checkpoint), operatorsFor(parts, checkpoint) != "")
+}
+
 // checkpoint opens the model that a command names, or the configured one.
-func (p *program) checkpoint(args []string) (config.Parts, *models.Checkpoint, error) {
+func (p *program) checkpoint(args []string) (config.Config, config.Parts, *models.Checkpoint, error) {
 	c, err := p.load()
 	if err != nil {
-		return config.Parts{}, nil, err
+		return c, config.Parts{}, nil, err
 	}
 	if len(args) == 1 {
 		c.Encoder.Model = args[0]
 	}
 	parts, err := findParts()
 	if err != nil {
-		return parts, nil, err
+		return c, parts, nil, err
 	}
 	checkpoint, err := openCheckpoint(parts, c)
-	return parts, checkpoint, err
+	return c, parts, checkpoint, err
 }
 
 // checkedModel is what models check reports; its JSON names are a contract.
@@ -85,6 +96,9 @@ type checkedModel struct {
 	Model       string `json:"model"`
 	Fingerprint string `json:"fingerprint"`
 	Device      string `json:"device"`
+	Precision   string `json:"precision"`
+	Kernel      string `json:"kernel"`
+	Tokenizer   string `json:"tokenizer"`
 	Dimension   int    `json:"dimension"`
 	// Texts are the reference texts, Tokens those of them all, special tokens included.
 	Texts     int     `json:"texts"`
@@ -127,8 +141,8 @@ func newModelsCheck(p *program) *cobra.Command {
 			if checked.LeastCosine != nil {
 				cosine = fmt.Sprintf(", least cosine to the stored vectors %.7f", *checked.LeastCosine)
 			}
-			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, dimension %d, fingerprint %s)\n%d reference texts, %d tokens, %.0f tokens a second%s\n",
-				checked.Model, checked.Device, checked.Dimension, checked.Fingerprint, checked.Texts, checked.Tokens, checked.PerSecond, cosine)
+			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, %s, %s operators, tokenizer %s, dimension %d, fingerprint %s)\n%d reference texts, %d tokens, %.0f tokens a second%s\n",
+				checked.Model, checked.Device, checked.Precision, checked.Kernel, checked.Tokenizer, checked.Dimension, checked.Fingerprint, checked.Texts, checked.Tokens, checked.PerSecond, cosine)
 			return err
 		},
 	}
@@ -157,7 +171,8 @@ func checkModel(ctx context.Context, e *engine) (checkedModel, error) {
 		}
 	}
 	c := checkedModel{
-		Model: e.checkpoint.Name(), Fingerprint: e.checkpoint.Fingerprint(), Device: after.Device, Dimension: e.Dimension(),
+		Model: e.checkpoint.Name(), Fingerprint: e.checkpoint.Fingerprint(), Device: after.Device, Precision: e.precision, Kernel: e.kernel,
+		Tokenizer: e.tokenizer, Dimension: e.Dimension(),
 		Texts: len(texts), Tokens: after.Tokens - before.Tokens,
 	}
 	c.PerSecond = perSecond(int64(c.Tokens), took)

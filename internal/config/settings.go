@@ -106,11 +106,11 @@ func (e *Encoder) settings() []setting {
 		path: "encoder.threads", value: (*number)(&e.Threads), rule: between(&e.Threads, 0, 1024),
 		help: "Encoder threads; 0 takes one a core.",
 	}, {
-		path: "encoder.run_tokens", value: (*number)(&e.RunTokens), rule: between(&e.RunTokens, 1, 1<<20),
-		help: "Tokens that one call of the model takes at most; a single longer text goes alone.",
+		path: "encoder.run_tokens", value: (*number)(&e.RunTokens), rule: between(&e.RunTokens, 0, 1<<20),
+		help: "Tokens that one call of the model takes at most, 0 what suits the device; a single longer text goes alone.",
 	}, {
-		path: "encoder.run_rows", value: (*number)(&e.RunRows), ml: "ML_BATCH_SIZE", rule: between(&e.RunRows, 1, 65536),
-		help: "Texts that one call of the model takes at most.",
+		path: "encoder.run_rows", value: (*number)(&e.RunRows), ml: "ML_BATCH_SIZE", rule: between(&e.RunRows, 0, 65536),
+		help: "Texts that one call of the model takes at most, 0 what suits the device.",
 	}, {
 		path: "encoder.hub", value: (*text)(&e.Hub), ml: "HF_ENDPOINT", rule: webAddress(&e.Hub),
 		help: "Address of the hub that models pull fetches from.",

@@ -138,7 +138,7 @@ func TestEmptyVariables(t *testing.T) {
 		"WAL2VEC_SOURCE_DSN":         "", // an unset secret
 		"ML_BATCH_SIZE":              "",
 	}, File: write(t, "w.yaml", "source:\n  dsn: host=db\n")})
-	if c.Source.SoftDelete != "" || c.HTTP.Listen != "" || c.Encoder.RunRows != 64 || c.Source.DSN != "host=db" {
+	if c.Source.SoftDelete != "" || c.HTTP.Listen != "" || c.Encoder.RunRows != 0 || c.Source.DSN != "host=db" {
 		t.Errorf("%+v", c)
 	}
 	if _, err := config.Load(config.Sources{Flags: []config.Flag{{Name: "--threads", Path: "encoder.threads"}}}); err == nil {
