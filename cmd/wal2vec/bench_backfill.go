@@ -16,6 +16,7 @@ type backfillFigures struct {
 	Seconds         float64 `json:"duration_seconds"`
 	RowsPerSecond   float64 `json:"rows_per_second"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
+	TotalSeconds    float64 `json:"total_seconds"` // with the index
 	// The peak after half of the rows shows whether memory grows with the table.
 	PeakBytes       int64 `json:"peak_resident_bytes"`
 	PeakBytesAtHalf int64 `json:"peak_resident_bytes_at_half"`
@@ -43,6 +44,8 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	}
 	defer f.Close()
 	b.describeEncoder(f.engine)
+	s, o := &b.report.Settings, b.mart.config.Backfill
+	s.ChunkRows, s.InFlight, s.Encoding, s.Writers = o.ChunkKeys, o.InFlight, encodeAtOnce, writersOf(o)
 	if err := f.count(ctx); err != nil {
 		return nil, err
 	}
@@ -73,6 +76,7 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	figures.RowsPerSecond = round(perSecond(summary.Processed, summary.Duration))
 	figures.TokensPerSecond = round(perSecond(int64(figures.Tokens), summary.Duration))
 	figures.PeakBytes = peakResident()
+	figures.TotalSeconds = figures.Seconds
 	if !b.options.index {
 		return figures, nil
 	}
@@ -81,13 +85,17 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 		return nil, err
 	}
 	figures.IndexSeconds, figures.IndexBytes = round(built.seconds), built.bytes
+	figures.TotalSeconds = round(figures.Seconds + built.seconds)
 	return figures, nil
 }
 
+// describeEncoder says which of the encoders that there are was measured.
 func (b *bench) describeEncoder(e *engine) {
 	s := &b.report.Settings
 	s.Encoder, s.Device, s.Workers = e.checkpoint.Name(), e.Stats().Device, encoderWorkers(b.encoder)
 	if s.Device == fakeDevice {
 		s.Encoder, s.Device, s.Workers = "fake", "", 0
+		return
 	}
+	s.Precision, s.Kernel, s.Tokenizer = e.precision, e.kernel, e.tokenizer
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/products"
@@ -24,22 +25,104 @@ type benchRow struct {
 	Brand       string `json:"brand"`
 	Category    string `json:"category"`
 	Description string `json:"description"`
+	// Text is what is encoded, for programs that read what bench data writes.
+	Text string `json:"text,omitempty"`
 }
 
-// products yields the benchmark's rows: the first of the data file, or made-up ones.
+// products yields the rows of a table: made-up ones, or those of the data file, and those again, each time with another text, until there are
+// enough.
 func (o benchOptions) products() iter.Seq2[products.Product, error] {
 	if o.data == "" {
 		return madeUp(o.rows)
 	}
 	return func(yield func(products.Product, error) bool) {
-		if err := eachRow(o.data, o.rows, func(p products.Product) bool { return yield(p, nil) }); err != nil {
-			yield(products.Product{}, err)
+		n, wanted, highest := 0, true, int64(0)
+		for pass := 0; wanted && n < o.rows; pass++ {
+			before, stride := n, highest+1
+			err := readRows(o.data, func(p products.Product) bool {
+				if pass == 0 {
+					highest = max(highest, p.ID)
+				} else {
+					p = edition(p, pass, stride)
+				}
+				n++
+				wanted = yield(p, nil)
+				return wanted && n < o.rows
+			})
+			if err == nil && n == before {
+				err = tooFew(o.data, n, "rows", o.rows)
+			}
+			if err != nil {
+				yield(products.Product{}, err)
+				return
+			}
 		}
 	}
 }
 
-// eachRow calls f with the first rows of a file of JSON lines, until f returns false.
-func eachRow(path string, rows int, f func(products.Product) bool) error {
+// edition is a product of a later pass over the data: a row of its own, whose text says which edition it is.
+func edition(p products.Product, pass int, stride int64) products.Product {
+	p.ID += int64(pass) * stride
+	p.Description = strings.TrimLeft(fmt.Sprintf("%s Edition %d.", p.Description, pass+1), " ")
+	return p
+}
+
+// distinctProducts yields rows of which no two have one text, and counts those that it drops. It does not make rows of a file into others.
+func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[products.Product, error] {
+	return func(yield func(products.Product, error) bool) {
+		seen, taken, wanted := make(map[string]struct{}, o.rows), 0, true
+		take := func(p products.Product) bool {
+			text := p.Text()
+			if _, found := seen[text]; found && o.distinct {
+				*dropped++
+				return true
+			}
+			seen[text] = struct{}{}
+			taken++
+			wanted = yield(p, nil)
+			return wanted && taken < o.rows
+		}
+		if err := o.each(take); err != nil {
+			yield(products.Product{}, err)
+			return
+		}
+		if wanted && taken < o.rows {
+			what := "rows"
+			if o.distinct {
+				what = "distinct texts"
+			}
+			yield(products.Product{}, tooFew(o.data, taken, what, o.rows))
+		}
+	}
+}
+
+// each calls f with made-up rows without end, or with every row of the data file, until f returns false.
+func (o benchOptions) each(f func(products.Product) bool) error {
+	if o.data != "" {
+		return readRows(o.data, f)
+	}
+	for id := int64(1); f(products.At(martSeed, id)); id++ {
+	}
+	return nil
+}
+
+func tooFew(path string, n int, what string, wanted int) error {
+	return fault.New(fault.Usage, fmt.Sprintf("--rows %d", n), "%s has %d %s, not %d", path, n, what, wanted)
+}
+
+// texts returns the texts to encode, and how many were dropped because another one is equal.
+func (o benchOptions) texts() (texts []string, dropped int, err error) {
+	for p, err := range o.distinctProducts(&dropped) {
+		if err != nil {
+			return nil, 0, err
+		}
+		texts = append(texts, p.Text())
+	}
+	return texts, dropped, nil
+}
+
+// readRows calls f with the rows of a file of JSON lines, until f returns false.
+func readRows(path string, f func(products.Product) bool) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return fault.Wrap(err, fault.Usage, "leave --data out for made-up products", "reading the data")
@@ -55,10 +138,10 @@ func eachRow(path string, rows int, f func(products.Product) bool) error {
 		in = unpacked
 	}
 	decoder := json.NewDecoder(in)
-	for n := range rows {
+	for n := 0; ; n++ {
 		var r benchRow
 		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
-			return fault.New(fault.Usage, fmt.Sprintf("--rows %d", n), "%s has %d rows, not %d", path, n, rows)
+			return nil
 		} else if err != nil {
 			return fault.Wrap(err, fault.Usage, "give one JSON object a line", "reading row %d of %s", n+1, path)
 		}
@@ -66,7 +149,6 @@ func eachRow(path string, rows int, f func(products.Product) bool) error {
 			return nil
 		}
 	}
-	return nil
 }
 
 // setUp fills the table and sets the pipeline up.
@@ -76,4 +158,40 @@ func (b *bench) setUp(ctx context.Context, rows iter.Seq2[products.Product, erro
 		return err
 	}
 	return b.program.init(ctx, b.mart.config, initOptions{})
+}
+
+// newBenchData prints what bench encode reads, so that other programs encode the same texts.
+func newBenchData(p *program) *cobra.Command {
+	o := &benchOptions{output: "json"}
+	cmd := &cobra.Command{
+		Use: "data", Short: "Print the rows that bench encode takes, as JSON lines with their text", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd.Flags()); err != nil {
+				return err
+			}
+			return o.print(p.stdout)
+		},
+	}
+	o.dataFlags(cmd, 5000)
+	cmd.Flags().BoolVar(&o.distinct, "distinct", true, "drop rows whose text another one has")
+	return cmd
+}
+
+func (o benchOptions) print(out io.Writer) error {
+	buffered := bufio.NewWriter(out)
+	lines := json.NewEncoder(buffered)
+	dropped := 0
+	for p, err := range o.distinctProducts(&dropped) {
+		if err != nil {
+			return err
+		}
+		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description, Text: p.Text()}
+		if err := lines.Encode(row); err != nil {
+			return fmt.Errorf("printing a row: %w", err)
+		}
+	}
+	if err := buffered.Flush(); err != nil {
+		return fmt.Errorf("printing the rows: %w", err)
+	}
+	return nil
 }

@@ -1,65 +1,211 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	encoding "encoding/binary"
+	"fmt"
 	"math"
+	"os"
 	"runtime"
+	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// encodeFigures are the result of bench encode.
+// encodeFigures are the result of bench encode. The duration is the median of the runs, and what is said a second goes by it.
 type encodeFigures struct {
-	Texts           int     `json:"texts"`
-	Tokens          uint64  `json:"tokens"`
-	Truncated       uint64  `json:"texts_truncated"`
+	Texts           int             `json:"texts"`
+	Dropped         int             `json:"repeated_texts_dropped"`
+	Tokens          uint64          `json:"tokens"` // of one run
+	Truncated       uint64          `json:"texts_truncated"`
+	Seconds         float64         `json:"duration_seconds"`
+	TextsPerSecond  float64         `json:"texts_per_second"`
+	TokensPerSecond float64         `json:"tokens_per_second"`
+	PeakBytes       int64           `json:"peak_resident_bytes"`
+	Runs            []runFigures    `json:"runs"`
+	Spread          spreadFigures   `json:"texts_per_second_spread"`
+	Against         *cosineFigures  `json:"against,omitempty"`
+	texts           []string        // what was encoded
+	calls           encodingOptions // how
+}
+
+// runFigures are those of one of several runs.
+type runFigures struct {
 	Seconds         float64 `json:"duration_seconds"`
 	TextsPerSecond  float64 `json:"texts_per_second"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
-	PeakBytes       int64   `json:"peak_resident_bytes"`
 }
 
-// benchCall is how many texts one call of the encoder takes: a chunk of the backfill.
-const benchCall = 1000
+// spreadFigures say how far runs lie apart.
+type spreadFigures struct {
+	Least float64 `json:"least"`
+	Most  float64 `json:"most"`
+}
+
+// encodingOptions say how texts are handed to the encoder.
+type encodingOptions struct {
+	callTexts int // texts of a call
+	calls     int // at once
+}
+
+const (
+	// chunkTexts is how many texts one call takes on the CPU: a chunk of a backfill.
+	chunkTexts = 1000
+	// deviceTexts is the same for a device of its own, which wants a hundred thousand tokens at a time.
+	deviceTexts = 5000
+)
+
+// encodingOptions are those that were asked for, or suit the device.
+func (b *bench) encodingOptions(e *engine) encodingOptions {
+	o := encodingOptions{callTexts: b.options.callTexts, calls: b.options.calls}
+	if o.callTexts == 0 {
+		o.callTexts = chunkTexts
+		if ownDevice(e) {
+			o.callTexts = deviceTexts
+		}
+	}
+	return o
+}
+
+// ownDevice reports whether the model runs elsewhere than on the processor.
+func ownDevice(e *engine) bool { return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice }
 
 func benchEncode(ctx context.Context, b *bench) (any, error) {
-	b.report.Settings.Rows, b.report.Settings.Data = b.options.rows, b.options.data
-	var texts []string
-	for p, err := range b.options.products() {
-		if err != nil {
-			return nil, err
-		}
-		texts = append(texts, p.Text())
+	texts, dropped, err := b.options.texts()
+	if err != nil {
+		return nil, err
 	}
-	c := config.Default()
-	c.Encoder = b.encoder
-	e, err := b.program.openEncoder(ctx, c)
+	e, err := b.openEncoder(ctx, b.encoder)
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
 	b.describeEncoder(e)
-	b.log.Info().Int("rows", len(texts)).Msg("encoding")
-	before, begun := e.Stats(), time.Now()
-	err = b.profiled(func() error {
-		for start := 0; start < len(texts); start += benchCall {
-			if _, err := e.Encode(ctx, texts[start:min(start+benchCall, len(texts))]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	figures := &encodeFigures{Texts: len(texts), Dropped: dropped, texts: texts, calls: b.encodingOptions(e)}
+	if err := b.warmUp(ctx, e, figures); err != nil {
 		return nil, err
 	}
+	s, o := &b.report.Settings, figures.calls
+	s.Rows, s.Data, s.Runs, s.CallTexts, s.Calls, s.Distinct = b.options.rows, b.options.data, b.options.runs, o.callTexts, o.calls, &b.options.distinct
+	for n := range b.options.runs {
+		b.log.Info().Int("rows", len(texts)).Int("run", n+1).Int("of", b.options.runs).Msg("encoding")
+		if err := b.encodeOnce(ctx, e, figures, n == 0); err != nil {
+			return nil, err
+		}
+	}
+	figures.summarise()
+	figures.PeakBytes = peakResident()
+	if b.options.against == "" {
+		return figures, nil
+	}
+	figures.Against, err = b.compare(ctx, e, texts)
+	return figures, err
+}
+
+// openEncoder opens an encoder with these settings.
+func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engine, error) {
+	c := config.Default()
+	c.Encoder = settings
+	return b.program.openEncoder(ctx, c)
+}
+
+// warmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
+func (b *bench) warmUp(ctx context.Context, e *engine, f *encodeFigures) error {
+	n := b.options.warmUp
+	if ownDevice(e) && n > 0 {
+		n = max(n, f.calls.callTexts*f.calls.calls)
+	}
+	n = min(n, len(f.texts))
+	b.report.Settings.WarmUp = &n
+	return encodeAll(ctx, e, f.texts[:n], f.calls, nil)
+}
+
+// encodeOnce is one run.
+func (b *bench) encodeOnce(ctx context.Context, e *engine, f *encodeFigures, first bool) error {
+	around, vectors := plain, [][]float32(nil)
+	if first {
+		around = b.profiled
+	}
+	if first && b.options.vectors != "" {
+		vectors = make([][]float32, len(f.texts))
+	}
+	before, begun := e.Stats(), time.Now()
+	if err := around(func() error { return encodeAll(ctx, e, f.texts, f.calls, vectors) }); err != nil {
+		return err
+	}
 	took, after := time.Since(begun), e.Stats()
-	tokens := after.Tokens - before.Tokens
-	return encodeFigures{
-		Texts: len(texts), Tokens: tokens, Truncated: after.Truncated - before.Truncated, Seconds: round(took.Seconds()),
-		TextsPerSecond: round(perSecond(int64(len(texts)), took)), TokensPerSecond: round(perSecond(int64(tokens), took)),
-		PeakBytes: peakResident(),
-	}, nil
+	f.Tokens, f.Truncated = after.Tokens-before.Tokens, after.Truncated-before.Truncated
+	f.Runs = append(f.Runs, runFigures{
+		Seconds: round(took.Seconds()), TextsPerSecond: round(perSecond(int64(len(f.texts)), took)),
+		TokensPerSecond: round(perSecond(int64(f.Tokens), took)),
+	})
+	if vectors == nil {
+		return nil
+	}
+	return writeVectors(b.options.vectors, vectors)
+}
+
+// encodeAll encodes texts in several calls at once, and keeps the vectors where there is room for them.
+func encodeAll(ctx context.Context, e textEncoder, texts []string, o encodingOptions, vectors [][]float32) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(o.calls)
+	for start := 0; start < len(texts) && ctx.Err() == nil; start += o.callTexts {
+		group.Go(func() error {
+			part, err := e.Encode(ctx, texts[start:min(start+o.callTexts, len(texts))])
+			if vectors != nil {
+				copy(vectors[start:], part)
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// summarise takes the medians of the runs, and how far they lie apart.
+func (f *encodeFigures) summarise() {
+	var seconds, texts, tokens []float64
+	for _, run := range f.Runs {
+		seconds, texts, tokens = append(seconds, run.Seconds), append(texts, run.TextsPerSecond), append(tokens, run.TokensPerSecond)
+	}
+	f.Seconds, f.TextsPerSecond, f.TokensPerSecond = round(median(seconds)), round(median(texts)), round(median(tokens))
+	f.Spread = spreadFigures{Least: slices.Min(texts), Most: slices.Max(texts)}
+}
+
+// median returns the middle of numbers, of which there is at least one, or the mean of the two in the middle.
+func median(numbers []float64) float64 {
+	sorted := slices.Sorted(slices.Values(numbers))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// writeVectors writes vectors one after the other, as little-endian float32.
+func writeVectors(path string, vectors [][]float32) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "--vectors vectors.f32", "writing the vectors")
+	}
+	defer file.Close()
+	out := bufio.NewWriter(file)
+	var number [4]byte
+	for _, v := range vectors {
+		for _, x := range v {
+			encoding.LittleEndian.PutUint32(number[:], math.Float32bits(x))
+			_, _ = out.Write(number[:]) // Flush reports
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing the vectors: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("writing the vectors: %w", err)
+	}
+	return nil
 }
 
 // encoderWorkers is how many texts are encoded at a time.

@@ -37,16 +37,34 @@ type benchVersions struct {
 
 // benchSettings are those that the benchmark reads; the others are left out.
 type benchSettings struct {
-	Rows            int    `json:"rows"`
-	Data            string `json:"data,omitempty"`
-	Encoder         string `json:"encoder,omitempty"` // the model's name, or fake
-	Device          string `json:"device,omitempty"`
-	Workers         int    `json:"encoder_workers,omitempty"`
-	Fsync           *bool  `json:"fsync,omitempty"`
-	Index           *bool  `json:"index,omitempty"`
-	TransactionRows int    `json:"transaction_rows,omitempty"`
-	Rate            int    `json:"rate_per_second,omitempty"`
-	Seconds         int    `json:"seconds,omitempty"`
+	Rows    int    `json:"rows"`
+	Data    string `json:"data,omitempty"`
+	Encoder string `json:"encoder,omitempty"` // the model's name, or fake
+	Device  string `json:"device,omitempty"`
+	// Precision, Kernel and Tokenizer are what became of the settings on this machine.
+	Precision string `json:"precision,omitempty"`
+	Kernel    string `json:"kernel,omitempty"`
+	Tokenizer string `json:"tokenizer,omitempty"`
+	Workers   int    `json:"encoder_workers,omitempty"`
+
+	Fsync           *bool             `json:"fsync,omitempty"`
+	Index           *bool             `json:"index,omitempty"`
+	Postgres        map[string]string `json:"postgres,omitempty"`
+	ChunkRows       int               `json:"chunk_rows,omitempty"`
+	Writers         int               `json:"writers,omitempty"`
+	InFlight        int               `json:"chunks_in_flight,omitempty"`
+	Encoding        int               `json:"chunks_encoded_at_once,omitempty"`
+	TransactionRows int               `json:"transaction_rows,omitempty"`
+	Rate            int               `json:"rate_per_second,omitempty"`
+	Seconds         int               `json:"seconds,omitempty"`
+	Runs            int               `json:"runs,omitempty"`
+	Edits           int               `json:"edits,omitempty"`
+	Distinct        *bool             `json:"distinct,omitempty"`
+	CallTexts       int               `json:"call_texts,omitempty"`
+	Calls           int               `json:"calls_at_once,omitempty"`
+	WarmUp          *int              `json:"warm_up_texts,omitempty"`
+	Queries         int               `json:"queries,omitempty"`
+	Limit           int               `json:"limit,omitempty"`
 }
 
 func newBenchReport(name string) benchReport {

@@ -31,19 +31,15 @@ type drainFigures struct {
 }
 
 func benchStream(ctx context.Context, b *bench) (any, error) {
-	b.report.Settings.Rows, b.report.Settings.TransactionRows = b.options.rows, b.options.transaction
-	if b.options.fake {
-		if err := b.fakeEncoder(); err != nil {
-			return nil, err
-		}
-	}
-	if err := b.setUp(ctx, madeUp(b.options.rows)); err != nil {
-		return nil, err
-	}
-	if _, err := b.backfill(ctx, plain); err != nil {
+	s := &b.report.Settings
+	s.Rows, s.Data, s.TransactionRows = b.options.rows, b.options.data, b.options.transaction
+	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
 	resetPeak()
+	if b.options.edits > 0 {
+		return b.editsAlone(ctx)
+	}
 	var figures streamFigures
 	err := b.profiled(func() (err error) {
 		if figures.Unchanged, err = b.drain(ctx, b.reprice); err != nil {
@@ -57,6 +53,24 @@ func benchStream(ctx context.Context, b *bench) (any, error) {
 	})
 	figures.PeakBytes = peakResident()
 	return figures, err
+}
+
+// loaded opens the encoder, which the following commands use, fills the table and has it encoded.
+func (b *bench) loaded(ctx context.Context) error {
+	var err error
+	if b.options.fake {
+		err = b.fakeEncoder()
+	} else {
+		b.program.shared, err = b.program.openEncoder(ctx, b.mart.config)
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.setUp(ctx, b.options.products()); err != nil {
+		return err
+	}
+	_, err = b.backfill(ctx, plain)
+	return err
 }
 
 // fakeEncoder makes every command of this process use vectors of the model's dimension that cost nothing.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,6 +164,23 @@ func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	}
 }
 
+// writePlainRows writes products as JSON lines and returns the file.
+func writePlainRows(t *testing.T, rows ...products.Product) string {
+	t.Helper()
+	var lines bytes.Buffer
+	for _, p := range rows {
+		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
+		if err := json.NewEncoder(&lines).Encode(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // writeRows writes n products as compressed JSON lines and returns the file.
 func writeRows(t *testing.T, n int) string {
 	t.Helper()
@@ -191,12 +209,22 @@ func writeRows(t *testing.T, n int) string {
 	return path
 }
 
-func TestEachRowReadsTheFirstRowsOfAFile(t *testing.T) {
+// collect returns the rows of a sequence, or its error.
+func collect(rows iter.Seq2[products.Product, error]) (all []products.Product, err error) {
+	for p, err := range rows {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func TestATableHasTheFirstRowsOfAFile(t *testing.T) {
 	t.Parallel()
 	path := writeRows(t, 5)
-	var got []products.Product
-	take := func(p products.Product) bool { got = append(got, p); return true }
-	if err := eachRow(path, 3, take); err != nil {
+	got, err := collect(benchOptions{rows: 3, data: path}.products())
+	if err != nil {
 		t.Fatal(err)
 	}
 	want := products.At(1, 3)
@@ -204,19 +232,65 @@ func TestEachRowReadsTheFirstRowsOfAFile(t *testing.T) {
 	if len(got) != 3 || got[2] != want {
 		t.Errorf("got %+v", got)
 	}
-	if err := eachRow(path, 6, take); err == nil || !strings.Contains(err.Error(), "has 5 rows, not 6") {
-		t.Errorf("asking for more rows than there are: %v", err)
-	}
-	if err := eachRow(path+".gone", 1, take); err == nil {
+	if _, err := collect(benchOptions{rows: 1, data: path + ".gone"}.products()); err == nil {
 		t.Error("a missing file is no error")
 	}
 	bad := filepath.Join(t.TempDir(), "bad.jsonl")
 	if err := os.WriteFile(bad, []byte("{\"product_id\": 1}\n{\"product_id\": \"two\"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := eachRow(bad, 2, take); err == nil || !strings.Contains(err.Error(), "row 2 of") {
+	if _, err := collect(benchOptions{rows: 2, data: bad}.products()); err == nil || !strings.Contains(err.Error(), "row 2 of") {
 		t.Errorf("a row that cannot be read: %v", err)
 	}
+	empty := filepath.Join(t.TempDir(), "empty.jsonl")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(benchOptions{rows: 2, data: empty}.products()); err == nil || !strings.Contains(err.Error(), "has 0 rows, not 2") {
+		t.Errorf("a file without rows: %v", err)
+	}
+}
+
+func TestATableLargerThanItsFileHasRowsWithTextsOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	const rows = 12
+	got, err := collect(benchOptions{rows: rows, data: writeRows(t, 5)}.products())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, texts := make(map[int64]bool), make(map[string]bool)
+	for _, p := range got {
+		keys[p.ID], texts[p.Text()] = true, true
+	}
+	if len(got) != rows || len(keys) != rows || len(texts) != rows {
+		t.Errorf("%d rows with %d keys and %d texts, want %d of each", len(got), len(keys), len(texts), rows)
+	}
+	if last := got[rows-1]; !strings.HasSuffix(last.Description, " Edition 3.") {
+		t.Errorf("a row of the third pass reads %q", last.Description)
+	}
+}
+
+func TestTextsToEncodeAreDistinct(t *testing.T) {
+	t.Parallel()
+	path := writePlainRows(t, products.At(1, 1), products.At(1, 2), products.At(1, 1), products.At(1, 3))
+	f := func(rows int, distinct bool, wantTexts, wantDropped int, wantError string) {
+		t.Helper()
+		texts, dropped, err := benchOptions{rows: rows, data: path, distinct: distinct}.texts()
+		if wantError != "" {
+			if err == nil || !strings.Contains(err.Error(), wantError) {
+				t.Errorf("%d rows: %v, want %q", rows, err, wantError)
+			}
+			return
+		}
+		if err != nil || len(texts) != wantTexts || dropped != wantDropped {
+			t.Errorf("%d rows: %d texts, %d dropped, %v; want %d, %d", rows, len(texts), dropped, err, wantTexts, wantDropped)
+		}
+	}
+	f(2, true, 2, 0, "")
+	f(3, true, 3, 1, "")
+	f(3, false, 3, 0, "")
+	f(4, true, 0, 0, "has 3 distinct texts, not 4")
+	f(5, false, 0, 0, "has 4 rows, not 5")
 }
 
 func TestBenchRefusesBadFlags(t *testing.T) {

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// load is work beside what is measured.
+type load struct {
+	// stop ends it and says what it did.
+	stop func() (loadDone, error)
+}
+
+// loadDone is what a load did between its first text and its end.
+type loadDone struct {
+	Texts   uint64  `json:"texts_encoded"`
+	Seconds float64 `json:"duration_seconds"`
+}
+
+// loadTexts is how many texts a load encodes, again and again.
+const loadTexts = 8000
+
+// startEncoding has this process encode without end, as a backfill does.
+func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
+	e, err := b.program.openEncoder(ctx, b.mart.config)
+	if err != nil {
+		return load{}, err
+	}
+	options := benchOptions{rows: min(loadTexts, b.options.rows), data: b.options.data}
+	texts, _, err := options.texts()
+	if err != nil {
+		return load{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	running := make(chan error, 1)
+	w := &worker{engine: e, begun: time.Now()}
+	go func() { running <- w.encode(ctx, texts, b.encodingOptions(e)) }()
+	return load{stop: func() (loadDone, error) {
+		cancel()
+		return w.done(), <-running
+	}}, nil
+}
+
+// worker encodes until it is told to stop.
+type worker struct {
+	engine *engine
+	texts  atomic.Uint64
+	begun  time.Time
+}
+
+func (w *worker) encode(ctx context.Context, texts []string, o encodingOptions) error {
+	for ctx.Err() == nil {
+		if err := encodeAll(ctx, countingEncoder{w.engine, &w.texts}, texts, o, nil); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) done() loadDone {
+	return loadDone{Texts: w.texts.Load(), Seconds: time.Since(w.begun).Seconds()}
+}
+
+// countingEncoder counts the texts of the calls that ended well.
+type countingEncoder struct {
+	textEncoder
+	texts *atomic.Uint64
+}
+
+func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
+	vectors, err := c.textEncoder.Encode(ctx, texts)
+	if err == nil {
+		c.texts.Add(uint64(len(texts)))
+	}
+	return vectors, err
+}
+
+// loadOrder is what a process that makes load is told on its standard input, which it works until the end of.
+type loadOrder struct {
+	Kind    string         `json:"kind"`
+	Encoder config.Encoder `json:"encoder"`
+	DSN     string         `json:"dsn"`
+	Data    string         `json:"data"`
+	Rows    int            `json:"rows"`
+}
+
+// loadReady is the line with which the process says that it works.
+const loadReady = "ready\n"
+
+// startNeighbour has another process of this program work at the lowest priority.
+func (b *bench) startNeighbour(ctx context.Context, kind string) (load, error) {
+	program, err := os.Executable()
+	if b.options.loadProgram != "" {
+		program, err = b.options.loadProgram, nil
+	}
+	if err != nil {
+		return load{}, fmt.Errorf("finding this program: %w", err)
+	}
+	order, err := json.Marshal(loadOrder{
+		Kind: kind, Encoder: b.encoder, DSN: b.mart.config.Source.DSN.Reveal(), Data: b.options.data, Rows: min(loadTexts, b.options.rows),
+	})
+	if err != nil {
+		return load{}, fmt.Errorf("telling the load what to do: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", program, "bench", "load")
+	n := &neighbour{cmd: cmd, log: &bytes.Buffer{}}
+	cmd.Stderr = n.log
+	if n.in, err = cmd.StdinPipe(); err != nil {
+		return load{}, fmt.Errorf("starting the load: %w", err)
+	}
+	if n.out, err = cmd.StdoutPipe(); err != nil {
+		return load{}, fmt.Errorf("starting the load: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return load{}, fault.Wrap(err, fault.Usage, "bench search --load same-process", "starting the load")
+	}
+	_, _ = n.in.Write(append(order, '\n')) // one that is gone answers nothing
+	answer := make([]byte, len(loadReady))
+	if _, err := io.ReadFull(n.out, answer); err != nil || string(answer) != loadReady {
+		_, err := n.stop()
+		return load{}, fmt.Errorf("starting the load: %w", errors.Join(err, errNoLoad))
+	}
+	return load{stop: n.stop}, nil
+}
+
+var errNoLoad = errors.New("it does not work")
+
+// neighbour is another process that makes load.
+type neighbour struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out io.Reader
+	log *bytes.Buffer
+}
+
+// stop ends the process and returns its last word.
+func (n *neighbour) stop() (loadDone, error) {
+	_ = n.in.Close()
+	answer, _ := io.ReadAll(n.out) // Wait reports
+	if err := n.cmd.Wait(); err != nil {
+		return loadDone{}, fmt.Errorf("the load ended early: %w: %s", err, strings.TrimSpace(n.log.String()))
+	}
+	var done loadDone
+	if err := json.Unmarshal(answer, &done); err != nil {
+		return done, fmt.Errorf("reading what the load did: %w", err)
+	}
+	return done, nil
+}
+
+// newBenchLoad is the other process of bench search.
+func newBenchLoad(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use: "load", Short: "Make load for bench search", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var order loadOrder
+			if err := json.NewDecoder(p.stdin).Decode(&order); err != nil {
+				return fault.Wrap(err, fault.Usage, "wal2vec bench search", "reading what to do")
+			}
+			return p.makeLoad(cmd.Context(), order)
+		},
+	}
+}
+
+// makeLoad works until its standard input ends.
+func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
+	c := config.Default()
+	c.Encoder, c.Source.DSN, c.Backfill.Full = order.Encoder, config.DSN(order.DSN), true
+	c.HTTP.Listen, c.Log.Level = "", "warn"
+	e, err := p.openEncoder(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	b := &bench{options: benchOptions{rows: order.Rows, data: order.Data, calls: encodeAtOnce}}
+	texts, _, err := b.options.texts()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, p.stdin)
+		cancel()
+	}()
+	if _, err := io.WriteString(p.stdout, loadReady); err != nil {
+		return fmt.Errorf("saying that the load runs: %w", err)
+	}
+	w := &worker{engine: e, begun: time.Now()}
+	if order.Kind == loadBackfill {
+		err = w.backfill(ctx, p, c)
+	} else {
+		err = w.encode(ctx, texts, b.encodingOptions(e))
+	}
+	if err != nil {
+		return err
+	}
+	return printJSON(p.stdout, w.done())
+}
+
+// backfill encodes the whole table again and again.
+func (w *worker) backfill(ctx context.Context, p *program, c config.Config) error {
+	before := w.engine.Stats().Encoded
+	inner := &program{stdin: p.stdin, stdout: io.Discard, stderr: p.stderr, shared: w.engine}
+	for ctx.Err() == nil {
+		err := inner.backfill(ctx, c, backfillOptions{full: true})
+		w.texts.Store(w.engine.Stats().Encoded - before)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}

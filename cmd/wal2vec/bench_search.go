@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/products"
+)
+
+// searchFigures are the result of bench search: searches alone, and beside each load.
+type searchFigures struct {
+	Alone       *searchTimes `json:"alone"`
+	Encoding    *searchTimes `json:"beside_encoding,omitempty"`
+	Backfill    *searchTimes `json:"beside_backfill,omitempty"`
+	SameProcess *searchTimes `json:"beside_same_process,omitempty"`
+}
+
+// searchTimes say how long the searches of one part took.
+type searchTimes struct {
+	Queries int       `json:"queries"`
+	Rate    float64   `json:"achieved_rate_per_second"`
+	Encode  quantiles `json:"encode"`
+	Search  quantiles `json:"search"`
+	Total   quantiles `json:"total"`
+	// LoadTexts is what the load encoded meanwhile: it shows that there was one.
+	LoadTexts float64 `json:"load_texts_per_second,omitempty"`
+}
+
+// quantiles are of a time in milliseconds.
+type quantiles struct {
+	P50 float64 `json:"p50_ms"`
+	P90 float64 `json:"p90_ms"`
+	P99 float64 `json:"p99_ms"`
+	Max float64 `json:"max_ms"`
+}
+
+func quantilesOf(times []time.Duration) quantiles {
+	slices.Sort(times)
+	return quantiles{
+		P50: millis(percentile(times, 0.5)), P90: millis(percentile(times, 0.9)), P99: millis(percentile(times, 0.99)),
+		Max: millis(percentile(times, 1)),
+	}
+}
+
+// The loads of bench search.
+const (
+	loadEncoding    = "encoding"
+	loadBackfill    = "backfill"
+	loadSameProcess = "same-process"
+)
+
+// unmeasured is the number of searches that each part begins with.
+const unmeasured = 10
+
+func benchSearch(ctx context.Context, b *bench) (any, error) {
+	s, o := &b.report.Settings, b.options
+	s.Rows, s.Data, s.Queries, s.Rate, s.Limit = o.rows, o.data, o.queries, o.rate, o.k
+	texts, err := o.queryTexts((1 + len(o.load)) * (o.queries + unmeasured))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.loaded(ctx); err != nil {
+		return nil, err
+	}
+	searcher, err := b.program.openSearcher(ctx, b.mart.config)
+	if err != nil {
+		return nil, err
+	}
+	defer searcher.Close()
+	parts := slices.Collect(slices.Chunk(texts, o.queries+unmeasured))
+	figures := searchFigures{}
+	err = b.profiled(func() (err error) {
+		figures.Alone, err = b.searches(ctx, searcher, parts[0])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, kind := range o.load {
+		b.log.Info().Str("load", kind).Msg("searching beside a load")
+		times, err := b.searchesBeside(ctx, kind, searcher, parts[i+1])
+		if err != nil {
+			return nil, err
+		}
+		switch kind {
+		case loadEncoding:
+			figures.Encoding = times
+		case loadBackfill:
+			figures.Backfill = times
+		case loadSameProcess:
+			figures.SameProcess = times
+		}
+	}
+	return figures, nil
+}
+
+// searchesBeside searches while a load runs.
+func (b *bench) searchesBeside(ctx context.Context, kind string, s *searcher, texts []string) (*searchTimes, error) {
+	start := b.startNeighbour
+	if kind == loadSameProcess {
+		start = b.startEncoding
+	}
+	load, err := start(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	times, err := b.searches(ctx, s, texts)
+	done, stopErr := load.stop()
+	switch {
+	case err != nil:
+		return nil, err
+	case stopErr != nil:
+		return nil, stopErr
+	case done.Texts == 0:
+		return nil, fault.New(fault.Findings, "give more --queries, or a lower --rate", "the load encoded nothing while the searches ran")
+	}
+	times.LoadTexts = round(float64(done.Texts) / done.Seconds)
+	return times, nil
+}
+
+// searches makes searches at a steady pace, each from when it is due or, where the one before took longer, from its end.
+func (b *bench) searches(ctx context.Context, s *searcher, texts []string) (*searchTimes, error) {
+	var encode, search, total []time.Duration
+	columns := config.Default().Source.Template.Columns()
+	interval := time.Second / time.Duration(b.options.rate)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var begun time.Time
+	for i, text := range texts {
+		if i == unmeasured {
+			begun = time.Now()
+		}
+		if i > unmeasured {
+			timer.Reset(time.Until(begun.Add(time.Duration(i-unmeasured) * interval)))
+			select {
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			case <-timer.C:
+			}
+		}
+		asked := time.Now()
+		question := query{text: text}
+		if err := s.encode(ctx, &question); err != nil {
+			return nil, err
+		}
+		encoded := time.Now()
+		found, err := s.nearest(ctx, &question, b.options.k)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.fetch(ctx, found, columns, nil); err != nil {
+			return nil, err
+		}
+		if answered := time.Now(); i >= unmeasured {
+			encode, search, total = append(encode, encoded.Sub(asked)), append(search, answered.Sub(encoded)), append(total, answered.Sub(asked))
+		}
+	}
+	return &searchTimes{
+		Queries: len(total), Rate: round(perSecond(int64(len(total)), time.Since(begun))),
+		Encode: quantilesOf(encode), Search: quantilesOf(search), Total: quantilesOf(total),
+	}, nil
+}
+
+// Queries have so many words.
+const (
+	fewestQueryWords = 3
+	mostQueryWords   = 10
+)
+
+// queryTexts returns n different queries of 3 to 10 words: questions that shoppers ask, and beginnings of descriptions.
+func (o benchOptions) queryTexts(n int) ([]string, error) {
+	seen := make(map[string]struct{}, n)
+	var texts []string
+	add := func(words []string) {
+		text := strings.Join(words, " ")
+		if _, found := seen[text]; found || len(words) < fewestQueryWords {
+			return
+		}
+		seen[text] = struct{}{}
+		texts = append(texts, text)
+	}
+	for _, s := range products.Searches() {
+		words := strings.Fields(s.Text)
+		add(words[:min(len(words), mostQueryWords)])
+	}
+	length := fewestQueryWords
+	err := o.each(func(p products.Product) bool {
+		words := strings.Fields(p.Description)
+		add(words[:min(len(words), length)])
+		if length++; length > mostQueryWords {
+			length = fewestQueryWords
+		}
+		return len(texts) < n
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(texts) < n {
+		return nil, fault.New(fault.Usage, "give fewer --queries, or leave --data out", "%s makes %d queries, not %d", o.data, len(texts), n)
+	}
+	random := rand.New(rand.NewPCG(martSeed, martSeed)) //nolint:gosec // the same order everywhere, so that every part has queries of each kind
+	random.Shuffle(len(texts), func(i, j int) { texts[i], texts[j] = texts[j], texts[i] })
+	return texts[:n], nil
+}
