@@ -146,8 +146,12 @@ func (b *Backfill) encodeChunks(ctx context.Context, in <-chan *chunk, out chan<
 			if err := b.encode(ctx, c); err != nil {
 				return err
 			}
-			w.leave(b.opts.Now().Sub(begun))
-			return send(ctx, out, c)
+			took := b.opts.Now().Sub(begun)
+			if err := send(ctx, out, c); err != nil {
+				return err
+			}
+			w.leave(took) // behind send, so that one at a time keeps the order
+			return nil
 		})
 	}
 }
