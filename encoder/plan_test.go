@@ -1,7 +1,6 @@
 package encoder
 
 import (
-	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,13 +82,13 @@ func TestPackedRunsKeepTheirBounds(t *testing.T) {
 			MinRunTokens: rapid.IntRange(1, 60).Draw(t, "least"), Workers: rapid.IntRange(1, 4).Draw(t, "workers"),
 			InFlight: rapid.IntRange(0, 3).Draw(t, "in flight"),
 		}
-		e, err := Open(context.Background(), o)
+		e, err := Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		runner := o.Runner.(*sums)
 		runner.runs()
-		vectors, err := e.Encode(context.Background(), texts)
+		vectors, err := e.Encode(t.Context(), texts)
 		if err != nil {
 			t.Fatal(err)
 		}

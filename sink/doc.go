@@ -16,6 +16,6 @@
 //   - The view shows the active generation's vectors. They exist for live keys alone: whatever makes a key dead removes its vector
 //     in the same transaction.
 //
-// It encodes nothing, reads nothing from the source and starts no goroutine but those of BuildIndex, which waits for them. Tables are created by Migrate, Register and
-// EnsureGeneration, each of which may be run again; Plan shows their statements.
+// It encodes nothing, reads nothing from the source and starts no goroutine but those of BuildIndex, which waits for them. Tables are
+// created by Migrate, Register and EnsureGeneration, each of which may be run again; Plan shows their statements.
 package sink

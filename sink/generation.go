@@ -181,8 +181,8 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	return g
 }
 
-// MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint, dimension and storage
-// (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.
+// MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
+// dimension and storage (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {
 	if st.Generation == nil {
 		return g, fault.New(fault.Usage, initCommand, "the pipeline has no generation of vectors yet")

@@ -53,7 +53,8 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		t := s.tablesOf(st.Table.Key).forGeneration(s, r.Generation, defaultExtensionSchema)
 		data := s.generationData(r.Generation)
 		steps := []string{
-			render("letters_retire", t), render("generation_retire", data), render("generation_count", data), "DROP TABLE " + quoteIdentifier(s.schema, r.Generation.Table),
+			render("letters_retire", t), render("generation_retire", data), render("generation_count", data),
+			"DROP TABLE " + quoteIdentifier(s.schema, r.Generation.Table),
 		}
 		if t.Hashes = st.otherColumns(r.Generation); !slices.Contains(t.Hashes, t.Hash) {
 			steps = append(steps, render("ledger_hash_drop", t))

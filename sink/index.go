@@ -101,8 +101,8 @@ func indexKey(g Generation) int32 {
 const indexInterval = 500 * time.Millisecond
 
 // BuildIndex builds the HNSW index of a generation beside writers, unless a valid one is there. What a build that was cut off has left is
-// dropped first. Of several processes one builds, and the others return when it has. It waits for the transactions that are open when it
-// begins. progress is called now and then, by one goroutine; it may be nil.
+// dropped first. Of several processes one builds, and the others return when it has. Beside writers it waits for the transactions
+// that are open when it begins; the index of a small table keeps writers waiting instead, for a second or two. progress is called now and then, by one goroutine; it may be nil.
 //
 // An error of kind fault.Usage says that this role may not: only a table's owner makes its indexes.
 func (s *Sink) BuildIndex(ctx context.Context, g Generation, progress func(IndexProgress)) error {
@@ -194,11 +194,22 @@ func (b *indexBuild) run(ctx context.Context) error {
 		}
 		err = b.create(ctx, size)
 	}
+	if fault.SQLSTATE(err) == lockNotAvailable && !size.beside { // somebody holds the table: rather beside him than in his way
+		size.beside = true
+		err = b.create(ctx, size)
+	}
 	if err != nil {
 		b.clear(ctx)
 	}
 	return err
 }
+
+const (
+	// smallPatience is how long writers of a small table may be kept waiting for its lock.
+	smallPatience = "5s"
+	// lockNotAvailable is the SQLSTATE of lock_timeout.
+	lockNotAvailable = "55P03"
+)
 
 // begin takes the lock. It asks again and again: a statement that waited would hold back the build that it waits for, which waits in turn
 // for every older statement.
@@ -245,6 +256,7 @@ func (b *indexBuild) pause(ctx context.Context, why string) error {
 type indexSize struct {
 	memory  int64
 	workers int
+	beside  bool // writers, which wait for a small table's
 }
 
 const (
@@ -265,6 +277,7 @@ func (b *indexBuild) size(ctx context.Context) (indexSize, error) {
 		return size, fmt.Errorf("reading the server's settings: %w", err)
 	}
 	g := b.generation
+	size.beside = g.rowsOf(bytes) >= indexRows
 	needed := g.rowsOf(bytes)*(int64(g.Dimension)*g.Storage.size()+indexNode) + indexSlack
 	switch {
 	case b.sink.indexMemory > 0:
@@ -295,7 +308,11 @@ func (s Storage) size() int64 {
 // create runs the statement and reports on it meanwhile.
 func (b *indexBuild) create(ctx context.Context, size indexSize) error {
 	const kibibyte = 1 << 10
-	_, err := b.conn.Exec(ctx, b.sink.query("index_settings"), strconv.FormatInt(size.memory/kibibyte, 10)+"kB", strconv.Itoa(size.workers))
+	patience := "0"
+	if !size.beside {
+		patience = smallPatience
+	}
+	_, err := b.conn.Exec(ctx, b.sink.query("index_settings"), strconv.FormatInt(size.memory/kibibyte, 10)+"kB", strconv.Itoa(size.workers), patience)
 	if err != nil {
 		return fmt.Errorf("setting the memory: %w", err)
 	}
@@ -305,7 +322,9 @@ func (b *indexBuild) create(ctx context.Context, size indexSize) error {
 	done := make(chan struct{})
 	group.Go(func() error {
 		defer close(done)
-		_, err := b.conn.Exec(working, render("vectors_index_create", b.tables))
+		statement := b.tables
+		statement.Beside = size.beside
+		_, err := b.conn.Exec(working, render("vectors_index_create", statement))
 		return err
 	})
 	group.Go(func() error {

@@ -44,8 +44,8 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 }
 
 // Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
-// refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew. ErrFenced says that somebody else started
-// the pipeline since From was read.
+// refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew.
+// ErrFenced says that somebody else started the pipeline since From was read.
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	lsn := start.ConsistentPoint.String()

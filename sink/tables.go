@@ -21,6 +21,7 @@ type tables struct {
 	FirstCheck      string   // the constraint on the first of them
 	Vectors         string
 	VectorsIndex    string
+	Beside          bool // the index is built beside writers
 	View            string
 	Keys            []keyColumn
 	// Extension is the schema of pgvector, Storage a vector column's type, as in "public".vector(384).

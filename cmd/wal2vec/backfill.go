@@ -231,7 +231,7 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	report := p.newBackfillReport(f, job, o)
 	report.banner()
 	positions := &positions{store: f.store, config: f.config}
-	defer positions.Close()
+	defer positions.Close(ctx)
 	run := f.newBackfill(job, positions, report.progress)
 	summary, err := run.Run(ctx)
 	if err == nil && job.Limit() == 0 {
@@ -325,7 +325,7 @@ func (s *positions) Streaming(ctx context.Context) (bool, error) {
 	}
 	state, err := replication.ReadSlot(ctx, s.probe, s.config.Source.Slot)
 	if err != nil {
-		s.disconnect() // the next call connects again
+		s.disconnect(ctx) // the next call connects again
 		return false, err
 	}
 	if !state.Exists {
@@ -334,16 +334,16 @@ func (s *positions) Streaming(ctx context.Context) (bool, error) {
 	return state.Active, nil
 }
 
-// Close closes the connection.
-func (s *positions) Close() {
+// Close closes the connection, whatever has become of ctx.
+func (s *positions) Close(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disconnect()
+	s.disconnect(ctx)
 }
 
-func (s *positions) disconnect() {
+func (s *positions) disconnect(ctx context.Context) {
 	if s.probe != nil {
-		_ = s.probe.Close(context.Background())
+		_ = s.probe.Close(context.WithoutCancel(ctx))
 		s.probe = nil
 	}
 }

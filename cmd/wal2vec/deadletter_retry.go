@@ -84,7 +84,7 @@ func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error
 		return retrySummary{}, err
 	}
 	positions := &positions{store: f.store, config: f.config}
-	defer positions.Close()
+	defer positions.Close(ctx)
 	options := f.backfillOptions(job)
 	options.Some = true
 	run := pipeline.NewBackfill(pipeline.BackfillPorts{

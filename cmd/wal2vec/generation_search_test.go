@@ -87,7 +87,7 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 			return nil
 		}
 		between.Add(1)
-		_, err := s.Activate(t.Context(), sink.Activation{})
+		_, err := s.Activate(t.Context(), sink.Activation{}) //nolint:contextcheck // the query must not be able to stop it
 		return err
 	}
 	for id, name := range map[int]string{1: "first", 2: "second"} {

@@ -141,8 +141,10 @@ func newModelsCheck(p *program) *cobra.Command {
 			if checked.LeastCosine != nil {
 				cosine = fmt.Sprintf(", least cosine to the stored vectors %.7f", *checked.LeastCosine)
 			}
-			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, %s, %s operators, tokenizer %s, dimension %d, fingerprint %s)\n%d reference texts, %d tokens, %.0f tokens a second%s\n",
-				checked.Model, checked.Device, checked.Precision, checked.Kernel, checked.Tokenizer, checked.Dimension, checked.Fingerprint, checked.Texts, checked.Tokens, checked.PerSecond, cosine)
+			_, err = fmt.Fprintf(p.stdout, "%s: ok (%s, %s, %s operators, tokenizer %s, dimension %d, fingerprint %s)\n"+
+				"%d reference texts, %d tokens, %.0f tokens a second%s\n",
+				checked.Model, checked.Device, checked.Precision, checked.Kernel, checked.Tokenizer, checked.Dimension, checked.Fingerprint,
+				checked.Texts, checked.Tokens, checked.PerSecond, cosine)
 			return err
 		},
 	}

@@ -66,7 +66,7 @@ func (p *program) listModels(ctx context.Context, output string) error {
 		return err
 	}
 	report := modelsReport{Checkpoints: listCheckpoints(parts)}
-	damaged := 0
+	var damaged int
 	if report.Graphs, damaged, err = listGraphs(ctx, parts); err != nil {
 		return err
 	}

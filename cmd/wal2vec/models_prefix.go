@@ -13,7 +13,7 @@ type prefixed struct {
 }
 
 // withPrefixes returns an encoder that does what the checkpoint asks of its callers.
-func withPrefixes(e vectorizer, c *models.Checkpoint) vectorizer {
+func withPrefixes(e vectorizer, c *models.Checkpoint) vectorizer { //nolint:ireturn // one of two
 	if c.QueryPrefix() == "" && c.PassagePrefix() == "" {
 		return e
 	}

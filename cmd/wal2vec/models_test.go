@@ -143,7 +143,7 @@ func encodesPassages(t *testing.T, w *world, model string) {
 			}
 		}
 	}
-	if decoder.Decode(new(any)) != io.EOF { //nolint:errorlint // the decoder's own
+	if decoder.Decode(new(any)) != io.EOF {
 		t.Error("there are more vectors than texts")
 	}
 }

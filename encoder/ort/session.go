@@ -164,7 +164,7 @@ func load(o Options, device string, g models.Graph) (*Session, error) {
 }
 
 // loadAt opens the graph on one device.
-func loadAt(o Options, device string, at place, g models.Graph) (engine, error) {
+func loadAt(o Options, device string, at place, g models.Graph) (engine, error) { //nolint:ireturn // one of two
 	m := g.Manifest
 	options, err := sessionOptions(o, device, at, m)
 	if err != nil {

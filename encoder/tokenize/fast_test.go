@@ -124,7 +124,7 @@ func catalogueTexts(tb testing.TB, path string, f func(text string)) {
 	defer unpacked.Close()
 	for decoder := json.NewDecoder(unpacked); decoder.More(); {
 		var p products.Product
-		if err := decoder.Decode(&p); err != nil {
+		if err := decoder.Decode(&p); err != nil { //nolint:musttag // names match whatever their case
 			tb.Fatal(err)
 		}
 		f(p.Text())

@@ -141,7 +141,7 @@ func index(ids, part []int32) int {
 func spell(tb testing.TB, ids []int32) (words []string) {
 	tb.Helper()
 	for _, id := range ids {
-		switch r := string(rune(id / 2)); {
+		switch r := string(id / 2); {
 		case id == lettersUnknown:
 			tb.Fatalf("%v has a code point outside the vocabulary", ids)
 		case id%2 == 0:

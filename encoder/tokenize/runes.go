@@ -100,9 +100,10 @@ const (
 	space                  // ends the word
 	drop                   // is not there
 	doubt                  // left to the reference
-
-	kindBits = 3
 )
+
+// kindBits is the size of the kinds.
+const kindBits = 3
 
 func (a action) kind() action { return a & (1<<kindBits - 1) }
 func (a action) value() int   { return int(a >> kindBits) }

@@ -209,7 +209,10 @@ var r9 = rule{
 		{
 			name:  "a generation takes the texts of another template",
 			fails: []string{"sink TestEachTemplateHasItsOwnTexts"},
-			edits: []edit{{"sink/layout.go", "template: slices.Index(l.texts.columns, g.HashColumn), upsert", "template: 0 * slices.Index(l.texts.columns, g.HashColumn), upsert"}},
+			edits: []edit{{
+				"sink/layout.go", "template: slices.Index(l.texts.columns, g.HashColumn), upsert",
+				"template: 0 * slices.Index(l.texts.columns, g.HashColumn), upsert",
+			}},
 		},
 		{
 			name:  "a row that was not read for a template counts as one without text",

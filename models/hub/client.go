@@ -95,7 +95,7 @@ func (c *client) get(ctx context.Context, target *url.URL, r Reference, what str
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := answer{size: -1}
 	for range maxRedirects {
-		response, err := c.send(ctx, target)
+		response, err := c.send(ctx, target) //nolint:bodyclose // the caller closes the answer, and a redirect is closed below
 		if err != nil {
 			cancel(nil)
 			return a, c.lost(err, r, what)

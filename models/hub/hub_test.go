@@ -134,7 +134,7 @@ func (f *fakeHub) list(w http.ResponseWriter) {
 	if f.listed != nil {
 		f.listed(l)
 	}
-	_ = json.NewEncoder(w).Encode(l)
+	_ = json.NewEncoder(w).Encode(l) //nolint:errchkjson // a map of strings and lists
 }
 
 func (f *fakeHub) options(folder string) Options {
@@ -229,9 +229,9 @@ func TestPullFromAPlainHub(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	f.listed = func(l map[string]any) {
 		delete(l, "sha")
-		for _, s := range l["siblings"].([]any) { //nolint:forcetypeassert,errcheck // made above
-			delete(s.(map[string]any), "size") //nolint:forcetypeassert,errcheck // made above
-			delete(s.(map[string]any), "lfs")  //nolint:forcetypeassert,errcheck // made above
+		for _, s := range l["siblings"].([]any) { //nolint:errcheck // made above
+			delete(s.(map[string]any), "size") //nolint:errcheck // made above
+			delete(s.(map[string]any), "lfs")  //nolint:errcheck // made above
 		}
 	}
 	f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
@@ -585,7 +585,7 @@ func TestAnInterruptedPullLeavesNothing(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", "86392")
 		_, _ = io.WriteString(w, f.files[weightsFile][:5000])
-		w.(http.Flusher).Flush() //nolint:forcetypeassert,errcheck // httptest's has it
+		w.(http.Flusher).Flush() //nolint:errcheck // httptest's has it
 		cancel()
 		<-r.Context().Done()
 		return true
@@ -606,7 +606,7 @@ func TestAHubThatHangsUpOrStalls(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", "86392")
 		_, _ = io.WriteString(w, f.files[weightsFile][:5000])
-		w.(http.Flusher).Flush() //nolint:forcetypeassert,errcheck // httptest's has it
+		w.(http.Flusher).Flush() //nolint:errcheck // httptest's has it
 		if stalls.Load() {
 			<-r.Context().Done()
 		}
