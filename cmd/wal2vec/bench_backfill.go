@@ -55,7 +55,7 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	}
 	defer job.Close()
 	where := &positions{store: f.store, config: f.config}
-	defer where.Close()
+	defer where.Close(ctx)
 	figures := &backfillFigures{}
 	run := f.newBackfill(job, where, func(s pipeline.Summary) {
 		if figures.PeakBytesAtHalf == 0 && s.Processed >= f.total/2 {
