@@ -102,7 +102,8 @@ const indexInterval = 500 * time.Millisecond
 
 // BuildIndex builds the HNSW index of a generation beside writers, unless a valid one is there. What a build that was cut off has left is
 // dropped first. Of several processes one builds, and the others return when it has. Beside writers it waits for the transactions
-// that are open when it begins; the index of a small table keeps writers waiting instead, for a second or two. progress is called now and then, by one goroutine; it may be nil.
+// that are open when it begins; the index of a small table keeps writers waiting instead, for a second or two. progress is called now
+// and then, by one goroutine; it may be nil.
 //
 // An error of kind fault.Usage says that this role may not: only a table's owner makes its indexes.
 func (s *Sink) BuildIndex(ctx context.Context, g Generation, progress func(IndexProgress)) error {

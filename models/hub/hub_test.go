@@ -229,9 +229,9 @@ func TestPullFromAPlainHub(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	f.listed = func(l map[string]any) {
 		delete(l, "sha")
-		for _, s := range l["siblings"].([]any) { //nolint:errcheck // made above
-			delete(s.(map[string]any), "size") //nolint:errcheck // made above
-			delete(s.(map[string]any), "lfs")  //nolint:errcheck // made above
+		for _, s := range l["siblings"].([]any) {
+			delete(s.(map[string]any), "size")
+			delete(s.(map[string]any), "lfs") 
 		}
 	}
 	f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
@@ -585,7 +585,7 @@ func TestAnInterruptedPullLeavesNothing(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", "86392")
 		_, _ = io.WriteString(w, f.files[weightsFile][:5000])
-		w.(http.Flusher).Flush() //nolint:errcheck // httptest's has it
+		w.(http.Flusher).Flush()
 		cancel()
 		<-r.Context().Done()
 		return true
@@ -606,7 +606,7 @@ func TestAHubThatHangsUpOrStalls(t *testing.T) {
 		}
 		w.Header().Set("Content-Length", "86392")
 		_, _ = io.WriteString(w, f.files[weightsFile][:5000])
-		w.(http.Flusher).Flush() //nolint:errcheck // httptest's has it
+		w.(http.Flusher).Flush()
 		if stalls.Load() {
 			<-r.Context().Done()
 		}
