@@ -99,6 +99,12 @@ bench: parts build-parts ## Run every Go benchmark (BENCH_FLAGS)
 bench-once: parts build-parts ## Run every Go benchmark once, to see that it works
 	$(TIMED) 'bench, each once' scripts/bench.sh -benchtime 1x
 
+DATA ?=
+PEERS_FLAGS ?=
+.PHONY: bench-peers
+bench-peers: parts build ## Compare with sentence-transformers and ONNX Runtime on the CPU (DATA=FILE, PEERS_FLAGS); fetches several GB
+	@scripts/bench_peers.sh $(if $(DATA),--data '$(DATA)') $(PEERS_FLAGS)
+
 .PHONY: cover
 cover: parts build-parts ## Test with coverage; the report is cover.html
 	$(TIMED) cover go test -coverpkg=./... -coverprofile=cover.out $(TEST_FLAGS) ./...

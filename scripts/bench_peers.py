@@ -147,7 +147,8 @@ class Peer:
 
     def __init__(self, name, model, graphs, cores):
         self.name, self.batch, self.searched = name, None, {}
-        environment = dict(os.environ, OMP_NUM_THREADS=str(cores), RAYON_NUM_THREADS=str(cores), TOKENIZERS_PARALLELISM="true")
+        threads = {"OMP_NUM_THREADS": str(cores), "RAYON_NUM_THREADS": str(cores), "TOKENIZERS_PARALLELISM": "true"}
+        environment = {**os.environ, **threads, "TQDM_DISABLE": "1"}
         command = [sys.executable, __file__, "--worker", name, "--model", model, "--graphs", str(graphs), "--cores", str(cores)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.answer()
@@ -239,7 +240,10 @@ def exported(arguments):
         graphs.mkdir(parents=True, exist_ok=True)
         # Into files of other names first: an export that was interrupted is no graph.
         with tempfile.TemporaryDirectory(dir=graphs) as fresh:
-            subprocess.run([sys.executable, __file__, "--export", "--model", arguments.model, "--graphs", fresh], check=True, stdout=sys.stderr)
+            command = [sys.executable, __file__, "--export", "--model", arguments.model, "--graphs", fresh]
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # pages of warnings
+            if done.returncode != 0:
+                sys.exit(f"{done.stdout}error: exporting the model ended with status {done.returncode}")
             for name in ("fp32.onnx", "int8.onnx"):
                 os.replace(os.path.join(fresh, name), graphs / name)
     return graphs

@@ -64,6 +64,9 @@ const (
 // encodingOptions are those that were asked for, or suit the device.
 func (b *bench) encodingOptions(e *engine) encodingOptions {
 	o := encodingOptions{callTexts: b.options.callTexts, calls: b.options.calls}
+	if o.calls == 0 { // a load, which has no flags
+		o.calls = encodeAtOnce
+	}
 	if o.callTexts == 0 {
 		o.callTexts = chunkTexts
 		if ownDevice(e) {

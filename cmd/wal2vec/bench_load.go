@@ -185,7 +185,7 @@ func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 		return err
 	}
 	defer e.Close()
-	b := &bench{options: benchOptions{rows: order.Rows, data: order.Data, calls: encodeAtOnce}}
+	b := &bench{options: benchOptions{rows: order.Rows, data: order.Data}}
 	texts, _, err := b.options.texts()
 	if err != nil {
 		return err

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	encoding "encoding/binary"
 	"encoding/json"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,8 +54,9 @@ func keysOf(prefix string, object map[string]any) []string {
 const (
 	machineKeys = "bench machine.arch machine.cores machine.cpu_model machine.load_average_1m machine.memory_bytes machine.os" +
 		" versions.go versions.onnxruntime versions.wal2vec "
-	serverKeys = "settings.fsync settings.index versions.pgvector versions.postgres "
-	modelKeys  = "settings.device settings.encoder settings.encoder_workers "
+	serverKeys = "settings.fsync settings.index versions.pgvector versions.postgres settings.postgres.jit settings.postgres.max_wal_size" +
+		" settings.postgres.shared_buffers settings.chunk_rows settings.chunks_in_flight settings.chunks_encoded_at_once settings.writers "
+	modelKeys = "settings.device settings.encoder settings.encoder_workers settings.precision settings.kernel settings.tokenizer "
 )
 
 // checkNames compares a result's names with the contract, which the documentation must know.
@@ -73,6 +76,9 @@ func checkNames(t *testing.T, report map[string]any, want string) {
 		t.Fatal(err)
 	}
 	for _, path := range wanted {
+		if strings.HasPrefix(path, "settings.postgres.") {
+			continue // PostgreSQL's own names
+		}
 		for name := range strings.SplitSeq(path, ".") {
 			if !bytes.Contains(page, []byte("`"+name+"`")) {
 				t.Errorf("docs/bench.md does not name `%s`", name)
@@ -99,14 +105,31 @@ func figure(t *testing.T, report map[string]any, path string) float64 {
 	return number
 }
 
+// setting returns a setting by its name.
+func setting(t *testing.T, report map[string]any, name string) any {
+	t.Helper()
+	settings, ok := report["settings"].(map[string]any)
+	if !ok {
+		t.Fatal("there are no settings")
+	}
+	return settings[name]
+}
+
 func TestBenchBackfillCountsRowsAndMemory(t *testing.T) {
 	t.Parallel()
-	report := benchmarked(t, "backfill", "--rows", "40", "--data", writeRows(t, 60))
-	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.data settings.rows figures.index_seconds figures.index_bytes
+	report := benchmarked(t, "backfill", "--rows", "40", "--data", writeRows(t, 15),
+		"--backfill-writers", "3", "--postgres-setting", "work_mem=8MB", "--postgres-setting", "jit=on")
+	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.data settings.rows settings.postgres.work_mem figures.index_seconds figures.index_bytes figures.total_seconds
 		figures.duration_seconds figures.peak_resident_bytes figures.peak_resident_bytes_at_half figures.rows
 		figures.rows_per_second figures.texts_encoded figures.tokens figures.tokens_per_second`)
 	if rows, encoded := figure(t, report, "rows"), figure(t, report, "texts_encoded"); rows != 40 || encoded != 40 {
 		t.Errorf("%g rows, %g encoded, want 40", rows, encoded)
+	}
+	if writers := setting(t, report, "writers"); writers != 3.0 {
+		t.Errorf("%v writers, want the 3 that were asked for", writers)
+	}
+	if server, ok := setting(t, report, "postgres").(map[string]any); !ok || server["work_mem"] != "8MB" || server["jit"] != "on" {
+		t.Errorf("the server's settings are %v", server)
 	}
 	const leastModel = 80 << 20 // the weights; how much more is a matter of the tests that run beside this one
 	if half, all := figure(t, report, "peak_resident_bytes_at_half"), figure(t, report, "peak_resident_bytes"); half < leastModel || all < leastModel {
@@ -154,14 +177,188 @@ func TestBenchFreshnessMeasuresEveryEdit(t *testing.T) {
 	}
 }
 
+func TestBenchStreamDrainsEditsAlone(t *testing.T) {
+	t.Parallel()
+	report := benchmarked(t, "stream", "--edits", "30", "--rows", "90", "--runs", "3", "--transaction-rows", "20", "--fake-encoder", "--data", writeRows(t, 90))
+	keys := machineKeys + serverKeys + `settings.encoder settings.rows settings.data settings.transaction_rows settings.edits settings.runs
+		figures.peak_resident_bytes figures.runs figures.duration_seconds_spread.least figures.duration_seconds_spread.most `
+	for _, name := range []string{"rows", "transactions", "texts_encoded", "batches", "duration_seconds", "rows_per_second"} {
+		keys += "figures.edits." + name + " "
+	}
+	checkNames(t, report, keys)
+	if index := setting(t, report, "index"); index != true {
+		t.Errorf("index: %v, want that of production", index)
+	}
+	runs, ok := report["figures"].(map[string]any)["runs"].([]any)
+	if !ok || len(runs) != 3 {
+		t.Fatalf("runs: %v, want 3", runs)
+	}
+	for _, run := range runs {
+		one, ok := run.(map[string]any)
+		if !ok || one["rows"] != 30.0 || one["transactions"] != 2.0 || one["texts_encoded"] != 30.0 {
+			t.Errorf("a run: %v, want 30 new texts in 2 transactions", run)
+		}
+	}
+}
+
+func TestEditsAreOfOtherRowsEachRun(t *testing.T) {
+	t.Parallel()
+	keys := []int64{3, 5, 7, 9, 11, 13, 15, 17, 19, 21}
+	seen := make(map[int64]bool)
+	for run := range 5 {
+		some := someOf(keys, 2, run)
+		for _, key := range some {
+			if seen[key] {
+				t.Errorf("run %d edits row %d again", run, key)
+			}
+			seen[key] = true
+		}
+	}
+	if all := someOf(keys, len(keys), 3); len(seen) != len(keys) || !slices.Equal(slices.Sorted(slices.Values(all)), keys) {
+		t.Errorf("rows %v in runs of 2, %v in one of all", seen, all)
+	}
+}
+
 func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
-	report := benchmarked(t, "encode", "--rows", "20")
-	checkNames(t, report, machineKeys+modelKeys+`settings.rows figures.duration_seconds figures.peak_resident_bytes
+	vectors := filepath.Join(t.TempDir(), "vectors.f32")
+	report := benchmarked(t, "encode", "--rows", "20", "--runs", "3", "--call-texts", "7", "--calls", "2", "--warm-up", "5", "--vectors", vectors,
+		"--encoder-precision", "int8", "--device", "cpu", "--against", "fp32", "--against-rows", "10")
+	checkNames(t, report, machineKeys+modelKeys+`settings.rows settings.runs settings.call_texts settings.calls_at_once settings.distinct
+		settings.warm_up_texts figures.duration_seconds figures.peak_resident_bytes figures.repeated_texts_dropped figures.runs
+		figures.texts_per_second_spread.least figures.texts_per_second_spread.most figures.against.precision figures.against.texts
+		figures.against.cosine_mean figures.against.cosine_p1 figures.against.cosine_min
 		figures.texts figures.texts_per_second figures.texts_truncated figures.tokens figures.tokens_per_second`)
 	if texts, tokens := figure(t, report, "texts"), figure(t, report, "tokens"); texts != 20 || tokens < 20*20 || tokens > 20*110 {
 		t.Errorf("%g tokens of %g texts", tokens, texts)
 	}
+	if precision, tokenizer := setting(t, report, "precision"), setting(t, report, "tokenizer"); precision != "int8" || tokenizer != "fast" {
+		t.Errorf("precision %v, tokenizer %v", precision, tokenizer)
+	}
+	// int8 is near fp32 and is not it.
+	if texts, low, mean := figure(t, report, "against.texts"), figure(t, report, "against.cosine_min"), figure(t, report, "against.cosine_mean"); texts != 10 ||
+		low < 0.99 || low > mean || mean >= 1 {
+		t.Errorf("%g texts compared: cosine %g at least, %g on average", texts, low, mean)
+	}
+	if median, low, high := figure(t, report, "texts_per_second"), figure(t, report, "texts_per_second_spread.least"),
+		figure(t, report, "texts_per_second_spread.most"); median < low || median > high {
+		t.Errorf("the median of %g to %g texts a second is %g", low, high, median)
+	}
+	checkVectors(t, vectors, 20)
+}
+
+// checkVectors looks at a file of vectors: the first is that of the first made-up product.
+func checkVectors(t *testing.T, path string, n int) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const dimension = 384
+	if len(data) != n*dimension*4 {
+		t.Fatalf("%d bytes, want %d vectors", len(data), n)
+	}
+	var first, last float64
+	for i := range dimension {
+		number := func(at int) float64 { return float64(math.Float32frombits(encoding.LittleEndian.Uint32(data[4*at:]))) }
+		first += number(i) * number(i)
+		last += number((n-1)*dimension+i) * number((n-1)*dimension+i)
+	}
+	if math.Abs(first-1) > 1e-4 || math.Abs(last-1) > 1e-4 {
+		t.Errorf("the first and the last vector have the lengths %g and %g", first, last)
+	}
+}
+
+func TestBenchSearchMeasuresBesideEachLoad(t *testing.T) {
+	t.Parallel()
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := benchmarked(t, "search", "--rows", "60", "--queries", "8", "--rate", "20", "--encoder-threads", "1", "--load-program", program)
+	keys := machineKeys + serverKeys + modelKeys + "settings.rows settings.queries settings.rate_per_second settings.limit "
+	for _, part := range []string{"alone", "beside_encoding", "beside_backfill", "beside_same_process"} {
+		keys += "figures." + part + ".queries figures." + part + ".achieved_rate_per_second "
+		for _, what := range []string{"encode", "search", "total"} {
+			for _, name := range []string{"p50_ms", "p90_ms", "p99_ms", "max_ms"} {
+				keys += "figures." + part + "." + what + "." + name + " "
+			}
+		}
+		if part != "alone" {
+			keys += "figures." + part + ".load_texts_per_second "
+			if load := figure(t, report, part+".load_texts_per_second"); load <= 0 {
+				t.Errorf("%s: the load encodes %g texts a second", part, load)
+			}
+		}
+		encode, search, total := figure(t, report, part+".encode.max_ms"), figure(t, report, part+".search.max_ms"), figure(t, report, part+".total.p50_ms")
+		if n := figure(t, report, part+".queries"); n != 8 || encode <= 0 || search <= 0 || total > encode+search {
+			t.Errorf("%s: %g queries, at most %g ms to encode and %g ms to search, %g ms in all", part, n, encode, search, total)
+		}
+	}
+	checkNames(t, report, keys)
+}
+
+func TestALoadThatEndsEarlyIsAnError(t *testing.T) {
+	t.Parallel()
+	useParts(t)
+	var out, log bytes.Buffer
+	args := []string{"bench", "search", "--rows", "20", "--queries", "1", "--fake-encoder", "--load", "encoding", "--load-program", "/bin/false"}
+	if code := run(t.Context(), args, strings.NewReader(""), &out, &log); code != 1 || !strings.Contains(log.String(), "starting the load") {
+		t.Errorf("exit code %d: %s", code, log.String())
+	}
+}
+
+func TestQueriesAreDistinctAndShort(t *testing.T) {
+	t.Parallel()
+	const n = 500
+	texts, err := benchOptions{rows: 10}.queryTexts(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, text := range texts {
+		if words := len(strings.Fields(text)); words < fewestQueryWords || words > mostQueryWords {
+			t.Errorf("%q has %d words", text, words)
+		}
+		seen[text] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d different queries, want %d", len(seen), n)
+	}
+	if _, err := (benchOptions{rows: 10, data: writeRows(t, 5)}).queryTexts(n); err == nil || !strings.Contains(err.Error(), "queries, not 500") {
+		t.Errorf("more queries than the data makes: %v", err)
+	}
+}
+
+func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
+	t.Parallel()
+	var out, log bytes.Buffer
+	path := writePlainRows(t, products.At(1, 1), products.At(1, 1), products.At(1, 2))
+	if code := run(t.Context(), []string{"bench", "data", "--rows", "2", "--data", path}, strings.NewReader(""), &out, &log); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log.String())
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	var row benchRow
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &row); err != nil {
+		t.Fatal(err)
+	}
+	if want := products.At(1, 2); len(lines) != 2 || row.ID != 2 || row.Text != want.Text() {
+		t.Errorf("%d lines, the last is %+v", len(lines), row)
+	}
+}
+
+func TestMedianAndLowest(t *testing.T) {
+	t.Parallel()
+	f := func(numbers []float64, wantMedian, wantLowest float64) {
+		t.Helper()
+		if m, l := median(numbers), lowest(numbers, 0.3); m != wantMedian || l != wantLowest {
+			t.Errorf("%v: median %g, lowest %g; want %g, %g", numbers, m, l, wantMedian, wantLowest)
+		}
+	}
+	f([]float64{4}, 4, 4)
+	f([]float64{9, 1}, 5, 1)
+	f([]float64{3, 1, 2}, 2, 1)
+	f([]float64{4, 3, 2, 1}, 2.5, 2)
 }
 
 // writePlainRows writes products as JSON lines and returns the file.
@@ -312,6 +509,13 @@ func TestBenchRefusesBadFlags(t *testing.T) {
 	f("--transaction-rows -1: must be 1 or more", "stream", "--transaction-rows", "-1")
 	f("--output table: must be json", "encode", "-o", "table")
 	f("holds no PostgreSQL 9", "stream", "--pg", "9")
+	f("--runs 0: must be 1 or more", "encode", "--runs", "0")
+	f("--edits -1: must be 0 or more", "stream", "--edits", "-1")
+	f("--against fp64: must be fp32 or int8", "encode", "--against", "fp64")
+	f("--load rain: there is no such load", "search", "--load", "rain")
+	f("must be name=value", "backfill", "--postgres-setting", "fast")
+	f("must be name=value", "backfill", "--postgres-setting", "work mem=1")
+	f("fsync has a flag of its own", "backfill", "--postgres-setting", "fsync=on")
 }
 
 func TestLibraryVersionIsPartOfItsName(t *testing.T) {
