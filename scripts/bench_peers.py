@@ -17,6 +17,7 @@ A table goes to standard error, one JSON object to standard output. scripts/benc
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -151,6 +152,7 @@ class Peer:
         environment = {**os.environ, **threads, "TQDM_DISABLE": "1"}
         command = [sys.executable, __file__, "--worker", name, "--model", model, "--graphs", str(graphs), "--cores", str(cores)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        atexit.register(self.process.kill)  # one that is stopped does not notice that we end
         self.answer()
         self.process.send_signal(signal.SIGSTOP)
 

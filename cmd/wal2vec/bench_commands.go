@@ -251,4 +251,3 @@ func (o *benchOptions) serverSettings() (map[string]string, error) {
 	}
 	return settings, nil
 }
-

@@ -20,19 +20,17 @@ import (
 
 // encodeFigures are the result of bench encode. The duration is the median of the runs, and what is said a second goes by it.
 type encodeFigures struct {
-	Texts           int             `json:"texts"`
-	Dropped         int             `json:"repeated_texts_dropped"`
-	Tokens          uint64          `json:"tokens"` // of one run
-	Truncated       uint64          `json:"texts_truncated"`
-	Seconds         float64         `json:"duration_seconds"`
-	TextsPerSecond  float64         `json:"texts_per_second"`
-	TokensPerSecond float64         `json:"tokens_per_second"`
-	PeakBytes       int64           `json:"peak_resident_bytes"`
-	Runs            []runFigures    `json:"runs"`
-	Spread          spreadFigures   `json:"texts_per_second_spread"`
-	Against         *cosineFigures  `json:"against,omitempty"`
-	texts           []string        // what was encoded
-	calls           encodingOptions // how
+	Texts           int            `json:"texts"`
+	Dropped         int            `json:"repeated_texts_dropped"`
+	Tokens          uint64         `json:"tokens"` // of one run
+	Truncated       uint64         `json:"texts_truncated"`
+	Seconds         float64        `json:"duration_seconds"`
+	TextsPerSecond  float64        `json:"texts_per_second"`
+	TokensPerSecond float64        `json:"tokens_per_second"`
+	PeakBytes       int64          `json:"peak_resident_bytes"`
+	Runs            []runFigures   `json:"runs"`
+	Spread          spreadFigures  `json:"texts_per_second_spread"`
+	Against         *cosineFigures `json:"against,omitempty"`
 }
 
 // runFigures are those of one of several runs.
@@ -77,7 +75,9 @@ func (b *bench) encodingOptions(e *engine) encodingOptions {
 }
 
 // ownDevice reports whether the model runs elsewhere than on the processor.
-func ownDevice(e *engine) bool { return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice }
+func ownDevice(e *engine) bool {
+	return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice
+}
 
 func benchEncode(ctx context.Context, b *bench) (any, error) {
 	texts, dropped, err := b.options.texts()
@@ -90,15 +90,18 @@ func benchEncode(ctx context.Context, b *bench) (any, error) {
 	}
 	defer e.Close()
 	b.describeEncoder(e)
-	figures := &encodeFigures{Texts: len(texts), Dropped: dropped, texts: texts, calls: b.encodingOptions(e)}
-	if err := b.warmUp(ctx, e, figures); err != nil {
+	figures, o, s := &encodeFigures{Texts: len(texts), Dropped: dropped}, b.encodingOptions(e), &b.report.Settings
+	if err := b.warmUp(ctx, e, texts, o); err != nil {
 		return nil, err
 	}
-	s, o := &b.report.Settings, figures.calls
 	s.Rows, s.Data, s.Runs, s.CallTexts, s.Calls, s.Distinct = b.options.rows, b.options.data, b.options.runs, o.callTexts, o.calls, &b.options.distinct
 	for n := range b.options.runs {
 		b.log.Info().Int("rows", len(texts)).Int("run", n+1).Int("of", b.options.runs).Msg("encoding")
-		if err := b.encodeOnce(ctx, e, figures, n == 0); err != nil {
+		run := encodingRun{engine: e, texts: texts, options: o, around: plain}
+		if n == 0 {
+			run.around, run.keep = b.profiled, b.options.vectors
+		}
+		if err := run.encode(ctx, figures); err != nil {
 			return nil, err
 		}
 	}
@@ -119,39 +122,44 @@ func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engi
 }
 
 // warmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
-func (b *bench) warmUp(ctx context.Context, e *engine, f *encodeFigures) error {
+func (b *bench) warmUp(ctx context.Context, e *engine, texts []string, o encodingOptions) error {
 	n := b.options.warmUp
 	if ownDevice(e) && n > 0 {
-		n = max(n, f.calls.callTexts*f.calls.calls)
+		n = max(n, o.callTexts*o.calls)
 	}
-	n = min(n, len(f.texts))
+	n = min(n, len(texts))
 	b.report.Settings.WarmUp = &n
-	return encodeAll(ctx, e, f.texts[:n], f.calls, nil)
+	return encodeAll(ctx, e, texts[:n], o, nil)
 }
 
-// encodeOnce is one run.
-func (b *bench) encodeOnce(ctx context.Context, e *engine, f *encodeFigures, first bool) error {
-	around, vectors := plain, [][]float32(nil)
-	if first {
-		around = b.profiled
+// encodingRun encodes all texts once.
+type encodingRun struct {
+	engine  *engine
+	texts   []string
+	options encodingOptions
+	around  func(func() error) error
+	keep    string // a file for the vectors; empty: none is kept
+}
+
+func (r encodingRun) encode(ctx context.Context, f *encodeFigures) error {
+	var vectors [][]float32
+	if r.keep != "" {
+		vectors = make([][]float32, len(r.texts))
 	}
-	if first && b.options.vectors != "" {
-		vectors = make([][]float32, len(f.texts))
-	}
-	before, begun := e.Stats(), time.Now()
-	if err := around(func() error { return encodeAll(ctx, e, f.texts, f.calls, vectors) }); err != nil {
+	before, begun := r.engine.Stats(), time.Now()
+	if err := r.around(func() error { return encodeAll(ctx, r.engine, r.texts, r.options, vectors) }); err != nil {
 		return err
 	}
-	took, after := time.Since(begun), e.Stats()
+	took, after := time.Since(begun), r.engine.Stats()
 	f.Tokens, f.Truncated = after.Tokens-before.Tokens, after.Truncated-before.Truncated
 	f.Runs = append(f.Runs, runFigures{
-		Seconds: round(took.Seconds()), TextsPerSecond: round(perSecond(int64(len(f.texts)), took)),
+		Seconds: round(took.Seconds()), TextsPerSecond: round(perSecond(int64(len(r.texts)), took)),
 		TokensPerSecond: round(perSecond(int64(f.Tokens), took)),
 	})
 	if vectors == nil {
 		return nil
 	}
-	return writeVectors(b.options.vectors, vectors)
+	return writeVectors(r.keep, vectors)
 }
 
 // encodeAll encodes texts in several calls at once, and keeps the vectors where there is room for them.
