@@ -247,25 +247,35 @@ func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	checkVectors(t, vectors, 20)
 }
 
-// checkVectors looks at a file of vectors: the first is that of the first made-up product.
+// checkVectors compares a file with the vectors that wal2vec encode prints for the first n made-up products.
 func checkVectors(t *testing.T, path string, n int) {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const dimension = 384
-	if len(data) != n*dimension*4 {
-		t.Fatalf("%d bytes, want %d vectors", len(data), n)
+	var texts, out, log bytes.Buffer
+	for p := range products.Generate(martSeed, n) {
+		texts.WriteString(p.Text() + "\n")
 	}
-	var first, last float64
-	for i := range dimension {
-		number := func(at int) float64 { return float64(math.Float32frombits(encoding.LittleEndian.Uint32(data[4*at:]))) }
-		first += number(i) * number(i)
-		last += number((n-1)*dimension+i) * number((n-1)*dimension+i)
+	if code := run(t.Context(), []string{"encode", "--encoder-precision", "int8", "--device", "cpu"}, &texts, &out, &log); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log.String())
 	}
-	if math.Abs(first-1) > 1e-4 || math.Abs(last-1) > 1e-4 {
-		t.Errorf("the first and the last vector have the lengths %g and %g", first, last)
+	lines := json.NewDecoder(&out)
+	for i := range n {
+		var want []float32
+		if err := lines.Decode(&want); err != nil {
+			t.Fatal(err)
+		}
+		if len(data) != 4*n*len(want) {
+			t.Fatalf("%d bytes, want %d vectors of %d components", len(data), n, len(want))
+		}
+		for component, w := range want {
+			at := 4 * (i*len(want) + component)
+			if got := math.Float32frombits(encoding.LittleEndian.Uint32(data[at:])); math.Abs(float64(got-w)) > 1e-6 {
+				t.Fatalf("component %d of vector %d is %g, want %g", component, i, got, w)
+			}
+		}
 	}
 }
 
@@ -298,14 +308,24 @@ func TestBenchSearchMeasuresBesideEachLoad(t *testing.T) {
 	checkNames(t, report, keys)
 }
 
-func TestALoadThatEndsEarlyIsAnError(t *testing.T) {
+func TestSearchesWithoutTheirLoadAreAnError(t *testing.T) {
 	t.Parallel()
 	useParts(t)
-	var out, log bytes.Buffer
-	args := []string{"bench", "search", "--rows", "20", "--queries", "1", "--fake-encoder", "--load", "encoding", "--load-program", "/bin/false"}
-	if code := run(t.Context(), args, strings.NewReader(""), &out, &log); code != 1 || !strings.Contains(log.String(), "starting the load") {
-		t.Errorf("exit code %d: %s", code, log.String())
+	f := func(script, want string) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "load")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		var out, log bytes.Buffer
+		args := []string{"bench", "search", "--rows", "20", "--queries", "1", "--fake-encoder", "--load", "encoding", "--load-program", path}
+		if code := run(t.Context(), args, strings.NewReader(""), &out, &log); code == 0 || !strings.Contains(log.String(), want) {
+			t.Errorf("%q: exit code %d: %s", script, code, log.String())
+		}
 	}
+	f("echo no model >&2; exit 2", "no model")
+	f("echo ready; echo killed >&2; exit 3", "the load ended early: exit status 3: killed")
+	f("echo ready; echo '{\"texts_encoded\": 0, \"duration_seconds\": 1}'", "the load encoded nothing")
 }
 
 func TestQueriesAreDistinctAndShort(t *testing.T) {
@@ -325,8 +345,21 @@ func TestQueriesAreDistinctAndShort(t *testing.T) {
 	if len(seen) != n {
 		t.Errorf("%d different queries, want %d", len(seen), n)
 	}
-	if _, err := (benchOptions{rows: 10, data: writeRows(t, 5)}).queryTexts(n); err == nil || !strings.Contains(err.Error(), "queries, not 500") {
-		t.Errorf("more queries than the data makes: %v", err)
+	// A row that comes eight times makes a query of each length, and eight more make none.
+	row := products.At(1, 1)
+	row.Description = "one two three four five six seven eight nine ten eleven"
+	one, more := slices.Repeat([]products.Product{row}, 8), slices.Repeat([]products.Product{row}, 16)
+	_, few := benchOptions{data: writePlainRows(t, one...)}.queryTexts(n)
+	_, many := benchOptions{data: writePlainRows(t, more...)}.queryTexts(n)
+	made := func(err error) string {
+		if err == nil {
+			t.Fatal("more queries than the data makes are no error")
+		}
+		_, count, _ := strings.Cut(err.Error(), " makes ")
+		return count
+	}
+	if x, y := made(few), made(many); x != y || !strings.HasSuffix(x, "queries, not 500") {
+		t.Errorf("%q of 8 rows, %q of 16 equal ones", x, y)
 	}
 }
 
