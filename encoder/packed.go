@@ -12,7 +12,7 @@ func (e *Encoder) encodePacked(ctx context.Context, texts []string, vectors [][]
 	queue := &queue{texts: texts, block: share.block}
 	return e.parallel(ctx, share.workers, func(ctx context.Context, _ int) error {
 		p := packing{e: e, queue: queue, vectors: vectors, budget: share.budget, starts: make([]int32, 1, e.options.RunRows+1)}
-		for {
+		for !p.idle() {
 			filled := false
 			err := free.onThread(ctx, func() (err error) {
 				if filled, err = p.fill(); err != nil || !filled || free.runs != nil {
@@ -29,6 +29,7 @@ func (e *Encoder) encodePacked(ctx context.Context, texts []string, vectors [][]
 				}
 			}
 		}
+		return nil
 	})
 }
 
@@ -56,7 +57,7 @@ func (e *Encoder) shareOut(texts []string) share {
 		runs = min(lanes*rounds, (total+least-1)/least)
 	}
 	return share{
-		workers: min(e.options.Workers, runs),
+		workers: min(max(e.options.Workers, e.options.InFlight), runs),
 		block:   min(blockTexts, max(1, len(texts)/(4*runs))),
 		budget:  min(most, max(least, total/runs)),
 	}
@@ -89,6 +90,11 @@ type packing struct {
 	left      int     // index of a text whose ids follow the run's, because the run was full
 	leftOver  bool
 	truncated uint64
+}
+
+// idle reports whether there is nothing left to fill a run with: a call that has ended does not wait for a slot to find that out.
+func (p *packing) idle() bool {
+	return !p.leftOver && p.from == p.to && int(p.queue.next.Load()) >= len(p.queue.texts)
 }
 
 // fill begins a run and adds texts until it is full or none is left; false when there is nothing to run.

@@ -71,8 +71,15 @@ func (b *vnniGraph) plain(name string) func() (product, error) {
 		if p.weight, err = b.w.read(name + ".weight"); err != nil {
 			return p, err
 		}
-		p.bias, err = b.w.read(name + ".bias")
-		return p, err
+		if p.bias, err = b.w.read(name + ".bias"); err != nil {
+			return p, err
+		}
+		for _, v := range p.bias { // quantising takes a NaN for a number, so that it would not show in the vectors
+			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+				return p, fmt.Errorf("tensor %q is not finite", name+".bias")
+			}
+		}
+		return p, nil
 	}
 }
 

@@ -60,8 +60,12 @@ func (b *int8Graph) groups(x string, width int) []inBytes {
 	keep := intAttribute("keepdims", 1)
 	zero := b.typed(onnxpb.TensorProto_UINT8, func() ([]byte, error) { return []byte{128}, nil })
 	var parts []inBytes
-	for g := range stockGroups {
-		from, to := int64(g*width/stockGroups), int64((g+1)*width/stockGroups)
+	count := stockGroups
+	if width%count != 0 {
+		count = 1
+	}
+	for g := range count {
+		from, to := int64(g*width/count), int64((g+1)*width/count)
 		part := b.op("Slice", []string{x, b.ints(from), b.ints(to), b.ints(1)})
 		high, low := b.op("ReduceMax", []string{part, b.ints(1)}, keep), b.op("ReduceMin", []string{part, b.ints(1)}, keep)
 		middles := b.op("Mul", []string{b.op("Add", []string{high, low}), b.scalar(0.5)})

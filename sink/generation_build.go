@@ -45,7 +45,10 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		built.State = Building
 		t := s.tablesOf(st.Table.Key).forGeneration(s, built, extension.schema)
 		data := s.generationData(built)
-		var steps []string
+		steps, err := s.asOwner(ctx, tx, t.Ledger)
+		if err != nil {
+			return nil, err
+		}
 		if !st.hasColumn(built.HashColumn) {
 			t.FirstCheck = quoteIdentifier("ledger_" + s.pipeline + "_" + firstHashColumn + "_check")
 			steps = append(steps, render("ledger_hash_add", t))
@@ -62,6 +65,20 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		return Generation{}, false, s.explainLock(err, "adding a generation")
 	}
 	return built, resumed, nil
+}
+
+// asOwner returns the statement that makes the rest of the transaction act for the role that owns a table, where that is another one: what
+// it makes is that role's then, with the rights that it gives by default, and whoever writes and reads the pipeline may do so there too.
+func (s *Sink) asOwner(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
+	var owner string
+	var ours bool
+	if err := tx.QueryRow(ctx, s.query("table_owner"), table).Scan(&owner, &ours); err != nil {
+		return nil, s.explain(err, "asking who owns the pipeline's tables")
+	}
+	if ours {
+		return nil, nil
+	}
+	return []string{"SET LOCAL ROLE " + quoteIdentifier(owner)}, nil
 }
 
 // hasColumn reports whether the ledger has a column for the texts of a template.

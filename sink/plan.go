@@ -50,6 +50,15 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 	return steps, nil
 }
 
+// Registered reads the pipeline as State does, also from a schema that Migrate has yet to bring up to date. found is false where there is none.
+func (s *Sink) Registered(ctx context.Context) (st State, found bool, err error) {
+	_, version, err := s.migrateSteps(ctx, s.pool)
+	if err != nil || version == 0 {
+		return State{}, false, err
+	}
+	return s.lookUp(ctx, s.pool)
+}
+
 // errRehearsed takes a rehearsal back.
 var errRehearsed = errors.New("rehearsed")
 

@@ -110,7 +110,7 @@ func (b *bench) startNeighbour(ctx context.Context, kind string) (load, error) {
 	if err != nil {
 		return load{}, fmt.Errorf("finding this program: %w", err)
 	}
-	order, err := json.Marshal(loadOrder{
+	order, err := json.Marshal(loadOrder{ //nolint:musttag // both ends are this program
 		Kind: kind, Encoder: b.encoder, DSN: b.mart.config.Source.DSN.Reveal(), Data: b.options.data, Rows: min(loadTexts, b.options.rows),
 	})
 	if err != nil {
@@ -167,7 +167,7 @@ func newBenchLoad(p *program) *cobra.Command {
 		Use: "load", Short: "Make load for bench search", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var order loadOrder
-			if err := json.NewDecoder(p.stdin).Decode(&order); err != nil {
+			if err := json.NewDecoder(p.stdin).Decode(&order); err != nil { //nolint:musttag // both ends are this program
 				return fault.Wrap(err, fault.Usage, "wal2vec bench search", "reading what to do")
 			}
 			return p.makeLoad(cmd.Context(), order)

@@ -232,7 +232,7 @@ func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	if texts, tokens := figure(t, report, "texts"), figure(t, report, "tokens"); texts != 20 || tokens < 20*20 || tokens > 20*110 {
 		t.Errorf("%g tokens of %g texts", tokens, texts)
 	}
-	if precision, tokenizer := setting(t, report, "precision"), setting(t, report, "tokenizer"); precision != "int8" || tokenizer != "fast" {
+	if precision, tokenizer := setting(t, report, "precision"), setting(t, report, "tokenizer"); precision != "int8" || tokenizer != "go" {
 		t.Errorf("precision %v, tokenizer %v", precision, tokenizer)
 	}
 	// int8 is near fp32 and is not it.

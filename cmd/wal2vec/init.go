@@ -234,11 +234,9 @@ func (s *setup) rehearse(ctx context.Context, plan setupPlan) error {
 
 // started reports whether the pipeline has a slot and a watermark, and notes whether an earlier init was cut off before that.
 func (s *setup) started(ctx context.Context) (bool, error) {
-	state, err := s.store.State(ctx)
-	if err != nil {
-		if fault.KindOf(err) == fault.Usage {
-			return false, nil // not set up, or an older schema: Plan has judged it
-		}
+	// An older schema is one that the plan brings up to date.
+	state, found, err := s.store.Registered(ctx)
+	if err != nil || !found {
 		return false, err
 	}
 	s.intended = true

@@ -231,7 +231,7 @@ func TestPullFromAPlainHub(t *testing.T) {
 		delete(l, "sha")
 		for _, s := range l["siblings"].([]any) {
 			delete(s.(map[string]any), "size")
-			delete(s.(map[string]any), "lfs") 
+			delete(s.(map[string]any), "lfs")
 		}
 	}
 	f.intercept = func(w http.ResponseWriter, r *http.Request) bool {

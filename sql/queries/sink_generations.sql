@@ -1,6 +1,9 @@
+-- Columns that came with migration 4 are read by name: init looks before it migrates.
 SELECT
-    id, fingerprint, model, source, template, dimension, storage, precision, precisions, state, vector_table, hash_column,
-    created_at, activated_at
-FROM {{.Schema}}.generation
-WHERE pipeline = $1
-ORDER BY id
+    g.id, g.fingerprint, g.model, coalesce(j.row ->> 'source', ''), g.template, g.dimension, g.storage,
+    coalesce(j.row ->> 'precision', 'auto'), g.precisions, g.state, g.vector_table,
+    coalesce(j.row ->> 'hash_column', 'text_hash'), g.created_at, (j.row ->> 'activated_at')::timestamptz
+FROM {{.Schema}}.generation AS g
+CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(g) AS row) AS j
+WHERE g.pipeline = $1
+ORDER BY g.id

@@ -123,7 +123,8 @@ static void quantise(const float *x, int64_t rows, int64_t width, bytes b) {
 		}
 		float least, greatest;
 		extremes(low, high, &least, &greatest);
-		float range = greatest - least, inverse = range > 0 ? 255.0f / range : 0, scale = range / 255.0f;
+		// below 1e-30, beside which 255 / range would not stay finite, a group is as good as 0
+		float range = greatest - least, inverse = range > 1e-30f ? 255.0f / range : 0, scale = range / 255.0f;
 		float zero = nearbyintf(-least * inverse);
 		b.scale[g] = scale;
 		b.shift[g] = scale * zero;

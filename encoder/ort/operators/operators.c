@@ -78,7 +78,7 @@ static OrtStatus *compute_embed(const kernel *k, OrtKernelContext *context) {
 	if (status != NULL) return status;
 	int64_t hidden = (int64_t)in[4].count, rows = (int64_t)in[0].count, n = texts(in[1], rows);
 	if (n < 1) return wrong("Embed: the texts' starts do not fit the ids");
-	if (hidden % 64 != 0 || in[5].count != in[4].count) return wrong("Embed: the sizes do not fit together");
+	if (hidden < 1 || hidden % 64 != 0 || in[5].count != in[4].count) return wrong("Embed: the sizes do not fit together");
 	if ((status = write(context, rows, hidden, &y)) != NULL) return status;
 	norm layer_norm = {in[4].at, in[5].at, k->epsilon};
 	if (embed(in[0].at, in[1].at, n, in[2].at, (int64_t)in[2].count / hidden, in[3].at, (int64_t)in[3].count / hidden, hidden, &layer_norm, y) != 0)
@@ -106,7 +106,8 @@ static OrtStatus *compute_layer(const kernel *k, OrtKernelContext *context) {
 	layer l = {.hidden = hidden, .inner = inner, .heads = k->heads};
 	int fit = make_linear(in + 2, hidden, 3 * hidden, &l.qkv) && make_linear(in + 6, hidden, hidden, &l.out) &&
 		make_linear(in + 12, hidden, inner, &l.up) && make_linear(in + 16, inner, hidden, &l.down);
-	if (!fit || k->heads < 1 || hidden % (32 * k->heads) != 0) return wrong("EncoderLayer: the sizes do not fit together");
+	fit = fit && in[11].count == in[10].count && in[20].count == in[10].count && in[21].count == in[10].count;
+	if (!fit || k->heads < 1 || k->heads > hidden || hidden % (32 * k->heads) != 0) return wrong("EncoderLayer: the sizes do not fit together");
 	l.attended = (norm){in[10].at, in[11].at, k->epsilon};
 	l.done = (norm){in[20].at, in[21].at, k->epsilon};
 	if ((status = write(context, rows, hidden, &y)) != NULL) return status;
