@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,12 +47,20 @@ func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
 		return load{}, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	running := make(chan error, 1)
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	e.vectorizer = announcing{e.vectorizer, sync.OnceFunc(func() { close(begun) })}
 	w := &worker{engine: e, begun: time.Now()}
-	go func() { running <- w.encode(ctx, texts, b.encodingOptions(e)) }()
+	go func() { ended <- w.encode(ctx, texts, b.encodingOptions(e)) }()
+	select {
+	case <-begun:
+	case err := <-ended:
+		cancel()
+		return load{}, fmt.Errorf("starting the load: %w", errors.Join(err, errNoLoad))
+	}
 	return load{stop: func() (loadDone, error) {
 		cancel()
-		return w.done(), <-running
+		err := <-ended
+		return w.done(), err
 	}}, nil
 }
 
@@ -85,6 +94,20 @@ func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float3
 	vectors, err := c.textEncoder.Encode(ctx, texts)
 	if err == nil {
 		c.texts.Add(uint64(len(texts)))
+	}
+	return vectors, err
+}
+
+// announcing says when the first call has ended well: from then on there is load, and never none to be counted.
+type announcing struct {
+	vectorizer
+	say func()
+}
+
+func (a announcing) Encode(ctx context.Context, texts []string) ([][]float32, error) {
+	vectors, err := a.vectorizer.Encode(ctx, texts)
+	if err == nil {
+		a.say()
 	}
 	return vectors, err
 }
@@ -196,9 +219,9 @@ func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 		_, _ = io.Copy(io.Discard, p.stdin)
 		cancel()
 	}()
-	if _, err := io.WriteString(p.stdout, loadReady); err != nil {
-		return fmt.Errorf("saying that the load runs: %w", err)
-	}
+	e.vectorizer = announcing{e.vectorizer, sync.OnceFunc(func() {
+		_, _ = io.WriteString(p.stdout, loadReady) // who waits for it in vain says so
+	})}
 	w := &worker{engine: e, begun: time.Now()}
 	if order.Kind == loadBackfill {
 		err = w.backfill(ctx, p, c)
