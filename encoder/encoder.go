@@ -1,6 +1,7 @@
 package encoder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime"
@@ -104,24 +105,17 @@ type counters struct {
 	texts, encoded, tokens, truncated, runs, shrunk atomic.Uint64
 }
 
-// Open makes an encoder and tests it: see ErrSelfTest. The test takes about 50 ms on one core.
+// Open makes an encoder and tests it: see ErrSelfTest. The test takes about 50 ms on one core in fp32.
 func Open(ctx context.Context, o Options) (*Encoder, error) {
-	o.Workers = orElse(o.Workers, runtime.GOMAXPROCS(0))
-	o.RunTokens, o.RunRows = orElse(o.RunTokens, DefaultRunTokens), orElse(o.RunRows, DefaultRunRows)
-	o.MinRunTokens = orElse(o.MinRunTokens, DefaultMinRunTokens)
+	o.Workers = cmp.Or(o.Workers, runtime.GOMAXPROCS(0))
+	o.RunTokens, o.RunRows = cmp.Or(o.RunTokens, DefaultRunTokens), cmp.Or(o.RunRows, DefaultRunRows)
+	o.MinRunTokens = cmp.Or(o.MinRunTokens, DefaultMinRunTokens)
 	e := &Encoder{tokenizer: o.Tokenizer, runner: o.Runner, options: o, bulk: newLane(o), queries: newLane(o)}
 	e.runTokens.Store(int64(o.RunTokens))
 	if err := e.selfTest(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
-}
-
-func orElse(n, otherwise int) int {
-	if n < 1 {
-		return otherwise
-	}
-	return n
 }
 
 // Dimension is the length of a vector.

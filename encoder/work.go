@@ -1,6 +1,7 @@
 package encoder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ func (l lane) run(ctx context.Context, do func() error) error {
 }
 
 // atATime is the number of runs at a time.
-func (e *Encoder) atATime() int { return orElse(e.options.InFlight, e.options.Workers) }
+func (e *Encoder) atATime() int { return cmp.Or(e.options.InFlight, e.options.Workers) }
 
 // parallel calls do(0) to do(n-1) on as many goroutines as there are workers, and waits for all that have begun. After an error or the
 // end of ctx no further call begins, and the context of those that run has ended.

@@ -15,9 +15,6 @@ const (
 	InputGrid = "grid"
 )
 
-// microsoft is the domain of ONNX Runtime's own operators.
-const microsoft = "com.microsoft"
-
 // packedBERT writes BERT in fp16 for the CUDA provider. Texts of any lengths stand one after the other without padding; every sum over
 // a text (attention, pooling) knows where it starts. Pooling and normalisation end in fp32. Nothing in it waits for the GPU.
 //

@@ -66,7 +66,8 @@ func (b *vnniGraph) plainNorm(name string) []string {
 // product is a weight as PyTorch stores it, [out, in], and its bias.
 type product struct{ weight, bias []float32 }
 
-func (b *vnniGraph) plain(name string) func() (product, error) {
+// plain reads a product, and refuses what is not finite.
+func (b *bertGraph) plain(name string) func() (product, error) {
 	return func() (p product, err error) {
 		if p.weight, err = b.w.read(name + ".weight"); err != nil {
 			return p, err

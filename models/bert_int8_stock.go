@@ -11,8 +11,8 @@ import (
 // axis 0, and com.microsoft.MatMulIntegerToFloat with a scale of shape [rows, 1], which its kernel takes (and adds its bias before scaling: the
 // bias therefore is an addition of its own).
 func newInt8(a architecture, t tail, w *weights) *graph {
-	b := &int8Graph{vnniGraph: vnniGraph{bertGraph{a: a, w: w}}}
-	b.domain = "com.microsoft"
+	b := &int8Graph{bertGraph{a: a, w: w}}
+	b.domain = microsoft
 	x := b.embedWords("")
 	for i := range a.Layers {
 		b.scope = fmt.Sprintf("layer.%d.", i)
@@ -24,7 +24,7 @@ func newInt8(a architecture, t tail, w *weights) *graph {
 	return &b.graph
 }
 
-type int8Graph struct{ vnniGraph }
+type int8Graph struct{ bertGraph }
 
 func (b *int8Graph) attention(layer int, x string) string {
 	h := b.a.HiddenSize

@@ -49,15 +49,16 @@ func parsed(t *testing.T, path string) *onnxpb.ModelProto {
 	return &m
 }
 
-func TestGraphIsWellFormed(t *testing.T) {
-	_, g := built(t, newTiny(), t.TempDir())
-	m := parsed(t, g.Path)
-	known := map[string]bool{InputIDs: true}
-	for _, c := range m.Graph.Initializer {
-		n := 4
-		if c.GetDataType() == int32(onnxpb.TensorProto_INT64) {
-			n = 8
-		}
+// checkForm checks that constants have the size of their shape, that nothing is made twice or read before it is made, and that every constant
+// and input is read.
+func checkForm(t *testing.T, g *onnxpb.GraphProto) {
+	t.Helper()
+	known, used := map[string]bool{"": true}, map[string]bool{} // an optional input that is left out has no name
+	for _, in := range g.Input {
+		known[in.GetName()] = true
+	}
+	for _, c := range g.Initializer {
+		n := map[int32]int{1: 4, 2: 1, 3: 1, 7: 8, 10: 2}[c.GetDataType()] // onnx.proto's numbers: float, uint8, int8, int64, float16
 		for _, d := range c.Dims {
 			n *= int(d)
 		}
@@ -66,8 +67,7 @@ func TestGraphIsWellFormed(t *testing.T) {
 		}
 		known[c.GetName()] = true
 	}
-	used := map[string]bool{}
-	for _, n := range m.Graph.Node {
+	for _, n := range g.Node {
 		for _, in := range n.Input {
 			if !known[in] {
 				t.Errorf("node %s reads %s before it is made", n.GetName(), in)
@@ -80,17 +80,30 @@ func TestGraphIsWellFormed(t *testing.T) {
 			}
 			known[out] = true
 		}
-		if n.GetDomain() != "" {
-			t.Errorf("node %s is not a standard operator", n.GetName())
-		}
 	}
-	for _, c := range m.Graph.Initializer {
+	for _, c := range g.Initializer {
 		if !used[c.GetName()] {
 			t.Errorf("constant %s is never read", c.GetName())
 		}
 	}
-	if !known[OutputEmbedding] || m.Graph.Output[0].GetName() != OutputEmbedding || m.Graph.Input[0].GetName() != InputIDs {
+	for _, in := range g.Input {
+		if !used[in.GetName()] {
+			t.Errorf("input %s is never read", in.GetName())
+		}
+	}
+	if !known[OutputEmbedding] || g.Output[0].GetName() != OutputEmbedding || g.Input[0].GetName() != InputIDs {
 		t.Error("input or output is missing")
+	}
+}
+
+func TestGraphIsWellFormed(t *testing.T) {
+	_, g := built(t, newTiny(), t.TempDir())
+	m := parsed(t, g.Path)
+	checkForm(t, m.Graph)
+	for _, n := range m.Graph.Node {
+		if n.GetDomain() != "" {
+			t.Errorf("node %s is not a standard operator", n.GetName())
+		}
 	}
 }
 

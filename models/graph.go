@@ -9,14 +9,17 @@ import (
 
 // The names of a graph's inputs and output, the same for every graph that this package writes.
 const (
-	// InputIDs is int32: the token ids of the texts, special tokens included, no padding; [rows, tokens] for texts of one length, or
-	// [tokens of all] where the graph is packed (Target.Packed).
+	// InputIDs is int32: the token ids of the texts, special tokens included, no padding; [rows, tokens] for texts of one length. Where
+	// the graph is packed (Target.Packed) they stand one after the other, [tokens] for DeviceCPU and [1, tokens] for DeviceCUDA.
 	InputIDs = "input_ids"
 	// InputStarts is int32 [rows + 1], of packed graphs only: where each text starts among the ids, and their number.
 	InputStarts = "row_starts"
 	// OutputEmbedding is float32 [rows, dimension]; the vectors are of length 1 where Manifest.Normalised says so.
 	OutputEmbedding = "sentence_embedding"
 )
+
+// microsoft is the domain of ONNX Runtime's own operators.
+const microsoft = "com.microsoft"
 
 // initializer is a constant of a graph. Floats and bytes are made when they are written, one tensor at a time, so that building a graph
 // takes the memory of its largest tensor and not of the model. One of ints, floats and bytes is set.

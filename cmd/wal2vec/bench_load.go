@@ -90,6 +90,7 @@ type countingEncoder struct {
 	texts *atomic.Uint64
 }
 
+// Encode encodes, and counts.
 func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
 	vectors, err := c.textEncoder.Encode(ctx, texts)
 	if err == nil {
@@ -104,6 +105,7 @@ type announcing struct {
 	say func()
 }
 
+// Encode encodes, and says so once.
 func (a announcing) Encode(ctx context.Context, texts []string) ([][]float32, error) {
 	vectors, err := a.vectorizer.Encode(ctx, texts)
 	if err == nil {

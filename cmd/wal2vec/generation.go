@@ -48,6 +48,7 @@ type vectorizer interface {
 // lent is an encoder that outlives its user: closing it is the lender's.
 type lent struct{ vectorizer }
 
+// Close leaves the encoder open.
 func (lent) Close() error { return nil }
 
 func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {

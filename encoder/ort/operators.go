@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	onnx "github.com/yalue/onnxruntime_go"
@@ -53,6 +54,8 @@ func FindOperators(root string) string {
 	return path
 }
 
+var registering sync.Mutex
+
 // registerOperators makes wal2vec's own operators known to the sessions that options open. The binding has no call for that, so the
 // options' C structure is taken out of it: its only field, whatever that is called.
 func registerOperators(library, runtimeLibrary string, options *onnx.SessionOptions) error {
@@ -62,6 +65,8 @@ func registerOperators(library, runtimeLibrary string, options *onnx.SessionOpti
 	own, theirs := C.CString(library), C.CString(runtimeLibrary)
 	defer C.free(unsafe.Pointer(own))
 	defer C.free(unsafe.Pointer(theirs))
+	registering.Lock() // the library asks for one caller at a time
+	defer registering.Unlock()
 	structure := reflect.ValueOf(options).Elem().Field(0).UnsafePointer()
 	if problem := C.register_operators(own, theirs, structure); problem != nil {
 		return fmt.Errorf("loading wal2vec's operators from %s: %s", library, C.GoString(problem))

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 // GROUP rows of a weight, and as many columns of the rows that it is multiplied with, have scales of their own: an outlier spoils no more than
-// its group. Measured: half the error of one scale a row and a column, at an eighth of the speed.
+// its group. Measured: half the error of one scale a row and a column, for an eighth of the speed.
 enum { GROUP = 128 };
 
 // linear is a weight [in, out] in int8 with a scale a group and column, packed for the dot product of bytes: blocks of 64 columns, in each of
