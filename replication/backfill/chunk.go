@@ -51,7 +51,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 		return nil
 	}, params...)
 	if err != nil {
-		return Chunk{}, fmt.Errorf("reading rows of %s: %w", r.name(), err)
+		return Chunk{}, r.explain(err, "reading rows of "+r.name())
 	}
 	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
 		return Chunk{}, err
@@ -137,6 +137,15 @@ func fieldsOf(raw rawRow) []change.Field {
 		}
 	}
 	return fields
+}
+
+// explain names the table and the mend when one of its columns is gone.
+func (r *Reader) explain(err error, doing string) error {
+	if fault.SQLSTATE(err) == "42703" {
+		return fault.Wrap(err, fault.Usage, "put the column back, or retire the generation whose template reads it; then: wal2vec backfill",
+			"%s: a column that key, template or soft-delete rule need is gone", doing)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // duplicate refuses a table that has lost its unique index: which of two rows the sink should hold is anybody's guess.

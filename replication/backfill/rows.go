@@ -23,7 +23,7 @@ func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]chang
 	var out []change.Row
 	session, err := r.byKey(ctx, keys, r.columns, nil, func(raw rawRow) { out = append(out, r.row(raw)) })
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading rows of %s by key: %w", r.name(), err)
+		return nil, 0, r.explain(err, "reading rows of "+r.name()+" by key")
 	}
 	return out, session, nil
 }

@@ -272,6 +272,9 @@ func sameKey(l *layout, row, old []value) bool {
 
 // pick returns row[i], or what the old row knows of it when the log left it out: an unchanged value is the same in both.
 func pick(row, old []value, i int) value {
+	if i == unlogged {
+		return value{kind: kindUnchanged}
+	}
 	if row[i].kind == kindUnchanged && old != nil && old[i].kind == kindText {
 		return old[i]
 	}

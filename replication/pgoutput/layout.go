@@ -16,6 +16,10 @@ type layout struct {
 	softDelete int   // -1 when there is none
 }
 
+// unlogged is the place of a template's column that the table got after the log was written. Such a row is read by its key, like
+// one whose unchanged value the log leaves out.
+const unlogged = -1
+
 const boolOID = 16
 
 // keyTypes are the object ids of the types that a key column may have, by format_type's name without a modifier. They are
@@ -51,10 +55,10 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 		}
 		l.key = append(l.key, i)
 	}
-	for _, column := range table.Template.Columns() {
-		i, err := find(column, "the template")
-		if err != nil {
-			return nil, err
+	for _, column := range table.Template.Columns() { // one that is gone from the table too stops the read by key, which names it
+		i, found := at[column]
+		if !found {
+			i = unlogged
 		}
 		l.fields = append(l.fields, i)
 	}
