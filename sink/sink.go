@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"regexp"
@@ -112,8 +113,12 @@ func (s *Sink) lockClass(purpose string) int32 {
 
 const initCommand = "wal2vec init"
 
-// explain adds what to do to errors that say that wal2vec's tables are missing or closed to this role.
+// explain adds what to do to errors that say that wal2vec's tables are missing or closed to this role. An error that says what to do already
+// is left as it is.
 func (s *Sink) explain(err error, doing string) error {
+	if _, explained := errors.AsType[*fault.Error](err); explained {
+		return err
+	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)

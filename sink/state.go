@@ -157,7 +157,11 @@ func (s *Sink) newerSchema(version int) error {
 
 func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
 	var version int
-	if err := q.QueryRow(ctx, s.query("schema_version")).Scan(&version); err != nil {
+	err := q.QueryRow(ctx, s.query("schema_version")).Scan(&version)
+	if state := fault.SQLSTATE(err); state == "42P01" || state == "3F000" { // undefined table, invalid schema name: every command meets it before init
+		return 0, fault.New(fault.Usage, initCommand, "wal2vec is not set up in schema %q of the sink", s.schema)
+	}
+	if err != nil {
 		return 0, s.explain(err, "reading the version of wal2vec's schema")
 	}
 	return version, nil
