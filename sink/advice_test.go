@@ -1,9 +1,11 @@
 package sink_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -31,5 +33,48 @@ func TestBeforeInitEveryCommandSaysSoInOneLine(t *testing.T) {
 	} {
 		t.Log(what)
 		b.says(run(), `wal2vec is not set up in schema "wal2vec" of the sink`, "wal2vec init")
+	}
+}
+
+func TestWhoIsNotTheOwnerIsToldWhoIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one := upsert(1, 0x1101, "one")
+	b.commit(b.takeover(), 0x1200, one)
+	b.filled(b.build(second()), one)
+	owner := pgtest.One[string](t, b.db, "SELECT current_user::text")
+	for _, access := range []sink.Access{sink.Write, sink.Read, ""} {
+		name, password := b.db.Role(t, "")
+		if access != "" {
+			b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: name, Access: access}))
+		}
+		other := b.as(name, password)
+		third := second()
+		third.Fingerprint = "a third"
+		for doing, run := range map[string]func() error{
+			"activating a generation": func() error { _, err := other.Activate(t.Context(), sink.Activation{ID: 2}); return err },
+			"retiring a generation":   func() error { _, err := other.Retire(t.Context(), 2); return err },
+			"adding a generation":     func() error { _, _, err := other.BuildGeneration(t.Context(), third); return err },
+		} {
+			b.says(run(), doing+": role "+owner+" owns the pipeline's tables and view, this is role "+name,
+				"run it as role "+owner+`, or GRANT "`+owner+`" TO "`+name+`"`)
+		}
+		if access == sink.Write { // what the advice says is enough
+			b.db.Exec(t, `GRANT "`+owner+`" TO "`+name+`"`)
+			_, err := other.Activate(t.Context(), sink.Activation{ID: 2})
+			b.ok(err)
+			_, err = other.Activate(t.Context(), sink.Activation{ID: 1, Force: true})
+			b.ok(err)
+		}
+	}
+	// A view that was given away.
+	viewer, _ := b.db.Role(t, "")
+	b.db.Exec(t, `CREATE ROLE "`+viewer+`_deputy" LOGIN PASSWORD 'deputy' IN ROLE "`+owner+`"`)
+	t.Cleanup(func() { b.db.Exec(t, `DROP OWNED BY "`+viewer+`_deputy"; DROP ROLE "`+viewer+`_deputy"`) })
+	b.db.Exec(t, "ALTER VIEW "+viewName+" OWNER TO "+viewer)
+	_, err := b.as(viewer+"_deputy", "deputy").Activate(t.Context(), sink.Activation{ID: 2})
+	b.wantKind(err, fault.Usage)
+	if err == nil || !strings.Contains(err.Error(), "role "+viewer+" owns") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -88,7 +87,7 @@ func (s *Sink) Activate(ctx context.Context, a Activation) (Activated, error) {
 		return nil, nil
 	})
 	if err != nil {
-		return Activated{}, s.explainLock(err, "activating a generation")
+		return Activated{}, s.explainOwned(ctx, err, "activating a generation")
 	}
 	return done, nil
 }
@@ -164,15 +163,4 @@ func (s *Sink) coverage(ctx context.Context, q querier, st State, g Generation) 
 		return c, s.explain(err, "counting what a generation has")
 	}
 	return c, nil
-}
-
-// explainLock is explain for a transaction that waits for locks of readers and refuses much by itself.
-func (s *Sink) explainLock(err error, doing string) error {
-	if _, refused := errors.AsType[*fault.Error](err); refused {
-		return err
-	}
-	if fault.SQLSTATE(err) == "55P03" {
-		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)
-	}
-	return s.explain(err, doing)
 }

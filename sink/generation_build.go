@@ -62,7 +62,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		return nil, err
 	})
 	if err != nil {
-		return Generation{}, false, s.explainLock(err, "adding a generation")
+		return Generation{}, false, s.explainOwned(ctx, err, "adding a generation")
 	}
 	return built, resumed, nil
 }

@@ -66,7 +66,7 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		return nil, nil
 	})
 	if err != nil {
-		return Retirement{}, s.explainLock(err, "retiring a generation")
+		return Retirement{}, s.explainOwned(ctx, err, "retiring a generation")
 	}
 	r.Generation.State = Retired
 	return r, nil

@@ -205,12 +205,8 @@ func (b *indexBuild) run(ctx context.Context) error {
 	return err
 }
 
-const (
-	// smallPatience is how long writers of a small table may be kept waiting for its lock.
-	smallPatience = "5s"
-	// lockNotAvailable is the SQLSTATE of lock_timeout.
-	lockNotAvailable = "55P03"
-)
+// smallPatience is how long writers of a small table may be kept waiting for its lock.
+const smallPatience = "5s"
 
 // begin takes the lock. It asks again and again: a statement that waited would hold back the build that it waits for, which waits in turn
 // for every older statement.

@@ -1,0 +1,51 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// lockNotAvailable is the SQLSTATE of lock_timeout.
+const lockNotAvailable = "55P03"
+
+// explainOwned is explain for a transaction that takes what only the owner of the pipeline's tables and view may, waits for locks of readers, and
+// refuses much by itself.
+func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error {
+	switch fault.SQLSTATE(err) {
+	case "42501":
+		owner, me, lookErr := s.notOwned(ctx)
+		if lookErr != nil || owner == "" {
+			break
+		}
+		try := fmt.Sprintf("run it as role %s, or GRANT %s TO %s", owner, quoteIdentifier(owner), quoteIdentifier(me))
+		return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
+	case lockNotAvailable:
+		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)
+	}
+	if _, refused := errors.AsType[*fault.Error](err); refused {
+		return err
+	}
+	return s.explain(err, doing)
+}
+
+// notOwned returns the role that owns the pipeline's ledger or view and that this role, me, does not act for; an empty owner when it acts for both.
+func (s *Sink) notOwned(ctx context.Context) (owner, me string, err error) {
+	schema, view, err := s.viewName()
+	if err != nil {
+		return "", "", err
+	}
+	rows, err := s.pool.Query(ctx, s.query("not_owned"), s.schema, "ledger_"+s.pipeline, schema, view)
+	if err != nil {
+		return "", "", s.explain(err, "asking who owns the pipeline's tables")
+	}
+	_, err = pgx.ForEachRow(rows, []any{&owner, &me}, func() error { return nil })
+	if err != nil {
+		return "", "", s.explain(err, "asking who owns the pipeline's tables")
+	}
+	return owner, me, nil
+}
