@@ -78,3 +78,50 @@ func TestWhoIsNotTheOwnerIsToldWhoIs(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestRetiringTakesItsLocksInTheOrderOfReaders: a report holds the ledger when it comes to the vectors.
+func TestRetiringTakesItsLocksInTheOrderOfReaders(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
+	b.build(brands())
+	tx, err := b.db.Conn(t).Begin(t.Context())
+	b.ok(err)
+	_, err = tx.Exec(t.Context(), "SELECT count(*) FROM wal2vec.ledger_product")
+	b.ok(err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.sink.Retire(t.Context(), 2)
+		done <- err
+	}()
+	b.waiters()
+	_, err = tx.Exec(t.Context(), "SELECT count(*) FROM wal2vec.vectors_product_2")
+	b.ok(err)
+	b.ok(tx.Commit(t.Context()))
+	b.ok(<-done)
+}
+
+func TestADeadlockOfAnActivationIsToBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	one := upsert(1, 0x1101, "one")
+	b.commit(b.takeover(), 0x1200, one)
+	b.filled(b.build(second()), one)
+	b.db.Exec(t, "CREATE FUNCTION entangle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
+	b.db.Exec(t, "CREATE TRIGGER entangle BEFORE UPDATE ON wal2vec.generation FOR EACH ROW EXECUTE FUNCTION entangle()")
+	_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+	b.entangled(err)
+	_, err = b.sink.Retire(t.Context(), 2)
+	b.entangled(err)
+	b.db.Exec(t, "DROP TRIGGER entangle ON wal2vec.generation")
+	_, err = b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+	b.ok(err)
+}
+
+func (b *bench) entangled(err error) {
+	b.tb.Helper()
+	b.wantKind(err, fault.Unavailable)
+	if err == nil || !strings.Contains(err.Error(), "waited for each other, nothing was changed") || fault.Try(err) != "try again" {
+		b.tb.Errorf("got %v, try %q", err, fault.Try(err))
+	}
+}

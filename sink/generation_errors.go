@@ -10,8 +10,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// lockNotAvailable is the SQLSTATE of lock_timeout.
-const lockNotAvailable = "55P03"
+// SQLSTATEs of a lock that was not to be had.
+const (
+	lockNotAvailable = "55P03" // lock_timeout
+	deadlockDetected = "40P01"
+)
 
 // explainOwned is explain for a transaction that takes what only the owner of the pipeline's tables and view may, waits for locks of readers, and
 // refuses much by itself.
@@ -26,6 +29,8 @@ func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error 
 		return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
 	case lockNotAvailable:
 		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)
+	case deadlockDetected:
+		return fault.Wrap(err, fault.Unavailable, "try again", "%s: it and another session waited for each other, nothing was changed", doing)
 	}
 	if _, refused := errors.AsType[*fault.Error](err); refused {
 		return err
