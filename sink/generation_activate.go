@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -132,13 +133,17 @@ func (s *Sink) holes(ctx context.Context, tx pgx.Tx, st State, g Generation, epo
 	if !coverage.Full() {
 		holes = append(holes, fmt.Sprintf("%d of %d rows have no vector", coverage.Live-coverage.Fresh-coverage.Failed, coverage.Live))
 	}
-	var filling, refresh bool
-	if err := tx.QueryRow(ctx, s.query("job_open"), s.pipeline, g.ID, epoch).Scan(&filling); err != nil {
+	filling, givenUp, err := s.filling(ctx, tx, g)
+	if err != nil {
 		return nil, coverage, err
 	}
 	if filling {
 		holes = append(holes, "the job that fills it is not complete")
 	}
+	if givenUp { // the ledger may lack rows that the job has not seen: coverage does not tell
+		holes = append(holes, "the job that fills it was given up after a week in which nothing happened (wal2vec backfill makes up for it too)")
+	}
+	var refresh bool
 	if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, epoch).Scan(&refresh); err != nil {
 		return nil, coverage, err
 	}
@@ -154,6 +159,15 @@ func (s *Sink) holes(ctx context.Context, tx pgx.Tx, st State, g Generation, epo
 		holes = append(holes, "its index is "+string(index))
 	}
 	return holes, coverage, nil
+}
+
+// filling reports whether the job that fills a generation is open, or was given up before its end.
+func (s *Sink) filling(ctx context.Context, tx pgx.Tx, g Generation) (filling, givenUp bool, err error) {
+	err = tx.QueryRow(ctx, s.query("generation_filling"), s.pipeline, g.ID).Scan(&filling, &givenUp)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // a pipeline's first generation has none
+		return false, false, s.explain(err, "looking for the job that fills a generation")
+	}
+	return filling, givenUp, nil
 }
 
 func (s *Sink) coverage(ctx context.Context, q querier, st State, g Generation) (Coverage, error) {

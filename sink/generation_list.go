@@ -14,7 +14,7 @@ type GenerationReport struct {
 	Rows     int64 // vectors
 	Bytes    int64 // of the table with its indexes
 	Index    IndexState
-	// Filling is true while the job that fills it is not complete.
+	// Filling is true while the job that fills it is not complete, also when that was given up.
 	Filling bool
 }
 
@@ -53,9 +53,11 @@ func (s *Sink) look(ctx context.Context, tx pgx.Tx, st State, r *GenerationRepor
 	if r.Rows, r.Bytes, err = s.size(ctx, tx, st, r.Generation); err != nil {
 		return err
 	}
-	if err := tx.QueryRow(ctx, s.query("job_open"), s.pipeline, r.ID, st.Epoch).Scan(&r.Filling); err != nil {
+	filling, givenUp, err := s.filling(ctx, tx, r.Generation)
+	if err != nil {
 		return err
 	}
+	r.Filling = filling || givenUp
 	r.Index, err = s.indexState(ctx, tx, r.Generation)
 	return err
 }

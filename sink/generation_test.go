@@ -1,12 +1,16 @@
 package sink_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -546,4 +550,66 @@ func TestHalfVectorsAreBuiltAndSearched(t *testing.T) {
 	if got, err = b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, late.Document.Hash), K: 1}); err != nil || got.Hits[0].Key != late.Key {
 		t.Errorf("found %+v, %v", got, err)
 	}
+}
+
+// TestAGenerationWhoseBuildWasGivenUpIsNotComplete: nothing is missing of what the ledger knows, which is not all that the source has.
+func TestAGenerationWhoseBuildWasGivenUpIsNotComplete(t *testing.T) {
+	t.Parallel()
+	for _, building := range []bool{true, false} {
+		t.Run(fmt.Sprintf("gone on with by a build %v", building), func(t *testing.T) {
+			t.Parallel()
+			setup(t).givesUp(t, building)
+		})
+	}
+}
+
+func (b *bench) givesUp(t *testing.T, building bool) {
+	t.Helper()
+	var log bytes.Buffer
+	loud := sink.New(sink.Options{Pool: b.pool, Pipeline: "product", View: viewName, Logger: zerolog.New(&log)})
+	g := b.build(brands())
+	one := texts(1, 0, "one", "a brand")
+	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
+	_, err := j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
+	b.ok(err)
+	j.Close()
+	b.ok(b.sink.BuildIndex(t.Context(), g, nil))
+	b.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - interval '8 days'")
+	pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
+		n, err := b.sink.OpenJobs(t.Context())
+		return err == nil && n == 0, fmt.Sprintf("%d jobs are held, %v", n, err)
+	})
+	_, err = loud.CollectTombstones(t.Context())
+	b.ok(err)
+	if n := len(b.state().Jobs); n != 0 || !strings.Contains(log.String(), `"generation":2`) || !strings.Contains(log.String(), "wal2vec generation build") {
+		t.Errorf("%d jobs are open, the log is %s", n, log.String())
+	}
+	if r := b.report(2); !r.Coverage.Full() || !r.Filling {
+		t.Errorf("reported %+v", r)
+	}
+	_, err = b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+	b.wantKind(err, fault.Usage)
+	if err == nil || !strings.Contains(err.Error(), "not ready: the job that fills it was given up") || !strings.HasPrefix(fault.Try(err), "wal2vec generation build") {
+		t.Errorf("got %v, try %q", err, fault.Try(err))
+	}
+	// A limited backfill has not seen every row; one that has makes up for it, as the build does that is gone on with.
+	limited := b.job(sink.JobParams{Mode: sink.Incremental, Limit: 1})
+	b.ok(limited.Finish(t.Context()))
+	if r := b.report(2); !r.Filling {
+		t.Errorf("reported %+v after a limited backfill", r)
+	}
+	again := everything
+	if building {
+		again = sink.JobParams{Mode: sink.Build, Generation: g.ID}
+	}
+	j = b.job(again)
+	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
+	b.ok(err)
+	_, err = j.Sweep(t.Context())
+	b.ok(err)
+	if r := b.report(2); r.Filling {
+		t.Errorf("reported %+v", r)
+	}
+	_, err = b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+	b.ok(err)
 }

@@ -51,14 +51,16 @@ func (st State) Version() change.Version {
 
 // JobState is an open backfill.
 type JobState struct {
-	ID        int64
-	Mode      Mode
-	Limit     int64 // zero: every row
-	Resync    bool
-	Started   change.Version
-	Processed int64
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID   int64
+	Mode Mode
+	// Generation is the one that a Build fills; zero for the other modes.
+	Generation int
+	Limit      int64 // zero: every row
+	Resync     bool
+	Started    change.Version
+	Processed  int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
 }
 
 // State reads the pipeline. Its error is of kind fault.Usage when the pipeline is not set up here, or by a newer wal2vec.
@@ -73,7 +75,7 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	}
 	st.Jobs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (JobState, error) {
 		var j JobState
-		return j, row.Scan(&j.ID, &j.Mode, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt, &j.UpdatedAt)
+		return j, row.Scan(&j.ID, &j.Mode, &j.Generation, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt, &j.UpdatedAt)
 	})
 	if err != nil {
 		return State{}, s.explain(err, "reading the open backfills")

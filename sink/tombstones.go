@@ -37,19 +37,51 @@ func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 
 func (s *Sink) collect(ctx context.Context, l *layout) (int64, error) {
 	var n int64
+	var expired []JobState
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		p, err := s.lockPipeline(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.query("jobs_expire"), s.pipeline, abandoned, s.lockClass("backfill")); err != nil {
-			return fmt.Errorf("closing abandoned jobs: %w", err)
+		if expired, err = s.expire(ctx, tx); err != nil {
+			return err
 		}
 		tag, err := tx.Exec(ctx, l.collect, s.pipeline, int64(p.version.Epoch), p.version.LSN.String(), collectRows)
 		n = tag.RowsAffected()
 		return err
 	})
-	return n, err
+	if err != nil {
+		return 0, err
+	}
+	for _, j := range expired {
+		try := "wal2vec backfill"
+		switch j.Mode {
+		case Build:
+			try = buildCommand
+		case Retry:
+			try = "wal2vec dead-letter retry --all"
+		case Incremental, Full:
+		}
+		s.log.Warn().Int64("job", j.ID).Str("mode", string(j.Mode)).Int("generation", j.Generation).Str("try", try).
+			Msg("a backfill that was not finished is given up: nothing happened to it for a week")
+	}
+	return n, nil
+}
+
+// expire closes the jobs that were abandoned and returns what is known of them.
+func (s *Sink) expire(ctx context.Context, tx pgx.Tx) ([]JobState, error) {
+	rows, err := tx.Query(ctx, s.query("jobs_expire"), s.pipeline, abandoned, s.lockClass("backfill"))
+	if err != nil {
+		return nil, fmt.Errorf("closing abandoned jobs: %w", err)
+	}
+	expired, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (JobState, error) {
+		var j JobState
+		return j, row.Scan(&j.ID, &j.Mode, &j.Generation)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("closing abandoned jobs: %w", err)
+	}
+	return expired, nil
 }
 
 // OpenJobs counts the backfills that a live process holds: they wait for the watermark to move.

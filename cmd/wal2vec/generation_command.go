@@ -86,7 +86,7 @@ type generationReport struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Coverage is the percentage of the rows that have their vector, dead letters counted as if they had.
 	Coverage float64 `json:"coverage_percent"`
-	// Filling is true while the job that fills it is not complete.
+	// Filling is true while the job that fills it is not complete, also when that was given up.
 	Filling     bool       `json:"filling"`
 	Index       string     `json:"index"`
 	Bytes       int64      `json:"bytes"`
