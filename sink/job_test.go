@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -452,4 +453,54 @@ func TestAStreamAndAChunkDoNotInterleave(t *testing.T) {
 	b.ok(tx.Commit(t.Context()))
 	b.ok(<-done)
 	b.want(1, live("one", 0x1101))
+}
+
+// TestAnIndexWaitsForTheJobsThatLoadItsGeneration, not for those that are forgotten or write little.
+func TestAnIndexWaitsForTheJobsThatLoadItsGeneration(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := b.build(second())
+	loading := func(what string, want ...int) {
+		t.Helper()
+		var got []int
+		st := b.state()
+		for _, g := range st.Generations {
+			if st.Loading(g) {
+				got = append(got, g.ID)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: generations %v are being loaded, want %v", what, got, want)
+		}
+	}
+	age := func(by string) {
+		b.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - $1::text::interval", by)
+	}
+	left := func(j *sink.Job) {
+		t.Helper()
+		j.Close()
+		pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
+			n, err := b.sink.OpenJobs(t.Context())
+			return err == nil && n == 0, fmt.Sprintf("%d jobs are held, %v", n, err)
+		})
+	}
+	loading("a build that is to begin", 2)
+	age("2 hours")
+	loading("a build that was left")
+	build := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
+	age("2 hours")
+	loading("a build that a process holds", 2)
+	left(build)
+	retry := b.job(sink.JobParams{Mode: sink.Retry})
+	age("2 hours")
+	loading("a retry")
+	left(retry)
+	every := b.job(everything)
+	age("2 hours")
+	loading("a backfill", 1, 2)
+	left(every)
+	age("59 minutes")
+	loading("a backfill that was just left", 1, 2)
+	age("61 minutes")
+	loading("a backfill that was forgotten")
 }

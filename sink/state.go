@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,6 +62,19 @@ type JobState struct {
 	Processed  int64
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
+	// UnderWay is true while a live process holds the job, and for an hour after anything happened to it.
+	UnderWay bool
+}
+
+// resting is how long a job that nobody holds is expected to be gone on with (a guess: long enough to start a program again).
+const resting = time.Hour
+
+// Loading reports whether a backfill is under way that may write many of a generation's vectors: its index is better built after that. One
+// that was left open and forgotten is none, nor is a retry of dead letters, nor the build of another generation, which finds the others full.
+func (st State) Loading(g Generation) bool {
+	return slices.ContainsFunc(st.Jobs, func(j JobState) bool {
+		return j.UnderWay && j.Mode != Retry && (j.Mode != Build || j.Generation == g.ID)
+	})
 }
 
 // State reads the pipeline. Its error is of kind fault.Usage when the pipeline is not set up here, or by a newer wal2vec.
@@ -69,13 +83,14 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	rows, err := s.pool.Query(ctx, s.query("jobs"), s.pipeline)
+	rows, err := s.pool.Query(ctx, s.query("jobs"), s.pipeline, int64(s.lockClass("backfill")), resting)
 	if err != nil {
 		return State{}, s.explain(err, "reading the open backfills")
 	}
 	st.Jobs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (JobState, error) {
 		var j JobState
-		return j, row.Scan(&j.ID, &j.Mode, &j.Generation, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt, &j.UpdatedAt)
+		return j, row.Scan(&j.ID, &j.Mode, &j.Generation, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt,
+			&j.UpdatedAt, &j.UnderWay)
 	})
 	if err != nil {
 		return State{}, s.explain(err, "reading the open backfills")

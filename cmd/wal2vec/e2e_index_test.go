@@ -75,6 +75,9 @@ func TestAStreamAndInitBuildAnIndexThatIsDue(t *testing.T) {
 	}
 	w.crowd(12_000)
 	want := "vectors_" + w.db.Name + "_1_hnsw"
+	// A backfill that somebody left two hours ago and forgot is not waited for.
+	w.start([]string{"FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
+	w.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - interval '2 hours' WHERE open")
 	stream = w.start(nil, "stream")
 	pgtest.Eventually(t, time.Minute, func() (bool, string) { return w.indexes() == want, w.indexes() })
 	stop(stream)

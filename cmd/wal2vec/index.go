@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -136,12 +137,14 @@ func (f *follower) indexing(ctx context.Context, run func(context.Context) error
 	return group.Wait()
 }
 
-// index builds the indexes that are due, unless a backfill is under way, which does it at its end.
+// index builds the indexes that are due, but for generations that a backfill is loading, which does it at its end. One that was left open must
+// not keep searches without an index until it is given up.
 func (f *follower) index(ctx context.Context) error {
 	state, err := f.store.State(ctx)
-	if err != nil || len(state.Jobs) > 0 {
+	if err != nil {
 		return err
 	}
+	state.Generations = slices.DeleteFunc(state.Generations, state.Loading)
 	return (&indexBuilder{store: f.store, log: f.log}).due(ctx, state)
 }
 
