@@ -29,6 +29,9 @@ func (s Storage) indexable() int {
 	return 2000
 }
 
+// operatorClass is that of the index: searches order by cosine distance.
+func (s Storage) operatorClass() string { return string(s) + "_cosine_ops" }
+
 // GenerationState is where a generation is in its life.
 type GenerationState string
 

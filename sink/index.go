@@ -61,7 +61,8 @@ func (s *Sink) indexState(ctx context.Context, q querier, g Generation) (IndexSt
 
 func (s *Sink) inspectIndex(ctx context.Context, q querier, g Generation) (Index, error) {
 	found := Index{State: IndexMissing}
-	rows, err := q.Query(ctx, s.query("index_inspect"), quoteIdentifier(s.schema, g.Table), int64(s.lockClass("index")), int64(indexKey(g)))
+	rows, err := q.Query(ctx, s.query("index_inspect"), quoteIdentifier(s.schema, g.Table), int64(s.lockClass("index")), int64(indexKey(g)),
+		g.Storage.operatorClass())
 	if err != nil {
 		return found, s.explain(err, "looking for the index of a generation")
 	}

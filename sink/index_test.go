@@ -269,3 +269,31 @@ func TestTheIndexGetsTheMemoryThatItNeedsOrIsGiven(t *testing.T) {
 		t.Errorf("with what it needs the log is %s", log)
 	}
 }
+
+// TestAnIndexOfAnotherKindIsNotOurs: searches cannot use it, and it is its maker's to drop.
+func TestAnIndexOfAnotherKindIsNotOurs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
+	b.db.Exec(t, "CREATE INDEX a_distance ON wal2vec.vectors_product_1 USING hnsw (embedding vector_l2_ops)")
+	b.db.Exec(t, "CREATE INDEX b_part ON wal2vec.vectors_product_1 USING hnsw (embedding vector_cosine_ops) WHERE product_id > 5")
+	b.db.Exec(t, "CREATE INDEX c_expression ON wal2vec.vectors_product_1 USING hnsw ((embedding::halfvec(8)) halfvec_cosine_ops)")
+	b.db.Exec(t, "CREATE INDEX d_beginning ON wal2vec.vectors_product_1 USING hnsw ((subvector(embedding, 1, 4)::vector(4)) vector_cosine_ops)")
+	b.db.Exec(t, "CREATE INDEX e_broken ON wal2vec.vectors_product_1 USING hnsw (embedding vector_ip_ops)")
+	b.db.Exec(t, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'wal2vec.e_broken'::regclass")
+	if found := b.index(sink.IndexMissing); found.Name != "" || found.Bytes != 0 {
+		t.Errorf("found %+v", found)
+	}
+	b.ok(b.sink.BuildIndex(t.Context(), *b.state().Generation, nil))
+	if found := b.index(sink.IndexValid); found.Name != "vectors_product_1_hnsw" {
+		t.Errorf("found %+v", found)
+	}
+	if got := strings.Join(b.indexes(), ", "); got != "a_distance, b_part, c_expression, d_beginning, e_broken invalid, vectors_product_1_hnsw" {
+		t.Errorf("indexes %s", got)
+	}
+	// Of the same kind by another name it is as good.
+	b.db.Exec(t, "ALTER INDEX wal2vec.vectors_product_1_hnsw RENAME TO z_mine")
+	if found := b.index(sink.IndexValid); found.Name != "z_mine" {
+		t.Errorf("found %+v", found)
+	}
+}

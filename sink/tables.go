@@ -152,6 +152,6 @@ func (t tables) forGeneration(s *Sink, g Generation, extension string) tables {
 	t.VectorsIndex = quoteIdentifier(g.Table + "_hnsw")
 	t.Extension = quoteIdentifier(extension)
 	t.Storage = fmt.Sprintf("%s.%s(%d)", t.Extension, g.Storage, g.Dimension)
-	t.OperatorClass = string(g.Storage) + "_cosine_ops"
+	t.OperatorClass = g.Storage.operatorClass()
 	return t
 }

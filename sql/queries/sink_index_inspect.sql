@@ -1,4 +1,5 @@
--- The HNSW indexes of a table, whatever their names, a valid one first. A build shows to other roles by its lock alone.
+-- The HNSW indexes of a table's vectors that searches can use, whatever their names, a valid one first: not those of an expression, of a part of
+-- the rows, or by another distance. A build shows to other roles by its lock alone, and does not show of what kind it is.
 SELECT
     c.relname, i.indisvalid, pg_catalog.pg_relation_size(c.oid),
     EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index AS p WHERE p.relid = t.oid),
@@ -13,5 +14,7 @@ LEFT JOIN (
     pg_catalog.pg_index AS i
     JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
     JOIN pg_catalog.pg_am AS a ON a.oid = c.relam AND a.amname = 'hnsw'
-) ON i.indrelid = t.oid
+    JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0] AND o.opcname = $4
+    JOIN pg_catalog.pg_attribute AS e ON e.attrelid = i.indrelid AND e.attnum = i.indkey[0] AND e.attname = 'embedding'
+) ON i.indrelid = t.oid AND i.indpred IS NULL
 ORDER BY i.indisvalid DESC NULLS LAST, c.relname
