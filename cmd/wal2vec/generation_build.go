@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -67,39 +68,57 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 		return err
 	}
 	defer f.Close()
-	g := f.engines.configured
-	if err := p.fill(ctx, f, g, o); err != nil {
-		return err
-	}
-	failpoint.Hit("generation_filled")
-	indexing := time.Now()
-	if err := f.index(ctx, g); err != nil {
-		return err
-	}
-	failpoint.Hit("generation_indexed")
-	built.IndexSeconds = time.Since(indexing).Seconds()
-	if o.activate {
-		done, err := p.activateIn(ctx, f.store, sink.Activation{ID: g.ID})
-		if err != nil {
-			return err
-		}
-		built.Activation = &done
-	}
-	report, err := f.report(ctx, g.ID)
+	report, err := p.finishBuild(ctx, f, &built, o)
 	if err != nil {
-		return err
+		return f.unlessRetired(ctx, f.engines.configured, err)
 	}
 	built.Generation, built.Seconds = reportOf(report), time.Since(begun).Seconds()
 	if o.output == "json" {
 		return printJSON(p.stdout, built)
 	}
-	next := fmt.Sprintf("next: wal2vec generation activate %d", g.ID)
+	next := fmt.Sprintf("next: wal2vec generation activate %d", report.ID)
 	if o.activate {
 		next = ""
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s: %s, coverage %.2f %%, %d dead letters, index %s, %s (%s)\n%s\n", report.Generation, report.State,
 		built.Generation.Coverage, report.Coverage.Failed, report.Index, bytesText(report.Bytes), time.Since(begun).Round(time.Millisecond), next)
 	return err
+}
+
+// finishBuild does what is left of a build, and returns what there is then.
+func (p *program) finishBuild(ctx context.Context, f *filler, built *generationBuilt, o buildOptions) (report sink.GenerationReport, err error) {
+	g := f.engines.configured
+	if err := p.fill(ctx, f, g, o); err != nil {
+		return report, err
+	}
+	failpoint.Hit("generation_filled")
+	indexing := time.Now()
+	if err := f.index(ctx, g); err != nil {
+		return report, err
+	}
+	failpoint.Hit("generation_indexed")
+	built.IndexSeconds = time.Since(indexing).Seconds()
+	if o.activate {
+		done, err := p.activateIn(ctx, f.store, sink.Activation{ID: g.ID})
+		if err != nil {
+			return report, err
+		}
+		built.Activation = &done
+	}
+	if report, err = f.report(ctx, g.ID); err == nil && report.State == sink.Retired {
+		err = sink.ErrGenerations
+	}
+	return report, err
+}
+
+// unlessRetired returns err, or that the generation was retired meanwhile: its job and its table are gone then, whatever the statement says that
+// found it out first.
+func (f *filler) unlessRetired(ctx context.Context, g sink.Generation, err error) error {
+	state, stateErr := f.store.State(ctx)
+	if stateErr != nil || slices.ContainsFunc(state.Generations, func(have sink.Generation) bool { return have.ID == g.ID }) {
+		return err
+	}
+	return fault.New(fault.Usage, "wal2vec generation build, which builds another", "generation %d was retired while it was being built", g.ID)
 }
 
 // openBuilder opens what a backfill needs, and adds the generation. Its model is loaded first: a graph that has to be made holds up
