@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
@@ -68,12 +70,22 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	return err
 }
 
-// retry is a backfill over the rows of some keys: its job's row is committed before they are read, and it never sweeps.
+// retry retries the dead letters that were chosen. Where the generations change under it, it begins anew for those that there are then.
 func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error) {
 	keys, err := o.choose(ctx, f.store.Sink)
 	if err != nil || len(keys) == 0 {
 		return retrySummary{}, err
 	}
+	for {
+		summary, err := f.retryKeys(ctx, keys)
+		if !errors.Is(err, sink.ErrGenerations) {
+			return summary, err
+		}
+	}
+}
+
+// retryKeys is a backfill over the rows of some keys: its job's row is committed before they are read, and it never sweeps.
+func (f *filler) retryKeys(ctx context.Context, keys []change.Key) (retrySummary, error) {
 	// What an earlier retry left open is not gone on with: its keys may be others.
 	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Retry, Restart: true})
 	if err != nil {

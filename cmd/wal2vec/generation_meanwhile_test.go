@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,4 +31,36 @@ func TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo(t *testing.T) {
 	w.check()
 	w.run("generation", "build", "--model", small, "--activate")
 	w.checkGeneration(3, model(small))
+}
+
+// TestARetryBeginsAnewForAnotherSetOfGenerations: one is retired while the retry reads.
+func TestARetryBeginsAnewForAnotherSetOfGenerations(t *testing.T) {
+	t.Parallel()
+	w, _ := newHashWorld(t, 30)
+	w.run("init")
+	w.poison("3, 7")
+	w.run("backfill")
+	w.run("generation", "build", "--model", smallModel(t, "small", 16))
+	w.heal("3")
+	tx, err := w.db.Conn(t).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE "+product+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	retry := w.start(nil, "dead-letter", "retry", "--all")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		n := pgtest.One[int64](t, w.db, "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"+product+"'::regclass")
+		return n == 1, fmt.Sprintf("%d sessions wait for the table", n)
+	})
+	w.run("generation", "retire", "2", "--yes")
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := retry.wait(); err != nil || !retry.output.contains("retried 2 dead letters: 1 encoded, 1 still fail, 0 gone") {
+		t.Errorf("ended with %v and says\n%s", err, retry.output)
+	}
+	w.run("stream", "--until-current")
+	w.check()
 }
