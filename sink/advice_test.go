@@ -1,9 +1,13 @@
 package sink_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
@@ -99,6 +103,49 @@ func TestRetiringTakesItsLocksInTheOrderOfReaders(t *testing.T) {
 	b.ok(err)
 	b.ok(tx.Commit(t.Context()))
 	b.ok(<-done)
+}
+
+// TestALookForStaleTextsDoesNotHoldUpARetirement that waits for a report: it must not hold the vectors when it comes to wait for the ledger.
+func TestALookForStaleTextsDoesNotHoldUpARetirement(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{false, true} {
+		b := setup(t)
+		b.build(brands())
+		// The one that a look comes to first is retired.
+		_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2, Force: true})
+		b.ok(err)
+		stream := b.takeover()
+		changes := []change.Change{texts(1, 0x1101, "one", "a brand")}
+		if known { // the server keeps the statement's plan
+			for range 8 {
+				_, err := stream.Stale(t.Context(), changes)
+				b.ok(err)
+			}
+		}
+		tx, err := b.db.Conn(t).Begin(t.Context())
+		b.ok(err)
+		_, err = tx.Exec(t.Context(), "SELECT count(*) FROM wal2vec.ledger_product")
+		b.ok(err)
+		retired, looked := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := b.sink.Retire(t.Context(), 1)
+			retired <- err
+		}()
+		b.waiters()
+		go func() {
+			_, err := stream.Stale(t.Context(), changes)
+			looked <- err
+		}()
+		pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
+			n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+			return n == 2, fmt.Sprintf("%d sessions wait", n)
+		})
+		b.ok(tx.Commit(t.Context()))
+		b.ok(<-retired)
+		if err := <-looked; !errors.Is(err, sink.ErrGenerations) {
+			t.Errorf("the look: %v", err)
+		}
+	}
 }
 
 func TestADeadlockOfAnActivationIsToBeTriedAgain(t *testing.T) {

@@ -1,6 +1,7 @@
--- With $1, also the texts that could not be encoded before.
+-- With $1, also the texts that could not be encoded before. The ledger is named first, to be locked before the vectors as by all who read both.
 SELECT n.position - 1
-FROM unnest($2::bytea[], {{.Arrays 3}}) WITH ORDINALITY AS n (text_hash, {{.Aliases}}, position)
+FROM (SELECT FROM {{.Ledger}} WHERE false) AS locked
+RIGHT JOIN unnest($2::bytea[], {{.Arrays 3}}) WITH ORDINALITY AS n (text_hash, {{.Aliases}}, position) ON true
 LEFT JOIN {{.Vectors}} AS v ON {{.Match "v" "n"}}
 WHERE
     v.text_hash IS DISTINCT FROM n.text_hash
