@@ -93,6 +93,9 @@ func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer,
 	if err != nil {
 		t.Fatal(errors.Join(err, tokenizer.Close()))
 	}
+	if err := session.WithoutOperators(); err != nil {
+		t.Fatal(err)
+	}
 	e, err := encoder.Open(t.Context(), encoder.Options{
 		Tokenizer: tokenizer, Runner: session, Dimension: c.Dimension(), Fingerprint: c.Fingerprint(), Unnormalised: !c.Normalised(),
 	})

@@ -49,6 +49,9 @@ func realParts(tb testing.TB, k kind) encoder.Options {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if err := session.WithoutOperators(); err != nil {
+		tb.Fatal(err)
+	}
 	tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
 	if err != nil {
 		tb.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/rs/zerolog"
+
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
@@ -30,11 +32,14 @@ type engine struct {
 	vectorizer
 	checkpoint *models.Checkpoint
 	precision  string // of the graph that runs
-	kernel     string // its operators: "standard", or models.KernelVNNI
+	kernel     string // its operators: standardKernel, or models.KernelVNNI
 	tokenizer  string // "go", or the "library"
 	// selfTestSpeed is in tokens a second; see encoder.Encoder.SelfTestSpeed.
 	selfTestSpeed float64
 }
+
+// standardKernel names the operators that ONNX Runtime has itself.
+const standardKernel = "standard"
 
 // vectorizer is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
 type vectorizer interface {
@@ -138,7 +143,8 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	kernel, tokenizing := cmp.Or(string(runner.Target().Kernel), "standard"), "library"
+	warnWithoutOperators(log, runner.WithoutOperators())
+	kernel, tokenizing := cmp.Or(string(runner.Target().Kernel), standardKernel), "library"
 	if tokenizer.Fast() {
 		tokenizing = "go"
 	}
@@ -146,6 +152,14 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
 		tokenizer: tokenizing, selfTestSpeed: e.SelfTestSpeed(),
 	}, nil
+}
+
+// warnWithoutOperators tells why wal2vec's own operators are not used, if there is a reason.
+func warnWithoutOperators(log zerolog.Logger, reason error) {
+	if reason != nil {
+		log.Warn().Err(reason).Str("try", fault.Try(reason)).Str("kernel", standardKernel).
+			Msg("wal2vec's operators do not load: int8 runs on those of ONNX Runtime, which are slower")
+	}
 }
 
 // operatorsFor is the library of wal2vec's own operators where the model can use it, else "".

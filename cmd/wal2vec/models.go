@@ -42,10 +42,11 @@ func newModelsBuild(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			target, err := plannedTarget(c, parts, checkpoint)
+			target, without, err := plannedTarget(c, parts, checkpoint)
 			if err != nil {
 				return err
 			}
+			warnWithoutOperators(p.logger(c.Log), without)
 			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, target)
 			if err != nil {
 				return err
@@ -65,13 +66,13 @@ func newModelsBuild(p *program) *cobra.Command {
 	return cmd
 }
 
-// plannedTarget is the graph that an encoder would take here, where the device is named.
-func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (models.Target, error) {
+// plannedTarget is the graph that an encoder would take here, where the device is named; see ort.Target.
+func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (t models.Target, without, err error) {
 	device := c.Encoder.Device
 	if device == config.DeviceAuto {
 		device = config.DeviceCPU
 	}
-	return ort.Target(device, precisionOf(c, checkpoint), operatorsFor(parts, checkpoint) != "")
+	return ort.Target(device, precisionOf(c, checkpoint), operatorsFor(parts, checkpoint))
 }
 
 // checkpoint opens the model that a command names, or the configured one.

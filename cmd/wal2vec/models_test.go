@@ -2,16 +2,20 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/models"
 )
 
 const fixtures = "../../models/testdata/checkpoints"
@@ -213,5 +217,46 @@ func TestPullRefuses(t *testing.T) { //nolint:tparallel // short processes, one 
 	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// TestADamagedLibraryOfOperatorsCostsSpeedAlone: the model runs with standard operators, and a line says why.
+func TestADamagedLibraryOfOperatorsCostsSpeedAlone(t *testing.T) {
+	t.Parallel()
+	parts, err := pgtest.Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	library, warnings := ort.FindOperators(parts), 0
+	switch target, without, err := ort.Target(ort.DeviceCPU, models.PrecisionINT8, library); {
+	case err != nil || without != nil || library == "" && runtime.GOARCH == "amd64":
+		t.Fatalf("operators %q: %v, %v", library, without, err)
+	case target.Kernel == models.KernelVNNI: // other processors run no operators of ours
+		warnings = 1
+	}
+	w, folder := newModelsProgram(t)
+	root := filepath.Dir(folder)
+	damaged := filepath.Join(root, filepath.Base(filepath.Dir(library)), filepath.Base(library))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(damaged), 0o755), os.Mkdir(folder, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	const name = "all-MiniLM-L6-v2"
+	err = errors.Join(os.Symlink(filepath.Join(parts, "model", name), filepath.Join(folder, name)), os.WriteFile(damaged, []byte("damaged"), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(w.env, "WAL2VEC_ENCODER_PRECISION=int8", "WAL2VEC_ENCODER_DEVICE=cpu")
+	const warning = "wal2vec's operators do not load: int8 runs on those of ONNX Runtime, which are slower"
+	for _, c := range []struct{ command, says string }{
+		{"build", name + " built (cpu-int8): "},
+		{"check", name + ": ok (cpu, int8, standard operators, "},
+	} {
+		got := w.ends(nil, "", "models", c.command, name)
+		if got.code != 0 || !strings.HasPrefix(got.stdout, c.says) || strings.Count(got.stderr, "\n") != warnings ||
+			strings.Count(got.stderr, warning) != warnings || strings.Count(got.stderr, "operators from "+filepath.Dir(damaged)) != warnings ||
+			strings.Count(got.stderr, "make parts") != warnings {
+			t.Errorf("%s: exit code %d\n%s%s", c.command, got.code, got.stdout, got.stderr)
+		}
+		t.Log(got.stdout + got.stderr)
 	}
 }

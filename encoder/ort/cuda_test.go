@@ -135,18 +135,18 @@ func TestCoreMLComputesInFP32(t *testing.T) {
 	if o["ModelFormat"] != "MLProgram" || o["AllowLowPrecisionAccumulationOnGPU"] != "0" || o["MLComputeUnits"] != "ALL" {
 		t.Errorf("%v", o)
 	}
-	target, err := Target(DeviceCoreML, "", true)
-	if want := (models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}); err != nil || target != want {
-		t.Errorf("%v, %v", target, err)
+	target, without, err := Target(DeviceCoreML, "", "/absent")
+	if want := (models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}); err != nil || without != nil || target != want {
+		t.Errorf("%v, %v, %v", target, without, err)
 	}
 }
 
 func TestTargets(t *testing.T) {
 	f := func(device string, precision models.Precision, want string) {
 		t.Helper()
-		target, err := Target(device, precision, true)
-		if want == "" && err == nil || want != "" && (err != nil || target.String() != want) {
-			t.Errorf("%s in %q: %v, %v", device, precision, target, err)
+		target, without, err := Target(device, precision, "/absent") // no graph here has the operators, so they are not tried
+		if want == "" && err == nil || want != "" && (err != nil || target.String() != want) || without != nil {
+			t.Errorf("%s in %q: %v, %v, %v", device, precision, target, without, err)
 		}
 	}
 	f(DeviceCUDA, "", "cuda-fp16")

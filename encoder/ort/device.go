@@ -95,7 +95,7 @@ func open(ctx context.Context, o Options, device string) (*Session, error) {
 	if err := offered(device); err != nil {
 		return nil, err
 	}
-	target, err := Target(device, o.Precision, o.Operators != "")
+	target, without, err := Target(device, o.Precision, o.Operators)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,12 @@ func open(ctx context.Context, o Options, device string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return probe(o, device, graph)
+	s, err := probe(o, device, graph)
+	if err != nil {
+		return nil, err
+	}
+	s.without = without
+	return s, nil
 }
 
 // offered asks whether the runtime has a device's provider.
@@ -117,23 +122,27 @@ func offered(device string) error {
 }
 
 // Target is the graph that suits a device and a precision, which may be empty. The int8 graph is the default where the processor
-// multiplies bytes; with operators of wal2vec's own it is the one that has them in it.
-func Target(device string, precision models.Precision, operators bool) (models.Target, error) {
-	t := models.Target{Device: models.DeviceCPU, Precision: precision}
+// multiplies bytes. It has wal2vec's own operators in it where there is a library of them, the processor runs them and they load; where
+// they do not, without says why, and the graph is the slower one of standard operators.
+func Target(device string, precision models.Precision, operators string) (t models.Target, without, err error) {
+	t = models.Target{Device: models.DeviceCPU, Precision: precision}
 	switch {
 	case device == DeviceCUDA && (precision == "" || precision == models.PrecisionFP16):
-		return models.Target{Device: models.DeviceCUDA, Precision: models.PrecisionFP16}, nil
+		return models.Target{Device: models.DeviceCUDA, Precision: models.PrecisionFP16}, nil, nil
 	case precision == models.PrecisionFP32, precision == "" && (device != DeviceCPU || !multipliesBytes()):
 		t.Precision = models.PrecisionFP32 // standard operators, which every provider has
-		return t, nil
+		return t, nil, nil
 	case device == DeviceCPU && (precision == "" || precision == models.PrecisionINT8):
 		t.Precision = models.PrecisionINT8
-		if operators && hasVNNI() {
+		if operators == "" || !hasVNNI() {
+			return t, nil, nil
+		}
+		if without = tryOperators(operators); without == nil {
 			t.Kernel = models.KernelVNNI
 		}
-		return t, nil
+		return t, without, nil
 	}
-	return t, fault.New(fault.Usage, "choose the precision auto", "%s has no graph of precision %s", device, precision)
+	return t, nil, fault.New(fault.Usage, "choose the precision auto", "%s has no graph of precision %s", device, precision)
 }
 
 // probe loads the model on a device and runs it on a few tokens: a provider that loads may still fail on its first kernel.

@@ -7,21 +7,33 @@ package ort
 
 typedef const char *(*wal2vec_register)(const char *runtime, void *session_options);
 
-// register_operators returns NULL, or what is wrong.
-static const char *register_operators(const char *library, const char *runtime, void *session_options) {
+// load_operators returns NULL, or what is wrong. The library stays loaded: sessions call into it.
+static const char *load_operators(const char *library, wal2vec_register *f) {
 	void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (handle == NULL) return dlerror();
-	wal2vec_register f = (wal2vec_register)dlsym(handle, "wal2vec_register");
-	if (f == NULL) return dlerror();
-	return f(runtime, session_options); // the library stays loaded: sessions call into it
+	*f = (wal2vec_register)dlsym(handle, "wal2vec_register");
+	return *f == NULL ? dlerror() : NULL;
+}
+
+static const char *try_operators(const char *library) {
+	wal2vec_register f;
+	return load_operators(library, &f);
+}
+
+static const char *register_operators(const char *library, const char *runtime, void *session_options) {
+	wal2vec_register f;
+	const char *problem = load_operators(library, &f);
+	return problem != NULL ? problem : f(runtime, session_options);
 }
 */
 import "C"
 
 import (
 	"crypto/sha256"
+	"debug/elf"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,6 +43,8 @@ import (
 	"unsafe"
 
 	onnx "github.com/yalue/onnxruntime_go"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 //go:embed operators
@@ -52,6 +66,55 @@ func FindOperators(root string) string {
 		return ""
 	}
 	return path
+}
+
+// tryOperators loads the library and looks for what registers its operators: it may be damaged, of another system, or where no library
+// may be run from. The error is of kind fault.Usage.
+func tryOperators(library string) error {
+	err := checkWhole(library)
+	if err == nil {
+		err = loadOperators(library)
+	}
+	if err != nil {
+		folder := filepath.Dir(library)
+		return fault.Wrap(err, fault.Usage, "remove "+folder+" and run make parts", "loading wal2vec's operators from %s", folder)
+	}
+	return nil
+}
+
+// checkWhole finds a file that ends too early, as after an interrupted copy: dlopen maps what is missing, and touching it ends the
+// process with a bus error. Of a library for another processor dlopen says that it is not there.
+func checkWhole(library string) error {
+	info, err := os.Stat(library)
+	if err != nil {
+		return fmt.Errorf("looking for it: %w", err)
+	}
+	file, err := elf.Open(library)
+	if err != nil {
+		return fmt.Errorf("%s is not a whole library: %w", filepath.Base(library), err)
+	}
+	defer file.Close()
+	if file.Machine != elf.EM_X86_64 { // the only one with a graph for them
+		return fmt.Errorf("%s is for %s, not for %s", filepath.Base(library), file.Machine, elf.EM_X86_64)
+	}
+	for _, part := range file.Progs {
+		if size := uint64(info.Size()); part.Off > size || part.Filesz > size-part.Off { //nolint:gosec // sizes are not negative
+			return fmt.Errorf("%s is not a whole library: it ends after %d bytes, within a segment", filepath.Base(library), size)
+		}
+	}
+	return nil
+}
+
+func loadOperators(library string) error {
+	// dlerror's message belongs to the thread.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own := C.CString(library)
+	defer C.free(unsafe.Pointer(own))
+	if problem := C.try_operators(own); problem != nil {
+		return errors.New(C.GoString(problem))
+	}
+	return nil
 }
 
 var registering sync.Mutex

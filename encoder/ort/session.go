@@ -21,6 +21,7 @@ type Session struct {
 	target    models.Target
 	dimension int
 	skipped   []Skip
+	without   error
 
 	// open is held for reading by calls into C, so that Close waits for them.
 	open   sync.RWMutex
@@ -38,6 +39,10 @@ func (s *Session) Packed() bool { return s.target.Packed() }
 
 // Skipped says which devices DeviceAuto passed over, and why.
 func (s *Session) Skipped() []Skip { return s.skipped }
+
+// WithoutOperators says why the graph has standard operators, which are slower, though the processor runs wal2vec's own and their library
+// is there: it does not load. Else it is nil.
+func (s *Session) WithoutOperators() error { return s.without }
 
 // Run encodes texts into out; see encoder.Runner. It keeps none of the slices. It computes on the calling thread for as long as it
 // takes, some 0.2 ms a token in fp32: a run is not interrupted.

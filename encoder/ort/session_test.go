@@ -186,6 +186,9 @@ func TestRunGivesTheSameVectorInAnyBatch(t *testing.T) {
 			}
 			defer s.Close()
 			t.Logf("%s", s.Target())
+			if err := s.WithoutOperators(); err != nil {
+				t.Fatal(err)
+			}
 			for _, tokens := range []int{2, 3, 17, 47, 256} {
 				sameInAnyBatch(t, s, tokens)
 			}
