@@ -77,7 +77,8 @@ func tryOperators(library string) error {
 	}
 	if err != nil {
 		folder := filepath.Dir(library)
-		return fault.Wrap(err, fault.Usage, "remove "+folder+" and run make parts", "loading wal2vec's operators from %s", folder)
+		return fault.Wrap(err, fault.Usage, "remove "+folder+" and run make parts; from a noexec mount, move the parts elsewhere",
+			"loading wal2vec's operators from %s", folder)
 	}
 	return nil
 }
