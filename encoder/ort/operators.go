@@ -99,7 +99,7 @@ func checkWhole(library string) error {
 		return fmt.Errorf("%s is for %s, not for %s", filepath.Base(library), file.Machine, elf.EM_X86_64)
 	}
 	for _, part := range file.Progs {
-		if size := uint64(info.Size()); part.Off > size || part.Filesz > size-part.Off { //nolint:gosec // sizes are not negative
+		if size := uint64(info.Size()); part.Off > size || part.Filesz > size-part.Off {
 			return fmt.Errorf("%s is not a whole library: it ends after %d bytes, within a segment", filepath.Base(library), size)
 		}
 	}

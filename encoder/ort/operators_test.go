@@ -1,6 +1,7 @@
 package ort_test
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"path/filepath"
@@ -35,7 +36,7 @@ func unusable(t *testing.T, library string) map[string]string {
 	clear(stripped[sectionCount : sectionCount+4])
 	missing := slices.Clone(data)
 	name := []byte("libc.so.6\x00")
-	at := strings.Index(string(missing), string(name))
+	at := bytes.Index(missing, name)
 	if at < 0 {
 		t.Fatal("the library does not need libc")
 	}
