@@ -232,12 +232,12 @@ func TestNothingBeyondConfirmIsEverConfirmed(t *testing.T) {
 	}
 }
 
-func TestMissingColumnEndsTheStreamWithItsName(t *testing.T) {
+func TestMissingKeyColumnEndsTheStreamWithItsName(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgtest.Database(t), items(t), itemTable)
 	r := b.run(t, b.slot.ConsistentPoint)
-	b.db.Exec(t, "ALTER TABLE item RENAME COLUMN body TO text; INSERT INTO item VALUES (1, 'a')")
-	if err := r.failure(t); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), `"body"`) {
+	b.db.Exec(t, "ALTER TABLE item RENAME COLUMN id TO number; INSERT INTO item VALUES (1, 'a')")
+	if err := r.failure(t); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), `"id"`) {
 		t.Fatalf("got %v", err)
 	}
 }
