@@ -101,6 +101,8 @@ type Batcher struct {
 	tokens    int
 	bytes     int
 	since     time.Time // when the first event since the last cut was added
+
+	held held // stays over a cut
 }
 
 type pending struct {
@@ -133,11 +135,12 @@ func (b *Batcher) Add(f change.Fragment, now time.Time) {
 		}
 		b.addTransaction(f)
 		for _, e := range f.Events {
-			b.addEvent(e, f.LSN)
+			b.addEvent(e, f.LSN, f.End != 0)
 		}
 		b.bytes += f.Bytes
 	}
 	if f.End != 0 {
+		b.release(f, now)
 		if f.End > b.handed {
 			b.watermark = max(b.watermark, f.End)
 		}
@@ -156,17 +159,22 @@ func (b *Batcher) addTransaction(f change.Fragment) {
 	b.commits = append(b.commits, CommitTime{At: f.CommitTime, Events: len(f.Events)})
 }
 
-func (b *Batcher) addEvent(e change.Event, lsn change.LSN) {
+func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
 	b.events[e.Op]++
 	switch e.Op {
 	case change.Truncate:
 		// What came before it in this batch is gone with the table; the keys need no tombstones, since a chunk read before
 		// the truncation is dropped as a whole.
 		b.changes, b.index = nil, make(map[change.Key]int)
+		b.held.drop()
 		b.truncated = lsn
 	case change.Delete:
+		if _, known := b.index[e.Key]; !known && !last && b.held.take(e.Key, b.limits.Bytes) {
+			return
+		}
 		b.put(pending{key: e.Key, lsn: lsn, deleted: true})
 	case change.Upsert:
+		b.held.forget(e.Key)
 		b.tokens += perTextTokens
 		for _, f := range e.Fields {
 			b.tokens += len(f.Text) / bytesPerToken
@@ -176,6 +184,21 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN) {
 		}
 		b.put(pending{key: e.Key, lsn: lsn, fields: e.Fields})
 	}
+}
+
+// release adds what was held of a transaction that has ended. Even where its last fragment has no event, the transaction is one of the batch.
+func (b *Batcher) release(f change.Fragment, now time.Time) {
+	if len(b.held.keys) == 0 {
+		return
+	}
+	b.addTransaction(f)
+	if b.since.IsZero() {
+		b.since = now
+	}
+	for key := range b.held.keys {
+		b.put(pending{key: key, lsn: f.LSN, deleted: true})
+	}
+	b.held.drop()
 }
 
 // put replaces the key's earlier change. A value that the log left out is taken from an earlier change of the same batch.

@@ -143,6 +143,44 @@ func TestAnUnfinishedTransactionHoldsTheWatermark(t *testing.T) {
 	}
 }
 
+// TestDeletesWaitForTheEndOfTheirTransaction: a row that is deleted and inserted again by a transaction of several batches never loses its vector.
+func TestDeletesWaitForTheEndOfTheirTransaction(t *testing.T) {
+	limits := wide
+	limits.Bytes = 150 // of three held deletes
+	b := batch.New(parse(t, "{a}"), limits, 0)
+	part := func(events ...change.Event) *batch.Batch {
+		f := transaction(1, 100, events...)
+		f.End = 0
+		b.Add(f, start)
+		return b.Cut(batch.CutAge)
+	}
+	deletes := func(got *batch.Batch) (keys []string) {
+		for _, c := range got.Changes {
+			if c.Deleted {
+				keys = append(keys, string(c.Key))
+			}
+		}
+		return keys
+	}
+	if got := part(remove("1"), remove("2"), remove("3"), remove("1")); len(got.Changes) != 0 || got.PartialUntil != 100 || !slices.Equal(got.XIDs, []uint32{1}) {
+		t.Errorf("deletes inside a transaction: %+v", got)
+	}
+	if got := part(remove("4")); !slices.Equal(deletes(got), []string{"4"}) {
+		t.Errorf("a delete that there is no room to hold: %+v", got)
+	}
+	if got := part(upsert("2", value("x")), upsert("5", value("x")), remove("5")); !slices.Equal(deletes(got), []string{"5"}) || len(got.Changes) != 2 {
+		t.Errorf("inserts, one of a held key, and a delete of what the batch inserts: %+v", got)
+	}
+	b.Add(transaction(1, 100), start)
+	if got := b.Cut(batch.CutIdle); !slices.Equal(deletes(got), []string{"1", "3"}) || got.Watermark != 110 || !slices.Equal(got.XIDs, []uint32{1}) {
+		t.Errorf("the end: %+v", got)
+	}
+	b.Add(transaction(2, 200, upsert("6", value("x"))), start)
+	if got := b.Cut(batch.CutIdle); len(got.Changes) != 1 {
+		t.Errorf("the next transaction: %+v", got)
+	}
+}
+
 func TestAnIdlePositionIsNewsOnlyWhenItIsHigher(t *testing.T) {
 	b := batch.New(parse(t, "{a}"), wide, 500)
 	b.Add(change.Fragment{End: 500}, start)
@@ -198,6 +236,15 @@ func TestFoldingEqualsReplay(t *testing.T) {
 					if want[change.KeyOf(key)] = text; text == "" {
 						delete(want, change.KeyOf(key))
 					}
+				}
+			}
+			for len(events) > 0 && rapid.Bool().Draw(t, "in parts") {
+				n := rapid.IntRange(1, len(events)).Draw(t, "part")
+				part := transaction(uint32(x+1), change.LSN(x+1)*100, events[:n]...)
+				part.End, events = 0, events[n:]
+				b.Add(part, start)
+				if rapid.Bool().Draw(t, "cut inside") {
+					apply(got, b.Cut(batch.CutIdle))
 				}
 			}
 			b.Add(transaction(uint32(x+1), change.LSN(x+1)*100, events...), start)
