@@ -30,6 +30,10 @@ func (i *inspection) key(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("inspecting the indexes of %s: %w", i.name, err)
 	}
+	if i.index == "" && i.lacks != nil {
+		i.index, i.lacks.index = fmt.Sprintf("wal2vec_key_%d", i.table.OID), true // no other table's can be called so
+		return nil
+	}
 	if i.index == "" {
 		list := quotedList(i.opts.Key)
 		return fault.New(fault.Usage, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", i.name, list),
@@ -63,9 +67,15 @@ func (i *inspection) identity(ctx context.Context) error {
 	var columns []string
 	var refusal error
 	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &columns}, func() error {
-		if refusal == nil && kind != "f" && !containsAll(columns, i.opts.Key) {
-			refusal = i.identityFault(oid, pgx.Identifier{schema, name}.Sanitize(), kind)
+		if refusal != nil || kind == "f" || containsAll(columns, i.opts.Key) {
+			return nil
 		}
+		relation := pgx.Identifier{schema, name}.Sanitize()
+		if i.lacks != nil {
+			i.lacks.identities = append(i.lacks.identities, i.identitySQL(oid, relation))
+			return nil
+		}
+		refusal = i.identityFault(oid, relation, kind)
 		return nil
 	})
 	if err != nil {
@@ -74,11 +84,16 @@ func (i *inspection) identity(ctx context.Context) error {
 	return refusal
 }
 
-func (i *inspection) identityFault(oid uint32, relation, kind string) error {
-	mend := fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s;", relation, pgx.Identifier{i.index}.Sanitize())
+// identitySQL gives the table, or a partition of it, an identity that holds the key.
+func (i *inspection) identitySQL(oid uint32, relation string) string {
 	if oid != i.table.OID { // a partition's index has a name of its own
-		mend = fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL;", relation)
+		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL", relation)
 	}
+	return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", relation, pgx.Identifier{i.index}.Sanitize())
+}
+
+func (i *inspection) identityFault(oid uint32, relation, kind string) error {
+	mend := i.identitySQL(oid, relation) + ";"
 	what := map[string]string{"d": "default, without a primary key that holds the key", "n": "nothing", "i": "an index that does not hold the key"}[kind]
 	return fault.New(fault.Usage, mend, "the replica identity of %s is %s: updates and deletes could not name their row", relation, what)
 }

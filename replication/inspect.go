@@ -26,14 +26,27 @@ type InspectOptions struct {
 // Inspect reads the table from the catalogue and returns its description. What would keep its rows from being read or followed
 // exactly is a fault of kind Usage that names it and, where one statement mends it, that statement.
 func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
-	i := inspection{db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize()}
-	i.table = change.Table{Schema: opts.Schema, Name: opts.Table, Template: opts.Template, SoftDelete: opts.SoftDelete}
-	for _, step := range []func(context.Context) error{i.relation, i.columns, i.key, i.identity} {
-		if err := step(ctx); err != nil {
-			return change.Table{}, err
-		}
+	i := newInspection(db, opts)
+	if err := i.run(ctx); err != nil {
+		return change.Table{}, err
 	}
 	return i.table, nil
+}
+
+func newInspection(db Querier, opts InspectOptions) *inspection {
+	return &inspection{
+		db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize(),
+		table: change.Table{Schema: opts.Schema, Name: opts.Table, Template: opts.Template, SoftDelete: opts.SoftDelete},
+	}
+}
+
+func (i *inspection) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{i.relation, i.columns, i.key, i.identity} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type inspection struct {
@@ -45,6 +58,7 @@ type inspection struct {
 	version int
 	table   change.Table
 	index   string // the unique index on the key
+	lacks   *lacks // notes what the key needs and the table lacks; nil where that is to be refused
 }
 
 // relationKinds are the values of relkind that a user may take for a table.
@@ -178,6 +192,10 @@ func (i *inspection) keyColumn(c column) error {
 	default:
 		return fault.New(fault.Usage, "use a unique column of one of the types "+keyColumnTypes,
 			"key column %s of %s is of type %s", quoted, i.name, c.typ)
+	}
+	if !c.notNull && i.lacks != nil {
+		i.lacks.notNull = append(i.lacks.notNull, c.name)
+		return nil
 	}
 	if !c.notNull {
 		return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;", i.name, quoted),

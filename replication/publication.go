@@ -76,18 +76,10 @@ func DropPublication(ctx context.Context, db Querier, name string) error {
 }
 
 // CheckPublication returns a fault of kind Gap when the publication does not carry the table by its object id: a publication
-// follows a table that was renamed away, silently. It returns one of kind Usage when it carries only part of the changes.
+// follows a table that was renamed away, silently. It returns one of kind Usage when it carries only part of the changes. See also CheckName.
 func CheckPublication(ctx context.Context, db Querier, name string, table change.Table) error {
-	var now uint32
-	if err := db.QueryRow(ctx, sql.Query("source_table_oid"), table.Schema, table.Name).Scan(&now); err != nil {
-		return fmt.Errorf("looking up table %s.%s: %w", table.Schema, table.Name, err)
-	}
-	switch {
-	case now == 0:
-		return fault.New(fault.Gap, resync, "table %s.%s no longer exists", table.Schema, table.Name)
-	case now != table.OID:
-		return fault.New(fault.Gap, resync, "table %s.%s was replaced: its object id was %d and is %d, and the publication follows the old one",
-			table.Schema, table.Name, table.OID, now)
+	if err := CheckName(ctx, db, table); err != nil {
+		return err
 	}
 	p, err := readPublication(ctx, db, name, table)
 	switch {

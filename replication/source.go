@@ -25,6 +25,9 @@ type Options struct {
 	Slot        string
 	Publication string
 	Table       change.Table
+	// Successor is the object id of the table that has taken Table's name and whose transactions are only waited for (change.Await); zero
+	// when Table has its name.
+	Successor uint32
 	// SystemID and Timeline are what the watermark belongs to; not checked when empty or zero.
 	SystemID string
 	Timeline int32
@@ -41,6 +44,8 @@ type Options struct {
 	// SilenceTimeout is how long a server may leave questions unanswered before the connection counts as dead; 5 minutes by
 	// default (before PostgreSQL 16 the server may be silent while it decodes a large transaction of other tables).
 	SilenceTimeout time.Duration
+	// NamelessTimeout is how long no table may have the table's name, as between a DROP and a CREATE; a minute by default.
+	NamelessTimeout time.Duration
 	Logger         zerolog.Logger
 }
 
@@ -50,6 +55,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.StatusInterval, 10*time.Second)
 	orElse(&o.UrgentInterval, 50*time.Millisecond)
 	orElse(&o.SilenceTimeout, 5*time.Minute)
+	orElse(&o.NamelessTimeout, time.Minute)
 	return o
 }
 
@@ -60,7 +66,10 @@ func orElse[T int | time.Duration](v *T, otherwise T) {
 }
 
 // Source is a source database whose slot can be streamed.
-type Source struct{ opts Options }
+type Source struct {
+	opts  Options
+	watch watch
+}
 
 // NewSource returns a source; it does not connect.
 func NewSource(opts Options) *Source { return &Source{opts: opts.withDefaults()} }
@@ -119,17 +128,6 @@ func (s *Source) Check(ctx context.Context, from change.LSN) error {
 	return s.check(ctx, from)
 }
 
-// CheckTable returns a fault of kind Gap when the publication no longer brings the changes of the table that has the configured name:
-// a replaced table would otherwise be followed no more without a word.
-func (s *Source) CheckTable(ctx context.Context) error {
-	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
-	if err != nil {
-		return err
-	}
-	defer closeQuietly(ctx, conn)
-	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
-}
-
 // heartbeatTimeout bounds a heartbeat: who asks for it has other things to do.
 const heartbeatTimeout = 10 * time.Second
 
@@ -163,7 +161,7 @@ func (s *Source) check(ctx context.Context, from change.LSN) error {
 	if err := CheckSlot(state, from); err != nil {
 		return err
 	}
-	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)
+	return s.checkPublication(ctx, conn)
 }
 
 // identify makes sure that the watermark belongs to the history of the server behind a connection.

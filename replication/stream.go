@@ -71,6 +71,7 @@ func newStream(opts Options, conn *pgconn.PgConn, from change.LSN, senderTimeout
 		queue:   newQueue(opts.QueueFragments, opts.QueueBytes),
 		woken:   make(chan struct{}, 1),
 	}
+	s.decoder.Await(opts.Successor)
 	s.confirmed.Store(uint64(from))
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 )
 
 // Start is a new slot from which the pipeline goes on.
@@ -105,18 +106,71 @@ func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err erro
 			return err
 		}
 		followed = true
-		var refresh bool
-		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh); err != nil {
+		var refresh, swap bool
+		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh, &swap); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark); err != nil || !refresh {
+		if !refresh {
+			_, err = tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark)
 			return err
 		}
-		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, watermark, 0)
-		return err
+		return s.refreshAnew(ctx, tx, next, watermark, swap)
 	})
 	if err != nil {
 		return false, s.explain(err, "following the source to another timeline")
 	}
 	return followed, nil
+}
+
+// refreshAnew closes the jobs of the epochs before next and opens a refresh.
+func (s *Sink) refreshAnew(ctx context.Context, tx pgx.Tx, next change.Epoch, watermark string, swap bool) error {
+	if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark); err != nil {
+		return err
+	}
+	var id int64
+	err := tx.QueryRow(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, next, watermark, 0).Scan(&id)
+	if err == nil && swap {
+		_, err = tx.Exec(ctx, s.query("job_swap"), id)
+	}
+	return err
+}
+
+// Swap is a table that takes the place of the one that the pipeline follows.
+type Swap struct {
+	// From is the epoch that State returned, Owner who streams in it.
+	From  change.Epoch
+	Owner string
+	// Was and Is are the object ids of the tables.
+	Was, Is uint32
+	// At is the position from which on the log brings all that happens to the new table.
+	At change.LSN
+}
+
+// Swap makes the new table the pipeline's, in one transaction: a new epoch with the same slot and watermark, no owner, and the refresh. Backfills
+// of the old epoch are closed; one that fills a generation begins anew. ErrFenced says that Owner does not stream any more, or that the
+// watermark is below At.
+func (s *Sink) Swap(ctx context.Context, swap Swap) error {
+	next := swap.From.Next()
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+			return err
+		}
+		var watermark string
+		err := tx.QueryRow(ctx, s.query("swap"), s.pipeline, swap.From, next, swap.Owner, swap.Was, swap.Is, swap.At.String()).Scan(&watermark)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return ErrFenced
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {
+			return err
+		}
+		failpoint.Hit("swap_written")
+		return nil
+	})
+	if err != nil {
+		return s.explain(err, "following the table to the one that has taken its place")
+	}
+	return nil
 }

@@ -58,6 +58,8 @@ type JobState struct {
 	Generation int
 	Limit      int64 // zero: every row
 	Resync     bool
+	// Swap is true for a Resync that a swapped table made necessary.
+	Swap bool
 	Started    change.Version
 	Processed  int64
 	CreatedAt  time.Time
@@ -89,7 +91,7 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	}
 	st.Jobs, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (JobState, error) {
 		var j JobState
-		return j, row.Scan(&j.ID, &j.Mode, &j.Generation, &j.Limit, &j.Resync, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt,
+		return j, row.Scan(&j.ID, &j.Mode, &j.Generation, &j.Limit, &j.Resync, &j.Swap, &j.Started.Epoch, &j.Started.LSN, &j.Processed, &j.CreatedAt,
 			&j.UpdatedAt, &j.UnderWay)
 	})
 	if err != nil {

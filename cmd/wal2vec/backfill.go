@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,13 +87,7 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 			opened.Close()
 		}
 	}()
-	if f.table, err = inspect(ctx, c); err != nil {
-		return nil, err
-	}
-	if f.store, err = openStore(ctx, c, log, "backfill"); err != nil {
-		return nil, err
-	}
-	state, err := f.store.State(ctx)
+	state, err := f.look(ctx, "backfill")
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +97,7 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if err := checkState(c, state, f.table); err != nil {
 		return nil, err
 	}
-	if err := checkFollowed(state, f.table); err != nil {
+	if err := checkFollowed(c, state, f.table); err != nil {
 		return nil, err
 	}
 	if f.table, err = inspectPipeline(ctx, c, state); err != nil {
@@ -123,11 +118,37 @@ func (f *filler) count(ctx context.Context) (err error) {
 	return err
 }
 
+// look opens the sink and looks at the pipeline and its table. Where a stream is about to follow another table of that name, it waits.
+func (f *filler) look(ctx context.Context, purpose string) (state sink.State, err error) {
+	table, inspectErr := inspect(ctx, f.config)
+	if inspectErr != nil && !follows(f.config) {
+		return state, inspectErr
+	}
+	if f.store, err = openStore(ctx, f.config, f.log, purpose); err != nil {
+		return state, cmp.Or(inspectErr, err)
+	}
+	if state, err = f.store.State(ctx); err != nil {
+		return state, cmp.Or(inspectErr, err)
+	}
+	f.table = table
+	if inspectErr != nil || table.OID != state.Table.OID {
+		if state, err = f.awaitSwap(ctx, state); err != nil {
+			return state, err
+		}
+		f.table, err = inspect(ctx, f.config)
+	}
+	return state, err
+}
+
 // checkFollowed refuses to read a table whose changes no slot brings.
-func checkFollowed(state sink.State, table change.Table) error {
+func checkFollowed(c config.Config, state sink.State, table change.Table) error {
 	switch {
 	case state.Slot == "":
 		return sink.ErrNoSlot
+	case state.Table.OID != table.OID && follows(c):
+		return fault.New(fault.Gap, "wal2vec stream, or wal2vec stream --until-current, which follows it",
+			"table %s.%s was replaced by another of the same name (OID %d, was %d), which no stream has followed yet",
+			table.Schema, table.Name, table.OID, state.Table.OID)
 	case state.Table.OID != table.OID:
 		return fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill",
 			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published",

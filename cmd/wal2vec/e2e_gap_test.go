@@ -22,6 +22,7 @@ type gapWorld struct {
 }
 
 const (
+	refuseSwaps    = "WAL2VEC_STREAM_ON_SWAP=refuse"
 	resyncOnGap    = "WAL2VEC_STREAM_ON_GAP=resync"
 	dropOnPressure = "WAL2VEC_STREAM_ON_WAL_PRESSURE=drop_and_resync"
 	gapRows        = 40
@@ -43,7 +44,7 @@ func newGapWorld(t *testing.T, g gap) *gapWorld {
 		w.sink = pgtest.SinkDatabase(t)
 	}
 	w.products = pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}}
-	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "FAILPOINT_ENCODER=hash", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, refuseSwaps, "FAILPOINT_ENCODER=hash", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
 	w.run("init")
 	w.run("backfill")
 	if g.before != nil {

@@ -177,6 +177,7 @@ func TestSwappedTableEndsTheStream(t *testing.T) {
 	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
+	w.env = append(w.env, refuseSwaps)
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")
 	w.db.Exec(t, `BEGIN; CREATE TABLE staging_marts.swap (LIKE staging_marts.dim_product INCLUDING ALL);

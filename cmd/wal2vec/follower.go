@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -42,6 +43,8 @@ type origin struct {
 	source *replication.Source
 	gate   *replication.Gate
 	reader *backfill.Reader
+	// successor is the table that has taken the name of the one that is followed, by its object id; zero when none has.
+	successor uint32
 }
 
 // openFollower opens the encoders (whose self-tests come before the slot is touched), both databases, and checks that source, sink
@@ -54,16 +57,21 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 			opened.Close()
 		}
 	}()
-	table, err := inspect(ctx, c)
-	if err != nil {
-		return nil, err
+	table, inspectErr := inspect(ctx, c)
+	if inspectErr != nil && !follows(c) {
+		return nil, inspectErr
 	}
 	if f.store, err = openStore(ctx, c, log, "stream"); err != nil {
-		return nil, err
+		return nil, cmp.Or(inspectErr, err)
 	}
 	state, err := f.store.State(ctx)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(inspectErr, err)
+	}
+	if inspectErr != nil {
+		if table, err = inspectFollowed(ctx, c, state); err != nil {
+			return nil, err
+		}
 	}
 	if f.engines, err = p.newEngines(c, f.store, state); err != nil {
 		return nil, err
@@ -71,7 +79,7 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	if err := checkState(c, state, table); err != nil {
 		return nil, err
 	}
-	if table, err = inspectPipeline(ctx, c, state); err != nil {
+	if table, err = inspectFollowed(ctx, c, state); err != nil {
 		return nil, err
 	}
 	if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
@@ -91,13 +99,22 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 
 // begin makes the source side anew for the pipeline's present state.
 func (f *follower) begin(ctx context.Context, state sink.State, table change.Table) {
+	f.beginWith(ctx, state, table, 0)
+	for _, job := range state.Jobs {
+		if job.Resync && (f.resyncs() || job.Swap && follows(f.config)) {
+			f.askForRefresh()
+		}
+	}
+}
+
+func (f *follower) beginWith(ctx context.Context, state sink.State, table change.Table, successor uint32) {
 	c := f.config
 	followed := table
 	followed.OID = state.Table.OID // the publication follows a table by its OID, whatever has its name now
 	next := &origin{
-		state: state, table: table, reader: newFollowingReader(c, state, table),
+		state: state, table: table, reader: newFollowingReader(c, state, table), successor: successor,
 		source: replication.NewSource(replication.Options{
-			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed,
+			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
 			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
 		}),
 		gate: replication.NewGate(replication.GateOptions{
@@ -105,11 +122,6 @@ func (f *follower) begin(ctx context.Context, state sink.State, table change.Tab
 		}),
 	}
 	f.origin.Swap(next).close(ctx)
-	for _, job := range state.Jobs {
-		if job.Resync && f.resyncs() {
-			f.askForRefresh()
-		}
-	}
 }
 
 func (o *origin) close(ctx context.Context) {
@@ -118,6 +130,7 @@ func (o *origin) close(ctx context.Context) {
 	}
 	o.reader.Close(ctx)
 	o.gate.Close(ctx)
+	o.source.Close(ctx)
 }
 
 // Close closes what was opened.
@@ -146,11 +159,11 @@ func checkState(c config.Config, state sink.State, table change.Table) error {
 
 // newStream wires the stream.
 func (f *follower) newStream(untilCurrent bool) *pipeline.Stream {
-	c := f.config.Stream
+	c, owner := f.config.Stream, ownerName()
 	ports := pipeline.Ports{
 		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
 		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
-		Encoders: f.engines, Sink: sinkPort{f.store.Sink, f, ownerName()}, Observer: f.metrics,
+		Encoders: f.engines, Sink: sinkPort{f.store.Sink, f, owner}, Observer: f.metrics, Swap: &swapPort{follower: f, owner: owner},
 	}
 	if c.OnWALPressure == config.PressureDrop {
 		ports.Retention = retentionPort{f.config}
@@ -183,6 +196,9 @@ type sourcePort struct{ *follower }
 
 func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
 	stream, err := p.origin.Load().source.Connect(ctx, from)
+	if p.succeeds(ctx, err) {
+		stream, err = p.origin.Load().source.Connect(ctx, from)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +206,11 @@ func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Repl
 }
 
 func (p sourcePort) Check(ctx context.Context, from change.LSN) error {
-	return p.origin.Load().source.Check(ctx, from)
+	err := p.origin.Load().source.Check(ctx, from)
+	if p.succeeds(ctx, err) {
+		err = p.origin.Load().source.Check(ctx, from)
+	}
+	return err
 }
 
 func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
@@ -261,7 +281,7 @@ func (f *follower) readFor(ctx context.Context) error {
 	if err != nil || template.Same(o.table.Template) || state.Epoch != o.state.Epoch {
 		return err
 	}
-	table, err := inspectPipeline(ctx, f.config, state)
+	table, err := inspectFollowed(ctx, f.config, state)
 	if err != nil {
 		return err
 	}

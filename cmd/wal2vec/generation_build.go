@@ -162,13 +162,7 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 
 // lookForBuild connects, looks and refuses.
 func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State, err error) {
-	if f.table, err = inspect(ctx, f.config); err != nil {
-		return state, err
-	}
-	if f.store, err = openStore(ctx, f.config, f.log, "generation"); err != nil {
-		return state, err
-	}
-	if state, err = f.store.State(ctx); err != nil {
+	if state, err = f.look(ctx, "generation"); err != nil {
 		return state, err
 	}
 	if state.Generation == nil || !state.Started() {
@@ -177,7 +171,7 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 	if err := checkState(f.config, state, f.table); err != nil {
 		return state, err
 	}
-	if err := checkFollowed(state, f.table); err != nil {
+	if err := checkFollowed(f.config, state, f.table); err != nil {
 		return state, err
 	}
 	if err := f.checkPublished(ctx, state); err != nil {
@@ -227,7 +221,7 @@ func (f *filler) startedAnew(ctx context.Context, epoch change.Epoch) (bool, err
 	if err != nil || state.Epoch == epoch {
 		return false, err
 	}
-	if f.table, err = inspectPipeline(ctx, f.config, state); err != nil {
+	if f.table, err = inspectFollowed(ctx, f.config, state); err != nil {
 		return false, err
 	}
 	f.reader.Close(ctx)

@@ -69,7 +69,7 @@ func (f *follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 		switch {
 		case done || ctx.Err() != nil:
 			return nil
-		case err != nil && !refreshAgain(err):
+		case err != nil && !refreshAgain(err) && !f.renamed(ctx):
 			return err
 		case alone > 0 && fault.KindOf(err) == fault.Gap, alone > refreshTries:
 			return err

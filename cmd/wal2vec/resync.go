@@ -84,6 +84,9 @@ func (f *follower) resyncs() bool {
 // onGap mends a gap: by going on where another process has started the pipeline anew, by following a promotion that lost nothing, or by
 // starting the pipeline anew where stream.on_gap or stream.on_wal_pressure allow it. It returns the gap where they do not.
 func (f *follower) onGap(ctx context.Context, gap error) error {
+	if f.swapsOnly(gap) {
+		return nil // the next session follows it
+	}
 	source, err := connectSource(ctx, f.config, "resync")
 	if err != nil {
 		return err
@@ -125,7 +128,10 @@ func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
 		return false, err
 	}
-	table, err := inspectFor(ctx, source, f.config, state)
+	table, err := followedFor(ctx, source, f.config, state)
+	if err != nil && f.renamed(ctx) {
+		err = fault.Wrap(err, fault.Unavailable, "", "looking at the table that the pipeline follows now")
+	}
 	if err != nil {
 		return false, err
 	}

@@ -172,15 +172,21 @@ func inspectPipeline(ctx context.Context, c config.Config, state sink.State) (ch
 
 // inspectFor is inspectPipeline over a connection.
 func inspectFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
-	options := inspectOptions(c)
-	template, err := state.Template()
+	options, err := optionsFor(c, state)
 	if err != nil {
 		return change.Table{}, err
 	}
-	if len(state.Generations) > 0 {
+	return replication.Inspect(ctx, conn, options)
+}
+
+// optionsFor are inspectOptions for what all the pipeline's generations read.
+func optionsFor(c config.Config, state sink.State) (replication.InspectOptions, error) {
+	options := inspectOptions(c)
+	template, err := state.Template()
+	if err == nil && len(state.Generations) > 0 {
 		options.Template = template
 	}
-	return replication.Inspect(ctx, conn, options)
+	return options, err
 }
 
 func newReader(c config.Config, table change.Table) *backfill.Reader {

@@ -10,6 +10,9 @@ const (
 	Upsert Op = iota + 1
 	Delete
 	Truncate // every key of the table; Key is empty
+	// Await changes nothing: the transaction only has to be visible to new snapshots before the watermark passes it, because it changed the
+	// table that takes this one's place. Key is empty.
+	Await
 )
 
 // String names the operation as metrics and logs do.
@@ -21,6 +24,8 @@ func (o Op) String() string {
 		return "delete"
 	case Truncate:
 		return "truncate"
+	case Await:
+		return "await"
 	default:
 		return "unknown"
 	}

@@ -110,6 +110,8 @@ type Stream struct {
 	RetryMax time.Duration
 	// OnGap is GapRefuse or GapResync: what a stream does that cannot go on from the watermark.
 	OnGap string
+	// OnSwap is SwapFollow or SwapRefuse: what a stream does whose table was replaced by another of its name.
+	OnSwap string
 	// OnWALPressure is PressureHold or PressureDrop: what a stream does that cannot write while its slot holds back more than
 	// RetainedLimit bytes of the source's log.
 	OnWALPressure string
@@ -120,6 +122,12 @@ type Stream struct {
 const (
 	GapRefuse = "refuse"
 	GapResync = "resync"
+)
+
+// The answers to a swapped table.
+const (
+	SwapFollow = "follow"
+	SwapRefuse = "refuse"
 )
 
 // The answers to log that is held back.
@@ -190,6 +198,7 @@ func Default() Config {
 			IdleInterval: 10 * time.Second,
 			RetryMax:     30 * time.Second,
 			OnGap:        GapRefuse,
+			OnSwap:       SwapFollow,
 			// Whether a disk that fills is worse than a refresh is not for a default to say.
 			OnWALPressure: PressureHold,
 			RetainedLimit: 16 << 30,

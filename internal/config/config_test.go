@@ -72,7 +72,7 @@ func TestEveryFormIsRead(t *testing.T) {
 	f(c.Stream, config.Stream{
 		MaxRows: 100, MaxTokens: 4096, MaxBytes: 512 << 10, MaxAge: 50 * time.Millisecond,
 		DrainTimeout: time.Minute, IdleInterval: 5 * time.Second, RetryMax: 90 * time.Second,
-		OnGap: config.GapResync, OnWALPressure: config.PressureDrop, RetainedLimit: 2 << 30,
+		OnGap: config.GapResync, OnSwap: config.SwapRefuse, OnWALPressure: config.PressureDrop, RetainedLimit: 2 << 30,
 	})
 	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Writers: 3, Full: true})
 	f(c.HTTP, config.HTTP{Token: "abc123"})

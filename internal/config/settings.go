@@ -150,6 +150,10 @@ func (s *Stream) settings() []setting {
 		path: "stream.on_gap", value: word{to: &s.OnGap, words: []string{GapRefuse, GapResync}},
 		help: "Where the stream cannot go on (a lost slot, a restored source): refuse ends it with exit code 6, resync makes a slot and refreshes.",
 	}, {
+		path: "stream.on_swap", value: word{to: &s.OnSwap, words: []string{SwapFollow, SwapRefuse}},
+		help: "Where another table takes the name of the source table, as dbt's table models do: follow goes on with the new one and refreshes, refuse " +
+			"makes it a gap.",
+	}, {
 		path: "stream.on_wal_pressure", value: word{to: &s.OnWALPressure, words: []string{PressureHold, PressureDrop}},
 		help: "Where nothing can be written and the slot holds back too much log: hold keeps the slot, drop_and_resync drops it and resyncs later.",
 	}, {

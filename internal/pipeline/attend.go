@@ -18,7 +18,7 @@ const (
 	// reportAge is the age below which a pending change is not worth a report: it is about to be written.
 	reportAge = time.Second
 	// checkInterval is how often the source is asked whether the table is still the one that is published.
-	checkInterval = 10 * time.Second
+	checkInterval = time.Second
 	// collectInterval is how often tombstones are collected.
 	collectInterval = 5 * time.Minute
 )
@@ -57,7 +57,7 @@ func (a *attendant) step(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking whether the watermark is awaited: %w", err)
 	}
-	a.urge(awaited || a.target != 0)
+	a.urge(awaited || a.target != 0 || a.swapDue.Load() != 0)
 	if err := a.report(ctx); err != nil {
 		return fmt.Errorf("reporting the oldest pending change: %w", err)
 	}

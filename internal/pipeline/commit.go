@@ -17,6 +17,9 @@ func (se *session) commit(ctx context.Context) error {
 		if err := se.commitBatch(ctx, p); err != nil {
 			return se.batchFailed(ctx, p.end, err)
 		}
+		if err := se.checkSwap(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -71,7 +74,7 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	for _, c := range b.Commits {
 		se.ports.Observer.Freshness(max(0, now.Sub(c.At)), c.Events)
 	}
-	if se.reached(w) {
+	if se.reached(w) && !se.replaced {
 		se.totals.Current = true
 		se.finish()
 	}

@@ -101,6 +101,17 @@ type Retention interface {
 	Release(ctx context.Context) error
 }
 
+// Swap follows a table that another has taken the name of, in two steps that a session lies between.
+type Swap interface {
+	// Pending reports whether the table of the log is one that has lost its name; asked once a session has its connection.
+	Pending() bool
+	// Prepare makes the log bring what happens to the new table, once this process is the owner, and returns the position from which on it
+	// does. It may take as long as others keep their locks on the table.
+	Prepare(ctx context.Context) (change.LSN, error)
+	// Finish makes the new table the pipeline's. It is called when the watermark has passed the position and no session runs.
+	Finish(ctx context.Context) error
+}
+
 // Observer is told what happens, for metrics. Its methods must not block.
 type Observer interface {
 	StreamActive(active bool)

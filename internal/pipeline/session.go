@@ -27,6 +27,10 @@ type session struct {
 	prepared chan *prepared
 
 	urgent atomic.Bool
+	// replaced is true when the table's place is taken by another; swapDue is the position to reach before that is followed, zero while it
+	// is not known.
+	replaced bool
+	swapDue  atomic.Uint64
 	// heard is when the last fragment was received, in Unix nanoseconds.
 	heard atomic.Int64
 	// finish asks for an orderly end: take in nothing more, commit what was taken in.
@@ -50,8 +54,10 @@ func (s *Stream) session(intake context.Context) error {
 		if err := s.ports.Source.Check(intake, from); err != nil {
 			return unlessStopped(intake, s.unlessMoved(intake, from, err))
 		}
-		s.totals.Watermark, s.totals.Current = from, true
-		return nil
+		if !s.swapping() {
+			s.totals.Watermark, s.totals.Current = from, true
+			return nil
+		}
 	}
 	replication, err := s.ports.Source.Connect(intake, from)
 	if err != nil {
@@ -60,7 +66,7 @@ func (s *Stream) session(intake context.Context) error {
 	intake, finish := context.WithCancel(intake)
 	defer finish()
 	se := &session{
-		Stream: s, replication: replication, finish: finish,
+		Stream: s, replication: replication, finish: finish, replaced: s.swapping(),
 		fragments: make(chan change.Fragment, fragmentQueue),
 		ready:     make(chan struct{}),
 		batches:   make(chan *batch.Batch, 1),
@@ -150,6 +156,9 @@ func (se *session) flow(intake, work context.Context) error {
 	attending, stopAttending := context.WithCancel(work)
 	defer stopAttending()
 	group.Go(func() error { return se.attend(attending) })
+	if se.replaced {
+		group.Go(func() error { return se.prepareSwap(attending) })
+	}
 	group.Go(func() error {
 		defer close(se.ready)
 		return se.collect(intake, work)

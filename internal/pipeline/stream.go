@@ -28,6 +28,8 @@ type Ports struct {
 	CheckTable func(ctx context.Context) error
 	// OnGap, if any, is called with an error of kind fault.Gap. It mends the gap and returns nil, or returns why the stream must end.
 	OnGap func(ctx context.Context, gap error) error
+	// Swap, if any, follows a table that another has taken the name of.
+	Swap Swap
 	// Retention, if any, is watched: see StreamOptions.RetainedLimit.
 	Retention Retention
 	// Heartbeat, if any, makes the source's log grow by a position; see StreamOptions.Heartbeat.
@@ -152,6 +154,12 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	if c.moved = (errors.Is(err, errMoved) || errors.Is(err, sink.ErrGenerations)) && !c.moved; c.moved {
 		s.opts.Logger.Info().Err(err).Msg("session ended, the next one begins at once")
 		return 0, nil
+	}
+	if errors.Is(err, errSwapDue) {
+		if err = s.ports.Swap.Finish(ctx); err == nil {
+			s.target = 0 // what the refresh awaits comes after it
+			return 0, nil
+		}
 	}
 	again := s.mayRetry(err, c.begun)
 	if fault.KindOf(err) == fault.Gap && s.ports.OnGap != nil {

@@ -30,6 +30,8 @@ type Decoder struct {
 	name   string // schema.table, for errors
 	limits Limits
 	oids   []uint32
+	// successor is the table that takes this one's place; zero when there is none.
+	successor uint32
 
 	layouts map[uint32]*layout
 	// others keeps the relation messages of tables that are not ours: pgoutput does not send one again, and SetOIDs may make
@@ -74,6 +76,20 @@ func (d *Decoder) SetOIDs(oids ...uint32) error {
 		}
 	}
 	return nil
+}
+
+// Await makes a transaction that changes the table oid come with an event of kind change.Await.
+func (d *Decoder) Await(oid uint32) { d.successor = oid }
+
+// awaits adds the event of a change of the successor, and reports whether the table is that.
+func (d *Decoder) awaits(oid uint32) bool {
+	if d.successor == 0 || oid != d.successor {
+		return false
+	}
+	if len(d.fragment.Events) == 0 { // else something has its transaction waited for
+		d.add(change.Event{Op: change.Await})
+	}
+	return true
 }
 
 // InTransaction reports whether a BEGIN is waiting for its COMMIT.
@@ -176,15 +192,17 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 	}
 	r := &reader{rest: body}
 	if kind == typeTruncate {
-		found, err := truncates(r, d.ours)
+		found, err := truncates(r, func(oid uint32) bool { return !d.awaits(oid) && d.ours(oid) })
 		if err != nil || !found {
 			return err
 		}
 		d.add(change.Event{Op: change.Truncate})
 		return nil
 	}
-	if len(body) >= 4 && !d.ours(binary.BigEndian.Uint32(body)) {
-		return nil
+	if len(body) >= 4 {
+		if oid := binary.BigEndian.Uint32(body); d.awaits(oid) || !d.ours(oid) {
+			return nil
+		}
 	}
 	var err error
 	switch kind {

@@ -225,6 +225,26 @@ func TestSetOIDsTakesATableInAndLetsItGo(t *testing.T) {
 	}
 }
 
+// TestTheSuccessorsTransactionsAreOnlyWaitedFor: its rows may have any columns, and are read later.
+func TestTheSuccessorsTransactionsAreOnlyWaitedFor(t *testing.T) {
+	d := NewDecoder(product(t), Limits{})
+	d.Await(otherOID)
+	await := change.Event{Op: change.Await}
+	f := func(name string, want []change.Event, messages ...[]byte) {
+		t.Helper()
+		if got := one(t, d, messages...); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+	}
+	f("insert", []change.Event{await}, relationMessage(otherOID, productColumns[0]), insertMessage(otherOID, "1"), insertMessage(otherOID, "2"))
+	f("delete", []change.Event{await}, deleteMessage(otherOID, tupleKey, "1"))
+	f("truncate", []change.Event{await}, truncateMessage(otherOID))
+	f("truncate of both", []change.Event{await, {Op: change.Truncate}}, truncateMessage(otherOID, productOID))
+	f("both", []change.Event{upsert("1", text("n"), text("d"))}, relationMessage(productOID, productColumns...),
+		insertMessage(productOID, "9", "f", "d", "1", "n"), insertMessage(otherOID, "1"))
+	f("another", nil, insertMessage(otherOID+1, "1"))
+}
+
 func TestMessagesThatMakeNoSenseAreErrors(t *testing.T) {
 	relation := relationMessage(productOID, productColumns...)
 	row := insertMessage(productOID, "9", "f", "d", "1", "n")

@@ -1,6 +1,6 @@
 -- A job is under way while a process holds it, and for a while after anything happened to it.
 SELECT
-    b.id, b.mode, coalesce(b.generation, 0), coalesce(b.row_limit, 0), b.resync, b.started_epoch, b.started_lsn, b.processed, b.created_at, b.updated_at,
+    b.id, b.mode, coalesce(b.generation, 0), coalesce(b.row_limit, 0), b.resync, b.swap, b.started_epoch, b.started_lsn, b.processed, b.created_at, b.updated_at,
     b.updated_at > now() - $3::interval OR EXISTS (
         SELECT FROM pg_catalog.pg_locks AS k
         WHERE

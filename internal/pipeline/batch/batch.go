@@ -160,6 +160,9 @@ func (b *Batcher) addTransaction(f change.Fragment) {
 }
 
 func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
+	if e.Op == change.Await {
+		return // its transaction is noted
+	}
 	b.events[e.Op]++
 	switch e.Op {
 	case change.Truncate:

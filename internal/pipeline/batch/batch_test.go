@@ -295,3 +295,17 @@ func BenchmarkFold(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestATransactionThatIsOnlyWaitedFor: it has to pass the gate, and changes nothing.
+func TestATransactionThatIsOnlyWaitedFor(t *testing.T) {
+	t.Parallel()
+	b := batch.New(parse(t, "{a}"), wide, 0)
+	b.Add(transaction(7, 200, change.Event{Op: change.Await}), start)
+	if !b.HasEvents() {
+		t.Fatal("the batch is taken for a position")
+	}
+	got := b.Cut(batch.CutIdle)
+	if !slices.Equal(got.XIDs, []uint32{7}) || len(got.Changes) != 0 || len(got.Events) != 0 || got.Watermark != 210 {
+		t.Errorf("got %+v", got)
+	}
+}

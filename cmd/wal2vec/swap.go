@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// follows reports whether a stream goes on with a table that takes the name of the source table.
+func follows(c config.Config) bool { return c.Stream.OnSwap == config.SwapFollow }
+
+// inspectFollowed is inspectPipeline for a stream: a table that has taken the place of the one that is followed may lack what the stream will
+// give it.
+func inspectFollowed(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
+	conn, err := connectSource(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return followedFor(ctx, conn, c, state)
+}
+
+// followedFor is inspectFollowed over a connection.
+func followedFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
+	oid, err := replication.TableOID(ctx, conn, c.Source.Table.Schema, c.Source.Table.Name)
+	if err != nil {
+		return change.Table{}, err
+	}
+	if oid == 0 || oid == state.Table.OID || !follows(c) {
+		return inspectFor(ctx, conn, c, state)
+	}
+	options, err := optionsFor(c, state)
+	if err != nil {
+		return change.Table{}, err
+	}
+	return replication.InspectSwapped(ctx, conn, options)
+}
+
+// renamed reports whether the name of the table that is followed belongs to another table now, or to none: what failed to read it may go
+// through when the swap is followed.
+func (f *follower) renamed(ctx context.Context) bool {
+	if !follows(f.config) {
+		return false
+	}
+	conn, err := connectSource(ctx, f.config, "inspect")
+	if err != nil {
+		return false
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return fault.KindOf(replication.CheckName(ctx, conn, f.origin.Load().state.Table)) == fault.Gap
+}
+
+// swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it, and goes on.
+func (f *follower) swapsOnly(gap error) bool {
+	swap, swapped := errors.AsType[*replication.SwapError](gap)
+	return swapped && swap.Is != 0 && follows(f.config)
+}
+
+// succeeds notes the table that a look at the source found in the place of the one that is followed, and reports whether it did.
+func (f *follower) succeeds(ctx context.Context, err error) bool {
+	swap, swapped := errors.AsType[*replication.SwapError](err)
+	if !swapped || !follows(f.config) {
+		return false
+	}
+	o := f.origin.Load()
+	successor := swap.Is
+	if successor == o.state.Table.OID { // it has its name again
+		successor = 0
+	}
+	f.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", swap.Is).Msg("the table was replaced by another of its name")
+	f.beginWith(ctx, o.state, o.table, successor)
+	return true
+}
+
+// swapPort follows a swapped table for the pipeline.
+type swapPort struct {
+	*follower
+	owner string
+	due   change.LSN
+}
+
+// Pending is true in an origin with a successor.
+func (p *swapPort) Pending() bool { return p.origin.Load().successor != 0 }
+
+// swap describes the table that takes the place of the one that is followed.
+func swapOf(c config.Config, options replication.InspectOptions, key []change.Column, is uint32) replication.Swap {
+	return replication.Swap{
+		Publication: c.Source.Publication, Table: options, Key: key, Is: is,
+		Function: replication.SwapFunction(c.Source.Table.Schema, c.Pipeline),
+	}
+}
+
+// Prepare tries until nobody holds what it needs.
+func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
+	const first, longest = 100 * time.Millisecond, 5 * time.Second
+	o := p.origin.Load()
+	options, err := optionsFor(p.config, o.state)
+	if err != nil {
+		return 0, err
+	}
+	swap := swapOf(p.config, options, o.state.Table.Key, o.successor)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for pause := first; ; pause = min(2*pause, longest) {
+		p.due, err = replication.PrepareSwap(ctx, p.config.Source.DSN.Reveal(), swap)
+		if !fault.Retryable(err) {
+			return p.due, err
+		}
+		p.log.Warn().Err(err).Dur("pause", pause).Msg("the new table is not published yet, trying again")
+		timer.Reset(pause)
+		select {
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+// Finish makes the new table the pipeline's, and asks for the refresh.
+func (p *swapPort) Finish(ctx context.Context) error {
+	o := p.origin.Load()
+	failpoint.Hit("swap_due")
+	err := p.store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
+	if err != nil {
+		return err
+	}
+	failpoint.Hit("swap_finished")
+	source, err := connectSource(ctx, p.config, "swap")
+	if err != nil {
+		return err
+	}
+	defer source.Close(context.WithoutCancel(ctx))
+	if _, err := p.overtaken(ctx, source); err != nil {
+		return err
+	}
+	p.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", o.successor).Stringer("lsn", p.due).Msg("following the new table")
+	p.unpublish(ctx, source, o.state.Table.OID)
+	return nil
+}
+
+// unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
+func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) {
+	statement, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, oid)
+	if err == nil && statement != "" {
+		_, err = source.Exec(ctx, statement)
+	}
+	if err != nil {
+		f.log.Warn().Err(err).Str("try", statement).Msg("the old table is still published, which costs some log and harms nothing")
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// swapInterval is how often it is asked whether a stream has followed a swapped table.
+const swapInterval = 250 * time.Millisecond
+
+// awaitSwap waits, while a stream runs, until that follows the table that has the name now, and returns the pipeline's state then. A swap that
+// no stream follows is not waited for: see checkFollowed.
+func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, error) {
+	conn, err := connectSource(ctx, f.config, "backfill")
+	if err != nil {
+		return state, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	named := f.config.Source.Table
+	deadline := time.Now().Add(f.config.Backfill.WaitTimeout)
+	tick := time.NewTicker(swapInterval)
+	defer tick.Stop()
+	for {
+		oid, err := replication.TableOID(ctx, conn, named.Schema, named.Name)
+		if err != nil {
+			return state, err
+		}
+		slot, err := replication.ReadSlot(ctx, conn, state.Slot)
+		if err != nil {
+			return state, err
+		}
+		if state, err = f.store.State(ctx); err != nil {
+			return state, err
+		}
+		table := change.Table{Schema: named.Schema, Name: named.Name, OID: oid}
+		if err := checkState(f.config, state, table); err != nil || oid == state.Table.OID || oid == 0 {
+			return state, err
+		}
+		if !slot.Active || !follows(f.config) || time.Now().After(deadline) {
+			return state, checkFollowed(f.config, state, table)
+		}
+		select {
+		case <-ctx.Done():
+			return state, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

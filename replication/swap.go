@@ -1,0 +1,311 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// SwapError says that another table has the name of the one that is followed. It is the cause of a fault of kind Gap.
+type SwapError struct {
+	// Was and Is are the object ids.
+	Was, Is uint32
+}
+
+// Error names both.
+func (e *SwapError) Error() string {
+	return fmt.Sprintf("its object id was %d and is %d, and the publication follows the old one", e.Was, e.Is)
+}
+
+// ErrNoTable is the cause of a fault of kind Gap: no table has the name of the one that is followed.
+var ErrNoTable = errors.New("no table has its name")
+
+// CheckName returns a fault of kind Gap when the table's name belongs to another table (SwapError) or to none (ErrNoTable). It waits for
+// nobody's lock.
+func CheckName(ctx context.Context, db Querier, table change.Table) error {
+	now, err := TableOID(ctx, db, table.Schema, table.Name)
+	switch {
+	case err != nil:
+		return err
+	case now == 0:
+		return fault.Wrap(ErrNoTable, fault.Gap, resync, "table %s.%s no longer exists", table.Schema, table.Name)
+	case now != table.OID:
+		return fault.Wrap(&SwapError{Was: table.OID, Is: now}, fault.Gap, resync, "table %s.%s was replaced", table.Schema, table.Name)
+	default:
+		return nil
+	}
+}
+
+// TableOID returns the object id of the table that has a name now; zero when none has.
+func TableOID(ctx context.Context, db Querier, schema, name string) (oid uint32, err error) {
+	if err := db.QueryRow(ctx, sql.Query("source_table_oid"), schema, name).Scan(&oid); err != nil {
+		return 0, fmt.Errorf("looking up table %s.%s: %w", schema, name, err)
+	}
+	return oid, nil
+}
+
+// lacks is what the key needs and a table lacks.
+type lacks struct {
+	notNull    []string // key columns that may be NULL
+	index      bool     // there is no unique index on exactly the key
+	identities []string // statements that give relations an identity that holds the key
+}
+
+// Swap is a table that is to be followed in place of another of its name.
+type Swap struct {
+	Publication string
+	// Table says what the new table is, and what is needed of it.
+	Table InspectOptions
+	// Key is the key of the pipeline, which the new table must have.
+	Key []change.Column
+	// Is is the new table's object id.
+	Is uint32
+	// Function is the name of the function that does it for its owner; see SwapFunction.
+	Function pgx.Identifier
+}
+
+// lockWait is how long a try waits for a lock on the new table: whoever comes after it waits as long, readers too.
+const lockWait = 300 * time.Millisecond
+
+// InspectSwapped is Inspect for a table that has taken another's place: what PrepareSwap gives it, it may lack.
+func InspectSwapped(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
+	i, err := inspectSwapped(ctx, db, opts)
+	if err != nil {
+		return change.Table{}, err
+	}
+	return i.table, nil
+}
+
+func inspectSwapped(ctx context.Context, db Querier, opts InspectOptions) (*inspection, error) {
+	i := newInspection(db, opts)
+	i.lacks = &lacks{}
+	return i, i.run(ctx)
+}
+
+// PrepareSwap makes the publication carry the new table, with no writer in flight, after that has got what the key needs: a unique index,
+// NOT NULL, and a replica identity. Never does the publication carry a table whose UPDATE and DELETE it would make fail. It does so as the
+// owner, or by the function. From the position that it returns on, the log brings all that happens to the table, and new snapshots see all
+// that happened to it before; the caller reads the log so that no position of it is taken for reached before the new table's transactions up
+// to there are visible.
+//
+// A lock that is not free is a fault of kind Unavailable: try again. Rows that share a key, or have none, and rights that lack are of kind
+// Gap, the latter with the statements to run. A column that lacks is of kind Usage. The error of yet another table of that name is a
+// SwapError.
+func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, error) {
+	conn, err := connect(ctx, connString, "wal2vec/swap")
+	if err != nil {
+		return 0, err
+	}
+	defer closeQuietly(ctx, conn)
+	statements, err := s.plan(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	if len(statements) > 0 {
+		err = s.prepare(ctx, conn, statements)
+	} else {
+		err = s.waitForWriters(ctx, conn)
+	}
+	if err != nil {
+		return 0, err
+	}
+	failpoint.Hit("swap_prepared")
+	var end change.LSN
+	if err := conn.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&end); err != nil {
+		return 0, fmt.Errorf("reading the end of the source's log: %w", err)
+	}
+	return end.RecordEnd(), nil
+}
+
+// plan returns the statements that are to be run in one transaction; none when nothing is left to do.
+func (s Swap) plan(ctx context.Context, db Querier) ([]string, error) {
+	i, err := inspectSwapped(ctx, db, s.Table)
+	// What was found may be of the table that has come or gone since.
+	if nameErr := CheckName(ctx, db, change.Table{Schema: s.Table.Schema, Name: s.Table.Table, OID: s.Is}); nameErr != nil {
+		if errors.Is(nameErr, ErrNoTable) {
+			return nil, fault.Wrap(nameErr, fault.Unavailable, "", "preparing the new table")
+		}
+		return nil, nameErr
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case !slices.Equal(i.table.Key, s.Key):
+		return nil, fault.New(fault.Usage, "give the new pipeline another name (pipeline:), or remove the old one: wal2vec teardown",
+			"table %s was replaced by one whose key has other types: %v, not %v", i.name, i.table.Key, s.Key)
+	}
+	var statements []string
+	if i.lacks.index {
+		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", pgx.Identifier{i.index}.Sanitize(), i.name, quotedList(s.Table.Key)))
+	}
+	if columns := i.lacks.notNull; len(columns) > 0 {
+		for n, c := range columns {
+			columns[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
+		}
+		statements = append(statements, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
+	}
+	statements = append(statements, i.lacks.identities...)
+	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
+	if err != nil {
+		return nil, err
+	}
+	if statements = append(statements, add...); len(statements) > 0 {
+		statements = append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)
+	}
+	return statements, nil
+}
+
+// prepare runs what is left to do, as the owner or by the function.
+func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, statements []string) error {
+	var table, publication, function bool
+	var owner, role string
+	err := conn.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
+		Scan(&table, &publication, &owner, &function, &role)
+	if err != nil {
+		return fmt.Errorf("asking who owns the new table: %w", err)
+	}
+	switch {
+	case table && publication:
+		err = s.asOwner(ctx, conn)
+	case function:
+		err = s.locking(ctx, conn, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "SELECT "+s.Function.Sanitize()+"()")
+			return err
+		})
+	default:
+		return s.forOwner(statements, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
+	}
+	if fault.SQLSTATE(err) == "42501" {
+		return s.forOwner(statements, err.Error())
+	}
+	return s.explain(err)
+}
+
+// asOwner plans anew when the table is locked, and runs that.
+func (s Swap) asOwner(ctx context.Context, conn *pgx.Conn) error {
+	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
+	return s.locking(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lock); err != nil {
+			return err
+		}
+		statements, err := s.plan(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, statement := range statements {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("%s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+}
+
+// locking runs a transaction whose waits for locks are short, and afterwards makes sure that nothing is left to do.
+func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(tx pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
+			return err
+		}
+		return run(tx)
+	})
+	if err != nil {
+		return err
+	}
+	left, err := s.plan(ctx, conn)
+	if err == nil && len(left) > 0 {
+		err = s.forOwner(left, "something is left to do")
+	}
+	return err
+}
+
+// forOwner is the fault of a swap that another role has to prepare.
+func (s Swap) forOwner(statements []string, why string) error {
+	return fault.New(fault.Gap, "as the owner of both: BEGIN; "+strings.Join(statements, "; ")+"; COMMIT;",
+		"table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
+}
+
+// explain tells what of the server's refusals time mends, and what the rows are to blame for.
+func (s Swap) explain(err error) error {
+	const said = "table %s.%s was replaced, and cannot be followed"
+	switch fault.SQLSTATE(err) {
+	case "55P03", "40P01": // lock not available, deadlock
+		return fault.Wrap(err, fault.Unavailable, "", "preparing the table that has taken the place of %s.%s", s.Table.Schema, s.Table.Table)
+	case "23505":
+		return fault.Wrap(err, fault.Gap, "make the key unique", said+": rows share a key: %s", s.Table.Schema, s.Table.Table, detailOf(err))
+	case "23502":
+		return fault.Wrap(err, fault.Gap, "give every row a key", said+": a row has no key", s.Table.Schema, s.Table.Table)
+	default:
+		return err
+	}
+}
+
+// detailOf is the line with which the server names the row.
+func detailOf(err error) string {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Detail
+	}
+	return ""
+}
+
+// writersInterval is how often it is asked whether a writer has ended.
+const writersInterval = 50 * time.Millisecond
+
+// waitForWriters waits until the transactions that may have changed the table are visible to new snapshots: those that have the locks now.
+func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
+	first, err := s.writers(ctx, db)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(writersInterval)
+	defer tick.Stop()
+	for left := first; len(left) > 0; {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		now, err := s.writers(ctx, db)
+		if err != nil {
+			return err
+		}
+		left = slices.DeleteFunc(left, func(w string) bool { return !slices.Contains(now, w) })
+	}
+	return nil
+}
+
+func (s Swap) writers(ctx context.Context, db Querier) ([]string, error) {
+	rows, err := db.Query(ctx, sql.Query("source_swap_writers"), s.Is)
+	if err != nil {
+		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+	}
+	writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+	}
+	return writers, nil
+}
+
+// UnpublishSQL returns the statement that takes a table out of the publication, by its object id; "" where there is none to take out.
+func UnpublishSQL(ctx context.Context, db Querier, publication string, oid uint32) (string, error) {
+	var schema, name string
+	err := db.QueryRow(ctx, sql.Query("source_swap_old"), publication, oid).Scan(&schema, &name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for the old table: %w", err)
+	}
+	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgx.Identifier{publication}.Sanitize(), pgx.Identifier{schema, name}.Sanitize()), nil
+}

@@ -1,0 +1,3 @@
+UPDATE {{.Schema}}.backfill
+SET swap = true
+WHERE id = $1
