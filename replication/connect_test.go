@@ -3,6 +3,7 @@ package replication_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -50,7 +51,8 @@ func TestConnectRefusesWhatCannotGoOn(t *testing.T) {
 	db.Exec(t, "CREATE TABLE item_new (LIKE item INCLUDING ALL); ALTER TABLE item RENAME TO item_old; ALTER TABLE item_new RENAME TO item")
 	f("swapped table", fault.Gap, at, "was replaced", nil)
 	db.Exec(t, "DROP TABLE item")
-	f("dropped table", fault.Gap, at, "no longer exists", nil)
+	f("dropped table", fault.Unavailable, at, "no longer exists", nil) // for now
+	f("table dropped long ago", fault.Gap, at, "no longer exists", func(o *replication.Options) { o.NamelessTimeout = time.Nanosecond })
 }
 
 // TestALockedTableHoldsNothingUp: somebody has the table to himself; whether it is still the one that is published is asked again later.

@@ -67,6 +67,12 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation)}, nil
 }
 
+// PublicationExists reports whether there is a publication of that name.
+func PublicationExists(ctx context.Context, db Querier, name string) (bool, error) {
+	p, err := readPublication(ctx, db, name, change.Table{})
+	return p.exists, err
+}
+
 // DropPublication drops the publication if it exists.
 func DropPublication(ctx context.Context, db Querier, name string) error {
 	if _, err := db.Exec(ctx, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {

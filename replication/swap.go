@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -215,7 +216,7 @@ func (s Swap) asOwner(ctx context.Context, conn *pgx.Conn) error {
 // locking runs a transaction whose waits for locks are short, and afterwards makes sure that nothing is left to do.
 func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(tx pgx.Tx) error) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL lock_timeout = %d", lockWait.Milliseconds())); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
 			return err
 		}
 		return run(tx)

@@ -107,7 +107,10 @@ func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err erro
 		}
 		followed = true
 		var refresh, swap bool
-		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh, &swap); err != nil {
+		if err := tx.QueryRow(ctx, s.query("jobs_resync"), s.pipeline, t.From).Scan(&refresh); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, s.query("jobs_swap"), s.pipeline, t.From).Scan(&swap); err != nil {
 			return err
 		}
 		if !refresh {

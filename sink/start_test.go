@@ -98,3 +98,60 @@ func TestAnOpenRefreshBeginsAgainAfterAPromotion(t *testing.T) {
 		t.Errorf("the refresh %+v became %+v", before, after.Jobs)
 	}
 }
+
+// swap is a table that takes the place of the one of setup.
+func swap(b *bench) sink.Swap {
+	st := b.state()
+	return sink.Swap{From: st.Epoch, Owner: st.Owner, Was: st.Table.OID, Is: st.Table.OID + 1, At: st.Watermark}
+}
+
+// TestASwappedTableBeginsAnEpoch: R7. The same slot and watermark; jobs of before are closed, and one that fills a generation begins anew.
+func TestASwappedTableBeginsAnEpoch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := b.takeover()
+	job := b.job(everything)
+	defer job.Close()
+	before := b.state()
+	b.ok(b.sink.Swap(t.Context(), swap(b)))
+	after := b.state()
+	if after.Epoch <= before.Epoch || after.Watermark != before.Watermark || after.Slot != before.Slot || after.Owner != "" || after.Table.OID != before.Table.OID+1 {
+		t.Errorf("after the swap: %+v", after)
+	}
+	if len(after.Jobs) != 1 || !after.Jobs[0].Resync || !after.Jobs[0].Swap || after.Jobs[0].Started != after.Version() {
+		t.Errorf("jobs after the swap: %+v", after.Jobs)
+	}
+	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
+		t.Errorf("got %v for a commit of the old table, want to be fenced", err)
+	}
+	// The stream goes on with the refresh after a promotion too.
+	b.takeover()
+	b.follow(timelines(b), true)
+	if jobs := b.state().Jobs; len(jobs) != 1 || !jobs[0].Swap {
+		t.Errorf("jobs after the promotion: %+v", jobs)
+	}
+}
+
+// TestASwapIsRefused where another process streams, the watermark is not there, or another table is followed by now.
+func TestASwapIsRefused(t *testing.T) {
+	t.Parallel()
+	f := func(name string, spoil func(s *sink.Swap)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.takeover()
+			s, before := swap(b), b.state()
+			spoil(&s)
+			if err := b.sink.Swap(t.Context(), s); !errors.Is(err, sink.ErrFenced) {
+				t.Errorf("got %v, want to be fenced", err)
+			}
+			if after := b.state(); after.Epoch != before.Epoch || after.Table.OID != before.Table.OID || len(after.Jobs) != 0 {
+				t.Errorf("the pipeline changed: %+v", after)
+			}
+		})
+	}
+	f("another owner", func(s *sink.Swap) { s.Owner = "another" })
+	f("another epoch", func(s *sink.Swap) { s.From++ })
+	f("another table", func(s *sink.Swap) { s.Was++ })
+	f("the watermark is below", func(s *sink.Swap) { s.At++ })
+}

@@ -12,10 +12,10 @@ func TestASchemaBeforeGenerationsIsBroughtUpToDate(t *testing.T) {
 	b := setup(t)
 	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
 	// As migration 3 left it, with a dead letter and an open job.
-	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version = 4;
+	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= 4;
 		ALTER TABLE wal2vec.generation DROP COLUMN source, DROP COLUMN hash_column, DROP COLUMN precision, DROP COLUMN activated_at,
 			ADD CONSTRAINT generation_precisions_check CHECK (precisions IS NOT NULL);
-		ALTER TABLE wal2vec.backfill DROP COLUMN generation;
+		ALTER TABLE wal2vec.backfill DROP COLUMN generation, DROP COLUMN swap;
 		ALTER TABLE wal2vec.dead_letter DROP COLUMN generation, ADD PRIMARY KEY (pipeline, key);
 		INSERT INTO wal2vec.dead_letter (pipeline, key, epoch, lsn, text_hash, reason) VALUES ('product', '{2}', 1, '0/1', decode(repeat('00', 16), 'hex'), 'why');
 		INSERT INTO wal2vec.backfill (pipeline, mode, started_epoch, started_lsn) SELECT name, 'incremental', epoch, watermark FROM wal2vec.pipeline`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -160,6 +161,8 @@ func (s *setup) grants() []sink.Grant {
 // setupPlan is what init is to run in each database.
 type setupPlan struct {
 	sink, publication []string
+	// function makes the function that follows swapped tables for roles that do not own them; empty where none is asked for.
+	function []string
 	slot              string // the statement that creates it; empty when the pipeline has one
 }
 
@@ -174,7 +177,7 @@ func (p setupPlan) print(w io.Writer) error {
 		add(statement)
 	}
 	text.WriteString("-- In the source:\n")
-	for _, statement := range p.publication {
+	for _, statement := range slices.Concat(p.publication, p.function) {
 		add(statement)
 	}
 	if p.slot != "" {
@@ -189,6 +192,9 @@ func (p setupPlan) print(w io.Writer) error {
 // plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
 func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
+		return plan, err
+	}
+	if plan.function, err = s.planFunction(ctx); err != nil {
 		return plan, err
 	}
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
@@ -281,6 +287,9 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		if err := s.store.Grant(ctx, grant); err != nil {
 			return false, err
 		}
+	}
+	if err := s.makeFunction(ctx); err != nil {
+		return false, err
 	}
 	state, err := s.store.State(ctx)
 	if err != nil {

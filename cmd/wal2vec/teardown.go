@@ -56,6 +56,9 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := replication.DropSlot(ctx, source, state.Slot); err != nil {
 		return err
 	}
+	if err := replication.DropSwapFunction(ctx, source, replication.SwapFunction(c.Source.Table.Schema, c.Pipeline)); err != nil {
+		return err
+	}
 	if err := replication.DropPublication(ctx, source, state.Publication); err != nil {
 		return err
 	}

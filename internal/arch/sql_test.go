@@ -26,7 +26,7 @@ var reviewed = map[string]string{
 	"cmd/wal2vec/init.go checkSlot":            "as plan",
 	"cmd/wal2vec/wire.go unconnected":          "advice to a person, made of constants",
 	"replication/identity.go key":              "advice; inspection.name and quotedList are quoted",
-	"replication/identity.go identityFault":    "advice; the server quotes the name (regclass)",
+	"replication/identity.go identitySQL":      "its callers quote the name",
 	"replication/inspect.go relation":          "advice; inspection.name and inspection.role are quoted",
 	"replication/inspect.go usable":            "as relation",
 	"replication/inspect.go keyColumn":         "as relation",
@@ -34,6 +34,7 @@ var reviewed = map[string]string{
 	"replication/server.go CheckFreeSlot":      "advice; a number",
 	"replication/slot.go create":               "a replication command takes no quoted text here; the slot's name was held against its pattern",
 	"replication/snapshot.go importSnapshot":   "the command takes no parameter; the name is the server's, and refused when it holds a quote",
+	"replication/swap.go plan":                 "inspection.name, quotedList and the columns are quoted",
 	"sink/migrate.go migrations":               "the first part is quoted in its caller, the others are a number and a quoted text",
 }
 

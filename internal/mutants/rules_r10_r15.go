@@ -266,7 +266,7 @@ var r14 = rule{
 		{
 			name:  "a promotion forgets the refresh that is open",
 			fails: []string{"sink TestAnOpenRefreshBeginsAgainAfterAPromotion"},
-			edits: []edit{{startFile, "err != nil || !refresh {", "err != nil || refresh {"}},
+			edits: []edit{{startFile, "		if !refresh {", "		if refresh {"}},
 		},
 		{
 			name:  "a slot is not asked whether its server's log reaches the watermark",

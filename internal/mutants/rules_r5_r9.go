@@ -79,7 +79,7 @@ var r7 = rule{
 		{
 			name:  "a replaced table is streamed on",
 			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
-			edits: []edit{{"replication/publication.go", "	case now != table.OID:", "	case now < 1:"}},
+			edits: []edit{{"replication/swap.go", "	case now != table.OID:", "	case now < 1:"}},
 		},
 		{
 			name:  "the start does not look at the publication",
@@ -89,14 +89,14 @@ var r7 = rule{
 				`	if err := CheckSlot(state, from); err != nil {
 		return err
 	}
-	return CheckPublication(ctx, conn, s.opts.Publication, s.opts.Table)`,
+	return s.checkPublication(ctx, conn)`,
 				"	return CheckSlot(state, from)",
 			}},
 		},
 		{
 			name:  "a running stream hardly looks at the table", // one that never does makes the test wait for ever
 			fails: []string{"internal/pipeline TestTheTableIsCheckedNowAndThen"},
-			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = 10 * time.Second", "	checkInterval = 10 * time.Minute"}},
+			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
 		},
 	},
 }

@@ -71,6 +71,7 @@ type world struct {
 	onStale, onCollect, onCheck, onHeartbeat                        func(context.Context) error
 	onGap                                                           func(ctx context.Context, gap error) error
 	retention                                                       pipeline.Retention
+	swap                                                            pipeline.Swap
 	onConnect, onCheckSource                                        func(ctx context.Context, attempt int) error
 	onRun                                                           func(ctx context.Context, attempt int) error // may end a replication
 	onStreaming                                                     func()                                       // a session has begun
@@ -138,7 +139,7 @@ func (w *world) batches() []change.Commit {
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
 		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoders: pipeline.OneEncoder{Encoder: (*worldEncoder)(w)}, Sink: (*worldSink)(w),
-		Observer: (*worldObserver)(w), CheckTable: w.onCheck, Heartbeat: w.onHeartbeat, OnGap: w.onGap, Retention: w.retention,
+		Observer: (*worldObserver)(w), CheckTable: w.onCheck, Heartbeat: w.onHeartbeat, OnGap: w.onGap, Retention: w.retention, Swap: w.swap,
 	}
 }
 
