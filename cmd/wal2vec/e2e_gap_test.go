@@ -45,6 +45,9 @@ func newGapWorld(t *testing.T, g gap) *gapWorld {
 	}
 	w.products = pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}}
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, refuseSwaps, "FAILPOINT_ENCODER=hash", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
+	if g.first != nil {
+		g.first(t, w)
+	}
 	w.run("init")
 	w.run("backfill")
 	if g.before != nil {
@@ -77,6 +80,8 @@ type gap struct {
 	major    int // of the source; zero: the one under test
 	settings []string
 	ownSink  bool
+	// first is run before init.
+	first func(t *testing.T, w *gapWorld)
 	// before is run in a pipeline that is up to date, spoil after some more changes that the stream has followed, while none runs. The
 	// source may be another one afterwards.
 	before, spoil func(t *testing.T, w *gapWorld)

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -85,4 +90,185 @@ func TestASwapIsFollowedWhileRunning(t *testing.T) {
 			})
 		}
 	}
+}
+
+// writing changes rows of the table in its own session until stop is called, and fails the test when a statement fails.
+func (w *gapWorld) writing(t *testing.T) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	pool := w.db.Pool(t)
+	done := make(chan error, 1)
+	go func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			for _, statement := range []string{
+				fmt.Sprintf("INSERT INTO %s (product_id, name, deleted) VALUES (%d, 'written meanwhile', false)", product, 100000+n),
+				fmt.Sprintf("UPDATE %s SET name = 'changed meanwhile %d' WHERE product_id IN (1, %d)", product, n%7, 100000+n),
+				fmt.Sprintf("DELETE FROM %s WHERE product_id = %d", product, 100000+n-5),
+			} {
+				if _, err := pool.Exec(context.WithoutCancel(ctx), statement); err != nil {
+					done <- fmt.Errorf("%s: %w", statement, err)
+					return
+				}
+			}
+		}
+		done <- nil
+	}()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("a writer's statement failed: %v", err)
+		}
+	}
+}
+
+// TestNoWriterFailsWhileASwapIsFollowed: neither before the new table is published, nor by that, nor after it.
+func TestNoWriterFailsWhileASwapIsFollowed(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	stop := w.writing(t)
+	for round := 1; round <= 3; round++ {
+		w.swap(t, bare, swapped(round))
+		stream.refreshed(round)
+	}
+	stop()
+	w.settle()
+	w.checkPair(w.products)
+	stream.stop()
+}
+
+// TestAKilledSwapIsGoneOnWith: at each place, by the next stream, with changes in between.
+func TestAKilledSwapIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	for _, point := range []string{"swap_prepared", "swap_due", "swap_written", "swap_finished", "backfill_committed:2", "sweep_written", "backfill_swept"} {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			w := newSwapWorld(t, 0)
+			w.swap(t, bare, swapped(1))
+			w.edit(t, 1)
+			w.start([]string{"FAILPOINT=" + point}, "stream", "--until-current").mustBeKilled()
+			w.edit(t, 2)
+			w.run("stream", "--until-current")
+			w.checkPair(w.products)
+			w.write(2)
+			w.run("stream", "--until-current")
+			w.checkPair(w.products)
+		})
+	}
+}
+
+// TestASwapWhileTheStreamIsDown, and what is started first afterwards.
+func TestASwapWhileTheStreamIsDown(t *testing.T) {
+	t.Parallel()
+	for name, build := range map[string]string{"bare": bare, "whole": whole} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newSwapWorld(t, 0)
+			w.edit(t, 1)
+			w.swap(t, build, swapped(1))
+			w.edit(t, 2)
+			w.run("stream", "--until-current")
+			w.checkPair(w.products)
+
+			w.swap(t, build, swapped(2))
+			stream := w.start(nil, "stream")
+			stream.refreshed(1)
+			w.settle()
+			w.checkPair(w.products)
+			stream.stop()
+
+			w.swap(t, build, swapped(3))
+			for _, args := range [][]string{{"backfill"}, {"backfill", "--dry-run"}, {"generation", "build", "--template", "{name}"}} {
+				w.refuses(t, refusal{args: args, code: 6, says: []string{"dim_product was replaced", "no stream has followed"}, try: "wal2vec stream"})
+			}
+			w.run("stream", "--until-current")
+			w.run("backfill")
+			w.checkPair(w.products)
+		})
+	}
+}
+
+// TestABackfillAfterASwapWaitsForTheStreamThatFollowsIt.
+func TestABackfillAfterASwapWaitsForTheStreamThatFollowsIt(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	w.swap(t, bare, swapped(1))
+	// The stream's own refresh may be at work: then it is that one's.
+	if got := w.ends(nil, "", "backfill"); got.code != 0 && (got.code != 4 || !strings.Contains(got.stderr, "another process runs this backfill")) {
+		t.Errorf("the backfill ends with exit code %d:\n%s", got.code, got.stderr)
+	}
+	w.settle()
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		n := pgtest.One[int](t, w.sink, "SELECT count(*)::int FROM wal2vec.backfill WHERE open")
+		return n == 0, fmt.Sprintf("%d jobs are open", n)
+	})
+	w.checkPair(w.products)
+	stream.stop()
+}
+
+// TestSwapsDuringTheRefreshOfOne: the encoder is out of order, so that the refresh stands still.
+func TestSwapsDuringTheRefreshOfOne(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	down := filepath.Join(t.TempDir(), "down")
+	w.env = append(w.env, "FAILPOINT_ENCODER_DOWN="+down)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	if err := os.WriteFile(down, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backfill := w.start(nil, "backfill", "--full") // of the epoch that ends
+	backfill.waitFor("trying again")
+	w.swap(t, bare, swapped(1))
+	stream.waitForCount("following the new table", 1)
+	stream.waitFor("refresh begun")
+	w.swap(t, bare, swapped(2))
+	stream.waitForCount("following the new table", 2)
+	w.swap(t, whole, swapped(3))
+	w.swap(t, bare, swapped(4)) // at once: there may be one to follow or two
+	if err := os.Remove(down); err != nil {
+		t.Fatal(err)
+	}
+	is := pgtest.One[uint32](t, w.db, "SELECT 'staging_marts.dim_product'::regclass::oid")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		followed := pgtest.One[uint32](t, w.sink, "SELECT source_oid FROM wal2vec.pipeline")
+		open := pgtest.One[int](t, w.sink, "SELECT count(*)::int FROM wal2vec.backfill WHERE open AND resync")
+		return followed == is && open == 0, fmt.Sprintf("following %d, not %d; %d refreshes are open:\n%s", followed, is, open, stream.output)
+	})
+	_ = backfill.wait()
+	if code := backfill.cmd.ProcessState.ExitCode(); code != 4 || !backfill.output.contains("the backfill was closed or taken over") {
+		t.Errorf("the backfill ends with exit code %d:\n%s", code, backfill.output)
+	}
+	w.edit(t, 1)
+	w.settle()
+	w.checkPair(w.products)
+	stream.stop()
+}
+
+// TestAGenerationIsBuiltAcrossASwap: its job begins anew.
+func TestAGenerationIsBuiltAcrossASwap(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	w.start([]string{"FAILPOINT=backfill_committed:1"}, "generation", "build", "--template", "{name}").mustBeKilled()
+	w.swap(t, bare, swapped(1))
+	stream.refreshed(1)
+	w.run("generation", "build", "--template", "{name}")
+	w.edit(t, 1)
+	w.settle()
+	w.checkGeneration(1)
+	var want []string
+	for _, name := range pgtest.Column[string](t, w.db, "SELECT btrim(name) FROM "+product+" WHERE NOT deleted AND btrim(name) <> '' ORDER BY product_id") {
+		want = append(want, change.HashText(name).String())
+	}
+	got := pgtest.Column[string](t, w.sink, "SELECT encode(text_hash, 'hex') FROM wal2vec.vectors_"+w.products.pipeline+"_2 ORDER BY product_id")
+	if !slices.Equal(got, want) {
+		t.Errorf("generation 2 has %d texts, want %d, or others", len(got), len(want))
+	}
+	stream.stop()
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// streamedBy lets the pipeline be run by a role that owns nothing, and may read what is made in the schema.
+func (w *gapWorld) streamedBy(t *testing.T) (role string, env []string) {
+	t.Helper()
+	role, password := w.db.Role(t, "REPLICATION")
+	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA staging_marts TO "+role+
+		"; ALTER DEFAULT PRIVILEGES IN SCHEMA staging_marts GRANT SELECT ON TABLES TO "+role)
+	return role, []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password)}
+}
+
+// TestASwapIsFollowedByTheFunction of init, where the stream's role owns nothing.
+func TestASwapIsFollowedByTheFunction(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	// The sink is another server, whose own role it stays.
+	w.db.Exec(t, functionOf(t, w, role))
+	stream := w.start(env, "stream")
+	stream.waitFor("streaming")
+	for round, build := range []string{bare, whole, bare} {
+		w.swap(t, build, swapped(round+1))
+		w.edit(t, round)
+		stream.refreshed(round + 1)
+		w.settle()
+		w.checkPair(w.products)
+	}
+	stream.stop()
+
+	function := "staging_marts.wal2vec_follow_" + w.products.pipeline
+	if pgtest.One[bool](t, w.db, "SELECT has_function_privilege('pg_monitor', $1 || '()', 'EXECUTE')", function) {
+		t.Error("everybody may call the function")
+	}
+	// A table of another owner's is left alone.
+	other, _ := w.db.Role(t, "")
+	w.swap(t, bare, "SELECT")
+	w.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+other)
+	got := w.ends(env, "", "stream", "--until-current")
+	if got.code != 6 || !strings.Contains(got.stderr, "belongs to "+other) {
+		t.Errorf("the table of another owner: exit code %d\n%s", got.code, got.stderr)
+	}
+	w.db.Exec(t, "ALTER TABLE "+product+" OWNER TO CURRENT_USER")
+	if got := w.ends(env, "", "stream", "--until-current"); got.code != 0 {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	w.checkPair(w.products)
+	w.run("teardown", "--yes")
+	if pgtest.One[bool](t, w.db, "SELECT to_regprocedure($1 || '()') IS NOT NULL", function) {
+		t.Error("teardown left the function")
+	}
+}
+
+// functionOf is what init prints of the function, for a role.
+func functionOf(t *testing.T, w *gapWorld, role string) string {
+	t.Helper()
+	printed := w.ends(nil, "", "init", "--print-sql", "--grant-stream", role).stdout
+	begin := strings.Index(printed, "-- Does for its owner")
+	if begin < 0 {
+		t.Fatalf("init does not print the function:\n%s", printed)
+	}
+	return printed[begin:]
+}
+
+var pasted = regexp.MustCompile(`try: as the owner of both: (BEGIN;.*COMMIT;)`)
+
+// TestASwapIsAGapForWhoMayNotFollowIt: with statements to paste, after which the next start goes on.
+func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	for round := 1; round <= 2; round++ {
+		stream := w.start(env, "stream")
+		stream.waitFor("streaming")
+		w.swap(t, bare, swapped(round))
+		w.edit(t, round)
+		_ = stream.wait()
+		if code := stream.cmd.ProcessState.ExitCode(); code != 6 || !stream.output.contains("dim_product was replaced, and cannot be followed") || !stream.output.contains(role) {
+			t.Errorf("exit code %d:\n%s", code, stream.output)
+		}
+		advice := pasted.FindStringSubmatch(stream.output.String())
+		if advice == nil {
+			t.Fatalf("nothing to paste:\n%s", stream.output)
+		}
+		w.db.Exec(t, advice[1])
+		w.edit(t, round+2)
+		if got := w.ends(env, "", "stream", "--until-current"); got.code != 0 {
+			t.Fatalf("exit code %d after %s\n%s", got.code, advice[1], got.stderr)
+		}
+		w.checkPair(w.products)
+	}
+}
+
+// TestInitMakesTheFunctionForWhoStreams and says so where it may not.
+func TestInitMakesTheFunctionForWhoStreams(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	role, _ := w.db.Role(t, "REPLICATION")
+	w.run("init", "--grant-stream", role)
+	w.run("init", "--grant-stream", role)
+	function := "staging_marts.wal2vec_follow_" + w.db.Name
+	if !pgtest.One[bool](t, w.db, "SELECT has_function_privilege($1, $2 || '()', 'EXECUTE')", role, function) {
+		t.Error("the role may not call the function")
+	}
+	w.run("teardown", "--yes")
+	if pgtest.One[bool](t, w.db, "SELECT to_regprocedure($1 || '()') IS NOT NULL", function) {
+		t.Error("teardown left the function")
+	}
+}
