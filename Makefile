@@ -83,6 +83,10 @@ test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and
 	@scripts/parts.sh sources
 	$(TIMED) 'test: older sources' go test -race -shuffle=on -timeout 20m -tags sources -run '^TestOldSource' $(TEST_FLAGS) ./...
 
+.PHONY: dbt
+dbt: parts build-parts ## Run the dbt project below deploy/dbt with dbt-postgres, and wal2vec behind it
+	@scripts/dbt.sh $(TEST_FLAGS)
+
 .PHONY: mutants
 mutants: parts build-parts ## Take each rule of the protocol out of the program and see its tests fail (MUTANTS_FLAGS)
 	$(TIMED) mutants go run ./internal/mutants $(MUTANTS_FLAGS)
@@ -116,7 +120,7 @@ deploy-check: ## Check and test the Prometheus rules, verify the systemd units
 	$(TIMED) 'deploy files' scripts/deploycheck.sh
 
 # One after the other, all of them even when one fails, so that a run names every fault.
-CHECKS := check-format lint test bench-once demo-once deploy-check
+CHECKS := check-format lint test dbt bench-once demo-once deploy-check
 .PHONY: check
 check: ## Everything that CI checks
 	@failed=; SECONDS=0; for target in $(CHECKS); do \

@@ -67,15 +67,13 @@ func (i *inspection) identity(ctx context.Context) error {
 	var columns []string
 	var refusal error
 	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &columns}, func() error {
-		if refusal != nil || kind == "f" || containsAll(columns, i.opts.Key) {
-			return nil
-		}
 		relation := pgx.Identifier{schema, name}.Sanitize()
-		if i.lacks != nil {
+		switch holds := kind == "f" || containsAll(columns, i.opts.Key); {
+		case !holds && i.lacks != nil:
 			i.lacks.identities = append(i.lacks.identities, i.identitySQL(oid, relation))
-			return nil
+		case !holds && refusal == nil:
+			refusal = i.identityFault(oid, relation, kind)
 		}
-		refusal = i.identityFault(oid, relation, kind)
 		return nil
 	})
 	if err != nil {

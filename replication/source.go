@@ -46,7 +46,7 @@ type Options struct {
 	SilenceTimeout time.Duration
 	// NamelessTimeout is how long no table may have the table's name, as between a DROP and a CREATE; a minute by default.
 	NamelessTimeout time.Duration
-	Logger         zerolog.Logger
+	Logger          zerolog.Logger
 }
 
 func (o Options) withDefaults() Options {

@@ -148,7 +148,8 @@ func (s Swap) plan(ctx context.Context, db Querier) ([]string, error) {
 	}
 	var statements []string
 	if i.lacks.index {
-		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", pgx.Identifier{i.index}.Sanitize(), i.name, quotedList(s.Table.Key)))
+		index := pgx.Identifier{i.index}.Sanitize()
+		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key)))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
 		for n, c := range columns {

@@ -59,11 +59,11 @@ type JobState struct {
 	Limit      int64 // zero: every row
 	Resync     bool
 	// Swap is true for a Resync that a swapped table made necessary.
-	Swap bool
-	Started    change.Version
-	Processed  int64
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+	Swap      bool
+	Started   change.Version
+	Processed int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
 	// UnderWay is true while a live process holds the job, and for an hour after anything happened to it.
 	UnderWay bool
 }

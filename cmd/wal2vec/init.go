@@ -163,7 +163,7 @@ type setupPlan struct {
 	sink, publication []string
 	// function makes the function that follows swapped tables for roles that do not own them; empty where none is asked for.
 	function []string
-	slot              string // the statement that creates it; empty when the pipeline has one
+	slot     string // the statement that creates it; empty when the pipeline has one
 }
 
 func (p setupPlan) print(w io.Writer) error {

@@ -67,6 +67,7 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 			se.totals.Upserts += int64(n)
 		case change.Delete, change.Truncate:
 			se.totals.Deletes += int64(n)
+		case change.Await:
 		}
 	}
 	se.ports.Observer.Stage("commit", now.Sub(begun))

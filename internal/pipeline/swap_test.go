@@ -108,7 +108,9 @@ func TestUntilCurrentFollowsASwapFirst(t *testing.T) {
 func TestASwapThatCannotBePreparedEndsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := replaced(t, 0)
-		w.prepare = func(context.Context) (change.LSN, error) { return 0, fault.New(fault.Gap, "paste it", "the role is no owner") }
+		w.prepare = func(context.Context) (change.LSN, error) {
+			return 0, fault.New(fault.Gap, "paste it", "the role is no owner")
+		}
 		r := w.start(settings(t))
 		if err := r.end(); fault.KindOf(err) != fault.Gap || fault.Try(err) != "paste it" || !strings.HasPrefix(err.Error(), "following the table: ") {
 			t.Errorf("ended with %v", err)

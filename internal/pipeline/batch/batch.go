@@ -165,6 +165,7 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
 	}
 	b.events[e.Op]++
 	switch e.Op {
+	case change.Await: // its transaction is one of the batch, which is all there is to it
 	case change.Truncate:
 		// What came before it in this batch is gone with the table; the keys need no tombstones, since a chunk read before
 		// the truncation is dropped as a whole.
