@@ -33,6 +33,41 @@ func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table
 	return i.table, nil
 }
 
+// Aspect is a part of what is needed of a table.
+type Aspect string
+
+// The aspects, in the order in which they are looked at.
+const (
+	AspectRelation Aspect = "relation" // it is there, of a kind that is logged, and may be read
+	AspectColumns  Aspect = "columns"
+	AspectKey      Aspect = "key" // a unique index
+	AspectIdentity Aspect = "identity"
+)
+
+// Problem is the first thing that is wrong with an aspect of a table.
+type Problem struct {
+	Aspect Aspect
+	Err    error
+}
+
+// Examine is Inspect that goes on after a problem: at most one an aspect, in the order of the aspects. Those that cannot be looked at because
+// of an earlier problem are left out. The table is complete only without problems.
+func Examine(ctx context.Context, db Querier, opts InspectOptions) (change.Table, []Problem) {
+	i := newInspection(db, opts)
+	var problems []Problem
+	for _, step := range i.steps() {
+		err := step.look(ctx)
+		if err == nil {
+			continue
+		}
+		problems = append(problems, Problem{Aspect: step.aspect, Err: err})
+		if step.aspect == AspectRelation || step.aspect == AspectKey { // the rest looks at the relation; an identity is mended by the index
+			break
+		}
+	}
+	return i.table, problems
+}
+
 func newInspection(db Querier, opts InspectOptions) *inspection {
 	return &inspection{
 		db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize(),
@@ -40,9 +75,19 @@ func newInspection(db Querier, opts InspectOptions) *inspection {
 	}
 }
 
+// step looks at an aspect.
+type step struct {
+	aspect Aspect
+	look   func(context.Context) error
+}
+
+func (i *inspection) steps() []step {
+	return []step{{AspectRelation, i.relation}, {AspectColumns, i.columns}, {AspectKey, i.key}, {AspectIdentity, i.identity}}
+}
+
 func (i *inspection) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{i.relation, i.columns, i.key, i.identity} {
-		if err := step(ctx); err != nil {
+	for _, step := range i.steps() {
+		if err := step.look(ctx); err != nil {
 			return err
 		}
 	}

@@ -79,8 +79,8 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	if err := q.QueryRow(ctx, "SELECT current_setting('server_version_num')::integer").Scan(&server); err != nil {
 		return nil, 0, fmt.Errorf("asking for the sink's version: %w", err)
 	}
-	if server < oldestServer {
-		return nil, 0, fault.New(fault.Usage, "use PostgreSQL 16 or later as the sink", "the sink is PostgreSQL %d", server/10000)
+	if err := CheckServer(server); err != nil {
+		return nil, 0, err
 	}
 	extension, err := s.extension(ctx, q)
 	if err != nil {
@@ -112,6 +112,20 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	}
 	migrations, err := s.migrations(version)
 	return append(steps, migrations...), version, err
+}
+
+// CheckServer returns a fault of kind Usage for a server that cannot be the sink; version is its server_version_num.
+func CheckServer(version int) error {
+	if version >= oldestServer {
+		return nil
+	}
+	return fault.New(fault.Usage, "use PostgreSQL 16 or later as the sink", "the sink is PostgreSQL %d", version/10000)
+}
+
+// CheckExtension returns a fault of kind Usage where pgvector is there and too old.
+func (s *Sink) CheckExtension(ctx context.Context) error {
+	_, err := s.extension(ctx, s.pool)
+	return err
 }
 
 // migrations returns the statements of the migrations after a version.

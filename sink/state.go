@@ -152,6 +152,9 @@ func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err
 	return st, true, nil
 }
 
+// CheckSchema returns a fault of kind Usage where wal2vec's schema is not set up, or is not of this version.
+func (s *Sink) CheckSchema(ctx context.Context) error { return s.checkSchema(ctx, s.pool) }
+
 // checkSchema refuses a schema that another version of wal2vec made.
 func (s *Sink) checkSchema(ctx context.Context, q querier) error {
 	version, err := s.schemaVersion(ctx, q)

@@ -36,6 +36,8 @@ type engine struct {
 	tokenizer  string // "go", or the "library"
 	// selfTestSpeed is in tokens a second; see encoder.Encoder.SelfTestSpeed.
 	selfTestSpeed float64
+	// slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
+	slower error
 }
 
 // standardKernel names the operators that ONNX Runtime has itself.
@@ -150,7 +152,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	}
 	return &engine{
 		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
-		tokenizer: tokenizing, selfTestSpeed: e.SelfTestSpeed(),
+		tokenizer: tokenizing, selfTestSpeed: e.SelfTestSpeed(), slower: runner.WithoutOperators(),
 	}, nil
 }
 

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/models"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type doctorOptions struct {
+	output string
+	probe  bool
+	key    string
+	wait   time.Duration
+}
+
+func newDoctor(p *program) *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Check everything that the pipeline relies on, and say what mends it", GroupID: "look", Args: cobra.NoArgs,
+		Long: "Check everything that the pipeline relies on. Each line is ok, warn, fail, or skip where a check could not be made; what is not ok\n" +
+			"comes with the statement or command that mends it. Nothing is changed. docs/doctor.md explains every check.\n\n" +
+			"Ends with exit code 0 when nothing fails, 3 when something does, 5 when a check could not be made (a database that does not answer).",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(o.output); err != nil {
+				return err
+			}
+			return p.doctor(cmd.Context(), o)
+		},
+	}
+	outputFlag(cmd, &o.output)
+	return cmd
+}
+
+func (p *program) doctor(ctx context.Context, o doctorOptions) error {
+	c, err := p.load()
+	var report doctor.Report
+	if err != nil {
+		report = doctor.Refused(err, time.Now(), printable)
+	} else {
+		checkup := &modelCheckup{program: p, config: c}
+		report = doctor.Examine(ctx, p.doctorOptions(c, checkup))
+	}
+	if o.output == "json" {
+		if err := printJSON(p.stdout, report); err != nil {
+			return err
+		}
+	} else if err := p.printReport(report); err != nil {
+		return err
+	}
+	return report.Err()
+}
+
+func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.Options {
+	return doctor.Options{
+		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: unreadableDSN, Unconnected: unconnected,
+		Consistent: func(state sink.State, table change.Table) error { return checkState(c, state, table) },
+	}
+}
+
+// printable is an error in one line, without passwords.
+func printable(err error) string { return config.Scrub(oneLine(err.Error())) }
+
+// secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password file whoever else may.
+func secretFiles() []string {
+	files := []string{".env"}
+	if home, err := os.UserHomeDir(); err == nil {
+		files = append(files, filepath.Join(home, ".pgpass"))
+	}
+	if file := os.Getenv("PGPASSFILE"); file != "" {
+		files[len(files)-1] = file
+	}
+	return files
+}
+
+// printReport prints a line a finding, and its fix below.
+func (p *program) printReport(r doctor.Report) error {
+	var text strings.Builder
+	part := ""
+	for _, f := range r.Findings {
+		if area, _, _ := strings.Cut(f.Check, "."); area != part {
+			part = area
+			fmt.Fprintf(&text, "%s\n", part)
+		}
+		fmt.Fprintf(&text, "  %-4s  %-22s  %s\n", f.Status, f.Check, f.Text)
+		if f.Fix != "" {
+			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], f.Fix)
+		}
+	}
+	fmt.Fprintf(&text, "%d ok, %d warn, %d fail, %d skip\n", r.Count(doctor.OK), r.Count(doctor.Warn), r.Count(doctor.Fail), r.Count(doctor.Skip))
+	if _, err := fmt.Fprint(p.stdout, text.String()); err != nil {
+		return fmt.Errorf("printing the report: %w", err)
+	}
+	return nil
+}
+
+// fixPlaces are the words before a fix.
+var fixPlaces = map[doctor.Place]string{
+	doctor.Source: "run on the source", doctor.Sink: "run in the sink", doctor.Shell: "run", doctor.Settings: "set", doctor.Server: "try",
+}
+
+// modelCheckup opens the configured model for the doctor.
+type modelCheckup struct {
+	program    *program
+	config     config.Config
+	checkpoint *models.Checkpoint
+	generation sink.Generation // that the vectors are of; zero without a pipeline
+}
+
+// Open finds the parts and opens the checkpoint, which hashes its weights.
+func (m *modelCheckup) Open(context.Context) error {
+	parts, err := findParts()
+	if err != nil {
+		return err
+	}
+	if parts.ONNXRuntime == "" {
+		return fault.New(fault.Usage, "make parts", "%s holds no ONNX Runtime", parts.Root)
+	}
+	m.checkpoint, err = m.program.configuredCheckpoint(m.config)
+	return err
+}
+
+// Match finds the generation that the configured model and template made.
+func (m *modelCheckup) Match(state sink.State) error {
+	generation, err := checkGeneration(state, generationOf(m.config, m.checkpoint))
+	m.generation = generation
+	return err
+}
+
+// Test opens the encoder, with the precision of the generation where none is configured.
+func (m *modelCheckup) Test(ctx context.Context) (doctor.Engine, error) {
+	c := m.config
+	if c.Encoder.Precision == config.PrecisionAuto {
+		c.Encoder.Precision = cmp.Or(m.generation.Precision, config.PrecisionAuto)
+	}
+	engine, err := m.program.openEngine(ctx, c, m.checkpoint)
+	if err != nil {
+		return doctor.Engine{}, err
+	}
+	defer engine.Close()
+	return doctor.Engine{
+		Model: m.checkpoint.Name(), Device: engine.Stats().Device, Precision: engine.precision, Kernel: engine.kernel,
+		TokensPerSecond: engine.selfTestSpeed, Slower: engine.slower,
+	}, nil
+}

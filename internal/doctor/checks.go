@@ -1,0 +1,112 @@
+package doctor
+
+// Check is a question that the doctor asks.
+type Check struct {
+	// Name stays the same from version to version.
+	Name string
+	// Bad are the statuses of its findings other than ok and skip.
+	Bad []Status
+	// Asks is the question; its answer is yes where all is well. Else says what follows where it is not.
+	Asks, Else string
+}
+
+func fails(name, asks, otherwise string) Check { return Check{name, []Status{Fail}, asks, otherwise} }
+func warns(name, asks, otherwise string) Check { return Check{name, []Status{Warn}, asks, otherwise} }
+
+// Checks lists every check in the order of the report.
+func Checks() []Check {
+	var all []Check
+	for _, part := range [][]Check{configChecks, sourceChecks, tableChecks, slotChecks, sinkChecks, pipelineChecks, modelChecks} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+var configChecks = []Check{
+	fails("config.load", "Do the settings load, and agree with one another?", "No command runs."),
+	warns("config.secrets", "Are files that hold passwords closed to other users?", "Other users of the machine can read them."),
+	warns("config.http", "Does whoever reaches the HTTP address need a token?", "Status and metrics are open to the network."),
+}
+
+var sourceChecks = []Check{
+	fails("source.reach", "Does the source let us in?", "Nothing works. A server that does not answer at all is a skip."),
+	fails("source.direct", "Does the connection lead to the server itself, not to a pooler?", "A pooler takes no replication connection, and loses a session's settings."),
+	fails("source.session", "Do the session settings take effect that make texts and hashes alike?", "Stream and backfill render values differently, and hash differently."),
+	warns("source.tls", "Is the connection encrypted, or local?", "Rows and passwords cross the network in the clear."),
+	{"source.version", []Status{Fail, Warn}, "Is the server PostgreSQL 14 to 18?", "An older one lacks what wal2vec uses; a newer one was not tried."},
+	fails("source.primary", "Is it a primary?", "A standby cannot be followed."),
+	{"source.provider", nil, "Which managed service is it, and is this role a superuser?", ""},
+	warns("source.clock", "Do the clocks of source and machine agree?", "Ages in reports and logs are wrong by as much."),
+	fails("source.wal_level", "Is wal_level logical?", "There is nothing to decode."),
+	fails("source.slots", "Is a replication slot free for init?", "The slot cannot be made."),
+	fails("source.senders", "Is a WAL sender free for the stream?", "The stream cannot connect."),
+	warns("source.wal_limit", "Does max_slot_wal_keep_size bound the log that slots hold back?", "A stopped stream fills the source's disk."),
+	warns("source.idle_slots", "Are slots kept however long nobody reads them?", "idle_replication_slot_timeout drops the slot of a stream that was stopped: a gap."),
+	warns("source.sender_timeout", "Is wal_sender_timeout between 5 s and an hour?", "Shorter, pauses cut the stream; without one, the slot of a dead stream stays taken."),
+	fails("source.synchronous", "Is a standby there for synchronous_standby_names?", "Commits stay invisible, and the watermark stands still."),
+	warns("source.transactions", "Is no transaction open for long?", "The server keeps its log and dead rows; a slot cannot be made meanwhile."),
+	warns("source.prepared", "Is no prepared transaction left behind?", "As for an open transaction, and it survives restarts."),
+	warns("source.other_slots", "Does no other slot hold back much log unread?", "The source's disk fills."),
+	fails("role.replication", "May the role open a replication connection?", "The stream cannot connect."),
+	warns("role.monitor", "Does the role see the sessions of others?", "Open transactions, standbys and readers of the slot of other roles are not seen by these checks."),
+	warns("role.owner", "Has the role the rights of the owners of table and publication?", "A table that was replaced cannot be followed without somebody who has."),
+}
+
+var tableChecks = []Check{
+	fails("table.relation", "Is the table there, of a kind that the log carries, and readable?", "It cannot be followed."),
+	fails("table.columns", "Are the columns of key, template and soft delete there, readable and published?", "Texts cannot be rendered."),
+	fails("table.key", "Has the table a unique index on exactly the key, neither partial nor deferrable?", "Two rows could be one key."),
+	fails("table.identity", "Does its replica identity hold the key?", "Updates and deletes do not name their row, or fail in the application."),
+	warns("table.partitions", "Is it not partitioned?", "TRUNCATE of one partition is in no log that names the table: its rows stay until the next backfill."),
+	fails("publication.present", "Does the publication carry the table that has the name now?", "The stream gets nothing: a gap."),
+	fails("publication.complete", "Does it carry all operations, rows and columns?", "Changes are left out."),
+	warns("publication.others", "Does it carry no other table?", "Their changes are decoded, sent and dropped."),
+}
+
+var slotChecks = []Check{
+	fails("slot.usable", "Can the slot bring everything after the watermark?", "A gap: rows may differ until a resync."),
+	{"slot.kind", []Status{Fail, Warn}, "Is it permanent, without two-phase decoding?", "A temporary slot ends with its session."},
+	fails("slot.reader", "Is whoever reads it wal2vec?", "Another program takes the changes."),
+	warns("slot.retained", "Does it hold back less than half of stream.retained_limit?", "The source's disk fills as long as the stream is behind."),
+	warns("slot.budget", "Is more than half of max_slot_wal_keep_size left?", "The server drops the log that the slot needs: a gap."),
+	warns("slot.failover", "Does a standby have the slot when it is promoted?", "A promotion is a gap."),
+}
+
+var sinkChecks = []Check{
+	fails("sink.reach", "Does the sink let us in?", "Nothing works. A server that does not answer at all is a skip."),
+	warns("sink.direct", "Does the connection keep its session?", "A pooler by transaction loses the locks that tell backfills apart."),
+	warns("sink.tls", "Is the connection encrypted, or local?", "Vectors and passwords cross the network in the clear."),
+	{"sink.version", []Status{Fail, Warn}, "Is the server PostgreSQL 16 to 18?", "An older one lacks what wal2vec uses; a newer one was not tried."},
+	fails("sink.writable", "Can it be written?", "Nothing can be committed."),
+	warns("sink.durable", "Are fsync and full_page_writes on?", "After a crash the sink may be behind what the slot has confirmed, or corrupt."),
+	warns("sink.clock", "Do the clocks of sink and machine agree?", "Ages in reports and logs are wrong by as much."),
+	fails("sink.pgvector", "Is pgvector 0.8 or later installed?", "There are no vectors."),
+	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
+	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
+	fails("sink.logged", "Are they logged?", "A crash empties them while the watermark stays."),
+	fails("sink.rights", "May the role write them?", "Nothing can be committed."),
+	warns("sink.owner", "Has the role the rights of their owner?", "It cannot build indexes and generations."),
+	fails("sink.view", "Does the view show the active generation?", "Queries through it fail, or read old vectors."),
+	warns("sink.index", "Has every large generation a valid index?", "Searches compare every vector."),
+}
+
+var pipelineChecks = []Check{
+	fails("pipeline.registered", "Is the pipeline set up?", "There is nothing to stream."),
+	fails("pipeline.settings", "Is it set up for the configured table, key, slot and publication?", "The stream refuses."),
+	fails("pipeline.history", "Is the source the server that the watermark belongs to, on its timeline?", "A gap: rows may differ until a resync."),
+	warns("pipeline.stream", "Does a stream run, and report?", "Changes wait in the source's log."),
+	warns("pipeline.lag", "Is the oldest change that waits young?", "Searches are that far behind."),
+	warns("pipeline.partial", "Does the sink show one moment of the source?", "Until the watermark passes partial_until, some rows are newer than it says."),
+	warns("pipeline.jobs", "Is every open backfill being worked on?", "Rows are not refreshed, and tombstones are kept."),
+	warns("pipeline.coverage", "Has every live row the vector of its text?", "Searches miss rows."),
+	warns("pipeline.dead_letters", "Could every text be encoded?", "Searches miss rows."),
+	warns("pipeline.tombstones", "Are there fewer tombstones than rows?", "Something keeps them: the ledger grows."),
+	warns("pipeline.generations", "Is no generation half built or kept without need?", "It is written with every change, or was given up."),
+}
+
+var modelChecks = []Check{
+	fails("model.parts", "Are ONNX Runtime and the model here?", "Nothing can be encoded."),
+	fails("model.fingerprint", "Did the configured model and template make the vectors?", "Stream and search refuse."),
+	fails("model.selftest", "Does the model pass its self-test on this machine?", "Nothing is written or searched."),
+	warns("model.speed", "Do wal2vec's own operators run where they can?", "Encoding takes longer."),
+}

@@ -1,0 +1,213 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// Options say what is examined. A zero Limits takes the defaults.
+type Options struct {
+	Config config.Config
+	// Model tells of the models on this machine.
+	Model Model
+	// Consistent returns the error with which a stream would refuse the pipeline for the settings and the table.
+	Consistent func(sink.State, change.Table) error
+	// Unreadable and Unconnected say of a connection string that cannot be read, and of a server that does not let us in, what it means;
+	// where is "source" or "sink".
+	Unreadable, Unconnected func(err error, where string) error
+	// NoSlot is the error of a pipeline that has no slot.
+	NoSlot error
+	// Print prints an error in one line, without passwords.
+	Print func(error) string
+	// Files are files beside the configuration that may hold passwords: a .env file, libpq's password file. They need not exist.
+	Files  []string
+	Limits Limits
+	// Dial and LookUp connect to the servers; nil takes the network.
+	Dial   pgconn.DialFunc
+	LookUp pgconn.LookupFunc
+	// Now is the machine's clock; time.Now when nil.
+	Now func() time.Time
+}
+
+// Limits are where a figure becomes a finding.
+type Limits struct {
+	// Connect bounds opening a connection, Statement each query, Area all checks of one side.
+	Connect, Statement, Area time.Duration
+	// OpenTransaction is the age from which an open transaction is reported.
+	OpenTransaction time.Duration
+	// OtherSlot is how much log another slot may hold back, in bytes.
+	OtherSlot int64
+	// ClockSkew is how far clocks may be apart.
+	ClockSkew time.Duration
+	// Lag is the age of the oldest change that waits, from which it is reported.
+	Lag time.Duration
+	// Report is the age from which a stream's report is too old.
+	Report time.Duration
+	// Idle is how long nothing may happen to a backfill that a process holds.
+	Idle time.Duration
+	// Tombstones is how many there may be whatever the number of live rows.
+	Tombstones int64
+}
+
+// DefaultLimits returns the limits of the command. All but the time-outs are guesses.
+func DefaultLimits() Limits {
+	return Limits{
+		Connect: 10 * time.Second, Statement: 10 * time.Second, Area: 60 * time.Second,
+		OpenTransaction: 10 * time.Minute, OtherSlot: 1 << 30, ClockSkew: 2 * time.Second, Lag: time.Minute,
+		Report: time.Minute, Idle: 15 * time.Minute, Tombstones: 100_000,
+	}
+}
+
+// Refused is the report of a configuration that does not load.
+func Refused(err error, now time.Time, line func(error) string) Report {
+	e := newExamination(Options{Now: func() time.Time { return now }})
+	e.fail("config.load", advice{Settings, fault.Try(err)}, "%s", line(err))
+	e.skipRest("the settings do not load")
+	return e.report()
+}
+
+// Examine makes every check. It takes as long as its time-outs at most; an error of a check is a finding.
+func Examine(ctx context.Context, opts Options) Report {
+	e := newExamination(opts)
+	for _, part := range []struct {
+		checks []Check
+		make   func(context.Context)
+	}{
+		{configChecks, e.examineConfig}, {sourceChecks, e.examineSource}, {sinkChecks, e.examineSink}, {tableChecks, e.examineTable},
+		{slotChecks, e.examineSlot}, {pipelineChecks, e.examinePipeline}, {modelChecks, e.examineModel},
+	} {
+		within, cancel := context.WithTimeout(ctx, e.limits.Area)
+		part.make(within)
+		cancel()
+	}
+	e.close(ctx)
+	e.skipRest("a check that it needs fails or could not be made")
+	return e.report()
+}
+
+// examination is one look at everything.
+type examination struct {
+	opts   Options
+	limits Limits
+	now    func() time.Time
+
+	findings []Finding
+	reason   map[string]string // why the checks of a part are left out
+
+	source sourceFacts
+	sink   sinkFacts
+	table  *change.Table // complete; nil where it has problems
+	state  *sink.State   // nil where the pipeline is not set up, or not to be read
+	slot   replication.SlotState
+}
+
+func newExamination(opts Options) *examination {
+	e := &examination{opts: opts, limits: opts.Limits, now: opts.Now}
+	if e.limits == (Limits{}) {
+		e.limits = DefaultLimits()
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	return e
+}
+
+func (e *examination) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.limits.Connect)
+	defer cancel()
+	if e.source.conn != nil {
+		_ = e.source.conn.Close(ctx) // nothing depends on a polite end
+	}
+	if e.sink.pool != nil {
+		e.sink.pool.Close()
+	}
+}
+
+func (e *examination) add(check string, status Status, fix advice, text string) {
+	e.findings = append(e.findings, Finding{Check: check, Status: status, Text: text, Fix: fix.text, FixIn: fix.place})
+}
+
+func (e *examination) ok(check, text string, args ...any) {
+	e.add(check, OK, nothing, fmt.Sprintf(text, args...))
+}
+
+func (e *examination) warn(check string, fix advice, text string, args ...any) {
+	e.add(check, Warn, fix, fmt.Sprintf(text, args...))
+}
+
+func (e *examination) fail(check string, fix advice, text string, args ...any) {
+	e.add(check, Fail, fix, fmt.Sprintf(text, args...))
+}
+
+func (e *examination) skip(check, text string, args ...any) {
+	e.add(check, Skip, nothing, fmt.Sprintf(text, args...))
+}
+
+// judge is what becomes of a check whose rule another package holds: its error, if any, is a finding where somebody has to do something, and a
+// skip where the rule could not be applied.
+func (e *examination) judge(check string, err error, database Place, ok string, args ...any) bool {
+	switch fault.KindOf(err) {
+	case 0:
+		e.ok(check, ok, args...)
+		return true
+	case fault.Unavailable, fault.Internal:
+		e.skip(check, "%s", e.opts.Print(err))
+	default:
+		e.fail(check, adviceOf(fault.Try(err), database), "%s", e.opts.Print(err))
+	}
+	return false
+}
+
+// could reports whether a query went well; else the checks that need its answer are skipped.
+func (e *examination) could(err error, checks ...string) bool {
+	if err == nil {
+		return true
+	}
+	for _, check := range checks {
+		e.skip(check, "%s", e.opts.Print(err))
+	}
+	return false
+}
+
+// skipRest skips every check that has no finding yet.
+func (e *examination) skipRest(why string) {
+	for _, check := range Checks() {
+		if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Check == check.Name }) {
+			e.skip(check.Name, "%s", why)
+		}
+	}
+}
+
+func (e *examination) report() Report {
+	order := make(map[string]int)
+	for i, check := range Checks() {
+		order[check.Name] = i
+	}
+	slices.SortStableFunc(e.findings, func(a, b Finding) int { return order[a.Check] - order[b.Check] })
+	r := Report{SchemaVersion: SchemaVersion, Pipeline: e.opts.Config.Pipeline, CheckedAt: e.now().UTC(), Findings: e.findings}
+	r.settle()
+	return r
+}
+
+// querier is a connection or a pool.
+type querier interface {
+	QueryRow(ctx context.Context, statement string, args ...any) pgx.Row
+	Query(ctx context.Context, statement string, args ...any) (pgx.Rows, error)
+}
+
+var (
+	_ querier = (*pgx.Conn)(nil)
+	_ querier = (*pgxpool.Pool)(nil)
+)

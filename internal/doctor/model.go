@@ -1,0 +1,80 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// Model tells of the models on this machine. Its methods are called in this order, each only if the one before had no error.
+type Model interface {
+	// Open finds the runtime and the configured model.
+	Open(ctx context.Context) error
+	// Match returns the error with which a stream would refuse the pipeline's generations.
+	Match(state sink.State) error
+	// Test opens the encoder, which tests itself.
+	Test(ctx context.Context) (Engine, error)
+}
+
+// Engine is an encoder that passed its self-test.
+type Engine struct {
+	Model, Device, Precision, Kernel string
+	TokensPerSecond                  float64
+	// Slower says why it is slower than it could be here; nil when it is not.
+	Slower error
+}
+
+func (e *examination) examineModel(ctx context.Context) {
+	m := e.opts.Model
+	if m == nil {
+		return
+	}
+	if !e.judge("model.parts", m.Open(ctx), Shell, "ONNX Runtime and model %s are here", e.opts.Config.Encoder.Model) {
+		return
+	}
+	switch {
+	case e.state == nil:
+	case e.state.Generation == nil || !e.state.Started():
+		e.skip("model.fingerprint", "the pipeline is not set up completely")
+	default:
+		e.judge("model.fingerprint", m.Match(*e.state), Shell, "the active generation's is %.12s", e.state.Generation.Fingerprint)
+	}
+	engine, err := m.Test(ctx)
+	if !e.judgeTest(err, engine) {
+		return
+	}
+	if engine.Slower != nil {
+		e.warn("model.speed", adviceOf(fault.Try(engine.Slower), Shell), "%s", e.opts.Print(engine.Slower))
+	} else {
+		e.ok("model.speed", "%s operators", engine.Kernel)
+	}
+}
+
+// judgeTest takes any error of the test for a finding: a model that does not run here is one, whatever its reason.
+func (e *examination) judgeTest(err error, engine Engine) bool {
+	if err == nil {
+		e.ok("model.selftest", "%s on %s, %s, %.0f tokens a second", engine.Model, engine.Device, engine.Precision, engine.TokensPerSecond)
+		return true
+	}
+	if fault.KindOf(err) == fault.Unavailable {
+		return e.could(err, "model.selftest")
+	}
+	e.fail("model.selftest", adviceOf(fault.Try(err), Shell), "%s", e.opts.Print(err))
+	return false
+}
+
+func bytesText(n int64) string {
+	const kib = 1024
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	value, unit := float64(n), 0
+	for value >= kib && unit < len(units)-1 {
+		value /= kib
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", value, units[unit])
+}

@@ -1,0 +1,175 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+func (e *examination) examinePipeline(ctx context.Context) {
+	if e.state == nil {
+		return
+	}
+	e.examineHistory(ctx)
+	if e.table != nil {
+		e.judge("pipeline.settings", e.opts.Consistent(*e.state, *e.table), Source, "the pipeline reads %s by %v", e.opts.Config.Source.Table,
+			e.opts.Config.Source.Key)
+	}
+	e.judgePartial()
+	e.judgeJobs()
+	e.judgeGenerations()
+	if e.source.conn == nil {
+		return
+	}
+	// A count of rows may take too long: what it is for is skipped then.
+	c := e.opts.Config
+	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Now: e.now})
+	status, err := m.Probe(ctx)
+	if status.SlotActive == nil && err != nil {
+		e.could(err, "pipeline.stream", "pipeline.lag")
+	} else if e.state.Started() {
+		e.judgeStream(status)
+	}
+	if status.RowsStale == nil {
+		e.could(err, "pipeline.coverage")
+	} else {
+		e.judgeCoverage(status)
+	}
+	e.examineTombstones(ctx)
+}
+
+// examineHistory asks as the stream does before it begins.
+func (e *examination) examineHistory(ctx context.Context) {
+	info := e.source.info
+	if e.source.conn == nil || !e.state.Started() {
+		return
+	}
+	same := e.state.SystemID == info.SystemID && e.state.Timeline == info.Timeline
+	if same && (e.slot.WALEnd == 0 || e.state.Watermark <= e.slot.WALEnd) {
+		e.ok("pipeline.history", "system %s, timeline %d", info.SystemID, info.Timeline)
+		return
+	}
+	c := e.opts.Config
+	source := replication.NewSource(replication.Options{
+		ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: e.state.Table,
+		SystemID: e.state.SystemID, Timeline: e.state.Timeline,
+	})
+	if e.judge("pipeline.history", source.Check(ctx, e.state.Watermark), Source, "system %s, timeline %d", info.SystemID, info.Timeline) {
+		return
+	}
+}
+
+func (e *examination) judgePartial() {
+	if partial := e.state.PartialUntil; partial > e.state.Watermark {
+		e.warn("pipeline.partial", inShell("wal2vec stream"), "until the watermark passes %s, some rows are newer than it says", partial)
+	} else {
+		e.ok("pipeline.partial", "the sink shows the source as of the watermark")
+	}
+}
+
+// judgeJobs tells backfills that nobody goes on with from those that stand still.
+func (e *examination) judgeJobs() {
+	fine := true
+	for _, j := range e.state.Jobs {
+		age := e.now().Sub(j.UpdatedAt)
+		command := inShell("wal2vec backfill")
+		if j.Mode == sink.Retry {
+			command = inShell("wal2vec dead-letter retry")
+		} else if j.Mode == sink.Build {
+			command = inShell("wal2vec generation build")
+		}
+		what := string(j.Mode)
+		if j.Resync {
+			what = "refresh after a resync"
+		}
+		switch {
+		case !j.UnderWay:
+			fine = false
+			e.warn("pipeline.jobs", command, "job %d (%s) is open since %s, and nobody goes on with it", j.ID, what, j.CreatedAt.UTC().Format(time.DateTime))
+		case age > e.limits.Idle:
+			fine = false
+			e.warn("pipeline.jobs", command, "job %d (%s) has made no progress for %s", j.ID, what, age.Round(time.Second))
+		}
+	}
+	if fine {
+		e.ok("pipeline.jobs", "%d open, none forgotten", len(e.state.Jobs))
+	}
+}
+
+// judgeGenerations looks for generations that wait for somebody.
+func (e *examination) judgeGenerations() {
+	fine := true
+	for _, g := range e.state.Generations {
+		filled := slices.ContainsFunc(e.state.Jobs, func(j sink.JobState) bool { return j.Generation == g.ID })
+		if g.State == sink.Building && !filled {
+			fine = false
+			e.warn("pipeline.generations", inShell("wal2vec generation list  # then generation activate, build or retire"),
+				"generation %d (%s) is neither active nor being filled, and is written with every change", g.ID, g.Model)
+		}
+	}
+	if fine {
+		e.ok("pipeline.generations", "%d are written", len(e.state.Generations))
+	}
+}
+
+func (e *examination) judgeStream(s monitor.Status) {
+	stream := inShell("wal2vec stream")
+	active := s.SlotActive != nil && *s.SlotActive
+	age := e.now().Sub(e.state.ReportedAt)
+	switch {
+	case !active:
+		e.warn("pipeline.stream", stream, "no stream runs")
+	case age > e.limits.Report:
+		e.warn("pipeline.stream", inShell("wal2vec status  # and the stream's log"), "the stream %s has not reported for %s", e.state.Owner, age.Round(time.Second))
+	default:
+		e.ok("pipeline.stream", "%s reported %s ago", e.state.Owner, age.Round(time.Second))
+	}
+	switch {
+	case s.LagSeconds != nil && *s.LagSeconds > e.limits.Lag.Seconds():
+		e.warn("pipeline.lag", inShell("wal2vec status  # and the stream's log"), "the oldest change that waits is %s old",
+			seconds(*s.LagSeconds))
+	case s.LagSeconds != nil:
+		e.ok("pipeline.lag", "the oldest change that waits is %s old", seconds(*s.LagSeconds))
+	case s.LagBytes != nil:
+		e.ok("pipeline.lag", "%s of log behind; no stream tells the age of what waits", bytesText(*s.LagBytes))
+	default:
+		e.skip("pipeline.lag", "positions of two servers are not compared")
+	}
+}
+
+func (e *examination) judgeCoverage(s monitor.Status) {
+	letters := int64(0)
+	if s.DeadLetters != nil {
+		letters = *s.DeadLetters
+	}
+	if letters > 0 {
+		e.warn("pipeline.dead_letters", inShell("wal2vec dead-letter list"), "%d rows have texts that could not be encoded", letters)
+	} else {
+		e.ok("pipeline.dead_letters", "there are none")
+	}
+	if stale := *s.RowsStale - letters; stale > 0 {
+		e.warn("pipeline.coverage", inShell("wal2vec backfill"), "%d of %d live rows lack the vector of their text", stale, *s.RowsLive)
+	} else {
+		e.ok("pipeline.coverage", "%d live rows, %d with the vector of their text", *s.RowsLive, *s.RowsFresh)
+	}
+}
+
+func (e *examination) examineTombstones(ctx context.Context) {
+	if e.state.Generation == nil {
+		return
+	}
+	counts, err := e.sink.store.Counts(ctx)
+	if !e.could(err, "pipeline.tombstones") {
+		return
+	}
+	if counts.Tombstones > max(e.limits.Tombstones, counts.Live) {
+		e.warn("pipeline.tombstones", inShell("wal2vec backfill"), "%d tombstones beside %d live rows: an open job keeps them, or no stream collects them",
+			counts.Tombstones, counts.Live)
+	} else {
+		e.ok("pipeline.tombstones", "%d", counts.Tombstones)
+	}
+}

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// SchemaVersion is the version of Report's JSON form. It rises when a field changes its meaning or goes; new fields and new checks may come
+// without.
+const SchemaVersion = 1
+
+// Status is what became of a check.
+type Status string
+
+// The statuses. Skip is a check that could not be made: its finding says why.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn"
+	Fail Status = "fail"
+	Skip Status = "skip"
+)
+
+// Place is where a fix is to be run.
+type Place string
+
+// The places. A fix in Source or Sink is SQL, one in Shell a command; Settings names wal2vec's own settings, and Server is for whoever runs the
+// server, in words.
+const (
+	Source   Place = "source"
+	Sink     Place = "sink"
+	Shell    Place = "shell"
+	Settings Place = "settings"
+	Server   Place = "server"
+)
+
+// Finding is what a check found. A check may have several.
+type Finding struct {
+	// Check is the check's name, which stays the same from version to version; see Checks.
+	Check  string `json:"check"`
+	Status Status `json:"status"`
+	// Text is the finding in one line.
+	Text string `json:"finding"`
+	// Fix mends it; empty where nothing is to be mended or nobody can say how. FixIn is where.
+	Fix   string `json:"fix"`
+	FixIn Place  `json:"fix_in"`
+}
+
+// Report is what the checks found, in the order of Checks.
+type Report struct {
+	SchemaVersion int       `json:"schema_version"`
+	Pipeline      string    `json:"pipeline"`
+	CheckedAt     time.Time `json:"checked_at"`
+	// Worst is fail, skip, warn or ok, the first of them that a finding has.
+	Worst    Status    `json:"worst"`
+	Findings []Finding `json:"findings"`
+}
+
+// Count is how many findings have a status.
+func (r Report) Count(s Status) int {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Status == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Err is nil when nothing fails and every check was made. It is of kind Findings when something fails, else of kind Unavailable.
+func (r Report) Err() error {
+	switch r.Worst {
+	case Fail:
+		return fault.New(fault.Findings, "", "%d of %d checks fail", r.Count(Fail), len(r.Findings))
+	case Skip:
+		return fault.New(fault.Unavailable, "", "%d of %d checks could not be made", r.Count(Skip), len(r.Findings))
+	default:
+		return nil
+	}
+}
+
+func (r *Report) settle() {
+	for _, s := range []Status{Fail, Skip, Warn, OK} {
+		if r.Count(s) > 0 {
+			r.Worst = s
+			return
+		}
+	}
+}

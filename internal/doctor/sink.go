@@ -1,0 +1,249 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sink"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// sinkFacts is what is known of the sink. pool is nil where it cannot be asked.
+type sinkFacts struct {
+	pool  *pgxpool.Pool
+	store *sink.Sink
+}
+
+func (e *examination) examineSink(ctx context.Context) {
+	err := e.connectSink(ctx)
+	if !e.judge("sink.reach", err, Sink, "the sink answers") {
+		if e.sink.pool != nil {
+			e.sink.pool.Close()
+			e.sink.pool = nil
+		}
+		return
+	}
+	c := e.opts.Config
+	e.sink.store = sink.New(sink.Options{Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String()})
+	e.examineSinkSession(ctx)
+	if !e.examineSinkServer(ctx) {
+		return
+	}
+	if !e.examineState(ctx) {
+		return
+	}
+	e.examineTables(ctx)
+	e.examineView(ctx)
+	e.examineIndexes(ctx)
+}
+
+func (e *examination) examineSinkSession(ctx context.Context) {
+	conn, err := e.sink.pool.Acquire(ctx)
+	if !e.could(err, "sink.direct", "sink.tls", "sink.clock") {
+		return
+	}
+	defer conn.Release()
+	s, err := e.inspectSession(ctx, conn.Conn(), nil)
+	if !e.could(err, "sink.direct", "sink.tls", "sink.clock") {
+		return
+	}
+	if s.pooled {
+		e.warn("sink.direct", inSettings("sink.dsn: the address of the server itself, or of a pooler that keeps sessions"),
+			"a pooler stands before the sink: another process answers than the one that let us in")
+	} else {
+		e.ok("sink.direct", "no pooler in between")
+	}
+	e.judgeTLS("sink", s)
+	e.judgeClock("sink", s)
+}
+
+// examineSinkServer reports whether there is anything to look at behind the server itself.
+func (e *examination) examineSinkServer(ctx context.Context) bool {
+	var version int
+	var readOnly, fsync, fullPages bool
+	var installed, available string
+	err := e.sink.pool.QueryRow(ctx, queries.Query("doctor_sink")).Scan(&version, &readOnly, &fsync, &fullPages, &installed, &available)
+	if !e.could(err, "sink.version", "sink.writable", "sink.durable", "sink.pgvector") {
+		return false
+	}
+	e.judgeSinkVersion(version)
+	if readOnly {
+		e.fail("sink.writable", inSettings("sink.dsn: the primary"), "the sink is a standby, or its sessions are read-only (default_transaction_read_only)")
+	} else {
+		e.ok("sink.writable", "it takes writes")
+	}
+	switch {
+	case !fsync:
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();"),
+			"fsync is off: after a crash of the machine the sink may be behind what the slot has confirmed")
+	case !fullPages:
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();"),
+			"full_page_writes is off: a crash of the machine may leave torn pages")
+	default:
+		e.ok("sink.durable", "fsync and full_page_writes are on")
+	}
+	switch err := e.sink.store.CheckExtension(ctx); {
+	case installed != "":
+		e.judge("sink.pgvector", err, Sink, "pgvector %s", installed)
+	case available != "":
+		e.fail("sink.pgvector", inSink("CREATE EXTENSION vector SCHEMA public;"), "pgvector is not installed in the database; the server has %s", available)
+	default:
+		e.fail("sink.pgvector", onServer("install pgvector 0.8 or later on the sink's server"), "the sink's server has no pgvector")
+	}
+	return true
+}
+
+func (e *examination) judgeSinkVersion(version int) {
+	major := version / 10000
+	if e.judge("sink.version", sink.CheckServer(version), Sink, "PostgreSQL %d.%d", major, version%10000) && major > newest {
+		e.warn("sink.version", nothing, "PostgreSQL %d is newer than any that wal2vec was tried with (%d)", major, newest)
+	}
+}
+
+// examineState reads the pipeline, and reports whether there is one.
+func (e *examination) examineState(ctx context.Context) bool {
+	schema := e.opts.Config.Sink.Schema
+	err := e.sink.store.CheckSchema(ctx)
+	if fault.SQLSTATE(err) == "42501" {
+		e.judge("sink.rights", err, Sink, "")
+		return false
+	}
+	if !e.judge("sink.schema", err, Sink, "schema %s is of this version", schema) {
+		return false
+	}
+	state, err := e.sink.store.State(ctx)
+	switch {
+	case fault.SQLSTATE(err) == "42501":
+		e.judge("sink.rights", err, Sink, "")
+		return false
+	case err != nil:
+		e.judge("pipeline.registered", err, Sink, "")
+		return false
+	case state.Started():
+		e.ok("pipeline.registered", "pipeline %s, watermark %s", e.opts.Config.Pipeline, state.Watermark)
+	default:
+		e.fail("pipeline.registered", setUp, "pipeline %s is set up in part", e.opts.Config.Pipeline)
+	}
+	e.state = &state
+	return true
+}
+
+// examineTables looks at wal2vec's tables.
+func (e *examination) examineTables(ctx context.Context) {
+	names := []string{"pipeline", "generation", "stream_state", "backfill", "dead_letter", "ledger_" + e.opts.Config.Pipeline}
+	for _, g := range e.state.Generations {
+		names = append(names, g.Table)
+	}
+	schema := e.opts.Config.Sink.Schema
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), schema, names)
+	checks := []string{"sink.tables", "sink.logged", "sink.rights", "sink.owner"}
+	if !e.could(err, checks...) {
+		return
+	}
+	var name, owner, role string
+	var exists, logged, writable, ours bool
+	var missing, unlogged, closed, foreign []string
+	var foreigner string
+	_, err = pgx.ForEachRow(rows, []any{&name, &exists, &logged, &writable, &ours, &owner, &role}, func() error {
+		if !exists {
+			missing = append(missing, name)
+		}
+		if !logged {
+			unlogged = append(unlogged, name)
+		}
+		if !writable {
+			closed = append(closed, name)
+		}
+		if !ours {
+			foreign, foreigner = append(foreign, name), owner
+		}
+		return nil
+	})
+	if !e.could(err, checks...) {
+		return
+	}
+	if len(missing) > 0 {
+		e.fail("sink.tables", onServer("restore them from a backup, or set the pipeline up anew: wal2vec teardown, then wal2vec init and wal2vec backfill"),
+			"missing in schema %s: %s", schema, strings.Join(missing, ", "))
+	} else {
+		e.ok("sink.tables", "ledger and %d vector tables", len(e.state.Generations))
+	}
+	for _, table := range unlogged {
+		e.fail("sink.logged", inSink("ALTER TABLE "+quote(schema, table)+" SET LOGGED;"), "%s.%s is unlogged: a crash empties it", schema, table)
+	}
+	if len(unlogged) == 0 {
+		e.ok("sink.logged", "all tables are logged")
+	}
+	if len(closed) > 0 {
+		e.fail("sink.rights", inShell("wal2vec init --grant-stream "+quoteShell(role)+"  # as role "+foreigner),
+			"role %s may not write %s", role, strings.Join(closed, ", "))
+	} else {
+		e.ok("sink.rights", "role %s may write all tables", role)
+	}
+	if len(foreign) > 0 {
+		e.warn("sink.owner", inSink("GRANT "+quote(foreigner)+" TO "+quote(role)+";"),
+			"role %s has not the rights of %s, who owns the tables: it builds no indexes and generations", role, foreigner)
+	} else {
+		e.ok("sink.owner", "role %s has the owner's rights", role)
+	}
+}
+
+// examineView looks at what the view shows.
+func (e *examination) examineView(ctx context.Context) {
+	schema, name := e.state.ViewSchema, e.state.ViewName
+	if e.state.Generation == nil || name == "" {
+		e.fail("sink.view", setUp, "no generation is active, or there is no view")
+		return
+	}
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_view"), schema, name)
+	if !e.could(err, "sink.view") {
+		return
+	}
+	shown, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		var in, table string
+		err := row.Scan(&in, &table)
+		return in + "." + table, err
+	})
+	if !e.could(err, "sink.view") {
+		return
+	}
+	want := e.opts.Config.Sink.Schema + "." + e.state.Generation.Table
+	switch {
+	case len(shown) == 0:
+		e.fail("sink.view", setUp, "view %s.%s does not exist", schema, name)
+	case len(shown) != 1 || shown[0] != want:
+		e.fail("sink.view", inSink("DROP VIEW "+quote(schema, name)+"; -- then: wal2vec init"),
+			"view %s.%s shows %s, not the active generation's %s", schema, name, strings.Join(shown, ", "), want)
+	default:
+		e.ok("sink.view", "%s.%s shows generation %d", schema, name, e.state.Generation.ID)
+	}
+}
+
+// examineIndexes looks at the index of each generation that is searched, or may be again.
+func (e *examination) examineIndexes(ctx context.Context) {
+	bad := false
+	var texts []string
+	for _, g := range e.state.Generations {
+		index, err := e.sink.store.Index(ctx, g)
+		if !e.could(err, "sink.index") {
+			return
+		}
+		due, err := e.sink.store.IndexDue(ctx, g)
+		if !e.could(err, "sink.index") {
+			return
+		}
+		texts = append(texts, fmt.Sprintf("generation %d: %s", g.ID, index.State))
+		if due && g.State != sink.Building {
+			bad = true
+			e.warn("sink.index", setUp, "the index of generation %d is %s", g.ID, index.State)
+		}
+	}
+	if !bad {
+		e.ok("sink.index", "%s", strings.Join(texts, ", "))
+	}
+}

@@ -1,0 +1,147 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/wal2vec/wal2vec/replication"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// examineSlot looks at the slot that the pipeline names; before there is a pipeline, at whether one can be made.
+func (e *examination) examineSlot(ctx context.Context) {
+	if e.source.conn == nil {
+		return
+	}
+	name := e.opts.Config.Source.Slot
+	if e.state != nil && e.state.Slot != "" {
+		name = e.state.Slot
+	}
+	var err error
+	if e.slot, err = replication.ReadSlot(ctx, e.source.conn, name); !e.could(err, "slot.usable", "source.slots", "source.senders") {
+		return
+	}
+	e.examineRoom()
+	if e.state == nil || !e.state.Started() {
+		return
+	}
+	e.judge("slot.usable", e.checkSlot(), Source, "slot %q is confirmed to %s, the watermark is %s", name, e.slot.ConfirmedFlush, e.state.Watermark)
+	if !e.slot.Exists {
+		return
+	}
+	var temporary, twoPhase bool
+	var retained int64
+	var reader string
+	err = e.source.conn.QueryRow(ctx, queries.Query("doctor_slot"), name).Scan(&temporary, &twoPhase, &retained, &reader)
+	if !e.could(err, "slot.kind", "slot.reader", "slot.retained") {
+		return
+	}
+	again := inShell("wal2vec init --resync")
+	switch {
+	case temporary:
+		e.fail("slot.kind", again, "slot %q is temporary: it ends with the session that made it", name)
+	case twoPhase:
+		e.warn("slot.kind", again, "slot %q was made for two-phase decoding, which wal2vec does not use", name)
+	default:
+		e.ok("slot.kind", "permanent, %s", e.slot.Plugin)
+	}
+	e.judgeReader(reader)
+	e.judgeRetained(retained)
+	e.judgeFailover(name)
+}
+
+// checkSlot is the rule of the stream, besides that a pipeline may have no slot at all.
+func (e *examination) checkSlot() error {
+	if e.state.Slot == "" {
+		return e.opts.NoSlot
+	}
+	return replication.CheckSlot(e.slot, e.state.Watermark)
+}
+
+// examineRoom looks whether slot and stream find a place.
+func (e *examination) examineRoom() {
+	info := e.source.info
+	switch free := info.CheckFreeSlot(); {
+	case e.slot.Exists:
+		e.ok("source.slots", "%d of %d are in use, the pipeline's among them", info.Slots, info.MaxSlots)
+	case free != nil:
+		e.fail("source.slots", e.setting("max_replication_slots", fmt.Sprint(info.MaxSlots+5), true), "%s", e.opts.Print(free))
+	default:
+		e.ok("source.slots", "%d of %d are in use", info.Slots, info.MaxSlots)
+	}
+	switch busy, all := e.source.sendersBusy, e.source.senders; {
+	case e.slot.Active || busy < all:
+		e.ok("source.senders", "%d of %d are in use", busy, all)
+	default:
+		e.fail("source.senders", e.setting("max_wal_senders", fmt.Sprint(all+5), true), "all %d WAL senders are in use", all)
+	}
+}
+
+func (e *examination) judgeReader(reader string) {
+	switch {
+	case !e.slot.Active:
+		e.ok("slot.reader", "nobody reads it now")
+	case reader == "":
+		e.ok("slot.reader", "process %d, whose name this role may not see", e.slot.ActivePID)
+	case strings.HasPrefix(reader, "wal2vec/"):
+		e.ok("slot.reader", "process %d (%s)", e.slot.ActivePID, reader)
+	default:
+		e.fail("slot.reader", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%d);", e.slot.ActivePID)),
+			"process %d reads it as %q, which is not wal2vec", e.slot.ActivePID, reader)
+	}
+}
+
+// judgeRetained compares what the slot holds back with what it may.
+func (e *examination) judgeRetained(retained int64) {
+	limit := e.opts.Config.Stream.RetainedLimit
+	stream := inShell("wal2vec stream")
+	if retained > limit/2 {
+		e.warn("slot.retained", stream, "the slot holds back %s of log; stream.retained_limit is %s", bytesText(retained), bytesText(limit))
+	} else {
+		e.ok("slot.retained", "the slot holds back %s of log", bytesText(retained))
+	}
+	bound, safe := e.source.info.MaxSlotWALKeepSize, e.slot.SafeWALSize
+	switch {
+	case bound == nil || safe == nil:
+		e.ok("slot.budget", "no bound is set (source.wal_limit)")
+	case *safe < *bound/2:
+		e.warn("slot.budget", stream, "%s more of log and the server drops what the slot needs%s", bytesText(max(0, *safe)), e.untilThen(*safe))
+	default:
+		e.ok("slot.budget", "%s more may be written before the slot is lost%s", bytesText(*safe), e.untilThen(*safe))
+	}
+}
+
+// untilThen says how long so many bytes take at the rate at which the server has written so far.
+func (e *examination) untilThen(bytes int64) string {
+	if e.source.walRate < 1 || bytes <= 0 {
+		return ""
+	}
+	const longest = 365 * 24 * 3600
+	if seconds := float64(bytes) / e.source.walRate; seconds < longest {
+		return fmt.Sprintf(", about %s at the server's average rate", time.Duration(seconds*float64(time.Second)).Round(time.Minute))
+	}
+	return ""
+}
+
+// firstWithFailover is the first version of the server whose slots a standby can have, as server_version_num.
+const firstWithFailover = 170000
+
+func (e *examination) judgeFailover(name string) {
+	switch f := e.source; {
+	case f.physicalSlots == 0:
+		e.ok("slot.failover", "no standby has a slot here")
+	case f.info.Version < firstWithFailover:
+		e.warn("slot.failover", nothing, "PostgreSQL %d keeps the slot on the primary alone: a promotion needs wal2vec init --resync", f.info.Version/10000)
+	case !e.slot.Failover:
+		fix := fmt.Sprintf(`psql "dbname=%s replication=database" -c 'ALTER_REPLICATION_SLOT %s (FAILOVER true)'  # while the stream stands still`,
+			e.slot.Database, name)
+		e.warn("slot.failover", inShell(fix), "slot %q is no failover slot: no standby gets it", name)
+	case f.synchronized == "":
+		e.warn("slot.failover", e.setting("synchronized_standby_slots", "NAME OF THE STANDBY'S SLOT", false),
+			"synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
+	default:
+		e.ok("slot.failover", "standbys get it, and the stream waits for %s", f.synchronized)
+	}
+}

@@ -1,0 +1,270 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// sourceFacts is what is known of the source's server. conn is nil where it cannot be asked.
+type sourceFacts struct {
+	conn *pgx.Conn
+	info replication.ServerInfo
+
+	senders, sendersBusy int
+	idleSlots            time.Duration
+	standbyNames         string
+	synchronous          int // standbys that commits wait for
+	physicalSlots        int
+	synchronized         string  // synchronized_standby_slots
+	walRate              float64 // bytes a second since the server's statistics began
+	superuser, monitor   bool
+	provider             string
+}
+
+// newest is the newest version of PostgreSQL that was tried.
+const newest = 18
+
+func (e *examination) examineSource(ctx context.Context) {
+	err := e.connectSource(ctx)
+	if fault.SQLSTATE(err) == pooled {
+		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
+			"a pooler answers, which does not take the settings of wal2vec's sessions: %s", e.opts.Print(err))
+		e.skip("source.reach", "a pooler answers")
+		e.source.conn = nil
+		return
+	}
+	if !e.judge("source.reach", err, Source, "%s", e.address()) {
+		return
+	}
+	s, err := e.inspectSession(ctx, e.source.conn, change.SessionParameters())
+	if e.could(err, "source.direct", "source.session", "source.tls", "source.clock") {
+		e.judgeSourceSession(s)
+	}
+	err = e.readSource(ctx)
+	if !e.could(err, "source.version", "source.primary") {
+		e.source.conn = nil
+		return
+	}
+	e.judgeServer()
+	e.judgeSettings()
+	e.examineOpen(ctx)
+	e.examineOtherSlots(ctx)
+	e.examineRole(ctx)
+}
+
+func (e *examination) address() string {
+	if e.source.conn == nil {
+		return ""
+	}
+	c := e.source.conn.Config()
+	return fmt.Sprintf("database %s on %s:%d as %s", c.Database, c.Host, c.Port, c.User)
+}
+
+func (e *examination) judgeSourceSession(s session) {
+	if s.pooled {
+		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
+			"a pooler stands before the server: another process answers than the one that let us in")
+	} else {
+		e.ok("source.direct", "no pooler in between")
+	}
+	if len(s.lost) > 0 {
+		e.fail("source.session", inSettings("source.dsn: the address of the server itself, or have the pooler pass these settings on"),
+			"settings of the session do not take effect: %v", s.lost)
+	} else {
+		e.ok("source.session", "the settings that texts are rendered under take effect")
+	}
+	e.judgeTLS("source", s)
+	e.judgeClock("source", s)
+}
+
+func (e *examination) readSource(ctx context.Context) error {
+	f := &e.source
+	var err error
+	if f.info, err = replication.Server(ctx, f.conn); err != nil {
+		return err
+	}
+	var idle int64
+	err = f.conn.QueryRow(ctx, queries.Query("doctor_source")).Scan(&f.senders, &f.sendersBusy, &idle, &f.standbyNames, &f.synchronous,
+		&f.physicalSlots, &f.synchronized, &f.walRate, &f.superuser, &f.monitor, &f.provider)
+	if err != nil {
+		return fmt.Errorf("reading the source's settings: %w", err)
+	}
+	f.idleSlots = time.Duration(idle) * time.Millisecond
+	return nil
+}
+
+// judgeServer asks package replication about one property at a time: of the others it is told what is well.
+func (e *examination) judgeServer() {
+	info := e.source.info
+	good := replication.ServerInfo{Version: info.Version, WALLevel: "logical"}
+	major := info.Version / 10000
+	if e.judge("source.version", good.Check(), Source, "PostgreSQL %d.%d", major, info.Version%10000) && major > newest {
+		e.warn("source.version", nothing, "PostgreSQL %d is newer than any that wal2vec was tried with (%d)", major, newest)
+	}
+	good.Version = newest * 10000
+	good.InRecovery = info.InRecovery
+	e.judge("source.primary", good.Check(), Source, "a primary, system %s, timeline %d", info.SystemID, info.Timeline)
+	good.InRecovery, good.WALLevel = false, info.WALLevel
+	if good.Check() == nil {
+		e.ok("source.wal_level", "wal_level is logical")
+	} else {
+		e.fail("source.wal_level", e.setting("wal_level", "logical", true), "wal_level is %s", info.WALLevel)
+	}
+	what := "role " + info.User + " is no superuser"
+	if e.source.superuser {
+		what = "role " + info.User + " is a superuser"
+	}
+	switch provider := providers[e.source.provider]; {
+	case provider == "":
+		e.ok("source.provider", "no managed service that is known; %s", what)
+	case e.source.superuser:
+		e.ok("source.provider", "%s; %s", provider, what)
+	default:
+		e.ok("source.provider", "%s; %s: it cannot change the server's settings by SQL, nor grant REPLICATION but by the provider's role",
+			provider, what)
+	}
+}
+
+// judgeSettings looks at the source's settings.
+func (e *examination) judgeSettings() {
+	f := e.source
+	if bound := f.info.MaxSlotWALKeepSize; bound == nil {
+		e.warn("source.wal_limit", e.setting("max_slot_wal_keep_size", "20GB", false),
+			"max_slot_wal_keep_size is -1: a stopped stream can fill the source's disk")
+	} else {
+		e.ok("source.wal_limit", "max_slot_wal_keep_size is %s", bytesText(*bound))
+	}
+	if f.idleSlots > 0 {
+		e.warn("source.idle_slots", e.setting("idle_replication_slot_timeout", "0", false),
+			"idle_replication_slot_timeout is %s: a stream that stands still for so long loses its slot", f.idleSlots)
+	} else {
+		e.ok("source.idle_slots", "slots are kept however long nobody reads them")
+	}
+	const least, most = 5 * time.Second, time.Hour
+	switch timeout := f.info.WALSenderTimeout; {
+	case timeout == 0:
+		e.warn("source.sender_timeout", e.setting("wal_sender_timeout", "60s", false),
+			"wal_sender_timeout is 0: the slot of a stream whose machine died stays in use")
+	case timeout < least, timeout > most:
+		e.warn("source.sender_timeout", e.setting("wal_sender_timeout", "60s", false), "wal_sender_timeout is %s", timeout)
+	default:
+		e.ok("source.sender_timeout", "wal_sender_timeout is %s", timeout)
+	}
+	switch {
+	case f.standbyNames == "":
+		e.ok("source.synchronous", "commits wait for no standby")
+	case f.synchronous > 0:
+		e.ok("source.synchronous", "synchronous_standby_names is %q, %d standbys answer for it", f.standbyNames, f.synchronous)
+	case !f.monitor:
+		e.skip("source.synchronous", "this role does not see which standbys are there (role.monitor)")
+	default:
+		e.fail("source.synchronous", e.reset("synchronous_standby_names"),
+			"synchronous_standby_names is %q, and no such standby is there: commits wait, invisible, and so does the watermark", f.standbyNames)
+	}
+}
+
+// reset is how a setting is put back to its default.
+func (e *examination) reset(name string) advice {
+	if fix := e.setting(name, "", false); fix.place != Source {
+		return fix
+	}
+	return inSource("ALTER SYSTEM RESET " + quote(name) + "; SELECT pg_reload_conf();")
+}
+
+// examineOpen looks for transactions that have been open for long.
+func (e *examination) examineOpen(ctx context.Context) {
+	rows, err := e.source.conn.Query(ctx, queries.Query("doctor_transactions"), e.limits.OpenTransaction)
+	if e.could(err, "source.transactions") {
+		var pid int32
+		var user, application, state string
+		var age float64
+		found := false
+		_, err = pgx.ForEachRow(rows, []any{&pid, &user, &application, &state, &age}, func() error {
+			found = true
+			e.warn("source.transactions", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%d);", pid)),
+				"process %d of role %s (%s, %s) has had a transaction open for %s", pid, user, orUnnamed(application), state, seconds(age))
+			return nil
+		})
+		if e.could(err, "source.transactions") && !found {
+			e.ok("source.transactions", "none is older than %s", e.limits.OpenTransaction)
+		}
+	}
+	rows, err = e.source.conn.Query(ctx, queries.Query("doctor_prepared"), e.limits.OpenTransaction)
+	if !e.could(err, "source.prepared") {
+		return
+	}
+	var gid, database string
+	var age float64
+	found := false
+	_, err = pgx.ForEachRow(rows, []any{&gid, &database, &age}, func() error {
+		found = true
+		e.warn("source.prepared", inSource(fmt.Sprintf("ROLLBACK PREPARED %s;", quoteLiteral(gid))+" -- in database "+database+", or COMMIT PREPARED"),
+			"prepared transaction %q of database %s has been open for %s", gid, database, seconds(age))
+		return nil
+	})
+	if e.could(err, "source.prepared") && !found {
+		e.ok("source.prepared", "none is older than %s", e.limits.OpenTransaction)
+	}
+}
+
+// examineOtherSlots looks for slots that nobody reads, and for room.
+func (e *examination) examineOtherSlots(ctx context.Context) {
+	if e.source.info.InRecovery {
+		return // nothing is kept on a standby that could be told
+	}
+	rows, err := e.source.conn.Query(ctx, queries.Query("doctor_slots"), e.opts.Config.Source.Slot, e.limits.OtherSlot)
+	if !e.could(err, "source.other_slots") {
+		return
+	}
+	var name string
+	var retained int64
+	found := false
+	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
+		found = true
+		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_drop_replication_slot(%s);", quoteLiteral(name))+" -- if nobody needs it"),
+			"nobody reads slot %q, for which the server keeps %s of log", name, bytesText(retained))
+		return nil
+	})
+	if e.could(err, "source.other_slots") && !found {
+		e.ok("source.other_slots", "no slot that nobody reads holds back more than %s", bytesText(e.limits.OtherSlot))
+	}
+}
+
+// examineRole looks at what the role may do, by doing it where providers have ways of their own.
+func (e *examination) examineRole(ctx context.Context) {
+	f := e.source
+	role := quote(f.info.User)
+	err := replication.CheckAccess(ctx, e.opts.Config.Source.DSN.Reveal())
+	switch {
+	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
+		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
+	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
+		e.skip("role.replication", "%s", e.opts.Print(err))
+	default:
+		e.judge("role.replication", err, Source, "role %s opens replication connections", f.info.User)
+	}
+	if f.monitor {
+		e.ok("role.monitor", "role %s sees the sessions of others", f.info.User)
+	} else {
+		e.warn("role.monitor", inSource("GRANT pg_monitor TO "+role+";"), "role %s sees its own sessions only", f.info.User)
+	}
+}
+
+func orUnnamed(application string) string {
+	if application == "" {
+		return "no name"
+	}
+	return application
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(s * float64(time.Second)).Round(time.Second)
+}

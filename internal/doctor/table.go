@@ -1,0 +1,112 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// examineTable looks at the source's table, and at the publication with the pipeline's own word of the table, if there is one.
+func (e *examination) examineTable(ctx context.Context) {
+	if e.source.conn == nil {
+		return
+	}
+	c := e.opts.Config
+	options := replication.InspectOptions{
+		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key, Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,
+	}
+	if e.state != nil && len(e.state.Generations) > 0 {
+		if template, err := e.state.Template(); err == nil {
+			options.Template = template // all that is written
+		}
+	}
+	table, problems := replication.Examine(ctx, e.source.conn, options)
+	if len(problems) == 0 {
+		e.table = &table
+	}
+	good := map[replication.Aspect]string{
+		replication.AspectRelation: "table " + c.Source.Table.String() + " is followed", replication.AspectColumns: "the columns are there and may be read",
+		replication.AspectKey: "a unique index covers the key", replication.AspectIdentity: "updates and deletes name their row",
+	}
+	for _, p := range problems {
+		delete(good, p.Aspect)
+		e.judge("table."+string(p.Aspect), p.Err, Source, "")
+		if p.Aspect == replication.AspectRelation {
+			return
+		}
+		if p.Aspect == replication.AspectKey {
+			delete(good, replication.AspectIdentity) // not looked at
+		}
+	}
+	for aspect, text := range good {
+		e.ok("table."+string(aspect), "%s", text)
+	}
+	e.examineOwners(ctx, table.OID)
+	if e.state != nil {
+		e.examinePublication(ctx)
+	}
+}
+
+// examineOwners looks at what following another table of this name takes, and at what is published besides.
+func (e *examination) examineOwners(ctx context.Context, oid uint32) {
+	c := e.opts.Config
+	var publicationOurs, tableOurs, partitioned bool
+	var publicationOwner, tableOwner string
+	var others int
+	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
+		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &partitioned, &others)
+	if !e.could(err, "role.owner", "table.partitions", "publication.others") {
+		return
+	}
+	if partitioned {
+		e.warn("table.partitions", inShell("wal2vec backfill"),
+			"%s is partitioned: after a TRUNCATE of one partition, rows of it stay until the next backfill", c.Source.Table)
+	} else {
+		e.ok("table.partitions", "%s is not partitioned", c.Source.Table)
+	}
+	role := e.source.info.User
+	switch {
+	case !tableOurs:
+		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+";"),
+			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
+	case publicationOwner != "" && !publicationOurs:
+		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+";"),
+			"role %s has not the rights of %s, who owns publication %s", role, publicationOwner, c.Source.Publication)
+	default:
+		e.ok("role.owner", "role %s may change table and publication", role)
+	}
+	switch {
+	case publicationOwner == "":
+		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)
+	case others > 0:
+		relation := quote(c.Source.Table.Schema, c.Source.Table.Name)
+		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", quote(c.Source.Publication), relation)),
+			"publication %q carries %d other tables", c.Source.Publication, others)
+	default:
+		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
+	}
+}
+
+// examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.
+func (e *examination) examinePublication(ctx context.Context) {
+	c := e.opts.Config
+	followed := e.state.Table
+	followed.Template, followed.SoftDelete = c.Source.Template, c.Source.SoftDelete
+	err := replication.CheckPublication(ctx, e.source.conn, c.Source.Publication, followed)
+	const present, complete = "publication.present", "publication.complete"
+	switch fault.KindOf(err) {
+	case fault.Gap: // it is not looked at further
+		e.judge(present, err, Source, "")
+	case fault.Usage:
+		e.ok(present, "publication %q carries %s", c.Source.Publication, c.Source.Table)
+		e.judge(complete, err, Source, "")
+	default:
+		if e.could(err, present, complete) {
+			e.ok(present, "publication %q carries %s", c.Source.Publication, c.Source.Table)
+			e.ok(complete, "all operations, rows and columns")
+		}
+	}
+}
