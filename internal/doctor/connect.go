@@ -35,9 +35,6 @@ func (e *examination) configure(c *pgx.ConnConfig) {
 	}
 	if e.opts.LookUp != nil {
 		c.LookupFunc = e.opts.LookUp
-		for _, f := range c.Fallbacks {
-			f.Host = c.Host
-		}
 	}
 }
 

@@ -3,7 +3,7 @@ SELECT
     pg_catalog.pg_backend_pid(),
     ARRAY(
         SELECT w.name
-        FROM pg_catalog.unnest($1::text[], $2::text[]) AS w (name, value)
+        FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS w (name, value)
         WHERE
             pg_catalog.lower(pg_catalog.split_part(coalesce(pg_catalog.current_setting(w.name, true), ''), ',', 1))
             <> pg_catalog.lower(w.value)

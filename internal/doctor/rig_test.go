@@ -1,0 +1,256 @@
+package doctor_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+func TestMain(m *testing.M) { pgtest.Run(m) }
+
+const fingerprint = "0123456789abcdef"
+
+// healthySettings are those of a server that the doctor has nothing to say about.
+func healthySettings(more ...string) []string {
+	return append([]string{
+		"fsync=on", "full_page_writes=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB", "wal_sender_timeout=60s",
+		"max_prepared_transactions=5", "max_replication_slots=100", "max_wal_senders=100", "autovacuum=off",
+	}, more...)
+}
+
+// rig is a pipeline of three rows on a server, with a reader of its slot.
+type rig struct {
+	t       *testing.T
+	db      *pgtest.DB
+	pool    *pgxpool.Pool
+	sink    *sink.Sink
+	stream  *sink.Stream
+	table   change.Table
+	options doctor.Options
+	model   *fakeModel
+	stop    func() // ends the reader
+}
+
+// bare makes a table and settings for it, without a pipeline.
+func bare(t *testing.T, host *pgtest.Host) *rig {
+	t.Helper()
+	db := host.Database(t)
+	db.CreateProducts(t)
+	db.FillProducts(t, 3)
+	return settingsFor(t, db, db.DSN)
+}
+
+func settingsFor(t *testing.T, db *pgtest.DB, dsn string) *rig {
+	t.Helper()
+	r := &rig{t: t, db: db, stop: func() {}, model: &fakeModel{}}
+	c, err := config.Load(config.Sources{Flags: []config.Flag{
+		{Name: "--source", Path: "source.dsn", Value: dsn}, {Name: "--pipeline", Path: "pipeline", Value: db.Name},
+	}})
+	r.ok(err)
+	r.options = doctor.Options{
+		Config: c, Model: r.model, NoSlot: sink.ErrNoSlot, Print: func(err error) string { return config.Scrub(err.Error()) },
+		Limits: doctor.DefaultLimits(),
+		Unreadable: func(err error, _ string) error {
+			return fault.Wrap(err, fault.Usage, "", "reading a connection string")
+		},
+		Unconnected: func(err error, where string) error {
+			return fault.Wrap(err, fault.KindOf(err), "", "connecting to the %s", where)
+		},
+		Consistent: func(st sink.State, table change.Table) error {
+			if st.Table.Name != table.Name || st.Slot != r.options.Config.Source.Slot && st.Slot != "" {
+				return fault.New(fault.Usage, "put source.table back", "the pipeline is another's")
+			}
+			return nil
+		},
+	}
+	return r
+}
+
+func (r *rig) ok(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatalf("%v (try: %s)", err, fault.Try(err))
+	}
+}
+
+// healthy is a bare rig with a pipeline that has every row, and streams.
+func healthy(t *testing.T, host *pgtest.Host) *rig {
+	t.Helper()
+	r := bare(t, host)
+	r.setUp()
+	r.fill()
+	r.read()
+	return r
+}
+
+func (r *rig) inspect() change.Table {
+	r.t.Helper()
+	c := r.options.Config.Source
+	table, err := replication.Inspect(r.t.Context(), r.db.Conn(r.t), replication.InspectOptions{
+		Schema: c.Table.Schema, Table: c.Table.Name, Key: c.Key, Template: c.Template, SoftDelete: c.SoftDelete,
+	})
+	r.ok(err)
+	return table
+}
+
+func (r *rig) setUp() {
+	r.t.Helper()
+	ctx, conn, c := r.t.Context(), r.db.Conn(r.t), r.options.Config
+	r.table = r.inspect()
+	r.pool = r.db.Pool(r.t)
+	r.sink = sink.New(sink.Options{Pool: r.pool, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: zerolog.Nop()})
+	info, err := replication.Server(ctx, conn)
+	r.ok(err)
+	r.ok(r.sink.Migrate(ctx))
+	r.ok(r.sink.Register(ctx, sink.Pipeline{
+		SystemID: info.SystemID, Timeline: info.Timeline, Slot: c.Source.Slot, Publication: c.Source.Publication, Table: r.table,
+	}))
+	_, err = r.sink.EnsureGeneration(ctx, generation(c))
+	r.ok(err)
+	r.ok(replication.EnsurePublication(ctx, conn, c.Source.Publication, r.table))
+	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{ConnString: r.db.DSN, Name: c.Source.Slot, Logger: zerolog.Nop()})
+	r.ok(err)
+	r.ok(r.sink.Start(ctx, sink.Start{
+		Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: info.SystemID, Timeline: info.Timeline, SourceOID: r.table.OID,
+	}))
+}
+
+func generation(c config.Config) sink.Generation {
+	return sink.Generation{
+		Fingerprint: fingerprint, Model: "fake", Template: c.Source.Template.String(), Dimension: 3, Storage: sink.Vector, Precision: "fp32",
+	}
+}
+
+// fill writes the three rows as a stream would, and reports.
+func (r *rig) fill() {
+	r.t.Helper()
+	ctx := r.t.Context()
+	version, err := r.sink.Version(ctx)
+	r.ok(err)
+	r.stream, err = r.sink.Takeover(ctx, "machine/1/1", version.Epoch)
+	r.ok(err)
+	text := change.NewDocument("a lamp")
+	commit := change.Commit{
+		Watermark: version.LSN, Encodings: change.Encodings{1: {Vectors: map[change.Hash][]float32{text.Hash: {0.6, 0.8, 0}}}},
+	}
+	for _, key := range []string{"1", "2", "3"} {
+		commit.Changes = append(commit.Changes, change.Change{Key: change.KeyOf(key), LSN: version.LSN, Document: text})
+	}
+	r.ok(r.stream.Commit(ctx, commit))
+	r.ok(r.stream.ReportPending(ctx, time.Time{}))
+}
+
+// read reads the slot until the test ends.
+func (r *rig) read() {
+	r.t.Helper()
+	c := r.options.Config.Source
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	version, err := r.sink.Version(ctx)
+	r.ok(err)
+	source := replication.NewSource(replication.Options{
+		ConnString: r.db.DSN, Slot: c.Slot, Publication: c.Publication, Table: r.table, Logger: zerolog.Nop(),
+	})
+	stream, err := source.Connect(ctx, version.LSN)
+	r.ok(err)
+	out, done := make(chan change.Fragment, 100), make(chan error, 1)
+	go func() {
+		err := stream.Run(ctx, out)
+		close(out)
+		done <- err
+	}()
+	go func() {
+		for fragment := range out {
+			_ = fragment // nobody writes it
+		}
+	}()
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		<-done
+		pgtest.Eventually(r.t, 30*time.Second, func() (bool, string) {
+			return !pgtest.One[bool](r.t, r.db, "SELECT coalesce(bool_or(active), false) FROM pg_replication_slots WHERE slot_name = $1", c.Slot), "the slot is active"
+		})
+	}
+	r.t.Cleanup(r.stop)
+}
+
+func (r *rig) examine() doctor.Report {
+	r.t.Helper()
+	return doctor.Examine(r.t.Context(), r.options)
+}
+
+func found(report doctor.Report, check string) []doctor.Finding {
+	var out []doctor.Finding
+	for _, f := range report.Findings {
+		if f.Check == check {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// want makes sure that a check has a finding of this status, and returns it.
+func (r *rig) want(check string, status doctor.Status) doctor.Finding {
+	r.t.Helper()
+	saw.note(check, status)
+	report := r.examine()
+	for _, f := range found(report, check) {
+		if f.Status == status {
+			if strings.Contains(f.Text+f.Fix, "%!") || strings.TrimSpace(f.Text) == "" {
+				r.t.Errorf("%s: a text that was put together wrongly: %q, fix %q", check, f.Text, f.Fix)
+			}
+			return f
+		}
+	}
+	r.t.Fatalf("%s is not %s: %+v", check, status, found(report, check))
+	return doctor.Finding{}
+}
+
+// mend runs the fix of a finding, and sees that the check is well afterwards.
+func (r *rig) mend(f doctor.Finding, then ...func()) {
+	r.t.Helper()
+	if f.FixIn != doctor.Source && f.FixIn != doctor.Sink {
+		r.t.Fatalf("%s: the fix %q is no SQL", f.Check, f.Fix)
+	}
+	r.db.Exec(r.t, f.Fix)
+	for _, do := range then {
+		do()
+	}
+	pgtest.Eventually(r.t, 20*time.Second, func() (bool, string) {
+		left := found(r.examine(), f.Check)
+		well := !slices.ContainsFunc(left, func(f doctor.Finding) bool { return f.Status != doctor.OK })
+		return well, f.Check + " is not mended by " + f.Fix
+	})
+}
+
+// fakeModel is a model that is well but for the errors that it is given.
+type fakeModel struct{ open, match, test, slower error }
+
+func (m *fakeModel) Open(context.Context) error { return m.open }
+func (m *fakeModel) Match(sink.State) error     { return m.match }
+func (m *fakeModel) Test(context.Context) (doctor.Engine, error) {
+	if m.test != nil {
+		return doctor.Engine{}, m.test
+	}
+	return doctor.Engine{Model: "fake", Device: "cpu", Precision: "fp32", Kernel: "standard", TokensPerSecond: 1, Slower: m.slower}, nil
+}
+
+var errDown = errors.New("it is down")
