@@ -169,7 +169,7 @@ func (s *Sink) extension(ctx context.Context, q querier) (extension, error) {
 		return e, fmt.Errorf("looking for pgvector: %w", err)
 	}
 	if e.schema != "" && !newEnough(version) {
-		return e, fault.New(fault.Usage, "ALTER EXTENSION vector UPDATE", "pgvector is version %s, wal2vec needs %s or later", version, oldestVectorString)
+		return e, fault.New(fault.Usage, "ALTER EXTENSION vector UPDATE;", "pgvector is version %s, wal2vec needs %s or later", version, oldestVectorString)
 	}
 	return e, nil
 }

@@ -1,8 +1,10 @@
 package doctor_test
 
 import (
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -43,5 +45,56 @@ func TestAHealthyPipelineHasNoFinding(t *testing.T) {
 	}
 	if fault.KindOf(report.Err()) != 0 {
 		t.Error("a kind")
+	}
+}
+
+func TestSettingsThatDoNotLoad(t *testing.T) {
+	saw.note("config.load", doctor.Fail)
+	report := doctor.Refused(fault.New(fault.Usage, "wal2vec config reference", "source.key: must not be empty"), time.Now(), error.Error)
+	if report.Worst != doctor.Fail || report.Count(doctor.Fail) != 1 || report.Count(doctor.Skip) != len(doctor.Checks())-1 {
+		t.Errorf("%+v", report)
+	}
+	if f := report.Findings[0]; f.Check != "config.load" || f.FixIn != doctor.Settings || fault.KindOf(report.Err()) != fault.Findings {
+		t.Errorf("%+v, %v", f, report.Err())
+	}
+}
+
+func TestAdviceIsSorted(t *testing.T) {
+	f := func(try string, place doctor.Place, want string) {
+		t.Helper()
+		if gotPlace, got := doctor.AdviceOf(try); gotPlace != place || got != want {
+			t.Errorf("%q: %s %q", try, gotPlace, got)
+		}
+	}
+	f("", "", "")
+	f("ALTER ROLE r REPLICATION;", doctor.Source, "ALTER ROLE r REPLICATION;")
+	f("ALTER SYSTEM SET a = 'b'; then restart the server", doctor.Source, "ALTER SYSTEM SET a = 'b'; -- then restart the server")
+	f("wal2vec init --resync", doctor.Shell, "wal2vec init --resync")
+	f("wal2vec init, which brings it up to date", doctor.Shell, "wal2vec init  # which brings it up to date")
+	f("make parts", doctor.Shell, "make parts")
+	f("connect to the primary", doctor.Server, "connect to the primary")
+	f("CREATE a thing", doctor.Server, "CREATE a thing")
+}
+
+// It stands last in the last file that the tests are read from, so that all of them have run.
+func TestZEveryFindingWasSeen(t *testing.T) {
+	for _, check := range doctor.Checks() {
+		for _, status := range check.Bad {
+			if !saw.seen[check.Name][status] {
+				t.Errorf("no test sees %s %s", check.Name, status)
+			}
+		}
+	}
+	for name, all := range saw.seen {
+		i := slices.IndexFunc(doctor.Checks(), func(c doctor.Check) bool { return c.Name == name })
+		if i < 0 {
+			t.Errorf("%s is not in the list of checks", name)
+			continue
+		}
+		for status := range all {
+			if (status == doctor.Warn || status == doctor.Fail) && !slices.Contains(doctor.Checks()[i].Bad, status) {
+				t.Errorf("%s is %s, which the list does not say", name, status)
+			}
+		}
 	}
 }

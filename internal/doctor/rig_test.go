@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -230,7 +231,11 @@ func (r *rig) mend(f doctor.Finding, then ...func()) {
 	if f.FixIn != doctor.Source && f.FixIn != doctor.Sink {
 		r.t.Fatalf("%s: the fix %q is no SQL", f.Check, f.Fix)
 	}
-	r.db.Exec(r.t, f.Fix)
+	psql := exec.Command(r.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", r.db.DSN)
+	psql.Stdin = strings.NewReader(f.Fix + "\n")
+	if out, err := psql.CombinedOutput(); err != nil {
+		r.t.Fatalf("%s: running %q: %v\n%s", f.Check, f.Fix, err, out)
+	}
 	for _, do := range then {
 		do()
 	}

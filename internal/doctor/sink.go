@@ -87,7 +87,12 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 	default:
 		e.ok("sink.durable", "fsync and full_page_writes are on")
 	}
-	switch err := e.sink.store.CheckExtension(ctx); {
+	e.judgeExtension(e.sink.store.CheckExtension(ctx), installed, available)
+	return true
+}
+
+func (e *examination) judgeExtension(err error, installed, available string) {
+	switch {
 	case installed != "":
 		e.judge("sink.pgvector", err, Sink, "pgvector %s", installed)
 	case available != "":
@@ -95,7 +100,6 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 	default:
 		e.fail("sink.pgvector", onServer("install pgvector 0.8 or later on the sink's server"), "the sink's server has no pgvector")
 	}
-	return true
 }
 
 func (e *examination) judgeSinkVersion(version int) {

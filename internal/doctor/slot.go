@@ -130,7 +130,7 @@ const firstWithFailover = 170000
 
 func (e *examination) judgeFailover(name string) {
 	switch f := e.source; {
-	case f.physicalSlots == 0:
+	case len(f.physicalSlots) == 0:
 		e.ok("slot.failover", "no standby has a slot here")
 	case f.info.Version < firstWithFailover:
 		e.warn("slot.failover", nothing, "PostgreSQL %d keeps the slot on the primary alone: a promotion needs wal2vec init --resync", f.info.Version/10000)
@@ -139,7 +139,7 @@ func (e *examination) judgeFailover(name string) {
 			e.slot.Database, name)
 		e.warn("slot.failover", inShell(fix), "slot %q is no failover slot: no standby gets it", name)
 	case f.synchronized == "":
-		e.warn("slot.failover", e.setting("synchronized_standby_slots", "NAME OF THE STANDBY'S SLOT", false),
+		e.warn("slot.failover", e.setting("synchronized_standby_slots", strings.Join(f.physicalSlots, ", "), false),
 			"synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
 	default:
 		e.ok("slot.failover", "standbys get it, and the stream waits for %s", f.synchronized)

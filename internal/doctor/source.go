@@ -22,7 +22,7 @@ type sourceFacts struct {
 	idleSlots            time.Duration
 	standbyNames         string
 	synchronous          int // standbys that commits wait for
-	physicalSlots        int
+	physicalSlots        []string
 	synchronized         string  // synchronized_standby_slots
 	walRate              float64 // bytes a second since the server's statistics began
 	superuser, monitor   bool

@@ -1,0 +1,25 @@
+package doctor
+
+import "github.com/wal2vec/wal2vec/replication"
+
+// JudgeVersions is what the doctor says of servers of versions that tests have none of.
+func JudgeVersions(opts Options, version int) Report {
+	e := newExamination(opts)
+	e.source.info = replication.ServerInfo{Version: version, WALLevel: "logical"}
+	e.judgeServer()
+	e.judgeSinkVersion(version)
+	return e.report()
+}
+
+// JudgeExtension is what the doctor says of a sink whose server has no pgvector.
+func JudgeExtension(opts Options) Report {
+	e := newExamination(opts)
+	e.judgeExtension(nil, "", "")
+	return e.report()
+}
+
+// AdviceOf tells a statement, a command and words apart.
+func AdviceOf(try string) (place Place, text string) {
+	a := adviceOf(try, Source)
+	return a.place, a.text
+}

@@ -1,0 +1,117 @@
+package doctor_test
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// warned is a warning about a pipeline that a statement brings about.
+func warned(name, check, statement string) finding {
+	return finding{name, func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, statement)
+		r.want(check, doctor.Warn)
+	}}
+}
+
+// gone is a failing history that a statement brings about.
+func gone(name, statement string) finding {
+	return finding{name, func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, statement)
+		if f := r.want("pipeline.history", doctor.Fail); f.Fix != "wal2vec init --resync" {
+			t.Errorf("%+v", f)
+		}
+	}}
+}
+
+var pipelineFindings = []finding{
+	{"no pipeline of this name", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.options.Config.Pipeline = "another"
+		r.want("pipeline.registered", doctor.Fail)
+	}},
+	{"a pipeline that is set up in part", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET epoch = 0, watermark = NULL")
+		r.want("pipeline.registered", doctor.Fail)
+	}},
+	{"another slot than configured", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.options.Config.Source.Slot = "another"
+		r.want("pipeline.settings", doctor.Fail)
+	}},
+	gone("another server", "UPDATE wal2vec.pipeline SET system_id = '1'"),
+	gone("another timeline", "UPDATE wal2vec.pipeline SET timeline = 7"),
+	gone("a server that was put back", "UPDATE wal2vec.pipeline SET watermark = 'FF/0'"),
+	{"no stream", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.stop()
+		r.want("pipeline.stream", doctor.Warn)
+	}},
+	warned("a stream that does not report", "pipeline.stream", "UPDATE wal2vec.stream_state SET reported_at = now() - interval '1 hour'"),
+	warned("a stream that is behind", "pipeline.lag", "UPDATE wal2vec.stream_state SET oldest_pending = now() - interval '1 hour'"),
+	warned("a sink between two moments", "pipeline.partial", "UPDATE wal2vec.pipeline SET partial_until = 'FF/0'"),
+	warned("a forgotten backfill", "pipeline.jobs", "INSERT INTO wal2vec.backfill (pipeline, mode, started_epoch, started_lsn, updated_at) "+
+		"SELECT name, 'incremental', epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline"),
+	warned("a forgotten refresh", "pipeline.jobs", "INSERT INTO wal2vec.backfill (pipeline, mode, resync, started_epoch, started_lsn, updated_at) "+
+		"SELECT name, 'incremental', true, epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline"),
+	{"a backfill that stands still", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		job, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental})
+		r.ok(err)
+		defer job.Close()
+		r.want("pipeline.jobs", doctor.OK)
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - interval '20 minutes'")
+		r.want("pipeline.jobs", doctor.Warn)
+	}},
+	{"rows without their vector", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DELETE FROM wal2vec."+pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")+" WHERE product_id = 1")
+		r.want("pipeline.coverage", doctor.Warn)
+		r.want("pipeline.dead_letters", doctor.OK)
+	}},
+	{"a dead letter", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DELETE FROM wal2vec."+pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")+" WHERE product_id = 1")
+		r.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
+			"SELECT name, '{1}', 1, epoch, watermark, decode(md5('x'), 'hex'), 'a test' FROM wal2vec.pipeline")
+		r.want("pipeline.dead_letters", doctor.Warn)
+		r.want("pipeline.coverage", doctor.OK) // counted once
+	}},
+	{"many tombstones", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.options.Limits.Tombstones = 1
+		r.db.Exec(t, "INSERT INTO wal2vec.ledger_"+r.db.Name+" (product_id, epoch, lsn, deleted) SELECT g, 1, '0/1', true FROM generate_series(100, 103) AS g")
+		r.want("pipeline.tombstones", doctor.Warn)
+	}},
+	{"a generation that nobody fills", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		g := generation(r.options.Config)
+		g.Fingerprint, g.Model = "another", "another"
+		_, _, err := r.sink.BuildGeneration(t.Context(), g)
+		r.ok(err)
+		r.want("pipeline.generations", doctor.OK)
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET open = false, outcome = 'expired' WHERE mode = 'build'")
+		r.want("pipeline.generations", doctor.Warn)
+	}},
+	{"models", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.model.slower = fault.New(fault.Usage, "make parts", "they do not load")
+		if f := r.want("model.speed", doctor.Warn); f.FixIn != doctor.Shell {
+			t.Errorf("%+v", f)
+		}
+		r.model.test = fault.New(fault.Model, "wal2vec models check", "it computes something else")
+		r.want("model.selftest", doctor.Fail)
+		r.want("model.speed", doctor.Skip)
+		r.model.match = fault.New(fault.Model, "wal2vec generation build", "another model")
+		r.want("model.fingerprint", doctor.Fail)
+		r.model.open = fault.New(fault.Usage, "make parts", "no model")
+		r.want("model.parts", doctor.Fail)
+		r.want("model.fingerprint", doctor.Skip)
+	}},
+}

@@ -1,0 +1,97 @@
+package doctor_test
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+var sinkFindings = []finding{
+	{"a sink that is read-only", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" SET default_transaction_read_only = on")
+		r.want("sink.writable", doctor.Fail)
+	}},
+	{"a sink that does not wait for its disk", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		for _, name := range []string{"fsync", "full_page_writes"} {
+			r.set(name, "off")
+			r.mend(r.want("sink.durable", doctor.Warn))
+		}
+	}},
+	{"no pgvector in the database", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "DROP EXTENSION vector")
+		r.mend(r.want("sink.pgvector", doctor.Fail))
+	}},
+	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
+		r.mend(r.want("sink.pgvector", doctor.Fail))
+	}},
+	{"a schema that is not there", func(t *testing.T, host *pgtest.Host) {
+		if f := bare(t, host).want("sink.schema", doctor.Fail); f.Fix != "wal2vec init" || f.FixIn != doctor.Shell {
+			t.Errorf("%+v", f)
+		}
+	}},
+	{"a schema of an older version, and of a newer one", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DELETE FROM wal2vec.schema_version WHERE version = (SELECT max(version) FROM wal2vec.schema_version)")
+		r.want("sink.schema", doctor.Fail)
+		r.db.Exec(t, "INSERT INTO wal2vec.schema_version (version, name) VALUES (999, 'later')")
+		r.want("sink.schema", doctor.Fail)
+	}},
+	{"no ledger", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DROP TABLE wal2vec.ledger_"+r.db.Name)
+		r.want("sink.tables", doctor.Fail)
+	}},
+	{"an unlogged ledger", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER TABLE wal2vec.ledger_"+r.db.Name+" SET UNLOGGED")
+		r.mend(r.want("sink.logged", doctor.Fail))
+	}},
+	{"a role that may not write", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "")
+		r.options.Config.Sink.DSN = config.DSN(r.db.DSNFor(role, password))
+		r.want("sink.rights", doctor.Fail) // it may not even look
+		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA wal2vec TO "+role)
+		r.want("sink.rights", doctor.Fail)
+		r.want("sink.owner", doctor.Warn)
+		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA wal2vec TO "+role)
+		r.want("sink.rights", doctor.OK)
+		r.mend(r.want("sink.owner", doctor.Warn))
+	}},
+	{"no view", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DROP VIEW analytics_features.product_embeddings")
+		r.want("sink.view", doctor.Fail)
+	}},
+	{"a view of something else", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DROP VIEW analytics_features.product_embeddings; CREATE VIEW analytics_features.product_embeddings AS SELECT * FROM "+product)
+		r.want("sink.view", doctor.Fail)
+	}},
+	{"no active generation", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "UPDATE wal2vec.generation SET state = 'previous'")
+		r.want("sink.view", doctor.Fail)
+		r.want("model.fingerprint", doctor.Skip)
+	}},
+	{"no index on many vectors", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		vectors := "wal2vec." + pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")
+		r.db.Exec(t, "INSERT INTO "+vectors+" (product_id, text_hash, embedding) SELECT g, decode(md5(g::text), 'hex'), '[1,0,0]' FROM generate_series(100, 20000) AS g")
+		r.want("sink.index", doctor.Warn)
+	}},
+	{"an index that was cut off", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		vectors := "wal2vec." + pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")
+		r.db.Exec(t, "CREATE INDEX half ON "+vectors+" USING hnsw (embedding vector_cosine_ops); "+
+			"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'wal2vec.half'::regclass")
+		r.want("sink.index", doctor.Warn)
+	}},
+}

@@ -1,0 +1,134 @@
+package doctor_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// without drops the slot, and makes another in its place by a statement with its name, if one is given.
+func (r *rig) without(statement string) {
+	r.t.Helper()
+	r.stop()
+	slot := r.options.Config.Source.Slot
+	r.db.Exec(r.t, "SELECT pg_drop_replication_slot($1)", slot)
+	if statement != "" {
+		r.db.Exec(r.t, statement, slot)
+	}
+}
+
+// again makes the watermark fit to a slot that was made again.
+func (r *rig) again() {
+	r.t.Helper()
+	r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET watermark = (SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = slot)")
+}
+
+// unusable is a slot that cannot go on.
+func unusable(name string, spoil func(r *rig)) finding {
+	return finding{name, func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		spoil(r)
+		if f := r.want("slot.usable", doctor.Fail); f.Fix != "wal2vec init --resync" {
+			t.Errorf("%+v", f)
+		}
+	}}
+}
+
+// writeLog writes about so many MiB into the log.
+func (r *rig) writeLog(mib int) {
+	r.t.Helper()
+	for range mib {
+		r.db.Exec(r.t, "SELECT pg_logical_emit_message(true, 'test', repeat('x', 1048576))")
+	}
+}
+
+var slotFindings = []finding{
+	unusable("no slot", func(r *rig) { r.without("") }),
+	unusable("a resync that was cut off", func(r *rig) { r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET slot = ''") }),
+	unusable("a slot of another plugin", func(r *rig) { r.without("SELECT pg_create_physical_replication_slot($1, true)") }),
+	unusable("a slot of another database", func(r *rig) {
+		r.without("")
+		conn := r.db.Host.Named(r.t, "postgres").Conn(r.t)
+		_, err := conn.Exec(r.t.Context(), "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", r.options.Config.Source.Slot)
+		r.ok(err)
+	}),
+	unusable("a slot that is ahead", func(r *rig) { r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET watermark = '0/1'") }),
+	unusable("a log that ends before the watermark", func(r *rig) { r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET watermark = 'FF/0'") }),
+	unusable("a slot that is lost", func(r *rig) {
+		r.stop()
+		r.set("max_slot_wal_keep_size", "1MB")
+		r.writeLog(40)
+		r.db.Exec(r.t, "SELECT pg_switch_wal(); CHECKPOINT")
+	}),
+	{"a temporary slot", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.without("")
+		_, err := r.db.Conn(t).Exec(t.Context(), "SELECT pg_create_logical_replication_slot($1, 'pgoutput', true)", r.options.Config.Source.Slot)
+		r.ok(err)
+		r.again()
+		r.want("slot.kind", doctor.Fail)
+	}},
+	{"a slot for two-phase decoding", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, true)")
+		r.again()
+		r.want("slot.kind", doctor.Warn)
+	}},
+	{"another program at the slot", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.stop()
+		r.steal()
+		r.mend(r.want("slot.reader", doctor.Fail))
+	}},
+	{"a slot that holds back much", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.options.Config.Stream.RetainedLimit = 1 << 20
+		r.writeLog(2)
+		r.want("slot.retained", doctor.Warn)
+	}},
+	{"a slot that is soon lost", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.set("max_slot_wal_keep_size", "64MB")
+		r.writeLog(50)
+		if f := r.want("slot.budget", doctor.Warn); f.Fix != "wal2vec stream" {
+			t.Errorf("%+v", f)
+		}
+	}},
+	{"a standby without the slot", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput')")
+		r.again()
+		r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby', true)")
+		t.Cleanup(func() { r.db.Exec(t, "SELECT pg_drop_replication_slot('standby')") })
+		r.want("slot.failover", doctor.Warn)
+		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)")
+		r.again()
+		f := r.want("slot.failover", doctor.Warn)
+		t.Cleanup(func() {
+			r.db.Exec(t, "ALTER SYSTEM RESET synchronized_standby_slots")
+			r.db.Exec(t, "SELECT pg_reload_conf()")
+		})
+		r.mend(f)
+	}},
+}
+
+// steal reads the slot as another program would, until the test ends.
+func (r *rig) steal() {
+	r.t.Helper()
+	c, err := pgconn.ParseConfig(r.db.DSN)
+	r.ok(err)
+	c.RuntimeParams["replication"], c.RuntimeParams["application_name"] = "database", "debezium"
+	conn, err := pgconn.ConnectConfig(r.t.Context(), c)
+	r.ok(err)
+	r.t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(r.t.Context())) })
+	conn.Frontend().Send(&pgproto3.Query{String: "START_REPLICATION SLOT " + r.options.Config.Source.Slot + " LOGICAL 0/0 (proto_version '1', publication_names '" +
+		r.options.Config.Source.Publication + "')"})
+	r.ok(conn.Frontend().Flush())
+	_, err = conn.ReceiveMessage(r.t.Context())
+	r.ok(err)
+}

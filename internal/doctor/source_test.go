@@ -1,0 +1,323 @@
+package doctor_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgserver"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// finding brings a pipeline into a state and looks for what the doctor says of it.
+type finding struct {
+	name string
+	see  func(t *testing.T, host *pgtest.Host)
+}
+
+// TestEveryFinding brings a server and a pipeline on it into every bad state that one server can be brought into, one after the other, and runs
+// each fix that is SQL. Another test makes sure that no finding is left out.
+func TestEveryFinding(t *testing.T) {
+	host := pgtest.Server(t, healthySettings()...)
+	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
+		for _, f := range part {
+			t.Run(f.name, func(t *testing.T) { f.see(t, host) })
+		}
+	}
+}
+
+// set changes a setting of the shared server until the test ends.
+func (r *rig) set(name, value string) {
+	r.t.Helper()
+	r.t.Cleanup(func() {
+		r.db.Exec(r.t, "ALTER SYSTEM RESET "+name)
+		r.db.Exec(r.t, "SELECT pg_reload_conf()")
+	})
+	r.db.Exec(r.t, "ALTER SYSTEM SET "+name+" = '"+value+"'")
+	r.db.Exec(r.t, "SELECT pg_reload_conf()")
+	pgtest.Eventually(r.t, 20*time.Second, func() (bool, string) {
+		return pgtest.One[bool](r.t, r.db, "SELECT count(*) = 0 FROM pg_file_settings AS f JOIN pg_settings AS s USING (name) "+
+			"WHERE name = $1 AND f.seqno = (SELECT max(seqno) FROM pg_file_settings AS g WHERE g.name = f.name) AND NOT f.applied", name), name
+	})
+}
+
+var configFindings = []finding{
+	{"a file with passwords that others may read", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		path := filepath.Join(t.TempDir(), "it's .env")
+		r.ok(os.WriteFile(path, []byte("WAL2VEC_HTTP_TOKEN=x\n"), 0o644))
+		r.options.Files = []string{path}
+		f := r.want("config.secrets", doctor.Warn)
+		r.ok(exec.Command("sh", "-c", f.Fix).Run())
+		r.want("config.secrets", doctor.OK)
+	}},
+	{"a settings file with a password that others may read", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		path := filepath.Join(t.TempDir(), "wal2vec.yaml")
+		r.ok(os.WriteFile(path, []byte("source:\n  dsn: postgres://u:secret@127.0.0.1:1/db\n"), 0o644))
+		c, err := config.Load(config.Sources{File: path})
+		r.ok(err)
+		r.options.Config = c
+		r.want("config.secrets", doctor.Warn)
+	}},
+	{"an open HTTP address", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.options.Config.HTTP.Listen = "0.0.0.0:9187"
+		r.want("config.http", doctor.Warn)
+		r.options.Config.HTTP.Token = "x"
+		r.want("config.http", doctor.OK)
+	}},
+}
+
+var sourceFindings = []finding{
+	{"a wrong password", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role, _ := r.db.Role(t, "")
+		r.options.Config.Source.DSN = config.DSN(r.db.DSNFor(role, "wrong"))
+		r.want("source.reach", doctor.Fail)
+		r.want("sink.reach", doctor.Fail)
+	}},
+	{"a pooler", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.options.Config.Source.DSN = config.DSN(pooler{}.before(t, r.db))
+		r.want("source.direct", doctor.Fail)
+		r.want("sink.direct", doctor.Warn)
+	}},
+	{"a pooler that knows no settings", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.options.Config.Source.DSN = config.DSN(pooler{refuse: true}.before(t, r.db))
+		r.want("source.direct", doctor.Fail)
+	}},
+	{"a pooler that drops settings", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" SET extra_float_digits = 0")
+		r.options.Config.Source.DSN = config.DSN(pooler{drop: []string{"extra_float_digits"}}.before(t, r.db))
+		r.want("source.session", doctor.Fail)
+	}},
+	{"no encryption", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		c, err := pgconn.ParseConfig(r.db.DSN)
+		r.ok(err)
+		r.options.LookUp = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+		r.options.Config.Source.DSN = config.DSN("host=db.example sslmode=disable dbname=" + c.Database + " user=" + c.User + " password='" + c.Password +
+			"' port=" + pgtest.One[string](t, r.db, "SHOW port"))
+		r.want("source.tls", doctor.Warn)
+		r.want("sink.tls", doctor.Warn)
+	}},
+	{"clocks apart", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.options.Now = func() time.Time { return time.Now().Add(time.Hour) }
+		r.want("source.clock", doctor.Warn)
+		r.want("sink.clock", doctor.Warn)
+	}},
+	{"unbounded log", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.set("max_slot_wal_keep_size", "-1")
+		r.mend(r.want("source.wal_limit", doctor.Warn))
+	}},
+	{"slots that expire", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.set("idle_replication_slot_timeout", "1d")
+		r.mend(r.want("source.idle_slots", doctor.Warn))
+	}},
+	{"a sender's time-out", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		for _, value := range []string{"0", "1s", "2h"} {
+			r.set("wal_sender_timeout", value)
+			r.mend(r.want("source.sender_timeout", doctor.Warn))
+		}
+	}},
+	{"a standby that is gone", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role, password := r.db.Role(t, "")
+		r.set("synchronous_standby_names", "nobody")
+		f := r.want("source.synchronous", doctor.Fail)
+		as := settingsFor(t, r.db, r.db.DSNFor(role, password))
+		as.want("source.synchronous", doctor.Skip)
+		r.mend(f)
+	}},
+	{"an open transaction", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		_, err := r.db.Conn(t).Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class; SET application_name = ''")
+		r.ok(err)
+		r.options.Limits.OpenTransaction = time.Nanosecond
+		r.mend(r.want("source.transactions", doctor.Warn))
+	}},
+	{"a prepared transaction", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "BEGIN; CREATE TABLE public.never (); PREPARE TRANSACTION 'it''s left'")
+		r.options.Limits.OpenTransaction = time.Nanosecond
+		r.mend(r.want("source.prepared", doctor.Warn))
+	}},
+	{"another slot", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		dropSlots(r)
+		r.db.Exec(t, "SELECT pg_create_logical_replication_slot('forgotten', 'pgoutput')")
+		r.db.Exec(t, "SELECT pg_logical_emit_message(true, 'test', 'some log')")
+		r.options.Limits.OtherSlot = 1
+		r.mend(r.want("source.other_slots", doctor.Warn))
+	}},
+}
+
+// dropSlots drops what earlier tests have left on the server.
+func dropSlots(r *rig) {
+	r.t.Helper()
+	r.db.Exec(r.t, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE NOT active")
+}
+
+// reader makes a role that reads the table and nothing else.
+func (r *rig) reader(attributes string) (role string, as *rig) {
+	r.t.Helper()
+	role, password := r.db.Role(r.t, attributes)
+	r.db.Exec(r.t, "GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA staging_marts TO "+role)
+	as = settingsFor(r.t, r.db, r.db.DSNFor(role, password))
+	return role, as
+}
+
+var roleFindings = []finding{
+	{"a role without rights", func(t *testing.T, host *pgtest.Host) {
+		_, as := bare(t, host).reader("")
+		as.mend(as.want("role.replication", doctor.Fail))
+		as.mend(as.want("role.monitor", doctor.Warn))
+		as.mend(as.want("role.owner", doctor.Warn))
+	}},
+	{"a publication of somebody else's", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role, as := r.reader("")
+		r.db.Exec(t, "CREATE PUBLICATION "+as.options.Config.Source.Publication+" FOR TABLE staging_marts.dim_product; "+
+			"ALTER TABLE staging_marts.dim_product OWNER TO "+role)
+		as.mend(as.want("role.owner", doctor.Warn))
+	}},
+	{"a managed server", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		_, as := r.reader("")
+		r.db.Exec(t, "CREATE ROLE rds_superuser; CREATE ROLE rds_replication")
+		t.Cleanup(func() { r.db.Exec(t, "DROP ROLE rds_superuser; DROP ROLE rds_replication") })
+		if f := as.want("role.replication", doctor.Fail); f.FixIn != doctor.Source || f.Fix[:22] != "GRANT rds_replication " {
+			t.Errorf("%+v", f)
+		}
+		r.set("max_slot_wal_keep_size", "-1")
+		if f := as.want("source.wal_limit", doctor.Warn); f.FixIn != doctor.Server {
+			t.Errorf("%+v", f)
+		}
+		if f := as.want("source.provider", doctor.OK); f.Text == "" || f.Text[:10] != "Amazon RDS" {
+			t.Errorf("%+v", f)
+		}
+	}},
+}
+
+func TestAServerThatIsNoSource(t *testing.T) {
+	t.Run("a standby", func(t *testing.T) {
+		host := pgtest.Server(t, healthySettings()...)
+		db := host.Database(t)
+		standby := host.Standby(t)
+		pgtest.Eventually(t, 30*time.Second, func() (bool, string) {
+			return pgtest.One[bool](t, standby.Named(t, "postgres"), "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", db.Name), "replaying"
+		})
+		copied := standby.Named(t, db.Name)
+		settingsFor(t, copied, copied.DSN).want("source.primary", doctor.Fail)
+		settingsFor(t, copied, copied.DSN).want("sink.writable", doctor.Fail)
+	})
+	t.Run("no logical log", func(t *testing.T) {
+		host := pgtest.Server(t, healthySettings("wal_level=replica")...)
+		r := bare(t, host)
+		f := r.want("source.wal_level", doctor.Fail)
+		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+	})
+	t.Run("no slot left", func(t *testing.T) {
+		host := pgtest.Server(t, healthySettings("max_replication_slots=1")...)
+		r := bare(t, host)
+		r.db.Exec(t, "SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
+		f := r.want("source.slots", doctor.Fail)
+		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+	})
+	t.Run("no sender left", func(t *testing.T) {
+		host := pgtest.Server(t, healthySettings("max_wal_senders=1")...)
+		r := bare(t, host)
+		c, err := pgconn.ParseConfig(r.db.DSN)
+		r.ok(err)
+		c.RuntimeParams["replication"] = "database"
+		conn, err := pgconn.ConnectConfig(t.Context(), c)
+		r.ok(err)
+		f := r.want("source.senders", doctor.Fail)
+		r.want("role.replication", doctor.Skip)
+		r.ok(conn.Close(t.Context()))
+		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+	})
+	t.Run("slots of an old server stay on the primary", func(t *testing.T) {
+		host := pgtest.ServerOf(t, 16, healthySettings()...)
+		r := healthy(t, host)
+		r.want("slot.failover", doctor.OK)
+		r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby', true)")
+		r.want("slot.failover", doctor.Warn)
+	})
+	t.Run("versions that there are none of here", func(t *testing.T) {
+		options := settingsFor(t, &pgtest.DB{Name: "none"}, "").options
+		for version, want := range map[int]map[string]doctor.Status{
+			130011: {"source.version": doctor.Fail, "sink.version": doctor.Fail},
+			150003: {"source.version": doctor.OK, "sink.version": doctor.Fail},
+			190000: {"source.version": doctor.Warn, "sink.version": doctor.Warn},
+		} {
+			report := doctor.JudgeVersions(options, version)
+			for check, status := range want {
+				saw.note(check, status)
+				all := found(report, check)
+				if all[len(all)-1].Status != status {
+					t.Errorf("%d: %+v", version, all)
+				}
+			}
+		}
+		if f := found(doctor.JudgeExtension(options), "sink.pgvector"); f[0].Status != doctor.Fail || f[0].FixIn != doctor.Server {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+func TestASourceThatDoesNotAnswerIsSkipped(t *testing.T) {
+	host := pgtest.Server(t, healthySettings()...)
+	r := healthy(t, host)
+	proxy := pgtest.NewProxy(t, host)
+	r.options.Config.Sink.DSN = r.options.Config.Source.DSN
+	r.options.Config.Source.DSN = config.DSN(proxy.DSN(t, r.db))
+	proxy.Refuse()
+	report := r.examine()
+	if fault.KindOf(report.Err()) != fault.Unavailable || report.Count(doctor.Fail) > 0 {
+		t.Errorf("%v: %+v", report.Err(), report)
+	}
+	status := map[string]doctor.Status{}
+	for _, f := range report.Findings {
+		status[f.Check] = f.Status
+	}
+	for _, check := range doctor.Checks() {
+		if status[check.Name] == "" {
+			t.Errorf("%s has no finding", check.Name)
+		}
+	}
+	for _, check := range []string{"source.reach", "table.key", "slot.usable", "pipeline.lag"} {
+		if status[check] != doctor.Skip {
+			t.Errorf("%s is %s", check, status[check])
+		}
+	}
+	for _, check := range []string{"config.load", "sink.reach", "sink.view", "pipeline.registered", "model.selftest"} {
+		if status[check] != doctor.OK {
+			t.Errorf("%s is %s", check, status[check])
+		}
+	}
+	t.Run("nor one that stands still", func(t *testing.T) {
+		proxy.Admit()
+		proxy.Freeze()
+		r.options.Limits.Connect, r.options.Limits.Area = time.Second, 3*time.Second
+		if report := r.examine(); fault.KindOf(report.Err()) != fault.Unavailable {
+			t.Errorf("%v", report.Err())
+		}
+		proxy.Thaw()
+	})
+}

@@ -1,0 +1,92 @@
+package doctor_test
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+const product = "staging_marts.dim_product"
+
+// broken is a finding about the table that a statement brings about and none mends.
+func broken(name, check, statement string) finding {
+	return finding{name, func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, statement)
+		r.want(check, doctor.Fail)
+	}}
+}
+
+var tableFindings = []finding{
+	broken("no table", "table.relation", "DROP TABLE "+product),
+	broken("a view", "table.relation", "ALTER TABLE "+product+" RENAME TO other; CREATE VIEW "+product+" AS SELECT * FROM staging_marts.other"),
+	broken("a table with children", "table.relation", "CREATE TABLE staging_marts.child () INHERITS ("+product+")"),
+	broken("a column that is not there", "table.columns", "ALTER TABLE "+product+" DROP COLUMN brand"),
+	broken("a virtual column", "table.columns", "ALTER TABLE "+product+" DROP COLUMN brand; ALTER TABLE "+product+" ADD brand text GENERATED ALWAYS AS (category)"),
+	broken("a key of another type", "table.columns", "ALTER TABLE "+product+" ALTER product_id TYPE numeric"),
+	{"an unlogged table", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "ALTER TABLE "+product+" SET UNLOGGED")
+		r.mend(r.want("table.relation", doctor.Fail))
+	}},
+	{"a key that may be NULL", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "ALTER TABLE "+product+" DROP CONSTRAINT dim_product_pkey; ALTER TABLE "+product+" ALTER product_id DROP NOT NULL")
+		r.mend(r.want("table.columns", doctor.Fail))
+		r.mend(r.want("table.key", doctor.Fail))
+		r.mend(r.want("table.identity", doctor.Fail))
+	}},
+	{"a table that a role may not read", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role, as := r.reader("")
+		r.db.Exec(t, "REVOKE USAGE ON SCHEMA staging_marts FROM "+role+"; REVOKE SELECT ON "+product+" FROM "+role)
+		as.mend(as.want("table.relation", doctor.Fail))
+		as.mend(as.want("table.columns", doctor.Fail))
+		r.db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
+		as.mend(as.want("table.relation", doctor.Fail))
+	}},
+	{"a partitioned table", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "ALTER TABLE "+product+" RENAME TO one; CREATE TABLE "+product+" (LIKE staging_marts.one INCLUDING INDEXES) PARTITION BY RANGE (product_id); "+
+			"ALTER TABLE "+product+" ATTACH PARTITION staging_marts.one DEFAULT")
+		r.want("table.partitions", doctor.Warn)
+	}},
+	{"a publication that is gone", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "DROP PUBLICATION "+r.options.Config.Source.Publication)
+		r.want("publication.present", doctor.Fail)
+		r.want("publication.others", doctor.Skip)
+	}},
+	{"a publication that carries another table", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE public.other")
+		r.want("publication.present", doctor.Fail)
+	}},
+	{"a table that was replaced", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "CREATE TABLE staging_marts.next (LIKE "+product+" INCLUDING ALL); ALTER TABLE "+product+" RENAME TO before; "+
+			"ALTER TABLE staging_marts.next RENAME TO dim_product")
+		r.want("publication.present", doctor.Fail)
+	}},
+	{"a publication of half the operations", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET (publish = 'insert')")
+		r.mend(r.want("publication.complete", doctor.Fail))
+	}},
+	{"a publication of half the rows", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE "+product+" WHERE (product_id > 1)")
+		r.mend(r.want("publication.complete", doctor.Fail))
+	}},
+	{"a publication of half the columns", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE "+product+" (product_id, name)")
+		r.mend(r.want("publication.complete", doctor.Fail))
+	}},
+	{"a publication of more tables", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION "+r.options.Config.Source.Publication+" ADD TABLE public.other")
+		r.mend(r.want("publication.others", doctor.Warn))
+	}},
+}
