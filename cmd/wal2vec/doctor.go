@@ -41,6 +41,10 @@ func newDoctor(p *program) *cobra.Command {
 		},
 	}
 	outputFlag(cmd, &o.output)
+	flags := cmd.Flags()
+	flags.BoolVar(&o.probe, "probe", false, "besides, send a message and a row through the running stream: the row is updated to what it is")
+	flags.StringVar(&o.key, "probe-key", "", "key of the row that the probe sends; any with a vector when not given")
+	flags.DurationVar(&o.wait, "probe-wait", time.Minute, "how long the probe waits for each stage")
 	return cmd
 }
 
@@ -52,6 +56,9 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 	} else {
 		checkup := &modelCheckup{program: p, config: c}
 		report = doctor.Examine(ctx, p.doctorOptions(c, checkup))
+		if o.probe || o.key != "" {
+			p.probe(ctx, c, o, &report)
+		}
 	}
 	if o.output == "json" {
 		if err := printJSON(p.stdout, report); err != nil {

@@ -110,3 +110,14 @@ var modelChecks = []Check{
 	fails("model.selftest", "Does the model pass its self-test on this machine?", "Nothing is written or searched."),
 	warns("model.speed", "Do wal2vec's own operators run where they can?", "Encoding takes longer."),
 }
+
+// ProbeChecks are those of a probe, which are made only when somebody asks for them. One that comes to no end in time is a skip.
+func ProbeChecks() []Check {
+	return []Check{
+		fails("probe.stream", "Does a stream run that can answer?", "There is nothing to probe."),
+		{"probe.log", nil, "Does the watermark pass a message that is written into the source's log now?", "The slot or the stream stands still."},
+		fails("probe.write", "May the role update a row of the table to what it is?", "No row is sent."),
+		fails("probe.row", "Does the row arrive in the ledger?", "The publication, the stream or the sink lets it go."),
+		fails("probe.search", "Does a search for its text find it?", "The vectors are of other texts, or the index has not all of them."),
+	}
+}

@@ -1,7 +1,11 @@
 package doctor_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,7 +52,8 @@ func TestAHealthyPipelineHasNoFinding(t *testing.T) {
 	}
 }
 
-func TestSettingsThatDoNotLoad(t *testing.T) {
+func settingsThatDoNotLoad(t *testing.T) {
+	t.Helper()
 	saw.note("config.load", doctor.Fail)
 	report := doctor.Refused(fault.New(fault.Usage, "wal2vec config reference", "source.key: must not be empty"), time.Now(), error.Error)
 	if report.Worst != doctor.Fail || report.Count(doctor.Fail) != 1 || report.Count(doctor.Skip) != len(doctor.Checks())-1 {
@@ -76,8 +81,9 @@ func TestAdviceIsSorted(t *testing.T) {
 	f("CREATE a thing", doctor.Server, "CREATE a thing")
 }
 
-// It stands last in the last file that the tests are read from, so that all of them have run.
-func TestZEveryFindingWasSeen(t *testing.T) {
+// everyFindingWasSeen holds what the tests have seen against the list of checks.
+func everyFindingWasSeen(t *testing.T) {
+	t.Helper()
 	for _, check := range doctor.Checks() {
 		for _, status := range check.Bad {
 			if !saw.seen[check.Name][status] {
@@ -96,5 +102,33 @@ func TestZEveryFindingWasSeen(t *testing.T) {
 				t.Errorf("%s is %s, which the list does not say", name, status)
 			}
 		}
+	}
+}
+
+func TestTheDocumentListsEveryCheck(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join("..", "..", "docs", "doctor.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for line := range strings.Lines(string(content)) {
+		if strings.HasPrefix(line, "| `") {
+			rows = append(rows, strings.TrimSpace(line))
+		}
+	}
+	var want []string
+	for _, check := range append(doctor.Checks(), doctor.ProbeChecks()...) {
+		bad := "-"
+		for i, status := range check.Bad {
+			if i == 0 {
+				bad = string(status)
+			} else {
+				bad += ", " + string(status)
+			}
+		}
+		want = append(want, strings.TrimSpace(fmt.Sprintf("| `%s` | %s | %s | %s |", check.Name, bad, check.Asks, check.Else)))
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("docs/doctor.md lists\n%s\nthe checks are\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
 	}
 }

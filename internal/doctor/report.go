@@ -79,6 +79,21 @@ func (r Report) Err() error {
 	}
 }
 
+// Add adds a finding of a check of the caller's.
+func (r *Report) Add(check string, status Status, text, fix string, in Place) {
+	r.Findings = append(r.Findings, Finding{Check: check, Status: status, Text: text, Fix: fix, FixIn: in})
+	r.settle()
+}
+
+// AddError adds an error as a finding, with what it says to do. One that time may mend is a skip.
+func (r *Report) AddError(check string, status Status, err error, line func(error) string) {
+	fix := adviceOf(fault.Try(err), Source)
+	if fault.Retryable(err) {
+		status = Skip
+	}
+	r.Add(check, status, line(err), fix.text, fix.place)
+}
+
 func (r *Report) settle() {
 	for _, s := range []Status{Fail, Skip, Warn, OK} {
 		if r.Count(s) > 0 {

@@ -27,10 +27,25 @@ type finding struct {
 // each fix that is SQL. Another test makes sure that no finding is left out.
 func TestEveryFinding(t *testing.T) {
 	host := pgtest.Server(t, healthySettings()...)
+	all, ran := 0, 0
 	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
 		for _, f := range part {
-			t.Run(f.name, func(t *testing.T) { f.see(t, host) })
+			all++
+			t.Run(f.name, func(t *testing.T) {
+				ran++
+				f.see(t, host)
+			})
 		}
+	}
+	for _, f := range elsewhere {
+		all++
+		t.Run(f.name, func(t *testing.T) {
+			ran++
+			f.see(t, nil)
+		})
+	}
+	if ran == all { // else some were chosen
+		everyFindingWasSeen(t)
 	}
 }
 
@@ -214,8 +229,10 @@ var roleFindings = []finding{
 	}},
 }
 
-func TestAServerThatIsNoSource(t *testing.T) {
-	t.Run("a standby", func(t *testing.T) {
+// elsewhere are findings that take a server of their own, or none.
+var elsewhere = []finding{
+	{"settings that do not load", func(t *testing.T, _ *pgtest.Host) { settingsThatDoNotLoad(t) }},
+	{"a standby", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings()...)
 		db := host.Database(t)
 		standby := host.Standby(t)
@@ -225,21 +242,21 @@ func TestAServerThatIsNoSource(t *testing.T) {
 		copied := standby.Named(t, db.Name)
 		settingsFor(t, copied, copied.DSN).want("source.primary", doctor.Fail)
 		settingsFor(t, copied, copied.DSN).want("sink.writable", doctor.Fail)
-	})
-	t.Run("no logical log", func(t *testing.T) {
+	}},
+	{"no logical log", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("wal_level=replica")...)
 		r := bare(t, host)
 		f := r.want("source.wal_level", doctor.Fail)
 		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
-	})
-	t.Run("no slot left", func(t *testing.T) {
+	}},
+	{"no slot left", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("max_replication_slots=1")...)
 		r := bare(t, host)
 		r.db.Exec(t, "SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
 		f := r.want("source.slots", doctor.Fail)
 		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
-	})
-	t.Run("no sender left", func(t *testing.T) {
+	}},
+	{"no sender left", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("max_wal_senders=1")...)
 		r := bare(t, host)
 		c, err := pgconn.ParseConfig(r.db.DSN)
@@ -251,15 +268,15 @@ func TestAServerThatIsNoSource(t *testing.T) {
 		r.want("role.replication", doctor.Skip)
 		r.ok(conn.Close(t.Context()))
 		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
-	})
-	t.Run("slots of an old server stay on the primary", func(t *testing.T) {
+	}},
+	{"slots of an old server stay on the primary", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.ServerOf(t, 16, healthySettings()...)
 		r := healthy(t, host)
 		r.want("slot.failover", doctor.OK)
 		r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby', true)")
 		r.want("slot.failover", doctor.Warn)
-	})
-	t.Run("versions that there are none of here", func(t *testing.T) {
+	}},
+	{"versions that there are none of here", func(t *testing.T, _ *pgtest.Host) {
 		options := settingsFor(t, &pgtest.DB{Name: "none"}, "").options
 		for version, want := range map[int]map[string]doctor.Status{
 			130011: {"source.version": doctor.Fail, "sink.version": doctor.Fail},
@@ -278,7 +295,7 @@ func TestAServerThatIsNoSource(t *testing.T) {
 		if f := found(doctor.JudgeExtension(options), "sink.pgvector"); f[0].Status != doctor.Fail || f[0].FixIn != doctor.Server {
 			t.Errorf("%+v", f)
 		}
-	})
+	}},
 }
 
 func TestASourceThatDoesNotAnswerIsSkipped(t *testing.T) {

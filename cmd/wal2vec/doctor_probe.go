@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// prober sends something through a running pipeline and follows it to its end.
+type prober struct {
+	program *program
+	config  config.Config
+	options doctorOptions
+	report  *doctor.Report
+
+	source   *pgx.Conn
+	searcher *searcher
+	state    sink.State
+}
+
+// probe adds what came of it to the report: first a message in the source's log, which touches nothing, then a row that is written as it is.
+func (p *program) probe(ctx context.Context, c config.Config, o doctorOptions, report *doctor.Report) {
+	pr := &prober{program: p, config: c, options: o, report: report}
+	defer pr.close(ctx)
+	if err := pr.open(ctx); err != nil {
+		pr.failed("probe.stream", err)
+		return
+	}
+	report.Add("probe.stream", doctor.OK, "a stream runs: "+pr.state.Owner, "", "")
+	if err := pr.message(ctx); err != nil {
+		pr.failed("probe.log", err)
+		return
+	}
+	pr.row(ctx)
+}
+
+func (pr *prober) open(ctx context.Context) error {
+	var err error
+	if pr.source, err = connectSource(ctx, pr.config, "doctor"); err != nil {
+		return err
+	}
+	if pr.searcher, err = pr.program.openSearcher(ctx, pr.config); err != nil {
+		return err
+	}
+	if pr.state, err = pr.searcher.store.State(ctx); err != nil {
+		return err
+	}
+	slot, err := replication.ReadSlot(ctx, pr.source, pr.state.Slot)
+	if err == nil && !slot.Active {
+		err = fault.New(fault.Usage, "wal2vec stream", "no stream runs that could answer a probe")
+	}
+	return err
+}
+
+func (pr *prober) close(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	if pr.searcher != nil {
+		pr.searcher.Close()
+	}
+	if pr.source != nil {
+		_ = pr.source.Close(ctx) // nothing depends on a polite end
+	}
+}
+
+// say tells on standard error what is about to be done.
+func (pr *prober) say(what string, args ...any) {
+	_, _ = fmt.Fprintf(pr.program.stderr, "probe: "+what+"\n", args...) // the probe itself does not depend on it
+}
+
+func (pr *prober) failed(check string, err error) {
+	status := doctor.Fail
+	if kind := fault.KindOf(err); kind == fault.Internal {
+		status = doctor.Skip
+	}
+	pr.report.AddError(check, status, err, printable)
+}
+
+// within bounds a wait, and says what did not happen in time.
+func (pr *prober) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, pr.options.wait,
+		fault.New(fault.Unavailable, "wal2vec status, and the stream's log", "%s within %s", what, pr.options.wait))
+}
+
+// cause is the reason why a wait ended, rather than that it did.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// end is the end of the source's log.
+func (pr *prober) end(ctx context.Context) (change.LSN, error) {
+	var lsn change.LSN
+	if err := pr.source.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&lsn); err != nil {
+		return 0, fmt.Errorf("reading the end of the source's log: %w", err)
+	}
+	return lsn.RecordEnd(), nil
+}
+
+// message writes what a heartbeat writes, and waits until the watermark is behind it.
+func (pr *prober) message(ctx context.Context) error {
+	ctx, cancel := pr.within(ctx, "the watermark did not pass a message in the source's log")
+	defer cancel()
+	pr.say("writes a message into the source's log, which changes nothing")
+	begun := time.Now()
+	if _, err := pr.source.Exec(ctx, sql.Query("source_heartbeat")); err != nil {
+		return cause(ctx, fmt.Errorf("writing a message into the source's log: %w", err))
+	}
+	end, err := pr.end(ctx)
+	if err == nil {
+		err = pr.searcher.store.WaitFor(ctx, end)
+	}
+	if err != nil {
+		return cause(ctx, err)
+	}
+	pr.report.Add("probe.log", doctor.OK, fmt.Sprintf("the watermark passed %s after %s", end, since(begun)), "", "")
+	return nil
+}
+
+// row writes a row as it is, waits until the ledger has it, and searches for its text.
+func (pr *prober) row(ctx context.Context) {
+	waiting, cancel := pr.within(ctx, "the row did not arrive in the ledger")
+	defer cancel()
+	key, err := pr.choose(waiting)
+	if err != nil {
+		pr.failed("probe.row", cause(waiting, err))
+		return
+	}
+	before, err := pr.end(waiting)
+	if err != nil {
+		pr.failed("probe.row", cause(waiting, err))
+		return
+	}
+	begun := time.Now()
+	if err := pr.update(waiting, key); err != nil {
+		check := "probe.row"
+		if fault.SQLSTATE(err) == notPermitted {
+			check = "probe.write"
+		}
+		pr.failed(check, cause(waiting, err))
+		return
+	}
+	pr.report.Add("probe.write", doctor.OK, fmt.Sprintf("the row %s was written as it is in %s", key, since(begun)), "", "")
+	if err := pr.arrived(waiting, key, before); err != nil {
+		pr.failed("probe.row", cause(waiting, err))
+		return
+	}
+	pr.report.Add("probe.row", doctor.OK, "the ledger had it "+since(begun)+" after the write began", "", "")
+	pr.search(ctx, key)
+}
+
+// choose takes the given key, or that of any row with a vector.
+func (pr *prober) choose(ctx context.Context) (change.Key, error) {
+	if pr.options.key != "" {
+		return parseKey(pr.options.key, len(pr.state.Table.Key))
+	}
+	g, own := pr.state.Generation, pr.config.Sink.Schema
+	data := struct {
+		Keys, Names           []string
+		Vectors, Ledger, Hash string
+	}{
+		Vectors: pgx.Identifier{own, g.Table}.Sanitize(), Ledger: pgx.Identifier{own, "ledger_" + pr.config.Pipeline}.Sanitize(),
+		Hash: pgx.Identifier{g.HashColumn}.Sanitize(),
+	}
+	for _, column := range pr.state.Table.Key {
+		name := pgx.Identifier{column.Name}.Sanitize()
+		data.Names, data.Keys = append(data.Names, name), append(data.Keys, name+"::text")
+	}
+	query, err := sql.Render("doctor_probe_key", data)
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	err = pr.searcher.store.pool.QueryRow(ctx, query).Scan(&parts)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return "", fault.New(fault.Usage, "wal2vec backfill", "no row has a vector yet")
+	}
+	if err != nil {
+		return "", fmt.Errorf("looking for a row: %w", err)
+	}
+	return change.KeyOf(parts...), nil
+}
+
+// conditions compare the key columns with parameters from a number on.
+func (pr *prober) conditions(first int) []string {
+	conditions := make([]string, len(pr.state.Table.Key))
+	for i, column := range pr.state.Table.Key {
+		conditions[i] = fmt.Sprintf("%s = $%d::text::%s", pgx.Identifier{column.Name}.Sanitize(), first+i, column.Type)
+	}
+	return conditions
+}
+
+func (pr *prober) update(ctx context.Context, key change.Key) error {
+	t := pr.state.Table
+	relation, first := pgx.Identifier{t.Schema, t.Name}.Sanitize(), pgx.Identifier{t.Key[0].Name}.Sanitize()
+	statement, err := sql.Render("doctor_probe_update", struct {
+		Table, First string
+		Conditions   []string
+	}{relation, first, pr.conditions(1)})
+	if err != nil {
+		return err
+	}
+	pr.say("updates the row %s of %s, setting %s to itself: its triggers run", key, relation, first)
+	tag, err := pr.source.Exec(ctx, statement, asArguments(key.Parts())...)
+	switch {
+	case fault.SQLSTATE(err) == notPermitted:
+		role := pgx.Identifier{pr.source.Config().User}.Sanitize()
+		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", first, relation, role), "updating a row")
+	case err != nil:
+		return unreadableValue(err, "updating the row "+key.String())
+	case tag.RowsAffected() == 0:
+		return fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s", relation, key)
+	default:
+		return nil
+	}
+}
+
+func asArguments(texts []string) []any {
+	values := make([]any, len(texts))
+	for i, text := range texts {
+		values[i] = text
+	}
+	return values
+}
+
+// probeInterval is how often the ledger is asked for the row: the figure is exact to about as much.
+const probeInterval = 5 * time.Millisecond
+
+// arrived waits until the ledger has the row at a position after before.
+func (pr *prober) arrived(ctx context.Context, key change.Key, before change.LSN) error {
+	query, err := sql.Render("doctor_probe_version", struct {
+		Ledger     string
+		Conditions []string
+	}{pgx.Identifier{pr.config.Sink.Schema, "ledger_" + pr.config.Pipeline}.Sanitize(), pr.conditions(3)})
+	if err != nil {
+		return err
+	}
+	arguments := append([]any{pr.state.Epoch, before.String()}, asArguments(key.Parts())...)
+	ticker := time.NewTicker(probeInterval)
+	defer ticker.Stop()
+	for {
+		var there bool
+		if err := pr.searcher.store.pool.QueryRow(ctx, query, arguments...).Scan(&there); err != nil {
+			return fmt.Errorf("asking the ledger for the row: %w", err)
+		}
+		if there {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// firstHits is how many results a search for a row's own text must have it among.
+const firstHits = 10
+
+func (pr *prober) search(ctx context.Context, key change.Key) {
+	ctx, cancel := pr.within(ctx, "the search did not end")
+	defer cancel()
+	rows, err := pr.searcher.reader.Rows(ctx, []change.Key{key})
+	if err != nil {
+		pr.failed("probe.search", cause(ctx, err))
+		return
+	}
+	if len(rows) == 0 {
+		pr.report.Add("probe.search", doctor.OK, "the row was deleted meanwhile", "", "")
+		return
+	}
+	rendered := batch.RenderRow(pr.config.Source.Template, rows[0], 0)
+	if rendered.Deleted {
+		pr.report.Add("probe.search", doctor.OK, "the row is soft-deleted or has no text: it is not searched for", "", "")
+		return
+	}
+	pr.say("searches for the row's text")
+	begun := time.Now()
+	found, err := pr.searcher.nearest(ctx, &query{text: rendered.Document.Text}, firstHits)
+	if err != nil {
+		pr.failed("probe.search", cause(ctx, err))
+		return
+	}
+	took := since(begun)
+	place := slices.IndexFunc(found.Hits, func(h sink.Hit) bool { return h.Key == key })
+	switch {
+	case place >= 0:
+		pr.report.Add("probe.search", doctor.OK, fmt.Sprintf("result %d of a search for its text, after %s", place+1, took), "", "")
+	case len(found.Hits) == firstHits && found.Hits[firstHits-1].Score > sameText:
+		pr.report.Add("probe.search", doctor.OK, fmt.Sprintf("%d other rows have its text; the search took %s", firstHits, took), "", "")
+	default:
+		pr.failed("probe.search", fault.New(fault.Usage, "wal2vec audit", "a search for its text does not have it among the first %d results", firstHits))
+	}
+}
+
+// sameText is the least similarity of vectors of one text in two precisions.
+const sameText = 0.995
+
+func since(begun time.Time) string {
+	return fmt.Sprintf("%.1f ms", float64(time.Since(begun).Microseconds())/1000)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// newCheckup is a world on a server that the doctor has nothing to say about.
+func newCheckup(t *testing.T, n int) *world {
+	t.Helper()
+	host := pgtest.Server(t, "fsync=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB")
+	w := newWorldOn(t, host.Database(t), n)
+	w.env = append(w.env, "HOME="+w.dir)
+	return w
+}
+
+// doctor runs the doctor and returns its report; it must end with the exit code.
+func (w *world) doctor(code int, extra []string, args ...string) doctor.Report {
+	w.t.Helper()
+	got := w.ends(extra, "", append([]string{"doctor", "-o", "json"}, args...)...)
+	var report doctor.Report
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil {
+		w.t.Fatalf("%v:\n%s%s", err, got.stdout, got.stderr)
+	}
+	if got.code != code {
+		w.t.Errorf("exit code %d, want %d:\n%s%s", got.code, code, findingsText(report), got.stderr)
+	}
+	w.keepsSecrets(w.t, got.stdout+got.stderr)
+	return report
+}
+
+// findingsText is what is not well.
+func findingsText(r doctor.Report) string {
+	var text strings.Builder
+	for _, f := range r.Findings {
+		if f.Status != doctor.OK {
+			text.WriteString(string(f.Status) + " " + f.Check + " " + f.Text + " (" + f.Fix + ")\n")
+		}
+	}
+	return text.String()
+}
+
+func (w *world) finds(r doctor.Report, check string, status doctor.Status) doctor.Finding {
+	w.t.Helper()
+	i := slices.IndexFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == check && f.Status == status })
+	if i < 0 {
+		w.t.Errorf("%s is not %s:\n%s", check, status, findingsText(r))
+		return doctor.Finding{}
+	}
+	return r.Findings[i]
+}
+
+func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
+	w := newCheckup(t, 30)
+	if f := w.finds(w.doctor(3, nil), "sink.schema", doctor.Fail); f.Fix != "wal2vec init" {
+		t.Errorf("%+v", f)
+	}
+	w.run("init")
+	before := w.footprint()
+	report := w.doctor(0, nil)
+	w.finds(report, "pipeline.stream", doctor.Warn)
+	w.finds(report, "model.selftest", doctor.OK)
+	stream := w.start(hashed, "stream")
+	p := w.start(hashed, "backfill")
+	if err := p.wait(); err != nil {
+		t.Fatalf("%v:\n%s", err, p.output)
+	}
+	report = w.doctor(0, hashed, "--probe")
+	if report.Worst != doctor.OK {
+		t.Errorf("a healthy pipeline is %s:\n%s", report.Worst, findingsText(report))
+	}
+	for _, check := range append(doctor.Checks(), doctor.ProbeChecks()...) {
+		w.finds(report, check.Name, doctor.OK)
+	}
+	for _, f := range report.Findings {
+		if strings.HasPrefix(f.Check, "probe.") {
+			t.Logf("%s: %s", f.Check, f.Text)
+		}
+	}
+	if left := w.footprint(); !slices.Equal(before, left) {
+		t.Errorf("it left\n%s\nwhere there was\n%s", left, before)
+	}
+	got := w.ends(hashed, "", "doctor", "--probe", "--probe-key", "7")
+	for _, words := range []string{"probe: updates the row 7 of \"staging_marts\".\"dim_product\"", "probe: writes a message"} {
+		if !strings.Contains(got.stderr, words) {
+			t.Errorf("it does not say %q:\n%s", words, got.stderr)
+		}
+	}
+	if got.code != 0 || !strings.Contains(got.stdout, "probe.search") || !strings.Contains(got.stdout, "0 warn, 0 fail, 0 skip") {
+		t.Errorf("exit code %d:\n%s", got.code, got.stdout)
+	}
+	w.db.Exec(t, "DROP PUBLICATION wal2vec_"+w.db.Name)
+	w.finds(w.doctor(3, hashed), "publication.present", doctor.Fail)
+	stream.stop()
+}
+
+func TestTheDoctorsEnds(t *testing.T) {
+	w := newCheckup(t, 3)
+	f := w.finds(w.doctor(3, []string{"WAL2VEC_SOURCE_KEY=a,a", "WAL2VEC_LOG_LEVEL=loud"}), "config.load", doctor.Fail)
+	if !strings.Contains(f.Text, "source.key") || !strings.Contains(f.Text, "log.level") {
+		t.Errorf("%+v", f)
+	}
+	w.run("init")
+	report := w.doctor(5, []string{"WAL2VEC_SINK_DSN=" + w.db.DSN, "WAL2VEC_SOURCE_DSN=postgres://u:" + hunter + "@127.0.0.1:1/nowhere"})
+	w.finds(report, "source.reach", doctor.Skip)
+	w.finds(report, "sink.reach", doctor.OK)
+	if got := w.ends(nil, "", "doctor", "-o", "xml"); got.code != 2 {
+		t.Errorf("exit code %d", got.code)
+	}
+	w.finds(w.doctor(3, []string{"WAL2VEC_ENCODER_MODEL=nothing"}), "model.parts", doctor.Fail)
+	w.finds(w.doctor(3, []string{"WAL2VEC_SOURCE_TEMPLATE={name}"}), "model.fingerprint", doctor.Fail)
+	w.finds(w.doctor(3, []string{"WAL2VEC_ENCODER_DEVICE=cuda"}), "model.selftest", doctor.Fail)
+}
+
+func TestWhatAProbeFinds(t *testing.T) {
+	w := newCheckup(t, 30)
+	w.run("init")
+	f := w.finds(w.doctor(3, hashed, "--probe"), "probe.stream", doctor.Fail)
+	if f.Fix != "wal2vec stream" {
+		t.Errorf("%+v", f)
+	}
+	stream := w.start(hashed, "stream")
+	stream.waitFor("streaming")
+	w.finds(w.doctor(3, hashed, "--probe"), "probe.row", doctor.Fail) // no row has a vector
+	p := w.start(hashed, "backfill")
+	if err := p.wait(); err != nil {
+		t.Fatalf("%v:\n%s", err, p.output)
+	}
+	w.finds(w.doctor(3, hashed, "--probe-key", "999"), "probe.row", doctor.Fail)
+
+	role, password := w.db.Role(t, "REPLICATION")
+	w.db.Exec(t, "GRANT pg_monitor TO "+role+"; GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON "+product+" TO "+role)
+	as := append(slices.Clip(hashed), "WAL2VEC_SINK_DSN="+w.db.DSN, "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(role, password))
+	f = w.finds(w.doctor(3, as, "--probe"), "probe.write", doctor.Fail)
+	w.db.Exec(t, f.Fix)
+	w.finds(w.doctor(0, as, "--probe"), "probe.search", doctor.OK)
+
+	vectors := "wal2vec." + pgtest.One[string](t, w.db, "SELECT vector_table FROM wal2vec.generation")
+	w.db.Exec(t, "UPDATE "+vectors+" SET embedding = ('[' || array_to_string(ARRAY(SELECT -x FROM unnest(embedding::real[]) AS x), ',') || ']')::vector "+
+		"WHERE product_id = 7")
+	w.finds(w.doctor(3, hashed, "--probe-key", "7"), "probe.search", doctor.Fail)
+
+	w.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION wal2vec_"+w.db.Name+" SET TABLE public.other")
+	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.row", doctor.Skip)
+	stream.signal(syscall.SIGSTOP)
+	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
+	stream.signal(syscall.SIGCONT)
+}

@@ -1,0 +1,4 @@
+-- The row as it is, once more: the log carries it, and triggers of the table run.
+UPDATE {{.Table}}
+SET {{.First}} = {{.First}}
+WHERE {{join .Conditions " AND "}}
