@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -29,6 +30,7 @@ type prober struct {
 	source   *pgx.Conn
 	searcher *searcher
 	state    sink.State
+	reader   *backfill.Reader // of the text of the active generation
 }
 
 // probe adds what came of it to the report: first a message in the source's log, which touches nothing, then a row that is written as it is.
@@ -58,6 +60,11 @@ func (pr *prober) open(ctx context.Context) error {
 	if pr.state, err = pr.searcher.store.State(ctx); err != nil {
 		return err
 	}
+	table, err := inspect(ctx, pr.config)
+	if err != nil {
+		return err
+	}
+	pr.reader = newReader(pr.config, table)
 	slot, err := replication.ReadSlot(ctx, pr.source, pr.state.Slot)
 	if err == nil && !slot.Active {
 		err = fault.New(fault.Usage, "wal2vec stream", "no stream runs that could answer a probe")
@@ -67,6 +74,9 @@ func (pr *prober) open(ctx context.Context) error {
 
 func (pr *prober) close(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
+	if pr.reader != nil {
+		pr.reader.Close(ctx)
+	}
 	if pr.searcher != nil {
 		pr.searcher.Close()
 	}
@@ -274,7 +284,7 @@ const firstHits = 10
 func (pr *prober) search(ctx context.Context, key change.Key) {
 	ctx, cancel := pr.within(ctx, "the search did not end")
 	defer cancel()
-	rows, err := pr.searcher.reader.Rows(ctx, []change.Key{key})
+	rows, err := pr.reader.Rows(ctx, []change.Key{key})
 	if err != nil {
 		pr.failed("probe.search", cause(ctx, err))
 		return

@@ -14,7 +14,7 @@ import (
 // newCheckup is a world on a server that the doctor has nothing to say about.
 func newCheckup(t *testing.T, n int) *world {
 	t.Helper()
-	host := pgtest.Server(t, "fsync=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB")
+	host := pgtest.Server(t, "fsync=on", "full_page_writes=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB")
 	w := newWorldOn(t, host.Database(t), n)
 	w.env = append(w.env, "HOME="+w.dir)
 	return w
@@ -62,7 +62,6 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	w.run("init")
-	before := w.footprint()
 	report := w.doctor(0, nil)
 	w.finds(report, "pipeline.stream", doctor.Warn)
 	w.finds(report, "model.selftest", doctor.OK)
@@ -71,6 +70,7 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	if err := p.wait(); err != nil {
 		t.Fatalf("%v:\n%s", err, p.output)
 	}
+	before := w.footprint()
 	report = w.doctor(0, hashed, "--probe")
 	if report.Worst != doctor.OK {
 		t.Errorf("a healthy pipeline is %s:\n%s", report.Worst, findingsText(report))

@@ -22,8 +22,8 @@ const pooled = "08P01"
 
 // arm makes sure that nothing is changed and nothing waited for. A pooler would refuse these settings in the startup message.
 func (e *examination) arm(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, fmt.Sprintf("SET statement_timeout = %s; SET lock_timeout = %s; SET default_transaction_read_only = on",
-		strconv.FormatInt(e.limits.Statement.Milliseconds(), 10), "2000"))
+	_, err := conn.Exec(ctx, "SET lock_timeout = 2000; SET default_transaction_read_only = on; SET statement_timeout = "+
+		strconv.Itoa(int(e.limits.Statement.Milliseconds())))
 	return err
 }
 

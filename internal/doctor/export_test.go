@@ -1,6 +1,10 @@
 package doctor
 
-import "github.com/wal2vec/wal2vec/replication"
+import (
+	"context"
+
+	"github.com/wal2vec/wal2vec/replication"
+)
 
 // JudgeVersions is what the doctor says of servers of versions that tests have none of.
 func JudgeVersions(opts Options, version int) Report {
@@ -15,6 +19,17 @@ func JudgeVersions(opts Options, version int) Report {
 func JudgeExtension(opts Options) Report {
 	e := newExamination(opts)
 	e.judgeExtension(nil, "", "")
+	return e.report()
+}
+
+// ExamineSlotAfter looks at the slot after something has happened since the pipeline was read.
+func ExamineSlotAfter(ctx context.Context, opts Options, happens func()) Report {
+	e := newExamination(opts)
+	defer e.close(ctx)
+	e.examineSource(ctx)
+	e.examineSink(ctx)
+	happens()
+	e.examineSlot(ctx)
 	return e.report()
 }
 

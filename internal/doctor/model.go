@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -48,7 +49,7 @@ func (e *examination) examineModel(ctx context.Context) {
 	if engine.Slower != nil {
 		e.warn("model.speed", adviceOf(fault.Try(engine.Slower), Shell), "%s", e.opts.Print(engine.Slower))
 	} else {
-		e.ok("model.speed", "%s operators", engine.Kernel)
+		e.ok("model.speed", "%s operators", cmp.Or(engine.Kernel, "no"))
 	}
 }
 

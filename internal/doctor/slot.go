@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,7 @@ func (e *examination) examineSlot(ctx context.Context) {
 	if e.state == nil || !e.state.Started() {
 		return
 	}
-	e.judge("slot.usable", e.checkSlot(), Source, "slot %q is confirmed to %s, the watermark is %s", name, e.slot.ConfirmedFlush, e.state.Watermark)
+	e.examineUsable(ctx)
 	if !e.slot.Exists {
 		return
 	}
@@ -52,12 +53,29 @@ func (e *examination) examineSlot(ctx context.Context) {
 	e.judgeFailover(name)
 }
 
-// checkSlot is the rule of the stream, besides that a pipeline may have no slot at all.
-func (e *examination) checkSlot() error {
+// examineUsable asks the rule of the stream, while both positions move: the watermark was read before the slot, and is read again after it. What
+// the slot has confirmed lies at or below the later one, the end of the log at or above the earlier one.
+func (e *examination) examineUsable(ctx context.Context) {
+	const check = "slot.usable"
 	if e.state.Slot == "" {
-		return e.opts.NoSlot
+		e.judge(check, e.opts.NoSlot, Source, "")
+		return
 	}
-	return replication.CheckSlot(e.slot, e.state.Watermark)
+	after, err := e.sink.store.Version(ctx)
+	if !e.could(err, check) {
+		return
+	}
+	if after.Epoch != e.state.Epoch {
+		e.skip(check, "the pipeline was started anew meanwhile: run it again")
+		return
+	}
+	ofLog, ofSlot := e.slot, e.slot
+	ofLog.ConfirmedFlush, ofSlot.WALEnd = 0, 0
+	err = replication.CheckSlot(ofSlot, after.LSN)
+	if err == nil {
+		err = replication.CheckSlot(ofLog, e.state.Watermark)
+	}
+	e.judge(check, err, Source, "slot %q is confirmed to %s, the watermark is %s", e.slot.Name, e.slot.ConfirmedFlush, after.LSN)
 }
 
 // examineRoom looks whether slot and stream find a place.
@@ -67,7 +85,7 @@ func (e *examination) examineRoom() {
 	case e.slot.Exists:
 		e.ok("source.slots", "%d of %d are in use, the pipeline's among them", info.Slots, info.MaxSlots)
 	case free != nil:
-		e.fail("source.slots", e.setting("max_replication_slots", fmt.Sprint(info.MaxSlots+5), true), "%s", e.opts.Print(free))
+		e.fail("source.slots", e.setting("max_replication_slots", strconv.Itoa(info.MaxSlots+5), true), "%s", e.opts.Print(free))
 	default:
 		e.ok("source.slots", "%d of %d are in use", info.Slots, info.MaxSlots)
 	}
@@ -75,7 +93,7 @@ func (e *examination) examineRoom() {
 	case e.slot.Active || busy < all:
 		e.ok("source.senders", "%d of %d are in use", busy, all)
 	default:
-		e.fail("source.senders", e.setting("max_wal_senders", fmt.Sprint(all+5), true), "all %d WAL senders are in use", all)
+		e.fail("source.senders", e.setting("max_wal_senders", strconv.Itoa(all+5), true), "all %d WAL senders are in use", all)
 	}
 }
 
@@ -88,7 +106,7 @@ func (e *examination) judgeReader(reader string) {
 	case strings.HasPrefix(reader, "wal2vec/"):
 		e.ok("slot.reader", "process %d (%s)", e.slot.ActivePID, reader)
 	default:
-		e.fail("slot.reader", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%d);", e.slot.ActivePID)),
+		e.fail("slot.reader", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%s);", strconv.Itoa(int(e.slot.ActivePID)))),
 			"process %d reads it as %q, which is not wal2vec", e.slot.ActivePID, reader)
 	}
 }

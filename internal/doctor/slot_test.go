@@ -59,6 +59,23 @@ var slotFindings = []finding{
 	}),
 	unusable("a slot that is ahead", func(r *rig) { r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET watermark = '0/1'") }),
 	unusable("a log that ends before the watermark", func(r *rig) { r.db.Exec(r.t, "UPDATE wal2vec.pipeline SET watermark = 'FF/0'") }),
+	{"a slot that moves on while it is looked at is no finding", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.stop()
+		report := doctor.ExamineSlotAfter(t.Context(), r.options, func() {
+			lsn := pgtest.One[string](t, r.db, "SELECT pg_current_wal_insert_lsn()::text")
+			r.writeLog(1)
+			r.db.Exec(t, "SELECT pg_replication_slot_advance($1, $2::pg_lsn)", r.options.Config.Source.Slot, lsn)
+			r.db.Exec(t, "UPDATE wal2vec.pipeline SET watermark = $1", lsn)
+		})
+		if f := found(report, "slot.usable"); len(f) != 1 || f[0].Status != doctor.OK {
+			t.Errorf("%+v", f)
+		}
+		report = doctor.ExamineSlotAfter(t.Context(), r.options, func() { r.db.Exec(t, "UPDATE wal2vec.pipeline SET epoch = epoch + 1") })
+		if f := found(report, "slot.usable"); len(f) != 1 || f[0].Status != doctor.Skip {
+			t.Errorf("%+v", f)
+		}
+	}},
 	unusable("a slot that is lost", func(r *rig) {
 		r.stop()
 		r.set("max_slot_wal_keep_size", "1MB")

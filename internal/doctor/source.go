@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -189,7 +190,7 @@ func (e *examination) examineOpen(ctx context.Context) {
 		found := false
 		_, err = pgx.ForEachRow(rows, []any{&pid, &user, &application, &state, &age}, func() error {
 			found = true
-			e.warn("source.transactions", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%d);", pid)),
+			e.warn("source.transactions", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%s);", strconv.Itoa(int(pid)))),
 				"process %d of role %s (%s, %s) has had a transaction open for %s", pid, user, orUnnamed(application), state, seconds(age))
 			return nil
 		})
