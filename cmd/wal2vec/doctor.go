@@ -139,11 +139,28 @@ func (m *modelCheckup) Open(context.Context) error {
 	return err
 }
 
-// Match finds the generation that the configured model and template made.
+// Match finds the generation that the configured model and template made, and the models of the others, which a stream writes too.
 func (m *modelCheckup) Match(state sink.State) error {
 	generation, err := checkGeneration(state, generationOf(m.config, m.checkpoint))
+	if err != nil {
+		return err
+	}
 	m.generation = generation
-	return err
+	all := &engines{program: m.program, config: m.config, checkpoint: m.checkpoint, configured: generation}
+	for _, g := range state.Generations {
+		if g.ID == generation.ID {
+			continue
+		}
+		c, err := recorded(m.config, g)
+		if err == nil {
+			_, err = all.checkpointOf(c, g)
+		}
+		if err != nil {
+			return fault.Wrap(err, fault.Model, "bring the model here, or give the generation up: wal2vec generation retire",
+				"opening the model of generation %d (%s)", g.ID, g.Model)
+		}
+	}
+	return nil
 }
 
 // Test opens the encoder, with the precision of the generation where none is configured.

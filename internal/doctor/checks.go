@@ -50,6 +50,7 @@ var sourceChecks = []Check{
 	fails("role.replication", "May the role open a replication connection?", "The stream cannot connect."),
 	warns("role.monitor", "Does the role see the sessions of others?", "Open transactions, standbys and readers of the slot of other roles are not seen by these checks."),
 	warns("role.owner", "Has the role the rights of the owners of table and publication?", "A table that was replaced cannot be followed without somebody who has."),
+	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?", "A table that is built anew is not readable."),
 }
 
 var tableChecks = []Check{

@@ -6,9 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -82,14 +80,15 @@ func Refused(err error, now time.Time, line func(error) string) Report {
 func Examine(ctx context.Context, opts Options) Report {
 	e := newExamination(opts)
 	for _, part := range []struct {
-		checks []Check
-		make   func(context.Context)
+		name string
+		look func(context.Context)
 	}{
-		{configChecks, e.examineConfig}, {sourceChecks, e.examineSource}, {sinkChecks, e.examineSink}, {tableChecks, e.examineTable},
-		{slotChecks, e.examineSlot}, {pipelineChecks, e.examinePipeline}, {modelChecks, e.examineModel},
+		{"the settings", e.examineConfig}, {"the source", e.examineSource}, {"the sink", e.examineSink}, {"the table", e.examineTable},
+		{"the slot", e.examineSlot}, {"the pipeline", e.examinePipeline}, {"the model", e.examineModel},
 	} {
-		within, cancel := context.WithTimeout(ctx, e.limits.Area)
-		part.make(within)
+		within, cancel := context.WithTimeoutCause(ctx, e.limits.Area,
+			fault.New(fault.Unavailable, "", "looking at %s took longer than %s", part.name, e.limits.Area))
+		part.look(within)
 		cancel()
 	}
 	e.close(ctx)
@@ -104,8 +103,6 @@ type examination struct {
 	now    func() time.Time
 
 	findings []Finding
-	reason   map[string]string // why the checks of a part are left out
-
 	source sourceFacts
 	sink   sinkFacts
 	table  *change.Table // complete; nil where it has problems
@@ -127,11 +124,17 @@ func newExamination(opts Options) *examination {
 func (e *examination) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.limits.Connect)
 	defer cancel()
-	if e.source.conn != nil {
-		_ = e.source.conn.Close(ctx) // nothing depends on a polite end
-	}
+	e.closeSource(ctx)
 	if e.sink.pool != nil {
 		e.sink.pool.Close()
+	}
+}
+
+// closeSource gives the source up: nothing more is asked of it.
+func (e *examination) closeSource(ctx context.Context) {
+	if e.source.conn != nil {
+		_ = e.source.conn.Close(ctx) // nothing depends on a polite end
+		e.source.conn = nil
 	}
 }
 
@@ -200,14 +203,3 @@ func (e *examination) report() Report {
 	r.settle()
 	return r
 }
-
-// querier is a connection or a pool.
-type querier interface {
-	QueryRow(ctx context.Context, statement string, args ...any) pgx.Row
-	Query(ctx context.Context, statement string, args ...any) (pgx.Rows, error)
-}
-
-var (
-	_ querier = (*pgx.Conn)(nil)
-	_ querier = (*pgxpool.Pool)(nil)
-)

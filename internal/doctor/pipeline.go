@@ -15,10 +15,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 		return
 	}
 	e.examineHistory(ctx)
-	if e.table != nil {
-		e.judge("pipeline.settings", e.opts.Consistent(*e.state, *e.table), Source, "the pipeline reads %s by %v", e.opts.Config.Source.Table,
-			e.opts.Config.Source.Key)
-	}
+	e.judgeConsistency()
 	e.judgePartial()
 	e.judgeJobs()
 	e.judgeGenerations()
@@ -42,6 +39,19 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	e.examineTombstones(ctx)
 }
 
+// judgeConsistency compares what is configured and what is there with what the pipeline was set up for.
+func (e *examination) judgeConsistency() {
+	const check = "pipeline.settings"
+	switch c := e.opts.Config.Source; {
+	case e.table == nil:
+	case !slices.Equal(e.state.Table.Key, e.table.Key):
+		e.fail(check, inSettings("source.key as it was; a key of another type takes another pipeline: wal2vec teardown, then wal2vec init"),
+			"the pipeline's key is %v, the table's is %v", e.state.Table.Key, e.table.Key)
+	default:
+		e.judge(check, e.opts.Consistent(*e.state, *e.table), Source, "the pipeline reads %s by %v", c.Table, c.Key)
+	}
+}
+
 // examineHistory asks as the stream does before it begins.
 func (e *examination) examineHistory(ctx context.Context) {
 	info := e.source.info
@@ -58,9 +68,7 @@ func (e *examination) examineHistory(ctx context.Context) {
 		ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: e.state.Table,
 		SystemID: e.state.SystemID, Timeline: e.state.Timeline,
 	})
-	if e.judge("pipeline.history", source.Check(ctx, e.state.Watermark), Source, "system %s, timeline %d", info.SystemID, info.Timeline) {
-		return
-	}
+	e.judge("pipeline.history", source.Check(ctx, e.state.Watermark), Source, "system %s, timeline %d", info.SystemID, info.Timeline)
 }
 
 func (e *examination) judgePartial() {

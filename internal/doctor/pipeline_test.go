@@ -45,6 +45,11 @@ var pipelineFindings = []finding{
 		r.options.Config.Source.Slot = "another"
 		r.want("pipeline.settings", doctor.Fail)
 	}},
+	{"a key of another type", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "ALTER TABLE "+product+" ALTER product_id TYPE text")
+		r.want("pipeline.settings", doctor.Fail)
+	}},
 	gone("another server", "UPDATE wal2vec.pipeline SET system_id = '1'"),
 	gone("another timeline", "UPDATE wal2vec.pipeline SET timeline = 7"),
 	gone("a server that was put back", "UPDATE wal2vec.pipeline SET watermark = 'FF/0'"),

@@ -39,10 +39,10 @@ func (e *examination) examineSource(ctx context.Context) {
 		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
 			"a pooler answers, which does not take the settings of wal2vec's sessions: %s", e.opts.Print(err))
 		e.skip("source.reach", "a pooler answers")
-		e.source.conn = nil
 		return
 	}
 	if !e.judge("source.reach", err, Source, "%s", e.address()) {
+		e.closeSource(ctx)
 		return
 	}
 	s, err := e.inspectSession(ctx, e.source.conn, change.SessionParameters())
@@ -51,7 +51,7 @@ func (e *examination) examineSource(ctx context.Context) {
 	}
 	err = e.readSource(ctx)
 	if !e.could(err, "source.version", "source.primary") {
-		e.source.conn = nil
+		e.closeSource(ctx)
 		return
 	}
 	e.judgeServer()
@@ -195,7 +195,7 @@ func (e *examination) examineOpen(ctx context.Context) {
 			return nil
 		})
 		if e.could(err, "source.transactions") && !found {
-			e.ok("source.transactions", "none is older than %s", e.limits.OpenTransaction)
+			e.ok("source.transactions", "none%s is older than %s", e.whose(), e.limits.OpenTransaction)
 		}
 	}
 	rows, err = e.source.conn.Query(ctx, queries.Query("doctor_prepared"), e.limits.OpenTransaction)
@@ -214,6 +214,14 @@ func (e *examination) examineOpen(ctx context.Context) {
 	if e.could(err, "source.prepared") && !found {
 		e.ok("source.prepared", "none is older than %s", e.limits.OpenTransaction)
 	}
+}
+
+// whose says that a role sees its own sessions alone.
+func (e *examination) whose() string {
+	if e.source.monitor {
+		return ""
+	}
+	return " of this role's own"
 }
 
 // examineOtherSlots looks for slots that nobody reads, and for room.
@@ -243,7 +251,9 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 func (e *examination) examineRole(ctx context.Context) {
 	f := e.source
 	role := quote(f.info.User)
-	err := replication.CheckAccess(ctx, e.opts.Config.Source.DSN.Reveal())
+	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
+	defer cancel()
+	err := replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
 	switch {
 	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
 		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))

@@ -53,12 +53,12 @@ func (e *examination) examineTable(ctx context.Context) {
 // examineOwners looks at what following another table of this name takes, and at what is published besides.
 func (e *examination) examineOwners(ctx context.Context, oid uint32) {
 	c := e.opts.Config
-	var publicationOurs, tableOurs, partitioned bool
+	var publicationOurs, tableOurs, readable, partitioned bool
 	var publicationOwner, tableOwner string
 	var others int
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
-		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &partitioned, &others)
-	if !e.could(err, "role.owner", "table.partitions", "publication.others") {
+		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others)
+	if !e.could(err, "role.owner", "role.future", "table.partitions", "publication.others") {
 		return
 	}
 	if partitioned {
@@ -77,6 +77,14 @@ func (e *examination) examineOwners(ctx context.Context, oid uint32) {
 			"role %s has not the rights of %s, who owns publication %s", role, publicationOwner, c.Source.Publication)
 	default:
 		e.ok("role.owner", "role %s may change table and publication", role)
+	}
+	if tableOurs || readable {
+		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
+	} else {
+		e.warn("role.future", inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;",
+			quote(tableOwner), quote(c.Source.Table.Schema), quote(role))),
+			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
+			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
 	switch {
 	case publicationOwner == "":
