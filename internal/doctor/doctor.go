@@ -103,11 +103,11 @@ type examination struct {
 	now    func() time.Time
 
 	findings []Finding
-	source sourceFacts
-	sink   sinkFacts
-	table  *change.Table // complete; nil where it has problems
-	state  *sink.State   // nil where the pipeline is not set up, or not to be read
-	slot   replication.SlotState
+	source   sourceFacts
+	sink     sinkFacts
+	table    *change.Table // complete; nil where it has problems
+	state    *sink.State   // nil where the pipeline is not set up, or not to be read
+	slot     replication.SlotState
 }
 
 func newExamination(opts Options) *examination {
