@@ -2,8 +2,10 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
@@ -44,14 +46,14 @@ func (e *examination) examineTable(ctx context.Context) {
 	for aspect, text := range good {
 		e.ok("table."+string(aspect), "%s", text)
 	}
-	e.examineOwners(ctx, table.OID)
+	e.examineOwners(ctx, options, table.OID)
 	if e.state != nil {
 		e.examinePublication(ctx)
 	}
 }
 
 // examineOwners looks at what following another table of this name takes, and at what is published besides.
-func (e *examination) examineOwners(ctx context.Context, oid uint32) {
+func (e *examination) examineOwners(ctx context.Context, options replication.InspectOptions, oid uint32) {
 	c := e.opts.Config
 	var publicationOurs, tableOurs, readable, partitioned bool
 	var publicationOwner, tableOwner string
@@ -67,16 +69,22 @@ func (e *examination) examineOwners(ctx context.Context, oid uint32) {
 	} else {
 		e.ok("table.partitions", "%s is not partitioned", c.Source.Table)
 	}
-	role := e.source.info.User
+	may, _, role, err := replication.MayPrepareSwaps(ctx, e.source.conn, replication.Swap{
+		Publication: c.Source.Publication, Table: options, Is: oid, Function: replication.SwapFunction(c.Source.Table.Schema, e.opts.Config.Pipeline),
+	})
+	e.swaps = err == nil && may && e.opts.Config.Stream.OnSwap == config.SwapFollow
 	switch {
+	case !e.could(err, "role.owner"):
+	case e.opts.Config.Stream.OnSwap != config.SwapFollow:
+		e.ok("role.owner", "stream.on_swap is %s: a table that is replaced is not to be followed", e.opts.Config.Stream.OnSwap)
+	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
+		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+";"),
+		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream "+role),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
-	case publicationOwner != "" && !publicationOurs:
-		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+";"),
-			"role %s has not the rights of %s, who owns publication %s", role, publicationOwner, c.Source.Publication)
 	default:
-		e.ok("role.owner", "role %s may change table and publication", role)
+		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream "+role),
+			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed", role, publicationOwner, c.Source.Publication)
 	}
 	if tableOurs || readable {
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
@@ -105,8 +113,13 @@ func (e *examination) examinePublication(ctx context.Context) {
 	followed.Template, followed.SoftDelete = c.Source.Template, c.Source.SoftDelete
 	err := replication.CheckPublication(ctx, e.source.conn, c.Source.Publication, followed)
 	const present, complete = "publication.present", "publication.complete"
+	_, swapped := errors.AsType[*replication.SwapError](err)
 	switch fault.KindOf(err) {
 	case fault.Gap: // it is not looked at further
+		if swapped && e.swaps {
+			e.warn(present, inShell("wal2vec stream  # it follows the new table"), "%s, which a stream follows", e.opts.Print(err))
+			return
+		}
 		e.judge(present, err, Source, "")
 	case fault.Usage:
 		e.ok(present, "publication %q carries %s", c.Source.Publication, c.Source.Table)
