@@ -142,8 +142,8 @@ func TestWhatAProbeFinds(t *testing.T) {
 	w.finds(w.doctor(0, as, "--probe"), "probe.search", doctor.OK)
 
 	vectors := "wal2vec." + pgtest.One[string](t, w.db, "SELECT vector_table FROM wal2vec.generation")
-	w.db.Exec(t, "UPDATE "+vectors+" SET embedding = ('[' || array_to_string(ARRAY(SELECT -x FROM unnest(embedding::real[]) AS x), ',') || ']')::vector "+
-		"WHERE product_id = 7")
+	w.db.Exec(t, "UPDATE "+vectors+
+		" SET embedding = ('[' || array_to_string(ARRAY(SELECT -x FROM unnest(embedding::real[]) AS x), ',') || ']')::vector WHERE product_id = 7")
 	w.finds(w.doctor(3, hashed, "--probe-key", "7"), "probe.search", doctor.Fail)
 
 	w.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION wal2vec_"+w.db.Name+" SET TABLE public.other")

@@ -108,6 +108,7 @@ type examination struct {
 	table    *change.Table // complete; nil where it has problems
 	state    *sink.State   // nil where the pipeline is not set up, or not to be read
 	slot     replication.SlotState
+	swaps    bool // a stream follows a table that takes the place of the source's
 }
 
 func newExamination(opts Options) *examination {

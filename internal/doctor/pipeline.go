@@ -132,7 +132,8 @@ func (e *examination) judgeStream(s monitor.Status) {
 	case !active:
 		e.warn("pipeline.stream", stream, "no stream runs")
 	case age > e.limits.Report:
-		e.warn("pipeline.stream", inShell("wal2vec status  # and the stream's log"), "the stream %s has not reported for %s", e.state.Owner, age.Round(time.Second))
+		e.warn("pipeline.stream", inShell("wal2vec status  # and the stream's log"), "the stream %s has not reported for %s", e.state.Owner,
+			age.Round(time.Second))
 	default:
 		e.ok("pipeline.stream", "%s reported %s ago", e.state.Owner, age.Round(time.Second))
 	}

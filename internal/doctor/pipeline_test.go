@@ -91,7 +91,8 @@ var pipelineFindings = []finding{
 	{"many tombstones", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.options.Limits.Tombstones = 1
-		r.db.Exec(t, "INSERT INTO wal2vec.ledger_"+r.db.Name+" (product_id, epoch, lsn, deleted) SELECT g, 1, '0/1', true FROM generate_series(100, 103) AS g")
+		r.db.Exec(t, "INSERT INTO wal2vec.ledger_"+r.db.Name+
+			" (product_id, epoch, lsn, deleted) SELECT g, 1, '0/1', true FROM generate_series(100, 103) AS g")
 		r.want("pipeline.tombstones", doctor.Warn)
 	}},
 	{"a generation that nobody fills", func(t *testing.T, host *pgtest.Host) {

@@ -187,7 +187,8 @@ func (r *rig) read() {
 		cancel()
 		<-done
 		pgtest.Eventually(r.t, 30*time.Second, func() (bool, string) {
-			return !pgtest.One[bool](r.t, r.db, "SELECT coalesce(bool_or(active), false) FROM pg_replication_slots WHERE slot_name = $1", c.Slot), "the slot is active"
+			active := pgtest.One[bool](r.t, r.db, "SELECT coalesce(bool_or(active), false) FROM pg_replication_slots WHERE slot_name = $1", c.Slot)
+			return !active, "the slot is active"
 		})
 	}
 	r.t.Cleanup(r.stop)

@@ -87,7 +87,8 @@ var sinkFindings = []finding{
 	{"no index on many vectors", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		vectors := "wal2vec." + pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")
-		r.db.Exec(t, "INSERT INTO "+vectors+" (product_id, text_hash, embedding) SELECT g, decode(md5(g::text), 'hex'), '[1,0,0]' FROM generate_series(100, 20000) AS g")
+		r.db.Exec(t, "INSERT INTO "+vectors+
+			" (product_id, text_hash, embedding) SELECT g, decode(md5(g::text), 'hex'), '[1,0,0]' FROM generate_series(100, 20000) AS g")
 		r.want("sink.index", doctor.Warn)
 	}},
 	{"an index that was cut off", func(t *testing.T, host *pgtest.Host) {

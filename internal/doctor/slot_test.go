@@ -143,8 +143,8 @@ func (r *rig) steal() {
 	conn, err := pgconn.ConnectConfig(r.t.Context(), c)
 	r.ok(err)
 	r.t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(r.t.Context())) })
-	conn.Frontend().Send(&pgproto3.Query{String: "START_REPLICATION SLOT " + r.options.Config.Source.Slot + " LOGICAL 0/0 (proto_version '1', publication_names '" +
-		r.options.Config.Source.Publication + "')"})
+	conn.Frontend().Send(&pgproto3.Query{String: "START_REPLICATION SLOT " + r.options.Config.Source.Slot +
+		" LOGICAL 0/0 (proto_version '1', publication_names '" + r.options.Config.Source.Publication + "')"})
 	r.ok(conn.Frontend().Flush())
 	_, err = conn.ReceiveMessage(r.t.Context())
 	r.ok(err)

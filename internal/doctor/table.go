@@ -80,10 +80,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream "+role),
+		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream "+role),
+		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed", role, publicationOwner, c.Source.Publication)
 	}
 	if tableOurs || readable {

@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -23,7 +24,8 @@ var tableFindings = []finding{
 	broken("a view", "table.relation", "ALTER TABLE "+product+" RENAME TO other; CREATE VIEW "+product+" AS SELECT * FROM staging_marts.other"),
 	broken("a table with children", "table.relation", "CREATE TABLE staging_marts.child () INHERITS ("+product+")"),
 	broken("a column that is not there", "table.columns", "ALTER TABLE "+product+" DROP COLUMN brand"),
-	broken("a virtual column", "table.columns", "ALTER TABLE "+product+" DROP COLUMN brand; ALTER TABLE "+product+" ADD brand text GENERATED ALWAYS AS (category)"),
+	broken("a virtual column", "table.columns",
+		"ALTER TABLE "+product+" DROP COLUMN brand; ALTER TABLE "+product+" ADD brand text GENERATED ALWAYS AS (category)"),
 	broken("a key of another type", "table.columns", "ALTER TABLE "+product+" ALTER product_id TYPE numeric"),
 	{"an unlogged table", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -48,7 +50,8 @@ var tableFindings = []finding{
 	}},
 	{"a partitioned table", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
-		r.db.Exec(t, "ALTER TABLE "+product+" RENAME TO one; CREATE TABLE "+product+" (LIKE staging_marts.one INCLUDING INDEXES) PARTITION BY RANGE (product_id); "+
+		r.db.Exec(t, "ALTER TABLE "+product+" RENAME TO one; "+
+			"CREATE TABLE "+product+" (LIKE staging_marts.one INCLUDING INDEXES) PARTITION BY RANGE (product_id); "+
 			"ALTER TABLE "+product+" ATTACH PARTITION staging_marts.one DEFAULT")
 		r.want("table.partitions", doctor.Warn)
 	}},
@@ -67,7 +70,10 @@ var tableFindings = []finding{
 		r := healthy(t, host)
 		r.db.Exec(t, "CREATE TABLE staging_marts.next (LIKE "+product+" INCLUDING ALL); ALTER TABLE "+product+" RENAME TO before; "+
 			"ALTER TABLE staging_marts.next RENAME TO dim_product")
+		r.want("publication.present", doctor.Warn)
+		r.options.Config.Stream.OnSwap = config.SwapRefuse
 		r.want("publication.present", doctor.Fail)
+		r.want("role.owner", doctor.OK)
 	}},
 	{"a publication of half the operations", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
