@@ -84,7 +84,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
 		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
-			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed", role, publicationOwner, c.Source.Publication)
+			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
+			role, publicationOwner, c.Source.Publication)
 	}
 	if tableOurs || readable {
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
