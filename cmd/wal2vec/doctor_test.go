@@ -95,9 +95,9 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	if got.code != 0 || !strings.Contains(got.stdout, "probe.search") || !strings.Contains(got.stdout, "0 warn, 0 fail, 0 skip") {
 		t.Errorf("exit code %d:\n%s", got.code, got.stdout)
 	}
+	stream.stop()
 	w.db.Exec(t, "DROP PUBLICATION wal2vec_"+w.db.Name)
 	w.finds(w.doctor(3, hashed), "publication.present", doctor.Fail)
-	stream.stop()
 }
 
 func TestTheDoctorsEnds(t *testing.T) {
