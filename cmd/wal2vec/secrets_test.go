@@ -132,6 +132,7 @@ func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases sh
 			w.t = t
 			for _, args := range [][]string{
 				{"init"}, {"backfill"}, {"config", "print"}, {"status", "-o", "json"}, {"search", "pen", "-o", "json"}, {"stream", "--until-current"},
+				{"doctor"}, {"doctor", "-o", "json"},
 			} {
 				if code := w.keeps(t, way.env, append(slices.Clone(args), way.args...)...); code != 0 {
 					t.Errorf("%v: exit code %d", args, code)
@@ -142,7 +143,7 @@ func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases sh
 	t.Run(".env", func(t *testing.T) { //nolint:paralleltest // as above
 		w.t = t
 		w.file(".env", "WAL2VEC_SOURCE_DSN="+w.url("")+"\nPGPASSWORD="+plantedPassword+"\nWAL2VEC_HTTP_TOKEN="+plantedToken+"\n")
-		for _, args := range [][]string{{"config", "print"}, {"status", "-o", "json"}} {
+		for _, args := range [][]string{{"config", "print"}, {"status", "-o", "json"}, {"doctor"}} {
 			if code := w.keeps(t, nil, args...); code != 0 {
 				t.Errorf("%v: exit code %d", args, code)
 			}
@@ -160,7 +161,7 @@ func TestPasswordsDoNotShowInWhatFails(t *testing.T) {
 	wrong := strings.Replace(good, "Pl4nt3d", "Pl4nt3d-and-wrong", 1)
 	f := func(dsn string) {
 		t.Helper()
-		for _, args := range [][]string{{"init"}, {"stream"}, {"status", "-o", "json"}, {"config", "print"}} {
+		for _, args := range [][]string{{"init"}, {"stream"}, {"status", "-o", "json"}, {"config", "print"}, {"doctor"}, {"doctor", "-o", "json"}} {
 			if code := w.keeps(t, []string{"WAL2VEC_SOURCE_DSN=" + dsn}, args...); code == 0 && args[0] != "config" {
 				t.Errorf("%v works", args)
 			}
