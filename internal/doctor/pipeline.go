@@ -83,7 +83,7 @@ func (e *examination) judgePartial() {
 func (e *examination) judgeJobs() {
 	fine := true
 	for _, j := range e.state.Jobs {
-		age := e.now().Sub(j.UpdatedAt)
+		age := e.age(j.UpdatedAt)
 		command := inShell("wal2vec backfill")
 		if j.Mode == sink.Retry {
 			command = inShell("wal2vec dead-letter retry")
@@ -127,7 +127,7 @@ func (e *examination) judgeGenerations() {
 func (e *examination) judgeStream(s monitor.Status) {
 	stream := inShell("wal2vec stream")
 	active := s.SlotActive != nil && *s.SlotActive
-	age := e.now().Sub(e.state.ReportedAt)
+	age := e.age(e.state.ReportedAt)
 	switch {
 	case !active:
 		e.warn("pipeline.stream", stream, "no stream runs")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -17,7 +18,11 @@ import (
 type sinkFacts struct {
 	pool  *pgxpool.Pool
 	store *sink.Sink
+	ahead time.Duration // its clock, of this machine's
 }
+
+// age is how long ago something happened, by the sink's clock.
+func (e *examination) age(at time.Time) time.Duration { return e.now().Add(e.sink.ahead).Sub(at) }
 
 func (e *examination) examineSink(ctx context.Context) {
 	err := e.connectSink(ctx)
@@ -52,6 +57,7 @@ func (e *examination) examineSinkSession(ctx context.Context) {
 	if !e.could(err, "sink.direct", "sink.tls", "sink.clock") {
 		return
 	}
+	e.sink.ahead = s.ahead
 	if s.pooled {
 		e.warn("sink.direct", inSettings("sink.dsn: the address of the server itself, or of a pooler that keeps sessions"),
 			"a pooler stands before the sink: another process answers than the one that let us in")
