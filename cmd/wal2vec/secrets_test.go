@@ -131,8 +131,14 @@ func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases sh
 		t.Run(way.name, func(t *testing.T) { //nolint:paralleltest // one pipeline for all
 			w.t = t
 			for _, args := range [][]string{
-				{"init"}, {"backfill"}, {"config", "print"}, {"status", "-o", "json"}, {"search", "pen", "-o", "json"}, {"stream", "--until-current"},
-				{"doctor"}, {"doctor", "-o", "json"},
+				{"init"},
+				{"backfill"},
+				{"config", "print"},
+				{"status", "-o", "json"},
+				{"search", "pen", "-o", "json"},
+				{"stream", "--until-current"},
+				{"doctor"},
+				{"doctor", "-o", "json"},
 			} {
 				if code := w.keeps(t, way.env, append(slices.Clone(args), way.args...)...); code != 0 {
 					t.Errorf("%v: exit code %d", args, code)

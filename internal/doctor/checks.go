@@ -11,6 +11,7 @@ type Check struct {
 }
 
 func fails(name, asks, otherwise string) Check { return Check{name, []Status{Fail}, asks, otherwise} }
+
 func warns(name, asks, otherwise string) Check { return Check{name, []Status{Warn}, asks, otherwise} }
 
 // Checks lists every check in the order of the report.
@@ -35,8 +36,12 @@ var sourceChecks = []Check{
 	fails("source.session", "Do the session settings take effect that make texts and hashes alike?",
 		"Stream and backfill render values differently, and hash differently."),
 	warns("source.tls", "Is the connection encrypted, or local?", "Rows and passwords cross the network in the clear."),
-	{"source.version", []Status{Fail, Warn}, "Is the server PostgreSQL 14 to 18?",
-		"An older one lacks what wal2vec uses; a newer one was not tried."},
+	{
+		"source.version",
+		[]Status{Fail, Warn},
+		"Is the server PostgreSQL 14 to 18?",
+		"An older one lacks what wal2vec uses; a newer one was not tried.",
+	},
 	fails("source.primary", "Is it a primary?", "A standby cannot be followed."),
 	{"source.provider", nil, "Which managed service is it, and is this role a superuser?", ""},
 	warns("source.clock", "Do the clocks of source and machine agree?", "Ages in reports and logs are wrong by as much."),
@@ -71,8 +76,12 @@ var tableChecks = []Check{
 		"Updates and deletes do not name their row, or fail in the application."),
 	warns("table.partitions", "Is it not partitioned?",
 		"TRUNCATE of one partition is in no log that names the table: its rows stay until the next backfill."),
-	{"publication.present", []Status{Fail, Warn}, "Does the publication carry the table that has the name now?",
-		"The stream gets nothing: a gap, unless it follows."},
+	{
+		"publication.present",
+		[]Status{Fail, Warn},
+		"Does the publication carry the table that has the name now?",
+		"The stream gets nothing: a gap, unless it follows.",
+	},
 	fails("publication.complete", "Does it carry all operations, rows and columns?", "Changes are left out."),
 	warns("publication.others", "Does it carry no other table?", "Their changes are decoded, sent and dropped."),
 }
@@ -91,8 +100,12 @@ var sinkChecks = []Check{
 	fails("sink.reach", "Does the sink let us in?", "Nothing works. A server that does not answer at all is a skip."),
 	warns("sink.direct", "Does the connection keep its session?", "A pooler by transaction loses the locks that tell backfills apart."),
 	warns("sink.tls", "Is the connection encrypted, or local?", "Vectors and passwords cross the network in the clear."),
-	{"sink.version", []Status{Fail, Warn}, "Is the server PostgreSQL 16 to 18?",
-		"An older one lacks what wal2vec uses; a newer one was not tried."},
+	{
+		"sink.version",
+		[]Status{Fail, Warn},
+		"Is the server PostgreSQL 16 to 18?",
+		"An older one lacks what wal2vec uses; a newer one was not tried.",
+	},
 	fails("sink.writable", "Can it be written?", "Nothing can be committed."),
 	warns("sink.durable", "Are fsync and full_page_writes on?",
 		"After a crash the sink may be behind what the slot has confirmed, or corrupt."),
@@ -134,8 +147,10 @@ var modelChecks = []Check{
 func ProbeChecks() []Check {
 	return []Check{
 		fails("probe.stream", "Does a stream run that can answer?", "There is nothing to probe."),
-		{"probe.log", nil, "Does the watermark pass a message that is written into the source's log now?",
-			"The slot or the stream stands still."},
+		{
+			"probe.log", nil, "Does the watermark pass a message that is written into the source's log now?",
+			"The slot or the stream stands still.",
+		},
 		fails("probe.write", "May the role update a row of the table to what it is?", "No row is sent."),
 		fails("probe.row", "Does the row arrive in the ledger?", "The publication, the stream or the sink lets it go."),
 		fails("probe.search", "Does a search for its text find it?", "The vectors are of other texts, or the index has not all of them."),

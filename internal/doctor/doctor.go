@@ -83,8 +83,13 @@ func Examine(ctx context.Context, opts Options) Report {
 		name string
 		look func(context.Context)
 	}{
-		{"the settings", e.examineConfig}, {"the source", e.examineSource}, {"the sink", e.examineSink}, {"the table", e.examineTable},
-		{"the slot", e.examineSlot}, {"the pipeline", e.examinePipeline}, {"the model", e.examineModel},
+		{"the settings", e.examineConfig},
+		{"the source", e.examineSource},
+		{"the sink", e.examineSink},
+		{"the table", e.examineTable},
+		{"the slot", e.examineSlot},
+		{"the pipeline", e.examinePipeline},
+		{"the model", e.examineModel},
 	} {
 		within, cancel := context.WithTimeoutCause(ctx, e.limits.Area,
 			fault.New(fault.Unavailable, "", "looking at %s took longer than %s", part.name, e.limits.Area))

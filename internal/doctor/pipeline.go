@@ -85,10 +85,12 @@ func (e *examination) judgeJobs() {
 	for _, j := range e.state.Jobs {
 		age := e.age(j.UpdatedAt)
 		command := inShell("wal2vec backfill")
-		if j.Mode == sink.Retry {
+		switch j.Mode {
+		case sink.Retry:
 			command = inShell("wal2vec dead-letter retry")
-		} else if j.Mode == sink.Build {
+		case sink.Build:
 			command = inShell("wal2vec generation build")
+		case sink.Incremental, sink.Full:
 		}
 		what := string(j.Mode)
 		if j.Resync {

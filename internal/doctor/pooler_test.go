@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -107,7 +108,7 @@ func relay(client io.Writer, server io.Reader) error {
 		if header[0] == 'K' {
 			binary.BigEndian.PutUint32(body, binary.BigEndian.Uint32(body)+1_000_000)
 		}
-		if _, err := client.Write(append(header, body...)); err != nil {
+		if _, err := client.Write(slices.Concat(header, body)); err != nil {
 			return fmt.Errorf("passing a message on: %w", err)
 		}
 	}

@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"errors"
 	"os/exec"
 	"slices"
 	"strings"
@@ -258,5 +257,3 @@ func (m *fakeModel) Test(context.Context) (doctor.Engine, error) {
 	}
 	return doctor.Engine{Model: "fake", Device: "cpu", Precision: "fp32", Kernel: "standard", TokensPerSecond: 1, Slower: m.slower}, nil
 }
-
-var errDown = errors.New("it is down")

@@ -123,7 +123,7 @@ var slotFindings = []finding{
 		r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby', true)")
 		t.Cleanup(func() { r.db.Exec(t, "SELECT pg_drop_replication_slot('standby')") })
 		r.want("slot.failover", doctor.Warn)
-		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', false, false, true)")
+		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', failover => true, twophase => false)")
 		r.again()
 		f := r.want("slot.failover", doctor.Warn)
 		t.Cleanup(func() {
