@@ -103,7 +103,12 @@ func (w *world) command(extra []string, args ...string) *exec.Cmd {
 // start starts the program in the background; it is killed when the test ends before it.
 func (w *world) start(extra []string, args ...string) *process {
 	w.t.Helper()
-	p := &process{t: w.t, cmd: w.command(extra, args...), output: &lockedBuffer{}, done: make(chan error, 1)}
+	return w.launch(w.command(extra, args...))
+}
+
+func (w *world) launch(cmd *exec.Cmd) *process {
+	w.t.Helper()
+	p := &process{t: w.t, cmd: cmd, output: &lockedBuffer{}, done: make(chan error, 1)}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
@@ -113,7 +118,7 @@ func (w *world) start(extra []string, args ...string) *process {
 		_ = p.cmd.Process.Kill() // it has ended in most tests
 		<-p.done
 		if p.t.Failed() {
-			p.t.Logf("%v printed:\n%s", args, p.output)
+			p.t.Logf("%v printed:\n%s", cmd.Args, p.output)
 		}
 	})
 	return p

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// guideScenarios are the worlds of the guide's sections, by their headings.
+var guideScenarios = map[string]func(t *testing.T, r *reader){
+	"The daily look":                       guideDailyLook,
+	"Lag":                                  guideLag,
+	"A gap":                                guideGap,
+	"By policy":                            guideGapByPolicy,
+	"Refresh and full re-encode":           guideRefresh,
+	"Dead letters":                         guideDeadLetters,
+	"Another model, template or precision": guideAnotherModel,
+	"Table models":                         guideSwappedTable,
+	"Failover of the source":               guideFailover,
+	"Of the sink":                          guideSinkRestored,
+	"Of the source":                        guideSourceRestored,
+	"Major upgrade of the source":          guideMajorUpgrade,
+	"The source's log":                     guideSourceLog,
+	"Upgrade of wal2vec":                   guideUpgrade,
+	"Sizing":                               guideSizing,
+}
+
+// lives gives the reader a pipeline that is up to date, by the names of the test.
+func (r *reader) lives(t *testing.T, w *world) {
+	t.Helper()
+	r.world = w
+	if w.sink == w.db {
+		w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.db.DSN)
+	}
+	w.run("init")
+	w.run("backfill")
+	w.write(1)
+	w.run("stream", "--until-current")
+}
+
+// livesAlone is lives by the default pipeline's names, with the source on a server of its own: blocks with SQL name slots and settings.
+func (r *reader) livesAlone(t *testing.T, source *pgtest.Host) pair {
+	t.Helper()
+	w := newWorldOn(t, source.Database(t), gapRows)
+	w.sink = pgtest.SinkDatabase(t)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_PIPELINE="+config.Default().Pipeline, "WAL2VEC_SINK_DSN="+w.sink.DSN,
+		"WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
+	r.lives(t, w)
+	return pair{pipeline: config.Default().Pipeline, table: product, key: []string{"product_id"}}
+}
+
+// livesInGap is lives on the worlds of gaps.
+func (r *reader) livesInGap(t *testing.T, g gap) *gapWorld {
+	t.Helper()
+	w := newGapWorld(t, g)
+	r.world = w.world
+	return w
+}
+
+// upToDate fails unless everything that has committed is in the sink and nothing is open.
+func (r *reader) upToDate() {
+	r.t.Helper()
+	r.settle()
+	if s := r.status(); s.Phase != monitor.Streaming || *s.RowsStale != 0 || s.Backfill != nil {
+		r.t.Errorf("phase %s (%s), %d rows stale, backfill %v", s.Phase, s.Reason, *s.RowsStale, s.Backfill)
+	}
+}
+
+func guideDailyLook(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	w.settle()
+	printed := r.types()
+	r.says(printed, "streaming", "0 stale", "no dead letters", "all-MiniLM-L6-v2", "100.00 %")
+	for _, line := range regexp.MustCompile(`(?m)^\| ([a-z ]+) \|`).FindAllStringSubmatch(r.section.text, -1) {
+		if !strings.HasPrefix(line[1], "line of") && !regexp.MustCompile(`(?m)^`+line[1]+` `).MatchString(printed) {
+			t.Errorf("status prints no line %q:\n%s", line[1], printed)
+		}
+	}
+	stream.stop()
+}
+
+func guideLag(t *testing.T, r *reader) {
+	products := r.livesAlone(t, pgtest.Server(t))
+	stream := r.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.db.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	r.db.Exec(t, "SELECT pg_reload_conf()")
+	waiting, written := r.db.Conn(t), make(chan error, 1)
+	go func() {
+		_, err := waiting.Exec(t.Context(), "UPDATE "+product+" SET name = 'committed and not visible' WHERE product_id = 5")
+		written <- err
+	}()
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		return pgtest.One[int](t, r.db, "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event = 'SyncRep'") > 0, "nothing waits for a standby"
+	})
+	r.says(r.types(), "not_confirmed", "reserved")
+	r.says(r.types(), "SyncRep")
+	if pgtest.One[bool](t, r.sink, "SELECT watermark >= $1::text::pg_lsn FROM wal2vec.pipeline", pgtest.One[string](t, r.db, "SELECT pg_current_wal_insert_lsn()::text")) {
+		t.Error("the watermark passed what is not visible")
+	}
+	r.says(r.types(), "pg_reload_conf")
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	r.settle()
+	r.checkPair(products)
+
+	person := r.sink.Conn(t)
+	tx, err := person.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SET LOCAL application_name = 'a person'; LOCK TABLE wal2vec.pipeline"); err != nil {
+		t.Fatal(err)
+	}
+	r.db.Exec(t, "UPDATE "+product+" SET name = 'waits for a person' WHERE product_id = 6")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		n := pgtest.One[int](t, r.sink, "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'wal2vec/stream'")
+		return n > 0, "the stream does not wait"
+	})
+	r.says(r.types(), "wal2vec/stream", "a person", "LOCK TABLE")
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.upToDate()
+	r.checkPair(products)
+	stream.stop()
+}
+
+func guideGap(t *testing.T, r *reader) {
+	w := r.livesInGap(t, gap{})
+	for _, g := range slices.Concat(lostSlots(), lostTables(), lostHistories()) {
+		r.says(r.section.text, g.says)
+	}
+	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", w.slot())
+	w.edit(t, 1)
+	r.says(r.types(), "does not exist", "try: wal2vec init --resync", "gap", "Backfill complete")
+	r.upToDate()
+	w.edit(t, 2)
+	r.settle()
+	r.checkPair(w.products)
+	r.stops()
+}
+
+func guideGapByPolicy(t *testing.T, r *reader) {
+	w := r.livesInGap(t, gap{})
+	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", w.slot())
+	w.edit(t, 1)
+	r.types()
+	r.types()
+	r.stream().waitFor("refresh complete")
+	r.upToDate()
+	r.checkPair(w.products)
+	r.stops()
+}
+
+func guideRefresh(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	w.poison("3")
+	w.run("stream", "--until-current") // the row without a vector is what there is to encode
+	w.heal("3")
+	printed := r.types()
+	r.says(printed, "Backfill complete", "removed")
+	w.run("stream", "--until-current")
+	w.check()
+}
+
+func guideDeadLetters(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, 30)
+	r.lives(t, w)
+	w.poison("3, 7, 11")
+	w.run("backfill")
+	r.says(r.types(), poisonReason, "an "+poisonWord+" text, row 3")
+	w.heal("3, 11")
+	r.says(r.types(), "encoded")
+	if letters := w.deadLetters(); len(letters) != 1 || letters[0].Key[0] != "7" {
+		t.Errorf("letters %+v", letters)
+	}
+	r.says(r.types(), "dropped 1 dead letters")
+	w.heal("7")
+	w.run("stream", "--until-current")
+	w.check()
+}
+
+func guideAnotherModel(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	const name = "bge-small-en-v1.5"
+	small := smallModel(t, name, 16)
+	if err := os.Symlink(small, filepath.Join(w.dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	r.lives(t, w)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.says(r.types(), "COVERAGE", "building", "100.00 %", "next: wal2vec generation activate 2")
+	w.write(2)
+	r.says(r.types(), "encoder.model: ./"+name)
+	stream.stop()
+	r.types()
+	r.types()
+	w.write(3)
+	w.settle()
+	w.checkGeneration(1)
+	w.checkGeneration(2, model(small))
+	r.says(r.types(), "generation 1", "is active", "is retired")
+	w.write(4)
+	r.upToDate()
+	w.checkGeneration(2, model(small))
+	r.stops()
+}
+
+// swapBare replaces the table by one without a key, as a model without a post_hook does, and changes one text.
+const swapBare = `BEGIN; CREATE TABLE staging_marts.dim_product__dbt_tmp AS SELECT * FROM staging_marts.dim_product WHERE product_id <> 33;
+	UPDATE staging_marts.dim_product__dbt_tmp SET name = 'built anew' WHERE product_id = 30;
+	ALTER TABLE staging_marts.dim_product RENAME TO dim_product__dbt_backup; ALTER TABLE staging_marts.dim_product__dbt_tmp RENAME TO dim_product;
+	DROP TABLE staging_marts.dim_product__dbt_backup; COMMIT`
+
+func guideSwappedTable(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	w.db.Exec(t, swapBare)
+	w.refuses(t, refusal{args: []string{"init", "--resync"}, code: 2, says: []string{"dim_product"}, try: "UNIQUE"})
+	r.types()
+	printed := r.types()
+	r.says(printed, "was replaced", "Backfill complete", "encoded               1\n")
+	r.upToDate()
+	w.check()
+	r.stops()
+}
+
+func guideFailover(t *testing.T, r *reader) {
+	source := pgtest.ServerOf(t, 18)
+	products := r.livesAlone(t, source)
+	standby := source.Standby(t)
+	r.standby = standby.Named(t, r.db.Name)
+	r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby_1', true)")
+	r.standby.Exec(t, "ALTER SYSTEM SET primary_slot_name = 'standby_1'")
+	r.says(r.types(), "pg_reload_conf")
+	r.says(r.types(), "pg_reload_conf")
+	ports := fmt.Sprintf("127.0.0.1:%d", source.Port())
+	both := strings.Replace(r.db.DSN, ports, fmt.Sprintf("%s,127.0.0.1:%d", ports, standby.Port()), 1) + "&target_session_attrs=read-write"
+	r.env = append(r.env, "WAL2VEC_SOURCE_DSN="+both)
+	stream := r.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.write(2)
+	r.settle()
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		return pgtest.One[bool](t, r.standby, "SELECT coalesce(bool_or(synced AND NOT temporary), false) FROM pg_replication_slots"), "the slot is not copied"
+	})
+	stream.stop()
+	r.says(r.types(), "wal2vec_product_embeddings | t")
+	r.types()
+	r.write(3)
+	r.settle()
+	source.Kill(t)
+	r.types()
+	r.db = r.standby
+	r.stream().waitFor("the source was failed over")
+	r.write(4)
+	r.settle()
+	r.checkPair(products)
+	if r.stream().output.contains("refresh") {
+		t.Error("it was followed by a refresh")
+	}
+	r.stops()
+}
+
+func guideSinkRestored(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	w.sink = pgtest.Database(t)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
+	r.lives(t, w)
+	r.types()
+	w.db.Exec(t, "UPDATE "+product+" SET name = 'since the backup' WHERE product_id = 30; DELETE FROM "+product+" WHERE product_id = 20")
+	w.run("stream", "--until-current")
+	w.sink = pgtest.Database(t)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
+	r.types()
+	printed := r.types()
+	r.says(printed, "ahead of the watermark", "encoded               1\n", "removed               1\n")
+	r.upToDate()
+	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
+	r.stops()
+}
+
+func guideSourceRestored(t *testing.T, r *reader) {
+	w := r.livesInGap(t, gap{before: takeSourceImage})
+	putSourceBack(t, w, true)
+	r.says(r.types(), "restored or failed over", "Backfill complete")
+	r.upToDate()
+	r.checkPair(w.products)
+	r.stops()
+}
+
+func guideMajorUpgrade(t *testing.T, r *reader) {
+	w := r.livesInGap(t, gap{major: 16})
+	w.write(2)
+	r.says(r.types(), "up to date at")
+	upgraded := pgtest.ServerOf(t, 18).Database(t)
+	upgraded.Exec(t, "DROP EXTENSION vector") // the dump makes it
+	script := r.shell(`pg_dump "$WAL2VEC_SOURCE_DSN"`)
+	w.moveTo(upgraded)
+	r.psql(upgraded, script)
+	r.refuses(t, refusal{args: []string{"stream"}, code: 6, says: []string{"another server"}, try: "wal2vec init --resync"})
+	r.says(r.types(), "encoded               0\n")
+	r.upToDate()
+	w.edit(t, 1)
+	r.settle()
+	r.checkPair(w.products)
+	r.stops()
+}
+
+func guideSourceLog(t *testing.T, r *reader) {
+	products := r.livesAlone(t, pgtest.Server(t))
+	r.types()
+	if s := r.status(); s.SafeWALBytes == nil || *s.SafeWALBytes > 20<<30 {
+		t.Error("the log is not bounded")
+	}
+	r.types()
+	r.refuses(t, refusal{args: []string{"stream"}, code: 6, says: []string{"does not exist"}, try: "wal2vec init --resync"})
+	r.write(2)
+	r.types()
+	r.upToDate()
+	r.checkPair(products)
+	r.stops()
+	r.says(r.types(), "is gone")
+	left := pgtest.Column[string](t, r.db, "SELECT slot_name::text FROM pg_replication_slots UNION ALL SELECT pubname::text FROM pg_publication")
+	if len(left) > 0 || pgtest.One[bool](t, r.sink, "SELECT to_regclass('analytics_features.product_embeddings') IS NOT NULL") {
+		t.Errorf("left are %v", left)
+	}
+}
+
+func guideUpgrade(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	r.says(r.types(), "was set up already")
+	w.write(2)
+	r.upToDate()
+	w.check()
+	r.stops()
+}
+
+func guideSizing(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	r.says(r.types(), "ledger_", "vectors_", "_hnsw")
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.says(r.types(), "wal2vec/stream")
+	r.says(r.types(), "texts_per_second")
+	stream.stop()
+	w.check()
+}
