@@ -275,23 +275,26 @@ func TestWhatTheGuideNamesExists(t *testing.T) {
 // parses has the command line's own parser read a line, without running it.
 func parses(t *testing.T, line string) error {
 	t.Helper()
-	words, err := exec.CommandContext(t.Context(), "bash", "-c", `printf '%s\n' `+line).Output()
+	split, err := exec.CommandContext(t.Context(), "bash", "-c", `printf '%s\n' `+line).Output()
 	if err != nil {
 		return fmt.Errorf("splitting it: %w", err)
 	}
 	root := newRoot(&program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard})
-	cmd, rest, err := root.Find(strings.Split(strings.TrimSuffix(string(words), "\n"), "\n"))
+	cmd, rest, err := root.Find(strings.Split(strings.TrimSuffix(string(split), "\n"), "\n"))
 	if err != nil {
 		return err
 	}
-	if !cmd.Runnable() && cmd.HasSubCommands() && len(rest) > 0 {
-		return fmt.Errorf("%s has no such command", cmd.CommandPath())
-	}
+	cmd.InitDefaultHelpFlag()
 	if err := cmd.ParseFlags(rest); err != nil {
 		return err
 	}
-	if len(cmd.Flags().Args()) == 0 { // the words that a command needs are left out in a sentence
+	words := cmd.Flags().Args()
+	switch {
+	case len(words) == 0: // those that a command needs are left out in a sentence
 		return nil
+	case cmd.HasSubCommands():
+		return fmt.Errorf("%s has no command %s", cmd.CommandPath(), words[0])
+	default:
+		return cmd.ValidateArgs(words)
 	}
-	return cmd.ValidateArgs(cmd.Flags().Args())
 }
