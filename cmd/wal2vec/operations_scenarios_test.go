@@ -292,6 +292,8 @@ func guideSinkRestored(t *testing.T, r *reader) {
 	printed := r.types()
 	r.says(printed, "ahead of the watermark", "encoded               1\n", "removed               1\n")
 	r.upToDate()
+	empty := "WAL2VEC_SINK_DSN=" + pgtest.Database(t).DSN
+	w.refuses(t, refusal{env: []string{empty}, args: []string{"init"}, code: 1, says: []string{"slot"}, try: "pg_drop_replication_slot"})
 	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
 	r.stops()
 }
@@ -355,12 +357,18 @@ func guideUpgrade(t *testing.T, r *reader) {
 
 func guideSizing(t *testing.T, r *reader) {
 	w, _ := newHashWorld(t, gapRows)
+	w.sink = pgtest.SinkDatabase(t)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_HTTP_LISTEN=127.0.0.1:0")
 	r.lives(t, w)
 	r.says(r.types(), "ledger_", "vectors_", "_hnsw")
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")
 	r.says(r.types(), "texts_per_second")
+	w.write(2)
+	w.settle()
 	r.says(r.types(), "wal2vec/stream")
+	t.Log(pgtest.Column[string](t, w.db, "SELECT application_name || ' ' || backend_type FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/%' AND datname = current_database()"))
+	t.Log(pgtest.Column[string](t, w.sink, "SELECT application_name || ' ' || backend_type FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/%' AND datname = current_database()"))
 	stream.stop()
-	w.check()
+	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
 }

@@ -238,7 +238,27 @@ var (
 	inlineCode = regexp.MustCompile("`([^`\n]+)`")
 	settingLed = regexp.MustCompile(`^(?:source|sink|encoder|stream|backfill|http|log)\.[a-z_]+`)
 	metricName = regexp.MustCompile(`\bwal2vec_[a-z_]+`)
+	linkTarget = regexp.MustCompile(`\]\(([^)]*)\)`)
+	notInSlugs = regexp.MustCompile(`[^a-z0-9 -]`)
 )
+
+// TestTheGuidesLinksLeadSomewhere, to a file beside it or to one of its own headings.
+func TestTheGuidesLinksLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	sections := readGuide(t)
+	slugs := make(map[string]bool)
+	for _, s := range sections {
+		slugs["#"+strings.ReplaceAll(notInSlugs.ReplaceAllString(strings.ToLower(s.title), ""), " ", "-")] = true
+	}
+	for _, s := range sections {
+		for _, match := range linkTarget.FindAllStringSubmatch(s.text, -1) {
+			path, _, _ := strings.Cut(match[1], "#")
+			if _, err := os.Stat(filepath.Join("..", "..", "docs", path)); err != nil || path == "" && !slugs[match[1]] {
+				t.Errorf("section %q: the link to %s leads nowhere", s.title, match[1])
+			}
+		}
+	}
+}
 
 // TestWhatTheGuideNamesExists: commands and their flags, settings, metrics.
 func TestWhatTheGuideNamesExists(t *testing.T) {
