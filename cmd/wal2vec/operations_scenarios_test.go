@@ -292,10 +292,10 @@ func guideSinkRestored(t *testing.T, r *reader) {
 	printed := r.types()
 	r.says(printed, "ahead of the watermark", "encoded               1\n", "removed               1\n")
 	r.upToDate()
-	empty := "WAL2VEC_SINK_DSN=" + pgtest.Database(t).DSN
-	w.refuses(t, refusal{env: []string{empty}, args: []string{"init"}, code: 1, says: []string{"slot"}, try: "pg_drop_replication_slot"})
 	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
 	r.stops()
+	empty := "WAL2VEC_SINK_DSN=" + pgtest.Database(t).DSN
+	w.refuses(t, refusal{env: []string{empty}, args: []string{"init"}, code: 2, says: []string{"does not belong"}, try: "pg_drop_replication_slot"})
 }
 
 func guideSourceRestored(t *testing.T, r *reader) {
@@ -367,8 +367,11 @@ func guideSizing(t *testing.T, r *reader) {
 	w.write(2)
 	w.settle()
 	r.says(r.types(), "wal2vec/stream")
-	t.Log(pgtest.Column[string](t, w.db, "SELECT application_name || ' ' || backend_type FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/%' AND datname = current_database()"))
-	t.Log(pgtest.Column[string](t, w.sink, "SELECT application_name || ' ' || backend_type FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/%' AND datname = current_database()"))
+	sessions := pgtest.Column[string](t, w.db, `SELECT backend_type FROM pg_stat_activity
+		WHERE application_name LIKE 'wal2vec/%' AND datname = current_database() ORDER BY backend_type`)
+	if want := []string{"client backend", "client backend", "walsender"}; !slices.Equal(sessions, want) {
+		t.Errorf("a stream has %v on the source, the guide says %v", sessions, want)
+	}
 	stream.stop()
 	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
 }
