@@ -222,23 +222,33 @@ func guideAnotherModel(t *testing.T, r *reader) {
 	r.stops()
 }
 
-// swapBare replaces the table by one without a key, as a model without a post_hook does, and changes one text.
-const swapBare = `BEGIN; CREATE TABLE staging_marts.dim_product__dbt_tmp AS SELECT * FROM staging_marts.dim_product WHERE product_id <> 33;
-	UPDATE staging_marts.dim_product__dbt_tmp SET name = 'built anew' WHERE product_id = 30;
-	ALTER TABLE staging_marts.dim_product RENAME TO dim_product__dbt_backup; ALTER TABLE staging_marts.dim_product__dbt_tmp RENAME TO dim_product;
-	DROP TABLE staging_marts.dim_product__dbt_backup; COMMIT`
-
 func guideSwappedTable(t *testing.T, r *reader) {
-	w, _ := newHashWorld(t, gapRows)
+	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	r.lives(t, w)
-	w.db.Exec(t, swapBare)
-	w.refuses(t, refusal{args: []string{"init", "--resync"}, code: 2, says: []string{"product_id", "NULL"}, try: "SET NOT NULL"})
+	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const role, password = "wal2vec_stream", "a stream's"
+	r.psql(w.db, string(roles))
+	w.db.Exec(t, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, strings.ReplaceAll(password, "'", "''")))
 	r.types()
-	printed := r.types()
-	r.says(printed, "was replaced", "Backfill complete", "encoded               1\n")
+	r.says(r.types(), "was set up already")
+	owner := w.env
+	w.env = append(slices.Clip(w.env), "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(role, password), "WAL2VEC_SINK_DSN="+w.db.DSNFor(role, password))
+	r.types()
+	(&gapWorld{world: w}).swap(t, bare, swapped(1))
+	if encoded, removed := r.stream().refreshed(1); encoded != 2 || removed != 1 {
+		t.Errorf("the refresh encoded %d texts and removed %d keys", encoded, removed)
+	}
+	r.says(r.stream().output.String(), "following the new table")
+	w.write(2)
 	r.upToDate()
-	w.check()
 	r.stops()
+	w.env = owner
+	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
 }
 
 func guideFailover(t *testing.T, r *reader) {
