@@ -133,7 +133,10 @@ func (r *reader) shell(line string) string {
 	if code == nil && strings.HasPrefix(line, "wal2vec stream") && !strings.Contains(line, "--until-current") {
 		cmd.Args[2] = "exec " + line
 		stream := r.launch(cmd)
-		stream.waitFor("streaming")
+		pgtest.Eventually(r.t, processTimeout, func() (bool, string) {
+			stream.mustRun()
+			return stream.output.contains("streaming"), "it does not stream"
+		})
 		r.streams = append(r.streams, stream)
 		return ""
 	}
@@ -149,6 +152,17 @@ func (r *reader) shell(line string) string {
 	}
 	r.t.Logf("$ %s\n%s", line, &printed)
 	return printed.String()
+}
+
+// mustRun fails when the process has ended.
+func (p *process) mustRun() {
+	p.t.Helper()
+	select {
+	case err := <-p.done:
+		p.done <- err
+		p.t.Fatalf("%v ended with %v:\n%s", p.cmd.Args, err, p.output)
+	default:
+	}
 }
 
 // psql runs a block as somebody who pastes it.
