@@ -17,6 +17,7 @@ import (
 // guideScenarios are the worlds of the guide's sections, by their headings.
 var guideScenarios = map[string]func(t *testing.T, r *reader){
 	"The daily look":                       guideDailyLook,
+	"Doctor":                               guideDoctor,
 	"Lag":                                  guideLag,
 	"A gap":                                guideGap,
 	"By policy":                            guideGapByPolicy,
@@ -89,6 +90,20 @@ func guideDailyLook(t *testing.T, r *reader) {
 		}
 	}
 	stream.stop()
+}
+
+func guideDoctor(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.says(r.types(), "ok", "probe")
+	stream.stop()
+	w.check()
+	w.db.Exec(t, "DROP PUBLICATION wal2vec_"+w.db.Name)
+	if got := w.ends(nil, "", "doctor"); got.code != 3 {
+		t.Errorf("exit code %d without the publication:\n%s", got.code, got.stdout)
+	}
 }
 
 func guideLag(t *testing.T, r *reader) {
