@@ -80,7 +80,7 @@ type reader struct {
 	streams []*process
 }
 
-// types types the next block and returns what its commands printed, but for those of a stream, which runs on.
+// types the next block and returns what its commands printed, but for those of a stream, which runs on.
 func (r *reader) types() string {
 	r.t.Helper()
 	if r.next == len(r.section.blocks) {
