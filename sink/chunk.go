@@ -34,9 +34,10 @@ type Chunk struct {
 // version, Deleted had no text, Unchanged are the others. A superseded row may still have got its vector.
 type ChunkResult struct{ Written, Unchanged, Superseded, Deleted, Failed int }
 
-// Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too, or every one of a full job.
+// Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too, or every one of a full job or one that
+// encodes again.
 func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
-	if j.params.Mode != Full {
+	if j.params.Mode != Full && !j.again {
 		return j.sink.stale(ctx, j.layout, changes, true)
 	}
 	var lacks []change.Lack

@@ -34,6 +34,9 @@ type JobParams struct {
 	Limit int64
 	// Restart gives up what a run before left unfinished.
 	Restart bool
+	// Again encodes every text that is read, as a Full job does: a Retry that is to write over vectors that are wrong. It is not kept: who goes on
+	// with a job asks for it again.
+	Again bool
 }
 
 // JobCounts are a job's rows up to its cursor, of all the processes that held it, each row once. A chunk that was written behind one that was
@@ -58,6 +61,7 @@ type Job struct {
 	id      int64
 	token   string
 	params  JobParams
+	again   bool
 	resync  bool
 	resumed bool
 	started change.Version
@@ -96,7 +100,7 @@ func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the sink: %w", err)
 	}
-	j := &Job{sink: s, layout: l, holder: holder, copies: copies, ahead: make(map[change.Key]progress)}
+	j := &Job{sink: s, layout: l, holder: holder, copies: copies, again: params.Again, ahead: make(map[change.Key]progress)}
 	if err := pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error { return j.open(ctx, tx, params) }); err != nil {
 		j.Close()
 		return nil, err

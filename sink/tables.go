@@ -23,6 +23,7 @@ type tables struct {
 	VectorsIndex    string
 	Beside          bool // the index is built beside writers
 	View            string
+	After           bool // rows behind a key are read
 	Keys            []keyColumn
 	// Extension is the schema of pgvector, Storage a vector column's type, as in "public".vector(384).
 	Extension     string
@@ -45,6 +46,11 @@ func (t tables) Texts(alias string) string {
 // Arrays lists the parameters that carry one key column each, from the given number on.
 func (t tables) Arrays(first int) string {
 	return t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("$%d::text[]", first+i) })
+}
+
+// Params lists the parameters that carry one key, from the given number on, in the key's types.
+func (t tables) Params(first int) string {
+	return t.each(func(i int, k keyColumn) string { return fmt.Sprintf("$%d::text::%s", first+i, k.Type) })
 }
 
 // Aliases names the columns that Arrays unnest to.

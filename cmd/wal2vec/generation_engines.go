@@ -115,12 +115,28 @@ func (e *engines) load(ctx context.Context, g sink.Generation) (*engine, error) 
 	if err != nil {
 		return nil, err
 	}
+	checkpoint, err := e.checkpointFor(g)
+	if err != nil {
+		return nil, err
+	}
+	return e.program.openEngine(ctx, c, checkpoint)
+}
+
+// checkpointFor opens the model that made a generation, wherever that is.
+func (e *engines) checkpointFor(g sink.Generation) (*models.Checkpoint, error) {
+	if g.ID == e.configured.ID {
+		return e.checkpoint, nil
+	}
+	c, err := recorded(e.config, g)
+	if err != nil {
+		return nil, err
+	}
 	checkpoint, err := e.checkpointOf(c, g)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "bring the model here, or give the generation up: wal2vec generation retire",
 			"opening the model of generation %d (%s)", g.ID, g.Model)
 	}
-	return e.program.openEngine(ctx, c, checkpoint)
+	return checkpoint, nil
 }
 
 // checkpointOf opens the model that made a generation: the configured one where it is the same.

@@ -51,7 +51,7 @@ func newRoot(p *program) *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "work", Title: "Work:"}, &cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "manage", Title: "Manage:"})
 	root.AddCommand(
 		newInit(p), newStream(p), newBackfill(p), newDemo(p),
-		newSearch(p), newStatus(p), newDoctor(p), newDeadLetter(p), newEncode(p), newBench(p),
+		newSearch(p), newStatus(p), newAudit(p), newDoctor(p), newDeadLetter(p), newEncode(p), newBench(p),
 		newModels(p), newGeneration(p), newConfig(p), newTeardown(p), newVersion(p),
 	)
 	return root

@@ -98,6 +98,14 @@ func sinkName(c config.Config) string {
 // connectPool opens a pool and makes sure that the database answers. It may open as many connections as least says, or as the connection string
 // says.
 func connectPool(ctx context.Context, dsn config.DSN, where, purpose string, least ...int32) (*pgxpool.Pool, error) {
+	settings, err := poolSettings(dsn, where, purpose, least...)
+	if err != nil {
+		return nil, err
+	}
+	return openPool(ctx, settings, where)
+}
+
+func poolSettings(dsn config.DSN, where, purpose string, least ...int32) (*pgxpool.Config, error) {
 	settings, err := pgxpool.ParseConfig(dsn.Reveal())
 	if err != nil {
 		return nil, unreadableDSN(err, where)
@@ -108,6 +116,10 @@ func connectPool(ctx context.Context, dsn config.DSN, where, purpose string, lea
 			settings.MaxConns = max(settings.MaxConns, n)
 		}
 	}
+	return settings, nil
+}
+
+func openPool(ctx context.Context, settings *pgxpool.Config, where string) (*pgxpool.Pool, error) {
 	pool, err := pgxpool.NewWithConfig(ctx, settings)
 	if err != nil {
 		return nil, unconnected(err, where)
@@ -138,9 +150,36 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	if err != nil {
 		return nil, err
 	}
+	return newStore(pool, c, log), nil
+}
+
+// openReadOnlyStore is openStore for who must not write: the server refuses it.
+func openReadOnlyStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose string) (*store, error) {
+	if err := c.RequireSource(); err != nil {
+		return nil, err
+	}
+	settings, err := poolSettings(c.SinkDSN(), sinkName(c), purpose)
+	if err != nil {
+		return nil, err
+	}
+	settings.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return readOnly(ctx, conn) }
+	pool, err := openPool(ctx, settings, sinkName(c))
+	if err != nil {
+		return nil, err
+	}
+	return newStore(pool, c, log), nil
+}
+
+// readOnly makes the server refuse what a session would write.
+func readOnly(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
+	return err
+}
+
+func newStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *store {
 	return &store{pool: pool, Sink: sink.New(sink.Options{
 		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), IndexMemory: c.Sink.IndexMemory, Logger: log,
-	})}, nil
+	})}
 }
 
 // inspect reads the source table's description from the catalogue.

@@ -33,6 +33,7 @@ var ranks = map[string]int{
 	"sink":                 2,
 
 	"internal/api":      3,
+	"internal/audit":    3,
 	"internal/doctor":   3,
 	"internal/pipeline": 3,
 

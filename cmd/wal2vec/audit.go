@@ -1,0 +1,304 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/encoder"
+	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/models"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+type auditOptions struct {
+	full       bool
+	sample     int
+	reencode   int
+	generation int
+	repair     bool
+	restart    bool
+	state      string
+	output     string
+}
+
+func newAudit(p *program) *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use: "audit", Short: "Compare the source with the vectors, row by row", GroupID: "look", Args: cobra.NoArgs,
+		Long: "Compare rows of the source with the vectors of a generation, beside a running stream or alone, and encode some of the texts again.\n" +
+			"Nothing is written but by --repair. A sample is compared, or everything with --full; an interrupted full audit is gone on with by\n" +
+			"the same command. Every difference is looked at twice, the second time by its key, once the watermark has passed the row: what a\n" +
+			"stream is about to write is no finding. Where no stream runs, what changed since the watermark is pending.\n\n" +
+			"Exit code 3 says that there are findings, with --repair that some are left. The fields of -o json are described in docs/status.md.",
+		Example: "  wal2vec audit\n  wal2vec audit --full --repair",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
+			c, err := p.load()
+			if err != nil {
+				return err
+			}
+			return p.audit(cmd.Context(), c, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.full, "full", false, "compare every row")
+	flags.IntVar(&o.sample, "sample", 10_000, "compare so many rows, and look up so many keys of the sink")
+	flags.IntVar(&o.reencode, "reencode", 200, "encode about so many texts again; 0 for none")
+	flags.IntVar(&o.generation, "generation", 0, "generation to audit (default: the active one)")
+	flags.BoolVar(&o.repair, "repair", false, "read the rows of the findings again and write them, in every generation")
+	flags.BoolVar(&o.restart, "restart", false, "begin anew where an interrupted full audit would be gone on with")
+	flags.StringVar(&o.state, "state", "", "file that keeps how far a full audit is (default: in the user's cache folder)")
+	outputFlag(cmd, &o.output)
+	cmd.MarkFlagsMutuallyExclusive("full", "sample")
+	return cmd
+}
+
+// mostSample bounds a sample: its keys are in memory.
+const mostSample = 1_000_000
+
+func (o *auditOptions) check(cmd *cobra.Command) error {
+	if err := checkOutput(o.output); err != nil {
+		return err
+	}
+	switch {
+	case o.sample < 1 || o.sample > mostSample:
+		return fault.New(fault.Usage, "--full for every row", "--sample must be between 1 and %d", mostSample)
+	case o.reencode < 0:
+		return fault.New(fault.Usage, "--reencode 0 for none", "--reencode must be 0 or more")
+	case o.generation < 0 || o.generation == 0 && cmd.Flags().Changed("generation"):
+		return fault.New(fault.Usage, "wal2vec generation list", "--generation must be the number of a generation")
+	case !o.full && (o.restart || o.state != ""):
+		return fault.New(fault.Usage, "add --full", "--restart and --state are for an audit of everything")
+	}
+	return nil
+}
+
+// auditing is everything that an audit needs, opened and checked.
+type auditing struct {
+	*filler // what writes, where a repair is asked for
+
+	program   *program
+	options   auditOptions
+	audit     *sink.Audit
+	state     sink.State
+	positions *positions
+	encoder   *engine // nil where nothing is encoded again
+	made      *models.Checkpoint
+	repairs   *filler // nil where nothing is repaired
+}
+
+func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog.Logger, o auditOptions) (a *auditing, err error) {
+	a = &auditing{program: p, options: o, filler: &filler{config: c, log: log}}
+	opened := a // a return of an error sets the result to nil before the deferred call
+	defer func() {
+		if err != nil {
+			opened.Close()
+		}
+	}()
+	if a.table, err = inspect(ctx, c); err != nil {
+		return nil, err
+	}
+	if a.store, err = openReadOnlyStore(ctx, c, log, "audit"); err != nil {
+		return nil, err
+	}
+	if a.state, err = a.store.State(ctx); err != nil {
+		return nil, err
+	}
+	if a.engines, err = p.newEngines(c, a.store, a.state); err != nil {
+		return nil, err
+	}
+	if err := checkState(c, a.state, a.table); err != nil {
+		return nil, err
+	}
+	if err := checkFollowed(a.state, a.table); err != nil {
+		return nil, err
+	}
+	if a.table, err = inspectPipeline(ctx, c, a.state); err != nil {
+		return nil, err
+	}
+	if err := a.checkSlot(ctx); err != nil {
+		return nil, err
+	}
+	if a.audit, err = a.store.OpenAudit(ctx, o.generation); err != nil {
+		return nil, err
+	}
+	if a.made, err = a.engines.checkpointFor(a.audit.Generation()); err != nil {
+		return nil, err
+	}
+	if o.reencode > 0 {
+		if a.encoder, err = a.engines.engine(ctx, a.audit.Generation()); err != nil {
+			return nil, err
+		}
+	}
+	a.reader = backfill.NewReader(backfill.Options{
+		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
+	})
+	a.positions = &positions{store: a.store, config: c}
+	if o.repair {
+		if a.repairs, err = p.openFiller(ctx, c, log); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// Close closes what was opened.
+func (a *auditing) Close() {
+	if a.repairs != nil {
+		a.repairs.Close()
+	}
+	if a.positions != nil {
+		a.positions.Close(context.Background())
+	}
+	a.filler.Close()
+}
+
+func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) error {
+	a, err := p.openAuditing(ctx, c, p.logger(c.Log), o)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	file := a.file()
+	from, err := file.load()
+	if err != nil {
+		return err
+	}
+	resumed := from.Rows > 0
+	before := from.Rows
+	ports := audit.Ports{
+		Reader: a.reader, Sink: a.audit, Positions: a, Log: a, Save: file.save,
+	}
+	if a.encoder != nil {
+		ports.Encoder = a.encoder
+	}
+	if a.repairs != nil {
+		ports.Repair = a.repairs.rewrite
+	}
+	report, err := audit.New(ports, a.auditOptions(), from).Run(ctx)
+	if errors.Is(err, sink.ErrGenerations) {
+		err = fault.Wrap(err, fault.Unavailable, "run it again", "auditing")
+	}
+	if err != nil {
+		if o.full {
+			_, _ = fmt.Fprintf(p.stderr, "audit interrupted after %d rows; the same command goes on from there\n", report.Rows)
+		}
+		return err
+	}
+	if !report.Stopped {
+		file.remove()
+	}
+	return a.print(&auditOutcome{Report: report, resumed: resumed, compared: report.Rows - before})
+}
+
+func (a *auditing) auditOptions() audit.Options {
+	g, c := a.audit.Generation(), a.config
+	o := audit.Options{
+		Rows: a.table.Template, Template: a.audit.TemplateNumber(), Normalised: a.made.Normalised(), MinCosine: 1, Sample: a.options.sample,
+		Reencode: a.options.reencode, ChunkKeys: c.Backfill.ChunkKeys, WaitTimeout: c.Backfill.WaitTimeout, Progress: a.progress(),
+	}
+	if a.options.full {
+		o.Sample = 0
+	}
+	precisions := g.Precisions
+	if a.encoder != nil {
+		precisions = append(precisions[:len(precisions):len(precisions)], a.encoder.precision)
+	}
+	for _, precision := range precisions {
+		o.MinCosine = min(o.MinCosine, encoder.MinCosine(precision))
+	}
+	return o
+}
+
+// progress logs how far an audit is, now and then.
+func (a *auditing) progress() func(*audit.Report) {
+	logged := time.Now()
+	return func(r *audit.Report) {
+		if time.Since(logged) < progressInterval {
+			return
+		}
+		logged = time.Now()
+		a.log.Info().Str("phase", string(r.Phase)).Int64("rows", r.Rows).Int64("keys", r.Keys).Int64("findings", r.Found()).Msg("audit")
+	}
+}
+
+// Version is the watermark as committed in the sink.
+func (a *auditing) Version(ctx context.Context) (change.Version, error) { return a.positions.Version(ctx) }
+
+// Streaming reports whether a process reads the slot.
+func (a *auditing) Streaming(ctx context.Context) (bool, error) { return a.positions.Streaming(ctx) }
+
+// WaitFor returns when the watermark has reached lsn.
+func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error { return a.store.WaitFor(ctx, lsn) }
+
+// Jobs lists the open backfills.
+func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
+	state, err := a.store.State(ctx)
+	return state.Jobs, err
+}
+
+// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps all of it until it is read.
+const mostPeeked = 1 << 30
+
+// Peek calls each with the events of the transactions between two positions.
+func (a *auditing) Peek(ctx context.Context, from, to change.LSN, each func(change.Event)) error {
+	conn, err := connectSource(ctx, a.config, "audit")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	if err := readOnly(ctx, conn); err != nil {
+		return err
+	}
+	slot, err := replication.ReadSlot(ctx, conn, a.state.Slot)
+	if err != nil {
+		return err
+	}
+	if n := slot.Unconfirmed(); n > mostPeeked {
+		return fault.New(fault.Usage, "wal2vec stream --until-current", "it is %s", bytesText(n))
+	}
+	return replication.Peek(ctx, conn, replication.PeekOptions{
+		Slot: a.state.Slot, Publication: a.state.Publication, Table: a.table, From: from, To: to,
+	}, each)
+}
+
+// rewrite is a backfill over the rows of some keys that encodes all their texts again. Where the generations change under it, it begins anew.
+func (f *filler) rewrite(ctx context.Context, keys []change.Key) error {
+	for {
+		if err := f.rewriteOnce(ctx, keys); !errors.Is(err, sink.ErrGenerations) {
+			return err
+		}
+	}
+}
+
+func (f *filler) rewriteOnce(ctx context.Context, keys []change.Key) error {
+	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Retry, Restart: true, Again: true})
+	if err != nil {
+		return err
+	}
+	defer job.Close()
+	if err := f.readFor(ctx, job); err != nil {
+		return err
+	}
+	positions := &positions{store: f.store, config: f.config}
+	defer positions.Close(ctx)
+	options := f.backfillOptions(job)
+	options.Some, options.Full = true, true
+	_, err = pipeline.NewBackfill(pipeline.BackfillPorts{
+		Reader: f.reader.Keys(keys), Job: job, Positions: positions, Encoders: f.engines,
+	}, options).Run(ctx)
+	return err
+}

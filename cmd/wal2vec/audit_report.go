@@ -1,0 +1,246 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// auditOutcome is what an audit found.
+type auditOutcome struct {
+	audit.Report
+	resumed  bool
+	compared int64 // rows of this run
+}
+
+// auditReport is the result of an audit; its JSON names are a contract.
+type auditReport struct {
+	Mode       string `json:"mode"` // sample or full
+	Generation int    `json:"generation"`
+	Model      string `json:"model"`
+	// FromLSN and AtLSN are the watermark at the beginning and at the end.
+	FromLSN change.LSN `json:"from_lsn"`
+	AtLSN   change.LSN `json:"at_lsn"`
+	Resumed bool       `json:"resumed"`
+	Done    bool       `json:"done"` // false when it ended early, with very many findings
+	// Rows counts the source's rows that were compared, Keys the sink's keys that were looked up on the source.
+	Rows    int64 `json:"rows_compared"`
+	Keys    int64 `json:"keys_looked_up"`
+	Encoded int64 `json:"encoded_again"`
+	// Cosine is the least between a stored vector and its text encoded again; null where none was.
+	Cosine      *float64         `json:"cosine_min"`
+	Bound       float64          `json:"cosine_bound"`
+	DeadLetters int64            `json:"dead_letters"`
+	Pending     int64            `json:"pending"`
+	Counts      map[string]int64 `json:"counts"`
+	Found       int64            `json:"findings_total"`
+	Left        int64            `json:"findings_left"`
+	Findings    []auditFinding   `json:"findings"` // the first 10,000
+	Notes       []string         `json:"notes"`
+	Seconds     float64          `json:"duration_seconds"`
+	PerSecond   float64          `json:"rows_per_second"`
+}
+
+// auditFinding is a key with what is wrong there; what is not about a key has none.
+type auditFinding struct {
+	Kind     string   `json:"kind"`
+	Key      []string `json:"key"`
+	Detail   string   `json:"detail"`
+	Repaired bool     `json:"repaired"`
+}
+
+func (a *auditing) reportOf(out *auditOutcome) auditReport {
+	g := a.audit.Generation()
+	r := auditReport{
+		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: out.resumed, Done: !out.Stopped,
+		Rows: out.Rows, Keys: out.Keys, Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
+		Counts: make(map[string]int64), Found: out.Found(), Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
+		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
+	}
+	if a.options.full {
+		r.Mode = "full"
+	}
+	if out.Encoded > 0 {
+		r.Cosine = &out.Cosine
+	}
+	if r.Notes == nil {
+		r.Notes = []string{}
+	}
+	for _, kind := range audit.Kinds() {
+		r.Counts[string(kind)] = out.Counts[kind]
+	}
+	for _, f := range out.Findings {
+		finding := auditFinding{Kind: string(f.Kind), Key: []string{}, Detail: f.Detail, Repaired: f.Repaired}
+		if f.Key != "" {
+			finding.Key = f.Key.Parts()
+		}
+		r.Findings = append(r.Findings, finding)
+	}
+	return r
+}
+
+// print prints the result; findings that are left are an error.
+func (a *auditing) print(out *auditOutcome) error {
+	r := a.reportOf(out)
+	var err error
+	if a.options.output == "json" {
+		err = printJSON(a.program.stdout, r)
+	} else {
+		err = a.printTable(r, out)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Left == 0 {
+		return nil
+	}
+	try := "wal2vec audit --repair"
+	switch {
+	case out.Stopped:
+		try = "wal2vec backfill --full"
+	case a.options.repair:
+		try = "wal2vec status"
+	case a.options.full:
+		try = "wal2vec audit --full --repair"
+	}
+	return fault.New(fault.Findings, try, "the vectors differ from the source: %d findings", r.Left)
+}
+
+// shownFindings bounds the findings of a kind in the table.
+const shownFindings = 10
+
+func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
+	w := tabwriter.NewWriter(a.program.stdout, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", a.audit.Generation(), map[bool]string{true: "every row", false: "a sample"}[a.options.full])
+	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
+	line("rows compared", "%d", r.Rows)
+	line("sink keys looked up", "%d", r.Keys)
+	if r.Cosine != nil {
+		line("encoded again", "%d, least cosine %.6f", r.Encoded, *r.Cosine)
+	}
+	line("dead letters", "%d", r.DeadLetters)
+	line("pending", "%d", r.Pending)
+	for _, kind := range audit.Kinds() {
+		line(strings.ReplaceAll(string(kind), "_", " "), "%d", r.Counts[string(kind)])
+	}
+	if a.options.repair {
+		line("repaired", "%d of %d", r.Found-r.Left, r.Found)
+	}
+	line("duration", "%s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
+	line("throughput", "%.0f rows/s", r.PerSecond)
+	for _, note := range r.Notes {
+		line("note", "%s", note)
+	}
+	a.listFindings(w, out.Findings)
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("printing the result: %w", err)
+	}
+	return nil
+}
+
+// listFindings prints the first findings of each kind.
+func (a *auditing) listFindings(w io.Writer, findings []audit.Finding) {
+	shown := make(map[audit.Kind]int)
+	if len(findings) > 0 {
+		_, _ = fmt.Fprintln(w, "\nFINDING\tKEY\tDETAIL")
+	}
+	for _, f := range findings {
+		if shown[f.Kind]++; shown[f.Kind] > shownFindings {
+			continue
+		}
+		detail := f.Detail
+		if f.Repaired {
+			detail += " (repaired)"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(keyCell(f.Key)), detail)
+	}
+}
+
+// auditFile keeps how far a full audit is. The zero auditFile keeps nothing.
+type auditFile struct {
+	path     string
+	identity string
+	restart  bool
+}
+
+// file names the file of this audit: another pipeline, generation or source has another one.
+func (a *auditing) file() auditFile {
+	if !a.options.full {
+		return auditFile{}
+	}
+	g := a.audit.Generation()
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %q %d %q %q", a.state.SystemID, a.config.Sink.Schema, a.config.Pipeline, g.ID, g.Fingerprint,
+		a.table.Template.String()))
+	f := auditFile{path: a.options.state, identity: hex.EncodeToString(sum[:]), restart: a.options.restart}
+	if f.path == "" {
+		folder, err := os.UserCacheDir()
+		if err != nil {
+			a.log.Warn().Err(err).Msg("an interruption would have the audit begin anew: name a file with --state")
+			return auditFile{}
+		}
+		f.path = filepath.Join(folder, "wal2vec", fmt.Sprintf("audit-%s-%.12s.json", a.config.Pipeline, f.identity))
+	}
+	return f
+}
+
+// load returns what an interrupted audit left; the zero Report when there is nothing to go on with.
+func (f auditFile) load() (audit.Report, error) {
+	begin := audit.Report{Identity: f.identity}
+	if f.path == "" || f.restart {
+		return begin, nil
+	}
+	text, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return begin, nil
+	}
+	if err != nil {
+		return begin, fault.Wrap(err, fault.Usage, "name another file with --state", "reading how far the audit is")
+	}
+	var left audit.Report
+	if json.Unmarshal(text, &left) != nil || left.Identity != f.identity {
+		return begin, fault.New(fault.Usage, "wal2vec audit --full --restart", "%s is not of this audit", f.path)
+	}
+	return left, nil
+}
+
+// save writes the report in the file's place, whole or not at all.
+func (f auditFile) save(r audit.Report) error {
+	if f.path == "" {
+		return nil
+	}
+	const mine, private = 0o600, 0o700
+	text, err := json.Marshal(r)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(f.path), private)
+	}
+	if err == nil {
+		err = os.WriteFile(f.path+".new", text, mine)
+	}
+	if err == nil {
+		err = os.Rename(f.path+".new", f.path)
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Usage, "name another file with --state", "keeping how far the audit is")
+	}
+	return nil
+}
+
+func (f auditFile) remove() {
+	if f.path != "" {
+		_ = os.Remove(f.path) // the next audit would only go on from its end
+	}
+}

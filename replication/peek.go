@@ -1,0 +1,56 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication/pgoutput"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// PeekOptions say what of a slot is peeked at.
+type PeekOptions struct {
+	Slot        string
+	Publication string
+	Table       change.Table
+	// From and To bound the transactions: what ends at or below From, and what begins to commit behind To, is left out.
+	From, To change.LSN
+}
+
+// Peek calls each with the events of the transactions between two positions without moving the slot, which nobody may be reading: that is a fault
+// of kind Busy. The server decodes everything from the confirmed position on before the first event comes. A slot that was confirmed beyond From
+// meanwhile is a fault of kind Unavailable: some events were not there any more.
+func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.Event)) error {
+	publication := pgx.Identifier{o.Publication}.Sanitize()
+	rows, err := conn.Query(ctx, sql.Query("source_peek"), o.Slot, o.To.String(), publication)
+	if err != nil {
+		return fmt.Errorf("peeking at slot %q: %w", o.Slot, err)
+	}
+	decoder := pgoutput.NewDecoder(o.Table, pgoutput.Limits{})
+	var message []byte
+	_, err = pgx.ForEachRow(rows, []any{&message}, func() error {
+		fragment, complete, err := decoder.Decode(message)
+		if err != nil || !complete || fragment.LSN <= o.From {
+			return err
+		}
+		for _, event := range fragment.Events {
+			each(event)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("peeking at slot %q: %w", o.Slot, err)
+	}
+	state, err := ReadSlot(ctx, conn, o.Slot)
+	if err != nil {
+		return err
+	}
+	if state.ConfirmedFlush > o.From {
+		return fault.New(fault.Unavailable, "try again", "slot %q was read meanwhile", o.Slot)
+	}
+	return nil
+}
