@@ -177,18 +177,8 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 	if err != nil {
 		return err
 	}
-	resumed := from.Rows > 0
 	before := from.Rows
-	ports := audit.Ports{
-		Reader: a.reader, Sink: a.audit, Positions: a, Log: a, Save: file.save,
-	}
-	if a.encoder != nil {
-		ports.Encoder = a.encoder
-	}
-	if a.repairs != nil {
-		ports.Repair = a.repairs.rewrite
-	}
-	report, err := audit.New(ports, a.auditOptions(), from).Run(ctx)
+	report, err := audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
 	if errors.Is(err, sink.ErrGenerations) {
 		err = fault.Wrap(err, fault.Unavailable, "run it again", "auditing")
 	}
@@ -201,7 +191,19 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 	if !report.Stopped {
 		file.remove()
 	}
-	return a.print(&auditOutcome{Report: report, resumed: resumed, compared: report.Rows - before})
+	return a.print(&auditOutcome{Report: report, resumed: before > 0})
+}
+
+// ports wires what the audit reads and writes.
+func (a *auditing) ports(file auditFile) audit.Ports {
+	ports := audit.Ports{Reader: a.reader, Sink: a.audit, Positions: a, Log: a, Save: file.save}
+	if a.encoder != nil {
+		ports.Encoder = a.encoder
+	}
+	if a.repairs != nil {
+		ports.Repair = a.repairs.rewrite
+	}
+	return ports
 }
 
 func (a *auditing) auditOptions() audit.Options {

@@ -22,8 +22,7 @@ import (
 // auditOutcome is what an audit found.
 type auditOutcome struct {
 	audit.Report
-	resumed  bool
-	compared int64 // rows of this run
+	resumed bool
 }
 
 // auditReport is the result of an audit; its JSON names are a contract.
