@@ -36,8 +36,10 @@ type auditReport struct {
 	Resumed bool       `json:"resumed"`
 	Done    bool       `json:"done"` // false when it ended early, with very many findings
 	// Rows counts the source's rows that were compared, Keys the sink's keys that were looked up on the source.
-	Rows    int64 `json:"rows_compared"`
-	Keys    int64 `json:"keys_looked_up"`
+	Rows int64 `json:"rows_compared"`
+	Keys int64 `json:"keys_looked_up"`
+	// Again counts the keys that differed at first and were looked at a second time.
+	Again   int64 `json:"looked_at_again"`
 	Encoded int64 `json:"encoded_again"`
 	// Cosine is the least between a stored vector and its text encoded again; null where none was.
 	Cosine      *float64         `json:"cosine_min"`
@@ -65,7 +67,7 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 	g := a.audit.Generation()
 	r := auditReport{
 		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: out.resumed, Done: !out.Stopped,
-		Rows: out.Rows, Keys: out.Keys, Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
+		Rows: out.Rows, Keys: out.Keys, Again: out.Again, Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
 		Counts: make(map[string]int64), Found: out.Found(), Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
 		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}
@@ -128,6 +130,7 @@ func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
 	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
 	line("rows compared", "%d", r.Rows)
 	line("sink keys looked up", "%d", r.Keys)
+	line("looked at again", "%d", r.Again)
 	if r.Cosine != nil {
 		line("encoded again", "%d, least cosine %.6f", r.Encoded, *r.Cosine)
 	}

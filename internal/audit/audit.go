@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -92,6 +94,7 @@ type Auditor struct {
 	report Report
 
 	suspects []suspect
+	listed   map[change.Key]bool // keys with a finding that is not repaired
 	samples  []sample
 	chunks   int
 	every    int64 // one of so many rows is encoded again
@@ -111,7 +114,7 @@ func New(ports Ports, opts Options, from Report) *Auditor {
 	if opts.Progress == nil {
 		opts.Progress = func(*Report) {}
 	}
-	return &Auditor{ports: ports, opts: opts, report: from, before: from.Seconds}
+	return &Auditor{ports: ports, opts: opts, report: from, before: from.Seconds, listed: make(map[change.Key]bool)}
 }
 
 // Run compares and returns what it found. After an error the report says how far it came: nothing in it is proven that was not before.
@@ -160,6 +163,9 @@ func (a *Auditor) run(ctx context.Context) error {
 	v, err = a.ports.Positions.Version(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the watermark: %w", err)
+	}
+	if v.Epoch != a.report.Epoch {
+		return fault.New(fault.Unavailable, "run it again", "the pipeline was started anew during the audit")
 	}
 	a.report.At, a.report.Phase = v.LSN, PhaseDone
 	return nil
@@ -339,10 +345,12 @@ func (a *Auditor) flush(ctx context.Context) error {
 	if err := a.encodeSamples(ctx); err != nil {
 		return err
 	}
-	suspects := a.suspects
+	// One that was found in an earlier phase is not found twice.
+	suspects := slices.DeleteFunc(a.suspects, func(s suspect) bool { return a.listed[s.key] })
 	a.suspects = nil
 	for len(suspects) > 0 {
 		n := min(len(suspects), mostSuspects)
+		a.report.Again += int64(n)
 		found, err := a.settle(ctx, suspects[:n])
 		if err != nil {
 			return err
@@ -353,6 +361,9 @@ func (a *Auditor) flush(ctx context.Context) error {
 			}
 		}
 		a.report.add(found...)
+		for _, f := range found {
+			a.listed[f.Key] = !f.Repaired
+		}
 		suspects = suspects[n:]
 	}
 	a.report.Seconds = a.before + time.Since(a.begun).Seconds()

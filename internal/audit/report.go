@@ -43,6 +43,8 @@ type Report struct {
 	// Rows counts the source's rows that were compared, soft-deleted ones and those without a text among them, Keys the keys of the sink that were
 	// looked up on the source.
 	Rows, Keys int64
+	// Again counts the keys that were looked at a second time.
+	Again int64
 	// Encoded counts the texts that were encoded again; Cosine is the least cosine to the stored vector.
 	Encoded int64
 	Cosine  float64

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+// interrupted does something each time before the watermark is asked for; n counts the times, from 1.
+type interrupted struct {
+	audit.Positions
+	n      int
+	before func(n int)
+}
+
+func (i *interrupted) Version(ctx context.Context) (change.Version, error) {
+	i.n++
+	i.before(i.n)
+	return i.Positions.Version(ctx)
+}
+
+// auditsHere runs a full audit in this process and returns its findings, with what happens before each reading of the watermark: the audit begins
+// with the first, the second is before a second look's SELECT, the third behind it.
+func (w *world) auditsHere(before func(n int)) audit.Report {
+	w.t.Helper()
+	p := &program{stdin: strings.NewReader(""), stdout: &lockedBuffer{}, stderr: &lockedBuffer{}}
+	c, err := p.load()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a, err := p.openAuditing(w.t.Context(), c, zerolog.Nop(), auditOptions{full: true})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer a.Close()
+	ports := a.ports(auditFile{})
+	ports.Positions = &interrupted{Positions: a, before: before}
+	report, err := audit.New(ports, a.auditOptions(), audit.Report{}).Run(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
+// TestAuditLooksAgainAtWhatMoves: each change comes where it makes a row that was read differ from what the sink holds then.
+func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the program in this process reads the environment
+	w := newAuditWorld(t, 300)
+	for _, entry := range w.env[slices.Index(w.env, "WAL2VEC_SOURCE_DSN="+w.db.DSN)-1:] {
+		name, value, _ := strings.Cut(entry, "=")
+		t.Setenv(name, value)
+	}
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	// Key 1 has the second look taken: its fault is one all along.
+	w.db.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id = 1")
+	// These are suspected, because the sink does not know them, and are well before the look ends.
+	unknown := func() {
+		w.db.Exec(t, "DELETE FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id IN (11, 12, 13)")
+		w.db.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id IN (11, 12, 13)")
+	}
+	for what, then := range map[string]string{
+		"edits":   "UPDATE " + product + " SET name = 'moved on ' || random() WHERE product_id IN (11, 12, 13)",
+		"deletes": "DELETE FROM " + product + " WHERE product_id IN (11, 12, 13)",
+	} {
+		t.Run(what, func(t *testing.T) { //nolint:paralleltest // as above
+			w.t = t
+			unknown()
+			var once sync.Once
+			report := w.auditsHere(func(n int) {
+				if n >= 3 { // behind the SELECT of the second look
+					once.Do(func() {
+						w.db.Exec(t, then)
+						w.settle()
+					})
+				}
+			})
+			if len(report.Findings) != 1 || report.Findings[0].Key != "1" || report.Pending != 0 {
+				t.Errorf("found %+v, %d pending", report.Findings, report.Pending)
+			}
+			w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) VALUES (11, 'a'), (12, 'b'), (13, 'c') ON CONFLICT DO NOTHING")
+			w.settle()
+		})
+	}
+	t.Run("truncate", func(t *testing.T) { //nolint:paralleltest // as above
+		w.t = t
+		unknown()
+		var once sync.Once
+		report := w.auditsHere(func(n int) {
+			if n >= 3 {
+				once.Do(func() {
+					w.db.Exec(t, "TRUNCATE "+product)
+					w.settle()
+				})
+			}
+		})
+		if len(report.Findings) != 0 || report.Pending != 0 {
+			t.Errorf("found %+v, %d pending", report.Findings, report.Pending)
+		}
+	})
+	w.t = t
+	stream.stop()
+}
