@@ -78,6 +78,11 @@ PG ?= 18
 chaos: parts build-parts ## Random writers and faults against the real program: SEED (7, "3 4", 1-20), MINUTES, PG (18 or 16)
 	@scripts/chaos.sh '$(SEED)' '$(MINUTES)' '$(PG)'
 
+AUDIT_ROWS ?= 100000
+.PHONY: audit-rows
+audit-rows: parts build-parts ## Find one planted fault of each kind among AUDIT_ROWS rows (100000) beside a stream under load, without a false alarm
+	$(TIMED) 'audit' env AUDIT_ROWS=$(AUDIT_ROWS) go test -count=1 -v -timeout 20m -run '^TestAuditFindsEachFault' $(TEST_FLAGS) ./cmd/wal2vec
+
 .PHONY: test-sources
 test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and 17 (TestOldSource..., build tag sources)
 	@scripts/parts.sh sources

@@ -238,13 +238,17 @@ func (a *auditing) progress() func(*audit.Report) {
 }
 
 // Version is the watermark as committed in the sink.
-func (a *auditing) Version(ctx context.Context) (change.Version, error) { return a.positions.Version(ctx) }
+func (a *auditing) Version(ctx context.Context) (change.Version, error) {
+	return a.positions.Version(ctx)
+}
 
 // Streaming reports whether a process reads the slot.
 func (a *auditing) Streaming(ctx context.Context) (bool, error) { return a.positions.Streaming(ctx) }
 
 // WaitFor returns when the watermark has reached lsn.
-func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error { return a.store.WaitFor(ctx, lsn) }
+func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error {
+	return a.store.WaitFor(ctx, lsn)
+}
 
 // Jobs lists the open backfills.
 func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {

@@ -125,7 +125,9 @@ const shownFindings = 10
 
 func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
 	w := tabwriter.NewWriter(a.program.stdout, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
+	}
 	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", a.audit.Generation(), map[bool]string{true: "every row", false: "a sample"}[a.options.full])
 	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
 	line("rows compared", "%d", r.Rows)

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,7 +30,7 @@ func (w *world) audits(code int, args ...string) auditReport {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
 		w.t.Fatalf("audit %v printed no JSON: %v\n%s", args, err, got.stdout)
 	}
-	w.t.Logf("audit %v: %d rows, %d keys, %d again, %d pending, %.2f s", args, r.Rows, r.Keys, r.Again, r.Pending, r.Seconds)
+	w.t.Logf("audit %v: %d rows, %d keys, %d again, %d pending, %d encoded, %.2f s, %.0f rows/s", args, r.Rows, r.Keys, r.Again, r.Pending, r.Encoded, r.Seconds, r.PerSecond)
 	return r
 }
 
@@ -102,7 +104,7 @@ func (w *world) plant() []string {
 
 // load writes to the source's rows above 200 until the test or stop ends it: edits, other columns, keys, inserts, deletes and texts that are
 // put back, by transactions of several statements.
-func (w *world) load() (stop func()) {
+func (w *world) load(rows int) (stop func()) {
 	w.t.Helper()
 	conn := w.db.Conn(w.t)
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -117,7 +119,7 @@ func (w *world) load() (stop func()) {
 				return
 			case <-ticker.C:
 			}
-			from := 201 + random.IntN(2000)
+			from := 201 + random.IntN(rows-230)
 			statement := fmt.Sprintf([]string{
 				"UPDATE %[1]s SET description = 'edit %[3]d' WHERE product_id BETWEEN %[2]d AND %[2]d + 20",
 				"UPDATE %[1]s SET price = %[3]d %% 1000 WHERE product_id BETWEEN %[2]d AND %[2]d + 20",
@@ -141,12 +143,31 @@ func (w *world) load() (stop func()) {
 	return stop
 }
 
+// auditRows is the number of rows to audit: AUDIT_ROWS, 100,000 by make audit-rows.
+func auditRows(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("AUDIT_ROWS")
+	if text == "" {
+		return 3000
+	}
+	rows, err := strconv.Atoi(text)
+	if err != nil || rows < 1000 {
+		t.Fatalf("AUDIT_ROWS=%s: must be 1000 or more", text)
+	}
+	return rows
+}
+
 // TestAuditFindsEachFaultBesideAStreamUnderLoad, without a false alarm before and after, and mends them.
 func TestAuditFindsEachFaultBesideAStreamUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := newAuditWorld(t, 3000)
+	rows := auditRows(t)
+	w := newAuditWorld(t, rows)
+	if rows > 10_000 {
+		w.env = append(w.env, "WAL2VEC_BACKFILL_CHUNK_KEYS=1000")
+	}
 	w.start(nil, "stream").waitFor("streaming")
-	stop := w.load()
+	w.wants(w.audits(0, "--full"))
+	stop := w.load(rows)
 	var again int64
 	for range 3 {
 		r := w.audits(0, "--full")
@@ -158,13 +179,13 @@ func TestAuditFindsEachFaultBesideAStreamUnderLoad(t *testing.T) {
 	}
 	w.wants(w.audits(0))
 	planted := w.plant()
-	everything := []string{"--full", "--reencode", "100000"}
+	everything := []string{"--full", "--reencode", "1000000"}
 	r := w.audits(3, everything...)
 	w.wants(r, planted...)
-	if r.DeadLetters != 1 || r.Rows < 2000 || r.Encoded < 2000 || r.Cosine == nil || *r.Cosine < 0.9999 || r.Generation != 1 || !r.Done || r.AtLSN <= r.FromLSN {
+	if r.DeadLetters != 1 || r.Rows < int64(rows)/2 || r.Encoded < int64(rows)/2 || r.Cosine == nil || *r.Cosine < 0.9999 || r.Generation != 1 || !r.Done || r.AtLSN <= r.FromLSN {
 		t.Errorf("the audit says %+v", r)
 	}
-	w.wants(w.audits(3, "--reencode", "100000", "--sample", "100000"), planted...)
+	w.wants(w.audits(3, "--reencode", "1000000", "--sample", "1000000"), planted...)
 	r = w.audits(0, append(everything, "--repair")...)
 	w.wants(r, planted...)
 	if r.Left != 0 || slices.ContainsFunc(r.Findings, func(f auditFinding) bool { return !f.Repaired }) {
@@ -195,7 +216,7 @@ func TestAuditWithoutAStream(t *testing.T) {
 		t.Errorf("%d rows are pending, want %d: %q", r.Pending, pending, r.Notes)
 	}
 	planted := w.plant()
-	everything := []string{"--full", "--reencode", "100000"}
+	everything := []string{"--full", "--reencode", "1000000"}
 	r = w.audits(3, everything...)
 	w.wants(r, planted...)
 	if r.Pending != pending {
@@ -252,16 +273,15 @@ func TestAnAuditGoesOnWhereItWasKilled(t *testing.T) {
 	w.env = append(w.env, "WAL2VEC_BACKFILL_CHUNK_KEYS=20")
 	planted := w.plant()
 	state := filepath.Join(w.dir, "state.json")
-	args := []string{"audit", "--full", "--reencode", "100000", "--state", state, "-o", "json"}
+	args := []string{"audit", "--full", "--reencode", "1000000", "--state", state, "-o", "json"}
 	for range 5 { // each gets as far as its next flush, after 50 chunks of 20
 		w.start([]string{"FAILPOINT=audit_chunk:52"}, args...).mustBeKilled()
 	}
 	// What was found, and proven then, is mended: an orphan is one no more.
-	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) VALUES (900001, 'born late')")
+	w.db.Exec(t, "UPDATE "+product+" SET name = 'another' WHERE product_id = 11; UPDATE "+product+" SET deleted = false WHERE product_id = 102")
 	w.run("stream", "--until-current")
-	w.db.Exec(t, "UPDATE wal2vec.vectors_"+w.db.Name+"_1 SET embedding = embedding WHERE product_id = 21")
 	r := w.audits(3, args[1:6]...)
-	w.wants(r, slices.DeleteFunc(planted, func(f string) bool { return f == "orphan 900001" })...)
+	w.wants(r, slices.DeleteFunc(planted, func(f string) bool { return f == "stale_text 11" || f == "orphan 102" })...)
 	if !r.Resumed || r.Rows < 2900 || r.Rows > 3001 {
 		t.Errorf("the audit says %+v", r)
 	}
@@ -292,6 +312,41 @@ func TestAuditOfTwoGenerations(t *testing.T) {
 	w.wants(w.audits(0, "--full", "--repair", "--generation", "2"), "missing 32")
 	w.wants(w.audits(0, "--full", "--repair"), "wrong_generation 31")
 	w.wants(w.audits(0, "--full"))
+}
+
+// TestWhatAuditPrints holds the names that docs/status.md describes, and the table for people.
+func TestWhatAuditPrints(t *testing.T) {
+	t.Parallel()
+	w := newAuditWorld(t, 110)
+	w.plant()
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "status.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := w.ends(nil, "", "audit", "--full", "-o", "json")
+	var report map[string]any
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	finding := report["findings"].([]any)[0].(map[string]any)
+	for _, names := range []map[string]any{report, report["counts"].(map[string]any), finding} {
+		for name := range names {
+			if !strings.Contains(string(docs), "`"+name+"`") {
+				t.Errorf("docs/status.md lacks %q", name)
+			}
+		}
+	}
+	got = w.ends(nil, "", "audit", "--full")
+	t.Log(got.stdout)
+	for _, want := range []string{"every row", "orphan 6", "rows compared 110", "missing 4", "900002 a vector without a live row"} {
+		if !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), want) {
+			t.Errorf("the table lacks %q", want)
+		}
+	}
+	if got.code != 3 || !strings.Contains(got.stderr, "findings") || !strings.Contains(got.stderr, "try: wal2vec audit --full --repair") {
+		t.Errorf("exit code %d: %s", got.code, got.stderr)
+	}
+	w.keepsSecrets(t, got.stdout+got.stderr)
 }
 
 // TestAuditChangesNothing, neither rows nor the slot, and needs no right to write.

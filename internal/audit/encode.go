@@ -14,7 +14,9 @@ type sample struct {
 	document change.Document
 }
 
-func sampleOf(row *change.Change, template int) sample { return sample{key: row.Key, document: row.Text(template)} }
+func sampleOf(row *change.Change, template int) sample {
+	return sample{key: row.Key, document: row.Text(template)}
+}
 
 // pick takes one of so many rows whose vector looks right.
 func (a *Auditor) pick(row *change.Change) {
