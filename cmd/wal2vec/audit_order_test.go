@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
 // interrupted does something each time before the watermark is asked for; n counts the times, from 1.
@@ -106,4 +107,42 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the
 	})
 	w.t = t
 	stream.stop()
+}
+
+// TestAuditOfHardKeys: keys of several columns that sort differently on two servers.
+func TestAuditOfHardKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	w.sink = pgtest.SinkDatabase(t)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_PIPELINE=lines", "WAL2VEC_BACKFILL_CHUNK_KEYS=4", "XDG_CACHE_HOME="+t.TempDir(),
+		"WAL2VEC_SOURCE_TABLE=public.line", "WAL2VEC_SOURCE_KEY=sku,shop,id")
+	collation := "C"
+	if pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')") {
+		collation = "und-x-icu"
+	}
+	t.Logf("the source sorts by %s, the sink by %s", collation,
+		pgtest.One[string](t, w.sink, "SELECT datcollate FROM pg_database WHERE datname = current_database()"))
+	w.db.Exec(t, `CREATE TABLE public.line (sku text COLLATE "`+collation+`", shop bigint, id uuid, name text, brand text, category text, description text,
+		deleted boolean, PRIMARY KEY (sku, shop, id))`)
+	for i, sku := range []string{"", "a", "B", "ä", "Z", "z", "a,b", `"`, `\`, "{x}", "NULL", "灯", " ", "a\tb", "é", "e\u0301", "z"} {
+		w.db.Exec(t, "INSERT INTO public.line (sku, shop, id, name) VALUES ($1, $2, gen_random_uuid(), 'line ' || $1)", sku, int64(1)<<62-int64(i))
+	}
+	w.run("init")
+	w.run("backfill")
+	w.wants(w.audits(0, "--full"))
+	w.wants(w.audits(0))
+	w.start(nil, "stream").waitFor("streaming")
+	w.wants(w.audits(0, "--full"))
+	w.sink.Exec(t, "DELETE FROM wal2vec.vectors_lines_1 WHERE sku = 'ä'")
+	w.sink.Exec(t, "INSERT INTO wal2vec.vectors_lines_1 SELECT 'gone', shop, id, text_hash, embedding FROM wal2vec.vectors_lines_1 WHERE sku = 'B'")
+	r := w.audits(3, "--full")
+	if len(r.Findings) != 2 || r.Findings[0].Key[0] != "ä" || r.Findings[1].Key[0] != "gone" || r.Findings[1].Key[1] != "4611686018427387902" {
+		t.Errorf("found %+v", r.Findings)
+	}
+	r = w.audits(0, "--full", "--repair")
+	if r.Found != 2 || r.Left != 0 {
+		t.Errorf("found %+v", r.Findings)
+	}
+	w.wants(w.audits(0, "--full"))
 }

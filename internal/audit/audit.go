@@ -176,12 +176,12 @@ func (a *Auditor) pace(ctx context.Context) error {
 	if a.ports.Encoder == nil || a.opts.Reencode <= 0 {
 		return nil
 	}
-	rows := int64(a.opts.Sample)
-	if rows == 0 {
-		var err error
-		if rows, err = a.ports.Reader.EstimateRows(ctx); err != nil {
-			return err
-		}
+	rows, err := a.ports.Reader.EstimateRows(ctx)
+	if err != nil {
+		return err
+	}
+	if a.opts.Sample > 0 {
+		rows = min(rows, int64(a.opts.Sample))
 	}
 	a.every = max(1, rows/int64(a.opts.Reencode))
 	a.seen = rand.Int64N(a.every)
