@@ -123,7 +123,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	if err := checkState(c, a.state, a.table); err != nil {
 		return nil, err
 	}
-	if err := checkFollowed(a.state, a.table); err != nil {
+	if err := checkFollowed(c, a.state, a.table); err != nil {
 		return nil, err
 	}
 	if a.table, err = inspectPipeline(ctx, c, a.state); err != nil {
@@ -250,10 +250,27 @@ func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error {
 	return a.store.WaitFor(ctx, lsn)
 }
 
-// Jobs lists the open backfills.
+// Jobs lists the open backfills. It fails where another table has the name of the one that the pipeline follows.
 func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
+	conn, err := connectSource(ctx, a.config, "audit")
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	// The name first: a swap that is followed in between has raised the epoch.
+	is, err := replication.TableOID(ctx, conn, a.table.Schema, a.table.Name)
+	if err != nil {
+		return nil, err
+	}
 	state, err := a.store.State(ctx)
-	return state.Jobs, err
+	if err != nil {
+		return nil, err
+	}
+	if state.Table.OID != is {
+		return nil, fault.New(fault.Unavailable, "run it again when the stream has followed it: wal2vec status",
+			"table %s.%s was replaced by another of the same name during the audit", a.table.Schema, a.table.Name)
+	}
+	return state.Jobs, nil
 }
 
 // mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps all of it until it is read.

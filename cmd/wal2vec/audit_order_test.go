@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -31,6 +32,16 @@ func (i *interrupted) Version(ctx context.Context) (change.Version, error) {
 // with the first, the second is before a second look's SELECT, the third behind it.
 func (w *world) auditsHere(before func(n int)) audit.Report {
 	w.t.Helper()
+	report, err := w.tryAudit(before)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return report
+}
+
+// tryAudit is auditsHere for an audit that may fail.
+func (w *world) tryAudit(before func(n int)) (audit.Report, error) {
+	w.t.Helper()
 	p := &program{stdin: strings.NewReader(""), stdout: &lockedBuffer{}, stderr: &lockedBuffer{}}
 	c, err := p.load()
 	if err != nil {
@@ -43,11 +54,7 @@ func (w *world) auditsHere(before func(n int)) audit.Report {
 	defer a.Close()
 	ports := a.ports(auditFile{})
 	ports.Positions = &interrupted{Positions: a, before: before}
-	report, err := audit.New(ports, a.auditOptions(), audit.Report{}).Run(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return report
+	return audit.New(ports, a.auditOptions(), audit.Report{}).Run(w.t.Context())
 }
 
 // TestAuditLooksAgainAtWhatMoves: each change comes where it makes a row that was read differ from what the sink holds then.
@@ -107,6 +114,19 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the
 	})
 	w.t = t
 	stream.stop()
+	// A table that took the other's place, and that no stream has followed yet.
+	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) SELECT g, 'row ' || g FROM generate_series(1, 30) AS g")
+	w.run("stream", "--until-current")
+	report, err := w.tryAudit(func(n int) {
+		if n == 1 {
+			w.db.Exec(t, `CREATE TABLE staging_marts.next (LIKE staging_marts.dim_product INCLUDING ALL);
+				INSERT INTO staging_marts.next (product_id, name) SELECT g, 'new ' || g FROM generate_series(5, 40) AS g;
+				ALTER TABLE staging_marts.dim_product RENAME TO before; ALTER TABLE staging_marts.next RENAME TO dim_product`)
+		}
+	})
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "was replaced") || len(report.Findings) != 0 {
+		t.Errorf("beside a swap: %v, found %+v", err, report.Findings)
+	}
 }
 
 // TestAuditOfHardKeys: keys of several columns that sort differently on two servers.

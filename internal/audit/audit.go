@@ -24,7 +24,8 @@ type Positions interface {
 	Streaming(ctx context.Context) (bool, error)
 	// WaitFor returns when the watermark has reached lsn.
 	WaitFor(ctx context.Context, lsn change.LSN) error
-	// Jobs lists the open backfills.
+	// Jobs lists the open backfills. It fails when, at the call, another table has the name of the one that is followed: rows that were read
+	// before may be of that, and no watermark says when the sink has them.
 	Jobs(ctx context.Context) ([]sink.JobState, error)
 }
 
