@@ -58,7 +58,7 @@ func (w *world) tryAudit(before func(n int)) (audit.Report, error) {
 }
 
 // TestAuditLooksAgainAtWhatMoves: each change comes where it makes a row that was read differ from what the sink holds then.
-func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the program in this process reads the environment
+func TestAuditLooksAgainAtWhatMoves(t *testing.T) { // not in parallel: the program in this process reads the environment
 	w := newAuditWorld(t, 300)
 	for _, entry := range w.env[slices.Index(w.env, "WAL2VEC_SOURCE_DSN="+w.db.DSN)-1:] {
 		name, value, _ := strings.Cut(entry, "=")
@@ -77,7 +77,7 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the
 		"edits":   "UPDATE " + product + " SET name = 'moved on ' || random() WHERE product_id IN (11, 12, 13)",
 		"deletes": "DELETE FROM " + product + " WHERE product_id IN (11, 12, 13)",
 	} {
-		t.Run(what, func(t *testing.T) { //nolint:paralleltest // as above
+		t.Run(what, func(t *testing.T) {
 			w.t = t
 			unknown()
 			var once sync.Once
@@ -96,7 +96,7 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { //nolint:paralleltest // the
 			w.settle()
 		})
 	}
-	t.Run("truncate", func(t *testing.T) { //nolint:paralleltest // as above
+	t.Run("truncate", func(t *testing.T) {
 		w.t = t
 		unknown()
 		var once sync.Once

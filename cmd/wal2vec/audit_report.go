@@ -215,7 +215,7 @@ func (f auditFile) load() (audit.Report, error) {
 		return begin, fault.Wrap(err, fault.Usage, "name another file with --state", "reading how far the audit is")
 	}
 	var left audit.Report
-	if json.Unmarshal(text, &left) != nil || left.Identity != f.identity {
+	if json.Unmarshal(text, &left) != nil || left.Identity != f.identity { //nolint:musttag // as in save
 		return begin, fault.New(fault.Usage, "wal2vec audit --full --restart", "%s is not of this audit", f.path)
 	}
 	return left, nil
@@ -227,7 +227,7 @@ func (f auditFile) save(r audit.Report) error {
 		return nil
 	}
 	const mine, private = 0o600, 0o700
-	text, err := json.Marshal(r)
+	text, err := json.Marshal(r) //nolint:musttag // both ends are this program
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(f.path), private)
 	}

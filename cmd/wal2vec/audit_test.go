@@ -109,7 +109,7 @@ func (w *world) load(rows int) (stop func()) {
 	conn := w.db.Conn(w.t)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var group sync.WaitGroup
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // repeatable
+	random := rand.New(rand.NewPCG(1, 2))
 	group.Go(func() {
 		ticker := time.NewTicker(10 * time.Millisecond) // some 1,500 rows a second, which the stream keeps up with
 		defer ticker.Stop()

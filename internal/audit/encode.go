@@ -89,7 +89,7 @@ func (a *Auditor) apartOf(ctx context.Context, samples []sample) ([]distance, er
 			continue
 		}
 		near := cosine(have.Vector, fresh[i])
-		if !(near >= a.opts.MinCosine) { // NaN too
+		if near < a.opts.MinCosine || math.IsNaN(near) {
 			apart = append(apart, distance{key: s.key, cosine: near, least: a.opts.MinCosine})
 			continue
 		}
