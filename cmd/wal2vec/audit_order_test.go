@@ -143,10 +143,11 @@ func TestAuditOfHardKeys(t *testing.T) {
 	}
 	t.Logf("the source sorts by %s, the sink by %s", collation,
 		pgtest.One[string](t, w.sink, "SELECT datcollate FROM pg_database WHERE datname = current_database()"))
-	w.db.Exec(t, `CREATE TABLE public.line (sku text COLLATE "`+collation+`", shop bigint, id uuid, name text, brand text, category text, description text,
-		deleted boolean, PRIMARY KEY (sku, shop, id))`)
+	w.db.Exec(t, `CREATE TABLE public.line (sku text COLLATE "`+collation+`", shop bigint, id uuid, name text, brand text, category text,
+		description text, deleted boolean, PRIMARY KEY (sku, shop, id))`)
 	for i, sku := range []string{"", "a", "B", "ä", "Z", "z", "a,b", `"`, `\`, "{x}", "NULL", "灯", " ", "a\tb", "é", "e\u0301", "z"} {
-		w.db.Exec(t, "INSERT INTO public.line (sku, shop, id, name) VALUES ($1, $2, gen_random_uuid(), 'line ' || $1)", sku, int64(1)<<62-int64(i))
+		insert := "INSERT INTO public.line (sku, shop, id, name) VALUES ($1, $2, gen_random_uuid(), 'line ' || $1)"
+		w.db.Exec(t, insert, sku, int64(1)<<62-int64(i))
 	}
 	w.run("init")
 	w.run("backfill")

@@ -67,7 +67,8 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 	g := a.audit.Generation()
 	r := auditReport{
 		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: out.resumed, Done: !out.Stopped,
-		Rows: out.Rows, Keys: out.Keys, Again: out.Again, Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
+		Rows: out.Rows, Keys: out.Keys, Again: out.Again,
+		Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
 		Counts: make(map[string]int64), Found: out.Found(), Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
 		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}

@@ -69,7 +69,8 @@ func (o *Options) judge(row *change.Change, h *sink.Holding) verdict {
 	case want != none && !h.HasVector:
 		return verdict{kind: Missing, detail: "no vector", within: agreed}
 	case h.HasVector && h.VectorHash != want:
-		return verdict{kind: o.staleKind(row, h.VectorHash), detail: "a vector of text " + short(h.VectorHash) + ", the row's is " + short(want), within: agreed}
+		detail := "a vector of text " + short(h.VectorHash) + ", the row's is " + short(want)
+		return verdict{kind: o.staleKind(row, h.VectorHash), detail: detail, within: agreed}
 	case !h.Live():
 		return verdict{kind: Missing, detail: "no live row in the ledger", within: h.HasVector}
 	case h.Hash != want:

@@ -52,9 +52,12 @@ func TestJudge(t *testing.T) {
 		{name: "the other template's", row: live, holds: with(func(h *sink.Holding) { h.VectorHash = other.Hash }), kind: WrongGeneration, within: true},
 		{name: "no text, a vector", row: without, holds: right, kind: StaleText},
 		{name: "no text, as the ledger says", row: without, holds: with(func(h *sink.Holding) { noVector(h); h.Hash = change.Hash{} })},
-		{name: "no text, a vector that the ledger does not know", row: without, holds: with(func(h *sink.Holding) { h.Hash = change.Hash{} }), kind: StaleText, within: true},
+		{
+			name: "no text, a vector that the ledger does not know", row: without, holds: with(func(h *sink.Holding) { h.Hash = change.Hash{} }),
+			kind: StaleText, within: true,
+		},
 		{name: "soft-deleted, both", row: deleted, holds: right, kind: Orphan},
-		{name: "gone, a vector alone", holds: with(func(h *sink.Holding) { *h = sink.Holding{HasVector: true, VectorHash: mine.Hash, Norm: 1} }), kind: Orphan, within: true},
+		{name: "gone, a vector alone", holds: sink.Holding{HasVector: true, VectorHash: mine.Hash, Norm: 1}, kind: Orphan, within: true},
 		{name: "gone, the ledger alone", holds: with(noVector), kind: Orphan},
 		{name: "not a number", row: live, holds: with(func(h *sink.Holding) { h.Norm = math.NaN() }), kind: NotFinite, within: true},
 		{name: "infinite", row: live, holds: with(func(h *sink.Holding) { h.Norm = math.Inf(1) }), kind: NotFinite, within: true},
@@ -120,7 +123,8 @@ func TestAwaits(t *testing.T) {
 func TestSuspectsLeaveAReport(t *testing.T) {
 	t.Parallel()
 	var r Report
-	r.add(Finding{Kind: Orphan, Key: "1"}, Finding{Kind: Differs, Key: "2"}, Finding{Kind: Missing, Key: "3", Repaired: true}, Finding{Kind: WrongGeneration})
+	r.add(Finding{Kind: Orphan, Key: "1"}, Finding{Kind: Differs, Key: "2"})
+	r.add(Finding{Kind: Missing, Key: "3", Repaired: true}, Finding{Kind: WrongGeneration})
 	if r.Found() != 4 || r.Left != 3 || r.Clean() {
 		t.Errorf("%+v", r)
 	}
