@@ -361,7 +361,7 @@ func TestWhatAuditPrints(t *testing.T) {
 	w.keepsSecrets(t, got.stdout+got.stderr)
 }
 
-// TestAuditChangesNothing, neither rows nor the slot, and needs no right to write.
+// TestAuditChangesNothing: neither rows nor the slot. What it refuses changes nothing either.
 func TestAuditChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newAuditWorld(t, 300)
