@@ -121,6 +121,23 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { // not in parallel: the prog
 	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) SELECT g, 'row ' || g FROM generate_series(1, 30) AS g")
 	w.run("stream", "--until-current")
 	report, err := w.tryAudit(func(n int) {
+		if n == 2 { // at its end
+			w.run("init", "--resync")
+		}
+	})
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "started anew") {
+		t.Errorf("beside a resync: %v, found %+v", err, report.Findings)
+	}
+	// What the refresh has yet to come to is its to mend.
+	w.db.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id = 7")
+	if report = w.auditsHere(func(int) {}); len(report.Findings) != 0 || report.Pending != 1 {
+		t.Errorf("before a refresh: found %+v, %d pending", report.Findings, report.Pending)
+	}
+	w.run("backfill")
+	if report = w.auditsHere(func(int) {}); len(report.Findings) != 0 || report.Pending != 0 {
+		t.Errorf("behind a refresh: found %+v, %d pending", report.Findings, report.Pending)
+	}
+	report, err = w.tryAudit(func(n int) {
 		if n == 1 {
 			w.db.Exec(t, `CREATE TABLE staging_marts.next (LIKE staging_marts.dim_product INCLUDING ALL);
 				INSERT INTO staging_marts.next (product_id, name) SELECT g, 'new ' || g FROM generate_series(5, 40) AS g;

@@ -1,0 +1,62 @@
+package replication_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+// TestPeekSeesWhatAStreamWouldBring between two positions, leaves it there, and tells when a stream takes it away.
+func TestPeekSeesWhatAStreamWouldBring(t *testing.T) {
+	t.Parallel()
+	b := setup(t, pgtest.Database(t), items(t), itemTable, "CREATE TABLE public.other (id bigint PRIMARY KEY)")
+	peek := func(from, to change.LSN) ([]change.Event, error) {
+		t.Helper()
+		var seen []change.Event
+		o := replication.PeekOptions{Slot: b.opts.Slot, Publication: b.opts.Publication, Table: b.opts.Table, From: from, To: to}
+		err := replication.Peek(t.Context(), b.conn, o, func(e change.Event) { seen = append(seen, e) })
+		return seen, err
+	}
+	wants := func(from, to change.LSN, want ...change.Event) {
+		t.Helper()
+		if got, err := peek(from, to); err != nil || len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Errorf("between %s and %s: %+v, %v, want %+v", from, to, got, err, want)
+		}
+	}
+	begin := b.slot.ConsistentPoint
+	b.db.Exec(t, "INSERT INTO item (id, name) VALUES (1, 'one'), (2, 'two')")
+	middle := b.now(t)
+	b.db.Exec(t, "INSERT INTO other VALUES (7); DELETE FROM item WHERE id = 1")
+	end := b.now(t)
+	b.db.Exec(t, "TRUNCATE item")
+	one, two := upsert("1", text("one"), change.Field{}), upsert("2", text("two"), change.Field{})
+	for range 2 { // the slot stays where it is
+		wants(begin, end, one, two, deletion("1"))
+		wants(middle, end, deletion("1"))
+		wants(begin, middle, one, two)
+		wants(end, b.now(t), change.Event{Op: change.Truncate})
+	}
+	if at := b.confirmed(t); at != begin {
+		t.Errorf("the slot went from %s to %s", begin, at)
+	}
+
+	r := b.run(t, begin)
+	if _, err := peek(begin, end); fault.KindOf(err) != fault.Busy {
+		t.Errorf("beside a stream: %v", err)
+	}
+	r.until(t, end)
+	r.Confirm(end)
+	pgtest.Eventually(t, patience, func() (bool, string) { return b.confirmed(t) >= end, "the slot is not confirmed" })
+	r.end(t)
+	pgtest.Eventually(t, patience, func() (bool, string) {
+		state, err := replication.ReadSlot(t.Context(), b.conn, b.opts.Slot)
+		return err == nil && !state.Active, "the slot is still read"
+	})
+	if _, err := peek(middle, end); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("behind a stream: %v", err)
+	}
+}
