@@ -138,8 +138,15 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	if a.made, err = a.engines.checkpointFor(a.audit.Generation()); err != nil {
 		return nil, err
 	}
+	engines := a.engines
+	if o.repair {
+		if a.repairs, err = p.openFiller(ctx, c, log); err != nil {
+			return nil, err
+		}
+		engines = a.repairs.engines // one model in memory is enough
+	}
 	if o.reencode > 0 {
-		if a.encoder, err = a.engines.engine(ctx, a.audit.Generation()); err != nil {
+		if a.encoder, err = engines.engine(ctx, a.audit.Generation()); err != nil {
 			return nil, err
 		}
 	}
@@ -147,11 +154,6 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
 	})
 	a.positions = &positions{store: a.store, config: c}
-	if o.repair {
-		if a.repairs, err = p.openFiller(ctx, c, log); err != nil {
-			return nil, err
-		}
-	}
 	return a, nil
 }
 

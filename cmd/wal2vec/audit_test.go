@@ -381,3 +381,21 @@ func TestAuditChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditEncodesAgainByTheModel: vectors that the real one made are near to what it makes now.
+func TestAuditEncodesAgainByTheModel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 60)
+	w.env = append(w.env, "XDG_CACHE_HOME="+t.TempDir())
+	w.run("init")
+	w.run("backfill")
+	r := w.audits(0, "--full", "--reencode", "60")
+	w.wants(r)
+	if r.Encoded < 30 || r.Cosine == nil || *r.Cosine < r.Bound || r.Bound < 0.995 {
+		t.Errorf("the audit says %+v", r)
+	}
+	table := "wal2vec.vectors_" + w.db.Name + "_1"
+	w.db.Exec(t, "UPDATE "+table+" SET embedding = (SELECT embedding FROM "+table+" WHERE product_id = 5) WHERE product_id = 6")
+	w.wants(w.audits(3, "--full", "--reencode", "60"), "differs 6")
+	w.wants(w.audits(0, "--full", "--reencode", "60", "--repair"), "differs 6")
+}
