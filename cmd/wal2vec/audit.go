@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -219,7 +220,7 @@ func (a *auditing) auditOptions() audit.Options {
 	}
 	precisions := g.Precisions
 	if a.encoder != nil {
-		precisions = append(precisions[:len(precisions):len(precisions)], a.encoder.precision)
+		precisions = append(slices.Clip(precisions), a.encoder.precision)
 	}
 	for _, precision := range precisions {
 		o.MinCosine = min(o.MinCosine, encoder.MinCosine(precision))

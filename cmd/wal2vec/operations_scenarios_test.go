@@ -32,6 +32,7 @@ var guideScenarios = map[string]func(t *testing.T, r *reader){
 	"The source's log":                     guideSourceLog,
 	"Upgrade of wal2vec":                   guideUpgrade,
 	"Sizing":                               guideSizing,
+	"Audit":                                guideAudit,
 }
 
 // lives gives the reader a pipeline that is up to date, by the names of the test.
@@ -104,6 +105,16 @@ func guideDoctor(t *testing.T, r *reader) {
 	if got := w.ends(nil, "", "doctor"); got.code != 3 {
 		t.Errorf("exit code %d without the publication:\n%s", got.code, got.stdout)
 	}
+}
+
+func guideAudit(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	r.types()
+	w.sink.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id = 5")
+	r.says(r.types(), "missing", "repaired")
+	w.run("stream", "--until-current")
+	w.check()
 }
 
 func guideLag(t *testing.T, r *reader) {

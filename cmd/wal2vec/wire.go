@@ -162,7 +162,7 @@ func openReadOnlyStore(ctx context.Context, c config.Config, log zerolog.Logger,
 	if err != nil {
 		return nil, err
 	}
-	settings.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error { return readOnly(ctx, conn) }
+	settings.AfterConnect = readOnly
 	pool, err := openPool(ctx, settings, sinkName(c))
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ type Options struct {
 }
 
 const (
-	// mostSuspects is how many suspects are kept between two flushes, and looked at at once.
+	// mostSuspects is how many suspects are kept between two flushes, and looked at together.
 	mostSuspects = 5000
 	// flushChunks is how many chunks are compared between two flushes: what an interruption costs at most.
 	flushChunks = 50
