@@ -221,8 +221,8 @@ func TestSwapsDuringTheRefreshOfOne(t *testing.T) {
 	if err := os.WriteFile(down, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	backfill := w.start(nil, "backfill", "--full") // of the epoch that ends
-	backfill.waitFor("trying again")
+	backfill := w.start([]string{"FAILPOINT_ENCODER_DOWN="}, "backfill", "--full", "--rate", "5") // of the epoch that ends
+	backfill.waitFor("full backfill")
 	w.swap(t, bare, swapped(1))
 	stream.waitForCount("following the new table", 1)
 	stream.waitFor("refresh begun")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -31,12 +32,14 @@ func inspectFollowed(ctx context.Context, c config.Config, state sink.State) (ch
 
 // followedFor is inspectFollowed over a connection.
 func followedFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
-	oid, err := replication.TableOID(ctx, conn, c.Source.Table.Schema, c.Source.Table.Name)
-	if err != nil {
-		return change.Table{}, err
+	table, err := inspectFor(ctx, conn, c, state)
+	if err == nil || !follows(c) {
+		return table, err
 	}
-	if oid == 0 || oid == state.Table.OID || !follows(c) {
-		return inspectFor(ctx, conn, c, state)
+	// It may have been of a table that was replaced while it was looked at.
+	oid, nameErr := replication.TableOID(ctx, conn, c.Source.Table.Schema, c.Source.Table.Name)
+	if nameErr != nil || oid == 0 || oid == state.Table.OID {
+		return change.Table{}, cmp.Or(nameErr, err)
 	}
 	options, err := optionsFor(c, state)
 	if err != nil {
