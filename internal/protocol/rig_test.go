@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -55,6 +56,10 @@ type rig struct {
 	streamed chan change.Fragment
 	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
 	afterRead func(backfill.Chunk)
+	// swap follows the table when another takes its name; may be nil.
+	swap *swapper
+	// stop ends the stream.
+	stop func()
 }
 
 // setup makes a table of ten rows, one with a text that is stored out of line, and a pipeline that has them in its sink and streams.
@@ -119,12 +124,13 @@ func (r *rig) stream() {
 	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	gate := replication.NewGate(replication.GateOptions{ConnString: r.db.DSN, Slot: r.slot.Name})
 	rows := r.reader()
-	source := replication.NewSource(replication.Options{
-		ConnString: r.db.DSN, Slot: r.slot.Name, Publication: "pub", Table: r.table, Limits: pgoutput.Limits{Events: 3}, Logger: zerolog.Nop(),
-	})
-	stream := pipeline.NewStream(pipeline.Ports{
-		Source: tapped{source, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
-	}, pipeline.StreamOptions{
+	ports := pipeline.Ports{
+		Source: tapped{r, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
+	}
+	if r.swap != nil {
+		ports.Swap = r.swap
+	}
+	stream := pipeline.NewStream(ports, pipeline.StreamOptions{
 		Limits:       batch.Limits{Rows: 3, Tokens: 1 << 20, Bytes: 1 << 20, Age: 50 * time.Millisecond},
 		IdleInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second, SlotWait: patience, RetryMax: time.Second, Logger: zerolog.New(zerolog.NewTestWriter(r.t)),
 	})
@@ -133,7 +139,7 @@ func (r *rig) stream() {
 		_, err := stream.Run(ctx)
 		done <- err
 	}()
-	r.t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		stop()
 		if err := <-done; err != nil {
 			r.t.Errorf("the stream ended with %v", err)
@@ -141,6 +147,7 @@ func (r *rig) stream() {
 		gate.Close(context.WithoutCancel(ctx))
 		rows.Close(context.WithoutCancel(ctx))
 	})
+	r.t.Cleanup(r.stop)
 	pgtest.Eventually(r.t, patience, func() (bool, string) { return r.state().Owner != "", "the stream does not begin" })
 }
 
@@ -246,12 +253,27 @@ func (r *rig) vectorsOf(table string) {
 
 // tapped is a source whose transactions are told to the test before they are delivered.
 type tapped struct {
-	*replication.Source
+	*rig
 	seen chan<- change.Fragment
 }
 
+// source reads the log for the table that is followed, and waits for the transactions of the one that is to be.
+func (s tapped) source() *replication.Source {
+	options := replication.Options{
+		ConnString: s.db.DSN, Slot: s.slot.Name, Publication: "pub", Table: s.table, Limits: pgoutput.Limits{Events: 3}, Logger: zerolog.Nop(),
+	}
+	if s.swap != nil {
+		options.Table.OID, options.Successor = s.swap.tables()
+	}
+	return replication.NewSource(options)
+}
+
+func (s tapped) Check(ctx context.Context, from change.LSN) error { return s.source().Check(ctx, from) }
+
+func (s tapped) Current(ctx context.Context) (change.LSN, error) { return s.source().Current(ctx) }
+
 func (s tapped) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
-	stream, err := s.Source.Connect(ctx, from)
+	stream, err := s.source().Connect(ctx, from)
 	if err != nil {
 		return nil, err
 	}
