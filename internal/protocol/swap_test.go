@@ -18,8 +18,9 @@ import (
 // swapper follows a swapped table as the program does (R7).
 type swapper struct {
 	r *rig
-	// prepared may put off the position that the watermark has to reach.
-	prepared func(due change.LSN) change.LSN
+	// prepared is told that the new table is published, and answered with the position that the watermark has to reach; may be nil.
+	prepared chan struct{}
+	answered chan change.LSN
 
 	mu       sync.Mutex
 	was, is  uint32 // is is zero when all is done
@@ -50,7 +51,8 @@ func (s *swapper) Prepare(ctx context.Context) (change.LSN, error) {
 		Key: s.r.table.Key, Is: s.is, Function: pgx.Identifier{"public", "nothing"},
 	})
 	if err == nil && s.prepared != nil {
-		due = s.prepared(due)
+		s.prepared <- struct{}{}
+		due = <-s.answered
 	}
 	s.due = due
 	return due, err
@@ -124,21 +126,12 @@ func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolin
 			r.stop()
 			r.replaceItem()
 			r.replaces()
-			var x *hung
-			r.swap.prepared = func(change.LSN) change.LSN {
-				x = r.hang(statement)
-				r.db.Exec(t, "INSERT INTO other VALUES (1)")
-				return r.end()
-			}
-			begun := make(chan struct{})
-			go func() {
-				defer close(begun)
-				r.stream()
-			}()
-			await(t, begun, "the stream begins")
-			pgtest.Eventually(t, patience, func() (bool, string) {
-				return pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'SyncRep')"), "nothing hangs"
-			})
+			r.swap.prepared, r.swap.answered = make(chan struct{}), make(chan change.LSN)
+			r.stream()
+			await(t, r.swap.prepared, "the new table is published")
+			x := r.hang(statement)
+			r.db.Exec(t, "INSERT INTO other VALUES (1)")
+			r.swap.answered <- r.end()
 			r.follows(x, "%pg_current_snapshot%")
 		})
 		// The stream of the old table has read over it, and somebody else has published the new one: whoever follows the swap waits for its lock.
