@@ -72,35 +72,6 @@ var r6 = rule{
 	},
 }
 
-var r7 = rule{
-	name: "R7",
-	says: "a table that was replaced by another of its name is noticed, at the start and while streaming",
-	mutants: []mutant{
-		{
-			name:  "a replaced table is streamed on",
-			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
-			edits: []edit{{"replication/swap.go", "	case now != table.OID:", "	case now < 1:"}},
-		},
-		{
-			name:  "the start does not look at the publication",
-			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
-			edits: []edit{{
-				"replication/source.go",
-				`	if err := CheckSlot(state, from); err != nil {
-		return err
-	}
-	return s.checkPublication(ctx, conn)`,
-				"	return CheckSlot(state, from)",
-			}},
-		},
-		{
-			name:  "a running stream hardly looks at the table", // one that never does makes the test wait for ever
-			fails: []string{"internal/pipeline TestTheTableIsCheckedNowAndThen"},
-			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
-		},
-	},
-}
-
 var r8 = rule{
 	name: "R8",
 	says: "the ledger's text decides which vector is written, whether or not the guard accepted; one that is lacking is asked for",

@@ -1,0 +1,85 @@
+package main
+
+const swapFile = "replication/swap.go"
+
+var r7 = rule{
+	name: "R7",
+	says: "a table that was replaced by another of its name is noticed, and followed in a new epoch, once the log brings all that happens to it",
+	mutants: []mutant{
+		{
+			name:  "a replaced table is streamed on",
+			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
+			edits: []edit{{"replication/swap.go", "	case now != table.OID:", "	case now < 1:"}},
+		},
+		{
+			name:  "the start does not look at the publication",
+			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
+			edits: []edit{{
+				"replication/source.go",
+				`	if err := CheckSlot(state, from); err != nil {
+		return err
+	}
+	return s.checkPublication(ctx, conn)`,
+				"	return CheckSlot(state, from)",
+			}},
+		},
+		{
+			name:  "a running stream hardly looks at the table", // one that never does makes the test wait for ever
+			fails: []string{"internal/pipeline TestTheTableIsCheckedNowAndThen"},
+			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
+		},
+		{
+			name:  "the new table's transactions are not waited for",
+			fails: []string{"internal/protocol TestACommitOnTheNewTableIsWaitedForWhereverItIsRead", "replication/pgoutput TestTheSuccessorsTransactionsAreOnlyWaitedFor"},
+			edits: []edit{{"replication/stream.go", "	s.decoder.Await(opts.Successor)\n", ""}, {"replication/pgoutput/decoder.go", "	if d.successor == 0 || oid != d.successor {", "	if oid != 1 {"}},
+		},
+		{
+			name:  "a table that is published already is taken for one without a writer in flight",
+			fails: []string{"internal/protocol TestACommitOnTheNewTableIsWaitedForWhereverItIsRead"},
+			edits: []edit{{swapFile, "		err = s.waitForWriters(ctx, conn)\n", "		_, err = s.writers(ctx, conn)\n"}},
+		},
+		{
+			name:  "the new table is published beside its writers",
+			fails: []string{"replication TestANewTableIsNotPublishedWhileAWriterIsInFlight"},
+			edits: []edit{
+				{swapFile, `	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())`, `	lock := "SELECT 1"`},
+				{swapFile, `append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)`, `append([]string{"SELECT 1"}, add...)`},
+			},
+		},
+		{
+			name:  "the new table is published without an identity",
+			fails: []string{"replication TestANewTableGetsWhatItLacks"},
+			edits: []edit{{swapFile, "	statements = append(statements, i.lacks.identities...)\n", ""}},
+		},
+		{
+			name:  "a swap does not begin an epoch",
+			fails: []string{"sink TestASwappedTableBeginsAnEpoch"},
+			edits: []edit{{"sql/queries/sink_swap.sql", "SET epoch = $3, source_oid = $6, owner = NULL", "SET source_oid = $6, owner = NULL, partial_until = CASE WHEN $3::bigint = 0 THEN NULL ELSE partial_until END"}},
+		},
+		{
+			name:  "a swap is finished below the position from which on the new table is read",
+			fails: []string{"sink TestASwapIsRefused"},
+			edits: []edit{{"sql/queries/sink_swap.sql", "watermark >= $7::pg_lsn", "$7::pg_lsn IS NOT NULL"}},
+		},
+		{
+			name:  "a session does not wait for that position",
+			fails: []string{"internal/pipeline TestASwapIsFinishedWhenTheWatermarkHasPassedIt"},
+			edits: []edit{{"internal/pipeline/swap.go", "due != 0 && se.writer.Watermark() >= due", "due != 0"}},
+		},
+		{
+			name:  "a swap is finished for whoever streams now",
+			fails: []string{"sink TestASwapIsRefused"},
+			edits: []edit{{"sql/queries/sink_swap.sql", "owner = $4 AND source_oid", "$4::text IS NOT NULL AND source_oid"}},
+		},
+		{
+			name:  "a swap leaves no refresh",
+			fails: []string{"sink TestASwappedTableBeginsAnEpoch"},
+			edits: []edit{{startFile, "		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {", "		if _, err := tx.Exec(ctx, s.query(\"jobs_void\"), s.pipeline, next, watermark); err != nil {"}},
+		},
+		{
+			name:  "a target is reached while the table's place is taken",
+			fails: []string{"internal/pipeline TestUntilCurrentFollowsASwapFirst"},
+			edits: []edit{{"internal/pipeline/session.go", "		if !s.swapping() {", "		if s.target != 0 {"}},
+		},
+	},
+}
