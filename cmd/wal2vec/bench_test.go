@@ -159,6 +159,19 @@ func TestBenchStreamDrainsItsBacklogs(t *testing.T) {
 	f("edits", 100, 2, 100)
 }
 
+func TestBenchSwapWaitsForTheNewTable(t *testing.T) {
+	t.Parallel()
+	report := benchmarked(t, "swap", "--rows", "300", "--fake-encoder")
+	checkNames(t, report, machineKeys+serverKeys+`settings.encoder settings.rows
+		figures.build_seconds figures.converged_seconds figures.followed_seconds figures.peak_resident_bytes figures.rows figures.rows_changed figures.rows_removed`)
+	if rows, changed, removed := figure(t, report, "rows"), figure(t, report, "rows_changed"), figure(t, report, "rows_removed"); rows != 299 || changed != 3 || removed != 1 {
+		t.Errorf("%g rows, %g changed, %g removed", rows, changed, removed)
+	}
+	if followed, converged := figure(t, report, "followed_seconds"), figure(t, report, "converged_seconds"); followed <= 0 || converged < followed {
+		t.Errorf("followed after %g s, converged after %g s", followed, converged)
+	}
+}
+
 func TestBenchFreshnessMeasuresEveryEdit(t *testing.T) {
 	t.Parallel()
 	report := benchmarked(t, "freshness", "--rows", "20", "--rate", "20", "--seconds", "1")

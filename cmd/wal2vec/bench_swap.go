@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// swapFigures are the result of bench swap, from the swap's COMMIT on.
+type swapFigures struct {
+	Rows      int64   `json:"rows"`
+	Changed   int64   `json:"rows_changed"`
+	Removed   int64   `json:"rows_removed"`
+	Build     float64 `json:"build_seconds"` // of the new table, before
+	Followed  float64 `json:"followed_seconds"`
+	Converged float64 `json:"converged_seconds"`
+	PeakBytes int64   `json:"peak_resident_bytes"`
+}
+
+func newBenchSwap(p *program) *cobra.Command {
+	o := &benchOptions{}
+	cmd := p.benchCommand("swap", o, benchSwap)
+	cmd.Short = "Time from a swap of the table, as dbt does it, until the vectors are those of the new one"
+	o.serverFlags(cmd)
+	o.dataFlags(cmd, 2000)
+	flags := cmd.Flags()
+	flags.BoolVar(&o.fake, "fake-encoder", false, "vectors from a hash of the text instead of the model")
+	flags.BoolVar(&o.index, "index", true, "build the HNSW index first")
+	return cmd
+}
+
+// What dbt's table model does, with one row in a hundred changed and one in a thousand gone.
+const (
+	swapBuild = `CREATE TABLE staging_marts.dim_product__dbt_tmp AS
+		SELECT product_id, name, brand, category, CASE WHEN product_id % 100 = 1 THEN description || ' Built anew.' ELSE description END AS description, price, deleted
+		FROM staging_marts.dim_product WHERE product_id % 1000 <> 2`
+	swapOld = "ALTER TABLE staging_marts.dim_product RENAME TO dim_product__dbt_backup"
+	swapNew = "ALTER TABLE staging_marts.dim_product__dbt_tmp RENAME TO dim_product"
+	swapEnd = "DROP TABLE staging_marts.dim_product__dbt_backup"
+	// swapChanges counts the rows of the new table, those of other text, and those that are gone.
+	swapChanges = `SELECT count(n.product_id), count(*) FILTER (WHERE n.description <> o.description), count(*) FILTER (WHERE n.product_id IS NULL)
+		FROM staging_marts.dim_product AS o LEFT JOIN staging_marts.dim_product__dbt_tmp AS n USING (product_id)`
+)
+
+func benchSwap(ctx context.Context, b *bench) (any, error) {
+	b.report.Settings.Rows, b.report.Settings.Data = b.options.rows, b.options.data
+	if err := b.loaded(ctx); err != nil {
+		return nil, err
+	}
+	f, err := b.program.openFollower(ctx, b.mart.config, b.log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	stream := f.newStream(false)
+	go func() {
+		ended <- f.refreshing(running, func(ctx context.Context) error {
+			_, err := stream.Run(ctx)
+			return err
+		})
+	}()
+	resetPeak()
+	var figures swapFigures
+	err = b.profiled(func() (err error) {
+		figures, err = b.swap(ctx, f.store, ended)
+		return err
+	})
+	figures.PeakBytes = peakResident()
+	stop()
+	if streamErr := <-ended; err == nil {
+		err = streamErr
+	}
+	return figures, err
+}
+
+// swap swaps the table and waits for the stream and its refresh.
+func (b *bench) swap(ctx context.Context, s *store, ended chan error) (swapFigures, error) {
+	var figures swapFigures
+	until := func(what string, done func(sink.State) bool) error {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			st, err := s.State(ctx)
+			if err != nil || done(st) {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case err := <-ended:
+				ended <- err
+				return fault.Wrap(err, fault.Internal, "", "waiting until %s: the stream ended", what)
+			case <-tick.C:
+			}
+		}
+	}
+	if err := until("it streams", func(st sink.State) bool { return st.Owner != "" }); err != nil {
+		return figures, err
+	}
+	b.log.Info().Msg("swapping the table")
+	tx, err := b.mart.conn.Begin(ctx)
+	if err != nil {
+		return figures, fmt.Errorf("swapping the table: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	begun := time.Now()
+	if _, err := tx.Exec(ctx, swapBuild); err != nil {
+		return figures, fmt.Errorf("building the new table: %w", err)
+	}
+	figures.Build = round(time.Since(begun).Seconds())
+	if err := tx.QueryRow(ctx, swapChanges).Scan(&figures.Rows, &figures.Changed, &figures.Removed); err != nil {
+		return figures, fmt.Errorf("comparing the tables: %w", err)
+	}
+	for _, statement := range []string{swapOld, swapNew, swapEnd} {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return figures, fmt.Errorf("swapping the table: %w", err)
+		}
+	}
+	before, err := s.State(ctx)
+	if err != nil {
+		return figures, err
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return figures, fmt.Errorf("swapping the table: %w", err)
+	}
+	swapped := time.Now()
+	if err := until("the new table is followed", func(st sink.State) bool { return st.Table.OID != before.Table.OID }); err != nil {
+		return figures, err
+	}
+	figures.Followed = round(time.Since(swapped).Seconds())
+	err = until("the refresh is complete", func(st sink.State) bool { return len(st.Jobs) == 0 })
+	figures.Converged = round(time.Since(swapped).Seconds())
+	return figures, err
+}
