@@ -263,7 +263,7 @@ func TestAGenerationIsBuiltAcrossASwap(t *testing.T) {
 	w.settle()
 	w.checkPair(w.products)
 	var want []string
-	for _, name := range pgtest.Column[string](t, w.db, "SELECT btrim(name) FROM "+product+" WHERE NOT deleted AND btrim(name) <> '' ORDER BY product_id") {
+	for _, name := range pgtest.Column[string](t, w.db, "SELECT btrim(name) FROM "+product+" WHERE deleted IS NOT TRUE AND btrim(name) <> '' ORDER BY product_id") {
 		want = append(want, change.HashText(name).String())
 	}
 	got := pgtest.Column[string](t, w.sink, "SELECT encode(text_hash, 'hex') FROM wal2vec.vectors_"+w.products.pipeline+"_2 ORDER BY product_id")

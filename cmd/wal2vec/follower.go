@@ -236,7 +236,11 @@ func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
 type rowsPort struct{ *follower }
 
 func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
-	return p.origin.Load().reader.DurableRows(ctx, keys)
+	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)
+	if err != nil && p.renamed(ctx) {
+		err = fault.Wrap(err, fault.Unavailable, "", "reading rows of a table that another is about to take the place of")
+	}
+	return rows, shown, err
 }
 
 // sinkPort gives the sink the pipeline's interface, for one history of the source: where the pipeline was started anew, by whomever, what

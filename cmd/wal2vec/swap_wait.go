@@ -9,10 +9,14 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// swapInterval is how often it is asked whether a stream has followed a swapped table.
-const swapInterval = 250 * time.Millisecond
+const (
+	// swapInterval is how often it is asked whether a stream has followed a swapped table.
+	swapInterval = 250 * time.Millisecond
+	// swapAbsence is for how many of these looks nobody may read the slot: a stream follows a swap from one session to the next.
+	swapAbsence = 12
+)
 
-// awaitSwap waits, while a stream runs, until that follows the table that has the name now, and returns the pipeline's state then. A swap that
+// awaitSwap waits, while a stream runs, until it follows the table that has the name now, and returns the pipeline's state then. A swap that
 // no stream follows is not waited for: see checkFollowed.
 func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, error) {
 	conn, err := connectSource(ctx, f.config, "backfill")
@@ -24,7 +28,7 @@ func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, e
 	deadline := time.Now().Add(f.config.Backfill.WaitTimeout)
 	tick := time.NewTicker(swapInterval)
 	defer tick.Stop()
-	for {
+	for absent := 0; ; {
 		oid, err := replication.TableOID(ctx, conn, named.Schema, named.Name)
 		if err != nil {
 			return state, err
@@ -40,7 +44,10 @@ func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, e
 		if err := checkState(f.config, state, table); err != nil || oid == state.Table.OID || oid == 0 {
 			return state, err
 		}
-		if !slot.Active || !follows(f.config) || time.Now().After(deadline) {
+		if absent++; slot.Active {
+			absent = 0
+		}
+		if absent >= swapAbsence || !follows(f.config) || time.Now().After(deadline) {
 			return state, checkFollowed(f.config, state, table)
 		}
 		select {
