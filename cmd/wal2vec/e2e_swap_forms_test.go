@@ -119,7 +119,7 @@ func TestASwapUnderAPublicationOfTheSchema(t *testing.T) {
 	stream.waitFor("streaming")
 	w.swap(t, bare, "SELECT")
 	stream.refreshed(1)
-	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 8") // by its new identity
+	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 8")     // by its new identity
 	w.swap(t, whole, "ALTER TABLE TMP ADD PRIMARY KEY (product_id)") // with which it needs nothing
 	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 9")
 	stream.refreshed(2)
