@@ -17,7 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
-// Stream is a replication connection that has started. Run owns the connection; Confirm, Urge, SetOIDs and Stats may be
+// Stream is a replication connection that has started. Run owns the connection; Confirm, Urge and Stats may be
 // called from any goroutine.
 type Stream struct {
 	opts     Options
@@ -29,7 +29,6 @@ type Stream struct {
 
 	confirmed atomic.Uint64
 	urged     atomic.Bool
-	oids      atomic.Pointer[[]uint32] // a change that Run has not taken in; nil when there is none
 	// woken holds a token when one of the above changed.
 	woken chan struct{}
 	// leaving is true once the farewell has the read deadline to itself.
@@ -98,12 +97,6 @@ func (s *Stream) Urge(urgent bool) {
 	}
 }
 
-// SetOIDs names the relations that are the table from some moment soon on: two while a swapped table is taken over.
-func (s *Stream) SetOIDs(oids ...uint32) {
-	s.oids.Store(&oids)
-	s.wake()
-}
-
 // Stats returns the present figures.
 func (s *Stream) Stats() Stats {
 	out := Stats{
@@ -159,9 +152,6 @@ func (s *Stream) receive(ctx context.Context) error {
 	s.heard = time.Now()
 	deadline := time.Time{}
 	for ctx.Err() == nil {
-		if err := s.adopt(); err != nil {
-			return err
-		}
 		full := s.queue.full()
 		due, err := s.report(quiet, time.Now(), !full)
 		if err != nil {
@@ -197,14 +187,6 @@ func (s *Stream) receive(ctx context.Context) error {
 		default:
 			return fmt.Errorf("receiving from slot %q: %w", s.opts.Slot, err)
 		}
-	}
-	return nil
-}
-
-// adopt takes in a change by SetOIDs.
-func (s *Stream) adopt() error {
-	if oids := s.oids.Swap(nil); oids != nil {
-		return s.decoder.SetOIDs(*oids...)
 	}
 	return nil
 }

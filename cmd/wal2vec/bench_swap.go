@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/sql"
 )
 
 // swapFigures are the result of bench swap, from the swap's COMMIT on.
@@ -34,17 +35,11 @@ func newBenchSwap(p *program) *cobra.Command {
 	return cmd
 }
 
-// What dbt's table model does, with one row in a hundred changed and one in a thousand gone.
+// What dbt's table model does once the new table is built.
 const (
-	swapBuild = `CREATE TABLE staging_marts.dim_product__dbt_tmp AS
-		SELECT product_id, name, brand, category, CASE WHEN product_id % 100 = 1 THEN description || ' Built anew.' ELSE description END AS description, price, deleted
-		FROM staging_marts.dim_product WHERE product_id % 1000 <> 2`
 	swapOld = "ALTER TABLE staging_marts.dim_product RENAME TO dim_product__dbt_backup"
 	swapNew = "ALTER TABLE staging_marts.dim_product__dbt_tmp RENAME TO dim_product"
 	swapEnd = "DROP TABLE staging_marts.dim_product__dbt_backup"
-	// swapChanges counts the rows of the new table, those of other text, and those that are gone.
-	swapChanges = `SELECT count(n.product_id), count(*) FILTER (WHERE n.description <> o.description), count(*) FILTER (WHERE n.product_id IS NULL)
-		FROM staging_marts.dim_product AS o LEFT JOIN staging_marts.dim_product__dbt_tmp AS n USING (product_id)`
 )
 
 func benchSwap(ctx context.Context, b *bench) (any, error) {
@@ -112,11 +107,11 @@ func (b *bench) swap(ctx context.Context, s *store, ended chan error) (swapFigur
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
 	begun := time.Now()
-	if _, err := tx.Exec(ctx, swapBuild); err != nil {
+	if _, err := tx.Exec(ctx, sql.Query("demo_swap_build")); err != nil {
 		return figures, fmt.Errorf("building the new table: %w", err)
 	}
 	figures.Build = round(time.Since(begun).Seconds())
-	if err := tx.QueryRow(ctx, swapChanges).Scan(&figures.Rows, &figures.Changed, &figures.Removed); err != nil {
+	if err := tx.QueryRow(ctx, sql.Query("demo_swap_changes")).Scan(&figures.Rows, &figures.Changed, &figures.Removed); err != nil {
 		return figures, fmt.Errorf("comparing the tables: %w", err)
 	}
 	for _, statement := range []string{swapOld, swapNew, swapEnd} {

@@ -127,8 +127,8 @@ var r11 = rule{
 			fails: []string{"cmd/wal2vec TestTheStreamReadsRowsThatTheSourceCannotLose"},
 			edits: []edit{{
 				"cmd/wal2vec/follower.go",
-				"	return p.origin.Load().reader.DurableRows(ctx, keys)",
-				"	rows, err := p.origin.Load().reader.Rows(ctx, keys)\n	return rows, 1, err",
+				"	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)",
+				"	rows, err := p.origin.Load().reader.Rows(ctx, keys)\n	shown := change.LSN(1)",
 			}},
 		},
 		{

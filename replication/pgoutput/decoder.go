@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -29,14 +28,10 @@ type Decoder struct {
 	table  change.Table
 	name   string // schema.table, for errors
 	limits Limits
-	oids   []uint32
 	// successor is the table that takes this one's place; zero when there is none.
 	successor uint32
 
-	layouts map[uint32]*layout
-	// others keeps the relation messages of tables that are not ours: pgoutput does not send one again, and SetOIDs may make
-	// such a table ours.
-	others map[uint32][]byte
+	layout *layout // of the last relation message
 
 	open     bool // between BEGIN and COMMIT
 	fragment change.Fragment
@@ -55,27 +50,7 @@ func NewDecoder(table change.Table, limits Limits) *Decoder {
 	if limits.Bytes <= 0 {
 		limits.Bytes = defaultBytes
 	}
-	return &Decoder{
-		table: table, name: table.Schema + "." + table.Name, limits: limits, oids: []uint32{table.OID},
-		layouts: map[uint32]*layout{}, others: map[uint32][]byte{},
-	}
-}
-
-// SetOIDs names the relations that are the table from the next message on: two while a swapped table is taken over, one
-// otherwise. It fails like Decode when a relation that is already known lacks a column.
-func (d *Decoder) SetOIDs(oids ...uint32) error {
-	d.oids = append(d.oids[:0], oids...)
-	for _, oid := range oids {
-		message, found := d.others[oid]
-		if !found {
-			continue
-		}
-		delete(d.others, oid)
-		if err := d.relation(message); err != nil {
-			return err
-		}
-	}
-	return nil
+	return &Decoder{table: table, name: table.Schema + "." + table.Name, limits: limits}
 }
 
 // Await makes a transaction that changes the table oid come with an event of kind change.Await.
@@ -172,19 +147,17 @@ func (d *Decoder) relation(body []byte) error {
 		return err
 	}
 	if !d.ours(m.oid) {
-		d.others[m.oid] = bytes.Clone(body)
-		delete(d.layouts, m.oid)
 		return nil
 	}
 	l, err := newLayout(d.table, m.columns)
 	if err != nil {
 		return err
 	}
-	d.layouts[m.oid] = l
+	d.layout = l
 	return nil
 }
 
-func (d *Decoder) ours(oid uint32) bool { return slices.Contains(d.oids, oid) }
+func (d *Decoder) ours(oid uint32) bool { return oid == d.table.OID }
 
 func (d *Decoder) changes(kind byte, body []byte) error {
 	if !d.open {
@@ -216,7 +189,7 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 	if err != nil {
 		return err
 	}
-	l := d.layouts[d.row.oid]
+	l := d.layout
 	if l == nil {
 		return fmt.Errorf("decoding: relation %d of %s was not described", d.row.oid, d.name)
 	}

@@ -202,29 +202,6 @@ func TestUnknownMessagesAreSkippedAndCounted(t *testing.T) {
 	}
 }
 
-func TestSetOIDsTakesATableInAndLetsItGo(t *testing.T) {
-	d := NewDecoder(product(t), Limits{})
-	count := func(oid uint32) int {
-		return len(one(t, d, insertMessage(oid, "9", "f", "d", "1", "n")))
-	}
-	one(t, d, relationMessage(productOID, productColumns...), relationMessage(otherOID, productColumns...))
-	if count(productOID) != 1 || count(otherOID) != 0 {
-		t.Fatal("before: only the first table is ours")
-	}
-	if err := d.SetOIDs(productOID, otherOID); err != nil {
-		t.Fatal(err)
-	}
-	if count(productOID) != 1 || count(otherOID) != 1 {
-		t.Fatal("during the swap both are ours")
-	}
-	if err := d.SetOIDs(otherOID); err != nil {
-		t.Fatal(err)
-	}
-	if count(productOID) != 0 || count(otherOID) != 1 {
-		t.Fatal("after: only the second table is ours")
-	}
-}
-
 // TestTheSuccessorsTransactionsAreOnlyWaitedFor: its rows may have any columns, and are read later.
 func TestTheSuccessorsTransactionsAreOnlyWaitedFor(t *testing.T) {
 	d := NewDecoder(product(t), Limits{})
