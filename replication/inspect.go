@@ -21,6 +21,8 @@ type InspectOptions struct {
 	Template change.Template
 	// SoftDelete is the column that marks deleted rows; empty when there is none.
 	SoftDelete string
+	// Publication is the one whose settings belong to the table's shape; may be empty.
+	Publication string
 }
 
 // Inspect reads the table from the catalogue and returns its description. What would keep its rows from being read or followed
@@ -28,6 +30,9 @@ type InspectOptions struct {
 func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
 	i := newInspection(db, opts)
 	if err := i.run(ctx); err != nil {
+		return change.Table{}, err
+	}
+	if err := i.shape(ctx); err != nil {
 		return change.Table{}, err
 	}
 	return i.table, nil

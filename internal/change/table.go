@@ -14,6 +14,8 @@ type Table struct {
 	SoftDelete string
 	// SoftDeleteBool is true when that column is a boolean.
 	SoftDeleteBool bool
+	// Shape is what the log says nothing of, as of a moment before any row is read; nil where it is not known.
+	Shape Shape
 }
 
 // Column is a column of the source table.

@@ -1,0 +1,64 @@
+-- What decides, besides the rows themselves, which rows the table ($1) has and what its columns ($2) print: one mark a row, as change.Shape
+-- names them. $3 is the publication.
+WITH RECURSIVE columns AS (
+    SELECT
+        a.attname, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.xmin AS altered, r.relfilenode,
+        CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS computed
+    FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_class AS r ON r.oid = a.attrelid
+    LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = $1::oid
+      AND a.attname::text = ANY ($2::text[])
+      AND a.attnum > 0
+      AND NOT a.attisdropped
+), types (oid) AS (
+    SELECT c.atttypid FROM columns AS c
+    UNION
+    SELECT part.oid
+    FROM types AS t
+    CROSS JOIN LATERAL (
+        SELECT p.typelem AS oid FROM pg_catalog.pg_type AS p WHERE p.oid = t.oid
+        UNION ALL
+        SELECT p.typbasetype FROM pg_catalog.pg_type AS p WHERE p.oid = t.oid
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+        UNION ALL
+        SELECT a.atttypid
+        FROM pg_catalog.pg_type AS p
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.typrelid
+        WHERE p.oid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ) AS part
+    WHERE part.oid <> 0
+), partitions AS (
+    SELECT c.oid, c.relname, c.relfilenode
+    FROM pg_catalog.pg_partition_tree($1::oid::regclass) AS p
+    JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
+    WHERE p.isleaf AND c.oid <> $1::oid
+)
+SELECT 'column ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attgenerated, c.computed)
+FROM columns AS c
+UNION ALL
+SELECT 'rewrite ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.altered, c.relfilenode)
+FROM columns AS c
+UNION ALL
+SELECT 'type ' || t.oid::text, pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
+FROM types AS t
+JOIN pg_catalog.pg_type AS p ON p.oid = t.oid
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.typrelid
+WHERE a.attnum > 0
+  AND NOT a.attisdropped
+GROUP BY t.oid
+UNION ALL
+SELECT 'label ' || e.oid::text, e.enumlabel::text
+FROM types AS t
+JOIN pg_catalog.pg_enum AS e ON e.enumtypid = t.oid
+UNION ALL
+SELECT mark.name || ' ' || $1::oid::text || ' ' || p.oid::text, mark.value
+FROM partitions AS p
+CROSS JOIN LATERAL (VALUES ('partition', p.relfilenode::text), ('name', p.relname::text)) AS mark (name, value)
+UNION ALL
+-- The row's transaction tells a setting that was changed and put back: what was not published meanwhile is not in the log.
+SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, r.oid)
+FROM pg_catalog.pg_publication AS p
+JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = $1::oid
+WHERE p.pubname::text = $3::text
