@@ -160,7 +160,7 @@ func (i *inspection) columns(ctx context.Context) error {
 		return err
 	}
 	for _, name := range i.opts.Key {
-		c, err := i.usable(all, name, "the key")
+		c, err := i.logged(all, name, "the key")
 		if err != nil {
 			return err
 		}
@@ -173,14 +173,15 @@ func (i *inspection) columns(ctx context.Context) error {
 		return fault.New(fault.Usage, "name the key columns in source.key", "no key column of %s is configured", i.name)
 	}
 	for _, name := range i.opts.Template.Columns() {
-		if _, err := i.usable(all, name, "the template"); err != nil {
+		// A generated column that the log lacks is read by the row's key, at the cost of one read a batch.
+		if _, err := i.readable(all, name, "the template"); err != nil {
 			return err
 		}
 	}
 	if i.opts.SoftDelete == "" {
 		return nil
 	}
-	c, err := i.usable(all, i.opts.SoftDelete, "the soft-delete rule")
+	c, err := i.logged(all, i.opts.SoftDelete, "the soft-delete rule")
 	i.table.SoftDeleteBool = c.typ == "boolean"
 	return err
 }
@@ -202,8 +203,8 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 	return all, nil
 }
 
-// usable finds a column that can be read and followed.
-func (i *inspection) usable(all map[string]column, name, purpose string) (column, error) {
+// readable finds a column that can be read.
+func (i *inspection) readable(all map[string]column, name, purpose string) (column, error) {
 	c, found := all[name]
 	quoted := pgx.Identifier{name}.Sanitize()
 	switch {
@@ -212,21 +213,34 @@ func (i *inspection) usable(all map[string]column, name, purpose string) (column
 	case !c.readable:
 		return c, fault.New(fault.Usage, fmt.Sprintf("GRANT SELECT ON %s TO %s;", i.name, i.role()),
 			"role %s may not read column %s of %s", i.role(), quoted, i.name)
-	case c.generated == "v":
-		return c, fault.New(fault.Usage, "make the column STORED, or name the columns it is computed from",
-			"column %s of %s is generated and virtual: the log does not carry it", quoted, i.name)
-	case c.generated == "s":
-		return c, i.generated(quoted)
+	default:
+		return c, nil
+	}
+}
+
+// logged finds a column that can be read, and that the log carries.
+func (i *inspection) logged(all map[string]column, name, purpose string) (column, error) {
+	c, err := i.readable(all, name, purpose)
+	if err != nil {
+		return c, err
+	}
+	quoted := pgx.Identifier{name}.Sanitize()
+	switch c.generated {
+	case "v":
+		return c, fault.New(fault.Usage, "make the column STORED, or name another column",
+			"column %s of %s is generated and virtual: the log does not carry it, and %s needs it there", quoted, i.name, purpose)
+	case "s":
+		return c, i.generated(quoted, purpose)
 	default:
 		return c, nil
 	}
 }
 
 // generated refuses a stored generated column on a server that never publishes one.
-func (i *inspection) generated(quoted string) error {
+func (i *inspection) generated(quoted, purpose string) error {
 	if i.version < publishesGenerated {
-		return fault.New(fault.Usage, "name the columns it is computed from, or use PostgreSQL 18",
-			"column %s of %s is generated: PostgreSQL %d does not publish it", quoted, i.name, i.version/10000)
+		return fault.New(fault.Usage, "name another column, or use PostgreSQL 18",
+			"column %s of %s is generated: PostgreSQL %d does not publish it, and %s needs it in the log", quoted, i.name, i.version/10000, purpose)
 	}
 	return nil
 }

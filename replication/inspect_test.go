@@ -89,9 +89,11 @@ func TestInspectRefuses(t *testing.T) {
 		"CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, gone boolean) PARTITION BY RANGE (id)",
 		"CREATE TABLE item_1 PARTITION OF item FOR VALUES FROM (0) TO (9); ALTER TABLE item_1 REPLICA IDENTITY NOTHING")
 	if db.Host.Major() >= 18 {
-		f("virtual column", "virtual", "STORED", nil, strings.Replace(itemTable, "body text", "body text GENERATED ALWAYS AS (upper(name)) VIRTUAL", 1))
+		f("virtual soft-delete column", "virtual", "STORED", nil, strings.Replace(itemTable, "NOT NULL DEFAULT false", "GENERATED ALWAYS AS (name = '') VIRTUAL", 1))
 	} else {
-		f("generated column", "generated", "PostgreSQL 18", nil, strings.Replace(itemTable, "body text", "body text GENERATED ALWAYS AS (upper(name)) STORED", 1))
+		const code = "ALTER TABLE item ADD code text GENERATED ALWAYS AS (upper(name)) STORED NOT NULL UNIQUE"
+		f("generated key", "generated", "PostgreSQL 18", key("code"), itemTable, code)
+		f("generated soft-delete column", "generated", "PostgreSQL 18", nil, strings.Replace(itemTable, "NOT NULL DEFAULT false", "GENERATED ALWAYS AS (name = '') STORED", 1))
 	}
 }
 

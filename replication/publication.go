@@ -49,7 +49,7 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 		if p.partitioned {
 			options = append(options, "publish_via_partition_root = true")
 		}
-		if len(p.neededGenerated(table)) > 0 {
+		if len(intersection(neededColumns(table), p.publishable)) > 0 {
 			options = append(options, "publish_generated_columns = stored")
 		}
 		statement := fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE ONLY %s", quoted, relation)
@@ -112,12 +112,13 @@ type publication struct {
 	columns                           []string // of a column list; nil without one
 	partitioned                       bool
 	generated                         []string // the table's generated columns
+	publishable                       []string // those of them that a publication can carry
 }
 
 func readPublication(ctx context.Context, db Querier, name string, table change.Table) (publication, error) {
 	var p publication
 	err := db.QueryRow(ctx, sql.Query("source_publication"), name, table.OID).Scan(&p.exists, &p.insert, &p.update, &p.deletes, &p.truncate,
-		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated)
+		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable)
 	if err != nil {
 		return p, fmt.Errorf("reading publication %q: %w", name, err)
 	}
@@ -125,22 +126,37 @@ func readPublication(ctx context.Context, db Querier, name string, table change.
 }
 
 func neededColumns(table change.Table) []string {
-	var needed []string
-	for _, key := range table.Key {
-		needed = append(needed, key.Name)
-	}
-	needed = append(needed, table.Template.Columns()...)
-	if table.SoftDelete != "" {
-		needed = append(needed, table.SoftDelete)
-	}
-	return needed
+	return append(markingColumns(table), table.Template.Columns()...)
 }
 
-// neededGenerated returns the generated columns among the needed ones.
-func (p publication) neededGenerated(table change.Table) []string {
+// markingColumns are those without which a change cannot be told from another: key and soft-delete mark.
+func markingColumns(table change.Table) []string {
+	var columns []string
+	for _, key := range table.Key {
+		columns = append(columns, key.Name)
+	}
+	if table.SoftDelete != "" {
+		columns = append(columns, table.SoftDelete)
+	}
+	return columns
+}
+
+// loggedColumns are those that must be in the log: a generated column of the template is read by key where the log lacks it.
+func (p publication) loggedColumns(table change.Table) []string {
+	columns := markingColumns(table)
+	for _, c := range table.Template.Columns() {
+		if !slices.Contains(p.generated, c) {
+			columns = append(columns, c)
+		}
+	}
+	return columns
+}
+
+// intersection returns the columns that are also in the other list.
+func intersection(columns, other []string) []string {
 	var out []string
-	for _, c := range neededColumns(table) {
-		if slices.Contains(p.generated, c) {
+	for _, c := range columns {
+		if slices.Contains(other, c) {
 			out = append(out, c)
 		}
 	}
@@ -159,13 +175,13 @@ func (p publication) check(name string, table change.Table) error {
 		return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation), "publication %q filters the rows of %s", name, relation)
 	}
 	if p.columns != nil {
-		for _, c := range neededColumns(table) {
+		for _, c := range p.loggedColumns(table) {
 			if !slices.Contains(p.columns, c) {
 				return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation),
 					"publication %q leaves out column %q of %s", name, c, relation)
 			}
 		}
-	} else if needed := p.neededGenerated(table); len(needed) > 0 && !p.generatedStored {
+	} else if needed := intersection(markingColumns(table), p.generated); len(needed) > 0 && !p.generatedStored {
 		return fault.New(fault.Usage, alter+" SET (publish_generated_columns = stored);",
 			"publication %q leaves out generated column %q of %s", name, needed[0], relation)
 	}

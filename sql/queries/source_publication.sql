@@ -31,6 +31,15 @@ SELECT
         WHERE a.attrelid = $2
           AND a.attgenerated <> ''
           AND NOT a.attisdropped
+    ),
+    -- Those of them that a publication can carry.
+    ARRAY(
+        SELECT a.attname::text
+        FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = $2
+          AND a.attgenerated = 's'
+          AND pg_catalog.current_setting('server_version_num')::int >= 180000
+          AND NOT a.attisdropped
     )
 FROM (VALUES ($1::text)) AS wanted (name)
 LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = wanted.name
