@@ -21,6 +21,8 @@ type Start struct {
 	SystemID        string
 	Timeline        int32
 	SourceOID       uint32
+	// Shape is the table's, as of a moment before any row is read.
+	Shape change.Shape
 	// Resync opens a refresh: the new slot missed what happened since the old watermark.
 	Resync bool
 }
@@ -66,6 +68,9 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		}
 		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
+		}
+		if _, err := tx.Exec(ctx, s.query("shape_start"), s.pipeline, marksOf(start.Shape)); err != nil {
+			return fmt.Errorf("noting the source table's shape: %w", err)
 		}
 		if !start.Resync {
 			return nil

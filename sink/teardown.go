@@ -49,7 +49,7 @@ func (s *Sink) teardownSteps(st State, vectorTables []string, others bool) []str
 	}
 	steps = append(steps, "DROP TABLE IF EXISTS "+quoteIdentifier(s.schema, "ledger_"+s.pipeline))
 	// Each refers to the pipeline's row, which goes last.
-	own := []string{"dead_letter", "backfill", "stream_state", "generation"}
+	own := []string{"dead_letter", "backfill", "stream_state", "shape", "generation"}
 	for _, table := range own {
 		steps = append(steps, "DELETE FROM "+quoteIdentifier(s.schema, table)+" WHERE pipeline = "+quoteLiteral(s.pipeline))
 	}

@@ -12,7 +12,7 @@ func TestASchemaBeforeGenerationsIsBroughtUpToDate(t *testing.T) {
 	b := setup(t)
 	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
 	// As migration 3 left it, with a dead letter and an open job.
-	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= 4;
+	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= 4; DROP TABLE wal2vec.shape;
 		ALTER TABLE wal2vec.generation DROP COLUMN source, DROP COLUMN hash_column, DROP COLUMN precision, DROP COLUMN activated_at,
 			ADD CONSTRAINT generation_precisions_check CHECK (precisions IS NOT NULL);
 		ALTER TABLE wal2vec.backfill DROP COLUMN generation, DROP COLUMN swap;

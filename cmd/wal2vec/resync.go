@@ -45,7 +45,7 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 	failpoint.Hit("resync_slot")
 	err = r.store.Start(ctx, sink.Start{
 		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: r.server.SystemID,
-		Timeline: r.server.Timeline, SourceOID: r.table.OID, Resync: state.Started(),
+		Timeline: r.server.Timeline, SourceOID: r.table.OID, Shape: r.table.Shape, Resync: state.Started(),
 	})
 	if errors.Is(err, sink.ErrFenced) {
 		return err // whoever was faster may have a slot of this name by now: it is not ours to drop

@@ -124,3 +124,17 @@ func (s Shape) describes(table string) bool {
 	}
 	return false
 }
+
+// Columns returns the marks that are about columns and their types.
+func (s Shape) Columns() Shape {
+	columns := make(Shape, len(s))
+	for mark, value := range s {
+		kind, _, _ := strings.Cut(mark, " ")
+		switch ShapeMark(kind) {
+		case MarkColumn, MarkRewrite, MarkType, MarkLabel:
+			columns[mark] = value
+		case MarkPartition, MarkName, MarkPublication:
+		}
+	}
+	return columns
+}

@@ -1,0 +1,1 @@
+SELECT marks FROM {{.Schema}}.shape WHERE pipeline = $1
