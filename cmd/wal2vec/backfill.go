@@ -249,6 +249,9 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	if err := f.readFor(ctx, job); err != nil {
 		return err
 	}
+	if err := f.store.NoteShape(ctx, f.table.Shape); err != nil {
+		return err
+	}
 	report := p.newBackfillReport(f, job, o)
 	report.banner()
 	positions := &positions{store: f.store, config: f.config}

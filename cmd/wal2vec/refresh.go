@@ -26,7 +26,7 @@ func (f *follower) refreshing(ctx context.Context, run func(context.Context) err
 	ended := make(chan struct{})
 	group.Go(func() error {
 		defer close(ended)
-		return run(working)
+		return f.watchingShape(working, run)
 	})
 	group.Go(func() error {
 		for {

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// shapeInterval is how often the source is asked for what its log does not tell: a few queries of the catalogue, over one connection.
+const shapeInterval = 5 * time.Second
+
+// shapeWatch looks at the source table's shape beside a stream, and opens a refresh where it has changed: an ALTER TABLE that writes the
+// rows anew, a partition that came with rows or went with them, a value of an enum that was renamed change texts without an event.
+type shapeWatch struct {
+	*follower
+	source *pgx.Conn // nil when there is none
+	// noticed is a change whose refresh is not open yet; nil when there is none.
+	noticed *sink.Reshape
+	// high is the end of the log after the look: what was logged in the form of before lies below it.
+	high    change.LSN
+	changes []string
+	said    string // the last complaint
+}
+
+// watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look before comes before the target of
+// --until-current is set: the watermark is beyond it at the end.
+func (f *follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
+	w := &shapeWatch{follower: f}
+	defer w.disconnect(ctx)
+	w.remind(ctx)
+	w.notice(ctx)
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.run(watching)
+	}()
+	err := run(ctx)
+	stop()
+	<-done
+	if err == nil && ctx.Err() == nil {
+		w.settle(ctx)
+	}
+	return err
+}
+
+func (w *shapeWatch) run(ctx context.Context) {
+	tick := time.NewTicker(shapeInterval)
+	defer tick.Stop()
+	for {
+		if w.noticed != nil && w.store.WaitFor(ctx, w.high) == nil {
+			w.settle(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.notice(ctx)
+		}
+	}
+}
+
+// remind says that a refresh is open which this process does not run.
+func (w *shapeWatch) remind(ctx context.Context) {
+	state, err := w.store.State(ctx)
+	if err != nil {
+		return // the stream's own look says so
+	}
+	if !w.resyncs() && slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync }) {
+		w.log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
+	}
+}
+
+// notice compares the table's shape with the known one. What fails here is tried again; a table that cannot be followed any more ends the
+// stream where its log does.
+func (w *shapeWatch) notice(ctx context.Context) {
+	err := w.look(ctx)
+	if err == nil {
+		w.said = ""
+		return
+	}
+	w.disconnect(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if fault.Retryable(err) || err.Error() == w.said {
+		w.log.Debug().Err(err).Msg("looking at the source table's shape")
+		return
+	}
+	w.said = err.Error()
+	w.log.Warn().Err(err).Str("try", fault.Try(err)).Msg("the source table was changed")
+}
+
+func (w *shapeWatch) look(ctx context.Context) error {
+	state, err := w.store.State(ctx)
+	if err != nil {
+		return err
+	}
+	known, err := w.store.Shape(ctx)
+	if err != nil {
+		return err
+	}
+	if w.source == nil {
+		if w.source, err = connectSource(ctx, w.config, "shape"); err != nil {
+			return err
+		}
+	}
+	table, err := inspectFor(ctx, w.source, w.config, state)
+	switch {
+	case err != nil:
+		return err
+	case table.OID != state.Table.OID || state.Slot == "":
+		return nil // a gap, which is the stream's
+	case known == nil:
+		return w.store.NoteShape(ctx, table.Shape)
+	case maps.Equal(known, table.Shape):
+		w.noticed = nil
+		return nil
+	}
+	changes, err := replication.Reshaped(ctx, w.source, known, table.Shape)
+	if err != nil {
+		return err
+	}
+	reshape := sink.Reshape{Epoch: state.Epoch, Was: known, Now: table.Shape, Refresh: len(changes) > 0}
+	if !reshape.Refresh {
+		_, err = w.store.Reshape(ctx, reshape)
+		return err
+	}
+	high, err := w.origin.Load().source.Current(ctx)
+	if err != nil {
+		return err
+	}
+	w.noticed, w.high, w.changes = &reshape, high, changes
+	return nil
+}
+
+// settle opens the refresh of a change that was noticed, once the watermark has passed the look.
+func (w *shapeWatch) settle(ctx context.Context) {
+	if w.noticed == nil {
+		return
+	}
+	version, err := w.store.Version(ctx)
+	if err == nil && (version.Epoch != w.noticed.Epoch || version.LSN < w.high) {
+		return
+	}
+	var opened bool
+	if err == nil {
+		opened, err = w.store.Reshape(ctx, *w.noticed)
+	}
+	if err != nil {
+		w.log.Debug().Err(err).Msg("opening the refresh of a changed table")
+		return // noticed still, or again by the next process
+	}
+	w.noticed = nil
+	switch what := strings.Join(w.changes, "; "); {
+	case !opened:
+	case w.resyncs():
+		w.log.Warn().Str("changed", what).Msg("the source table was changed in a way that its log does not tell: refreshing it")
+		w.askForRefresh()
+	default:
+		w.log.Warn().Str("changed", what).Str("try", "wal2vec backfill").
+			Msg("the source table was changed in a way that its log does not tell: until a refresh, rows may be as they were before it")
+	}
+}
+
+func (w *shapeWatch) disconnect(ctx context.Context) {
+	if w.source != nil {
+		_ = w.source.Close(context.WithoutCancel(ctx))
+		w.source = nil
+	}
+}
