@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -146,9 +145,14 @@ func (i *inspection) relation(ctx context.Context) error {
 
 func (i *inspection) role() string { return pgx.Identifier{i.user}.Sanitize() }
 
+const boolOID = 16
+
 // column is a row of source_columns.
 type column struct {
 	name, typ string
+	oid       uint32 // the type's
+	base      string // the type that typ is a domain over, or typ itself, without a modifier
+	loose     string // the collation, where it holds different texts to be equal
 	notNull   bool
 	generated string // "s" stored, "v" virtual
 	readable  bool
@@ -167,7 +171,7 @@ func (i *inspection) columns(ctx context.Context) error {
 		if err := i.keyColumn(c); err != nil {
 			return err
 		}
-		i.table.Key = append(i.table.Key, change.Column{Name: c.name, Type: c.typ})
+		i.table.Key = append(i.table.Key, change.Column{Name: c.name, Type: c.base, OID: c.oid})
 	}
 	if len(i.table.Key) == 0 {
 		return fault.New(fault.Usage, "name the key columns in source.key", "no key column of %s is configured", i.name)
@@ -182,7 +186,7 @@ func (i *inspection) columns(ctx context.Context) error {
 		return nil
 	}
 	c, err := i.logged(all, i.opts.SoftDelete, "the soft-delete rule")
-	i.table.SoftDeleteBool = c.typ == "boolean"
+	i.table.SoftDeleteBool = c.oid == boolOID
 	return err
 }
 
@@ -193,7 +197,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 	}
 	all := map[string]column{}
 	var c column
-	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.notNull, &c.generated, &c.readable}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.oid, &c.base, &c.loose, &c.notNull, &c.generated, &c.readable}, func() error {
 		all[c.name] = c
 		return nil
 	})
@@ -246,16 +250,19 @@ func (i *inspection) generated(quoted, purpose string) error {
 }
 
 // keyColumnTypes are the types whose equality is equality of their text output, which the ledger's key relies on.
-const keyColumnTypes = "smallint, integer, bigint, text, varchar, uuid"
+const keyColumnTypes = "smallint, integer, bigint, text, varchar, uuid, or a domain over one"
 
 func (i *inspection) keyColumn(c column) error {
 	quoted := pgx.Identifier{c.name}.Sanitize()
-	base, _, _ := strings.Cut(c.typ, "(")
-	switch base {
+	switch c.base {
 	case "smallint", "integer", "bigint", "text", "character varying", "uuid":
 	default:
 		return fault.New(fault.Usage, "use a unique column of one of the types "+keyColumnTypes,
 			"key column %s of %s is of type %s", quoted, i.name, c.typ)
+	}
+	if c.loose != "" {
+		return fault.New(fault.Usage, "use a key column whose collation is deterministic",
+			"key column %s of %s has the collation %q, which holds different texts to be equal: two keys of the log could be one row", quoted, i.name, c.loose)
 	}
 	if !c.notNull && i.lacks != nil {
 		i.lacks.notNull = append(i.lacks.notNull, c.name)

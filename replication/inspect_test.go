@@ -23,7 +23,7 @@ func TestInspectDescribesTheTable(t *testing.T) {
 	got, err := replication.Inspect(t.Context(), db.Conn(t), opts)
 	want := change.Table{
 		Schema: "My shop", Name: "The item", OID: pgtest.One[uint32](t, db, `SELECT '"My shop"."The item"'::regclass::oid`),
-		Key:      []change.Column{{Name: "s", Type: "character varying(40)"}, {Name: "u", Type: "uuid"}},
+		Key:      []change.Column{{Name: "s", Type: "character varying", OID: 1043}, {Name: "u", Type: "uuid", OID: 2950}},
 		Template: opts.Template, SoftDelete: "gone_at", Shape: got.Shape,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -76,6 +76,15 @@ func TestInspectRefuses(t *testing.T) {
 	f("no soft-delete column", `no column "dead"`, "", func(o *replication.InspectOptions) { o.SoftDelete = "dead" }, itemTable)
 	f("key type", "numeric", "bigint", key("price"), itemTable)
 	f("char key", "character(3)", "varchar", key("c"), itemTable, "ALTER TABLE item ADD c char(3) NOT NULL UNIQUE")
+	f("enum key", `"m" of "public"."item" is of type mood`, "bigint", key("m"), "CREATE TYPE mood AS ENUM ('a')", itemTable, "ALTER TABLE item ADD m mood NOT NULL UNIQUE")
+	f("date key", `is of type date`, "bigint", key("d"), itemTable, "ALTER TABLE item ADD d date NOT NULL UNIQUE")
+	f("domain over numeric", `is of type n`, "bigint", key("d"), "CREATE DOMAIN n AS numeric", itemTable, "ALTER TABLE item ADD d n NOT NULL UNIQUE")
+	// Only ICU has such collations; a server that is built without it can be told so.
+	const loose = "CREATE COLLATION public.anycase (locale = 'C'); UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'anycase'"
+	f("loose collation", `the collation "anycase", which holds different texts to be equal`, "deterministic", key("c"),
+		loose, itemTable, "ALTER TABLE item ADD c text COLLATE anycase NOT NULL UNIQUE")
+	f("domain of a loose collation", `"anycase"`, "deterministic", key("c"),
+		loose, "CREATE DOMAIN code AS text COLLATE anycase", itemTable, "ALTER TABLE item ADD c code NOT NULL UNIQUE")
 	f("null key", "may be NULL", "SET NOT NULL", key("sku"), itemTable, "ALTER TABLE item ADD sku text UNIQUE", "ALTER TABLE item REPLICA IDENTITY FULL")
 	f("no unique index", `no unique index on exactly ("sku")`, `CREATE UNIQUE INDEX`, key("sku"), itemTable, "ALTER TABLE item ADD sku text NOT NULL; ALTER TABLE item REPLICA IDENTITY FULL")
 	f("wider unique index", `no unique index`, "", key("id"), strings.Replace(itemTable, "PRIMARY KEY", "", 1), "ALTER TABLE item ADD PRIMARY KEY (id, gone)")

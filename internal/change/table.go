@@ -21,8 +21,10 @@ type Table struct {
 // Column is a column of the source table.
 type Column struct {
 	Name string
-	// Type is the type as format_type prints it: "bigint", "text", "character varying(40)", "uuid".
+	// Type is the type as format_type prints it, of a domain the one below it, without a modifier: "bigint", "text", "character varying".
 	Type string
+	// OID is the object id of the source's type, which may be a domain; zero where it is not known.
+	OID uint32
 }
 
 // Row is a source row as read by key or by a chunk, in the server's text output.

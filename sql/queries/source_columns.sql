@@ -1,6 +1,22 @@
+-- The base type is that of a domain, and of any other type itself, without a modifier.
 SELECT
     a.attname::text,
     pg_catalog.format_type(a.atttypid, a.atttypmod),
+    a.atttypid,
+    (
+        WITH RECURSIVE base AS (
+            SELECT t.oid, t.typtype, t.typbasetype
+            FROM pg_catalog.pg_type AS t
+            WHERE t.oid = a.atttypid
+            UNION ALL
+            SELECT t.oid, t.typtype, t.typbasetype
+            FROM base AS b
+            JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype
+            WHERE b.typtype = 'd'
+        )
+        SELECT pg_catalog.format_type(b.oid, NULL) FROM base AS b WHERE b.typtype <> 'd'
+    ),
+    COALESCE((SELECT c.collname::text FROM pg_catalog.pg_collation AS c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic), ''),
     a.attnotnull,
     a.attgenerated::text,
     pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
