@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -27,11 +28,13 @@ func newConfig(p *program) *cobra.Command {
 }
 
 func newConfigPrint(p *program) *cobra.Command {
-	var output, row string
+	var output string
+	var row []string
 	cmd := &cobra.Command{
 		Use: "print", Short: "Print the effective settings with their origin, secrets masked", Args: cobra.NoArgs,
 		Long: "Print the effective settings with their origin, secrets masked. With --row KEY, print the text that is encoded for that\n" +
-			"row instead (the parts of a key of several columns: joined by commas).",
+			"row instead, as stream and backfill render it, and its hash on standard error (a key of several columns: --row once for each\n" +
+			"column, or once with the parts joined by commas).",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -41,7 +44,7 @@ func newConfigPrint(p *program) *cobra.Command {
 				return err
 			}
 			if cmd.Flags().Changed("row") {
-				return p.printRow(cmd, c, row)
+				return p.printRow(cmd, c, row, output)
 			}
 			if output == "json" {
 				return printJSON(p.stdout, c.Entries())
@@ -50,14 +53,39 @@ func newConfigPrint(p *program) *cobra.Command {
 		},
 	}
 	outputFlag(cmd, &output)
-	cmd.Flags().StringVar(&row, "row", "", "key of a row whose rendered text is printed")
+	cmd.Flags().StringArrayVar(&row, "row", nil, "key of a row whose rendered text is printed; may be repeated, for a key of several columns")
 	return cmd
 }
 
+// printedRow is the JSON of config print --row; text and hash are null where the row gets no vector.
+type printedRow struct {
+	Key     []string `json:"key"`
+	Deleted bool     `json:"deleted"`
+	Text    *string  `json:"text"`
+	Hash    *string  `json:"hash"`
+}
+
+// rowKey reads the key from the values of --row: one for each column, or one that holds them all.
+func rowKey(row []string, columns int) (change.Key, error) {
+	if len(row) == 1 {
+		return parseKey(row[0], columns)
+	}
+	if len(row) != columns {
+		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %q has %d parts, the table's key has %d columns",
+			strings.Join(row, ","), len(row), columns)
+	}
+	for _, part := range row {
+		if _, err := parseKey(part, 1); err != nil {
+			return "", err
+		}
+	}
+	return change.KeyOf(row...), nil
+}
+
 // printRow shows what the encoder would see of a row.
-func (p *program) printRow(cmd *cobra.Command, c config.Config, row string) error {
+func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, output string) error {
 	ctx := cmd.Context()
-	key, err := parseKey(row, len(c.Source.Key))
+	key, err := rowKey(row, len(c.Source.Key))
 	if err != nil {
 		return err
 	}
@@ -69,16 +97,27 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row string) erro
 	defer reader.Close(context.WithoutCancel(ctx))
 	rows, err := reader.Rows(ctx, []change.Key{key})
 	if err != nil {
-		return unreadableValue(err, "reading key "+row)
+		return unreadableValue(err, "reading key "+key.String())
 	}
 	if len(rows) == 0 {
 		return fault.New(fault.Usage, "", "%s has no row with key %s", pgx.Identifier{table.Schema, table.Name}.Sanitize(), key)
 	}
 	rendered := batch.RenderRow(table.Template, rows[0], 0)
+	text, hash := rendered.Document.Text, rendered.Document.Hash.String()
+	if output == "json" {
+		printed := printedRow{Key: rows[0].Key.Parts(), Deleted: rendered.Deleted}
+		if !rendered.Deleted {
+			printed.Text, printed.Hash = &text, &hash
+		}
+		return printJSON(p.stdout, printed)
+	}
 	if rendered.Deleted {
 		_, err = fmt.Fprintln(p.stderr, "the row is soft-deleted or has no text: it gets no vector")
 		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, rendered.Document.Text)
+	if _, err := fmt.Fprintln(p.stdout, text); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stderr, "hash", hash)
 	return err
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -71,6 +73,13 @@ func TestKeysOfOtherTypes(t *testing.T) {
 	if got := w.ends(ofLines, "", "config", "print", "--row", "7,x,y, and z"); got.stdout != "with commas\n" {
 		t.Errorf("printed %q, %s", got.stdout, got.stderr)
 	}
+	var printed printedRow
+	w.result(&printed, ofLines, "config", "print", "--row", "7", "--row", "x,y, and z", "-o", "json")
+	if hash := change.HashText("with commas").String(); *printed.Text != "with commas" || *printed.Hash != hash || !slices.Equal(printed.Key, []string{"7", "x,y, and z"}) {
+		t.Errorf("printed %+v", printed)
+	}
+	w.refuses(t, refusal{env: ofLines, args: []string{"config", "print", "--row", "7", "--row", "x", "--row", "y"}, code: 2, says: []string{"7,x,y"}, try: "each column"})
+	w.refuses(t, refusal{env: ofLines, args: []string{"config", "print", "--row", "8", "--row", "none"}, code: 2, says: []string{"Order Line", "8,none"}})
 	// The pipelines share a schema: the end of one is not the other's.
 	if got := w.ends(ofLines, "", "teardown", "--yes"); got.code != 0 {
 		t.Fatal(got.stderr)
@@ -130,4 +139,46 @@ func anys(texts []string) []any {
 		out[i] = text
 	}
 	return out
+}
+
+// TestKeysOfDomains, of other collations, and of numbers that a double does not hold; the varchar grows under the stream.
+func TestKeysOfDomains(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=2", "WAL2VEC_PIPELINE=part", "WAL2VEC_SOURCE_TABLE=part",
+		"WAL2VEC_SOURCE_KEY=nr,code,label,small")
+	w.db.Exec(t, `CREATE DOMAIN number AS bigint CHECK (value <> 0); CREATE DOMAIN part_number AS number; CREATE DOMAIN code AS varchar(8) COLLATE "C";
+		CREATE TABLE part (nr part_number, code code, label varchar(6) COLLATE "POSIX", small smallint, name text, brand text, category text, description text,
+			deleted boolean, PRIMARY KEY (nr, code, label, small))`)
+	w.db.Exec(t, `INSERT INTO part (nr, code, label, small, name) SELECT n, c, l, s, concat_ws(' ', 'part', n, c, l, s)
+		FROM unnest(ARRAY[9007199254740993, 9007199254740992, -9223372036854775808, 9223372036854775807, -1]) AS n,
+			unnest(ARRAY['b', 'B', 'ä']) AS c, unnest(ARRAY['', 'ab ']) AS l, unnest(ARRAY[-32768, 32767]) AS s`)
+	parts := pair{pipeline: "part", table: "part", key: []string{"nr", "code", "label", "small"}}
+	w.run("init")
+	w.run("backfill")
+	w.checkPair(parts)
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	for _, statement := range []string{
+		"UPDATE part SET name = 'by the neighbour of a double' WHERE nr = 9007199254740993", "DELETE FROM part WHERE nr = 9007199254740992 AND code = 'b'",
+		"UPDATE part SET nr = 9007199254740994 WHERE nr = -1", "UPDATE part SET deleted = true WHERE code = 'B' AND small < 0",
+		"ALTER TABLE part ALTER label TYPE varchar(60); UPDATE part SET label = repeat('long ', 9) || small WHERE label = ''",
+		"INSERT INTO part (nr, code, label, small, name) VALUES (1, 'c', 'a label that is longer than six', 1, 'long')",
+	} {
+		w.db.Exec(t, statement)
+		w.settle()
+		w.checkPair(parts)
+	}
+	w.run("backfill")
+	w.checkPair(parts)
+	if got := w.ends(nil, "", "config", "print", "--row", "1", "--row", "c", "--row", "a label that is longer than six", "--row", "1"); got.stdout != "long\n" {
+		t.Errorf("printed %q, %s", got.stdout, got.stderr)
+	}
+	w.db.Exec(t, "ALTER TABLE part ALTER small TYPE integer; UPDATE part SET name = 'of another type' WHERE nr = 1")
+	_ = stream.wait()
+	if code := stream.cmd.ProcessState.ExitCode(); code != 2 || !stream.output.contains(`"small"`) || !stream.output.contains("teardown") {
+		t.Errorf("a stream whose key has another type ends with exit code %d:\n%s", code, stream.output)
+	}
+	w.refuses(t, refusal{args: []string{"stream"}, code: 2, says: []string{"small"}, try: "teardown"})
 }

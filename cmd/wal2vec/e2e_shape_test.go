@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -130,4 +131,155 @@ func TestAlterationsWhileTheStreamIsDown(t *testing.T) {
 		}
 	}
 	s.checkFeedback()
+}
+
+// partitions is the key of a table in partitions.
+const partitions = "PRIMARY KEY (id)) PARTITION BY RANGE (id"
+
+// moves change which rows there are; what they move is outside of the numbers of edits.
+var moves = []alteration{
+	{"attached with rows", "ALTER TABLE thing ATTACH PARTITION apart FOR VALUES FROM (3000) TO (4000)"},
+	{"attached empty, then filled", "CREATE TABLE later PARTITION OF thing FOR VALUES FROM (4000) TO (5000); INSERT INTO thing (id, name) VALUES (4001, 'later')"},
+	{"one truncated", "TRUNCATE apart"},
+	{"filled again", "INSERT INTO thing (id, name) VALUES (3001, 'again')"},
+	{"detached", "ALTER TABLE thing DETACH PARTITION apart"},
+	{"changed outside, attached again", "UPDATE apart SET name = 'changed outside'; ALTER TABLE thing ATTACH PARTITION apart FOR VALUES FROM (3000) TO (4000)"},
+	{"moved to another", "UPDATE thing SET id = 4002 WHERE id = 3001"},
+	{"one dropped", "DROP TABLE later"},
+	{"column rewritten", "ALTER TABLE thing ALTER price TYPE numeric(10,4)"},
+	{"all truncated", "TRUNCATE thing; INSERT INTO thing (id, name) VALUES (3002, 'only')"},
+}
+
+func newPartitions(t *testing.T) *shapes {
+	t.Helper()
+	s := newShapes(t, partitions, "CREATE TABLE first PARTITION OF thing FOR VALUES FROM (0) TO (1000); CREATE TABLE second PARTITION OF thing FOR VALUES FROM (1000) TO (3000)",
+		fmt.Sprintf(fillThings, 1, 60), "CREATE TABLE apart (LIKE thing INCLUDING ALL); INSERT INTO apart (id, name) VALUES (3001, 'apart'), (3002, 'apart too')")
+	s.run("init")
+	s.run("backfill")
+	return s
+}
+
+func TestPartitionsThatComeAndGoUnderAStream(t *testing.T) {
+	t.Parallel()
+	s := newPartitions(t)
+	stream := s.start(nil, "stream")
+	stream.waitFor("streaming")
+	for i, m := range moves {
+		s.edits(2 * i)
+		s.db.Exec(t, m.sql)
+		s.converges(t, m.what)
+	}
+	stream.stop()
+	s.checkFeedback()
+}
+
+func TestPartitionsThatComeAndGoWhileTheStreamIsDown(t *testing.T) {
+	t.Parallel()
+	s := newPartitions(t)
+	for i, m := range moves {
+		s.edits(2 * i)
+		s.db.Exec(t, m.sql)
+		s.run("stream", "--until-current")
+		if d := s.differs(); d != "" {
+			t.Errorf("%s: %s", m.what, d)
+		}
+	}
+	s.checkFeedback()
+}
+
+// TestAlterationsDuringABackfill: between two of its chunks, with and without a stream beside it.
+func TestAlterationsDuringABackfill(t *testing.T) {
+	t.Parallel()
+	for name, streams := range map[string]bool{"with a stream": true, "alone": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60))
+			s.run("init")
+			var stream *process
+			if streams {
+				stream = s.start(nil, "stream")
+				stream.waitFor("streaming")
+			}
+			for i, a := range []alteration{alterations[0], alterations[3], alterations[5]} {
+				backfill := s.start(nil, "backfill", "--full", "--rate", "20")
+				pgtest.Eventually(t, processTimeout, func() (bool, string) {
+					n := pgtest.One[int64](t, s.db, "SELECT coalesce(max(processed) FILTER (WHERE open), 0)::bigint FROM wal2vec.backfill")
+					return n > 0 && n < 50, fmt.Sprintf("%d rows are read", n)
+				})
+				s.edits(2 * i)
+				s.db.Exec(t, a.sql)
+				if err := backfill.wait(); err != nil {
+					t.Fatalf("%s: the backfill ended with %v", a.what, err)
+				}
+				if !streams {
+					s.run("stream", "--until-current")
+				}
+				s.converges(t, a.what)
+			}
+			if streams {
+				stream.stop()
+			}
+			s.checkFeedback()
+		})
+	}
+}
+
+// TestAChangedTableIsNotRefreshedUnasked: where gaps are not mended by themselves, the refresh is left to a person, and it is said.
+func TestAChangedTableIsNotRefreshedUnasked(t *testing.T) {
+	t.Parallel()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
+	s.env = append(s.env, "WAL2VEC_STREAM_ON_GAP=refuse")
+	s.run("init")
+	s.run("backfill")
+	s.db.Exec(t, alterations[0].sql)
+	if said := s.run("stream", "--until-current"); !strings.Contains(said, `column \"price\" was changed`) || !strings.Contains(said, `"try":"wal2vec backfill"`) {
+		t.Errorf("the stream said %s", said)
+	}
+	if s.differs() == "" {
+		t.Error("it was refreshed")
+	}
+	if said := s.run("stream", "--until-current"); !strings.Contains(said, "a refresh is open") {
+		t.Errorf("the next stream said %s", said)
+	}
+	s.run("backfill")
+	if said := s.run("stream", "--until-current"); strings.Contains(said, `"try"`) {
+		t.Errorf("after the refresh the stream said %s", said)
+	}
+	s.converges(t, "after the refresh")
+}
+
+// TestGeneratedColumnsOfTheTemplate: what the log lacks is read by key.
+func TestGeneratedColumnsOfTheTemplate(t *testing.T) {
+	t.Parallel()
+	kinds := []string{"STORED"}
+	if pgtest.Major() >= 18 {
+		kinds = append(kinds, "VIRTUAL")
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newShapes(t, "PRIMARY KEY (id)", "ALTER TABLE thing DROP COLUMN note; ALTER TABLE thing ADD COLUMN note text GENERATED ALWAYS AS (upper(name) || spare) "+kind,
+				fmt.Sprintf(strings.ReplaceAll(strings.ReplaceAll(fillThings, ", note, spare", ", spare"), "'note ' || g %% 5, ", ""), 1, 30))
+			s.run("init")
+			s.run("backfill")
+			stream := s.start(nil, "stream")
+			stream.waitFor("streaming")
+			for _, statement := range []string{
+				"UPDATE thing SET spare = 'computed anew' WHERE id < 5", "INSERT INTO thing (id, name, spare) VALUES (100, 'new', 'one'), (101, 'of', 'two')",
+				"DELETE FROM thing WHERE id = 101", "UPDATE thing SET gone = true WHERE id = 7", "UPDATE thing SET id = 200 WHERE id = 8",
+			} {
+				s.db.Exec(t, statement)
+				s.settle()
+				if d := s.differs(); d != "" {
+					t.Errorf("%s: %s", statement, d)
+				}
+			}
+			if pgtest.Major() >= 17 {
+				s.db.Exec(t, "ALTER TABLE thing ALTER note SET EXPRESSION AS (lower(name))")
+				s.converges(t, "another expression")
+			}
+			stream.stop()
+			s.checkFeedback()
+		})
+	}
 }
