@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -74,7 +73,7 @@ func (s *Sink) checkRegistered(st State, p Pipeline) error {
 		return fault.New(fault.Usage, try, "pipeline %q reads table %s.%s, not %s.%s",
 			s.pipeline, st.Table.Schema, st.Table.Name, p.Table.Schema, p.Table.Name)
 	}
-	if !slices.EqualFunc(st.Table.Key, p.Table.Key, sameColumn) {
+	if !change.SameKey(st.Table.Key, p.Table.Key) {
 		return fault.New(fault.Usage, try, "pipeline %q has the key %s, the table has %s", s.pipeline, keyText(st.Table.Key), keyText(p.Table.Key))
 	}
 	if st.Started() && (st.Slot != p.Slot && st.Slot != "" || st.Publication != p.Publication) {
@@ -82,19 +81,6 @@ func (s *Sink) checkRegistered(st State, p Pipeline) error {
 			s.pipeline, st.Slot, st.Publication, p.Slot, p.Publication)
 	}
 	return nil
-}
-
-// sameColumn compares what the ledger has of a key column: a longer varchar has the keys of a shorter one.
-func sameColumn(a, b change.Column) bool {
-	return a.Name == b.Name && unbounded(a.Type) == unbounded(b.Type)
-}
-
-// unbounded is a varchar without its length, with which a cast would cut a key short.
-func unbounded(typ string) string {
-	if base, _, found := strings.Cut(typ, "("); found && base == "character varying" {
-		return base
-	}
-	return typ
 }
 
 func keyParts(key []change.Column) (names, types []string) {

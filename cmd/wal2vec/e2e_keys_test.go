@@ -146,7 +146,7 @@ func TestKeysOfDomains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
 	w.env = append(w.env, hashed...)
-	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=2", "WAL2VEC_PIPELINE=part", "WAL2VEC_SOURCE_TABLE=part",
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=2", "WAL2VEC_PIPELINE=part", "WAL2VEC_SOURCE_TABLE=public.part",
 		"WAL2VEC_SOURCE_KEY=nr,code,label,small")
 	w.db.Exec(t, `CREATE DOMAIN number AS bigint CHECK (value <> 0); CREATE DOMAIN part_number AS number; CREATE DOMAIN code AS varchar(8) COLLATE "C";
 		CREATE TABLE part (nr part_number, code code, label varchar(6) COLLATE "POSIX", small smallint, name text, brand text, category text, description text,
@@ -154,7 +154,7 @@ func TestKeysOfDomains(t *testing.T) {
 	w.db.Exec(t, `INSERT INTO part (nr, code, label, small, name) SELECT n, c, l, s, concat_ws(' ', 'part', n, c, l, s)
 		FROM unnest(ARRAY[9007199254740993, 9007199254740992, -9223372036854775808, 9223372036854775807, -1]) AS n,
 			unnest(ARRAY['b', 'B', 'ä']) AS c, unnest(ARRAY['', 'ab ']) AS l, unnest(ARRAY[-32768, 32767]) AS s`)
-	parts := pair{pipeline: "part", table: "part", key: []string{"nr", "code", "label", "small"}}
+	parts := pair{pipeline: "part", table: "public.part", key: []string{"nr", "code", "label", "small"}}
 	w.run("init")
 	w.run("backfill")
 	w.checkPair(parts)

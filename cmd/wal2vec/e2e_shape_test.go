@@ -274,7 +274,7 @@ func TestGeneratedColumnsOfTheTemplate(t *testing.T) {
 					t.Errorf("%s: %s", statement, d)
 				}
 			}
-			if pgtest.Major() >= 17 {
+			if pgtest.Major() >= 17 && kind == "STORED" { // of a virtual one, PostgreSQL refuses it in a published table
 				s.db.Exec(t, "ALTER TABLE thing ALTER note SET EXPRESSION AS (lower(name))")
 				s.converges(t, "another expression")
 			}

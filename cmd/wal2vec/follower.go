@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -148,6 +149,9 @@ func checkState(c config.Config, state sink.State, table change.Table) error {
 	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
 		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
 			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
+	case !change.SameKey(state.Table.Key, table.Key):
+		return fault.New(fault.Usage, "put source.key, or the columns' types, back; or wal2vec teardown, wal2vec init, and wal2vec backfill",
+			"pipeline %q has the key (%s), the table has (%s)", c.Pipeline, keyText(state.Table.Key), keyText(table.Key))
 	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication != c.Source.Publication:
 		return fault.New(fault.Usage, "put source.slot and source.publication back",
 			"pipeline %q streams from slot %q and publication %q, not %q and %q",
@@ -155,6 +159,14 @@ func checkState(c config.Config, state sink.State, table change.Table) error {
 	default:
 		return nil
 	}
+}
+
+func keyText(key []change.Column) string {
+	parts := make([]string, len(key))
+	for i, column := range key {
+		parts[i] = column.Name + " " + column.Type
+	}
+	return strings.Join(parts, ", ")
 }
 
 // newStream wires the stream.

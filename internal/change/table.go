@@ -1,5 +1,10 @@
 package change
 
+import (
+	"slices"
+	"strings"
+)
+
 // Table describes the source table as the configuration and the catalogue name it.
 type Table struct {
 	Schema string
@@ -25,6 +30,19 @@ type Column struct {
 	Type string
 	// OID is the object id of the source's type, which may be a domain; zero where it is not known.
 	OID uint32
+}
+
+// SameKey reports whether two keys have the same columns of the same types: a longer varchar has the keys of a shorter one.
+func SameKey(a, b []Column) bool {
+	return slices.EqualFunc(a, b, func(a, b Column) bool { return a.Name == b.Name && Unbounded(a.Type) == Unbounded(b.Type) })
+}
+
+// Unbounded is a varchar without its length, with which a cast would cut a key short; other types are left as they are.
+func Unbounded(typ string) string {
+	if base, _, found := strings.Cut(typ, "("); found && base == "character varying" {
+		return base
+	}
+	return typ
 }
 
 // Row is a source row as read by key or by a chunk, in the server's text output.
