@@ -283,3 +283,28 @@ func TestGeneratedColumnsOfTheTemplate(t *testing.T) {
 		})
 	}
 }
+
+// TestAFilteredPublicationIsMended: what a row filter kept out of the log stays out of it, also when the filter is gone.
+func TestAFilteredPublicationIsMended(t *testing.T) {
+	t.Parallel()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
+	s.run("init")
+	s.run("backfill")
+	stream := s.start(nil, "stream")
+	stream.waitFor("streaming")
+	publication := "wal2vec_" + s.db.Name
+	s.db.Exec(t, "ALTER PUBLICATION "+publication+" SET TABLE thing WHERE (id > 5)")
+	s.db.Exec(t, "UPDATE thing SET name = 'not published' WHERE id = 3; DELETE FROM thing WHERE id = 4; UPDATE thing SET name = 'published' WHERE id = 6")
+	_ = stream.wait()
+	if code := stream.cmd.ProcessState.ExitCode(); code != 2 || !stream.output.contains("filters the rows") {
+		t.Errorf("the stream ends with exit code %d:\n%s", code, stream.output)
+	}
+	advice := "ALTER PUBLICATION " + `"` + publication + `" SET TABLE ONLY "public"."thing";`
+	s.refuses(t, refusal{args: []string{"stream"}, code: 2, says: []string{"filters the rows"}, try: advice})
+	s.db.Exec(t, advice)
+	s.run("stream", "--until-current")
+	if d := s.differs(); d != "" {
+		t.Error(d)
+	}
+	s.checkFeedback()
+}
