@@ -142,7 +142,7 @@ func (s Swap) plan(ctx context.Context, db Querier) ([]string, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Equal(i.table.Key, s.Key):
+	case !change.SameKey(i.table.Key, s.Key):
 		return nil, fault.New(fault.Usage, "give the new pipeline another name (pipeline:), or remove the old one: wal2vec teardown",
 			"table %s was replaced by one whose key has other types: %v, not %v", i.name, i.table.Key, s.Key)
 	}

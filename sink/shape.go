@@ -68,7 +68,11 @@ func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
 		if _, err := tx.Exec(ctx, s.query("jobs_resync_close"), s.pipeline); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, int64(v.Epoch), v.LSN.String(), 0)
+		var id int64
+		if err := tx.QueryRow(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, true, int64(v.Epoch), v.LSN.String(), 0).Scan(&id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, s.query("job_swap"), id) // as of a swapped table, whose refresh it may have taken the place of
 		return err
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func newShapes(t *testing.T, key string, ddl ...string) *shapes {
 	t.Helper()
 	w := newWorld(t, 0)
 	w.env = append(w.env, hashed...)
-	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_SOFT_DELETE=gone", "WAL2VEC_STREAM_ON_GAP=resync",
+	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_SOFT_DELETE=gone", 
 		"WAL2VEC_SOURCE_TEMPLATE={name}|{price}|{at}|{mood}|{size}|{note}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=7")
 	for _, statement := range append([]string{fmt.Sprintf(shapesTable, key)}, ddl...) {
 		w.db.Exec(t, statement)
@@ -224,11 +224,11 @@ func TestAlterationsDuringABackfill(t *testing.T) {
 	}
 }
 
-// TestAChangedTableIsNotRefreshedUnasked: where gaps are not mended by themselves, the refresh is left to a person, and it is said.
+// TestAChangedTableIsNotRefreshedUnasked: where a table that was replaced is not followed, the refresh is left to a person, and it is said.
 func TestAChangedTableIsNotRefreshedUnasked(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
-	s.env = append(s.env, "WAL2VEC_STREAM_ON_GAP=refuse")
+	s.env = append(s.env, "WAL2VEC_STREAM_ON_GAP=refuse", "WAL2VEC_STREAM_ON_SWAP=refuse")
 	s.run("init")
 	s.run("backfill")
 	s.db.Exec(t, alterations[0].sql)

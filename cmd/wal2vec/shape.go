@@ -75,7 +75,7 @@ func (w *shapeWatch) remind(ctx context.Context) {
 	if err != nil {
 		return // the stream's own look says so
 	}
-	if !w.resyncs() && slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync }) {
+	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync && !w.resyncs() && !(j.Swap && follows(w.config)) }) {
 		w.log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
 	}
 }
@@ -114,12 +114,16 @@ func (w *shapeWatch) look(ctx context.Context) error {
 			return err
 		}
 	}
+	oid, err := replication.TableOID(ctx, w.source, w.config.Source.Table.Schema, w.config.Source.Table.Name)
+	if err != nil || oid != state.Table.OID || state.Slot == "" {
+		return err // a swap or a gap, which is the stream's
+	}
 	table, err := inspectFor(ctx, w.source, w.config, state)
 	switch {
 	case err != nil:
 		return err
-	case table.OID != state.Table.OID || state.Slot == "":
-		return nil // a gap, which is the stream's
+	case table.OID != oid:
+		return nil // replaced meanwhile
 	case known == nil:
 		return w.store.NoteShape(ctx, table.Shape)
 	case maps.Equal(known, table.Shape):
@@ -163,7 +167,7 @@ func (w *shapeWatch) settle(ctx context.Context) {
 	w.noticed = nil
 	switch what := strings.Join(w.changes, "; "); {
 	case !opened:
-	case w.resyncs():
+	case w.resyncs() || follows(w.config):
 		w.log.Warn().Str("changed", what).Msg("the source table was changed in a way that its log does not tell: refreshing it")
 		w.askForRefresh()
 	default:

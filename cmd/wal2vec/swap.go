@@ -133,6 +133,9 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 func (p *swapPort) Finish(ctx context.Context) error {
 	o := p.origin.Load()
 	failpoint.Hit("swap_due")
+	if err := p.noteShape(ctx, o); err != nil {
+		return err
+	}
 	err := p.store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
 	if err != nil {
 		return err
@@ -149,6 +152,15 @@ func (p *swapPort) Finish(ctx context.Context) error {
 	p.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", o.successor).Stringer("lsn", p.due).Msg("following the new table")
 	p.unpublish(ctx, source, o.state.Table.OID)
 	return nil
+}
+
+// noteShape notes the new table's shape before its refresh reads the first row.
+func (p *swapPort) noteShape(ctx context.Context, o *origin) error {
+	table, err := inspectPipeline(ctx, p.config, o.state)
+	if err != nil {
+		return err
+	}
+	return p.store.NoteShape(ctx, table.Shape)
 }
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
