@@ -133,9 +133,7 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 func (p *swapPort) Finish(ctx context.Context) error {
 	o := p.origin.Load()
 	failpoint.Hit("swap_due")
-	if err := p.noteShape(ctx, o); err != nil {
-		return err
-	}
+	p.noteShape(ctx, o)
 	err := p.store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
 	if err != nil {
 		return err
@@ -154,13 +152,16 @@ func (p *swapPort) Finish(ctx context.Context) error {
 	return nil
 }
 
-// noteShape notes the new table's shape before its refresh reads the first row.
-func (p *swapPort) noteShape(ctx context.Context, o *origin) error {
+// noteShape notes the new table's shape before its refresh reads the first row. Where it fails, because the name moved on, only what happens
+// to the table until the next look at its shape goes unnoticed.
+func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 	table, err := inspectPipeline(ctx, p.config, o.state)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.store.NoteShape(ctx, table.Shape)
 	}
-	return p.store.NoteShape(ctx, table.Shape)
+	if err != nil {
+		p.log.Debug().Err(err).Msg("noting the new table's shape")
+	}
 }
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.

@@ -152,7 +152,7 @@ func (s *Stream) settings() []setting {
 	}, {
 		path: "stream.on_swap", value: word{to: &s.OnSwap, words: []string{SwapFollow, SwapRefuse}},
 		help: "Where another table takes the name of the source table, as dbt's table models do: follow goes on with the new one and refreshes, refuse " +
-			"makes it a gap.",
+			"makes it a gap. After an ALTER TABLE whose new values the log does not tell, follow refreshes too, refuse only says so.",
 	}, {
 		path: "stream.on_wal_pressure", value: word{to: &s.OnWALPressure, words: []string{PressureHold, PressureDrop}},
 		help: "Where nothing can be written and the slot holds back too much log: hold keeps the slot, drop_and_resync drops it and resyncs later.",
