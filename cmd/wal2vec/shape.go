@@ -75,7 +75,7 @@ func (w *shapeWatch) remind(ctx context.Context) {
 	if err != nil {
 		return // the stream's own look says so
 	}
-	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync && !w.resyncs() && !(j.Swap && follows(w.config)) }) {
+	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync && !w.resyncs() && (!j.Swap || !follows(w.config)) }) {
 		w.log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
 	}
 }

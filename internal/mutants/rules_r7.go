@@ -29,9 +29,15 @@ var r7 = rule{
 			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
 		},
 		{
-			name:  "the new table's transactions are not waited for",
-			fails: []string{"internal/protocol TestACommitOnTheNewTableIsWaitedForWhereverItIsRead", "replication/pgoutput TestTheSuccessorsTransactionsAreOnlyWaitedFor"},
-			edits: []edit{{"replication/stream.go", "	s.decoder.Await(opts.Successor)\n", ""}, {"replication/pgoutput/decoder.go", "	if d.successor == 0 || oid != d.successor {", "	if oid != 1 {"}},
+			name: "the new table's transactions are not waited for",
+			fails: []string{
+				"internal/protocol TestACommitOnTheNewTableIsWaitedForWhereverItIsRead",
+				"replication/pgoutput TestTheSuccessorsTransactionsAreOnlyWaitedFor",
+			},
+			edits: []edit{
+				{"replication/stream.go", "	s.decoder.Await(opts.Successor)\n", ""},
+				{"replication/pgoutput/decoder.go", "	if d.successor == 0 || oid != d.successor {", "	if oid != 1 {"},
+			},
 		},
 		{
 			name:  "a table that is published already is taken for one without a writer in flight",
@@ -42,8 +48,16 @@ var r7 = rule{
 			name:  "the new table is published beside its writers",
 			fails: []string{"replication TestANewTableIsNotPublishedWhileAWriterIsInFlight"},
 			edits: []edit{
-				{swapFile, `	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())`, `	lock := "SELECT 1"`},
-				{swapFile, `append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)`, `append([]string{"SELECT 1"}, add...)`},
+				{
+					swapFile,
+					`	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())`,
+					`	lock := "SELECT 1"`,
+				},
+				{
+					swapFile,
+					`append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)`,
+					`append([]string{"SELECT 1"}, add...)`,
+				},
 			},
 		},
 		{
@@ -54,7 +68,11 @@ var r7 = rule{
 		{
 			name:  "a swap does not begin an epoch",
 			fails: []string{"sink TestASwappedTableBeginsAnEpoch"},
-			edits: []edit{{"sql/queries/sink_swap.sql", "SET epoch = $3, source_oid = $6, owner = NULL", "SET source_oid = $6, owner = NULL, partial_until = CASE WHEN $3::bigint = 0 THEN NULL ELSE partial_until END"}},
+			edits: []edit{{
+				"sql/queries/sink_swap.sql",
+				"SET epoch = $3, source_oid = $6, owner = NULL",
+				"SET source_oid = $6, owner = NULL, partial_until = CASE WHEN $3::bigint = 0 THEN NULL ELSE partial_until END",
+			}},
 		},
 		{
 			name:  "a swap is finished below the position from which on the new table is read",
@@ -74,7 +92,11 @@ var r7 = rule{
 		{
 			name:  "a swap leaves no refresh",
 			fails: []string{"sink TestASwappedTableBeginsAnEpoch"},
-			edits: []edit{{startFile, "		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {", "		if _, err := tx.Exec(ctx, s.query(\"jobs_void\"), s.pipeline, next, watermark); err != nil {"}},
+			edits: []edit{{
+				startFile,
+				"		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {",
+				"		if _, err := tx.Exec(ctx, s.query(\"jobs_void\"), s.pipeline, next, watermark); err != nil {",
+			}},
 		},
 		{
 			name:  "a target is reached while the table's place is taken",

@@ -23,7 +23,7 @@ type swapper struct {
 	answered chan change.LSN
 
 	mu       sync.Mutex
-	was, is  uint32 // is is zero when all is done
+	was, is  uint32 // the latter zero when all is done
 	due      change.LSN
 	finished chan struct{}
 }

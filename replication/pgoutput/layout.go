@@ -50,7 +50,8 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 		}
 		base, _, _ := strings.Cut(key.Type, "(")
 		if want, known := keyTypes[base]; known && columns[i].oid != want && columns[i].oid != key.OID {
-			return nil, fault.New(fault.Usage, "put the type back; or wal2vec teardown, wal2vec init, and wal2vec backfill: the vectors' keys are of the old type",
+			return nil, fault.New(fault.Usage,
+				"put the type back; or wal2vec teardown, wal2vec init, and wal2vec backfill: the vectors' keys are of the old type",
 				"key column %q of %s is not of type %s any more", key.Name, name, key.Type)
 		}
 		l.key = append(l.key, i)
