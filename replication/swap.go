@@ -234,7 +234,7 @@ func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(tx pgx.Tx) e
 
 // forOwner is the fault of a swap that another role has to prepare.
 func (s Swap) forOwner(statements []string, why string) error {
-	return fault.New(fault.Gap, "as the owner of both: BEGIN; "+strings.Join(statements, "; ")+"; COMMIT;",
+	return fault.New(fault.Gap, "/* as the owner of both */ BEGIN; "+strings.Join(statements, "; ")+"; COMMIT;",
 		"table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
 }
 

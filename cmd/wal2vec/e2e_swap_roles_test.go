@@ -69,7 +69,7 @@ func functionOf(t *testing.T, w *gapWorld, role string) string {
 	return printed[begin:]
 }
 
-var pasted = regexp.MustCompile(`try: as the owner of both: (BEGIN;.*COMMIT;)`)
+var pasted = regexp.MustCompile(`try: (/\* as the owner of both \*/ BEGIN;.*COMMIT;)`)
 
 // TestASwapIsAGapForWhoMayNotFollowIt: with statements to paste, after which the next start goes on.
 func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
