@@ -149,7 +149,7 @@ func checkState(c config.Config, state sink.State, table change.Table) error {
 	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
 		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
 			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
-	case !change.SameKey(state.Table.Key, table.Key):
+	case len(table.Key) > 0 && !change.SameKey(state.Table.Key, table.Key): // none is of a table that was replaced and not looked at
 		return fault.New(fault.Usage, "put source.key, or the columns' types, back; or wal2vec teardown, wal2vec init, and wal2vec backfill",
 			"pipeline %q has the key (%s), the table has (%s)", c.Pipeline, keyText(state.Table.Key), keyText(table.Key))
 	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication != c.Source.Publication:
