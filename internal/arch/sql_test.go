@@ -28,7 +28,7 @@ var reviewed = map[string]string{
 	"replication/identity.go key":              "advice; inspection.name and quotedList are quoted",
 	"replication/identity.go identitySQL":      "its callers quote the name",
 	"replication/inspect.go relation":          "advice; inspection.name and inspection.role are quoted",
-	"replication/inspect.go readable":            "as relation",
+	"replication/inspect.go readable":          "as relation",
 	"replication/inspect.go keyColumn":         "as relation",
 	"replication/pgoutput/decoder.go keyError": "advice to a person",
 	"replication/server.go CheckFreeSlot":      "advice; a number",
