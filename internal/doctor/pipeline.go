@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -44,7 +45,7 @@ func (e *examination) judgeConsistency() {
 	const check = "pipeline.settings"
 	switch c := e.opts.Config.Source; {
 	case e.table == nil:
-	case !slices.Equal(e.state.Table.Key, e.table.Key):
+	case !change.SameKey(e.state.Table.Key, e.table.Key):
 		e.fail(check, inSettings("source.key as it was; a key of another type takes another pipeline: wal2vec teardown, then wal2vec init"),
 			"the pipeline's key is %v, the table's is %v", e.state.Table.Key, e.table.Key)
 	default:
