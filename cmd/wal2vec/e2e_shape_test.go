@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -306,5 +308,38 @@ func TestAFilteredPublicationIsMended(t *testing.T) {
 	if d := s.differs(); d != "" {
 		t.Error(d)
 	}
+	s.checkFeedback()
+}
+
+// TestAnAlterationBehindALateStream: rows that the log still brings in their form of before have a version above that of a refresh that
+// begins now, which therefore waits.
+func TestAnAlterationBehindALateStream(t *testing.T) {
+	t.Parallel()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
+	down := filepath.Join(t.TempDir(), "down")
+	s.env = append(s.env, "FAILPOINT_ENCODER_DOWN="+down, "WAL2VEC_STREAM_RETRY_MAX=200ms")
+	s.run("init")
+	s.run("backfill")
+	stream := s.start(nil, "stream")
+	stream.waitFor("streaming")
+	if err := os.WriteFile(down, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.db.Exec(t, "UPDATE thing SET note = 'late' WHERE id <= 10")
+	s.db.Exec(t, "ALTER TABLE thing ALTER price TYPE numeric(10,4)")
+	// It is noticed: somebody waits for the watermark.
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		n := pgtest.One[int](t, s.db, `SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+		return n > 0, "nobody waits for the watermark"
+	})
+	if n := pgtest.One[int](t, s.db, "SELECT count(*)::int FROM wal2vec.backfill WHERE open"); n != 0 {
+		t.Errorf("%d jobs are open, while the log brings rows of before", n)
+	}
+	if err := os.Remove(down); err != nil {
+		t.Fatal(err)
+	}
+	s.converges(t, "a refresh behind a late stream")
+	stream.stop()
 	s.checkFeedback()
 }
