@@ -25,6 +25,7 @@ var guideScenarios = map[string]func(t *testing.T, r *reader){
 	"Dead letters":                         guideDeadLetters,
 	"Another model, template or precision": guideAnotherModel,
 	"Table models":                         guideSwappedTable,
+	"Altered tables":                       guideAlteredTable,
 	"Failover of the source":               guideFailover,
 	"Of the sink":                          guideSinkRestored,
 	"Of the source":                        guideSourceRestored,
@@ -275,6 +276,17 @@ func guideSwappedTable(t *testing.T, r *reader) {
 	r.stops()
 	w.env = owner
 	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
+}
+
+func guideAlteredTable(t *testing.T, r *reader) {
+	w, _ := newHashWorld(t, gapRows)
+	r.lives(t, w)
+	w.db.Exec(t, "ALTER TABLE "+product+" ALTER name TYPE text USING upper(name)")
+	r.says(r.types(), pgtest.One[string](t, w.db, "SELECT name FROM "+product+" WHERE product_id = 3"))
+	stream := w.start(nil, "stream")
+	stream.waitFor("refresh complete")
+	stream.stop()
+	w.check()
 }
 
 func guideFailover(t *testing.T, r *reader) {
