@@ -128,3 +128,25 @@ func TestASwapUnderAPublicationOfTheSchema(t *testing.T) {
 	w.checkPair(w.products)
 	stream.stop()
 }
+
+// TestASwapThatIsTakenBackUnderABackfill: what it read of the other table under that name is not the table's.
+func TestASwapThatIsTakenBackUnderABackfill(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	w.db.Exec(t, bare+"; UPDATE staging_marts.dim_product__tmp SET name = 'of the other table'")
+	const there = "BEGIN; ALTER TABLE staging_marts.dim_product RENAME TO aside; ALTER TABLE staging_marts.dim_product__tmp RENAME TO dim_product; COMMIT"
+	const back = "BEGIN; ALTER TABLE staging_marts.dim_product RENAME TO dim_product__tmp; ALTER TABLE staging_marts.aside RENAME TO dim_product; COMMIT"
+	backfill := w.start(nil, "backfill", "--full", "--rate", "20")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) {
+		n := pgtest.One[int64](t, w.sink, "SELECT coalesce(max(processed) FILTER (WHERE open), 0)::bigint FROM wal2vec.backfill")
+		return n > 0, fmt.Sprintf("%d rows are read", n)
+	})
+	w.db.Exec(t, there)
+	backfill.waitFor("was replaced by another of the same name")
+	w.db.Exec(t, back)
+	if err := backfill.wait(); err != nil {
+		t.Errorf("the backfill ended with %v", err)
+	}
+	w.run("stream", "--until-current")
+	w.checkPair(w.products)
+}

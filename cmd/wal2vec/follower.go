@@ -112,8 +112,12 @@ func (f *follower) beginWith(ctx context.Context, state sink.State, table change
 	c := f.config
 	followed := table
 	followed.OID = state.Table.OID // the publication follows a table by its OID, whatever has its name now
+	readable := state
+	if successor != 0 { // what the log brings of the old table is read from the new one, whose refresh follows
+		readable.Table.OID = 0
+	}
 	next := &origin{
-		state: state, table: table, reader: newFollowingReader(c, state, table), successor: successor,
+		state: state, table: table, reader: newFollowingReader(c, readable, table), successor: successor,
 		source: replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
 			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,

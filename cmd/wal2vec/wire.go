@@ -232,10 +232,10 @@ func newReader(c config.Config, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
 }
 
-// newFollowingReader reads only from the server whose log the pipeline follows.
+// newFollowingReader reads only from the server, and of the table, whose log the pipeline follows.
 func newFollowingReader(c config.Config, state sink.State, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{
-		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline,
+		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline, Followed: state.Table.OID,
 	})
 }
 

@@ -103,6 +103,9 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 		}
 		failpoint.Hit("backfill_watermark")
 		rows, err := b.ports.Reader.Chunk(ctx, cursor, limit)
+		if err != nil && as.Epoch != b.ports.Job.Started().Epoch { // the table may be another one now
+			err = sink.ErrJobLost
+		}
 		if err != nil {
 			return fmt.Errorf("reading a chunk: %w", err)
 		}

@@ -42,7 +42,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 		return Chunk{}, err
 	}
 	c := Chunk{Session: r.session}
-	_, err = r.run(ctx, statement, func(raw rawRow) error {
+	err = r.read(ctx, statement, func(raw rawRow) error {
 		row := r.row(raw)
 		if n := len(c.Rows); n > 0 && c.Rows[n-1].Key == row.Key {
 			return r.duplicate(row.Key)

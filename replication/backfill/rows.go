@@ -104,7 +104,7 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 		return 0, err
 	}
 	session = r.session
-	_, err = r.run(ctx, statement, func(raw rawRow) error {
+	err = r.read(ctx, statement, func(raw rawRow) error {
 		each(raw)
 		return nil
 	}, params...)

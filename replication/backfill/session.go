@@ -24,6 +24,8 @@ type Options struct {
 	// SystemID and Timeline are those of the pipeline, which the server must have; not checked when empty or zero.
 	SystemID string
 	Timeline int32
+	// Followed is the object id that the table of that name must have where it is read; zero for whichever has the name.
+	Followed uint32
 	// Application is the session's application_name; "wal2vec/backfill" when empty.
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
@@ -169,13 +171,51 @@ func (r *Reader) run(ctx context.Context, statement string, each func(rawRow) er
 		}
 	}
 	if _, err := result.Close(); err != nil {
-		var pg *pgconn.PgError
-		if !errors.As(err, &pg) || r.conn.IsClosed() {
-			r.drop(ctx)
-		}
-		return n, err
+		return n, r.broken(ctx, err)
 	}
 	return n, failed
+}
+
+// read is run for rows of the table: it fails where they are those of another that has its name for now. The lock on what was read is kept until
+// the name is looked up, so that no rename comes between.
+func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
+	if r.opts.Followed == 0 {
+		_, err := r.run(ctx, statement, each, params...)
+		return err
+	}
+	name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
+	batch := &pgconn.Batch{} // one transaction
+	batch.ExecParams(statement, params, nil, nil, nil)
+	batch.ExecParams(sql.Query("source_table_oid"), name, nil, nil, nil)
+	results := r.conn.ExecBatch(ctx, batch)
+	var failed error
+	var oid string
+	for n := 0; results.NextResult(); n++ {
+		for rows := results.ResultReader(); rows.NextRow(); {
+			switch {
+			case n == 1:
+				oid = string(rows.Values()[0])
+			case failed == nil:
+				failed = each(rows.Values())
+			}
+		}
+	}
+	if err := results.Close(); err != nil {
+		return r.broken(ctx, err)
+	}
+	if followed := strconv.FormatUint(uint64(r.opts.Followed), 10); oid != followed {
+		return fault.New(fault.Unavailable, "wal2vec stream, which follows it",
+			"table %s was replaced by another of the same name (OID %s, was %s)", r.name(), oid, followed)
+	}
+	return failed
+}
+
+// broken drops the connection after an error that may have broken it.
+func (r *Reader) broken(ctx context.Context, err error) error {
+	if _, said := errors.AsType[*pgconn.PgError](err); !said || r.conn.IsClosed() {
+		r.drop(ctx)
+	}
+	return err
 }
 
 // one runs a statement that returns a single value.
