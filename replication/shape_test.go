@@ -71,6 +71,11 @@ func TestShapeTellsWhatChangesTextsWithoutAnEvent(t *testing.T) {
 		{"ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", `"sad" of an enum was renamed to "blue"`},
 		{"ALTER TYPE size ADD ATTRIBUTE d int", "a composite type"},
 		{"ALTER TYPE size RENAME ATTRIBUTE d TO depth", ""},
+		{"ALTER TYPE size ADD ATTRIBUTE u int; ALTER TYPE size DROP ATTRIBUTE u", "a composite type"}, // rows of meanwhile are in the log
+		{"ALTER TYPE mood RENAME VALUE 'blue' TO 'sad'; ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", `"blue" of an enum was renamed to "blue"`},
+		{"ALTER TABLE item RENAME label TO x; ALTER TABLE item RENAME more TO label; ALTER TABLE item RENAME label TO more; ALTER TABLE item RENAME x TO label", `column "label"`},
+		{"ALTER TABLE item ALTER label SET STATISTICS 7; ALTER TABLE item ALTER label SET (n_distinct = 5)", ""},
+		{"GRANT SELECT (label) ON item TO pg_monitor", ""},
 		{"ALTER TYPE mood RENAME TO temper", ""},
 		{"ALTER TABLE item ALTER mood TYPE text", `column "mood"`},
 		{"ALTER DOMAIN label ADD CHECK (value <> '')", ""},
@@ -117,6 +122,8 @@ func TestShapeTellsOfPartitions(t *testing.T) {
 		{"ALTER TABLE item ATTACH PARTITION deep FOR VALUES FROM (30) TO (40)", "partition deep_1 came with rows"},
 		{"ALTER TABLE apart RENAME TO item_3", ""},
 		{"TRUNCATE item_3", "partition item_3 was truncated"},
+		{"ALTER TABLE item DETACH PARTITION item_3; UPDATE item_3 SET name = 'outside'; ALTER TABLE item ATTACH PARTITION item_3 FOR VALUES FROM (20) TO (30)", "partition item_3 was truncated, rewritten or attached anew"},
+		{"ALTER TABLE item DETACH PARTITION deep; UPDATE deep SET name = 'outside'; ALTER TABLE item ATTACH PARTITION deep FOR VALUES FROM (30) TO (40)", "partition deep_1 was"},
 		{"ALTER TABLE item DETACH PARTITION item_1", "partition item_1 was detached"},
 		{"DROP TABLE item_2", "partition item_2 was detached or dropped"},
 	})

@@ -343,3 +343,42 @@ func TestAnAlterationBehindALateStream(t *testing.T) {
 	stream.stop()
 	s.checkFeedback()
 }
+
+// thereAndBack are alterations that are taken back. Rows that are logged in between are logged as they printed then.
+var thereAndBack = []struct{ what, there, back string }{
+	{"value of an enum", "ALTER TYPE mood RENAME VALUE 'glad' TO 'blue'", "ALTER TYPE mood RENAME VALUE 'blue' TO 'glad'"},
+	{"names exchanged", alterations[4].sql, alterations[4].sql},
+	{"type", "ALTER TABLE thing ALTER price TYPE numeric(10,4)", "ALTER TABLE thing ALTER price TYPE numeric(10,2)"},
+	{"attribute of a composite type", "ALTER TYPE size ADD ATTRIBUTE d int", "ALTER TYPE size DROP ATTRIBUTE d"},
+}
+
+func TestAlterationsThatAreTakenBackWhileTheStreamIsDown(t *testing.T) {
+	t.Parallel()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60))
+	s.run("init")
+	s.run("backfill")
+	s.run("stream", "--until-current")
+	for i, a := range thereAndBack {
+		s.db.Exec(t, a.there)
+		s.edits(2 * i)
+		s.db.Exec(t, a.back)
+		s.run("stream", "--until-current")
+		if d := s.differs(); d != "" {
+			t.Errorf("%s: %s", a.what, d)
+		}
+	}
+	s.checkFeedback()
+}
+
+// TestAPartitionThatIsChangedOutsideWhileTheStreamIsDown: its file is the same afterwards.
+func TestAPartitionThatIsChangedOutsideWhileTheStreamIsDown(t *testing.T) {
+	t.Parallel()
+	s := newPartitions(t)
+	s.run("stream", "--until-current")
+	s.db.Exec(t, "ALTER TABLE thing DETACH PARTITION first")
+	s.db.Exec(t, "UPDATE first SET name = 'changed outside'; ALTER TABLE thing ATTACH PARTITION first FOR VALUES FROM (0) TO (1000)")
+	s.run("stream", "--until-current")
+	if d := s.differs(); d != "" {
+		t.Error(d)
+	}
+}

@@ -19,10 +19,10 @@ type ShapeMark string
 // The marks. All but types and labels name the table's object id first, so that the marks of another table of the same name are others.
 const (
 	MarkColumn      ShapeMark = "column"      // OID NAME: place, type, modifier, what it is computed from
-	MarkRewrite     ShapeMark = "rewrite"     // OID NAME: the transaction that altered the column last, and the file of the table
+	MarkRewrite     ShapeMark = "rewrite"     // OID NAME: the transaction that altered the column last, the table's file, what matters to no value
 	MarkType        ShapeMark = "type"        // OID: the columns of a composite type
-	MarkLabel       ShapeMark = "label"       // OID of a value of an enum: its text
-	MarkPartition   ShapeMark = "partition"   // OID OID: the file of a partition
+	MarkLabel       ShapeMark = "label"       // OID of a value of an enum: the transaction that named it, its text
+	MarkPartition   ShapeMark = "partition"   // OID OID: the file of a partition, and the transactions that attached it
 	MarkName        ShapeMark = "name"        // OID OID: the partition's name, for people
 	MarkPublication ShapeMark = "publication" // OID: the publication and the table's place in it
 )
@@ -66,12 +66,16 @@ func (s Shape) Since(old Shape) Reshaping {
 	return r
 }
 
-// rewritten reports whether a column was altered and the table's rows were written anew, as ALTER TYPE with USING does where the type stays
-// as it was. Either alone (NOT NULL, VACUUM FULL) changes no value.
+// rewritten reports whether a column was altered, and either the table's rows were written anew, as ALTER TYPE with USING does where the type
+// stays as it was, or nothing shows what was altered: something was, and was taken back, as two names that are exchanged twice, and the log may
+// have rows of meanwhile. A rewrite alone (VACUUM FULL) changes no value, and nor does another manner (NOT NULL).
 func rewritten(was, now string) bool {
-	altered, file, _ := strings.Cut(was, " ")
-	alteredNow, fileNow, _ := strings.Cut(now, " ")
-	return altered != alteredNow && file != fileNow
+	before, after := strings.Fields(was), strings.Fields(now)
+	const altered, file, manner = 0, 1, 2
+	if len(before) <= manner || len(after) <= manner || before[altered] == after[altered] {
+		return false
+	}
+	return before[file] != after[file] || before[manner] == after[manner]
 }
 
 func (r *Reshaping) changed(kind ShapeMark, name, was, now string) {
@@ -80,6 +84,8 @@ func (r *Reshaping) changed(kind ShapeMark, name, was, now string) {
 		_, column, _ := strings.Cut(name, " ")
 		r.Changes = append(r.Changes, fmt.Sprintf("column %q was changed or replaced", column))
 	case MarkLabel:
+		_, was, _ = strings.Cut(was, " ")
+		_, now, _ = strings.Cut(now, " ")
 		r.Changes = append(r.Changes, fmt.Sprintf("value %q of an enum was renamed to %q", was, now))
 	case MarkType:
 		r.Changes = append(r.Changes, "a composite type was changed")
@@ -93,7 +99,7 @@ func (r *Reshaping) partition(s, old Shape, name string, known bool) {
 	partition := old[string(MarkName)+" "+name]
 	switch {
 	case known:
-		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was truncated or rewritten", partition))
+		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was truncated, rewritten or attached anew", partition))
 	case s.describes(table):
 		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was detached or dropped", partition))
 	}

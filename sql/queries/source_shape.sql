@@ -3,7 +3,11 @@
 WITH RECURSIVE columns AS (
     SELECT
         a.attname, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.xmin AS altered, r.relfilenode,
-        CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS computed
+        CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS computed,
+        -- What may be altered and says nothing of the values.
+        pg_catalog.md5(pg_catalog.concat_ws(
+            ' ', a.attnotnull, a.atthasdef, a.attidentity, a.attstattarget, a.attstorage, a.attcompression, a.attislocal, a.attinhcount, a.attacl, a.attoptions
+        )) AS manner
     FROM pg_catalog.pg_attribute AS a
     JOIN pg_catalog.pg_class AS r ON r.oid = a.attrelid
     LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -30,7 +34,14 @@ WITH RECURSIVE columns AS (
     ) AS part
     WHERE part.oid <> 0
 ), partitions AS (
-    SELECT c.oid, c.relname, c.relfilenode
+    SELECT
+        c.oid, c.relname,
+        -- With the transactions that attached it, and what it is a part of: a partition that was changed outside has the same file.
+        pg_catalog.concat_ws(' ', c.relfilenode, (
+            SELECT pg_catalog.string_agg(i.inhrelid::text || ':' || i.xmin::text, ' ' ORDER BY i.inhrelid)
+            FROM pg_catalog.pg_partition_ancestors(c.oid::regclass) AS ancestor
+            JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = ancestor.relid
+        )) AS place
     FROM pg_catalog.pg_partition_tree($1::oid::regclass) AS p
     JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
     WHERE p.isleaf AND c.oid <> $1::oid
@@ -38,24 +49,23 @@ WITH RECURSIVE columns AS (
 SELECT 'column ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attgenerated, c.computed)
 FROM columns AS c
 UNION ALL
-SELECT 'rewrite ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.altered, c.relfilenode)
+SELECT 'rewrite ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.altered, c.relfilenode, c.manner)
 FROM columns AS c
 UNION ALL
 SELECT 'type ' || t.oid::text, pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum, a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum)
 FROM types AS t
 JOIN pg_catalog.pg_type AS p ON p.oid = t.oid
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.typrelid
-WHERE a.attnum > 0
-  AND NOT a.attisdropped
+WHERE a.attnum > 0 -- also those that came and went
 GROUP BY t.oid
 UNION ALL
-SELECT 'label ' || e.oid::text, e.enumlabel::text
+SELECT 'label ' || e.oid::text, e.xmin::text || ' ' || e.enumlabel::text
 FROM types AS t
 JOIN pg_catalog.pg_enum AS e ON e.enumtypid = t.oid
 UNION ALL
 SELECT mark.name || ' ' || $1::oid::text || ' ' || p.oid::text, mark.value
 FROM partitions AS p
-CROSS JOIN LATERAL (VALUES ('partition', p.relfilenode::text), ('name', p.relname::text)) AS mark (name, value)
+CROSS JOIN LATERAL (VALUES ('partition', p.place), ('name', p.relname::text)) AS mark (name, value)
 UNION ALL
 -- The row's transaction tells a setting that was changed and put back: what was not published meanwhile is not in the log.
 SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, r.oid)
