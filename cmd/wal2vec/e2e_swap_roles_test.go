@@ -115,3 +115,25 @@ func TestInitMakesTheFunctionForWhoStreams(t *testing.T) {
 		t.Error("teardown left the function")
 	}
 }
+
+// TestAFunctionOfAnotherIsNotCalled: whoever may make functions beside the table would have theirs run with the rights of the stream's role.
+func TestAFunctionOfAnotherIsNotCalled(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	other, _ := w.db.Role(t, "")
+	function := "staging_marts.wal2vec_follow_" + w.products.pipeline
+	w.db.Exec(t, "CREATE TABLE staging_marts.called (role text); GRANT INSERT ON staging_marts.called TO PUBLIC; GRANT USAGE ON SCHEMA staging_marts TO PUBLIC")
+	w.db.Exec(t, "CREATE FUNCTION "+function+"() RETURNS void LANGUAGE sql AS 'INSERT INTO staging_marts.called VALUES (current_user)'")
+	w.swap(t, bare, "SELECT")
+	for _, as := range []string{"ALTER FUNCTION " + function + "() SECURITY INVOKER", "ALTER FUNCTION " + function + "() OWNER TO " + other + "; ALTER FUNCTION " + function + "() SECURITY DEFINER"} {
+		w.db.Exec(t, as)
+		got := w.ends(env, "", "stream", "--until-current")
+		if called := pgtest.Column[string](t, w.db, "SELECT role FROM staging_marts.called"); len(called) > 0 {
+			t.Errorf("it ran as %v", called)
+		}
+		if got.code != 6 || !strings.Contains(got.stderr, role) {
+			t.Errorf("exit code %d\n%s", got.code, got.stderr)
+		}
+	}
+}
