@@ -109,12 +109,12 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 		return 0, err
 	}
 	defer closeQuietly(ctx, conn)
-	statements, err := s.plan(ctx, conn)
+	left, err := s.plan(ctx, conn)
 	if err != nil {
 		return 0, err
 	}
-	if len(statements) > 0 {
-		err = s.prepare(ctx, conn, statements)
+	if !left.done() {
+		err = s.prepare(ctx, conn, left)
 	} else {
 		err = s.waitForWriters(ctx, conn)
 	}
@@ -129,47 +129,64 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 	return end.RecordEnd(), nil
 }
 
-// plan returns the statements that are to be run in one transaction; none when nothing is left to do.
-func (s Swap) plan(ctx context.Context, db Querier) ([]string, error) {
+// steps are what is left to do with the new table, which is locked first.
+type steps struct {
+	lock string
+	// index is committed by itself; "" when there is one. The rest wait for the table's readers, and would have it built anew with each try,
+	// while its writers wait.
+	index string
+	rest  []string
+}
+
+func (p steps) done() bool { return p.index == "" && len(p.rest) == 0 }
+
+// all is one transaction, for somebody who waits.
+func (p steps) all() []string {
+	if p.index == "" {
+		return append([]string{p.lock}, p.rest...)
+	}
+	return append([]string{p.lock, p.index}, p.rest...)
+}
+
+// plan returns what is left to do.
+func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 	i, err := inspectSwapped(ctx, db, s.Table)
 	// What was found may be of the table that has come or gone since.
 	if nameErr := CheckName(ctx, db, change.Table{Schema: s.Table.Schema, Name: s.Table.Table, OID: s.Is}); nameErr != nil {
 		if errors.Is(nameErr, ErrNoTable) {
-			return nil, fault.Wrap(nameErr, fault.Unavailable, "", "preparing the new table")
+			return left, fault.Wrap(nameErr, fault.Unavailable, "", "preparing the new table")
 		}
-		return nil, nameErr
+		return left, nameErr
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return left, err
 	case !change.SameKey(i.table.Key, s.Key):
-		return nil, fault.New(fault.Usage, "give the new pipeline another name (pipeline:), or remove the old one: wal2vec teardown",
+		return left, fault.New(fault.Usage, "give the new pipeline another name (pipeline:), or remove the old one: wal2vec teardown",
 			"table %s was replaced by one whose key has other types: %v, not %v", i.name, i.table.Key, s.Key)
 	}
-	var statements []string
+	left.lock = fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)
 	if i.lacks.index {
 		index := pgx.Identifier{i.index}.Sanitize()
-		statements = append(statements, fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key)))
+		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
 		for n, c := range columns {
 			columns[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
 		}
-		statements = append(statements, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
+		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
 	}
-	statements = append(statements, i.lacks.identities...)
+	left.rest = append(left.rest, i.lacks.identities...)
 	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
 	if err != nil {
-		return nil, err
+		return left, err
 	}
-	if statements = append(statements, add...); len(statements) > 0 {
-		statements = append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)
-	}
-	return statements, nil
+	left.rest = append(left.rest, add...)
+	return left, nil
 }
 
 // prepare runs what is left to do, as the owner or by the function.
-func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, statements []string) error {
+func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	var table, publication, function bool
 	var owner, role string
 	err := conn.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
@@ -177,64 +194,68 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, statements []string) 
 	if err != nil {
 		return fmt.Errorf("asking who owns the new table: %w", err)
 	}
+	run := s.asOwner
 	switch {
 	case table && publication:
-		err = s.asOwner(ctx, conn)
 	case function:
-		err = s.locking(ctx, conn, func(tx pgx.Tx) error {
+		run = func(ctx context.Context, tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, "SELECT "+s.Function.Sanitize()+"()")
 			return err
-		})
+		}
 	default:
-		return s.forOwner(statements, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
+		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
 	}
-	if fault.SQLSTATE(err) == "42501" {
-		return s.forOwner(statements, err.Error())
+	const transactions = 2 // the index, and the rest
+	for n := 0; n < transactions && err == nil && !left.done(); n++ {
+		if err = s.locking(ctx, conn, run); err == nil {
+			left, err = s.plan(ctx, conn)
+		}
 	}
-	return s.explain(err)
+	switch {
+	case fault.SQLSTATE(err) == "42501":
+		return s.forOwner(left, err.Error())
+	case err == nil && !left.done():
+		return s.forOwner(left, "something is left to do")
+	default:
+		return s.explain(err)
+	}
 }
 
-// asOwner plans anew when the table is locked, and runs that.
-func (s Swap) asOwner(ctx context.Context, conn *pgx.Conn) error {
+// asOwner plans anew when the table is locked, and runs the next step of that.
+func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
-	return s.locking(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, lock); err != nil {
-			return err
-		}
-		statements, err := s.plan(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for _, statement := range statements {
-			if _, err := tx.Exec(ctx, statement); err != nil {
-				return fmt.Errorf("%s: %w", statement, err)
-			}
-		}
-		return nil
-	})
-}
-
-// locking runs a transaction whose waits for locks are short, and afterwards makes sure that nothing is left to do.
-func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(tx pgx.Tx) error) error {
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
-			return err
-		}
-		return run(tx)
-	})
+	if _, err := tx.Exec(ctx, lock); err != nil {
+		return err
+	}
+	left, err := s.plan(ctx, tx)
 	if err != nil {
 		return err
 	}
-	left, err := s.plan(ctx, conn)
-	if err == nil && len(left) > 0 {
-		err = s.forOwner(left, "something is left to do")
+	statements := left.rest
+	if left.index != "" {
+		statements = []string{left.index}
 	}
-	return err
+	for _, statement := range statements {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// locking runs a transaction whose waits for locks are short.
+func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(context.Context, pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
+			return err
+		}
+		return run(ctx, tx)
+	})
 }
 
 // forOwner is the fault of a swap that another role has to prepare.
-func (s Swap) forOwner(statements []string, why string) error {
-	return fault.New(fault.Gap, "/* as the owner of both */ BEGIN; "+strings.Join(statements, "; ")+"; COMMIT;",
+func (s Swap) forOwner(left steps, why string) error {
+	return fault.New(fault.Gap, "/* as the owner of both */ BEGIN; "+strings.Join(left.all(), "; ")+"; COMMIT;",
 		"table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
 }
 

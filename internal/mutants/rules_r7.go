@@ -53,17 +53,13 @@ var r7 = rule{
 					`	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())`,
 					`	lock := "SELECT 1"`,
 				},
-				{
-					swapFile,
-					`append([]string{fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)}, statements...)`,
-					`append([]string{"SELECT 1"}, add...)`,
-				},
+				{swapFile, "	left.rest = append(left.rest, add...)\n", "	left.index, left.rest = \"\", add\n"}, // the others take locks of their own
 			},
 		},
 		{
 			name:  "the new table is published without an identity",
 			fails: []string{"replication TestANewTableGetsWhatItLacks"},
-			edits: []edit{{swapFile, "	statements = append(statements, i.lacks.identities...)\n", ""}},
+			edits: []edit{{swapFile, "	left.rest = append(left.rest, i.lacks.identities...)\n", ""}},
 		},
 		{
 			name:  "a swap does not begin an epoch",

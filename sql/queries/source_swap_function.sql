@@ -1,5 +1,6 @@
 -- Does for its owner, who owns the table and the publication, what wal2vec does where it runs as that owner. It takes no argument, and looks
--- at nothing but the one table and publication; a table of that name that belongs to another owner is left alone.
+-- at nothing but the one table and publication; a table of that name that belongs to another owner is left alone. Where it makes an index, it
+-- leaves the rest to the next call.
 CREATE OR REPLACE FUNCTION {{.Function}}() RETURNS void
 LANGUAGE plpgsql
 SECURITY DEFINER
@@ -47,6 +48,7 @@ BEGIN
             'CREATE UNIQUE INDEX %I ON %I.%I (%s)', key_index, schema_name, table_name,
             (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) FROM unnest(key_columns) WITH ORDINALITY AS k (name, place))
         );
+        RETURN;
     END IF;
     IF missing IS NOT NULL THEN
         EXECUTE format('ALTER TABLE %I.%I ', schema_name, table_name) || missing;
