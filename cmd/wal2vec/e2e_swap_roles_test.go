@@ -137,3 +137,25 @@ func TestAFunctionOfAnotherIsNotCalled(t *testing.T) {
 		}
 	}
 }
+
+// TestAPartitionedTableIsNotTheFunctions to prepare: its owner is told what to run.
+func TestAPartitionedTableIsNotTheFunctions(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	w.db.Exec(t, functionOf(t, w, role))
+	w.swap(t, `CREATE TABLE staging_marts.dim_product__tmp (LIKE staging_marts.dim_product INCLUDING DEFAULTS) PARTITION BY RANGE (product_id);
+		CREATE TABLE staging_marts.rest PARTITION OF staging_marts.dim_product__tmp DEFAULT; INSERT INTO staging_marts.dim_product__tmp SELECT * FROM staging_marts.dim_product`, "SELECT")
+	w.db.Exec(t, "ALTER PUBLICATION "+w.slot()+" SET (publish_via_partition_root = true)")
+	got := w.ends(env, "", "stream", "--until-current")
+	advice := pasted.FindStringSubmatch(got.stderr)
+	if got.code != 6 || advice == nil {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	w.db.Exec(t, advice[1])
+	w.edit(t, 1)
+	if got := w.ends(env, "", "stream", "--until-current"); got.code != 0 {
+		t.Fatalf("exit code %d after %s\n%s", got.code, advice[1], got.stderr)
+	}
+	w.checkPair(w.products)
+}
