@@ -109,14 +109,15 @@ func (a *auditing) print(out *auditOutcome) error {
 	if r.Left == 0 {
 		return nil
 	}
-	try := "wal2vec audit --repair"
+	try := "wal2vec audit --full --repair" // another sample would find others
+	if a.options.generation != 0 {
+		try += fmt.Sprintf(" --generation %d", a.options.generation)
+	}
 	switch {
-	case out.Stopped:
+	case out.Stopped && out.Counts[audit.Orphan] == 0: // a backfill does not see a vector that neither source nor ledger know
 		try = "wal2vec backfill --full"
 	case a.options.repair:
 		try = "wal2vec status"
-	case a.options.full:
-		try = "wal2vec audit --full --repair"
 	}
 	return fault.New(fault.Findings, try, "the vectors differ from the source: %d findings", r.Left)
 }

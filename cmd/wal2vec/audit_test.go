@@ -320,6 +320,9 @@ func TestAuditOfTwoGenerations(t *testing.T) {
 	w.db.Exec(t, replace+strings.ReplaceAll(view, "vectors_"+w.db.Name+"_1", "vectors_"+w.db.Name+"_2"))
 	w.wants(w.audits(3, "--full"), "wrong_generation 31", "wrong_generation ")
 	w.wants(w.audits(3, "--full", "--generation", "2"), "missing 32", "wrong_generation ")
+	if got := w.ends(nil, "", "audit", "--generation", "2"); !strings.Contains(got.stderr, "try: wal2vec audit --full --repair --generation 2") {
+		t.Errorf("it says %s", got.stderr)
+	}
 	w.db.Exec(t, replace+view)
 	w.wants(w.audits(0, "--full", "--repair", "--generation", "2"), "missing 32")
 	w.wants(w.audits(0, "--full", "--repair"), "wrong_generation 31")
