@@ -146,6 +146,10 @@ func (pr *prober) row(ctx context.Context) {
 	waiting, cancel := pr.within(ctx, "the row did not arrive in the ledger")
 	defer cancel()
 	key, err := pr.choose(waiting)
+	if errors.Is(err, errNoRow) {
+		pr.report.Add("probe.row", doctor.OK, "the table is empty: there is no row to send", "", "")
+		return
+	}
 	if err != nil {
 		pr.failed("probe.row", cause(waiting, err))
 		return
@@ -197,12 +201,28 @@ func (pr *prober) choose(ctx context.Context) (change.Key, error) {
 	var parts []string
 	err = pr.searcher.store.pool.QueryRow(ctx, query).Scan(&parts)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", fault.New(fault.Usage, "wal2vec backfill", "no row has a vector yet")
+		return "", pr.without(ctx)
 	}
 	if err != nil {
 		return "", fmt.Errorf("looking for a row: %w", err)
 	}
 	return change.KeyOf(parts...), nil
+}
+
+// errNoRow says that the table is empty.
+var errNoRow = errors.New("the table is empty")
+
+// without says why no row has a vector.
+func (pr *prober) without(ctx context.Context) error {
+	chunk, err := pr.reader.Chunk(ctx, "", 1)
+	switch {
+	case err != nil:
+		return err
+	case len(chunk.Rows) == 0:
+		return errNoRow
+	default:
+		return fault.New(fault.Usage, "wal2vec backfill", "no row has a vector yet")
+	}
 }
 
 // conditions compare the key columns with parameters from a number on.
@@ -214,26 +234,48 @@ func (pr *prober) conditions(first int) []string {
 	return conditions
 }
 
+// column is a column that is written as it is, one of the key if possible: fewer triggers wait for those.
+func (pr *prober) column(ctx context.Context) (string, error) {
+	t, keys := pr.state.Table, []string{}
+	for _, column := range pr.state.Table.Key {
+		keys = append(keys, column.Name)
+	}
+	var name string
+	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	err := pr.source.QueryRow(ctx, sql.Query("doctor_probe_column"), relation, keys).Scan(&name)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", fault.New(fault.Usage, "", "every column of %s is generated: none can be written as it is", relation)
+	case err != nil:
+		return "", fmt.Errorf("looking for a column of %s to write: %w", relation, err)
+	}
+	return pgx.Identifier{name}.Sanitize(), nil
+}
+
 func (pr *prober) update(ctx context.Context, key change.Key) error {
 	t := pr.state.Table
-	relation, first := pgx.Identifier{t.Schema, t.Name}.Sanitize(), pgx.Identifier{t.Key[0].Name}.Sanitize()
-	statement, err := sql.Render("doctor_probe_update", struct {
-		Table, First string
-		Conditions   []string
-	}{relation, first, pr.conditions(1)})
+	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	column, err := pr.column(ctx)
 	if err != nil {
 		return err
 	}
-	pr.say("updates the row %s of %s, setting %s to itself: its triggers run", key, relation, first)
+	statement, err := sql.Render("doctor_probe_update", struct {
+		Table, Column string
+		Conditions    []string
+	}{relation, column, pr.conditions(1)})
+	if err != nil {
+		return err
+	}
+	pr.say("updates the row %s of %s, setting %s to itself: its triggers run", key, relation, column)
 	tag, err := pr.source.Exec(ctx, statement, asArguments(key.Parts())...)
 	switch {
 	case fault.SQLSTATE(err) == notPermitted:
 		role := pgx.Identifier{pr.source.Config().User}.Sanitize()
-		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", first, relation, role), "updating a row")
+		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role), "updating a row")
 	case err != nil:
 		return unreadableValue(err, "updating the row "+key.String())
 	case tag.RowsAffected() == 0:
-		return fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s", relation, key)
+		return fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s, or a trigger keeps an update from it", relation, key)
 	default:
 		return nil
 	}

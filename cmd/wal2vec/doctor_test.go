@@ -152,3 +152,28 @@ func TestWhatAProbeFinds(t *testing.T) {
 	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
 	stream.signal(syscall.SIGCONT)
 }
+
+// TestAProbeOfAnyTable: of one whose key takes no value, of rows without a vector, and of none.
+func TestAProbeOfAnyTable(t *testing.T) {
+	w := newCheckup(t, 0)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	w.db.Exec(t, `CREATE TABLE public.thing (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, deleted boolean, changed timestamptz);
+		CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.changed = clock_timestamp(); RETURN new; END';
+		CREATE TRIGGER touch BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION touch()`)
+	w.run("init")
+	w.start(nil, "stream").waitFor("streaming")
+	if f := w.finds(w.doctor(0, nil, "--probe"), "probe.row", doctor.OK); !strings.Contains(f.Text, "empty") {
+		t.Errorf("%+v", f)
+	}
+	w.db.Exec(t, "INSERT INTO public.thing (name, deleted) VALUES ('one', true), (NULL, false), ('three', NULL)")
+	w.settle()
+	w.finds(w.doctor(0, nil, "--probe"), "probe.search", doctor.OK)
+	for _, key := range []string{"1", "2", "3"} {
+		w.finds(w.doctor(0, nil, "--probe-key", key), "probe.search", doctor.OK)
+	}
+	w.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); DROP TRIGGER touch ON public.thing")
+	if f := w.finds(w.doctor(3, nil, "--probe"), "probe.row", doctor.Fail); !strings.Contains(f.Text, "trigger") {
+		t.Errorf("%+v", f)
+	}
+}

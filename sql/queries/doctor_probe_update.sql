@@ -1,4 +1,4 @@
 -- The row as it is, once more: the log carries it, and triggers of the table run.
 UPDATE {{.Table}}
-SET {{.First}} = {{.First}}
+SET {{.Column}} = {{.Column}}
 WHERE {{join .Conditions " AND "}}
