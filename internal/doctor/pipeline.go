@@ -73,10 +73,14 @@ func (e *examination) examineHistory(ctx context.Context) {
 }
 
 func (e *examination) judgePartial() {
-	if partial := e.state.PartialUntil; partial > e.state.Watermark {
-		e.warn("pipeline.partial", inShell("wal2vec stream"), "until the watermark passes %s, some rows are newer than it says", partial)
-	} else {
-		e.ok("pipeline.partial", "the sink shows the source as of the watermark")
+	const check = "pipeline.partial"
+	switch partial := e.state.PartialUntil; {
+	case partial <= e.state.Watermark:
+		e.ok(check, "the sink shows the source as of the watermark")
+	case e.slot.Active && partial <= e.slot.WALEnd: // a backfill that began before the stream
+		e.ok(check, "some rows are newer than the watermark says until it passes %s, where a stream leads it", partial)
+	default:
+		e.warn(check, inShell("wal2vec stream"), "until the watermark passes %s, some rows are newer than it says", partial)
 	}
 }
 

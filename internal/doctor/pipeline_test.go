@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
@@ -61,6 +62,15 @@ var pipelineFindings = []finding{
 	warned("a stream that does not report", "pipeline.stream", "UPDATE wal2vec.stream_state SET reported_at = now() - interval '1 hour'"),
 	warned("a stream that is behind", "pipeline.lag", "UPDATE wal2vec.stream_state SET oldest_pending = now() - interval '1 hour'"),
 	warned("a sink between two moments", "pipeline.partial", "UPDATE wal2vec.pipeline SET partial_until = 'FF/0'"),
+	{"a sink between two moments, and a stream that leads it out", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET partial_until = watermark + 1")
+		if f := r.want("pipeline.partial", doctor.OK); !strings.Contains(f.Text, "until") {
+			t.Errorf("%+v", f)
+		}
+		r.stop()
+		r.want("pipeline.partial", doctor.Warn)
+	}},
 	warned("a forgotten backfill", "pipeline.jobs", "INSERT INTO wal2vec.backfill (pipeline, mode, started_epoch, started_lsn, updated_at) "+
 		"SELECT name, 'incremental', epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline"),
 	warned("a forgotten refresh", "pipeline.jobs", "INSERT INTO wal2vec.backfill (pipeline, mode, resync, started_epoch, started_lsn, updated_at) "+
