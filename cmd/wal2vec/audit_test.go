@@ -302,6 +302,24 @@ func TestAnAuditGoesOnWhereItWasKilled(t *testing.T) {
 	}
 }
 
+// TestAKilledRepairLeavesNothingThatCannotBeClosed: the job that it leaves open is closed by what the doctor advises.
+func TestAKilledRepairLeavesNothingThatCannotBeClosed(t *testing.T) {
+	t.Parallel()
+	w := newAuditWorld(t, 99) // without the row that the model refuses
+	w.db.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id = 1")
+	w.start([]string{"FAILPOINT=backfill_read"}, "audit", "--full", "--repair").mustBeKilled()
+	open := func() int { return pgtest.One[int](t, w.db, "SELECT count(*)::int FROM wal2vec.backfill WHERE open") }
+	if n := open(); n != 1 {
+		t.Fatalf("%d jobs are open", n)
+	}
+	w.run("dead-letter", "retry", "--all")
+	if n := open(); n != 0 {
+		t.Errorf("%d jobs are left open", n)
+	}
+	w.wants(w.audits(0, "--full", "--repair"), "missing 1")
+	w.check()
+}
+
 // TestAuditOfTwoGenerations: a vector of the other template, and a view of the other generation.
 func TestAuditOfTwoGenerations(t *testing.T) {
 	t.Parallel()

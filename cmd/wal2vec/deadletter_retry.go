@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -73,8 +74,11 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 // retry retries the dead letters that were chosen. Where the generations change under it, it begins anew for those that there are then.
 func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error) {
 	keys, err := o.choose(ctx, f.store.Sink)
-	if err != nil || len(keys) == 0 {
+	if err != nil {
 		return retrySummary{}, err
+	}
+	if len(keys) == 0 {
+		return retrySummary{}, f.closeRetry(ctx)
 	}
 	for {
 		summary, err := f.retryKeys(ctx, keys)
@@ -82,6 +86,19 @@ func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error
 			return summary, err
 		}
 	}
+}
+
+// closeRetry closes the job of a retry, or of a repair, that was killed: it keeps tombstones.
+func (f *filler) closeRetry(ctx context.Context) error {
+	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Retry, Restart: true})
+	if fault.KindOf(err) == fault.Busy { // somebody works on it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer job.Close()
+	return job.Finish(ctx)
 }
 
 // retryKeys is a backfill over the rows of some keys: its job's row is committed before they are read, and it never sweeps.

@@ -92,7 +92,7 @@ func (e *examination) judgeJobs() {
 		command := inShell("wal2vec backfill")
 		switch j.Mode {
 		case sink.Retry:
-			command = inShell("wal2vec dead-letter retry")
+			command = inShell("wal2vec dead-letter retry --all")
 		case sink.Build:
 			command = inShell("wal2vec generation build")
 		case sink.Incremental, sink.Full:

@@ -75,6 +75,14 @@ var pipelineFindings = []finding{
 		"SELECT name, 'incremental', epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline"),
 	warned("a forgotten refresh", "pipeline.jobs", "INSERT INTO wal2vec.backfill (pipeline, mode, resync, started_epoch, started_lsn, updated_at) "+
 		"SELECT name, 'incremental', true, epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline"),
+	{"a forgotten retry", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "INSERT INTO wal2vec.backfill (pipeline, mode, started_epoch, started_lsn, updated_at) "+
+			"SELECT name, 'retry', epoch, watermark, now() - interval '2 hours' FROM wal2vec.pipeline")
+		if f := r.want("pipeline.jobs", doctor.Warn); f.Fix != "wal2vec dead-letter retry --all" {
+			t.Errorf("%+v", f)
+		}
+	}},
 	{"a backfill that stands still", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		job, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental})
