@@ -87,6 +87,16 @@ func CheckPublication(ctx context.Context, db Querier, name string, table change
 	if err := CheckName(ctx, db, table); err != nil {
 		return err
 	}
+	err := checkPublished(ctx, db, name, table)
+	if err != nil {
+		if replaced := CheckName(ctx, db, table); replaced != nil { // what was found is of a table that has been replaced since
+			return replaced
+		}
+	}
+	return err
+}
+
+func checkPublished(ctx context.Context, db Querier, name string, table change.Table) error {
 	p, err := readPublication(ctx, db, name, table)
 	switch {
 	case err != nil:

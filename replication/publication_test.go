@@ -1,9 +1,13 @@
 package replication_test
 
 import (
+	"context"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -54,6 +58,34 @@ func TestPublicationIsMadeOrMended(t *testing.T) {
 	if db.Host.Major() >= 15 {
 		f("of the schema", `CREATE PUBLICATION "my ""pub""" FOR TABLES IN SCHEMA public`)
 		f("with a list of all needed columns", `CREATE PUBLICATION "my ""pub""" FOR TABLE item (gone, id, body, name)`)
+	}
+}
+
+// swapping is a connection on which something happens before its second query.
+type swapping struct {
+	replication.Querier
+	happens func()
+	queries int
+}
+
+func (s *swapping) QueryRow(ctx context.Context, statement string, args ...any) pgx.Row {
+	if s.queries++; s.queries == 2 {
+		s.happens()
+	}
+	return s.Querier.QueryRow(ctx, statement, args...)
+}
+
+// TestATableReplacedBetweenTwoLooks is one that was replaced, not one that the publication does not carry.
+func TestATableReplacedBetweenTwoLooks(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, itemTable+"; CREATE TABLE next (LIKE item INCLUDING ALL); CREATE PUBLICATION pub FOR TABLE item")
+	conn := &swapping{Querier: db.Conn(t), happens: func() {
+		db.Exec(t, "BEGIN; DROP TABLE item; ALTER TABLE next RENAME TO item; COMMIT")
+	}}
+	err := replication.CheckPublication(t.Context(), conn, "pub", inspected(t, db))
+	if _, swapped := errors.AsType[*replication.SwapError](err); !swapped {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -103,7 +103,11 @@ func (s *Source) checkPublication(ctx context.Context, db Querier) error {
 		return err
 	}
 	if s.opts.Successor == 0 {
-		return CheckPublication(ctx, db, s.opts.Publication, s.opts.Table)
+		err := CheckPublication(ctx, db, s.opts.Publication, s.opts.Table)
+		if errors.Is(err, ErrNoTable) {
+			return s.checkName(ctx, db)
+		}
+		return s.swapped(err)
 	}
 	p, err := readPublication(ctx, db, s.opts.Publication, s.opts.Table)
 	if err == nil && !p.exists {

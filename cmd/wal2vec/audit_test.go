@@ -104,7 +104,7 @@ func (w *world) plant() []string {
 }
 
 // behindQuery asks whether the stream has to catch up: a load that it cannot carry would be tested instead of the audit.
-const behindQuery = "SELECT pg_current_wal_insert_lsn() - watermark > 4 << 20 FROM wal2vec.pipeline"
+const behindQuery = "SELECT pg_current_wal_insert_lsn() - watermark > 256 << 10 FROM wal2vec.pipeline"
 
 // load writes to the source's rows above 200 until the test or stop ends it: edits, other columns, keys, inserts, deletes and texts that are
 // put back, by transactions of several statements.
@@ -156,7 +156,7 @@ func auditRows(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("AUDIT_ROWS")
 	if text == "" {
-		return 3000
+		return 1500
 	}
 	rows, err := strconv.Atoi(text)
 	if err != nil || rows < 1000 {
