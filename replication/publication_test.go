@@ -68,7 +68,7 @@ type swapping struct {
 	queries int
 }
 
-func (s *swapping) QueryRow(ctx context.Context, statement string, args ...any) pgx.Row {
+func (s *swapping) QueryRow(ctx context.Context, statement string, args ...any) pgx.Row { //nolint:ireturn // as Querier has it
 	if s.queries++; s.queries == 2 {
 		s.happens()
 	}

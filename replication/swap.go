@@ -212,7 +212,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 		}
 	}
 	switch {
-	case fault.SQLSTATE(err) == "42501", !(table && publication) && fault.SQLSTATE(err) == "0A000": // not in the function's power
+	case fault.SQLSTATE(err) == "42501", (!table || !publication) && fault.SQLSTATE(err) == "0A000": // not in the function's power
 		return s.forOwner(left, err.Error())
 	case err == nil && !left.done():
 		return s.forOwner(left, "something is left to do")
