@@ -249,16 +249,17 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("looking for a column of %s to write: %w", relation, err)
 	}
-	return pgx.Identifier{name}.Sanitize(), nil
+	return name, nil
 }
 
 func (pr *prober) update(ctx context.Context, key change.Key) error {
 	t := pr.state.Table
 	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
-	column, err := pr.column(ctx)
+	name, err := pr.column(ctx)
 	if err != nil {
 		return err
 	}
+	column := pgx.Identifier{name}.Sanitize()
 	statement, err := sql.Render("doctor_probe_update", struct {
 		Table, Column string
 		Conditions    []string
