@@ -51,6 +51,11 @@ var pipelineFindings = []finding{
 		r.db.Exec(t, "ALTER TABLE "+product+" ALTER product_id TYPE text")
 		r.want("pipeline.settings", doctor.Fail)
 	}},
+	{"the same key, known without the number of its type", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.db.Exec(t, "CREATE DOMAIN product_number AS bigint; ALTER TABLE "+product+" ALTER product_id TYPE product_number")
+		r.want("pipeline.settings", doctor.OK)
+	}},
 	gone("another server", "UPDATE wal2vec.pipeline SET system_id = '1'"),
 	gone("another timeline", "UPDATE wal2vec.pipeline SET timeline = 7"),
 	gone("a server that was put back", "UPDATE wal2vec.pipeline SET watermark = 'FF/0'"),
