@@ -167,17 +167,9 @@ func (e *examination) judgeSettings() {
 	case !f.monitor:
 		e.skip("source.synchronous", "this role does not see which standbys are there (role.monitor)")
 	default:
-		e.fail("source.synchronous", e.reset("synchronous_standby_names"),
+		e.fail("source.synchronous", e.setting("synchronous_standby_names", "", false),
 			"synchronous_standby_names is %q, and no such standby is there: commits wait, invisible, and so does the watermark", f.standbyNames)
 	}
-}
-
-// reset is how a setting is put back to its default.
-func (e *examination) reset(name string) advice {
-	if fix := e.setting(name, "", false); fix.place != Source {
-		return fix
-	}
-	return inSource("ALTER SYSTEM RESET " + quote(name) + "; SELECT pg_reload_conf();")
 }
 
 // examineOpen looks for transactions that have been open for long.

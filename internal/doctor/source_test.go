@@ -163,6 +163,10 @@ var sourceFindings = []finding{
 		as.want("source.synchronous", doctor.Skip)
 		r.mend(f)
 	}},
+	{"a standby that the server's own file names", func(t *testing.T, _ *pgtest.Host) {
+		r := bare(t, pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local"))
+		r.mend(r.want("source.synchronous", doctor.Fail))
+	}},
 	{"an open transaction", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		_, err := r.db.Conn(t).Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class; SET application_name = ''")
