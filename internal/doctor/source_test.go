@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,6 +167,13 @@ var sourceFindings = []finding{
 	{"a standby that the server's own file names", func(t *testing.T, _ *pgtest.Host) {
 		r := bare(t, pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local"))
 		r.mend(r.want("source.synchronous", doctor.Fail))
+	}},
+	{"a publication of all tables", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		r.db.Exec(t, "CREATE TABLE public.other (id int); CREATE PUBLICATION "+r.options.Config.Source.Publication+" FOR ALL TABLES")
+		if f := r.want("publication.others", doctor.Warn); f.Fix != "" || !strings.Contains(f.Text, "FOR ALL TABLES") {
+			t.Errorf("%+v", f)
+		}
 	}},
 	{"an open transaction", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)

@@ -55,11 +55,11 @@ func (e *examination) examineTable(ctx context.Context) {
 // examineOwners looks at what following another table of this name takes, and at what is published besides.
 func (e *examination) examineOwners(ctx context.Context, options replication.InspectOptions, oid uint32) {
 	c := e.opts.Config
-	var publicationOurs, tableOurs, readable, partitioned bool
+	var publicationOurs, tableOurs, readable, partitioned, everything bool
 	var publicationOwner, tableOwner string
 	var others int
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
-		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others)
+		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others, &everything)
 	if !e.could(err, "role.owner", "role.future", "table.partitions", "publication.others") {
 		return
 	}
@@ -98,6 +98,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	switch {
 	case publicationOwner == "":
 		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)
+	case others > 0 && everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
+		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, others)
 	case others > 0:
 		relation := quote(c.Source.Table.Schema, c.Source.Table.Name)
 		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", quote(c.Source.Publication), relation)),

@@ -1,5 +1,5 @@
 -- Whether the roles of their owners are ours, of publication ($1) and table ($2), whether tables that the table's owner makes in its schema will
--- be readable, and how many other tables are published.
+-- be readable, how many other tables are published, and whether the publication is of all tables.
 SELECT
     coalesce((SELECT pg_catalog.pg_has_role(p.pubowner, 'USAGE') FROM pg_catalog.pg_publication AS p WHERE p.pubname = $1), false),
     coalesce((SELECT o.rolname::text FROM pg_catalog.pg_publication AS p JOIN pg_catalog.pg_roles AS o ON o.oid = p.pubowner WHERE p.pubname = $1), ''),
@@ -19,6 +19,7 @@ SELECT
         JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.schemaname
         JOIN pg_catalog.pg_class AS o ON o.relnamespace = n.oid AND o.relname = t.tablename
         WHERE t.pubname = $1 AND o.oid <> c.oid
-    )
+    ),
+    coalesce((SELECT p.puballtables FROM pg_catalog.pg_publication AS p WHERE p.pubname = $1), false)
 FROM pg_catalog.pg_class AS c
 WHERE c.oid = $2
