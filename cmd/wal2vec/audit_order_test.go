@@ -164,7 +164,7 @@ func TestAuditOfHardKeys(t *testing.T) {
 	w := newWorld(t, 0)
 	w.sink = pgtest.SinkDatabase(t)
 	w.env = append(w.env, hashed...)
-	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_PIPELINE=lines", "WAL2VEC_BACKFILL_CHUNK_KEYS=4", "XDG_CACHE_HOME="+t.TempDir(),
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_PIPELINE=audited_lines", "WAL2VEC_BACKFILL_CHUNK_KEYS=4", "XDG_CACHE_HOME="+t.TempDir(),
 		"WAL2VEC_SOURCE_TABLE=public.line", "WAL2VEC_SOURCE_KEY=sku,shop,id")
 	collation := "C"
 	if pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')") {
@@ -184,8 +184,8 @@ func TestAuditOfHardKeys(t *testing.T) {
 	w.wants(w.audits(0))
 	w.start(nil, "stream").waitFor("streaming")
 	w.wants(w.audits(0, "--full"))
-	w.sink.Exec(t, "DELETE FROM wal2vec.vectors_lines_1 WHERE sku = 'ä'")
-	w.sink.Exec(t, "INSERT INTO wal2vec.vectors_lines_1 SELECT 'gone', shop, id, text_hash, embedding FROM wal2vec.vectors_lines_1 WHERE sku = 'B'")
+	w.sink.Exec(t, "DELETE FROM wal2vec.vectors_audited_lines_1 WHERE sku = 'ä'")
+	w.sink.Exec(t, "INSERT INTO wal2vec.vectors_audited_lines_1 SELECT 'gone', shop, id, text_hash, embedding FROM wal2vec.vectors_audited_lines_1 WHERE sku = 'B'")
 	r := w.audits(3, "--full")
 	if len(r.Findings) != 2 || r.Findings[0].Key[0] != "ä" || r.Findings[1].Key[0] != "gone" || r.Findings[1].Key[1] != "4611686018427387902" {
 		t.Errorf("found %+v", r.Findings)

@@ -132,6 +132,20 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// halt stops a process outside of its transactions, which a new slot, of any database of the server, would wait for.
+func (w *world) halt(p *process) {
+	w.t.Helper()
+	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
+		p.signal(syscall.SIGSTOP)
+		states := pgtest.Column[string](w.t, w.sink, `SELECT state FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name LIKE 'wal2vec/%' AND xact_start IS NOT NULL AND backend_type = 'client backend'`)
+		if len(states) > 0 {
+			p.signal(syscall.SIGCONT)
+		}
+		return len(states) == 0, fmt.Sprintf("transactions are open: %v", states)
+	})
+}
+
 func (w *world) search(text string, args ...string) searchResult {
 	w.t.Helper()
 	var found searchResult
@@ -256,7 +270,7 @@ func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 		return n > 0, "no chunk was committed"
 	})
 	// It sees the old epoch or the new one, not the moment between, in which the pipeline has no slot.
-	build.signal(syscall.SIGSTOP)
+	w.halt(build)
 	w.run("init", "--resync")
 	build.signal(syscall.SIGCONT)
 	if err := build.wait(); err != nil {
