@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
@@ -294,7 +295,7 @@ func (a *auditing) Peek(ctx context.Context, from, to change.LSN, each func(chan
 		return err
 	}
 	if n := slot.Unconfirmed(); n > mostPeeked {
-		return fault.New(fault.Usage, "wal2vec stream --until-current", "it is %s", bytesText(n))
+		return fault.New(fault.Usage, "wal2vec stream --until-current", "it is %s", monitor.BytesText(n))
 	}
 	return replication.Peek(ctx, conn, replication.PeekOptions{
 		Slot: a.state.Slot, Publication: a.state.Publication, Table: a.table, From: from, To: to,

@@ -210,6 +210,7 @@ func ownerName() string {
 // sourcePort gives the replication source of the present history the pipeline's interface.
 type sourcePort struct{ *follower }
 
+// Connect checks that the slot can go on from a position, and starts replication there.
 func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
 	stream, err := p.origin.Load().source.Connect(ctx, from)
 	if p.succeeds(ctx, err) {
@@ -221,6 +222,7 @@ func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Repl
 	return stream, nil
 }
 
+// Check returns the error with which Connect would refuse to begin at a position.
 func (p sourcePort) Check(ctx context.Context, from change.LSN) error {
 	err := p.origin.Load().source.Check(ctx, from)
 	if p.succeeds(ctx, err) {
@@ -229,14 +231,17 @@ func (p sourcePort) Check(ctx context.Context, from change.LSN) error {
 	return err
 }
 
+// Current returns the end of the source's log.
 func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
 	return p.origin.Load().source.Current(ctx)
 }
 
+// CheckTable returns a fault of kind Gap where the publication no longer brings the changes of the table that has the configured name.
 func (p sourcePort) CheckTable(ctx context.Context) error {
 	return p.origin.Load().source.CheckTable(ctx)
 }
 
+// Heartbeat writes a small transaction into the source's log.
 func (p sourcePort) Heartbeat(ctx context.Context) error {
 	return p.origin.Load().source.Heartbeat(ctx)
 }
@@ -244,6 +249,7 @@ func (p sourcePort) Heartbeat(ctx context.Context) error {
 // gatePort gives the gate of the present history the pipeline's interface.
 type gatePort struct{ *follower }
 
+// Visible waits until these transactions are visible to new snapshots on the source.
 func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
 	return p.origin.Load().gate.Visible(ctx, xids)
 }
@@ -251,6 +257,7 @@ func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
 // rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
 type rowsPort struct{ *follower }
 
+// Rows reads the rows with these keys, and returns the end of the log at the read; a key without a row is not in the result.
 func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
 	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)
 	if err != nil && p.renamed(ctx) {
@@ -267,6 +274,7 @@ type sinkPort struct {
 	owner    string
 }
 
+// Watermark returns the watermark, or sink.ErrStartedAnew where the pipeline is in another epoch than this process knows.
 func (s sinkPort) Watermark(ctx context.Context) (change.LSN, error) {
 	v, err := s.Version(ctx)
 	if err == nil && v.Epoch != s.follower.origin.Load().state.Epoch {
@@ -278,6 +286,7 @@ func (s sinkPort) Watermark(ctx context.Context) (change.LSN, error) {
 	return v.LSN, err
 }
 
+// Takeover makes this process the owner, once it has the models of all generations.
 func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 	stream, err := s.Sink.Takeover(ctx, s.owner, s.follower.origin.Load().state.Epoch)
 	if err != nil {
@@ -313,6 +322,7 @@ func (f *follower) readFor(ctx context.Context) error {
 // retentionPort tells how much log the slot holds back, and drops it.
 type retentionPort struct{ config config.Config }
 
+// Retained returns how many bytes of log the slot holds back that are not confirmed.
 func (p retentionPort) Retained(ctx context.Context) (int64, error) {
 	conn, err := connectSource(ctx, p.config, "retention")
 	if err != nil {
@@ -323,6 +333,7 @@ func (p retentionPort) Retained(ctx context.Context) (int64, error) {
 	return slot.Unconfirmed(), err
 }
 
+// Release drops the slot.
 func (p retentionPort) Release(ctx context.Context) error {
 	conn, err := connectSource(ctx, p.config, "retention")
 	if err != nil {

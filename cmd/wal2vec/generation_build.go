@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -81,7 +82,7 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 		next = ""
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s: %s, coverage %.2f %%, %d dead letters, index %s, %s (%s)\n%s\n", report.Generation, report.State,
-		built.Generation.Coverage, report.Coverage.Failed, report.Index, bytesText(report.Bytes), time.Since(begun).Round(time.Millisecond), next)
+		built.Generation.Coverage, report.Coverage.Failed, report.Index, monitor.BytesText(report.Bytes), time.Since(begun).Round(time.Millisecond), next)
 	return err
 }
 

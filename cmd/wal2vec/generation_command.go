@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -121,7 +122,8 @@ func (p *program) printGenerations(reports []generationReport) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ID\tSTATE\tMODEL\tDIM\tSTORAGE\tPRECISION\tROWS\tCOVERAGE\tDEAD LETTERS\tINDEX\tSIZE\tTEMPLATE")
 	for _, r := range reports {
-		state, rows, coverage, letters, size := r.State, countText(r.Rows), fmt.Sprintf("%.2f %%", r.Coverage), countText(r.DeadLetters), bytesText(r.Bytes)
+		state, rows, coverage := r.State, countText(r.Rows), fmt.Sprintf("%.2f %%", r.Coverage)
+		letters, size := countText(r.DeadLetters), monitor.BytesText(r.Bytes)
 		switch {
 		case r.State == string(sink.Retired):
 			rows, coverage, letters, size = "-", "-", "-", "-"
@@ -284,7 +286,7 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 			return err
 		}
 		return fault.New(fault.Usage, fmt.Sprintf("wal2vec generation retire %d --yes", id),
-			"this drops the %d vectors (%s) of %s, which is %s", r.Rows, bytesText(r.Bytes), r.Generation, r.Generation.State)
+			"this drops the %d vectors (%s) of %s, which is %s", r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
 	}
 	r, err := s.Retire(ctx, id)
 	if err != nil {
@@ -293,7 +295,7 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 	if output == "json" {
 		return printJSON(p.stdout, retirement{ID: id, Rows: r.Rows, Bytes: r.Bytes})
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s is retired: %d vectors (%s) dropped\n", r.Generation, r.Rows, bytesText(r.Bytes))
+	_, err = fmt.Fprintf(p.stdout, "%s is retired: %d vectors (%s) dropped\n", r.Generation, r.Rows, monitor.BytesText(r.Bytes))
 	return err
 }
 

@@ -82,8 +82,13 @@ type settingFlag struct {
 	name, path string
 }
 
+// String is empty: the default is the configuration's to tell.
 func (f *settingFlag) String() string { return "" }
-func (f *settingFlag) Type() string   { return "value" }
+
+// Type is what the help calls the flag's argument.
+func (f *settingFlag) Type() string { return "value" }
+
+// Set keeps the text, which is read with all other settings.
 func (f *settingFlag) Set(value string) error {
 	f.program.flags = append(f.program.flags, config.Flag{Name: f.name, Path: f.path, Value: value})
 	return nil

@@ -67,9 +67,9 @@ func (p *program) printStatus(s monitor.Status) error {
 	line("watermark", orNone(s.WatermarkLSN, change.LSN.String))
 	line("slot confirmed", orNone(s.ConfirmedFlushLSN, change.LSN.String))
 	line("source log", orNone(s.CurrentWALLSN, change.LSN.String))
-	line("lag", orNone(s.LagBytes, bytesText)+", "+orNone(s.LagSeconds, secondsText))
+	line("lag", orNone(s.LagBytes, monitor.BytesText)+", "+orNone(s.LagSeconds, secondsText))
 	line("slot", s.Slot+" "+orNone(s.SlotActive, activeText)+", "+orNone(s.WALStatus, func(t string) string { return t }))
-	line("wal retained", orNone(s.RetainedWALBytes, bytesText)+", safe "+orNone(s.SafeWALBytes, bytesText))
+	line("wal retained", orNone(s.RetainedWALBytes, monitor.BytesText)+", safe "+orNone(s.SafeWALBytes, monitor.BytesText))
 	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale",
 		orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
 	line("dead letters", orNone(s.DeadLetters, countText))
@@ -101,18 +101,4 @@ func activeText(active bool) string {
 
 func secondsText(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
-}
-
-func bytesText(n int64) string {
-	const kib = 1024
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	value, unit := float64(n), 0
-	for value >= kib && unit < len(units)-1 {
-		value /= kib
-		unit++
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
 }

@@ -5,6 +5,7 @@ import "strings"
 // runError is a failure of the model's run.
 type runError struct{ err error }
 
+// Error is one line, whatever the runtime says.
 func (e *runError) Error() string { return "running the model: " + oneLine(e.err) }
 
 func (e *runError) Unwrap() error { return e.err }

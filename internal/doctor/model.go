@@ -3,7 +3,6 @@ package doctor
 import (
 	"cmp"
 	"context"
-	"fmt"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sink"
@@ -64,18 +63,4 @@ func (e *examination) judgeTest(err error, engine Engine) bool {
 	}
 	e.fail("model.selftest", adviceOf(fault.Try(err), Shell), "%s", e.opts.Print(err))
 	return false
-}
-
-func bytesText(n int64) string {
-	const kib = 1024
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	value, unit := float64(n), 0
-	for value >= kib && unit < len(units)-1 {
-		value /= kib
-		unit++
-	}
-	if unit == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", value, units[unit])
 }

@@ -151,7 +151,7 @@ func (e *examination) judgeStream(s monitor.Status) {
 	case s.LagSeconds != nil:
 		e.ok("pipeline.lag", "the oldest change that waits is %s old", seconds(*s.LagSeconds))
 	case s.LagBytes != nil:
-		e.ok("pipeline.lag", "%s of log behind; no stream tells the age of what waits", bytesText(*s.LagBytes))
+		e.ok("pipeline.lag", "%s of log behind; no stream tells the age of what waits", monitor.BytesText(*s.LagBytes))
 	default:
 		e.skip("pipeline.lag", "positions of two servers are not compared")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -116,18 +117,18 @@ func (e *examination) judgeRetained(retained int64) {
 	limit := e.opts.Config.Stream.RetainedLimit
 	stream := inShell("wal2vec stream")
 	if retained > limit/2 {
-		e.warn("slot.retained", stream, "the slot holds back %s of log; stream.retained_limit is %s", bytesText(retained), bytesText(limit))
+		e.warn("slot.retained", stream, "the slot holds back %s of log; stream.retained_limit is %s", monitor.BytesText(retained), monitor.BytesText(limit))
 	} else {
-		e.ok("slot.retained", "the slot holds back %s of log", bytesText(retained))
+		e.ok("slot.retained", "the slot holds back %s of log", monitor.BytesText(retained))
 	}
 	bound, safe := e.source.info.MaxSlotWALKeepSize, e.slot.SafeWALSize
 	switch {
 	case bound == nil || safe == nil:
 		e.ok("slot.budget", "no bound is set (source.wal_limit)")
 	case *safe < *bound/2:
-		e.warn("slot.budget", stream, "%s more of log and the server drops what the slot needs%s", bytesText(max(0, *safe)), e.untilThen(*safe))
+		e.warn("slot.budget", stream, "%s more of log and the server drops what the slot needs%s", monitor.BytesText(max(0, *safe)), e.untilThen(*safe))
 	default:
-		e.ok("slot.budget", "%s more may be written before the slot is lost%s", bytesText(*safe), e.untilThen(*safe))
+		e.ok("slot.budget", "%s more may be written before the slot is lost%s", monitor.BytesText(*safe), e.untilThen(*safe))
 	}
 }
 

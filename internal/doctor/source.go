@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -141,7 +142,7 @@ func (e *examination) judgeSettings() {
 		e.warn("source.wal_limit", e.setting("max_slot_wal_keep_size", "20GB", false),
 			"max_slot_wal_keep_size is -1: a stopped stream can fill the source's disk")
 	} else {
-		e.ok("source.wal_limit", "max_slot_wal_keep_size is %s", bytesText(*bound))
+		e.ok("source.wal_limit", "max_slot_wal_keep_size is %s", monitor.BytesText(*bound))
 	}
 	if f.idleSlots > 0 {
 		e.warn("source.idle_slots", e.setting("idle_replication_slot_timeout", "0", false),
@@ -231,11 +232,11 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
 		found = true
 		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_drop_replication_slot(%s);", quoteLiteral(name))+" -- if nobody needs it"),
-			"nobody reads slot %q, for which the server keeps %s of log", name, bytesText(retained))
+			"nobody reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
 		return nil
 	})
 	if e.could(err, "source.other_slots") && !found {
-		e.ok("source.other_slots", "no slot that nobody reads holds back more than %s", bytesText(e.limits.OtherSlot))
+		e.ok("source.other_slots", "no slot that nobody reads holds back more than %s", monitor.BytesText(e.limits.OtherSlot))
 	}
 }
 
