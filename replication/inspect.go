@@ -171,7 +171,7 @@ func (i *inspection) columns(ctx context.Context) error {
 		if err := i.keyColumn(c); err != nil {
 			return err
 		}
-		i.table.Key = append(i.table.Key, change.Column{Name: c.name, Type: c.base, OID: c.oid})
+		i.table.Key = append(i.table.Key, change.Column{Name: c.name, Type: change.Type(c.base), OID: c.oid})
 	}
 	if len(i.table.Key) == 0 {
 		return fault.New(fault.Usage, "name the key columns in source.key", "no key column of %s is configured", i.name)
@@ -249,15 +249,10 @@ func (i *inspection) generated(quoted, purpose string) error {
 	return nil
 }
 
-// keyColumnTypes are the types whose equality is equality of their text output, which the ledger's key relies on.
-const keyColumnTypes = "smallint, integer, bigint, text, varchar, uuid, or a domain over one"
-
 func (i *inspection) keyColumn(c column) error {
 	quoted := pgx.Identifier{c.name}.Sanitize()
-	switch c.base {
-	case "smallint", "integer", "bigint", "text", "character varying", "uuid":
-	default:
-		return fault.New(fault.Usage, "use a unique column of one of the types "+keyColumnTypes,
+	if !change.Type(c.base).Known() {
+		return fault.New(fault.Usage, "use a unique column of one of the types "+change.KeyTypes,
 			"key column %s of %s is of type %s", quoted, i.name, c.typ)
 	}
 	if c.loose != "" {

@@ -16,22 +16,15 @@ import (
 // copies are the statements that copy a generation's vectors.
 type copies struct{ absent, copy string }
 
-// copies renders the statements of every generation; none where the key has a column without a binary form.
-func (l *layout) copies(ctx context.Context, q querier, s *Sink) ([]copies, error) {
+// copies renders the statements of every generation. Every type of a key has a binary form (change.Type).
+func (l *layout) copies(s *Sink) []copies {
 	own := s.tablesOf(l.key)
-	var binary bool
-	if err := q.QueryRow(ctx, s.query("key_binary"), own.Ledger).Scan(&binary); err != nil {
-		return nil, s.explain(err, "looking at the key's types")
-	}
-	if !binary {
-		return nil, nil
-	}
 	all := make([]copies, len(l.generations))
 	for i, g := range l.generations {
 		t := own.forGeneration(s, g.Generation, l.extension.schema)
 		all[i] = copies{absent: render("vectors_absent", t), copy: render("vectors_copy", t)}
 	}
-	return all, nil
+	return all
 }
 
 // load writes a chunk's changes as queue does, and copies the vectors of keys that have none: COPY takes a vector in a fifth of the time that
@@ -39,12 +32,10 @@ func (l *layout) copies(ctx context.Context, q querier, s *Sink) ([]copies, erro
 // nobody else writes vectors of these keys meanwhile.
 func (w *writes) load(ctx context.Context, tx pgx.Tx, j *Job, epoch change.Epoch, out *written) error {
 	given := make([]upserts, len(w.upserts))
-	if j.copies != nil {
-		for i := range w.upserts {
-			u := &w.upserts[i]
-			given[i].given, given[i].vectors = u.given, u.vectors
-			u.given, u.vectors = newKeyed(len(j.layout.key)), nil
-		}
+	for i := range w.upserts {
+		u := &w.upserts[i]
+		given[i].given, given[i].vectors = u.given, u.vectors
+		u.given, u.vectors = newKeyed(len(j.layout.key)), nil
 	}
 	b := &pgx.Batch{}
 	w.queue(b, j.sink, j.layout, epoch, out)

@@ -86,7 +86,7 @@ func (s *Sink) checkRegistered(st State, p Pipeline) error {
 func keyParts(key []change.Column) (names, types []string) {
 	for _, column := range key {
 		names = append(names, column.Name)
-		types = append(types, column.Type)
+		types = append(types, string(column.Type))
 	}
 	return names, types
 }
@@ -94,7 +94,7 @@ func keyParts(key []change.Column) (names, types []string) {
 func keyText(key []change.Column) string {
 	parts := make([]string, len(key))
 	for i, column := range key {
-		parts[i] = column.Name + " " + column.Type
+		parts[i] = column.Name + " " + string(column.Type)
 	}
 	return "(" + strings.Join(parts, ", ") + ")"
 }

@@ -133,7 +133,7 @@ func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err
 		return State{}, false, s.explain(err, "reading the pipeline")
 	}
 	for i := range names {
-		st.Table.Key = append(st.Table.Key, change.Column{Name: names[i], Type: change.Unbounded(types[i])})
+		st.Table.Key = append(st.Table.Key, change.Column{Name: names[i], Type: change.Unbounded(change.Type(types[i]))})
 	}
 	st.all, err = s.generations(ctx, q)
 	if err != nil {

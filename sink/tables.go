@@ -2,7 +2,6 @@ package sink
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -113,9 +112,6 @@ func qualified(alias, column string) string {
 	return alias + "." + column
 }
 
-// typeName is what format_type prints for types that every server knows; anything else is not put into a statement.
-var typeName = regexp.MustCompile(`^[a-z_][a-z0-9_ ]*(\([0-9]+(,[0-9]+)?\))?[a-z ]*$`)
-
 // reserved are the names of our own columns beside the key.
 var reserved = map[string]bool{
 	"epoch": true, "lsn": true, "text_hash": true, "deleted": true, "failed_at": true, "embedding": true, "updated_at": true,
@@ -131,7 +127,7 @@ func checkKey(key []change.Column) error {
 		if reserved[column.Name] || strings.HasPrefix(column.Name, firstHashColumn) {
 			return fault.New(fault.Usage, try, "key column %q has the name of a column that wal2vec adds", column.Name)
 		}
-		if !typeName.MatchString(column.Type) {
+		if !column.Type.Known() {
 			return fault.New(fault.Usage, try, "key column %q has type %q, which the sink cannot store", column.Name, column.Type)
 		}
 	}
@@ -146,7 +142,7 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 		Pipeline: quoteLiteral(s.pipeline),
 	}
 	for _, column := range key {
-		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type})
+		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type.SQL()})
 	}
 	return t
 }

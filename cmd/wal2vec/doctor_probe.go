@@ -229,7 +229,7 @@ func (pr *prober) without(ctx context.Context) error {
 func (pr *prober) conditions(first int) []string {
 	conditions := make([]string, len(pr.state.Table.Key))
 	for i, column := range pr.state.Table.Key {
-		conditions[i] = fmt.Sprintf("%s = $%d::text::%s", pgx.Identifier{column.Name}.Sanitize(), first+i, column.Type)
+		conditions[i] = fmt.Sprintf("%s = $%d::text::%s", pgx.Identifier{column.Name}.Sanitize(), first+i, column.Type.SQL())
 	}
 	return conditions
 }

@@ -168,7 +168,7 @@ func checkState(c config.Config, state sink.State, table change.Table) error {
 func keyText(key []change.Column) string {
 	parts := make([]string, len(key))
 	for i, column := range key {
-		parts[i] = column.Name + " " + column.Type
+		parts[i] = column.Name + " " + string(column.Type)
 	}
 	return strings.Join(parts, ", ")
 }

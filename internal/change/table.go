@@ -27,7 +27,7 @@ type Table struct {
 type Column struct {
 	Name string
 	// Type is the type as format_type prints it, of a domain the one below it, without a modifier: "bigint", "text", "character varying".
-	Type string
+	Type Type
 	// OID is the object id of the source's type, which may be a domain; zero where it is not known.
 	OID uint32
 }
@@ -38,9 +38,9 @@ func SameKey(a, b []Column) bool {
 }
 
 // Unbounded is a varchar without its length, with which a cast would cut a key short; other types are left as they are.
-func Unbounded(typ string) string {
-	if base, _, found := strings.Cut(typ, "("); found && base == "character varying" {
-		return base
+func Unbounded(typ Type) Type {
+	if base, _, found := strings.Cut(string(typ), "("); found && base == "character varying" {
+		return Type(base)
 	}
 	return typ
 }

@@ -78,7 +78,7 @@ func (r *Reader) chunkStatement(after change.Key, limit int) (string, [][]byte, 
 		}
 		for i, part := range parts {
 			params = append(params, []byte(part))
-			data.After = append(data.After, "$"+strconv.Itoa(i+1)+"::"+r.opts.Table.Key[i].Type)
+			data.After = append(data.After, "$"+strconv.Itoa(i+1)+"::"+r.opts.Table.Key[i].Type.SQL())
 		}
 	}
 	statement, err := sql.Render("source_chunk", data)

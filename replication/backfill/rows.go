@@ -77,7 +77,7 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 	}
 	for i, column := range r.opts.Table.Key {
 		number := strconv.Itoa(i + 1)
-		data.Arrays = append(data.Arrays, "pg_catalog.unnest($"+number+"::"+column.Type+"[])")
+		data.Arrays = append(data.Arrays, "pg_catalog.unnest($"+number+"::"+column.Type.SQL()+"[])")
 		data.Wanted = append(data.Wanted, "k"+number)
 		data.Conditions = append(data.Conditions, "t."+quote(column.Name)+" = wanted.k"+number)
 	}

@@ -48,7 +48,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 		if err != nil {
 			return nil, err
 		}
-		base, _, _ := strings.Cut(key.Type, "(")
+		base, _, _ := strings.Cut(string(key.Type), "(")
 		if want, known := keyTypes[base]; known && columns[i].oid != want && columns[i].oid != key.OID {
 			return nil, fault.New(fault.Usage,
 				"put the type back; or wal2vec teardown, wal2vec init, and wal2vec backfill: the vectors' keys are of the old type",
