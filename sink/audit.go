@@ -246,7 +246,7 @@ func (a *Audit) CheckView(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found, err := a.sink.inspectView(ctx, a.sink.pool, schema, name, active.Table)
+	found, err := a.sink.inspectView(ctx, a.sink.pool, schema, name, viewColumns(a.state.Table.Key), active.Table)
 	switch {
 	case err != nil:
 		return "", err

@@ -19,9 +19,9 @@ var keyKinds = map[string]struct {
 	key    []change.Column
 	values [][]string // of each column
 }{
-	"bigint":  {[]change.Column{{Name: "product_id", Type: "bigint"}}, [][]string{{"-9223372036854775808", "-1", "0", "7", "12", "9223372036854775807"}}},
-	"text":    {[]change.Column{{Name: "sku", Type: "text"}}, [][]string{{"", "a,b", `"quoted"`, `back\slash`, "{brace}", "ä €", "NULL"}}},
-	"uuid":    {[]change.Column{{Name: "id", Type: "uuid"}}, [][]string{{"6f9619ff-8b86-d011-b42d-00c04fc964ff", "00000000-0000-0000-0000-000000000000"}}},
+	"bigint": {[]change.Column{{Name: "product_id", Type: "bigint"}}, [][]string{{"-9223372036854775808", "-1", "0", "7", "12", "9223372036854775807"}}},
+	"text":   {[]change.Column{{Name: "sku", Type: "text"}}, [][]string{{"", "a,b", `"quoted"`, `back\slash`, "{brace}", "ä €", "NULL"}}},
+	"uuid":   {[]change.Column{{Name: "id", Type: "uuid"}}, [][]string{{"6f9619ff-8b86-d011-b42d-00c04fc964ff", "00000000-0000-0000-0000-000000000000"}}},
 	"several": {
 		[]change.Column{{Name: "shop", Type: "character varying"}, {Name: "at", Type: "integer"}, {Name: "n", Type: "smallint"}},
 		[][]string{{"a", "B"}, {"2147483647", "-2147483648"}, {"-32768", "5"}},

@@ -102,6 +102,9 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 		if activated != nil {
 			g.ActivatedAt = *activated
 		}
+		if err == nil {
+			err = s.checkRow(g)
+		}
 		return g, err
 	})
 	if err != nil {
@@ -170,7 +173,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 		g.ID = max(g.ID, other.ID+1)
 	}
 	g.Precision = cmp.Or(g.Precision, AutoPrecision)
-	g.Table = fmt.Sprintf("vectors_%s_%d", s.pipeline, g.ID)
+	g.Table = s.vectorTable(g.ID)
 	// Texts of one template have one column.
 	g.HashColumn = firstHashColumn
 	if len(st.Generations) > 0 {
@@ -183,6 +186,9 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	}
 	return g
 }
+
+// vectorTable names the table of a generation.
+func (s *Sink) vectorTable(id int) string { return fmt.Sprintf("vectors_%s_%d", s.pipeline, id) }
 
 // MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
 // dimension and storage (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.

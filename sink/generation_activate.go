@@ -81,7 +81,8 @@ func (s *Sink) Activate(ctx context.Context, a Activation) (Activated, error) {
 		}
 		data := s.generationData(done.Is)
 		done.Is.State, done.Was.State = Active, Previous
-		if err := runSteps(ctx, tx, append(steps, render("generation_activate", data), render("generation_count", data))); err != nil {
+		steps = append(steps, render("generation_previous", data), render("generation_activate", data), render("generation_count", data))
+		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
 		failpoint.Hit("generation_activated")

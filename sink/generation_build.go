@@ -55,7 +55,10 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		}
 		// The job refers to the generation: the row comes first.
 		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data))
-		if err := runSteps(ctx, tx, steps); err != nil {
+		if err := s.runSteps(ctx, tx, steps); err != nil {
+			return nil, err
+		}
+		if err := s.copyRights(ctx, tx, built.Table); err != nil {
 			return nil, err
 		}
 		_, err = tx.Exec(ctx, s.query("job_insert"), s.pipeline, Build, 0, false, int64(p.version.Epoch), p.version.LSN.String(), built.ID)
@@ -68,7 +71,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 }
 
 // asOwner returns the statement that makes the rest of the transaction act for the role that owns a table, where that is another one: what
-// it makes is that role's then, with the rights that it gives by default, and whoever writes and reads the pipeline may do so there too.
+// it makes is that role's then.
 func (s *Sink) asOwner(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	var owner string
 	var ours bool

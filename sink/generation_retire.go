@@ -52,13 +52,15 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		}
 		t := s.tablesOf(st.Table.Key).forGeneration(s, r.Generation, defaultExtensionSchema)
 		data := s.generationData(r.Generation)
-		steps := []string{render("letters_retire", t), render("generation_retire", data), render("generation_count", data)}
+		steps := []string{
+			render("letters_retire", t), render("generation_abandon", data), render("generation_retire", data), render("generation_count", data),
+		}
 		// The ledger before the vectors, as those lock them who read both for long: the other way round each would wait for the other.
 		if t.Hashes = st.otherColumns(r.Generation); !slices.Contains(t.Hashes, t.Hash) {
-			steps = append(steps, render("ledger_hash_drop", t))
+			steps = append(steps, render("ledger_hash_empty", t), render("ledger_hash_drop", t))
 		}
 		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, r.Generation.Table))
-		if err := runSteps(ctx, tx, steps); err != nil {
+		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
 		failpoint.Hit("generation_retired")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -17,7 +18,7 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.inspectView(ctx, q, schema, name, g.Table)
+	found, err := s.inspectView(ctx, q, schema, name, viewColumns(st.Table.Key), g.Table)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +30,10 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, nil
 	}
 	var steps []string
-	if !recorded && st.ViewName != "" {
-		steps = append(steps, "DROP VIEW IF EXISTS "+quoteIdentifier(st.ViewSchema, st.ViewName))
+	if !recorded {
+		if steps, err = s.dropView(ctx, q, st); err != nil {
+			return nil, err
+		}
 	}
 	exists, err := schemaExists(ctx, q, schema)
 	if err != nil {
@@ -41,9 +44,43 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 	}
 	t := s.tablesOf(st.Table.Key)
 	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, g.Table)
-	return append(steps, render("view_create", t), render("view_set", map[string]any{
+	rights, err := s.viewRights(ctx, q, schema, name)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, render("view_create", t), render("view_set", map[string]any{
 		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
-	})), nil
+	}))
+	return append(steps, rights...), nil
+}
+
+// dropView returns the statement that drops the view that the pipeline's row names; none where that is gone, or is not what wal2vec made.
+func (s *Sink) dropView(ctx context.Context, q querier, st State) ([]string, error) {
+	if st.ViewName == "" {
+		return nil, nil
+	}
+	tables := make([]string, len(st.all))
+	for i, g := range st.all {
+		tables[i] = g.Table
+	}
+	found, err := s.inspectView(ctx, q, st.ViewSchema, st.ViewName, viewColumns(st.Table.Key), tables...)
+	if err != nil || !found.exists {
+		return nil, err
+	}
+	if !found.droppable {
+		s.log.Warn().Str("view", quoteIdentifier(st.ViewSchema, st.ViewName)).Msg("the pipeline's row names a view that is not as wal2vec made it: it is left alone")
+		return nil, nil
+	}
+	return []string{"DROP VIEW " + quoteIdentifier(st.ViewSchema, st.ViewName)}, nil
+}
+
+// viewColumns are the columns of the view.
+func viewColumns(key []change.Column) []string {
+	var columns []string
+	for _, column := range key {
+		columns = append(columns, column.Name)
+	}
+	return append(columns, "embedding", "updated_at")
 }
 
 // switchView returns the statements that make the view show another generation. A view of another type has to be made anew: it gets the
@@ -53,11 +90,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 	if name == "" {
 		return s.viewSteps(ctx, q, st, is)
 	}
-	tables := make([]string, len(st.Generations))
-	for i, g := range st.Generations {
-		tables[i] = g.Table
-	}
-	found, err := s.inspectView(ctx, q, schema, name, tables...)
+	found, err := s.inspectView(ctx, q, schema, name, viewColumns(st.Table.Key), st.vectorTables()...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,25 +115,30 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 			"%s.%s has to be made anew, as its vectors become %s(%d), and on it depend: %s",
 			schema, name, is.Storage, is.Dimension, strings.Join(dependents, ", "))
 	}
+	if !found.made { // what somebody added to it would be lost
+		return nil, s.viewTaken(found, schema, name, is)
+	}
 	steps = append([]string{"DROP VIEW " + quoteIdentifier(schema, name)}, steps...)
 	return slices.Concat(steps, options, rest), nil
 }
 
 // place is what has the view's name.
 type place struct {
-	exists, ours bool
-	kind         string // pg_class.relkind
-	column       string // its first vector column with its type
-	dimension    int32  // of that column
+	// ours is true for a view that shows the pipeline's vectors, made for one that is as wal2vec makes it, and droppable for one that belongs
+	// to the owner of the vectors, too: another role's view is not ours to drop.
+	exists, ours, made, droppable bool
+	kind                          string // pg_class.relkind
+	column                        string // its first vector column with its type
+	dimension                     int32  // of that column
 }
 
-func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, tables ...string) (place, error) {
+func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, columns []string, tables ...string) (place, error) {
 	var p place
-	rows, err := q.Query(ctx, s.query("view_inspect"), schema, name, s.schema, tables)
+	rows, err := q.Query(ctx, s.query("view_inspect"), schema, name, s.schema, tables, columns)
 	if err != nil {
 		return p, fmt.Errorf("looking for the view: %w", err)
 	}
-	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.column, &p.dimension}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.made, &p.droppable, &p.column, &p.dimension}, func() error {
 		p.exists = true
 		return nil
 	})

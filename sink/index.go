@@ -13,6 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
 // IndexState is how the index of a generation's vectors is.
@@ -152,12 +153,9 @@ func (b *indexBuild) connect(ctx context.Context) error {
 		// pgvector says so when its graph outgrows the memory.
 		b.sink.log.Warn().Int("generation", b.generation.ID).Str("notice", n.Message).Msg("building an index (sink.index_memory gives it more memory)")
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return fmt.Errorf("connecting to the sink: %w", err)
-	}
-	b.conn = conn
-	return nil
+	var err error
+	b.conn, err = connect(ctx, config)
+	return err
 }
 
 func (b *indexBuild) close(ctx context.Context) {
@@ -320,10 +318,9 @@ func (b *indexBuild) create(ctx context.Context, size indexSize) error {
 	done := make(chan struct{})
 	group.Go(func() error {
 		defer close(done)
-		statement := b.tables
-		statement.Beside = size.beside
-		_, err := b.conn.Exec(working, render("vectors_index_create", statement))
-		return err
+		t := b.tables
+		t.Beside = size.beside
+		return statement.Run(working, b.conn, render("vectors_index_create", t))
 	})
 	group.Go(func() error {
 		b.watch(working, pid, done)
@@ -374,7 +371,7 @@ func (b *indexBuild) look(ctx context.Context, pid uint32) (IndexProgress, error
 func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 	t := b.tables
 	t.VectorsIndex = quoteIdentifier(b.sink.schema, name)
-	if _, err := q.Exec(ctx, render("vectors_index_drop", t)); err != nil {
+	if err := statement.Run(ctx, q, render("vectors_index_drop", t)); err != nil {
 		return fmt.Errorf("dropping the index %q, which is not valid: %w", name, err)
 	}
 	return nil

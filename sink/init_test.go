@@ -64,7 +64,7 @@ func TestSeveralInitsAtOnce(t *testing.T) {
 	}
 	wait.Wait()
 	b.ok(errors.Join(errs...))
-	if got := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.schema_version"); got != 6 {
+	if got := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.schema_version"); got != 7 {
 		t.Errorf("%d migrations", got)
 	}
 }

@@ -92,9 +92,9 @@ func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	}
 	config := s.pool.Config().ConnConfig
 	config.RuntimeParams["idle_session_timeout"] = "0" // it only holds a lock
-	holder, err := pgx.ConnectConfig(ctx, config)
+	holder, err := connect(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the sink: %w", err)
+		return nil, err
 	}
 	j := &Job{sink: s, layout: l, holder: holder, copies: l.copies(s), again: params.Again, ahead: make(map[change.Key]progress)}
 	if err := pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error { return j.open(ctx, tx, params) }); err != nil {

@@ -3,12 +3,14 @@ package sink
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -39,17 +41,45 @@ func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) e
 		if err != nil {
 			return err
 		}
-		return runSteps(ctx, tx, steps)
+		return s.runSteps(ctx, tx, steps)
 	})
 }
 
-func runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
+// runSteps runs each step as one statement. Of all that this program has run as several at once, the migrations alone may be.
+func (s *Sink) runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
+	scripts, err := s.scripts()
+	if err != nil {
+		return err
+	}
 	for _, step := range steps {
-		if _, err := tx.Exec(ctx, step); err != nil {
+		if scripts[step] {
+			_, err = tx.Exec(ctx, step)
+		} else {
+			err = statement.Run(ctx, tx, step)
+		}
+		if err != nil {
 			return explainStep(err, step)
 		}
 	}
 	return nil
+}
+
+// scripts are the migrations as they are run here.
+func (s *Sink) scripts() (map[string]bool, error) {
+	texts := map[string]bool{}
+	for _, m := range sql.Migrations() {
+		text, err := m.Render(s.schemaNames())
+		if err != nil {
+			return nil, err
+		}
+		texts[text] = true
+	}
+	return texts, nil
+}
+
+// schemaNames fills a migration: the schema as an identifier and as a string.
+func (s *Sink) schemaNames() any {
+	return struct{ Schema, SchemaName string }{quoteIdentifier(s.schema), quoteLiteral(s.schema)}
 }
 
 func explainStep(err error, step string) error {
@@ -111,7 +141,11 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 		steps = append(steps, s.query("schema_version_create"))
 	}
 	migrations, err := s.migrations(version)
-	return append(steps, migrations...), version, err
+	if err != nil {
+		return nil, 0, err
+	}
+	again, err := s.grantAgain(ctx, q, version)
+	return slices.Concat(steps, migrations, again), version, err
 }
 
 // CheckServer returns a fault of kind Usage for a server that cannot be the sink; version is its server_version_num.
@@ -136,7 +170,7 @@ func (s *Sink) migrations(version int) ([]string, error) {
 	}
 	var steps []string
 	for i, m := range all[version:] {
-		text, err := m.Render(struct{ Schema string }{quoteIdentifier(s.schema)})
+		text, err := m.Render(s.schemaNames())
 		if err != nil {
 			return nil, err
 		}

@@ -53,13 +53,16 @@ func (s *Sink) registerSteps(st State, found bool, p Pipeline) ([]string, error)
 	}
 	if !found {
 		t := s.tablesOf(p.Table.Key)
-		return []string{render("register", data), render("ledger_create", t), render("ledger_tombstones_create", t)}, nil
+		return []string{render("register", data), render("ledger_create", t), render("ledger_tombstones_create", t), render("letters_create", t)}, nil
 	}
 	if err := s.checkRegistered(st, p); err != nil {
 		return nil, err
 	}
 	same := st.SystemID == p.SystemID && st.Timeline == p.Timeline && st.Slot == p.Slot && st.Publication == p.Publication &&
 		st.Table.OID == p.Table.OID
+	if st.Started() && st.Slot == "" && st.SlotName != p.Slot {
+		return []string{render("register_slot", data)}, nil
+	}
 	if st.Started() || same {
 		return nil, nil
 	}

@@ -104,7 +104,7 @@ func TestAStartIsWrittenAsAWholeOrNotAtAll(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"))
 	b.job(everything)
 	start := sink.Start{
-		From: b.version().Epoch, Slot: "another", ConsistentPoint: 0x5000, SystemID: "8", Timeline: 2, SourceOID: 99, Resync: true,
+		From: b.version().Epoch, Slot: "wal2vec_product", ConsistentPoint: 0x5000, SystemID: "8", Timeline: 2, SourceOID: 99, Resync: true,
 	}
 	before := b.state()
 	for _, table := range []string{"pipeline", "backfill"} {
@@ -122,7 +122,7 @@ func TestAStartIsWrittenAsAWholeOrNotAtAll(t *testing.T) {
 	b.commit(stream, 0x1300, upsert(1, 0x1201, "two")) // the owner is still the owner
 	b.ok(b.sink.Start(t.Context(), start))
 	st := b.state()
-	if st.Epoch <= before.Epoch || st.Watermark != 0x5000 || st.Slot != "another" || st.SystemID != "8" || st.Timeline != 2 || st.Table.OID != 99 || st.Owner != "" {
+	if st.Epoch <= before.Epoch || st.Watermark != 0x5000 || st.Slot != "wal2vec_product" || st.SystemID != "8" || st.Timeline != 2 || st.Table.OID != 99 || st.Owner != "" {
 		t.Errorf("after the start: %+v", st)
 	}
 	if len(st.Jobs) != 1 || !st.Jobs[0].Resync || st.Jobs[0].Started != st.Version() {

@@ -52,6 +52,28 @@ func New(opts Options) *Sink {
 	return &Sink{pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger, indexMemory: opts.IndexMemory}
 }
 
+// PrepareSession makes a session of the sink find operators and functions in pg_catalog alone, whatever its role or database sets: names of
+// wal2vec's own objects are written out. It is for the pool's AfterConnect, since poolers refuse a start-up parameter of that name.
+func PrepareSession(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "SET search_path = pg_catalog"); err != nil {
+		return fmt.Errorf("preparing a session of the sink: %w", err)
+	}
+	return nil
+}
+
+// connect opens a session beside the pool.
+func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the sink: %w", err)
+	}
+	if err := PrepareSession(ctx, conn); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return conn, nil
+}
+
 // querier is what reads need of a pool, a connection or a transaction.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -61,10 +83,12 @@ type querier interface {
 
 var pipelineName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// query renders a statement that names nothing but wal2vec's schema.
+// query renders a statement that names nothing but wal2vec's schema and the pipeline's dead letters.
 func (s *Sink) query(name string) string {
-	return render(name, struct{ Schema string }{quoteIdentifier(s.schema)})
+	return render(name, struct{ Schema, Letters string }{quoteIdentifier(s.schema), s.letters()})
 }
+
+func (s *Sink) letters() string { return quoteIdentifier(s.schema, "dead_letter_"+s.pipeline) }
 
 // render panics on a template that does not fit its data, which is a mistake of the program.
 func render(name string, data any) string {

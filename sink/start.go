@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 // Start is a new slot from which the pipeline goes on.
@@ -57,6 +58,10 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
 		tag, err := tx.Exec(ctx, s.query("start"), s.pipeline, start.From, next, start.Slot, lsn, start.SystemID, start.Timeline, start.SourceOID)
+		if fault.SQLSTATE(err) == "23514" { // check violation: the row names the slot that it may have
+			return fault.Wrap(err, fault.Usage, "put source.slot back, or as the role that set the pipeline up: wal2vec init --resync",
+				"slot %q is not the one that pipeline %q may have", start.Slot, s.pipeline)
+		}
 		if err != nil {
 			return s.explain(err, "starting the pipeline")
 		}

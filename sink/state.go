@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type State struct {
 	PartialUntil change.LSN
 	// Owner is the process that took over last; empty when none has since Start.
 	Owner string
+	// SlotName is the slot that the pipeline may have; Slot is empty in the meantime between one slot and the next.
+	SlotName string
 	// ViewSchema and ViewName name the view; empty until there is a generation.
 	ViewSchema string
 	ViewName   string
@@ -125,15 +128,21 @@ func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err
 	err = q.QueryRow(ctx, s.query("pipeline"), s.pipeline).Scan(
 		&st.SystemID, &st.Timeline, &st.Slot, &st.Publication, &st.Table.Schema, &st.Table.Name, &st.Table.OID, &names, &types,
 		&st.Epoch, &st.Watermark, &st.Truncated.Epoch, &st.Truncated.LSN, &st.PartialUntil, &st.Owner, &st.counter,
-		&st.ViewSchema, &st.ViewName)
+		&st.ViewSchema, &st.ViewName, &st.SlotName)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return State{}, false, nil
 	}
 	if err != nil {
 		return State{}, false, s.explain(err, "reading the pipeline")
 	}
+	if len(types) != len(names) {
+		return State{}, false, damaged("pipeline", fmt.Errorf("%d key columns and %d types", len(names), len(types)))
+	}
 	for i := range names {
 		st.Table.Key = append(st.Table.Key, change.Column{Name: names[i], Type: change.Unbounded(change.Type(types[i]))})
+	}
+	if err := st.checkRow(); err != nil {
+		return State{}, false, err
 	}
 	st.all, err = s.generations(ctx, q)
 	if err != nil {

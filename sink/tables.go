@@ -13,6 +13,7 @@ type tables struct {
 	Schema          string
 	Ledger          string
 	TombstonesIndex string
+	Letters         string // the pipeline's dead letters
 	Pipeline        string // its name, as a constant
 	Generation      int
 	Hash            string   // the ledger's column for the texts of the generation's template
@@ -139,7 +140,7 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 	ledger := "ledger_" + s.pipeline
 	t := tables{
 		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, ledger), TombstonesIndex: quoteIdentifier(ledger + "_dead"),
-		Pipeline: quoteLiteral(s.pipeline),
+		Letters: s.letters(), Pipeline: quoteLiteral(s.pipeline),
 	}
 	for _, column := range key {
 		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type.SQL()})

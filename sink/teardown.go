@@ -2,19 +2,19 @@ package sink
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// Teardown drops the pipeline's view and tables and forgets it; with the last pipeline goes wal2vec's schema. Nothing is left when
-// it fails half-way: it is one transaction. A pipeline that does not exist is an error of kind fault.Usage.
+// Teardown drops the pipeline's view and tables, takes back what roles were given for it, and forgets it; with the last pipeline goes
+// wal2vec's schema. Nothing is left when it fails half-way: it is one transaction. It drops what bears the pipeline's names and belongs to
+// the owner of wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind fault.Usage.
 func (s *Sink) Teardown(ctx context.Context) error {
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		st, err := s.state(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		tables, err := s.vectorTables(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -23,33 +23,59 @@ func (s *Sink) Teardown(ctx context.Context) error {
 		if err := row.Scan(&others); err != nil {
 			return nil, s.explain(err, "looking for other pipelines")
 		}
-		return s.teardownSteps(st, tables, others), nil
+		steps, err := s.dropView(ctx, tx, st)
+		if err != nil {
+			return nil, err
+		}
+		tables, err := s.ownTables(ctx, tx, st)
+		if err != nil {
+			return nil, err
+		}
+		roles, err := s.grantees(ctx, tx, st)
+		if err != nil {
+			return nil, err
+		}
+		for _, role := range roles {
+			steps = append(steps, s.closeShared(st, role)...)
+		}
+		return slices.Concat(steps, s.teardownSteps(tables, others)), nil
 	})
 }
 
-func (s *Sink) vectorTables(ctx context.Context, q querier) ([]string, error) {
-	rows, err := q.Query(ctx, "SELECT vector_table FROM "+quoteIdentifier(s.schema, "generation")+" WHERE pipeline = $1", s.pipeline)
-	if err != nil {
-		return nil, s.explain(err, "reading the generations")
+// ownTables returns the tables that belong to the pipeline alone, as far as they are there.
+func (s *Sink) ownTables(ctx context.Context, q querier, st State) ([]string, error) {
+	names := []string{"dead_letter_" + s.pipeline, "ledger_" + s.pipeline}
+	for _, g := range st.all {
+		names = append(names, s.vectorTable(g.ID))
 	}
-	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	rows, err := q.Query(ctx, s.query("own_tables"), s.schema, names)
 	if err != nil {
-		return nil, s.explain(err, "reading the generations")
+		return nil, s.explain(err, "looking for the pipeline's tables")
+	}
+	var tables []string
+	var name, owner string
+	var ours bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &ours, &owner}, func() error {
+		if !ours {
+			return fault.New(fault.Usage, "find out what it is, and drop or rename it as its owner", "%s is not a table of wal2vec's: it belongs to role %q",
+				quoteIdentifier(s.schema, name), owner)
+		}
+		tables = append(tables, name)
+		return nil
+	})
+	if err != nil {
+		return nil, s.explain(err, "looking for the pipeline's tables")
 	}
 	return tables, nil
 }
 
-func (s *Sink) teardownSteps(st State, vectorTables []string, others bool) []string {
+func (s *Sink) teardownSteps(tables []string, others bool) []string {
 	var steps []string
-	if st.ViewName != "" {
-		steps = append(steps, "DROP VIEW IF EXISTS "+quoteIdentifier(st.ViewSchema, st.ViewName))
+	for _, table := range tables {
+		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, table))
 	}
-	for _, table := range vectorTables {
-		steps = append(steps, "DROP TABLE IF EXISTS "+quoteIdentifier(s.schema, table))
-	}
-	steps = append(steps, "DROP TABLE IF EXISTS "+quoteIdentifier(s.schema, "ledger_"+s.pipeline))
 	// Each refers to the pipeline's row, which goes last.
-	own := []string{"dead_letter", "backfill", "stream_state", "shape", "generation"}
+	own := []string{"backfill", "stream_state", "shape", "generation"}
 	for _, table := range own {
 		steps = append(steps, "DELETE FROM "+quoteIdentifier(s.schema, table)+" WHERE pipeline = "+quoteLiteral(s.pipeline))
 	}
@@ -57,7 +83,7 @@ func (s *Sink) teardownSteps(st State, vectorTables []string, others bool) []str
 	if others {
 		return steps
 	}
-	for _, table := range append(own, "pipeline", "schema_version") {
+	for _, table := range append(own, "dead_letter", "pipeline", "schema_version") {
 		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, table))
 	}
 	return append(steps, "DROP SCHEMA "+quoteIdentifier(s.schema))

@@ -21,6 +21,7 @@ type initOptions struct {
 	resync      bool
 	grantStream []string
 	grantSearch []string
+	revoke      []string
 }
 
 func newInit(p *program) *cobra.Command {
@@ -42,6 +43,7 @@ func newInit(p *program) *cobra.Command {
 	flags.BoolVar(&o.resync, "resync", false, "after a gap: new slot, new epoch; the next backfill refreshes every row, deletions included")
 	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
+	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above (may be repeated; with them: before they are given)")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
 }
@@ -149,6 +151,9 @@ func pipelineOf(c config.Config, server replication.ServerInfo, table change.Tab
 
 func (s *setup) grants() []sink.Grant {
 	var grants []sink.Grant
+	for _, role := range s.options.revoke {
+		grants = append(grants, sink.Grant{Role: role, Access: sink.Nothing})
+	}
 	for _, role := range s.options.grantStream {
 		grants = append(grants, sink.Grant{Role: role, Access: sink.Write})
 	}

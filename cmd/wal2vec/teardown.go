@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 func newTeardown(p *program) *cobra.Command {
@@ -53,19 +55,34 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := replication.DropSlot(ctx, source, state.Slot); err != nil {
+	if err := ownNames(c, state); err != nil {
+		return err
+	}
+	if err := replication.DropSlot(ctx, source, c.Source.Slot); err != nil {
 		return err
 	}
 	if err := replication.DropSwapFunction(ctx, source, replication.SwapFunction(c.Source.Table.Schema, c.Pipeline)); err != nil {
 		return err
 	}
-	if err := replication.DropPublication(ctx, source, state.Publication); err != nil {
+	if err := replication.DropPublication(ctx, source, c.Source.Publication); err != nil {
 		return err
 	}
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
-		c.Pipeline, state.Slot, state.Publication, c.Sink.View)
+		c.Pipeline, c.Source.Slot, c.Source.Publication, c.Sink.View)
 	return err
+}
+
+// ownNames refuses to drop what only a row of the sink names: whoever may write that row would choose what is dropped with the rights of
+// this role on the source.
+func ownNames(c config.Config, state sink.State) error {
+	slot := cmp.Or(state.SlotName, state.Slot, c.Source.Slot)
+	if slot == c.Source.Slot && state.Publication == c.Source.Publication {
+		return nil
+	}
+	return fault.New(fault.Usage, "name those that are to be dropped in source.slot and source.publication, if they are this pipeline's",
+		"pipeline %q has slot %q and publication %q in the sink, the configuration names %q and %q",
+		c.Pipeline, slot, state.Publication, c.Source.Slot, c.Source.Publication)
 }

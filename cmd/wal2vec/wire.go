@@ -111,6 +111,7 @@ func poolSettings(dsn config.DSN, where, purpose string, least ...int32) (*pgxpo
 		return nil, unreadableDSN(err, where)
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
+	settings.AfterConnect = sink.PrepareSession
 	if !strings.Contains(dsn.Reveal(), "pool_max_conns") {
 		for _, n := range least {
 			settings.MaxConns = max(settings.MaxConns, n)
@@ -172,6 +173,9 @@ func openReadOnlyStore(ctx context.Context, c config.Config, log zerolog.Logger,
 
 // readOnly makes the server refuse what a session would write.
 func readOnly(ctx context.Context, conn *pgx.Conn) error {
+	if err := sink.PrepareSession(ctx, conn); err != nil {
+		return err
+	}
 	_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
 	return err
 }

@@ -14,6 +14,7 @@ var ranks = map[string]int{
 	"internal/mutants":   0,
 	"internal/products":  0,
 	"internal/protocol":  0,
+	"internal/statement": 0,
 	"models/onnxpb":      0,
 	"sql":                0,
 
@@ -57,6 +58,7 @@ var testOnly = map[string][]string{
 var bottom = map[string][]string{
 	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"}, // an injected error
 	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
+	"internal/statement": {"github.com/jackc/pgx/v5"},        // what runs a statement
 	"models/onnxpb": { // generated
 		"google.golang.org/protobuf/reflect/protoreflect",
 		"google.golang.org/protobuf/runtime/protoimpl",

@@ -16,7 +16,7 @@ import (
 var beginning = regexp.MustCompile(`^\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|GRANT|REVOKE|TRUNCATE|COMMENT ON|SET|COPY|LOCK|REINDEX|ANALYZE|VACUUM|CREATE_REPLICATION_SLOT)\s`)
 
 // quoting are the functions that make a name or a text of anybody's a safe part of a statement.
-var quoting = []string{"Sanitize", "quote", "quoteIdentifier", "quoteLiteral", "quoteLiterals", "quotedPublication", "relation"}
+var quoting = []string{"Sanitize", "quote", "quoteIdentifier", "quoteLiteral", "quoteLiterals", "quoteTables", "quoteColumns", "quotedPublication", "relation"}
 
 // reviewed are the functions that may build statements from other parts, with the reason.
 var reviewed = map[string]string{

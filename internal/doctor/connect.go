@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
@@ -68,7 +69,12 @@ func (e *examination) connectSink(ctx context.Context) error {
 	}
 	e.configure(c.ConnConfig)
 	c.MaxConns = 2
-	c.AfterConnect = e.arm
+	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if err := sink.PrepareSession(ctx, conn); err != nil {
+			return err
+		}
+		return e.arm(ctx, conn)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return e.opts.Unconnected(err, "sink")

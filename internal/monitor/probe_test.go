@@ -44,7 +44,7 @@ func (b *bundle) install(t *testing.T) {
 	t.Helper()
 	b.sink.Exec(t, `CREATE SCHEMA "W2V"`)
 	for _, step := range sql.Migrations() {
-		text, err := step.Render(struct{ Schema string }{`"W2V"`})
+		text, err := step.Render(struct{ Schema, SchemaName string }{`"W2V"`, `'W2V'`})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,8 +53,8 @@ func (b *bundle) install(t *testing.T) {
 	b.source.Exec(t, "CREATE PUBLICATION pub") // a slot looks for it as of its own position
 	confirmed := pgtest.One[string](t, b.source, "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')", b.slot)
 	system := pgtest.One[string](t, b.source, "SELECT system_identifier::text FROM pg_control_system()")
-	b.sink.Exec(t, `INSERT INTO "W2V".pipeline (name, system_id, timeline, slot, publication, source_schema, source_table, source_oid,
-		key_columns, key_types, epoch, watermark) VALUES ('shop', $1, 1, $2, 'pub', 'public', 'item', 1, '{Tenant,id}', '{text,bigint}', $3, $4::text::pg_lsn)`,
+	b.sink.Exec(t, `INSERT INTO "W2V".pipeline (name, system_id, timeline, slot, slot_name, publication, source_schema, source_table, source_oid,
+		key_columns, key_types, epoch, watermark) VALUES ('shop', $1, 1, $2, $2, 'pub', 'public', 'item', 1, '{Tenant,id}', '{text,bigint}', $3, $4::text::pg_lsn)`,
 		system, b.slot, int64(2<<32|77), confirmed)
 }
 
@@ -72,6 +72,7 @@ func (b *bundle) rows(t *testing.T) {
 		b.sink.Exec(t, `INSERT INTO "W2V".generation (pipeline, id, fingerprint, model, template, dimension, storage, precisions, state, vector_table) `+
 			`VALUES ('shop', $1, 'f', 'all-MiniLM-L6-v2', '{name}', 384, 'vector', '{fp32}', $2, 'vectors_shop_' || $1::int)`, i+1, state)
 	}
+	b.sink.Exec(t, `CREATE TABLE "W2V".dead_letter_shop PARTITION OF "W2V".dead_letter FOR VALUES IN ('shop')`)
 	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
 }
 
@@ -235,7 +236,7 @@ func TestGaps(t *testing.T) {
 	b.sink.Exec(t, `UPDATE "W2V".pipeline SET system_id = (SELECT system_identifier::text FROM pg_control_system())`)
 	b.source.Exec(t, "SELECT pg_drop_replication_slot($1)", b.slot)
 	f("slot " + b.slot + " does not exist")
-	b.sink.Exec(t, `UPDATE "W2V".pipeline SET slot = 'another'`)
+	b.sink.Exec(t, `UPDATE "W2V".pipeline SET slot = 'another', slot_name = 'another'`)
 	f("slot another does not exist") // the pipeline names the slot, not the configuration
 }
 

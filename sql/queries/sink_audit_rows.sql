@@ -11,5 +11,5 @@ SELECT
 FROM unnest({{.Arrays 1}}) WITH ORDINALITY AS n ({{.Aliases}}, position)
 LEFT JOIN {{.Ledger}} AS l ON {{.Match "l" "n"}}
 LEFT JOIN {{.Vectors}} AS v ON {{.Match "v" "n"}}
-LEFT JOIN {{.Schema}}.dead_letter AS d
+LEFT JOIN {{.Letters}} AS d
     ON d.pipeline = {{.Pipeline}} AND d.key = {{.KeyParts "n"}} AND d.generation = {{.Generation}}

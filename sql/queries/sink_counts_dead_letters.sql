@@ -1,3 +1,3 @@
 SELECT count(DISTINCT key)
-FROM {{.Schema}}.dead_letter
+FROM {{.Letters}}
 WHERE pipeline = $1

@@ -1,8 +1,4 @@
--- The one that was active stays for a rollback.
-UPDATE {{.Schema}}.generation
-SET state = 'previous'
-WHERE pipeline = {{.Name}} AND state = 'active';
-
+-- After generation_previous: one at most is active at any moment.
 UPDATE {{.Schema}}.generation
 SET state = 'active', activated_at = clock_timestamp()
 WHERE pipeline = {{.Name}} AND id = {{.ID}}

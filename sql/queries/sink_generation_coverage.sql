@@ -6,6 +6,6 @@ SELECT
     count(*) FILTER (WHERE v.text_hash IS DISTINCT FROM l.{{.Hash}} AND d.text_hash IS NOT NULL)
 FROM {{.Ledger}} AS l
 LEFT JOIN {{.Vectors}} AS v ON {{.Same "v" "l"}}
-LEFT JOIN {{.Schema}}.dead_letter AS d
+LEFT JOIN {{.Letters}} AS d
     ON d.pipeline = {{.Pipeline}} AND d.generation = {{.Generation}} AND {{.Holds "l" "d.key"}} AND d.text_hash = l.{{.Hash}}
 WHERE NOT l.deleted

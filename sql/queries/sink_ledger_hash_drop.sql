@@ -1,7 +1,2 @@
--- A row that has no text by any other template is deleted.
-UPDATE {{.Ledger}}
-SET deleted = true, failed_at = NULL{{range .Hashes}}, {{.}} = NULL{{end}}, {{.Hash}} = NULL
-WHERE NOT deleted{{range .Hashes}} AND {{.}} = ''{{end}};
-
 ALTER TABLE {{.Ledger}}
     DROP COLUMN {{.Hash}}

@@ -1,5 +1,5 @@
 WITH gone AS (
-    DELETE FROM {{.Schema}}.dead_letter AS d
+    DELETE FROM {{.Letters}} AS d
     WHERE d.pipeline = $1 AND ($2::boolean OR d.key IN (SELECT {{.KeyParts "n"}} FROM unnest({{.Arrays 3}}) AS n ({{.Aliases}})))
     RETURNING d.key
 ), forgotten AS (

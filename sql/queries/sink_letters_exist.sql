@@ -1,1 +1,1 @@
-SELECT EXISTS (SELECT FROM {{.Schema}}.dead_letter WHERE pipeline = $1)
+SELECT EXISTS (SELECT FROM {{.Letters}} WHERE pipeline = $1)

@@ -1,5 +1,5 @@
 -- Every letter of the generation whose row has gone, or has another text.
-DELETE FROM {{.Schema}}.dead_letter AS d
+DELETE FROM {{.Letters}} AS d
 WHERE
     d.pipeline = $1 AND d.generation = {{.Generation}}
     AND NOT EXISTS (

@@ -1,6 +1,6 @@
 -- The letters of a generation go with it; a row that fails in no other has not failed.
 WITH gone AS (
-    DELETE FROM {{.Schema}}.dead_letter
+    DELETE FROM {{.Letters}}
     WHERE pipeline = {{.Pipeline}} AND generation = {{.Generation}}
     RETURNING key
 )
@@ -10,6 +10,6 @@ FROM gone AS g
 WHERE
     {{.Holds "l" "g.key"}}
     AND NOT EXISTS (
-        SELECT FROM {{.Schema}}.dead_letter AS d
+        SELECT FROM {{.Letters}} AS d
         WHERE d.pipeline = {{.Pipeline}} AND d.key = g.key AND d.generation <> {{.Generation}}
     )

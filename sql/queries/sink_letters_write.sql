@@ -8,7 +8,7 @@ WITH failed AS (
         AND NOT EXISTS (SELECT FROM {{.Vectors}} AS v WHERE {{.Same "v" "l"}} AND v.text_hash = l.{{.Hash}})
     RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, n.text_hash, n.reason
 )
-INSERT INTO {{.Schema}}.dead_letter AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
+INSERT INTO {{.Letters}} AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
 SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, f.reason
 FROM failed AS f
 ON CONFLICT (pipeline, key, generation) DO UPDATE

@@ -7,7 +7,7 @@ WHERE
     AND NOT (
         l.failed_at IS NOT NULL
         AND EXISTS (
-            SELECT FROM {{.Schema}}.dead_letter AS d
+            SELECT FROM {{.Letters}} AS d
             WHERE d.pipeline = {{.Pipeline}} AND d.key = {{.KeyParts "n"}} AND d.generation = {{.Generation}} AND d.text_hash = n.text_hash
         )
     )

@@ -9,7 +9,7 @@ WHERE
         $1::boolean
         OR NOT EXISTS (
             SELECT FROM {{.Ledger}} AS l
-            JOIN {{.Schema}}.dead_letter AS d
+            JOIN {{.Letters}} AS d
                 ON d.pipeline = {{.Pipeline}} AND d.key = {{.KeyParts "n"}} AND d.generation = {{.Generation}} AND d.text_hash = n.text_hash
             WHERE {{.Match "l" "n"}} AND l.failed_at IS NOT NULL AND l.{{.Hash}} = n.text_hash
         )
