@@ -60,6 +60,9 @@ func (pr *prober) open(ctx context.Context) error {
 	if pr.state, err = pr.searcher.store.State(ctx); err != nil {
 		return err
 	}
+	if _, err := shownTable(pr.config, pr.state); err != nil {
+		return err
+	}
 	table, err := inspect(ctx, pr.config)
 	if err != nil {
 		return err

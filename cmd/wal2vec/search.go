@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -138,10 +139,29 @@ func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searche
 	if _, err := s.engines.engine(ctx, *state.Generation); err != nil {
 		return nil, err
 	}
-	table := state.Table
-	table.Template, table.SoftDelete = c.Source.Template, c.Source.SoftDelete
+	table, err := shownTable(c, state)
+	if err != nil {
+		return nil, err
+	}
 	s.reader = newReader(c, table)
 	return s, nil
+}
+
+// shownTable is the table whose columns a search shows: the configured one. What a row of the sink names otherwise is not read with the
+// rights that this role has on the source.
+func shownTable(c config.Config, state sink.State) (change.Table, error) {
+	var key []string
+	for _, column := range state.Table.Key {
+		key = append(key, column.Name)
+	}
+	if table := c.Source.Table; state.Table.Schema != table.Schema || state.Table.Name != table.Name || !slices.Equal(key, c.Source.Key) {
+		return change.Table{}, fault.New(fault.Usage, "put source.table and source.key back, or name another pipeline",
+			"pipeline %q reads %s.%s by (%s), the configuration names %s by (%s)", c.Pipeline, state.Table.Schema, state.Table.Name,
+			strings.Join(key, ", "), table, strings.Join(c.Source.Key, ", "))
+	}
+	table := state.Table
+	table.Template, table.SoftDelete = c.Source.Template, c.Source.SoftDelete
+	return table, nil
 }
 
 // Close closes what was opened.

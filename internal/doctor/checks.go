@@ -115,7 +115,7 @@ var sinkChecks = []Check{
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
 	fails("sink.logged", "Are they logged?", "A crash empties them while the watermark stays."),
 	fails("sink.rights", "May the role write them?", "Nothing can be committed."),
-	warns("sink.owner", "Has the role the rights of their owner?", "It cannot build indexes and generations."),
+	warns("sink.least", "May the role do no more than it must?", "Who gets hold of it can act for others."),
 	fails("sink.view", "Does the view show the active generation?", "Queries through it fail, or read old vectors."),
 	warns("sink.index", "Has every large generation a valid index?", "Searches compare every vector."),
 }

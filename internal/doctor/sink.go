@@ -143,63 +143,95 @@ func (e *examination) examineState(ctx context.Context) bool {
 	return true
 }
 
-// examineTables looks at wal2vec's tables.
-func (e *examination) examineTables(ctx context.Context) {
-	names := []string{"pipeline", "generation", "stream_state", "backfill", "dead_letter", "ledger_" + e.opts.Config.Pipeline}
+// tableFindings are what is wrong with wal2vec's tables.
+type tableFindings struct {
+	missing, unlogged, closed, excess []string
+	// owner is who owns the tables, where that is another role than this one.
+	owner, role string
+}
+
+// needs are the rights that streams and backfills need on wal2vec's tables; see sink.Grant.
+func (e *examination) needs() (tables, rights []string) {
+	add := func(table, needed string) { tables, rights = append(tables, table), append(rights, needed) }
+	add("schema_version", "SELECT")
+	add("pipeline", "SELECT,UPDATE")
+	add("generation", "SELECT,UPDATE")
+	add("stream_state", "SELECT,INSERT,UPDATE")
+	add("backfill", "SELECT,INSERT,UPDATE")
+	add("shape", "SELECT,INSERT,UPDATE")
+	add("dead_letter", "SELECT")
+	for _, prefix := range []string{"dead_letter_", "ledger_"} {
+		add(prefix+e.opts.Config.Pipeline, "SELECT,INSERT,UPDATE,DELETE")
+	}
 	for _, g := range e.state.Generations {
-		names = append(names, g.Table)
+		add(g.Table, "SELECT,INSERT,UPDATE,DELETE")
 	}
-	schema := e.opts.Config.Sink.Schema
-	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), schema, names)
-	checks := []string{"sink.tables", "sink.logged", "sink.rights", "sink.owner"}
-	if !e.could(err, checks...) {
-		return
+	return tables, rights
+}
+
+func (e *examination) readTables(ctx context.Context) (f tableFindings, err error) {
+	tables, rights := e.needs()
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), e.opts.Config.Sink.Schema, tables, rights)
+	if err != nil {
+		return f, err
 	}
-	var name, owner, role string
-	var exists, logged, writable, ours bool
-	var missing, unlogged, closed, foreign []string
-	var foreigner string
-	_, err = pgx.ForEachRow(rows, []any{&name, &exists, &logged, &writable, &ours, &owner, &role}, func() error {
+	var name, owner string
+	var exists, logged, open, ours bool
+	var more []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &exists, &logged, &open, &more, &ours, &owner, &f.role}, func() error {
 		if !exists {
-			missing = append(missing, name)
+			f.missing = append(f.missing, name)
 		}
 		if !logged {
-			unlogged = append(unlogged, name)
+			f.unlogged = append(f.unlogged, name)
 		}
-		if !writable {
-			closed = append(closed, name)
+		if !open {
+			f.closed = append(f.closed, name)
 		}
 		if !ours {
-			foreign, foreigner = append(foreign, name), owner
+			f.owner = owner
+		}
+		if !ours && len(more) > 0 {
+			f.excess = append(f.excess, strings.Join(more, ", ")+" on "+name)
 		}
 		return nil
 	})
-	if !e.could(err, checks...) {
+	return f, err
+}
+
+// examineTables looks at wal2vec's tables.
+func (e *examination) examineTables(ctx context.Context) {
+	f, err := e.readTables(ctx)
+	if !e.could(err, "sink.tables", "sink.logged", "sink.rights", "sink.least") {
 		return
 	}
-	if len(missing) > 0 {
+	schema := e.opts.Config.Sink.Schema
+	if len(f.missing) > 0 {
 		e.fail("sink.tables", onServer("restore them from a backup, or set the pipeline up anew: wal2vec teardown, then wal2vec init and wal2vec backfill"),
-			"missing in schema %s: %s", schema, strings.Join(missing, ", "))
+			"missing in schema %s: %s", schema, strings.Join(f.missing, ", "))
 	} else {
 		e.ok("sink.tables", "ledger and %d vector tables", len(e.state.Generations))
 	}
-	for _, table := range unlogged {
+	for _, table := range f.unlogged {
 		e.fail("sink.logged", inSink("ALTER TABLE "+quote(schema, table)+" SET LOGGED;"), "%s.%s is unlogged: a crash empties it", schema, table)
 	}
-	if len(unlogged) == 0 {
+	if len(f.unlogged) == 0 {
 		e.ok("sink.logged", "all tables are logged")
 	}
-	if len(closed) > 0 {
-		e.fail("sink.rights", inShell("wal2vec init --grant-stream "+quoteShell(role)+"  # as role "+foreigner),
-			"role %s may not write %s", role, strings.Join(closed, ", "))
+	if len(f.closed) > 0 {
+		e.fail("sink.rights", inShell("wal2vec init --grant-stream "+quoteShell(f.role)+"  # as role "+f.owner),
+			"role %s may not write %s", f.role, strings.Join(f.closed, ", "))
 	} else {
-		e.ok("sink.rights", "role %s may write all tables", role)
+		e.ok("sink.rights", "role %s may write all tables", f.role)
 	}
-	if len(foreign) > 0 {
-		e.warn("sink.owner", inSink("GRANT "+quote(foreigner)+" TO "+quote(role)+";"),
-			"role %s has not the rights of %s, who owns the tables: it builds no indexes and generations", role, foreigner)
-	} else {
-		e.ok("sink.owner", "role %s has the owner's rights", role)
+	switch {
+	case len(f.excess) > 0:
+		e.warn("sink.least", inShell("wal2vec init --revoke "+quoteShell(f.role)+" --grant-stream "+quoteShell(f.role)+"  # as role "+f.owner),
+			"role %s may do more than stream and backfill need: %s", f.role, strings.Join(f.excess, "; "))
+	case f.owner == "":
+		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
+	default:
+		e.ok("sink.least", "role %s has no more rights than stream and backfill need; %s owns the tables, and builds indexes and generations", f.role, f.owner)
 	}
 }
 

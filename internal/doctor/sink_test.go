@@ -1,11 +1,13 @@
 package doctor_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 var sinkFindings = []finding{
@@ -63,10 +65,33 @@ var sinkFindings = []finding{
 		r.want("sink.rights", doctor.Fail) // it may not even look
 		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+role+"; GRANT SELECT ON ALL TABLES IN SCHEMA wal2vec TO "+role)
 		r.want("sink.rights", doctor.Fail)
-		r.want("sink.owner", doctor.Warn)
+		r.want("sink.least", doctor.OK)
 		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA wal2vec TO "+role)
 		r.want("sink.rights", doctor.OK)
-		r.mend(r.want("sink.owner", doctor.Warn))
+	}},
+	{"a role that may do more than it must", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "")
+		r.options.Config.Sink.DSN = config.DSN(r.db.DSNFor(role, password))
+		grant := func(access sink.Access) {
+			t.Helper()
+			if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: access}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		grant(sink.Write)
+		r.want("sink.rights", doctor.OK)
+		r.want("sink.least", doctor.OK)
+		for _, excess := range []string{"INSERT ON wal2vec.pipeline", "UPDATE ON wal2vec.pipeline", "DELETE ON wal2vec.schema_version", "TRIGGER ON wal2vec.ledger_" + r.db.Name} {
+			r.db.Exec(t, "GRANT "+excess+" TO "+role)
+			if f := r.want("sink.least", doctor.Warn); !strings.HasPrefix(f.Fix, "wal2vec init --revoke") || strings.Count(f.Fix, role) != 2 {
+				t.Errorf("fix %q", f.Fix)
+			}
+			grant(sink.Nothing) // as the fix does
+			grant(sink.Write)
+			r.want("sink.rights", doctor.OK)
+			r.want("sink.least", doctor.OK)
+		}
 	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
