@@ -2,7 +2,6 @@ package replication
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgone"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -99,10 +99,7 @@ func importSnapshot(ctx context.Context, conn *pgx.Conn, name string) (snapshot,
 	var s snapshot
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
-		if strings.ContainsAny(name, `'\`) { // the command takes no parameter
-			return errors.New("unexpected snapshot name")
-		}
-		if _, err := tx.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+name+"'"); err != nil {
+		if _, err := pgone.Exec(ctx, tx, "SET TRANSACTION SNAPSHOT "+quoteLiteral(name)); err != nil { // it takes no parameter
 			return err
 		}
 		var err error

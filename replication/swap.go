@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgone"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -171,10 +172,11 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
+		actions := make([]string, len(columns))
 		for n, c := range columns {
-			columns[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
+			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
 		}
-		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
+		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
 	left.rest = append(left.rest, i.lacks.identities...)
 	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
@@ -199,7 +201,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	case table && publication:
 	case function:
 		run = func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "SELECT "+s.Function.Sanitize()+"()")
+			_, err := pgone.Exec(ctx, tx, "SELECT "+s.Function.Sanitize()+"()")
 			return err
 		}
 	default:
@@ -224,7 +226,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 // asOwner plans anew when the table is locked, and runs the next step of that.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	if _, err := pgone.Exec(ctx, tx, lock); err != nil {
 		return err
 	}
 	left, err := s.plan(ctx, tx)
@@ -236,7 +238,7 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 		statements = []string{left.index}
 	}
 	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
+		if _, err := pgone.Exec(ctx, tx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)
 		}
 	}

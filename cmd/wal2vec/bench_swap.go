@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgone"
 	"github.com/wal2vec/wal2vec/sink"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -115,7 +116,7 @@ func (b *bench) swap(ctx context.Context, s *store, ended chan error) (swapFigur
 		return figures, fmt.Errorf("comparing the tables: %w", err)
 	}
 	for _, statement := range []string{swapOld, swapNew, swapEnd} {
-		if _, err := tx.Exec(ctx, statement); err != nil {
+		if _, err := pgone.Exec(ctx, tx, statement); err != nil {
 			return figures, fmt.Errorf("swapping the table: %w", err)
 		}
 	}

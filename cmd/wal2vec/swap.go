@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgone"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -168,7 +169,7 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) {
 	statement, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, oid)
 	if err == nil && statement != "" {
-		_, err = source.Exec(ctx, statement)
+		_, err = pgone.Exec(ctx, source, statement)
 	}
 	if err != nil {
 		f.log.Warn().Err(err).Str("try", statement).Msg("the old table is still published, which costs some log and harms nothing")
