@@ -17,6 +17,7 @@ var checkedTypes = map[string]string{}
 var quoting = map[string]string{
 	"(github.com/jackc/pgx/v5.Identifier).Sanitize":           "a quoted name",
 	"github.com/wal2vec/wal2vec/sql.Query":                    "a file of ours, whichever it is",
+	"(github.com/wal2vec/wal2vec/internal/change.Type).SQL":   "one of six names, or one quoted name",
 	"github.com/wal2vec/wal2vec/sink.quoteLiteral":            "a quoted constant",
 	"github.com/wal2vec/wal2vec/replication.quoteLiteral":     "a quoted constant",
 	"github.com/wal2vec/wal2vec/internal/doctor.quoteLiteral": "a quoted constant",
