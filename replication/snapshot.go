@@ -52,10 +52,10 @@ func parseSnapshot(text string) (snapshot, error) {
 // comparison is modular, which is right as long as the id is within 2^31 of the present. The slot's catalog_xmin holds vacuum,
 // and with it the counter, to that.
 func (s snapshot) sees(xid uint32) bool {
-	if int32(xid-uint32(s.xmax)) >= 0 {
+	if int32(xid-uint32(s.xmax)) >= 0 { //nolint:gosec // xids are compared on their circle
 		return false
 	}
-	return !slices.ContainsFunc(s.xip, func(open uint64) bool { return uint32(open) == xid })
+	return !slices.ContainsFunc(s.xip, func(open uint64) bool { return uint32(open) == xid }) //nolint:gosec // an xid without its epoch
 }
 
 // seesFull is sees for an id with all its bits.

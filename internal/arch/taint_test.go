@@ -27,8 +27,10 @@ var quoting = map[string]string{
 var quotingPackages = []string{module + "internal/pgname"}
 
 // passing are the functions of the standard library whose result is as safe as what they are given.
-var passing = []string{"strings.", "(*strings.Builder).", "(*bytes.Buffer).", "slices.", "maps.", "fmt.Sprint", "fmt.Append", "strconv.Itoa",
-	"strconv.FormatInt", "strconv.FormatUint", "strconv.FormatFloat", "strconv.AppendInt"}
+var passing = []string{
+	"strings.", "(*strings.Builder).", "(*bytes.Buffer).", "slices.", "maps.", "fmt.Sprint", "fmt.Append", "strconv.Itoa",
+	"strconv.FormatInt", "strconv.FormatUint", "strconv.FormatFloat", "strconv.AppendInt",
+}
 
 // search collects the leaves that a text may come from.
 type search struct {

@@ -34,9 +34,12 @@ type program struct {
 
 // listed is what `go list -json` says of a package.
 type listed struct {
-	ImportPath, Dir, Export string
-	GoFiles, CgoFiles       []string
-	Standard                bool
+	ImportPath string   `json:"ImportPath"` //nolint:tagliatelle // the go command's names
+	Dir        string   `json:"Dir"`        //nolint:tagliatelle // as above
+	Export     string   `json:"Export"`     //nolint:tagliatelle // as above
+	GoFiles    []string `json:"GoFiles"`    //nolint:tagliatelle // as above
+	CgoFiles   []string `json:"CgoFiles"`   //nolint:tagliatelle // as above
+	Standard   bool     `json:"Standard"`   //nolint:tagliatelle // as above
 }
 
 // listPackages asks the go command, which compiles what is not in its cache; dependencies come before their users.
