@@ -15,7 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgone"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -201,8 +201,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	case table && publication:
 	case function:
 		run = func(ctx context.Context, tx pgx.Tx) error {
-			_, err := pgone.Exec(ctx, tx, "SELECT "+s.Function.Sanitize()+"()")
-			return err
+			return statement.Run(ctx, tx, "SELECT "+s.Function.Sanitize()+"()")
 		}
 	default:
 		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
@@ -226,7 +225,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 // asOwner plans anew when the table is locked, and runs the next step of that.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
-	if _, err := pgone.Exec(ctx, tx, lock); err != nil {
+	if err := statement.Run(ctx, tx, lock); err != nil {
 		return err
 	}
 	left, err := s.plan(ctx, tx)
@@ -237,9 +236,9 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	if left.index != "" {
 		statements = []string{left.index}
 	}
-	for _, statement := range statements {
-		if _, err := pgone.Exec(ctx, tx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
+	for _, step := range statements {
+		if err := statement.Run(ctx, tx, step); err != nil {
+			return fmt.Errorf("%s: %w", step, err)
 		}
 	}
 	return nil

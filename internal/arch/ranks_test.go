@@ -19,7 +19,6 @@ var ranks = map[string]int{
 	"sql":                0,
 
 	"internal/config":         1,
-	"internal/pgone":          1,
 	"internal/pgserver":       1,
 	"internal/pipeline/batch": 1,
 	"models":                  1,

@@ -81,30 +81,20 @@ var several = map[string]string{
 	"cmd/wal2vec/demo_mart.go openMart": "the demo's tables, a file of package sql, on its own throw-away server",
 	"replication/slot.go create":        "a replication command: a walsender knows no other protocol; the slot's name is quoted",
 	"replication/source.go one":         "as create; its statements are constants",
-}
-
-// severalUnrepaired are the places that are to send one command by package pgone; the migrations alone may stay as they are.
-var severalUnrepaired = map[string]string{
-	"sink/chunk.go Sweep":                  "",
-	"sink/generation_build.go lockedState": "",
-	"sink/index.go create":                 "",
-	"sink/index.go drop":                   "",
-	"sink/migrate.go runSteps":             "migrations and single statements go the same way",
+	"sink/migrate.go runSteps":          "the migrations, files of package sql",
 }
 
 func TestNoStatementOfSeveralCommandsIsSent(t *testing.T) {
 	t.Parallel()
 	found := newFlow(wholeProgram(t)).simple()
 	for where := range found {
-		if _, left := severalUnrepaired[where]; several[where] == "" && !left {
-			t.Errorf("%s sends a statement by the simple protocol, which runs whatever commands it holds: use package pgone", where)
+		if several[where] == "" {
+			t.Errorf("%s sends a statement by the simple protocol, which runs whatever commands it holds: use package statement", where)
 		}
 	}
-	for _, list := range []map[string]string{several, severalUnrepaired} {
-		for where := range list {
-			if !found[where] {
-				t.Errorf("%s sends no such statement any more, take it off the list", where)
-			}
+	for where := range several {
+		if !found[where] {
+			t.Errorf("%s sends no such statement any more, take it off the list", where)
 		}
 	}
 }

@@ -137,11 +137,12 @@ var reviewed = map[string]string{
 	"replication/pgoutput/decoder.go keyError of &names, written by sink/state.go lookUp":              "advice to a person",
 }
 
-// unrepaired are texts that still reach statements as they are, whichever these are; each goes when it has become a checked type.
-var unrepaired = map[string]string{
-	"&Storage, written by sink/generation.go generations":     "storage of the sink's generation row",
-	"&options, written by sink/generation_view.go switchView": "statements that the sink's catalogue prints",
-	"&rest, written by sink/generation_view.go switchView":    "as options",
+// admitted are texts that reach statements as they are, whichever these are, with the check that they pass.
+var admitted = map[string]string{
+	"&Storage, written by sink/generation.go generations":                        "Sink.checkRow refuses all but two words",
+	"&options, written by sink/generation_view.go switchView":                    "statements that the catalogue makes, quoted by format(); package statement runs one of them at a time",
+	"&rest, written by sink/generation_view.go switchView":                       "as options",
+	"the result of github.com/jackc/pgx/v5.CollectRows, in sink/rights.go found": "as options",
 }
 
 func (l leaf) String() string { return l.what + " " + l.where }
@@ -153,12 +154,12 @@ func TestNoStatementIsBuiltFromATextOfAnybodys(t *testing.T) {
 	for _, b := range builtStatements(f) {
 		for _, l := range b.leaves {
 			used[l.String()], used[b.where+" of "+l.String()] = true, true
-			if unrepaired[l.String()] == "" && reviewed[b.where+" of "+l.String()] == "" {
+			if admitted[l.String()] == "" && reviewed[b.where+" of "+l.String()] == "" {
 				t.Errorf("%s: the statement %.60q is built from %s: use a parameter, package pgname or a checked type, or have it reviewed", b.where, b.statement, l)
 			}
 		}
 	}
-	for _, list := range []map[string]string{reviewed, unrepaired} {
+	for _, list := range []map[string]string{reviewed, admitted} {
 		for entry := range list {
 			if !used[entry] {
 				t.Errorf("no statement is built from this any more, take it off the list: %s", entry)
