@@ -166,7 +166,7 @@ func record(t *testing.T) {
 	config, err := pgxpool.ParseConfig(b.db.DSN)
 	b.ok(err)
 	config.MaxConns = 3
-	config.ConnConfig.DialFunc = recorder.Dial
+	config.ConnConfig.DialFunc, config.AfterConnect = recorder.Dial, sink.PrepareSession
 	pool, err := pgxpool.NewWithConfig(t.Context(), config)
 	b.ok(err)
 	for _, r := range readings() {
@@ -185,7 +185,7 @@ func poolOf(tb testing.TB, server *pgtest.Nonsense) *pgxpool.Pool {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	config.ConnConfig.DialFunc = server.Dial
+	config.ConnConfig.DialFunc, config.AfterConnect = server.Dial, sink.PrepareSession
 	pool, err := pgxpool.NewWithConfig(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)
