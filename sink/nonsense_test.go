@@ -186,6 +186,7 @@ func poolOf(tb testing.TB, server *pgtest.Nonsense) *pgxpool.Pool {
 		tb.Fatal(err)
 	}
 	config.ConnConfig.DialFunc, config.AfterConnect = server.Dial, sink.PrepareSession
+	config.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
 	pool, err := pgxpool.NewWithConfig(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)

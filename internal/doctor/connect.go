@@ -68,6 +68,7 @@ func (e *examination) connectSink(ctx context.Context) error {
 	}
 	e.configure(c.ConnConfig)
 	c.MaxConns = 2
+	c.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		if err := sink.PrepareSession(ctx, conn); err != nil {
 			return err

@@ -39,7 +39,7 @@ func NewNonsense(recording Recording, script []byte) *Nonsense {
 const (
 	sessionAnswers = 300
 	allAnswers     = 2000
-	endlessRows    = 3000
+	endlessRows    = 1000
 )
 
 // Hostile marks every text that the server makes up. Outside of a quoted name or text no statement may hold it.
