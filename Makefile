@@ -19,6 +19,7 @@ BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 TIMED := @scripts/timed.sh
 LINT = "$$(scripts/tools.sh golangci-lint)"
 
+VULNDB ?= https://vuln.go.dev
 DEMO_FLAGS ?=
 BENCH_FLAGS ?= -benchtime 1s -count 6
 MUTANTS_FLAGS ?=
@@ -60,8 +61,8 @@ check-format: ## Say what `make fmt` would change
 	$(TIMED) format bash -c '$(LINT) fmt --diff ./...'
 
 .PHONY: lint
-lint: build-parts ## Run the linters and the file length check
-	$(TIMED) lint bash -c '$(LINT) run --allow-parallel-runners ./... && scripts/filelength.sh'
+lint: build-parts ## Run the linters, the file length check, and govulncheck where its database (VULNDB) can be reached
+	$(TIMED) lint bash -c '$(LINT) run --allow-parallel-runners ./... && scripts/filelength.sh && scripts/vulncheck.sh $(VULNDB)'
 
 .PHONY: test
 test: parts build-parts ## Test with the race detector, in random order, on PostgreSQL 18 and 16

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -25,10 +26,10 @@ func EnsurePublication(ctx context.Context, db Querier, name string, table chang
 	if err != nil {
 		return err
 	}
-	for _, statement := range statements {
-		if _, err := db.Exec(ctx, statement); err != nil {
+	for _, step := range statements {
+		if err := statement.Run(ctx, db, step); err != nil {
 			if fault.SQLSTATE(err) == "42501" {
-				return fault.Wrap(err, fault.Usage, "run it as the table's owner with CREATE on the database: "+statement+";", "preparing publication %q", name)
+				return fault.Wrap(err, fault.Usage, "run it as the table's owner with CREATE on the database: "+step+";", "preparing publication %q", name)
 			}
 			return fmt.Errorf("preparing publication %q: %w", name, err)
 		}
@@ -75,7 +76,7 @@ func PublicationExists(ctx context.Context, db Querier, name string) (bool, erro
 
 // DropPublication drops the publication if it exists.
 func DropPublication(ctx context.Context, db Querier, name string) error {
-	if _, err := db.Exec(ctx, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
+	if err := statement.Run(ctx, db, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
 		return fmt.Errorf("dropping publication %q: %w", name, err)
 	}
 	return nil

@@ -132,8 +132,9 @@ func (c *creation) create(ctx context.Context) (result pglogrepl.CreateReplicati
 	if err != nil {
 		return result, false, err
 	}
+	quoted := pgx.Identifier{c.opts.Name}.Sanitize()
 	if major >= 17 {
-		command := fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (SNAPSHOT 'export', FAILOVER true)", c.opts.Name, plugin)
+		command := fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (SNAPSHOT 'export', FAILOVER true)", quoted, plugin)
 		c.mayExist = true
 		result, err = pglogrepl.ParseCreateReplicationSlot(c.walsender.Exec(ctx, command))
 		if err == nil || !failoverRefused(err) {
@@ -143,7 +144,7 @@ func (c *creation) create(ctx context.Context) (result pglogrepl.CreateReplicati
 	}
 	c.mayExist = true
 	options := pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "EXPORT_SNAPSHOT"}
-	result, err = pglogrepl.CreateReplicationSlot(ctx, c.walsender, c.opts.Name, plugin, options)
+	result, err = pglogrepl.CreateReplicationSlot(ctx, c.walsender, quoted, plugin, options)
 	return result, false, err
 }
 

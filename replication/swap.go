@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -171,10 +172,11 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
+		actions := make([]string, len(columns))
 		for n, c := range columns {
-			columns[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
+			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
 		}
-		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
+		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
 	left.rest = append(left.rest, i.lacks.identities...)
 	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
@@ -199,8 +201,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	case table && publication:
 	case function:
 		run = func(ctx context.Context, tx pgx.Tx) error {
-			_, err := tx.Exec(ctx, "SELECT "+s.Function.Sanitize()+"()")
-			return err
+			return statement.Run(ctx, tx, "SELECT "+s.Function.Sanitize()+"()")
 		}
 	default:
 		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
@@ -224,7 +225,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 // asOwner plans anew when the table is locked, and runs the next step of that.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	if err := statement.Run(ctx, tx, lock); err != nil {
 		return err
 	}
 	left, err := s.plan(ctx, tx)
@@ -235,9 +236,9 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	if left.index != "" {
 		statements = []string{left.index}
 	}
-	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
+	for _, step := range statements {
+		if err := statement.Run(ctx, tx, step); err != nil {
+			return fmt.Errorf("%s: %w", step, err)
 		}
 	}
 	return nil

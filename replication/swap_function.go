@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -68,8 +69,8 @@ func MayPrepareSwaps(ctx context.Context, db Querier, s Swap) (may, owns bool, r
 // EnsureSwapFunction makes the function in one transaction.
 func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, statement := range statements {
-			if _, err := tx.Exec(ctx, statement); err != nil {
+		for _, step := range statements {
+			if err := statement.Run(ctx, tx, step); err != nil {
 				return err
 			}
 		}
@@ -86,7 +87,7 @@ func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string
 
 // DropSwapFunction drops the function if it exists.
 func DropSwapFunction(ctx context.Context, db Querier, function pgx.Identifier) error {
-	if _, err := db.Exec(ctx, "DROP FUNCTION IF EXISTS "+function.Sanitize()+"()"); err != nil {
+	if err := statement.Run(ctx, db, "DROP FUNCTION IF EXISTS "+function.Sanitize()+"()"); err != nil {
 		return fmt.Errorf("dropping function %s: %w", function.Sanitize(), err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -128,7 +129,7 @@ func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]
 	if err != nil {
 		return n, err
 	}
-	if _, err := m.conn.Exec(ctx, "ANALYZE "+martTable.Sanitize()); err != nil {
+	if err := statement.Run(ctx, m.conn, "ANALYZE "+martTable.Sanitize()); err != nil {
 		return n, fmt.Errorf("analysing the product table: %w", err)
 	}
 	return n, nil

@@ -65,7 +65,7 @@ func (s *Server) reboot(ctx context.Context) error {
 // freePort returns a port that was free a moment ago.
 func freePort() int {
 	for {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // a port is no secret
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		listener, err := net.Listen("tcp", address) //nolint:noctx // it succeeds or fails at once
 		if err == nil {

@@ -43,7 +43,7 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
 func tryBundle(ctx context.Context, bundle string, who *account) error {
-	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version")
+	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version") //nolint:gosec // a program of the bundle that was asked for
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	who.apply(cmd.SysProcAttr)
@@ -86,7 +86,7 @@ func ours(path string) bool {
 		return false
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid == uint32(os.Geteuid())
+	return ok && stat.Uid == uint32(os.Geteuid()) //nolint:gosec // never negative on Unix
 }
 
 // copyTree copies a tree, links as links, and lets everyone read it.
@@ -111,7 +111,7 @@ func copyTree(from, to string) error {
 			if err != nil {
 				return err
 			}
-			return os.Symlink(link, target)
+			return os.Symlink(link, target) //nolint:gosec // the tree that is copied is our own
 		default:
 			return copyFile(path, target)
 		}
@@ -131,7 +131,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(to, content, mode); err != nil {
+	if err := os.WriteFile(to, content, mode); err != nil { //nolint:gosec // as above
 		return err
 	}
 	return os.Chmod(to, mode) // whatever the umask

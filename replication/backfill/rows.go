@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,10 +36,11 @@ type Filter struct {
 	Value    string // as the column's type reads it; unused by the last two
 }
 
-// filterOperators holds, for each operator, whether it takes a value.
-var filterOperators = map[string]bool{
-	"=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true, "LIKE": true, "ILIKE": true, "IS NULL": false, "IS NOT NULL": false,
-}
+// filterOperators are those of a Filter; valueless are the ones that take no value.
+var (
+	filterOperators = []string{"=", "<>", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"}
+	valueless       = []string{"IS NULL", "IS NOT NULL"}
+)
 
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
 // A column that does not exist, or a value that its type cannot read, is a fault of kind Usage.
@@ -82,13 +84,13 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 		data.Conditions = append(data.Conditions, "t."+quote(column.Name)+" = wanted.k"+number)
 	}
 	for _, f := range filters {
-		takesValue, known := filterOperators[f.Operator]
-		if !known {
+		n := slices.Index(filterOperators, f.Operator)
+		if n < 0 {
 			return 0, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
 				"%q is not an operator of a filter", f.Operator)
 		}
-		condition := "t." + quote(f.Column) + " " + f.Operator
-		if takesValue {
+		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
+		if !slices.Contains(valueless, f.Operator) {
 			params = append(params, []byte(f.Value))
 			condition += " $" + strconv.Itoa(len(params))
 		}
