@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // program returns the path of a program of the bundle.
@@ -30,6 +31,9 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 			return "", fault.Wrap(err, fault.Usage, "make parts", "no PostgreSQL in %s", bundle)
 		}
 	}
+	if err := safefile.CheckTree(bundle); err != nil {
+		return "", untrusted(err)
+	}
 	err = tryBundle(ctx, bundle, who)
 	if err == nil || who == nil || !errors.Is(err, fs.ErrPermission) {
 		return bundle, err
@@ -39,6 +43,15 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 		return "", err
 	}
 	return copied, tryBundle(ctx, copied, who)
+}
+
+// untrusted says why the programs of a folder are not run.
+func untrusted(err error) error {
+	problem, ok := errors.AsType[*safefile.Problem](err)
+	if !ok {
+		return err
+	}
+	return fault.Wrap(err, fault.Usage, problem.Try, "PostgreSQL is not run from a folder that another account could have written")
 }
 
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
@@ -62,8 +75,11 @@ func shareBundle(bundle, parent string) (string, error) {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", bundle, info.Size(), info.ModTime().UnixNano()))
 	target := filepath.Join(parent, "wal2vec-bundle-"+hex.EncodeToString(sum[:8]))
-	if ours(target) {
+	switch err := safefile.CheckTree(target); {
+	case err == nil:
 		return target, nil
+	case !errors.Is(err, fs.ErrNotExist): // any account may have been the first to make the name
+		return "", untrusted(err)
 	}
 	staging, err := os.MkdirTemp(parent, "wal2vec-bundle-new-")
 	if err != nil {
