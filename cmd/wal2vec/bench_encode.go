@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	encoding "encoding/binary"
-	"fmt"
 	"math"
 	"os"
 	"runtime"

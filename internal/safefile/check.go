@@ -12,6 +12,16 @@ import (
 	"syscall"
 )
 
+// CheckSecret is Check for a file that every account must not read either.
+func CheckSecret(path string) error {
+	c, err := newChecker()
+	if err != nil {
+		return err
+	}
+	c.secret = true
+	return c.check(path)
+}
+
 // Check returns a *Problem where an account that is not trusted could change what the path names, or put
 // something else in its place; a missing file is an fs.ErrNotExist, after the folders above it were found
 // to be in order.
@@ -55,6 +65,8 @@ type checker struct {
 	lstat   func(path string) (entry, error)
 	// private reports whether a group has no members but trusted accounts.
 	private func(gid uint32) bool
+	// secret says that the file at the end may not be read by every account.
+	secret bool
 }
 
 // entry is what the system says of a file.
@@ -149,6 +161,7 @@ func (c *checker) check(path string) error {
 const (
 	byGroup    = 0o020
 	byEveryone = 0o002
+	readable   = 0o004 // by everyone
 	enterable  = 0o011 // by group or everyone
 )
 
@@ -171,6 +184,8 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 		return e, writable(path, "every account")
 	case e.mode&byGroup != 0 && !c.private(e.gid):
 		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid))
+	case c.secret && e.mode.IsRegular() && e.mode&readable != 0:
+		return e, &Problem{Path: path, Why: "may be read by every account", Try: "chmod o-r " + quote(path)}
 	}
 	return e, nil
 }
