@@ -75,7 +75,7 @@ func (l *loader) mayRead(path string) bool {
 	}
 	try := "move it to a folder that this account can look at, or export " + dotEnvSwitch + "=off"
 	if problem, ok := errors.AsType[*safefile.Problem](err); ok {
-		try = problem.Try + "; or export " + dotEnvSwitch + "=off"
+		try = problem.Try
 	}
 	l.warn(fault.Wrap(err, fault.Usage, try, "the file %s is not read", path))
 	return false

@@ -79,7 +79,7 @@ func shareBundle(bundle, parent string) (string, error) {
 	case err == nil:
 		return target, nil
 	case !errors.Is(err, fs.ErrNotExist): // any account may have been the first to make the name
-		return "", untrusted(err)
+		return "", fault.Wrap(err, fault.Usage, "remove "+target, "another account may have written the copy of PostgreSQL")
 	}
 	staging, err := os.MkdirTemp(parent, "wal2vec-bundle-new-")
 	if err != nil {
@@ -89,7 +89,7 @@ func shareBundle(bundle, parent string) (string, error) {
 	if err := copyTree(bundle, filepath.Join(staging, "copy")); err != nil {
 		return "", fmt.Errorf("copying the bundle to where the server's user can read it: %w", err)
 	}
-	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && !ours(target) {
+	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && safefile.CheckTree(target) != nil {
 		return "", fmt.Errorf("publishing the copy of the bundle: %w", err)
 	}
 	return target, nil

@@ -103,7 +103,7 @@ func TestABundleThatOthersMayWriteIsNotRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := usableBundle(t.Context(), bundle, who)
-		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another account could have written") || fault.Try(err) == "" {
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another account ") || fault.Try(err) == "" {
 			t.Errorf("%s: used as %q: %v", what, got, err)
 		}
 	}

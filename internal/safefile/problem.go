@@ -47,7 +47,8 @@ func trusted() ([]uint32, error) {
 func foreign(path string, owner uint32) *Problem {
 	return &Problem{
 		Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner),
-		Try: fmt.Sprintf("as root: chown -h %d %s; or, if that account may act as you: export %s=%d", os.Geteuid(), quote(path), TrustVariable, owner),
+		Try: fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; if that account may act as you: export %s=%d",
+			os.Geteuid(), quote(path), TrustVariable, owner),
 	}
 }
 
