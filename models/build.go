@@ -80,7 +80,7 @@ var errNoCache = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one th
 
 // unusable reports whether a folder can hold no graph of this account: it may not be written, or other accounts can change it.
 func unusable(err error) bool {
-	_, shared := errors.AsType[*safefile.Problem](err)
+	_, shared := errors.AsType[*safefile.Error](err)
 	return shared || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
 }
 

@@ -68,7 +68,7 @@ func TestAGraphThatAnotherAccountMayWriteIsNotTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var problem *safefile.Problem
+			var problem *safefile.Error
 			if !errors.As(g.NotKept, &problem) || g.Path != "" || !g.Built || g.Manifest.GraphSHA256 != first.Manifest.GraphSHA256 ||
 				int64(len(g.Data)) != first.Manifest.GraphBytes || g.Manifest.Dimension != 8 {
 				t.Errorf("%+v, %d bytes", g.Manifest, len(g.Data))

@@ -49,7 +49,7 @@ func (f auditFile) load() (audit.Report, error) {
 		return begin, nil
 	}
 	err := safefile.Check(f.path) // what another account writes there could say that all was looked at
-	if problem, ok := errors.AsType[*safefile.Problem](err); ok {
+	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		return begin, fault.Wrap(err, fault.Usage, "name another file with --state, or "+problem.Try, "reading how far the audit is")
 	}
 	text, err := os.ReadFile(f.path)

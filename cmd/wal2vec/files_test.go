@@ -62,23 +62,31 @@ func newPublicProgram(t *testing.T) (w *world, root string) {
 	return w, root
 }
 
+// logged is a line of a log in JSON.
+type logged struct {
+	Level   string `json:"level"`
+	Message string `json:"message"`
+	Error   string `json:"error"`
+	Try     string `json:"try"`
+}
+
 // warningsOf reads the warnings of a log in JSON.
-func warningsOf(t *testing.T, stderr string) (lines []struct{ Message, Error, Try string }) {
+func warningsOf(t *testing.T, stderr string) (lines []logged) {
 	t.Helper()
 	for line := range strings.Lines(stderr) {
-		var l struct{ Level, Message, Error, Try string }
+		var l logged
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatalf("%s: %v", line, err)
 		}
 		if l.Level == "warn" {
-			lines = append(lines, struct{ Message, Error, Try string }{l.Message, l.Error, l.Try})
+			lines = append(lines, l)
 		}
 	}
 	return lines
 }
 
 // encodes runs a program that must give the vector of a text, whatever is wrong with its files, and returns what it warns of.
-func (w *world) encodes(extra ...string) (vector string, warned []struct{ Message, Error, Try string }) {
+func (w *world) encodes(extra ...string) (vector string, warned []logged) {
 	w.t.Helper()
 	got := w.ends(extra, "wool\n", "encode")
 	if got.code != 0 {
@@ -205,7 +213,7 @@ func TestAnAccountWithoutAHomeEncodes(t *testing.T) {
 	if err := os.Chmod(temporary, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
-	encode := func() []struct{ Message, Error, Try string } {
+	encode := func() []logged {
 		t.Helper()
 		if err := os.Chmod(w.dir, 0o555); err != nil { // an account of its own cannot write what is root's in any case
 			t.Fatal(err)

@@ -36,7 +36,7 @@ func unkept(parts config.Parts, graph models.Graph) error {
 
 // tryOf is the advice that an error about files of other accounts carries.
 func tryOf(err error) string {
-	if problem, ok := errors.AsType[*safefile.Problem](err); ok {
+	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		return problem.Try
 	}
 	return cmp.Or(fault.Try(err), "export WAL2VEC_CACHE=FOLDER with one that this account owns")

@@ -52,8 +52,8 @@ func start(library string) error {
 // So it is for the providers beside it, which the runtime loads by itself.
 func checkLibraries(library string) error {
 	files := []string{library}
-	if real, err := filepath.EvalSymlinks(library); err == nil {
-		beside, _ := filepath.Glob(filepath.Join(filepath.Dir(real), "libonnxruntime*")) // fails on a bad pattern only
+	if target, err := filepath.EvalSymlinks(library); err == nil {
+		beside, _ := filepath.Glob(filepath.Join(filepath.Dir(target), "libonnxruntime*")) // fails on a bad pattern only
 		files = append(files, beside...)
 	}
 	for _, file := range files {
@@ -67,7 +67,7 @@ func checkLibraries(library string) error {
 // refused is an error of kind fault.Usage where another account could have written a library.
 func refused(library string) error {
 	err := safefile.Check(library)
-	if problem, ok := errors.AsType[*safefile.Problem](err); ok {
+	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		return fault.Wrap(err, fault.Usage, problem.Try, "a library is not loaded that another account could have written")
 	}
 	return err

@@ -119,7 +119,7 @@ const serviceFile = "the service file"
 // foreignSecret says where a password comes from that .env does not hold; it is empty where there is none, but for the default
 // password file, which is not read.
 func (c connection) foreignSecret(env environment) string {
-	real := func(name string) bool {
+	outside := func(name string) bool {
 		v, found := env.lookup(name)
 		return found && v.file == ""
 	}
@@ -129,13 +129,13 @@ func (c connection) foreignSecret(env environment) string {
 		return "the connection string"
 	case mine("password"):
 		return ""
-	case real("PGPASSWORD"):
+	case outside("PGPASSWORD"):
 		return "PGPASSWORD of the environment"
 	case c.get(c.added, "password") != "":
 		return ""
-	case mine("passfile") || real("PGPASSFILE") || c.get(c.added, "passfile") != "":
+	case mine("passfile") || outside("PGPASSFILE") || c.get(c.added, "passfile") != "":
 		return "a password file"
-	case mine("service") || real("PGSERVICE") || c.get(c.added, "service") != "":
+	case mine("service") || outside("PGSERVICE") || c.get(c.added, "service") != "":
 		return serviceFile
 	default:
 		return ""

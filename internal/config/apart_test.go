@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,9 +34,7 @@ func realEnvironment(tb testing.TB, variables map[string]string) map[string]stri
 			tb.Setenv(name, "")
 		}
 	}
-	for name, text := range variables {
-		all[name] = text
-	}
+	maps.Copy(all, variables)
 	for name, text := range all {
 		tb.Setenv(name, text)
 	}
@@ -53,16 +52,16 @@ func parsed(tb testing.TB, d config.DSN) *pgconn.Config {
 }
 
 func TestASecretFromElsewhereDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
-	real := func(pairs ...string) map[string]string {
+	variables := func(pairs ...string) map[string]string {
 		m := map[string]string{}
 		for i := 0; i < len(pairs); i += 2 {
 			m[pairs[i]] = pairs[i+1]
 		}
 		return m
 	}
-	inEnv := real("PGPASSWORD", secretText)
+	inEnv := variables("PGPASSWORD", secretText)
 	inDSN := func(rest string) map[string]string {
-		return real("WAL2VEC_SOURCE_DSN", "password="+secretText+" "+rest)
+		return variables("WAL2VEC_SOURCE_DSN", "password="+secretText+" "+rest)
 	}
 	const refused = "says where to connect, the password comes from "
 	for name, c := range map[string]struct {
@@ -81,20 +80,20 @@ func TestASecretFromElsewhereDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
 		"host, in the connection string":   {inDSN("dbname=d"), "PGHOST=evil", refused + "the connection string"},
 		"no TLS, in the connection string": {inDSN("host=good.example"), "PGSSLMODE=disable", refused + "the connection string"},
 		"a service of another server":      {inDSN("dbname=d"), "PGSERVICE=prod", refused + "the connection string"},
-		"host, and a service":              {real("PGSERVICE", "prod"), "PGHOST=evil", refused + "the service file"},
-		"host and service":                 {real(), "PGHOST=evil\nPGSERVICE=prod", refused + "the service file"},
-		"whole with a service":             {real(), "WAL2VEC_SOURCE_DSN=host=evil service=prod", refused + "the service file"},
-		"a password file":                  {real("PGPASSFILE", "/x"), "PGHOST=evil", refused + "a password file"},
-		"whole with a password file":       {real(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?passfile=/x", refused + "a password file"},
-		"the name of a password file":      {real(), "PGHOST=evil\nPGPASSFILE=/x", refused + "a password file"},
-		"an encoded name of one":           {real(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=/x", refused + "a password file"},
-		"a name that hides one":            {real(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?x%3D1%20passfile=/x", "must be a connection string that libpq can read"},
-		"an unreadable one":                {real(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?a=b=c", "must be a connection string that libpq can read"},
-		"the default password file":        {real(), "PGHOST=evil", ""},
-		"the same, whole":                  {real(), "WAL2VEC_SOURCE_DSN=host=evil", ""},
-		"the same, whole URL":              {real(), "WAL2VEC_SOURCE_DSN=postgres://evil:1,[::1]:2/d#?passfile=&password=", ""},
+		"host, and a service":              {variables("PGSERVICE", "prod"), "PGHOST=evil", refused + "the service file"},
+		"host and service":                 {variables(), "PGHOST=evil\nPGSERVICE=prod", refused + "the service file"},
+		"whole with a service":             {variables(), "WAL2VEC_SOURCE_DSN=host=evil service=prod", refused + "the service file"},
+		"a password file":                  {variables("PGPASSFILE", "/x"), "PGHOST=evil", refused + "a password file"},
+		"whole with a password file":       {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?passfile=/x", refused + "a password file"},
+		"the name of a password file":      {variables(), "PGHOST=evil\nPGPASSFILE=/x", refused + "a password file"},
+		"an encoded name of one":           {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=/x", refused + "a password file"},
+		"a name that hides one":            {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?x%3D1%20passfile=/x", "must be a connection string that libpq can read"},
+		"an unreadable one":                {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?a=b=c", "must be a connection string that libpq can read"},
+		"the default password file":        {variables(), "PGHOST=evil", ""},
+		"the same, whole":                  {variables(), "WAL2VEC_SOURCE_DSN=host=evil", ""},
+		"the same, whole URL":              {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil:1,[::1]:2/d#?passfile=&password=", ""},
 		"an own password":                  {inEnv, "WAL2VEC_SOURCE_DSN=postgres://u:own@evil/d", ""},
-		"an own variable":                  {real(), "WAL2VEC_SOURCE_DSN=host=evil\nPGPASSWORD=own", ""},
+		"an own variable":                  {variables(), "WAL2VEC_SOURCE_DSN=host=evil\nPGPASSWORD=own", ""},
 		"the sink":                         {inEnv, "WAL2VEC_SINK_DSN=host=evil", "sink.dsn"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -268,9 +267,7 @@ func FuzzDotEnv(f *testing.F) {
 			for _, name := range []string{"PGHOST", "PGSSLMODE", "PGPASSWORD", "PGSERVICE"} {
 				t.Setenv(name, user[name])
 			}
-			for name, value := range user {
-				env[name] = value
-			}
+			maps.Copy(env, user)
 			c, err := config.Load(config.Sources{Env: env, DotEnv: path})
 			if err != nil {
 				continue

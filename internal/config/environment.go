@@ -74,7 +74,7 @@ func (l *loader) mayRead(path string) bool {
 		return true
 	}
 	try := "move it to a folder that this account can look at, or export " + dotEnvSwitch + "=off"
-	if problem, ok := errors.AsType[*safefile.Problem](err); ok {
+	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		try = problem.Try
 	}
 	l.warn(fault.Wrap(err, fault.Usage, try, "the file %s is not read", path))

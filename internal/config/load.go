@@ -145,7 +145,7 @@ func (l *loader) setFromFile(s setting, path string, o Origin) {
 		l.faults = append(l.faults, Fault{Field: s.path + "_file", Value: path, Origin: o, Rule: "cannot be read: " + cause(err)})
 		return
 	}
-	if problem, ok := errors.AsType[*safefile.Problem](safefile.CheckSecret(path)); ok {
+	if problem, ok := errors.AsType[*safefile.Error](safefile.CheckSecret(path)); ok {
 		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "%s_file is a file that holds a secret", s.path))
 	}
 	l.set(s, strings.TrimSpace(string(content)), o)

@@ -145,7 +145,7 @@ func graphCache(root string, env func(string) string) (folder string, shared err
 	var readable string
 	for _, candidate := range candidates {
 		err := safefile.Check(candidate)
-		if problem, ok := errors.AsType[*safefile.Problem](err); ok {
+		if problem, ok := errors.AsType[*safefile.Error](err); ok {
 			if shared == nil {
 				shared = problem
 			}

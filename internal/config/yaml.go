@@ -23,7 +23,7 @@ func (l *loader) readFile(path string) error {
 	if err != nil {
 		return unreadable(err, path)
 	}
-	if problem, ok := errors.AsType[*safefile.Problem](safefile.Check(path)); ok { // not refused, since a person named it
+	if problem, ok := errors.AsType[*safefile.Error](safefile.Check(path)); ok { // not refused, since a person named it
 		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change the settings in %s", path))
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))

@@ -47,7 +47,7 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 
 // untrusted says why the programs of a folder are not run.
 func untrusted(err error) error {
-	problem, ok := errors.AsType[*safefile.Problem](err)
+	problem, ok := errors.AsType[*safefile.Error](err)
 	if !ok {
 		return err
 	}

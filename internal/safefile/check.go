@@ -22,7 +22,7 @@ func CheckSecret(path string) error {
 	return c.check(path)
 }
 
-// Check returns a *Problem where an account that is not trusted could change what the path names, or put
+// Check returns a *Error where an account that is not trusted could change what the path names, or put
 // something else in its place; a missing file is an fs.ErrNotExist, after the folders above it were found
 // to be in order.
 func Check(path string) error {
@@ -185,7 +185,7 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 	case e.mode&byGroup != 0 && !c.private(e.gid):
 		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid))
 	case c.secret && e.mode.IsRegular() && e.mode&readable != 0:
-		return e, &Problem{Path: path, Why: "may be read by every account", Try: "chmod o-r " + quote(path)}
+		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + quote(path)}
 	}
 	return e, nil
 }

@@ -83,9 +83,9 @@ func TestAMissingFileIsToldAfterTheFoldersAboveIt(t *testing.T) {
 	}
 }
 
-func problem(t *testing.T, err error) *Problem {
+func problem(t *testing.T, err error) *Error {
 	t.Helper()
-	var p *Problem
+	var p *Error
 	if !errors.As(err, &p) {
 		t.Fatalf("%v is no problem", err)
 	}

@@ -3,7 +3,7 @@
 // Check says who could change what a path names: it looks at the owner and mode of the file and of
 // every folder and link on the way to it, as sshd does before it reads authorized_keys. Root, the account that runs the program,
 // and those that WAL2VEC_TRUST_UIDS names may change it; where another account could, the answer is a
-// *Problem with the command that repairs it. No other account can change what passed, so that the file
+// *Error with the command that repairs it. No other account can change what passed, so that the file
 // can be opened by its name afterwards.
 //
 // Replace writes a file that no link leads elsewhere, whole or not at all.

@@ -11,8 +11,8 @@ import (
 // joined by commas: each of them may act as the account that runs the program.
 const TrustVariable = "WAL2VEC_TRUST_UIDS"
 
-// Problem says that an account which is not trusted could change a file.
-type Problem struct {
+// Error says that an account which is not trusted could change a file.
+type Error struct {
 	// Path is the file, folder or link that the account owns or may write; it may stand anywhere on the
 	// way to what was checked.
 	Path string
@@ -23,7 +23,7 @@ type Problem struct {
 }
 
 // Error is one line.
-func (p *Problem) Error() string { return strconv.Quote(p.Path) + " " + p.Why }
+func (p *Error) Error() string { return strconv.Quote(p.Path) + " " + p.Why }
 
 // ownUIDs is the number of accounts that are trusted in any case.
 const ownUIDs = 2
@@ -37,23 +37,23 @@ func trusted() ([]uint32, error) {
 		}
 		uid, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
 		if err != nil {
-			return nil, &Problem{Path: TrustVariable, Why: "must hold numbers of accounts, joined by commas", Try: "export " + TrustVariable + "=1000"}
+			return nil, &Error{Path: TrustVariable, Why: "must hold numbers of accounts, joined by commas", Try: "export " + TrustVariable + "=1000"}
 		}
 		uids = append(uids, uint32(uid))
 	}
 	return uids, nil
 }
 
-func foreign(path string, owner uint32) *Problem {
-	return &Problem{
+func foreign(path string, owner uint32) *Error {
+	return &Error{
 		Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner),
 		Try: fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; if that account may act as you: export %s=%d",
 			os.Geteuid(), quote(path), TrustVariable, owner),
 	}
 }
 
-func writable(path, by string) *Problem {
-	return &Problem{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + quote(path)}
+func writable(path, by string) *Error {
+	return &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + quote(path)}
 }
 
 // quote makes one word of a path, for a shell.
