@@ -13,6 +13,9 @@ export CGO_LDFLAGS := $(if $(findstring $(PARTS)/tokenizers,$(CGO_LDFLAGS)),,'-L
 # Reading the commit fails in a checkout of another user; `build` asks for it where git can tell.
 export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
 
+# Its owner can have any command run by `make`: so the parts may be that account's too, as where root runs it in a container.
+export WAL2VEC_TRUST_UIDS ?= $(shell ls -nd . | awk '{ print $$3 }')
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 

@@ -22,6 +22,7 @@ type program struct {
 	configFile string
 	flags      []config.Flag // settings given as flags, in their order
 	set        []string      // --set PATH=VALUE
+	warned     bool          // of what the configuration warns of
 
 	shared *engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
@@ -104,7 +105,21 @@ func (p *program) load() (config.Config, error) {
 		}
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}
-	return config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	c, err := config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	p.warn(c)
+	return c, err
+}
+
+// warn prints what the configuration warns of, once; a command may load it several times.
+func (p *program) warn(c config.Config) {
+	if p.warned {
+		return
+	}
+	p.warned = true
+	log := p.logger(c.Log)
+	for _, warning := range c.Warnings() {
+		log.Warn().Str("try", fault.Try(warning)).Msg(warning.Error())
+	}
 }
 
 // logger writes to standard error in the configured form.

@@ -71,6 +71,9 @@ func FindOperators(root string) string {
 // tryOperators loads the library and looks for what registers its operators: it may be damaged, of another system, or where no library
 // may be run from. The error is of kind fault.Usage.
 func tryOperators(library string) error {
+	if err := refused(library); err != nil {
+		return fault.Wrap(err, fault.Usage, fault.Try(err), "loading wal2vec's operators")
+	}
 	err := checkWhole(library)
 	if err == nil {
 		err = loadOperators(library)

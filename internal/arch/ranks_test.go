@@ -14,6 +14,7 @@ var ranks = map[string]int{
 	"internal/mutants":   0,
 	"internal/products":  0,
 	"internal/protocol":  0,
+	"internal/safefile":  0,
 	"internal/statement": 0,
 	"models/onnxpb":      0,
 	"sql":                0,

@@ -18,8 +18,13 @@ type Config struct {
 	HTTP     HTTP
 	Log      Log
 
-	origins map[string]Origin
+	origins  map[string]Origin
+	warnings []error
 }
+
+// Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that is not read, a file that other
+// accounts could change.
+func (c Config) Warnings() []error { return c.warnings }
 
 // Source says what is read and through which slot.
 type Source struct {

@@ -54,9 +54,18 @@ func (l *loader) readLibpq(env environment) {
 		}
 		l.config.setOrigin("source.dsn", o)
 	}
-	l.config.Source.DSN = fillDSN(l.config.Source.DSN, dotEnv)
+	l.complete("source.dsn", &l.config.Source.DSN, env, dotEnv)
 	if l.config.Sink.DSN != "" {
-		l.config.Sink.DSN = fillDSN(l.config.Sink.DSN, dotEnv)
+		l.complete("sink.dsn", &l.config.Sink.DSN, env, dotEnv)
+	}
+}
+
+// complete adds what .env says to a connection string.
+func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) {
+	if c := l.newConnection(path, *to, dotEnv); c.steeredByDotEnv() {
+		*to = l.keepApart(c, env)
+	} else {
+		*to = fillDSN(*to, dotEnv)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // Parts names the files that a build does not contain. A part that is not there is empty.
@@ -25,8 +26,11 @@ type Parts struct {
 	ModelDir string
 	// Postgres maps a major version to the folder that holds its bin, lib and share.
 	Postgres map[int]string
-	// GraphCache is the folder for graphs that were made from models; it may not exist yet.
+	// GraphCache is the folder for graphs that were made from models; it may not exist yet. Empty where there is none that no other
+	// account can change.
 	GraphCache string
+	// Shared says why a folder that comes first is not the GraphCache: other accounts can change it.
+	Shared error
 }
 
 // FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
@@ -103,7 +107,7 @@ func partsBelow(root string, env func(string) string) Parts {
 			p.Postgres[major] = bundle
 		}
 	}
-	p.GraphCache = graphCache(root, env)
+	p.GraphCache, p.Shared = graphCache(root, env)
 	return p
 }
 
@@ -123,22 +127,38 @@ func runtimeLibrary(dir string) string {
 	return ""
 }
 
-// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's.
-func graphCache(root string, env func(string) string) string {
-	shared := filepath.Join(root, "graphs")
+// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's. One
+// that cannot be written but is there still serves. Graphs are code to the runtime: a folder that another account can change is passed
+// over, and shared says so; there is none below a temporary folder, where any account can be the first to make a name.
+func graphCache(root string, env func(string) string) (folder string, shared error) {
+	beside := filepath.Join(root, "graphs")
 	if filepath.Base(root) == "parts" {
-		shared = filepath.Join(filepath.Dir(root), "graphs")
+		beside = filepath.Join(filepath.Dir(root), "graphs")
 	}
 	if cache := env("WAL2VEC_CACHE"); cache != "" {
-		shared = filepath.Join(cache, "graphs")
+		beside = filepath.Join(cache, "graphs")
 	}
-	if writable(shared) {
-		return shared
-	}
+	candidates := []string{beside}
 	if cache := userCache(env); cache != "" {
-		return filepath.Join(cache, "graphs")
+		candidates = append(candidates, filepath.Join(cache, "graphs"))
 	}
-	return filepath.Join(os.TempDir(), "wal2vec-graphs")
+	var readable string
+	for _, candidate := range candidates {
+		err := safefile.Check(candidate)
+		if problem, ok := errors.AsType[*safefile.Error](err); ok {
+			if shared == nil {
+				shared = problem
+			}
+			continue
+		}
+		if writable(candidate) {
+			return candidate, shared
+		}
+		if err == nil && readable == "" {
+			readable = candidate
+		}
+	}
+	return readable, shared
 }
 
 // writable reports whether a folder, or the nearest one above it that exists, can be written. It creates nothing.

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // makeParts writes empty files where the parts would be.
@@ -161,4 +163,36 @@ func TestModelIsANameOrAPath(t *testing.T) {
 	if _, err := p.Model("x"); !strings.Contains(fault.Try(err), "all-MiniLM-L6-v2") {
 		t.Error(fault.Try(err))
 	}
+}
+
+// A graph is code to the runtime: a folder that another account can change, or a temporary one that all share, is no place for it.
+func TestGraphsAreKeptWhereNoOtherAccountCanPutThem(t *testing.T) {
+	t.Setenv(safefile.TrustVariable, "")
+	dir := t.TempDir()
+	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
+	makeParts(t, at("parts"), allParts...)
+	shared, user := at("shared"), at("user")
+	for _, folder := range []string{shared, user} {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(want, problem string, pairs ...string) {
+		t.Helper()
+		p, err := config.FindParts("", env(append(pairs, "WAL2VEC_HOME", at("parts"))...))
+		if err != nil || p.GraphCache != want || (p.Shared == nil) != (problem == "") || p.Shared != nil && !strings.Contains(p.Shared.Error(), problem) {
+			t.Errorf("%v: graphs in %q, %v, %v; want %q, %q", pairs, p.GraphCache, p.Shared, err, want, problem)
+		}
+	}
+	f(at("shared", "graphs"), "", "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	open(t, shared, 0o777)
+	f(at("user", "wal2vec", "graphs"), `shared" may be written by every account`, "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	f("", `shared" may be written by every account`, "WAL2VEC_CACHE", shared)
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(shared, 0o755), os.Chown(shared, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		f(at("user", "wal2vec", "graphs"), "belongs to another account (uid 65534)", "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	}
+	f("", "", "WAL2VEC_CACHE", at("parts", "onnxruntime", "libonnxruntime.so")) // it cannot be written, and there is no home
 }

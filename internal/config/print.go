@@ -124,7 +124,8 @@ const referenceHead = `# Every setting of wal2vec with its default. Generated fr
 #
 # A flag wins over the environment, the environment over a file like this one, the file over the default. Take the # from the
 # front of a line to change it. A name that is not here is an error. A .env file in the working directory is read below the
-# environment. Durations: 200ms, 10s, 5m. Sizes: 512KiB, 8MiB.
+# environment, unless another account could change it, or WAL2VEC_DOTENV=off; an address from it goes with a password from it
+# alone. Durations: 200ms, 10s, 5m. Sizes: 512KiB, 8MiB.
 `
 
 // comment returns the lines above a setting in the reference file.

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // readFile applies a YAML file. It walks the document's nodes instead of decoding into the struct, to know each value's line.
@@ -21,6 +22,9 @@ func (l *loader) readFile(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return unreadable(err, path)
+	}
+	if problem, ok := errors.AsType[*safefile.Error](safefile.Check(path)); ok { // not refused, since a person named it
+		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change the settings in %s", path))
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, second yaml.Node

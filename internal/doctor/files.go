@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 func (e *examination) examineConfig(context.Context) {
@@ -24,9 +25,12 @@ func (e *examination) examineConfig(context.Context) {
 	}
 }
 
-// examineFiles looks at who may read the files that hold passwords.
+// examineFiles looks at who may read the files that hold passwords, and tells which files other accounts could change.
 func (e *examination) examineFiles() {
-	open := false
+	open := len(e.opts.Config.Warnings()) > 0
+	for _, warning := range e.opts.Config.Warnings() {
+		e.warn("config.secrets", adviceOf(fault.Try(warning), Source), "%s", e.opts.Print(warning))
+	}
 	for _, path := range e.secretFiles() {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -39,7 +43,7 @@ func (e *examination) examineFiles() {
 		}
 	}
 	if !open {
-		e.ok("config.secrets", "no file that holds passwords is open to others")
+		e.ok("config.secrets", "no file that holds settings or passwords is open to others")
 	}
 }
 

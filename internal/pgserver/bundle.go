@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // program returns the path of a program of the bundle.
@@ -30,6 +31,9 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 			return "", fault.Wrap(err, fault.Usage, "make parts", "no PostgreSQL in %s", bundle)
 		}
 	}
+	if err := safefile.CheckTree(bundle); err != nil {
+		return "", untrusted(err)
+	}
 	err = tryBundle(ctx, bundle, who)
 	if err == nil || who == nil || !errors.Is(err, fs.ErrPermission) {
 		return bundle, err
@@ -39,6 +43,15 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 		return "", err
 	}
 	return copied, tryBundle(ctx, copied, who)
+}
+
+// untrusted says why the programs of a folder are not run.
+func untrusted(err error) error {
+	problem, ok := errors.AsType[*safefile.Error](err)
+	if !ok {
+		return err
+	}
+	return fault.Wrap(err, fault.Usage, problem.Try, "PostgreSQL is not run from a folder that another account could have written")
 }
 
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
@@ -62,8 +75,11 @@ func shareBundle(bundle, parent string) (string, error) {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", bundle, info.Size(), info.ModTime().UnixNano()))
 	target := filepath.Join(parent, "wal2vec-bundle-"+hex.EncodeToString(sum[:8]))
-	if ours(target) {
+	switch err := safefile.CheckTree(target); {
+	case err == nil:
 		return target, nil
+	case !errors.Is(err, fs.ErrNotExist): // any account may have been the first to make the name
+		return "", fault.Wrap(err, fault.Usage, "remove "+target, "another account may have written the copy of PostgreSQL")
 	}
 	staging, err := os.MkdirTemp(parent, "wal2vec-bundle-new-")
 	if err != nil {
@@ -73,7 +89,7 @@ func shareBundle(bundle, parent string) (string, error) {
 	if err := copyTree(bundle, filepath.Join(staging, "copy")); err != nil {
 		return "", fmt.Errorf("copying the bundle to where the server's user can read it: %w", err)
 	}
-	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && !ours(target) {
+	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && safefile.CheckTree(target) != nil {
 		return "", fmt.Errorf("publishing the copy of the bundle: %w", err)
 	}
 	return target, nil
