@@ -51,7 +51,10 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health()) },
 		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
 		Metrics: f.metrics.Registry(),
-	}, api.Options{Listen: f.config.HTTP.Listen, Token: f.config.HTTP.Token.Reveal(), Version: buildVersion().Version, Logger: f.log})
+	}, api.Options{
+		Listen: f.config.HTTP.Listen, Token: f.config.HTTP.Token.Reveal(), AllowedHosts: f.config.HTTP.AllowedHosts,
+		MaxConnections: f.config.HTTP.MaxConnections, Version: buildVersion().Version, Logger: f.log,
+	})
 	if err := server.Listen(ctx); err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ func (b *bundle) server() *api.Server {
 
 func (b *bundle) do(method, path string, headers ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, nil)
+	request.Host = "localhost"
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,10 +39,18 @@ type Options struct {
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
 	Token string
+	// AllowedHosts are names and addresses, without port, that requests may name in their Host header besides localhost, loopback addresses and
+	// the address that they came in on. Where it is empty, requests that come in on other than loopback addresses may name anything.
+	AllowedHosts []string
+	// MaxConnections is how many connections are open at once; 0 takes DefaultConnections.
+	MaxConnections int
 	// Version is shown by /healthz.
 	Version string
 	Logger  zerolog.Logger
 }
+
+// DefaultConnections is enough for a few monitors that keep theirs open, and costs no memory to speak of.
+const DefaultConnections = 64
 
 const (
 	// A request here has no body and a short header; an answer is made within moments.
@@ -125,7 +134,10 @@ func (s *Server) Server(ctx context.Context) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          newErrorLog(s.opts.Logger),
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnState:         newConnections(cmp.Or(s.opts.MaxConnections, DefaultConnections)).changed,
+		// Else net/http answers "OPTIONS *" itself, to any host.
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 }
 
