@@ -20,8 +20,11 @@ type setting struct {
 }
 
 // env returns the name of the environment variable: source.slot_wait is WAL2VEC_SOURCE_SLOT_WAIT.
-func (s setting) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.path, ".", "_"))
+func (s setting) env() string { return Variable(s.path) }
+
+// Variable returns the name of the environment variable of a setting, named by its path.
+func Variable(path string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
 // settings lists every setting of c in the order of the reference file.
