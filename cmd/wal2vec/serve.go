@@ -63,7 +63,7 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 
 func httpOptions(c config.HTTP, log zerolog.Logger) api.Options {
 	return api.Options{
-		Listen: c.Listen, Token: c.Token.Reveal(), AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
+		Listen: c.Listen, Token: c.Token, AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
 		Version: buildVersion().Version, Logger: log,
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wal2vec/wal2vec/internal/api"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -252,7 +253,7 @@ func TestATakenAddressIsNamed(t *testing.T) {
 func TestAnOpenAddressWithoutTokenIsWarnedOf(t *testing.T) {
 	f := func(want bool, listen, token string) {
 		t.Helper()
-		b := &bundle{opts: api.Options{Listen: listen, Token: token}}
+		b := &bundle{opts: api.Options{Listen: listen, Token: config.Secret(token)}}
 		s := b.server()
 		if err := b.serve(t, s)(); err != nil {
 			t.Error(err)

@@ -56,7 +56,7 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 	if s.opts.Token == "" {
 		return next
 	}
-	want := sha256.Sum256([]byte(s.opts.Token))
+	want := sha256.Sum256([]byte(s.opts.Token.Reveal()))
 	return func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		have := sha256.Sum256([]byte(token))

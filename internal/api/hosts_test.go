@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/api"
+	"github.com/wal2vec/wal2vec/internal/config"
 )
 
 // cameIn is a request on a connection to the given address of this machine.
@@ -145,7 +146,7 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 	}
 	for _, token := range []string{"", keptKey} {
 		for _, err := range []error{nil, errors.New("out of order"), context.DeadlineExceeded} {
-			b := &bundle{opts: api.Options{Token: token, Listen: "127.0.0.1:0"}, err: err}
+			b := &bundle{opts: api.Options{Token: config.Secret(token), Listen: "127.0.0.1:0"}, err: err}
 			for _, path := range []string{"/healthz", "/readyz", "/status", "/metrics", "/", "//status", "/healthz/../status"} {
 				for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 					for _, key := range []string{keptKey, "another"} {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -38,7 +39,7 @@ type Options struct {
 	// Listen is host:port; port 0 takes a free one.
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
-	Token string
+	Token config.Secret
 	// AllowedHosts are names and addresses, without port, that requests may name in their Host header besides localhost, loopback addresses and
 	// the address that they came in on. Where it is empty, requests that come in on other than loopback addresses may name anything.
 	AllowedHosts []string
