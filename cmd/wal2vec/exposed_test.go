@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 )
 
-// TestASecretOnTheCommandLineIsWarnedOf: with the setting that keeps it off, once for each flag, and without saying it again.
+// TestASecretOnTheCommandLineIsWarnedOf: with the setting that keeps it off, once for each flag,
+// and without saying it again.
 func TestASecretOnTheCommandLineIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	w := newProgram(t)

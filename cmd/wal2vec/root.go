@@ -119,7 +119,8 @@ func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
 		}
 		log := p.logger(c)
 		log.Warn().Str("flag", name).
-			Str("try", fmt.Sprintf("write it into a file that you alone can read, and give --set %s_file=FILE, or %s_FILE=FILE in the environment", f.Path, config.Variable(f.Path))).
+			Str("try", fmt.Sprintf("write it into a file that you alone can read, and give --set %s_file=FILE, or %s_FILE=FILE in the environment",
+				f.Path, config.Variable(f.Path))).
 			Msg("other users of this machine can read a password or token of this flag in the list of processes")
 	}
 }

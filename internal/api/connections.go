@@ -6,9 +6,10 @@ import (
 	"sync"
 )
 
-// connections bounds how many are open. At the bound a new one takes the place of another, so that clients that keep theirs open, or begin a
-// request and do not end it, never keep a readiness probe out: first goes the one that has waited longest for a request or in the middle of
-// one, then, where every one is being answered, the oldest.
+// connections bounds how many are open. At the bound a new one takes the place of another, so that
+// clients that keep theirs open, or begin a request and do not end it, never keep a readiness probe
+// out: first goes the one that has waited longest for a request or in the middle of one, then,
+// where every one is being answered, the oldest.
 type connections struct {
 	most int
 
@@ -49,7 +50,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// admit gives a connection a place. Those that were cut count until their goroutines have ended, up to as many again: then the new one is cut.
+// admit gives a connection a place. Those that were cut count until their goroutines have ended, up
+// to as many again: then the new one is cut.
 func (c *connections) admit(conn net.Conn) {
 	c.open[conn] = &seat{since: c.turn}
 	var victim net.Conn

@@ -15,8 +15,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/api"
 )
 
-// crowd is a server of at most three connections and the ways to fill them, within the bubble of a test: no time passes there while anything
-// can go on, so that a probe that would wait for a time limit is seen.
+// crowd is a server of at most three connections and the ways to fill them, within the bubble of a
+// test: no time passes there while anything can go on, so that a probe that would wait for a time
+// limit is seen.
 type crowd struct {
 	t        *testing.T
 	listener *pipe
@@ -51,7 +52,8 @@ func newCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// client opens a connection and sends some bytes; told is closed when the server hangs up, and holds the status of each answer before.
+// client opens a connection and sends some bytes; told is closed when the server hangs up, and
+// holds the status of each answer before.
 func (c *crowd) client(sent string) (conn net.Conn, told chan int) {
 	c.t.Helper()
 	conn, remote := net.Pipe()
@@ -162,7 +164,8 @@ func TestWhoWaitsLongestGoesFirst(t *testing.T) {
 	})
 }
 
-// TestCutConnectionsAreBoundedToo: handlers that do not end by themselves when their connection is cut cannot pile up.
+// TestCutConnectionsAreBoundedToo: handlers that do not end by themselves when their connection is
+// cut cannot pile up.
 func TestCutConnectionsAreBoundedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		atWork, release := make(chan struct{}, 100), make(chan struct{})

@@ -69,15 +69,18 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// limit protects every answer, refuses requests to other hosts, bounds bodies, and gives the mux's own answers, which are plain text, the
-// envelope's form. What net/http answers by itself to bytes that are no request (400, 413, 417, 431, 505) has a constant text and no such header.
+// limit protects every answer, refuses requests to other hosts, bounds bodies, and gives the mux's
+// own answers, which are plain text, the envelope's form. What net/http answers by itself to bytes
+// that are no request (400, 417, 431, 501, 505) has a constant text and none of these headers.
 func (s *Server) limit(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
 		protect(w.Header())
 		if s.misdirected(r) {
-			s.reply(w, http.StatusMisdirectedRequest, envelope{detail{"wrong_host", "the Host header names no host of this server; ask for localhost, or add the name to http.allowed_hosts"}})
+			s.reply(w, http.StatusMisdirectedRequest, envelope{detail{
+				"wrong_host", "the Host header names no host of this server; ask for localhost, or add the name to http.allowed_hosts",
+			}})
 			return
 		}
 		if _, pattern := mux.Handler(r); pattern != "" {
@@ -94,8 +97,9 @@ func (s *Server) limit(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// recovered answers for a handler that panicked and logs where: net/http would cut the connection, and its words are noise here. Nothing that
-// the client wrote is logged: a key that was put into the address by mistake would be too.
+// recovered answers for a handler that panicked and logs where: net/http would cut the connection,
+// and its words are noise here. Nothing that the client wrote is logged: a token that was put into
+// the address by mistake would be too.
 func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	cause := recover()
 	if cause == nil {

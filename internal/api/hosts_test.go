@@ -24,7 +24,8 @@ func cameIn(t *testing.T, local, host string) *http.Request {
 	return request.WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.ParseIP(local), Port: 9187})))
 }
 
-// TestOnlyRequestsToThisMachineAreAnswered: a page in a browser whose name leads to this machine reads nothing.
+// TestOnlyRequestsToThisMachineAreAnswered: a page in a browser whose name leads to this machine
+// reads nothing.
 func TestOnlyRequestsToThisMachineAreAnswered(t *testing.T) {
 	const loopback, other = "127.0.0.1", "192.0.2.7"
 	f := func(want int, local, host string, allowed ...string) {
@@ -50,7 +51,7 @@ func TestOnlyRequestsToThisMachineAreAnswered(t *testing.T) {
 	} {
 		f(421, loopback, host)
 		f(421, "::1", host)
-		f(200, other, host) // whoever listens there says so, and names no list
+		f(200, other, host) // other machines may ask there, and no list is set
 		if host != other {
 			f(421, other, host, "wal2vec.internal")
 		}
@@ -176,7 +177,8 @@ func TestEveryAnswerIsProtected(t *testing.T) {
 // keptKey is a token that no log may hold.
 const keptKey = "k3pt-out-of-every-log"
 
-// TestTheTokenIsNeverLogged gives it in every place that people put one, right and wrong, with answers that fail, at the lowest level of the log.
+// TestTheTokenIsNeverLogged gives it in every place that people put one, right and wrong, with
+// answers that fail, at the lowest level of the log.
 func TestTheTokenIsNeverLogged(t *testing.T) {
 	b := &bundle{opts: api.Options{Token: keptKey, Listen: "127.0.0.1:0"}, err: errors.New("out of order")}
 	s := b.server()

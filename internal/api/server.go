@@ -40,8 +40,9 @@ type Options struct {
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
 	Token config.Secret
-	// AllowedHosts are names and addresses, without port, that requests may name in their Host header besides localhost, loopback addresses and
-	// the address that they came in on. Where it is empty, requests that come in on other than loopback addresses may name anything.
+	// AllowedHosts are names and addresses, without port, that requests may name in their Host header
+	// besides localhost, loopback addresses and the address that they came in on. Where it is empty,
+	// requests that come in on other than loopback addresses may name anything.
 	AllowedHosts []string
 	// MaxConnections is how many connections are open at once; 0 takes DefaultConnections.
 	MaxConnections int

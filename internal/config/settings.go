@@ -197,7 +197,7 @@ func (h *HTTP) settings() []setting {
 	}, {
 		path: "http.allowed_hosts", value: columns{&h.AllowedHosts}, rule: hostList(&h.AllowedHosts),
 		empty: "none are; other than loopback addresses then answer to any name",
-		help:  "Names and addresses, without port, that a request's Host header may hold besides localhost, loopback addresses and the address that it came in on.",
+		help:  "Names and addresses, without port, that a request's Host header may hold besides loopback ones and the address that it came in on.",
 	}, {
 		path: "http.max_connections", value: (*number)(&h.MaxConnections), rule: between(&h.MaxConnections, 1, 65536),
 		help: "Connections open at once; one more takes the place of the one that has been idle longest.",
