@@ -125,7 +125,7 @@ cover: parts build-parts ## Test with coverage; the report is cover.html
 	@go tool cover -func=cover.out | tail -n 1
 
 .PHONY: deploy-check
-deploy-check: ## Check and test the Prometheus rules, verify the systemd units
+deploy-check: ## Check and test the Prometheus rules, verify the systemd units and how much they are open to
 	$(TIMED) 'deploy files' scripts/deploycheck.sh
 
 # One after the other, all of them even when one fails, so that a run names every fault.

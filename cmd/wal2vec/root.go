@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -106,12 +107,12 @@ func (p *program) load() (config.Config, error) {
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}
 	c, err := config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
-	p.warn(c)
+	p.warn(c, flags)
 	return c, err
 }
 
 // warn prints what the configuration warns of, once; a command may load it several times.
-func (p *program) warn(c config.Config) {
+func (p *program) warn(c config.Config, flags []config.Flag) {
 	if p.warned {
 		return
 	}
@@ -119,6 +120,22 @@ func (p *program) warn(c config.Config) {
 	log := p.logger(c.Log)
 	for _, warning := range c.Warnings() {
 		log.Warn().Str("try", fault.Try(warning)).Msg(warning.Error())
+	}
+	p.warnOfExposed(c.Log, flags)
+}
+
+// warnOfExposed says which secrets stand on the command line, also where the settings do not load: they were seen by then.
+func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
+	for _, f := range config.Exposed(flags) {
+		name := f.Name
+		if name == "--set" {
+			name += " " + f.Path
+		}
+		log := p.logger(c)
+		log.Warn().Str("flag", name).
+			Str("try", fmt.Sprintf("write it into a file that you alone can read, and give --set %s_file=FILE, or %s_FILE=FILE in the environment",
+				f.Path, config.Variable(f.Path))).
+			Msg("other users of this machine can read a password or token of this flag in the list of processes")
 	}
 }
 

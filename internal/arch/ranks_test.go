@@ -69,6 +69,8 @@ var bottom = map[string][]string{
 // confined says which packages alone import a library: so that it can be replaced in one place.
 var confined = map[string][]string{
 	"C":                               {"encoder/ort"}, // operators of our own
+	"expvar":                          nil,             // serves the command line, passwords included
+	"net/http/pprof":                  nil,             // as above
 	"github.com/daulet/tokenizers":    {"encoder/tokenize"},
 	"github.com/jackc/pglogrepl":      {"replication", "replication/pgoutput"},
 	"github.com/spf13/cobra":          {"cmd/wal2vec"},

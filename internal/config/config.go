@@ -6,7 +6,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// Config is the whole configuration. A copy shares its list and its rate with the original: replace them, do not write into them.
+// Config is the whole configuration. A copy shares its lists and its rate with the original: replace them, do not write into them.
 type Config struct {
 	// Pipeline names the work; it is part of table, slot and publication names.
 	Pipeline string
@@ -163,6 +163,10 @@ type HTTP struct {
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
 	Token Secret
+	// AllowedHosts are names and addresses without port; see api.Options.
+	AllowedHosts []string
+	// MaxConnections is how many connections are open at once.
+	MaxConnections int
 }
 
 // Log says what is logged and how.
@@ -209,7 +213,7 @@ func Default() Config {
 			RetainedLimit: 16 << 30,
 		},
 		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 16},
-		HTTP:     HTTP{Listen: "127.0.0.1:9187"},
+		HTTP:     HTTP{Listen: "127.0.0.1:9187", MaxConnections: 64},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
 	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")

@@ -91,11 +91,11 @@ func maskURL(rest string) string {
 		if _, query, found := strings.Cut(rest[:at], "?"); found && secretKey(query) {
 			return stars // an @ behind a password parameter: nobody can say where the password ends
 		}
-		user, password, found := strings.Cut(rest[:at], ":")
-		if found && password != "" {
-			user += ":" + stars
+		head = rest[:at+1]
+		if user, password, _ := strings.Cut(rest[:at], ":"); password != "" {
+			head = user + ":" + stars + "@"
 		}
-		head, rest = user+"@", rest[at+1:]
+		rest = rest[at+1:]
 	}
 	path, query, found := strings.Cut(rest, "?")
 	if !found {

@@ -20,8 +20,11 @@ type setting struct {
 }
 
 // env returns the name of the environment variable: source.slot_wait is WAL2VEC_SOURCE_SLOT_WAIT.
-func (s setting) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.path, ".", "_"))
+func (s setting) env() string { return Variable(s.path) }
+
+// Variable returns the name of the environment variable of a setting, named by its path.
+func Variable(path string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
 // settings lists every setting of c in the order of the reference file.
@@ -191,6 +194,13 @@ func (h *HTTP) settings() []setting {
 	}, {
 		path: "http.token", value: secret{&h.Token}, empty: "none is asked for", file: true, rule: printable(&h.Token),
 		help: "Bearer token that every path but /healthz asks for.",
+	}, {
+		path: "http.allowed_hosts", value: columns{&h.AllowedHosts}, rule: hostList(&h.AllowedHosts),
+		empty: "none are; other than loopback addresses then answer to any name",
+		help:  "Names and addresses, without port, that a request's Host header may hold besides loopback ones and the address that it came in on.",
+	}, {
+		path: "http.max_connections", value: (*number)(&h.MaxConnections), rule: between(&h.MaxConnections, 1, 65536),
+		help: "Connections open at once; one more takes the place of the one that has been idle longest.",
 	}}
 }
 
