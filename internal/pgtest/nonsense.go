@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -61,22 +62,27 @@ var codes = []string{"42P01", "42501", "40001", "55P03", "57P01", "XX000", "", "
 // Dial is a pgconn.DialFunc.
 func (n *Nonsense) Dial(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
-	n.Serve(server)
+	n.running.Go(func() { n.serve(server) })
 	return client, nil
 }
 
-// Serve answers one connection in the background.
-func (n *Nonsense) Serve(conn net.Conn) {
-	n.running.Go(func() {
-		defer conn.Close()
-		s := &nonsenseSession{of: n, conn: conn, backend: pgproto3.NewBackend(conn, conn), prepared: map[string]string{}, portals: map[string]string{}, state: 'I'}
-		_ = s.run() // the client has gone, or was sent away
-	})
+// Listen answers connections to a port of this machine until the test ends.
+func (n *Nonsense) Listen(tb testing.TB) (address string) {
+	tb.Helper()
+	return listen(tb, n.serve)
 }
 
-// Wait waits until the clients have gone, and returns the statements that held a made-up text as a part of their own.
+func (n *Nonsense) serve(conn net.Conn) {
+	defer conn.Close()
+	s := &nonsenseSession{of: n, conn: conn, backend: pgproto3.NewBackend(conn, conn), prepared: map[string]string{}, portals: map[string]string{}, state: 'I'}
+	_ = s.run() // the client has gone, or was sent away
+}
+
+// Wait waits until the clients that it was dialled by have gone, and returns the statements that held a made-up text as a part of their own.
 func (n *Nonsense) Wait() []string {
 	n.running.Wait()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return n.wrong
 }
 
@@ -121,11 +127,6 @@ type nonsenseSession struct {
 var errGone = errors.New("the session is over")
 
 func (s *nonsenseSession) run() error {
-	// A client that sends nothing has gone wrong, or its test has ended.
-	const patience = time.Minute
-	if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	message, err := s.backend.ReceiveStartupMessage()
 	if err != nil {
 		return err
@@ -140,6 +141,11 @@ func (s *nonsenseSession) run() error {
 	s.backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
 	s.ready()
 	for {
+		// Client and server may each wait for the other to speak; a client that only idles connects again.
+		const patience = 3 * time.Second
+		if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
 		message, err := s.backend.Receive()
 		if err != nil {
 			return err

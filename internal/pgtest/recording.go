@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -145,7 +146,7 @@ func (r Recording) add(said, read []byte) {
 		case 'T':
 			head.answer.describe(body)
 		case 'D':
-			if first, known := kept[head.answer]; !known || first == len(queue) {
+			if first, known := kept[head.answer]; !known && len(head.answer.Rows) == 0 || known && first == len(queue) {
 				kept[head.answer] = len(queue)
 				head.answer.row(body)
 			}
@@ -203,7 +204,7 @@ func (a *Answer) row(body []byte) {
 }
 
 // mostRecorded is how many rows of an answer are worth keeping.
-const mostRecorded = 3
+const mostRecorded = 40
 
 // questions lists what a client asked, in order, and makes the answers that they have.
 func (r Recording) questions(said []byte) []asked {
@@ -266,4 +267,51 @@ func frames(stream []byte, f func(kind byte, body []byte)) {
 		f(stream[0], stream[header:length])
 		stream = stream[length:]
 	}
+}
+
+// Proxy notes what clients of a port of this machine, which it returns, and the server at an address say.
+func (r *Recorder) Proxy(tb testing.TB, server string) (address string) {
+	tb.Helper()
+	return listen(tb, func(client net.Conn) {
+		defer client.Close()
+		conn, err := r.Dial(tb.Context(), "tcp", server)
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(conn, client)
+			_ = conn.Close()
+		})
+		both.Go(func() {
+			_, _ = io.Copy(client, conn)
+			_ = client.Close()
+		})
+		both.Wait()
+	})
+}
+
+// listen serves each connection to a port of this machine until the test ends.
+func listen(tb testing.TB, serve func(net.Conn)) (address string) {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(conn) })
+		}
+	})
+	tb.Cleanup(func() {
+		_ = listener.Close()
+		running.Wait()
+	})
+	return listener.Addr().String()
 }
