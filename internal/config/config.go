@@ -6,7 +6,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// Config is the whole configuration. A copy shares its list and its rate with the original: replace them, do not write into them.
+// Config is the whole configuration. A copy shares its lists and its rate with the original: replace them, do not write into them.
 type Config struct {
 	// Pipeline names the work; it is part of table, slot and publication names.
 	Pipeline string
@@ -61,6 +61,8 @@ const (
 type Encoder struct {
 	// Model is the name of a folder among the parts, or a path; see Parts.Model.
 	Model string
+	// ModelFolders are folders with checkpoints that the sink may name by their path; see Parts.Recorded.
+	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int
 	// Device is one of the Device constants.

@@ -162,3 +162,58 @@ func TestModelIsANameOrAPath(t *testing.T) {
 		t.Error(fault.Try(err))
 	}
 }
+
+// TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames: whoever writes the row chooses nothing that is opened.
+func TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames(t *testing.T) {
+	root := t.TempDir()
+	makeParts(t, root, allParts...)
+	makeParts(t, root, "elsewhere/mine/config.json", "elsewhere/mine/below/config.json", "other/mine/config.json", "own/model/config.json", "model/.hidden/config.json")
+	t.Chdir(root)
+	at := func(path string) string { return filepath.Join(root, path) }
+	p, err := config.FindParts("", env("WAL2VEC_HOME", root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := config.Encoder{Model: "own/model", ModelFolders: []string{at("elsewhere") + "/", at("absent")}}
+	f := func(model, want string) {
+		t.Helper()
+		got, err := p.Recorded(model, e)
+		if want != "" {
+			if err != nil || got != at(want) {
+				t.Errorf("%s: %s, %v", model, got, err)
+			}
+			return
+		}
+		if err == nil || got != "" || fault.KindOf(err) != fault.Model || fault.Try(err) == "" || strings.Contains(fault.Try(err), root) {
+			t.Errorf("%s: %s, %v, try %q", model, got, err, fault.Try(err))
+		}
+		if filepath.IsAbs(model) && !strings.HasPrefix(model, at("absent")) && !strings.Contains(fault.Try(err), "encoder.model_folders") {
+			t.Errorf("%s: try %q", model, fault.Try(err))
+		}
+	}
+	f("all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f("sentence-transformers/all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f(at("elsewhere/mine"), "elsewhere/mine")
+	f(at("elsewhere"), "elsewhere")
+	f(at("own/model"), "own/model")
+
+	f(at("other/mine"), "")
+	f(at("elsewhere/mine/below"), "")
+	f(at("elsewhere")+"/../other/mine", "")
+	f(at("elsewhere")+"//mine", "")
+	f(at("elsewhere")+"/mine/", "")
+	f(at("elsewhere")+"2", "")
+	f(at("absent/mine"), "")
+	f("/", "")
+	f("/etc", "")
+	for _, relative := range []string{ // each is a folder, or would be one from here
+		"other/mine", "./other/mine", "elsewhere/mine", "own/model", ".", "..", "x/..", "x/.", "../" + filepath.Base(root) + "/other/mine", "model/..",
+		"all-MiniLM-L6-v2/", "all-MiniLM-L6-v2/..", "/all-MiniLM-L6-v2/", ".hidden", "x/.hidden", "a/b/all-MiniLM-L6-v2", "", "file://" + at("elsewhere/mine"),
+		"https://hub.example/acme/tiny", `..\\other\\mine`, "all-MiniLM-L6-v2\x00",
+	} {
+		f(relative, "")
+	}
+	if _, err := (config.Parts{Root: root}).Recorded("mine", e); fault.KindOf(err) != fault.Model {
+		t.Errorf("without models: %v", err)
+	}
+}

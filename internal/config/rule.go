@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -97,6 +98,17 @@ func columnList(v *[]string) rule {
 				return fmt.Sprintf("must hold names of at most %d bytes", maxNameBytes)
 			case slices.Contains((*v)[:i], column):
 				return fmt.Sprintf("must not name %s twice", column)
+			}
+		}
+		return ""
+	}
+}
+
+func folderList(v *[]string) rule {
+	return func() string {
+		for _, folder := range *v {
+			if !filepath.IsAbs(folder) {
+				return "must hold whole paths, which begin with /"
 			}
 		}
 		return ""
