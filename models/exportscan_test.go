@@ -262,17 +262,11 @@ func TestSizesOfAConfigurationHaveBounds(t *testing.T) {
 
 // FuzzExport: what the scan lets pass is decoded into no more than it counted, names no other file, and holds nothing that is not known.
 func FuzzExport(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join("testdata", "checkpoints", "onnx-*", "onnx", "model.onnx"))
-	if err != nil || len(files) == 0 {
-		f.Fatal(files, err)
+	whole, err := os.ReadFile(filepath.Join("testdata", "checkpoints", "onnx-f16", "onnx", "model.onnx"))
+	if err != nil {
+		f.Fatal(err)
 	}
-	for _, path := range files[:2] {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(data)
-	}
+	f.Add(whole)
 	add := func(m *onnxpb.ModelProto) {
 		data, err := proto.Marshal(m)
 		if err != nil {

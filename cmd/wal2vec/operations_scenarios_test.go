@@ -229,7 +229,7 @@ func guideAnotherModel(t *testing.T, r *reader) {
 	if err := os.Symlink(small, filepath.Join(w.dir, name)); err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(w.env, "WAL2VEC_ENCODER_MODEL_FOLDERS="+w.dir+","+filepath.Join(w.dir, modelFolder)) // as the page says
+	w.env = append(w.env, modelFolders(w.dir, filepath.Join(w.dir, modelFolder))) // as the page says
 	r.lives(t, w)
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")

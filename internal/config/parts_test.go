@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -209,11 +210,33 @@ func TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames(t *testing.T) {
 	for _, relative := range []string{ // each is a folder, or would be one from here
 		"other/mine", "./other/mine", "elsewhere/mine", "own/model", ".", "..", "x/..", "x/.", "../" + filepath.Base(root) + "/other/mine", "model/..",
 		"all-MiniLM-L6-v2/", "all-MiniLM-L6-v2/..", "/all-MiniLM-L6-v2/", ".hidden", "x/.hidden", "a/b/all-MiniLM-L6-v2", "", "file://" + at("elsewhere/mine"),
-		"https://hub.example/acme/tiny", `..\\other\\mine`, "all-MiniLM-L6-v2\x00",
+		"https://hub.example/acme/tiny", `..\other\mine`, "all-MiniLM-L6-v2\x00",
 	} {
 		f(relative, "")
 	}
 	if _, err := (config.Parts{Root: root}).Recorded("mine", e); fault.KindOf(err) != fault.Model {
 		t.Errorf("without models: %v", err)
 	}
+}
+
+func TestFoldersOfModelsAreWholePaths(t *testing.T) {
+	f := func(value string, want ...string) {
+		t.Helper()
+		c, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_ENCODER_MODEL_FOLDERS": value}})
+		if len(want) == 0 && value != "" {
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "must hold whole paths") {
+				t.Errorf("%q: %q, %v", value, c.Encoder.ModelFolders, err)
+			}
+			return
+		}
+		if err != nil || !slices.Equal(c.Encoder.ModelFolders, want) {
+			t.Errorf("%q: %q, %v", value, c.Encoder.ModelFolders, err)
+		}
+	}
+	f("")
+	f("/a", "/a")
+	f(`/a, "/b, c"`, "/a", "/b, c")
+	f("models")
+	f("/a, ./b")
+	f("/a,")
 }

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
@@ -284,4 +288,41 @@ func TestOnlyModulesThatAreNamedAreFetched(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	nothingLeft(t, folder)
+}
+
+// dripping gives so many bytes a second, for as long as it is read.
+type dripping struct {
+	ctx  context.Context //nolint:containedctx // stands for a request's body
+	each int
+}
+
+func (d dripping) Read(p []byte) (int, error) {
+	select {
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	case <-time.After(time.Second):
+		return min(d.each, len(p)), nil
+	}
+}
+
+// TestAByteNowAndThenIsNoProgress: a hub could hold the program for years without ever being silent for a minute.
+func TestAByteNowAndThenIsNoProgress(t *testing.T) {
+	f := func(each int, stalls bool) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			timer := time.AfterFunc(defaultStall, func() { cancel(errStalled) })
+			defer timer.Stop()
+			w := &watched{ctx: ctx, body: dripping{ctx: ctx, each: each}, timer: timer, stall: defaultStall}
+			_, err := io.CopyN(io.Discard, w, int64(each)*600) // ten minutes of them
+			if got := errors.Is(err, errStalled); got != stalls || !stalls && err != nil {
+				t.Errorf("%d bytes a second: %v", each, err)
+			}
+		})
+	}
+	f(1, true)
+	f(100, true)
+	f(1000, false)
+	f(1<<20, false)
 }

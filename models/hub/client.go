@@ -17,8 +17,9 @@ import (
 const (
 	// maxRedirects is that of browsers and more than a hub needs: one to where its large files lie.
 	maxRedirects = 10
-	// defaultStall is how long a hub may send nothing before it counts as gone.
+	// defaultStall is how long a hub may take for the next leastBytes before it counts as gone: a byte now and then is no progress.
 	defaultStall = time.Minute
+	leastBytes   = 16 << 10
 	// maxListingBytes bounds the answer about a revision, which names each file in some 300 bytes and comes in one piece.
 	maxListingBytes = 8 << 20
 	// maxHeadBytes bounds the head of an answer; a signed address in a Location has some 2 KB.
@@ -205,17 +206,22 @@ func (c *client) lost(err error, r Reference, what string) error {
 		"fetching %s of model %s from %s", what, r, c.base.Host)
 }
 
-// watched is a body that counts as stalled when nothing comes for a while.
+// watched is a body that counts as stalled when too little comes for a while.
 type watched struct {
 	ctx   context.Context //nolint:containedctx // the request's own, which ends with the body
 	body  io.Reader
 	timer *time.Timer
 	stall time.Duration
+	// got is how many bytes came since the timer began.
+	got int
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.body.Read(p)
-	w.timer.Reset(w.stall)
+	if w.got += n; w.got >= leastBytes {
+		w.got = 0
+		w.timer.Reset(w.stall)
+	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's own contract
 		if cause := context.Cause(w.ctx); cause != nil {
 			err = cause
