@@ -5,6 +5,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/models"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // TestARowOfTheSinkChoosesNothingThatIsOpened: whoever may write the table of generations names models there. Each path leads to a copy of
@@ -25,7 +31,7 @@ func TestARowOfTheSinkChoosesNothingThatIsOpened(t *testing.T) {
 		t.Helper()
 		w.sink.Exec(t, "UPDATE wal2vec.generation SET source = $1 WHERE id = 2", text)
 	}
-	refused := func(what string, says string, try string, args ...string) {
+	refused := func(what, says, try string, args ...string) {
 		t.Helper()
 		got := w.ends(nil, "", args...)
 		lines := strings.Split(strings.TrimSpace(got.stderr), "\n")
@@ -94,4 +100,37 @@ func TestAModelByItsPathIsNotBuiltWhereNobodyOpensIt(t *testing.T) {
 	if found := w.generations(); len(found) != 2 {
 		t.Errorf("generations %+v", found)
 	}
+}
+
+// TestARowThatChangedIsNotTheConfiguredGeneration: a row that was found to be the configured one, and says something else when its encoder is
+// needed, is judged by what it says then.
+func TestARowThatChangedIsNotTheConfiguredGeneration(t *testing.T) {
+	parts, err := pgtest.Parts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WAL2VEC_HOME", parts)
+	checkpoint, err := models.Open(filepath.Join("..", "..", "models", "testdata", "checkpoints", "bert-mean"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	g := generationOf(c, checkpoint)
+	g.ID = 1
+	e := &engines{program: &program{}, config: c, checkpoint: checkpoint, configured: g}
+	f := func(what string, opens bool, change func(g *sink.Generation)) {
+		t.Helper()
+		row := g
+		change(&row)
+		got, err := e.checkpointFor(row)
+		if opens != (err == nil) || opens && got != checkpoint || !opens && fault.KindOf(err) != fault.Model {
+			t.Errorf("%s: %v, %v", what, got, err)
+		}
+	}
+	f("as it was", true, func(*sink.Generation) {})
+	f("another number", true, func(g *sink.Generation) { g.ID = 2 })
+	f("another fingerprint", false, func(g *sink.Generation) { g.Fingerprint = "feed" })
+	f("another template", false, func(g *sink.Generation) { g.ID, g.Template = 2, "{name}" })
+	f("another dimension", false, func(g *sink.Generation) { g.ID, g.Dimension = 2, g.Dimension+1 })
+	f("a path", false, func(g *sink.Generation) { g.ID, g.Fingerprint, g.Source = 2, "feed", parts })
 }

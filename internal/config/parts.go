@@ -200,7 +200,8 @@ func (p Parts) Recorded(model string, e Encoder) (string, error) {
 		return dir, nil
 	}
 	if !filepath.IsAbs(model) {
-		return "", fault.New(fault.Model, "wal2vec models pull, if it is a model that you know", "no model among the parts has the name %.200q that the sink keeps", model)
+		return "", fault.New(fault.Model, "wal2vec models pull, if it is a model that you know",
+			"no model among the parts has the name %.200q that the sink keeps", model)
 	}
 	trusted := filepath.Clean(model) == model && (model == wholePath(e.Model) || slices.ContainsFunc(e.ModelFolders, func(folder string) bool {
 		folder = filepath.Clean(folder)

@@ -23,7 +23,7 @@ func safe(address *url.URL) bool { return address.Scheme == "https" || loopback(
 func loopback(address *url.URL) bool {
 	name := address.Hostname()
 	ip, err := netip.ParseAddr(name)
-	return name == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return name == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // mayFollow reports whether a redirect leads to a place as safe as the one it comes from: never from https to http, never from this

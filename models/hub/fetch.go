@@ -53,7 +53,7 @@ var deviceName = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.
 // name, a device's name, or an end that is cut off.
 func (p *puller) claim(name string) error {
 	folded := strings.ToLower(name)
-	for _, part := range strings.Split(folded, "/") {
+	for part := range strings.SplitSeq(folded, "/") {
 		if deviceName.MatchString(part) || strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") {
 			return fault.New(fault.Usage, "choose another model", "%.100q of model %s has a name that not every system can keep", name, p.options.Model)
 		}
@@ -61,7 +61,8 @@ func (p *puller) claim(name string) error {
 	for _, other := range p.names {
 		had := strings.ToLower(other)
 		if had == folded || strings.HasPrefix(had, folded+"/") || strings.HasPrefix(folded, had+"/") {
-			return fault.New(fault.Usage, "choose another model", "%.100q and %.100q of model %s cannot stand beside one another", other, name, p.options.Model)
+			return fault.New(fault.Usage, "choose another model", "%.100q and %.100q of model %s cannot stand beside one another",
+				other, name, p.options.Model)
 		}
 	}
 	p.names = append(p.names, name)

@@ -24,7 +24,7 @@ type file struct {
 	Name string `json:"rfilename"`
 	Size *int64 `json:"size"`
 	// Blob is git's hash of the file, or of the pointer that stands for a large one.
-	Blob string `json:"blobId"`
+	Blob string `json:"blobId"` //nolint:tagliatelle // the hub's word
 	LFS  *struct {
 		SHA256 string `json:"sha256"`
 		OID    string `json:"oid"`

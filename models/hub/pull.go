@@ -244,4 +244,3 @@ func (p *puller) readJSON(name string, into any) error {
 	}
 	return nil
 }
-
