@@ -148,16 +148,8 @@ func (m *modelCheckup) Match(state sink.State) error {
 	m.generation = generation
 	all := &engines{program: m.program, config: m.config, checkpoint: m.checkpoint, configured: generation}
 	for _, g := range state.Generations {
-		if g.ID == generation.ID {
-			continue
-		}
-		c, err := recorded(m.config, g)
-		if err == nil {
-			_, err = all.checkpointOf(c, g)
-		}
-		if err != nil {
-			return fault.Wrap(err, fault.Model, "bring the model here, or give the generation up: wal2vec generation retire",
-				"opening the model of generation %d (%s)", g.ID, g.Model)
+		if _, err := all.checkpointFor(g); err != nil {
+			return err
 		}
 	}
 	return nil

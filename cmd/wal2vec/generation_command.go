@@ -241,7 +241,7 @@ func (p *program) activateIn(ctx context.Context, s *store, a sink.Activation) (
 		_, _ = fmt.Fprintf(p.stderr, "warning: %s\n", hole)
 	}
 	_, err = fmt.Fprintf(p.stderr, "set in the configuration: encoder.model: %s, source.template: %q, sink.storage: %s\n",
-		orDash(modelOf(done.Is)), done.Is.Template, done.Is.Storage)
+		nameText(orDash(modelOf(done.Is))), done.Is.Template, done.Is.Storage)
 	return result, err
 }
 

@@ -66,6 +66,8 @@ const (
 type Encoder struct {
 	// Model is the name of a folder among the parts, or a path; see Parts.Model.
 	Model string
+	// ModelFolders are folders with checkpoints that the sink may name by their path; see Parts.Recorded.
+	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int
 	// Device is one of the Device constants.

@@ -66,7 +66,7 @@ func TestEveryFormIsRead(t *testing.T) {
 		IndexMemory: 3 << 30,
 	})
 	f(c.Encoder, config.Encoder{
-		Model: "/models/minilm", Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
+		Model: "/models/minilm", ModelFolders: []string{"/models", "/srv/a, b"}, Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
 		Threads: 2, RunTokens: 1024, RunRows: 16, Hub: "http://hub.example:8080/mirror", HubToken: "hf_abc",
 	})
 	f(c.Stream, config.Stream{

@@ -184,9 +184,7 @@ func (p Parts) Model(model string) (string, error) {
 	if isDir(model) && (strings.ContainsRune(model, filepath.Separator) || model == "." || model == "..") {
 		return filepath.Abs(model)
 	}
-	// A mistyped path must not become the model of the same name.
-	isName := strings.Count(model, "/") <= 1 && !filepath.IsAbs(model) && !strings.HasPrefix(model, ".")
-	if dir := filepath.Join(p.ModelDir, filepath.Base(model)); p.ModelDir != "" && isName && isDir(dir) {
+	if dir := p.Named(model); dir != "" {
 		return dir, nil
 	}
 	if p.ModelDir == "" {
@@ -194,6 +192,61 @@ func (p Parts) Model(model string) (string, error) {
 	}
 	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.Models(), ", "),
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
+}
+
+// Named returns the folder of a model's name among the parts, or "": the name alone, or an organisation and a name, of which the name
+// counts. A mistyped path does not become the model of the same name, and no name leads out of the folder of models.
+func (p Parts) Named(model string) string {
+	organisation, name, both := strings.Cut(model, "/")
+	if !both {
+		organisation, name = "_", model
+	}
+	for _, part := range []string{organisation, name} {
+		if part == "" || strings.HasPrefix(part, ".") || strings.ContainsAny(part, "/\\\x00") {
+			return ""
+		}
+	}
+	if dir := filepath.Join(p.ModelDir, name); p.ModelDir != "" && isDir(dir) {
+		return dir
+	}
+	return ""
+}
+
+// Recorded returns the folder of a model that a row of the sink names. Whoever writes that row must not choose what this process opens: a
+// name stands for a model among the parts, and a path is taken where the configuration names it too, as the encoder's model, or as one
+// of the folders in encoder.model_folders or directly below it.
+func (p Parts) Recorded(model string, e Encoder) (string, error) {
+	if dir := p.Named(model); dir != "" {
+		return dir, nil
+	}
+	if !filepath.IsAbs(model) {
+		return "", fault.New(fault.Model, "wal2vec models pull, if it is a model that you know",
+			"no model among the parts has the name %.200q that the sink keeps", model)
+	}
+	trusted := filepath.Clean(model) == model && (model == wholePath(e.Model) || slices.ContainsFunc(e.ModelFolders, func(folder string) bool {
+		folder = filepath.Clean(folder)
+		return model == folder || filepath.Dir(model) == folder
+	}))
+	if !trusted {
+		return "", fault.New(fault.Model, "set encoder.model_folders to the folder that holds the model, if you trust what is in it",
+			"the sink names a model by the path %.200q, which the configuration does not name", model)
+	}
+	if !isDir(model) {
+		return "", fault.New(fault.Model, "bring the model back there", "there is no folder %.200q", model)
+	}
+	return model, nil
+}
+
+// wholePath is the path that a model's setting stands for, or "" where it is a name.
+func wholePath(model string) string {
+	if !strings.ContainsRune(model, filepath.Separator) && !strings.HasPrefix(model, ".") {
+		return ""
+	}
+	path, err := filepath.Abs(model)
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // Models lists the names of the model folders. A folder with a dot before its name is one that is being fetched.

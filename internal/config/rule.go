@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -112,6 +113,17 @@ func hostList(v *[]string) rule {
 		for _, host := range *v {
 			if _, err := netip.ParseAddr(host); err != nil && !hostPattern.MatchString(host) {
 				return "must be host names or addresses without port, such as wal2vec.internal or 10.0.0.7"
+			}
+		}
+		return ""
+	}
+}
+
+func folderList(v *[]string) rule {
+	return func() string {
+		for _, folder := range *v {
+			if !filepath.IsAbs(folder) {
+				return "must hold whole paths, which begin with /"
 			}
 		}
 		return ""

@@ -94,6 +94,10 @@ func (e *Encoder) settings() []setting {
 		path: "encoder.model", value: (*text)(&e.Model), ml: "ML_EMBEDDING_MODEL", rule: notEmpty(&e.Model),
 		help: "Model: a name among the parts, or the path of a checkpoint folder in Hugging Face form.",
 	}, {
+		path: "encoder.model_folders", value: columns{&e.ModelFolders}, empty: "none", rule: folderList(&e.ModelFolders),
+		help: "Folders of checkpoint folders that a generation in the sink may name by their path. A name among the parts needs none. " +
+			"In the environment: a,b.",
+	}, {
 		path: "encoder.dimension", value: (*number)(&e.Dimension), ml: "ML_EMBEDDING_DIMENSION", rule: between(&e.Dimension, 0, 16000),
 		help: "Dimension that the model must have; 0 takes the model's.",
 	}, {

@@ -177,7 +177,7 @@ func (v *size) String() string {
 type columns struct{ to *[]string }
 
 func (v columns) Set(s string) error {
-	if strings.TrimSpace(s) == "" {
+	if strings.TrimSpace(s) == "" { // where the setting may be empty
 		*v.to = nil
 		return nil
 	}
