@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -174,7 +175,7 @@ type setupPlan struct {
 func (p setupPlan) print(w io.Writer) error {
 	var text strings.Builder
 	add := func(statement string) {
-		text.WriteString(strings.TrimSuffix(statement, ";"))
+		text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
 		text.WriteString(";\n")
 	}
 	text.WriteString("-- In the sink:\n")
@@ -219,7 +220,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err := s.checkSlot(state, started); err != nil {
 		return plan, err
 	}
-	plan.slot = fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", s.config.Source.Slot)
+	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
 }
 
@@ -266,7 +267,7 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		return fault.New(fault.Usage, fmt.Sprintf("SELECT pg_drop_replication_slot('%s'); or set another name: source.slot", slot.Name),
+		return fault.New(fault.Usage, "SELECT pg_drop_replication_slot("+pgname.Literal(slot.Name)+"); or set another name: source.slot",
 			"slot %q exists on the source and does not belong to this pipeline", slot.Name)
 	default:
 		return nil

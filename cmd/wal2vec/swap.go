@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -171,6 +172,10 @@ func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) 
 		_, err = source.Exec(ctx, statement)
 	}
 	if err != nil {
-		f.log.Warn().Err(err).Str("try", statement).Msg("the old table is still published, which costs some log and harms nothing")
+		try := ""
+		if statement != "" {
+			try = pgname.Pasteable(statement) + ";"
+		}
+		f.log.Warn().Err(err).Str("try", try).Msg("the old table is still published, which costs some log and harms nothing")
 	}
 }

@@ -16,26 +16,26 @@ import (
 var beginning = regexp.MustCompile(`^\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|GRANT|REVOKE|TRUNCATE|COMMENT ON|SET|COPY|LOCK|REINDEX|ANALYZE|VACUUM|CREATE_REPLICATION_SLOT)\s`)
 
 // quoting are the functions that make a name or a text of anybody's a safe part of a statement.
-var quoting = []string{"Sanitize", "quote", "quoteIdentifier", "quoteLiteral", "quoteLiterals", "quoteTables", "quoteColumns", "quotedPublication", "relation"}
+var quoting = []string{
+	"Sanitize", "quote", "quoteIdentifier", "quoteLiteral", "quoteLiterals", "quoteTables", "quoteColumns", "quotedPublication", "relation",
+	"Identifier", "Qualified", "List", "Catalogue", "Literal", "Conninfo", "Shell", "Flag", "Pasteable", // of pgname
+}
 
 // reviewed are the functions that may build statements from other parts, with the reason.
 var reviewed = map[string]string{
-	"cmd/wal2vec/demo_check.go storedHashes":   "its caller quotes the name, of the demo's own table",
-	"cmd/wal2vec/demo_check.go encodeAgain":    "as storedHashes",
-	"cmd/wal2vec/init.go plan":                 "printed for a person; the slot's name was held against its pattern",
-	"cmd/wal2vec/init.go checkSlot":            "as plan",
-	"cmd/wal2vec/wire.go unconnected":          "advice to a person, made of constants",
-	"replication/identity.go key":              "advice; inspection.name and quotedList are quoted",
-	"replication/identity.go identitySQL":      "its callers quote the name",
-	"replication/inspect.go relation":          "advice; inspection.name and inspection.role are quoted",
-	"replication/inspect.go readable":          "as relation",
-	"replication/inspect.go keyColumn":         "as relation",
-	"replication/pgoutput/decoder.go keyError": "advice to a person",
-	"replication/server.go CheckFreeSlot":      "advice; a number",
-	"replication/slot.go create":               "a replication command takes no quoted text here; the slot's name was held against its pattern",
-	"replication/snapshot.go importSnapshot":   "the command takes no parameter; the name is the server's, and refused when it holds a quote",
-	"replication/swap.go plan":                 "inspection.name, quotedList and the columns are quoted",
-	"sink/migrate.go migrations":               "the first part is quoted in its caller, the others are a number and a quoted text",
+	"cmd/wal2vec/demo_check.go storedHashes": "its caller quotes the name, of the demo's own table",
+	"cmd/wal2vec/demo_check.go encodeAgain":  "as storedHashes",
+	"cmd/wal2vec/wire.go unconnected":        "advice to a person, made of constants",
+	"replication/identity.go key":            "advice; inspection.name and quotedList are quoted",
+	"replication/identity.go identitySQL":    "its callers quote the name",
+	"replication/inspect.go relation":        "advice; inspection.name and inspection.role are quoted",
+	"replication/inspect.go readable":        "as relation",
+	"replication/inspect.go keyColumn":       "as relation",
+	"replication/server.go CheckFreeSlot":    "advice; a number",
+	"replication/slot.go create":             "a replication command takes no quoted text here; the slot's name was held against its pattern",
+	"replication/snapshot.go importSnapshot": "the command takes no parameter; the name is the server's, and refused when it holds a quote",
+	"replication/swap.go plan":               "inspection.name, quotedList and the columns are quoted",
+	"sink/migrate.go migrations":             "the first part is quoted in its caller, the others are a number and a quoted text",
 }
 
 // built is a place where a statement is put together from a part that is neither constant nor quoted.

@@ -172,7 +172,7 @@ func (p Parts) Model(model string) (string, error) {
 	if p.ModelDir == "" {
 		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
 	}
-	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.Models(), ", "),
+	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+yamlList(p.Models()),
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Entry is one effective value.
@@ -40,7 +42,7 @@ func (c Config) Print(w io.Writer) error {
 	section := ""
 	for i, s := range list {
 		section = openSection(&b, section, s.path)
-		fmt.Fprintf(&b, "%-*s  # %s\n", width, lines[i], c.Origin(s.path))
+		fmt.Fprintf(&b, "%-*s  # %s\n", width, lines[i], pgname.Visible(c.Origin(s.path).String()))
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("printing configuration: %w", err)
@@ -67,13 +69,18 @@ func yamlSetting(s setting) string {
 		indent, name = "  ", leaf
 	}
 	if list, isList := s.value.(columns); isList {
-		items := make([]string, len(*list.to))
-		for i, item := range *list.to {
-			items[i] = yamlScalar(item)
-		}
-		return indent + name + ": [" + strings.Join(items, ", ") + "]"
+		return indent + name + ": [" + yamlList(*list.to) + "]"
 	}
 	return indent + name + ": " + yamlScalar(s.value.String())
+}
+
+// yamlList writes texts with commas between them.
+func yamlList(texts []string) string {
+	items := make([]string, len(texts))
+	for i, text := range texts {
+		items[i] = yamlScalar(text)
+	}
+	return strings.Join(items, ", ")
 }
 
 // yamlScalar quotes a text where YAML would read something else.

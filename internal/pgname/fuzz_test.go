@@ -33,7 +33,7 @@ func checkSQL(t *testing.T, name string) {
 	identifier, literal := pgname.Identifier(name), pgname.Literal(name)
 	checkVisible(t, identifier)
 	checkVisible(t, literal)
-	if got, err := readIdentifier(identifier); err != nil || got != strings.ToValidUTF8(name, "\ufffd") && utf8.ValidString(name) {
+	if got, err := readIdentifier(identifier); err != nil || utf8.ValidString(name) && got != name {
 		t.Errorf("%q: %s reads as %q, %v", name, identifier, got, err)
 	}
 	if got, err := readLiteral(literal); err != nil || got != name {
@@ -94,4 +94,3 @@ func FuzzServer(f *testing.F) {
 		askServer(t, db, name, text)
 	})
 }
-

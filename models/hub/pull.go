@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -57,7 +58,7 @@ func Pull(ctx context.Context, o Options) (Result, error) {
 func pull(ctx context.Context, c *client, o Options) (Result, error) {
 	target := filepath.Join(o.Folder, o.Model.Folder())
 	if _, err := os.Lstat(target); err == nil && !o.Replace {
-		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+o.Model.String(),
+		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+pgname.Shell(o.Model.String()),
 			"there is a model %s already: %s", o.Model.Folder(), target)
 	}
 	l, err := c.list(ctx, o.Model)
