@@ -105,7 +105,7 @@ func (pr *prober) failed(check string, err error) {
 // within bounds a wait, and says what did not happen in time.
 func (pr *prober) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, pr.options.wait,
-		fault.New(fault.Unavailable, "wal2vec status, and the stream's log", "%s within %s", what, pr.options.wait))
+		fault.New(fault.Unavailable, "wal2vec status, and the log of the stream", "%s within %s", what, pr.options.wait))
 }
 
 // cause is the reason why a wait ended, rather than that it did.

@@ -78,7 +78,7 @@ func tryOperators(library string) error {
 	}
 	if err != nil {
 		folder := filepath.Dir(library)
-		return fault.Wrap(err, fault.Usage, "rm -r -- "+pgname.Shell(folder)+" and run make parts; from a noexec mount, move the parts elsewhere",
+		return fault.Wrap(err, fault.Usage, "remove "+pgname.Shell(folder)+" and run make parts; from a noexec mount, move the parts elsewhere",
 			"loading wal2vec's operators from %s", folder)
 	}
 	return nil

@@ -23,7 +23,7 @@ var advising = map[string]int{
 // adviceQuotes are the functions whose result may stand in an advice.
 var adviceQuotes = []string{
 	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Shell", "pgname.Flag", "pgname.Pasteable",
-	"yamlList", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
+	"yamlList", "config.YAML", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
 }
 
 // adviceReviewed are the functions whose advice holds something else, with the reason.

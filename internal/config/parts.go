@@ -50,7 +50,7 @@ func FindParts(exe string, env func(string) string) (Parts, error) {
 			return p, nil
 		}
 	}
-	return Parts{}, fault.New(fault.Usage, "make parts in the source folder, or export WAL2VEC_HOME=FOLDER",
+	return Parts{}, fault.New(fault.Usage, "make parts, in the source folder, or export WAL2VEC_HOME=FOLDER",
 		"ONNX Runtime and model are in none of %s", strings.Join(candidates, ", "))
 }
 

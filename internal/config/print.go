@@ -71,20 +71,20 @@ func yamlSetting(s setting) string {
 	if list, isList := s.value.(columns); isList {
 		return indent + name + ": [" + yamlList(*list.to) + "]"
 	}
-	return indent + name + ": " + yamlScalar(s.value.String())
+	return indent + name + ": " + YAML(s.value.String())
 }
 
 // yamlList writes texts with commas between them.
 func yamlList(texts []string) string {
 	items := make([]string, len(texts))
 	for i, text := range texts {
-		items[i] = yamlScalar(text)
+		items[i] = YAML(text)
 	}
 	return strings.Join(items, ", ")
 }
 
-// yamlScalar quotes a text where YAML would read something else.
-func yamlScalar(text string) string {
+// YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read something else.
+func YAML(text string) string {
 	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
 		return strconv.Quote(text) // every escape of Go's is one of YAML's
 	}

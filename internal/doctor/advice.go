@@ -26,7 +26,7 @@ var (
 	// sql is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
 	sql = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
-	shell = regexp.MustCompile(`^(wal2vec|make|export|chmod) `)
+	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )
 
 // adviceOf sorts what an error says to do; database is where a statement is meant for. What is for people stays, as a comment.
@@ -38,11 +38,9 @@ func adviceOf(try string, database Place) advice {
 		return nothing
 	case statements != "":
 		return advice{database, commented(statements, " -- ", words)}
-	case strings.HasPrefix(try, "wal2vec "):
+	case shell.MatchString(try):
 		command, words := pgname.Command(try)
 		return inShell(commented(command, "  # ", strings.TrimSpace(words)))
-	case shell.MatchString(try):
-		return inShell(try)
 	default:
 		return onServer(try)
 	}

@@ -66,11 +66,11 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making the folder of models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making the folder of models")
 	}
 	aside, err := os.MkdirTemp(o.Folder, ".pull-*")
 	if err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making a folder beside the models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making a folder beside the models")
 	}
 	defer os.RemoveAll(aside)
 	p := &puller{client: c, options: o, listing: l, staged: filepath.Join(aside, o.Model.Folder()), result: Result{Folder: target}}
@@ -214,7 +214,7 @@ func (p *puller) fetch(ctx context.Context, f file, limit int64) error {
 	}
 	for _, want := range []string{f.sha256(), a.hash} {
 		if want != "" && !strings.EqualFold(want, sum) {
-			return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: its SHA-256 is %s, the hub says %s",
+			return fault.New(fault.Unavailable, "wal2vec models pull, again", "%s of model %s came damaged: its SHA-256 is %s, the hub says %s",
 				f.Name, p.options.Model, sum, strings.ToLower(want))
 		}
 	}
@@ -271,9 +271,9 @@ func (p *puller) wrongSize(name string, want, got int64) error {
 		return fault.New(fault.Usage, "choose another model", "%s of model %s is larger than %d bytes", name, p.options.Model, int64(maxSmallBytes))
 	}
 	if got > want {
-		return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: it has more than %d bytes",
+		return fault.New(fault.Unavailable, "wal2vec models pull, again", "%s of model %s came damaged: it has more than %d bytes",
 			name, p.options.Model, want)
 	}
-	return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: only %d bytes instead of %d",
+	return fault.New(fault.Unavailable, "wal2vec models pull, again", "%s of model %s came damaged: only %d bytes instead of %d",
 		name, p.options.Model, got, want)
 }
