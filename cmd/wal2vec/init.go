@@ -32,6 +32,9 @@ func newInit(p *program) *cobra.Command {
 		Long: "Set up wal2vec's schema and the view in the sink, the publication and the replication slot on the source. What is there\n" +
 			"already is left as it is, an older schema is migrated. Every check comes before the first change.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			c, err := p.load()
 			if err != nil {
 				return err
@@ -47,6 +50,16 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above (may be repeated; with them: before they are given)")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
+}
+
+// check refuses words that PostgreSQL reads as something else than a role's name, in quotes too: public would be every role.
+func (o initOptions) check() error {
+	for _, role := range slices.Concat(o.grantStream, o.grantSearch) {
+		if role == "" || role == "public" || role == "none" {
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE", "%q is not the name of a role", role)
+		}
+	}
+	return nil
 }
 
 // setup is what init works with, once everything has been checked.

@@ -85,8 +85,12 @@ func yamlList(texts []string) string {
 
 // YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read something else.
 func YAML(text string) string {
-	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
-		return strconv.Quote(text) // every escape of Go's is one of YAML's
+	if strings.ContainsAny(text, "{}[]?,#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
+		quoted := strconv.Quote(text) // every escape of Go's is one of YAML's
+		if pgname.Visible(quoted) != quoted { // Go takes some characters for printed ones that take no room
+			quoted = strconv.QuoteToASCII(text)
+		}
+		return quoted
 	}
 	out, err := yaml.Marshal(text)
 	if err != nil {
@@ -99,7 +103,7 @@ func YAML(text string) string {
 	return plain
 }
 
-func unprintable(r rune) bool { return !strconv.IsPrint(r) }
+func unprintable(r rune) bool { return pgname.Visible(string(r)) != string(r) }
 
 func numeric(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""

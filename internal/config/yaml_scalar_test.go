@@ -28,7 +28,7 @@ func TestAValueIsPastedIntoASettingsFile(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "plain", "a b", "null", "true", "1", "~", "- a", "-", "? a", "a: b", "a #b", "'", `"`, `\`, "a\nb", "{name}. {brand}", "\u202eab", "\x1b[2J", "=", "<<",
-		"!tag", "&a", "*a", "%a", "@a", "`a`", "no", "0x1f", "1e3", "2001-01-01", " a ", "a\t", "\u2028", "\ufeff", "a\ufe0f",
+		"!tag", "&a", "*a", "%a", "@a", "`a`", "no", "0x1f", "1e3", "2001-01-01", " a ", "a\t", "\u2028", "\ufeff", "a\ufe0f", "A?",
 	} {
 		f(t, text)
 	}
