@@ -1,6 +1,7 @@
 package pgname_test
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -112,10 +113,19 @@ func askShell(t *testing.T, shell string, names []string) {
 		script.WriteString("printf '%s\\0' " + pgname.Shell(name) + " " + pgname.Flag("x", name) + "\n")
 		want.WriteString(name + "\x00--x=" + name + "\x00")
 	}
-	command := exec.Command(shell, "-c", script.String())
-	command.Dir = t.TempDir()
-	out, err := command.CombinedOutput()
-	if err != nil || string(out) != want.String() {
-		t.Errorf("%s: %v\ngot  %q\nwant %q", shell, err, out, want.String())
+	ways := [][]string{{shell, "-c", script.String()}}
+	if shell == "bash" { // as at a terminal, where it has a history
+		ways = append(ways, []string{shell, "--norc", "--noprofile", "-i"})
+	}
+	for _, way := range ways {
+		command := exec.Command(way[0], way[1:]...)
+		command.Dir, command.Stdin = t.TempDir(), strings.NewReader(script.String())
+		out, err := command.Output()
+		if err != nil || string(out) != want.String() {
+			t.Errorf("%s: %v\ngot  %q\nwant %q", shell, err, out, want.String())
+		}
+		if left, err := os.ReadDir(command.Dir); err != nil || len(left) > 0 {
+			t.Errorf("%s made %v, %v", shell, left, err)
+		}
 	}
 }
