@@ -27,7 +27,8 @@ func EnsurePublication(ctx context.Context, db Querier, name string, table chang
 	for _, statement := range statements {
 		if _, err := db.Exec(ctx, statement); err != nil {
 			if fault.SQLSTATE(err) == "42501" {
-				return fault.Wrap(err, fault.Usage, "run it as the table's owner with CREATE on the database: "+pgname.Pasteable(statement)+";", "preparing publication %q", name)
+				try := "run it as the table's owner with CREATE on the database: " + pgname.Pasteable(statement) + ";"
+				return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
 			}
 			return fmt.Errorf("preparing publication %q: %w", name, err)
 		}

@@ -132,8 +132,8 @@ func (p *program) printGenerations(reports []generationReport) error {
 		case r.Filling && r.State != string(sink.Building):
 			state += ", filling"
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension, pgname.Visible(r.Storage),
-			precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension,
+			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

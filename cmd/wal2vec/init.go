@@ -331,6 +331,7 @@ func (p *program) sayReady(s *setup, created bool) error {
 			"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB' bounds that")
 	}
 	_, err := fmt.Fprintf(p.stdout, "pipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: wal2vec backfill, and beside it wal2vec stream\n",
-		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot, pgname.Visible(c.Source.Publication))
+		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot,
+		pgname.Visible(c.Source.Publication))
 	return err
 }

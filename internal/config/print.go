@@ -86,7 +86,7 @@ func yamlList(texts []string) string {
 // YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read something else.
 func YAML(text string) string {
 	if strings.ContainsAny(text, "{}[]?,#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
-		quoted := strconv.Quote(text) // every escape of Go's is one of YAML's
+		quoted := strconv.Quote(text)         // every escape of Go's is one of YAML's
 		if pgname.Visible(quoted) != quoted { // Go takes some characters for printed ones that take no room
 			quoted = strconv.QuoteToASCII(text)
 		}

@@ -18,8 +18,8 @@ func TestAValueIsPastedIntoASettingsFile(t *testing.T) {
 		t.Helper()
 		line := config.YAML(text)
 		var got struct {
-			A string
-			B []string
+			A string   `yaml:"a"`
+			B []string `yaml:"b"`
 		}
 		err := yaml.Unmarshal([]byte("a: "+line+"\nb: ["+line+", "+line+"]\n"), &got)
 		if err != nil || got.A != text || len(got.B) != 2 || got.B[1] != text || pgname.Visible(line) != line {

@@ -201,7 +201,8 @@ func (e *examination) examineOpen(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&gid, &database, &age}, func() error {
 		found = true
-		e.warn("source.prepared", inSource(fmt.Sprintf("ROLLBACK PREPARED %s;", pgname.Literal(gid))+" -- in database "+pgname.Identifier(database)+", or COMMIT PREPARED"),
+		fix := "ROLLBACK PREPARED " + pgname.Literal(gid) + "; -- in database " + pgname.Identifier(database) + ", or COMMIT PREPARED"
+		e.warn("source.prepared", inSource(fix),
 			"prepared transaction %q of database %s has been open for %s", gid, database, seconds(age))
 		return nil
 	})

@@ -81,10 +81,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", inSource("GRANT "+pgname.Identifier(tableOwner)+" TO "+pgname.Identifier(role)+"; -- or, as the owner: wal2vec init --grant-stream=ROLE"),
+		e.warn("role.owner", membership(tableOwner, role),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", inSource("GRANT "+pgname.Identifier(publicationOwner)+" TO "+pgname.Identifier(role)+"; -- or, as the owner: wal2vec init --grant-stream=ROLE"),
+		e.warn("role.owner", membership(publicationOwner, role),
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
@@ -108,6 +108,11 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
 	}
+}
+
+// membership gives a role the rights of an owner.
+func membership(owner, role string) advice {
+	return inSource("GRANT " + pgname.Identifier(owner) + " TO " + pgname.Identifier(role) + "; -- or, as the owner: wal2vec init --grant-stream=ROLE")
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.
