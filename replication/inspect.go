@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -74,7 +75,7 @@ func Examine(ctx context.Context, db Querier, opts InspectOptions) (change.Table
 
 func newInspection(db Querier, opts InspectOptions) *inspection {
 	return &inspection{
-		db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize(),
+		db: db, opts: opts, name: pgname.Qualified(opts.Schema, opts.Table),
 		table: change.Table{Schema: opts.Schema, Name: opts.Table, Template: opts.Template, SoftDelete: opts.SoftDelete},
 	}
 }
@@ -133,8 +134,8 @@ func (i *inspection) relation(ctx context.Context) error {
 	case children:
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance", i.name)
 	case !usage:
-		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgx.Identifier{i.opts.Schema}.Sanitize(), i.role()),
-			"role %s may not use schema %s", i.role(), i.opts.Schema)
+		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgname.Identifier(i.opts.Schema), i.role()),
+			"role %s may not use schema %s", i.role(), pgname.Identifier(i.opts.Schema))
 	case rowSecurity:
 		return fault.New(fault.Usage, fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", i.role()),
 			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
@@ -143,7 +144,7 @@ func (i *inspection) relation(ctx context.Context) error {
 	}
 }
 
-func (i *inspection) role() string { return pgx.Identifier{i.user}.Sanitize() }
+func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
 const boolOID = 16
 
@@ -210,7 +211,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 // readable finds a column that can be read.
 func (i *inspection) readable(all map[string]column, name, purpose string) (column, error) {
 	c, found := all[name]
-	quoted := pgx.Identifier{name}.Sanitize()
+	quoted := pgname.Identifier(name)
 	switch {
 	case !found:
 		return c, fault.New(fault.Usage, "check the column's name in the configuration", "%s has no column %s, which %s names", i.name, quoted, purpose)
@@ -228,7 +229,7 @@ func (i *inspection) logged(all map[string]column, name, purpose string) (column
 	if err != nil {
 		return c, err
 	}
-	quoted := pgx.Identifier{name}.Sanitize()
+	quoted := pgname.Identifier(name)
 	switch c.generated {
 	case "v":
 		return c, fault.New(fault.Usage, "make the column STORED, or name another column",
@@ -250,7 +251,7 @@ func (i *inspection) generated(quoted, purpose string) error {
 }
 
 func (i *inspection) keyColumn(c column) error {
-	quoted := pgx.Identifier{c.name}.Sanitize()
+	quoted := pgname.Identifier(c.name)
 	if !change.Type(c.base).Known() {
 		return fault.New(fault.Usage, "use a unique column of one of the types "+change.KeyTypes,
 			"key column %s of %s is of type %s", quoted, i.name, c.typ)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -167,9 +168,9 @@ func (c *creation) explain(err error) error {
 	switch pg.Code {
 	case "42710":
 		c.mayExist = false
-		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot('"+name+"');", "creating slot %q", name)
+		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot("+pgname.Literal(name)+");", "creating slot %q", name)
 	case "42501":
-		user := pgx.Identifier{c.conn.Config().User}.Sanitize()
+		user := pgname.Identifier(c.conn.Config().User)
 		return fault.Wrap(err, fault.Usage, "ALTER ROLE "+user+" REPLICATION;", "creating slot %q", name)
 	case "53400":
 		return fault.Wrap(err, fault.Usage, "raise max_replication_slots and restart the server, or drop a slot", "creating slot %q", name)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -99,7 +100,7 @@ func importSnapshot(ctx context.Context, conn *pgx.Conn, name string) (snapshot,
 	var s snapshot
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, conn, options, func(tx pgx.Tx) error {
-		if err := statement.Run(ctx, tx, "SET TRANSACTION SNAPSHOT "+quoteLiteral(name)); err != nil { // it takes no parameter
+		if err := statement.Run(ctx, tx, "SET TRANSACTION SNAPSHOT "+pgname.Literal(name)); err != nil { // it takes no parameter
 			return err
 		}
 		var err error

@@ -15,6 +15,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -209,7 +210,7 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
 func quotedPublication(name string) string {
-	return `'` + strings.ReplaceAll(pgx.Identifier{name}.Sanitize(), `'`, `''`) + `'`
+	return `'` + strings.ReplaceAll(pgname.Catalogue(name), `'`, `''`) + `'` // the replication commands know no escapes
 }
 
 // walSenderTimeout returns how long the server waits for a report; zero when it waits for ever.

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -168,13 +169,13 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 	}
 	left.lock = fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)
 	if i.lacks.index {
-		index := pgx.Identifier{i.index}.Sanitize()
-		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key))
+		index := pgname.Identifier(i.index)
+		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, pgname.List(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
 		actions := make([]string, len(columns))
 		for n, c := range columns {
-			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
+			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgname.Identifier(c))
 		}
 		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
@@ -224,7 +225,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 
 // asOwner plans anew when the table is locked, and runs the next step of that.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
-	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
+	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgname.Qualified(s.Table.Schema, s.Table.Table))
 	if err := statement.Run(ctx, tx, lock); err != nil {
 		return err
 	}
@@ -331,5 +332,5 @@ func UnpublishSQL(ctx context.Context, db Querier, publication string, oid uint3
 	if err != nil {
 		return "", fmt.Errorf("looking for the old table: %w", err)
 	}
-	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgx.Identifier{publication}.Sanitize(), pgx.Identifier{schema, name}.Sanitize()), nil
+	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgname.Identifier(publication), pgname.Qualified(schema, name)), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -29,13 +30,13 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	keys := make([]string, len(s.Table.Key))
 	for i, k := range s.Table.Key {
-		keys[i] = quoteLiteral(k)
+		keys[i] = pgname.Literal(k)
 	}
 	data := map[string]any{
-		"Function": s.Function.Sanitize(), "Table": pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize(),
-		"Publication":   pgx.Identifier{s.Publication}.Sanitize(),
-		"SchemaLiteral": quoteLiteral(s.Table.Schema), "TableLiteral": quoteLiteral(s.Table.Table), "OwnerLiteral": quoteLiteral(owner),
-		"PublicationLiteral": quoteLiteral(s.Publication), "KeyLiterals": keys,
+		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
+		"Publication":   pgname.Identifier(s.Publication),
+		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(owner),
+		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": keys,
 	}
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
@@ -48,7 +49,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	statements := []string{create, "REVOKE ALL ON FUNCTION " + s.Function.Sanitize() + "() FROM PUBLIC"}
 	for _, role := range roles {
-		statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s() TO %s", s.Function.Sanitize(), pgx.Identifier{role}.Sanitize()))
+		statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s() TO %s", s.Function.Sanitize(), pgname.Identifier(role)))
 	}
 	return statements, nil
 }
@@ -91,13 +92,4 @@ func DropSwapFunction(ctx context.Context, db Querier, function pgx.Identifier) 
 		return fmt.Errorf("dropping function %s: %w", function.Sanitize(), err)
 	}
 	return nil
-}
-
-// quoteLiteral quotes a text for a statement that takes no parameters.
-func quoteLiteral(text string) string {
-	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
 }

@@ -54,7 +54,7 @@ func openMart(ctx context.Context, o martOptions) (m *mart, err error) {
 	}
 	bundle := parts.Postgres[o.major]
 	if bundle == "" {
-		return nil, fault.New(fault.Usage, "make parts in the source folder", "%s holds no PostgreSQL %d", parts.Root, o.major)
+		return nil, fault.New(fault.Usage, "make parts, in the source folder", "%s holds no PostgreSQL %d", parts.Root, o.major)
 	}
 	m = &mart{}
 	opened := m // a return of an error sets the result to nil before the deferred call

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -147,9 +148,21 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	}
 	out := p.stderr
 	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
-		out = zerolog.ConsoleWriter{Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != ""}
+		out = zerolog.ConsoleWriter{
+			Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != "",
+			FieldsExclude: []string{"try"}, FormatExtra: writeTry,
+		}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+// writeTry puts what a message says to do on a line of its own, as it is: among the other fields it would be quoted once more, and what is pasted
+// from there would be something else.
+func writeTry(fields map[string]any, line *bytes.Buffer) error {
+	if try, ok := fields["try"].(string); ok && try != "" {
+		line.WriteString("\n         try: " + advice(try))
+	}
+	return nil
 }
 
 func isTerminal(w any) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -172,6 +173,10 @@ func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) 
 		err = statement.Run(ctx, source, step)
 	}
 	if err != nil {
-		f.log.Warn().Err(err).Str("try", step).Msg("the old table is still published, which costs some log and harms nothing")
+		try := ""
+		if step != "" {
+			try = pgname.Pasteable(step) + ";"
+		}
+		f.log.Warn().Err(err).Str("try", try).Msg("the old table is still published, which costs some log and harms nothing")
 	}
 }

@@ -45,6 +45,7 @@ import (
 	onnx "github.com/yalue/onnxruntime_go"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 //go:embed operators
@@ -80,7 +81,7 @@ func tryOperators(library string) error {
 	}
 	if err != nil {
 		folder := filepath.Dir(library)
-		return fault.Wrap(err, fault.Usage, "remove "+folder+" and run make parts; from a noexec mount, move the parts elsewhere",
+		return fault.Wrap(err, fault.Usage, "remove "+pgname.Shell(folder)+" and run make parts; from a noexec mount, move the parts elsewhere",
 			"loading wal2vec's operators from %s", folder)
 	}
 	return nil

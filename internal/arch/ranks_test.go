@@ -12,6 +12,7 @@ var ranks = map[string]int{
 	"internal/failpoint": 0,
 	"internal/fault":     0,
 	"internal/mutants":   0,
+	"internal/pgname":    0,
 	"internal/products":  0,
 	"internal/protocol":  0,
 	"internal/safefile":  0,

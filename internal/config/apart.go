@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // A .env file is found by standing in the folder that a command happens to run in; a folder that was fetched from elsewhere brings
@@ -224,7 +225,7 @@ func cutHosts(list string) (hosts, ports string) {
 func joinPairs(pairs []pair) DSN {
 	words := make([]string, len(pairs))
 	for i, p := range pairs {
-		words[i] = p.key + "=" + quotePair(p.value)
+		words[i] = p.key + "=" + pgname.Conninfo(p.value)
 	}
 	return DSN(strings.Join(words, " "))
 }

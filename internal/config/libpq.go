@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // libpqNames maps libpq's variables to the keywords of a connection string, in the order in which they are written.
@@ -78,7 +80,7 @@ func fillDSN(d DSN, add []pair) DSN {
 	if !isURL {
 		var b strings.Builder
 		for _, p := range add { // in front: the last of two equal keywords wins
-			b.WriteString(p.key + "=" + quotePair(p.value) + " ")
+			b.WriteString(p.key + "=" + pgname.Conninfo(p.value) + " ")
 		}
 		return DSN(strings.TrimSpace(b.String() + string(d)))
 	}

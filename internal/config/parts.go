@@ -54,7 +54,7 @@ func FindParts(exe string, env func(string) string) (Parts, error) {
 			return p, nil
 		}
 	}
-	return Parts{}, fault.New(fault.Usage, "make parts in the source folder, or export WAL2VEC_HOME=FOLDER",
+	return Parts{}, fault.New(fault.Usage, "make parts, in the source folder, or export WAL2VEC_HOME=FOLDER",
 		"ONNX Runtime and model are in none of %s", strings.Join(candidates, ", "))
 }
 
@@ -190,7 +190,7 @@ func (p Parts) Model(model string) (string, error) {
 	if p.ModelDir == "" {
 		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
 	}
-	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.Models(), ", "),
+	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+yamlList(p.Models()),
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
 }
 

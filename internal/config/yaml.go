@@ -157,5 +157,5 @@ func badYAML(err error, path string) error {
 	if strings.Contains(message, "anchor") {
 		message = "names an anchor that is not there; put a value that begins with * or & in quotes"
 	}
-	return fault.New(fault.Usage, "wal2vec config reference shows the form", "configuration: %s%s: %s", path, line, message)
+	return fault.New(fault.Usage, "wal2vec config reference, which shows the form", "configuration: %s%s: %s", path, line, message)
 }

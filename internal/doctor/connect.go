@@ -148,5 +148,3 @@ func (e *examination) judgeClock(side string, s session) {
 	}
 	e.warn(side+".clock", onServer("have both machines' clocks set (NTP)"), "the %s's clock is %s %s this machine's", side, s.ahead.Abs(), word)
 }
-
-func quoteShell(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 func (e *examination) examineConfig(context.Context) {
@@ -39,7 +40,7 @@ func (e *examination) examineFiles() {
 		const others = 0o077
 		if mode := info.Mode().Perm(); mode&others != 0 {
 			open = true
-			e.warn("config.secrets", inShell("chmod 600 "+quoteShell(path)), "%s may hold passwords and has mode %04o", path, mode)
+			e.warn("config.secrets", inShell("chmod 600 -- "+pgname.Shell(path)), "%s may hold passwords and has mode %04o", path, mode)
 		}
 	}
 	if !open {

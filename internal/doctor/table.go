@@ -7,6 +7,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -80,10 +81,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
+		e.warn("role.owner", membership(tableOwner, role),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
+		e.warn("role.owner", membership(publicationOwner, role),
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
@@ -91,7 +92,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
 	} else {
 		e.warn("role.future", inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;",
-			quote(tableOwner), quote(c.Source.Table.Schema), quote(role))),
+			pgname.Identifier(tableOwner), pgname.Identifier(c.Source.Table.Schema), pgname.Identifier(role))),
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
@@ -101,12 +102,17 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case others > 0 && everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
 		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, others)
 	case others > 0:
-		relation := quote(c.Source.Table.Schema, c.Source.Table.Name)
-		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", quote(c.Source.Publication), relation)),
+		relation := pgname.Qualified(c.Source.Table.Schema, c.Source.Table.Name)
+		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", pgname.Identifier(c.Source.Publication), relation)),
 			"publication %q carries %d other tables", c.Source.Publication, others)
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
 	}
+}
+
+// membership gives a role the rights of an owner.
+func membership(owner, role string) advice {
+	return inSource("GRANT " + pgname.Identifier(owner) + " TO " + pgname.Identifier(role) + "; -- or, as the owner: wal2vec init --grant-stream=ROLE")
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.

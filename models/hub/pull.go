@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -53,7 +54,7 @@ func Pull(ctx context.Context, o Options) (Result, error) {
 func pull(ctx context.Context, c *client, o Options) (Result, error) {
 	target := filepath.Join(o.Folder, o.Model.Folder())
 	if _, err := os.Lstat(target); err == nil && !o.Replace {
-		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+o.Model.String(),
+		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+pgname.Shell(o.Model.String()),
 			"there is a model %s already: %s", o.Model.Folder(), target)
 	}
 	l, err := c.list(ctx, o.Model)
@@ -61,11 +62,11 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making the folder of models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making the folder of models")
 	}
 	aside, err := os.MkdirTemp(o.Folder, ".pull-*")
 	if err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making a folder beside the models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making a folder beside the models")
 	}
 	defer os.RemoveAll(aside)
 	p := &puller{client: c, options: o, listing: l, staged: filepath.Join(aside, o.Model.Folder()), result: Result{Folder: target}}
