@@ -49,6 +49,15 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/advice.go inSettings":    "its callers are looked at",
 	"internal/doctor/advice.go onServer":      "its callers are looked at",
 	"internal/doctor/advice.go setting":       "for a console: constants, numbers, and names of slots",
+	"cmd/wal2vec/audit_state.go load":         "safefile quotes",
+	"cmd/wal2vec/graphs.go warnOfGraphs":      "as unkept",
+	"cmd/wal2vec/graphs.go unkept":            "safefile quotes, and so does what made the other error",
+	"cmd/wal2vec/root.go warnOfExposed":       "the path of a setting and its variable",
+	"encoder/ort/runtime.go refused":          "safefile quotes",
+	"internal/config/environment.go mayRead":  "safefile quotes",
+	"internal/config/load.go setFromFile":     "safefile quotes",
+	"internal/config/yaml.go readFile":        "safefile quotes",
+	"internal/pgserver/bundle.go untrusted":   "safefile quotes",
 }
 
 // adviceFound is a place whose advice holds what may be anybody's text.

@@ -15,12 +15,10 @@ var checkedTypes = map[string]string{}
 
 // quoting are the functions whose result is a safe part of a statement, whatever they are given.
 var quoting = map[string]string{
-	"(github.com/jackc/pgx/v5.Identifier).Sanitize":           "a quoted name",
-	"github.com/wal2vec/wal2vec/sql.Query":                    "a file of ours, whichever it is",
-	"(github.com/wal2vec/wal2vec/internal/change.Type).SQL":   "one of six names, or one quoted name",
-	"github.com/wal2vec/wal2vec/sink.quoteLiteral":            "a quoted constant",
-	"github.com/wal2vec/wal2vec/replication.quoteLiteral":     "a quoted constant",
-	"github.com/wal2vec/wal2vec/internal/doctor.quoteLiteral": "a quoted constant",
+	"(github.com/jackc/pgx/v5.Identifier).Sanitize":         "a quoted name",
+	"github.com/wal2vec/wal2vec/sql.Query":                  "a file of ours, whichever it is",
+	"(github.com/wal2vec/wal2vec/internal/change.Type).SQL": "one of six names, or one quoted name",
+	"github.com/wal2vec/wal2vec/sink.quoteLiteral":          "a quoted constant",
 }
 
 // quotingPackages are those whose every function quotes.

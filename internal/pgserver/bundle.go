@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -79,7 +80,7 @@ func shareBundle(bundle, parent string) (string, error) {
 	case err == nil:
 		return target, nil
 	case !errors.Is(err, fs.ErrNotExist): // any account may have been the first to make the name
-		return "", fault.Wrap(err, fault.Usage, "remove "+target, "another account may have written the copy of PostgreSQL")
+		return "", fault.Wrap(err, fault.Usage, "rm -r "+pgname.Shell(target), "another account may have written the copy of PostgreSQL")
 	}
 	staging, err := os.MkdirTemp(parent, "wal2vec-bundle-new-")
 	if err != nil {

@@ -436,9 +436,18 @@ func (s *nonsenseSession) raw(which byte) error {
 		return err
 	}
 	messages := [][]byte{
-		{'D', 0x7f, 0xff, 0xff, 0xff, 0, 1}, {'D', 0xff, 0xff, 0xff, 0xff}, {'D', 0, 0, 0, 3}, {'T', 0, 0, 0, 6, 0xff, 0xff},
-		{'D', 0, 0, 0, 10, 0, 1, 0x7f, 0xff, 0xff, 0xff}, {'D', 0, 0, 0, 10, 0, 1, 0xff, 0xff, 0xff, 0xfe}, {'?', 0, 0, 0, 4}, {'E', 0, 0, 0, 5, 'S'},
-		{'D', 0, 0, 0, 10, 0x40, 0, 0, 0, 0, 0}, {'C', 0, 0, 0, 5, 'x'}, {'t', 0, 0, 0, 6, 0xff, 0xff}, {'D', 0x3f, 0xff, 0xff, 0xff, 0, 1},
+		{'D', 0x7f, 0xff, 0xff, 0xff, 0, 1},
+		{'D', 0xff, 0xff, 0xff, 0xff},
+		{'D', 0, 0, 0, 3},
+		{'T', 0, 0, 0, 6, 0xff, 0xff},
+		{'D', 0, 0, 0, 10, 0, 1, 0x7f, 0xff, 0xff, 0xff},
+		{'D', 0, 0, 0, 10, 0, 1, 0xff, 0xff, 0xff, 0xfe},
+		{'?', 0, 0, 0, 4},
+		{'E', 0, 0, 0, 5, 'S'},
+		{'D', 0, 0, 0, 10, 0x40, 0, 0, 0, 0, 0},
+		{'C', 0, 0, 0, 5, 'x'},
+		{'t', 0, 0, 0, 6, 0xff, 0xff},
+		{'D', 0x3f, 0xff, 0xff, 0xff, 0, 1},
 	}
 	_, err := s.conn.Write(messages[int(which)%len(messages)])
 	return errors.Join(err, errGone)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // CheckSecret is Check for a file that every account must not read either.
@@ -185,7 +187,7 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 	case e.mode&byGroup != 0 && !c.private(e.gid):
 		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid))
 	case c.secret && e.mode.IsRegular() && e.mode&readable != 0:
-		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + quote(path)}
+		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + pgname.Shell(path)}
 	}
 	return e, nil
 }

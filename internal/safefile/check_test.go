@@ -163,7 +163,7 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if try := foreign("/a\nb", 7).Try; !strings.Contains(try, fmt.Sprintf("chown -h %d '/a\nb'", os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
+	if try := foreign("/a\nb", 7).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
 		t.Error(try)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // TrustVariable is the environment variable with the numbers of further accounts that may own files,
@@ -48,13 +50,10 @@ func foreign(path string, owner uint32) *Error {
 	return &Error{
 		Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner),
 		Try: fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; if that account may act as you: export %s=%d",
-			os.Geteuid(), quote(path), TrustVariable, owner),
+			os.Geteuid(), pgname.Shell(path), TrustVariable, owner),
 	}
 }
 
 func writable(path, by string) *Error {
-	return &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + quote(path)}
+	return &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
 }
-
-// quote makes one word of a path, for a shell.
-func quote(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }
