@@ -128,6 +128,10 @@ cover: parts build-parts ## Test with coverage; the report is cover.html
 deploy-check: ## Check and test the Prometheus rules, verify the systemd units and how much they are open to
 	$(TIMED) 'deploy files' scripts/deploycheck.sh
 
+.PHONY: units
+units: parts build ## Run both systemd units under a systemd of their own, and look at what they may do; needs root and Linux
+	$(TIMED) 'systemd units' scripts/units.sh
+
 # One after the other, all of them even when one fails, so that a run names every fault.
 CHECKS := check-format lint test dbt bench-once demo-once deploy-check
 .PHONY: check
