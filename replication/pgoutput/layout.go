@@ -14,6 +14,8 @@ type layout struct {
 	key        []int
 	fields     []int // one for each of Template.Columns()
 	softDelete int   // -1 when there is none
+	// worth says of each column how many bytes of a value are worth their memory.
+	worth []int64
 }
 
 // unlogged is the place of a template's column that the table got after the log was written. Such a row is read by its key, like
@@ -63,6 +65,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 		}
 		l.fields = append(l.fields, i)
 	}
+	l.weigh(table)
 	if table.SoftDelete == "" {
 		return l, nil
 	}
@@ -76,4 +79,21 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 	}
 	l.softDelete = i
 	return l, nil
+}
+
+// mostKeyBytes is more than a key can have: an index takes 2,704 bytes of one, and what compresses to that is at most 255 times as long.
+const mostKeyBytes = 1 << 20
+
+// weigh fills in worth: a key is needed whole, a template's column up to the limit of a row. Of the column that marks deleted rows a boolean's
+// one byte is needed, of no other more than that there is a value.
+func (l *layout) weigh(table change.Table) {
+	l.worth = make([]int64, l.width)
+	for _, i := range l.fields {
+		if i != unlogged {
+			l.worth[i] = table.Template.Limit()
+		}
+	}
+	for _, i := range l.key {
+		l.worth[i] = mostKeyBytes
+	}
 }
