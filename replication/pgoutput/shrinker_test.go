@@ -130,6 +130,9 @@ func TestAShrunkRowMeansWhatItMeant(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("got %+v, %v\nwant %+v", got, err, want)
 		}
+		if got, _, err = receive(t, bytes.NewReader(stream), table, whole); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("at once: got %+v, %v\nwant %+v", got, err, want)
+		}
 		// An old row keeps what is not large, here everything.
 		if most := max(whole, logHead+100+2*(limit+300)+1200); longest > most {
 			t.Fatalf("a message of %d bytes was handed on, %d at most", longest, most)
@@ -208,13 +211,41 @@ func liars() [][]byte {
 		giant(1<<30, builder{logData}.u64(1).u64(2).u64(3).u8(typeRelation)...),
 		giant(1<<30, builder{logData}.u64(1).u64(2).u64(3).u8(typeTruncate).u32(^uint32(0))...),
 		framed(builder{typeInsert}.u32(productOID).u8(tupleNew).u16(65535)), framed(builder{typeRelation}.u32(productOID).text("a").text("b").u8('d').u16(65535)),
+		framed(append(builder{typeInsert}.u32(productOID).u8(tupleNew).u16(65535), bytes.Repeat([]byte{kindNull}, 65535)...)),
 		framed(builder{typeTruncate}.u32(^uint32(0)).u8(0)), framed(append(builder{typeInsert}.u32(productOID).u8(tupleNew).u16(1), value(1<<30)...)),
+	}
+}
+
+// TestValuesThatAreTooLargeTogetherAreNotHeld: each is within the limit of a row.
+func TestValuesThatAreTooLargeTogetherAreNotHeld(t *testing.T) {
+	table := product(t)
+	table.Template = table.Template.Limited(3000)
+	row := insertMessage(productOID, strings.Repeat("9", 2900), "f", strings.Repeat("d", 2000), "1", strings.Repeat("n", 2900))
+	stream := slices.Concat(framed(relationMessage(productOID, productColumns...)), framed(beginMessage(100, 7)), framed(row))
+	events, longest, err := receive(t, bytes.NewReader(stream), table, 1000)
+	if err != nil || len(events) != 1 || longest > 3000 {
+		t.Fatalf("got %+v, %v; a message of %d bytes was handed on", events, err, longest)
+	}
+	if f := events[0].Fields; f[0] != (change.Field{State: change.FieldLarge, Size: 2900}) || f[1] != (change.Field{State: change.FieldLarge, Size: 2000}) {
+		t.Errorf("fields %+v", f)
+	}
+}
+
+// TestAMessageThatNoServerSendsIsRefused at once, by its announced length.
+func TestAMessageThatNoServerSendsIsRefused(t *testing.T) {
+	for _, kind := range []byte{'D', 'E', 'S', 'R'} {
+		_, _, err := receive(t, bytes.NewReader(append(builder{kind}.u32(1<<30), make([]byte, 100)...)), product(t), wholeBytes)
+		if err == nil || !strings.Contains(err.Error(), "announces a message of type") {
+			t.Errorf("%q: %v", kind, err)
+		}
 	}
 }
 
 // TestALengthIsBelievedWhenTheBytesHaveCome: what is announced costs nothing before.
 func TestALengthIsBelievedWhenTheBytesHaveCome(t *testing.T) {
+	before := slices.Concat(framed(relationMessage(productOID, productColumns...)), framed(beginMessage(100, 7)))
 	for i, lie := range liars() {
+		lie = slices.Concat(before, lie)
 		if held := allocated(func() { _, _, _ = receive(t, bytes.NewReader(lie), product(t), wholeBytes) }); held > 2<<20 {
 			t.Errorf("lie %d: %d bytes were allocated for %d", i, held, len(lie))
 		}
