@@ -132,7 +132,7 @@ func (p *program) printModels(report modelsReport) error {
 		if !r.OK {
 			form, pooling, state = "-", "-", r.Error
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", r.Model, form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, state)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", visible(r.Model), form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, visible(state))
 	}
 	_, _ = fmt.Fprintln(w, "\nGRAPH\tTARGET\tDIMENSION\tTOKENS\tMIB\tFINGERPRINT\tSTATE")
 	for _, r := range report.Graphs {
@@ -144,7 +144,7 @@ func (p *program) printModels(report modelsReport) error {
 		if name == "" {
 			name = filepath.Base(r.Folder)
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", name, r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, state)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", visible(name), r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, visible(state))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

@@ -348,15 +348,19 @@ const cellWidth = 48
 
 func (p *program) printHits(r searchResult, columns []string) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "SCORE\tKEY\t%s\n", strings.ToUpper(strings.Join(columns, "\t")))
+	heads := make([]string, len(columns))
+	for i, c := range columns {
+		heads[i] = visible(strings.ToUpper(c))
+	}
+	_, _ = fmt.Fprintf(w, "SCORE\tKEY\t%s\n", strings.Join(heads, "\t"))
 	for _, h := range r.Hits {
 		cells := make([]string, len(columns))
 		for i, c := range columns {
 			if text := h.Columns[c]; text != nil {
-				cells[i] = shorten(*text)
+				cells[i] = visible(shorten(*text))
 			}
 		}
-		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, strings.Join(h.Key, ","), strings.Join(cells, "\t"))
+		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, visible(strings.Join(h.Key, ",")), strings.Join(cells, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

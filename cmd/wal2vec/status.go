@@ -57,7 +57,7 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 
 func (p *program) printStatus(s monitor.Status) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	line := func(name, value string) { _, _ = fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	line := func(name, value string) { _, _ = fmt.Fprintf(w, "%s\t%s\n", name, visible(value)) }
 	line("pipeline", s.Pipeline)
 	phase := string(s.Phase)
 	if s.Reason != "" {
