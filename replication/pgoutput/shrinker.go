@@ -16,13 +16,13 @@ const (
 	copyData = 'd' // of the frontend/backend protocol: what a walsender sends
 	logData  = 'w' // of the replication protocol: the log's bytes
 
-	messageHead = 1 + 4         // type and length
-	logHead     = 1 + 3*8       // type, two positions, time
-	readAhead   = 64 << 10      // of the connection
-	relationID  = 4             // bytes of an object id
-	tupleHead   = 1 + 2         // kind, number of columns
-	valueHead   = 1 + 4         // kind, length
-	firstOut    = 4 * readAhead // of a message that is put together
+	messageHead = 1 + 4     // type and length
+	logHead     = 1 + 3*8   // type, two positions, time
+	readAhead   = 64 << 10  // of the connection
+	relationID  = 4         // bytes of an object id
+	tupleHead   = 1 + 2     // kind, number of columns
+	valueHead   = 1 + 4     // kind, length
+	blockBytes  = 256 << 10 // of memory for a message that is put together
 )
 
 // Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1 MiB it puts together while it comes, without the
@@ -36,8 +36,9 @@ type Shrinker struct {
 	decoder *Decoder
 	whole   int64 // wholeBytes but in tests
 
-	pass int64  // bytes left of a message that goes on as it is
-	out  []byte // a message that was put together, or what is left of it
+	pass int64    // bytes left of a message that goes on as it is
+	out  [][]byte // a message that was put together, in blocks, or what is left of it
+	size int      // bytes of it
 	row  shrinking
 
 	received uint64
@@ -72,9 +73,10 @@ func (s *Shrinker) fill(p []byte, first bool) (int, error) {
 	for {
 		switch {
 		case len(s.out) > 0 && s.row.step == nil:
-			n := copy(p, s.out)
-			if s.out = s.out[n:]; len(s.out) == 0 {
-				s.out = nil
+			n := copy(p, s.out[0])
+			if s.out[0] = s.out[0][n:]; len(s.out[0]) == 0 {
+				s.out[0] = nil // its memory is free before the last of the message is copied
+				s.out = s.out[1:]
 			}
 			return n, nil
 		case s.pass > 0:

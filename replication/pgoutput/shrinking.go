@@ -40,12 +40,18 @@ func (s *Shrinker) skip(n int) {
 	s.received += uint64(n)
 }
 
-// keep adds bytes to what is handed on. The room for them doubles, so that it follows what has come.
+// keep adds bytes to what is handed on. There is a block of memory more when one is full, so that memory follows what has come.
 func (s *Shrinker) keep(bytes ...byte) {
-	if need := len(s.out) + len(bytes); need > cap(s.out) {
-		s.out = append(make([]byte, 0, max(need, 2*cap(s.out), firstOut)), s.out...)
+	s.size += len(bytes)
+	for len(bytes) > 0 {
+		last := len(s.out) - 1
+		if last < 0 || len(s.out[last]) == cap(s.out[last]) {
+			s.out = append(s.out, make([]byte, 0, blockBytes))
+			last++
+		}
+		n := min(len(bytes), cap(s.out[last])-len(s.out[last]))
+		s.out[last], bytes = append(s.out[last], bytes[:n]...), bytes[n:]
 	}
-	s.out = append(s.out, bytes...)
 }
 
 func (s *Shrinker) startRow() error {
@@ -195,7 +201,7 @@ func (s *Shrinker) end() error {
 		s.skip(int(min(s.row.left, int64(s.in.Buffered()))))
 		return nil
 	}
-	binary.BigEndian.PutUint32(s.out[1:], uint32(len(s.out)-1))
-	s.row = shrinking{}
+	binary.BigEndian.PutUint32(s.out[0][1:], uint32(s.size-1))
+	s.row, s.size = shrinking{}, 0
 	return nil
 }
