@@ -59,6 +59,30 @@ func TestACutTextHasTheTokensOfTheWhole(t *testing.T) {
 	}
 }
 
+// TestNoTokenIsCutInTwo: at every place around the limit.
+func TestNoTokenIsCutInTwo(t *testing.T) {
+	file, err := os.ReadFile(modelFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk := openFile(t, file, 16)
+	for before := 8; before < 17; before++ {
+		for _, middle := range []string{"[SEP]", "[mask]", "[UNK", "a.b", "e\u0301x", "é中", "\u0301中", strings.Repeat("a", 101), strings.Repeat("a", 100), "\x00", "\xff\xfe"} {
+			text := strings.Repeat("中", before) + middle + strings.Repeat("文", 20)
+			tk.firstHead = 1 << 30
+			want, wantCut, err := tk.reference(nil, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for tk.firstHead = 1; tk.firstHead <= len(text); tk.firstHead++ {
+				if got, cut, err := tk.reference(nil, text); err != nil || !slices.Equal(got, want) || cut != wantCut {
+					t.Fatalf("%q cut at %d: %v, %v, %v; whole: %v, %v", text, tk.firstHead, got, cut, err, want, wantCut)
+				}
+			}
+		}
+	}
+}
+
 // TestALongTextWithoutWhiteSpaceIsCut, so that the library is not given all of it.
 func TestALongTextWithoutWhiteSpaceIsCut(t *testing.T) {
 	tk := openModel(t)
