@@ -355,7 +355,7 @@ func TestAKeyThatIsTooLongForALetterStopsNothing(t *testing.T) {
 	b := setupWith(t, p, generation(dimension))
 	stream := b.takeover()
 	incompressible := pgtest.One[string](t, b.db, "SELECT string_agg(md5(g::text), '') FROM generate_series(1, 90) AS g")
-	change1 := func(key string, text string) change.Change {
+	change1 := func(key, text string) change.Change {
 		return change.Change{Key: change.Key(key), LSN: 0x1101, Document: change.NewDocument(text)}
 	}
 	long, longer, short := change1(incompressible[:2500], "a"), change1(incompressible[:2680], "b"), change1("short", "c")

@@ -123,7 +123,8 @@ func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
 	line := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, visible(fmt.Sprintf(format, args...)))
 	}
-	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", visible(a.audit.Generation().String()), map[bool]string{true: "every row", false: "a sample"}[a.options.full])
+	of := map[bool]string{true: "every row", false: "a sample"}[a.options.full]
+	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", visible(a.audit.Generation().String()), of)
 	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
 	line("rows compared", "%d", r.Rows)
 	line("sink keys looked up", "%d", r.Keys)

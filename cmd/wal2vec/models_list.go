@@ -138,13 +138,13 @@ func (p *program) printModels(report modelsReport) error {
 	for _, r := range report.Graphs {
 		state := "ok"
 		if !r.OK {
-			state = r.Error
+			state = visible(r.Error)
 		}
-		name := r.Model
+		name := visible(r.Model)
 		if name == "" {
-			name = filepath.Base(r.Folder)
+			name = visible(filepath.Base(r.Folder))
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", visible(name), r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, visible(state))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", name, r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, state)
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

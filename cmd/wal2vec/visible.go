@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -10,8 +11,8 @@ import (
 )
 
 // visible is a text of anybody's in one line that does to a terminal nothing but print: control characters, line ends, bidirectional marks, what
-// has no width, and bytes that are no UTF-8 are written as in a Go string. Everything from a database, a hub or a file that is printed for people goes
-// through it; JSON does not, which has escapes of its own.
+// has no width, and bytes that are no UTF-8 are written as in a Go string. Everything from a database, a hub or a file that is printed for
+// people goes through it; JSON does not, which has escapes of its own.
 func visible(text string) string { return escaped(text, "") }
 
 // visibleLines is visible for a text whose lines and tabs are ours.
@@ -51,8 +52,13 @@ func escaped(text, kept string) string {
 // fillers.
 var unseen = &unicode.RangeTable{
 	R16: []unicode.Range16{
-		{Lo: 0x034F, Hi: 0x034F, Stride: 1}, {Lo: 0x115F, Hi: 0x1160, Stride: 1}, {Lo: 0x17B4, Hi: 0x17B5, Stride: 1},
-		{Lo: 0x180B, Hi: 0x180F, Stride: 1}, {Lo: 0x3164, Hi: 0x3164, Stride: 1}, {Lo: 0xFE00, Hi: 0xFE0F, Stride: 1}, {Lo: 0xFFA0, Hi: 0xFFA0, Stride: 1},
+		{Lo: 0x034F, Hi: 0x034F, Stride: 1},
+		{Lo: 0x115F, Hi: 0x1160, Stride: 1},
+		{Lo: 0x17B4, Hi: 0x17B5, Stride: 1},
+		{Lo: 0x180B, Hi: 0x180F, Stride: 1},
+		{Lo: 0x3164, Hi: 0x3164, Stride: 1},
+		{Lo: 0xFE00, Hi: 0xFE0F, Stride: 1},
+		{Lo: 0xFFA0, Hi: 0xFFA0, Stride: 1},
 	},
 	R32: []unicode.Range32{{Lo: 0xE0000, Hi: 0xE0FFF, Stride: 1}},
 }
@@ -74,7 +80,7 @@ type screen struct {
 func (s *screen) Write(text []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := append(s.part, text...)
+	all := slices.Concat(s.part, text)
 	end := len(all)
 	for start := max(0, end-utf8.UTFMax+1); start < end; start++ {
 		if utf8.RuneStart(all[start]) && !utf8.FullRune(all[start:]) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -86,7 +85,10 @@ func TestTheConsoleLogPrintsNoControls(t *testing.T) {
 			}
 			continue
 		}
-		var line struct{ Message, Text string }
+		var line struct {
+			Message string `json:"message"`
+			Text    string `json:"text"`
+		}
 		if err := json.Unmarshal(out.Bytes(), &line); err != nil || line.Message != hostile || line.Text != hostile {
 			t.Errorf("JSON: %+v, %v in %q", line, err, out.String())
 		}
@@ -96,7 +98,7 @@ func TestTheConsoleLogPrintsNoControls(t *testing.T) {
 func TestAnErrorPrintsNoControls(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	code := run(context.Background(), []string{"search", "--min-lsn", hostile, "text"}, strings.NewReader(""), io.Discard, &out)
+	code := run(t.Context(), []string{"search", "--min-lsn", hostile, "text"}, strings.NewReader(""), io.Discard, &out)
 	if found := noise(out.String()); code != 2 || found != "" || strings.Count(out.String(), "\n") != 2 {
 		t.Errorf("exit code %d, %q in %q", code, found, out.String())
 	}
@@ -114,15 +116,21 @@ func TestRowsPrintNoControls(t *testing.T) {
 		VALUES ($1, ARRAY[$2::text], 1, 1, '0/1', '\x000102030405060708090a0b0c0d0e0f', $2)`, w.db.Name, hostile)
 	w.db.Exec(t, "DELETE FROM wal2vec."+w.vectorTable()+" WHERE product_id = 4")
 	for _, args := range [][]string{
-		{"search", "-k", "5", "anything"}, {"search", "--columns", "name,description", "anything"}, {"dead-letter", "list"}, {"status"}, {"audit"},
-		{"config", "print", "--row", "3"}, {"doctor"}, {"generation", "list"}, {"dead-letter", "drop", "--key", hostile + "x"}, {"config", "print", "--row", hostile},
+		{"search", "-k", "5", "anything"},
+		{"search", "--columns", "name,description", "anything"},
+		{"dead-letter", "list"},
+		{"status"},
+		{"audit"},
+		{"config", "print", "--row", "3"},
+		{"doctor"},
+		{"generation", "list"},
+		{"dead-letter", "drop", "--key", hostile + "x"},
+		{"config", "print", "--row", hostile},
 	} {
-		t.Run(strings.Join(args[:min(2, len(args))], " "), func(t *testing.T) {
-			got := w.ends([]string{"WAL2VEC_LOG_FORMAT=console"}, "", args...)
-			if found := noise(got.stdout + got.stderr); found != "" {
-				t.Errorf("%q in\n%q\n%q", found, got.stdout, got.stderr)
-			}
-		})
+		got := w.ends([]string{"WAL2VEC_LOG_FORMAT=console"}, "", args...)
+		if found := noise(got.stdout + got.stderr); found != "" {
+			t.Errorf("%q: %q in\n%q\n%q", args, found, got.stdout, got.stderr)
+		}
 	}
 	letters := w.deadLetters()
 	if len(letters) != 1 || letters[0].Key[0] != hostile || letters[0].Reason != hostile {

@@ -172,7 +172,7 @@ func TestARowBeyondTheLimit(t *testing.T) {
 	}{
 		{[]change.Field{v("a"), {}, v("a")}, true},
 		{[]change.Field{v("a"), unchanged, v("a")}, false},
-		{[]change.Field{large(11), unchanged, v("a")}, false}, // how long the row is is not known
+		{[]change.Field{large(11), unchanged, v("a")}, false}, // the length of the row is not known
 		{[]change.Field{large(11), v("b"), v("a")}, true},
 		{[]change.Field{large(6), v("b"), v("a")}, false}, // it was beyond the limit together with another value
 		{[]change.Field{v("a"), v("b"), large(4)}, false},

@@ -25,9 +25,9 @@ const (
 	blockBytes  = 256 << 10 // of memory for a message that is put together
 )
 
-// Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1 MiB it puts together while it comes, without the
-// values that nobody needs: those of columns that are not read, and those that are beyond the limit of a row. So memory follows what has come, not what a
-// server announces, and a row of any size costs no more than the limit.
+// Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1 MiB it puts together while it comes, without
+// the values that nobody needs: those of columns that are not read, and those that are beyond the limit of a row. So memory follows what has
+// come, not what a server announces, and a row of any size costs no more than the limit.
 //
 // Read must be called by the goroutine that decodes, one message at a time: which columns are needed is asked of its Decoder, which has then
 // seen all that came before. An error of the connection may be a deadline that passed; reading then goes on where it was.
