@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
@@ -124,7 +125,7 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 		_, err = fmt.Fprintln(p.stderr, refusal+": it becomes a dead letter")
 		return err
 	}
-	if _, err := fmt.Fprintln(p.stdout, visible(text)); err != nil {
+	if _, err := fmt.Fprintln(p.stdout, pgname.Visible(text)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(p.stderr, "hash", hash)

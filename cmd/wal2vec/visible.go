@@ -1,74 +1,38 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// visible is a text of anybody's in one line that does to a terminal nothing but print: control characters, line ends, bidirectional marks, what
-// has no width, and bytes that are no UTF-8 are written as in a Go string. Everything from a database, a hub or a file that is printed for
-// people goes through it; JSON does not, which has escapes of its own.
-func visible(text string) string { return escaped(text, "") }
-
-// visibleLines is visible for a text whose lines and tabs are ours.
-func visibleLines(text string) string { return escaped(text, "\n\t") }
-
-func escaped(text, kept string) string {
-	if !strings.ContainsFunc(text, func(r rune) bool { return !harmless(r) || r == utf8.RuneError }) {
+// visibleLines is pgname.Visible for a text whose lines and tabs are ours.
+func visibleLines(text string) string {
+	if pgname.Visible(text) == text {
 		return text
 	}
 	var b strings.Builder
-	for at := 0; at < len(text); {
-		r, n := utf8.DecodeRuneInString(text[at:])
-		switch part := text[at : at+n]; {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[at])
-		case harmless(r) || strings.Contains(kept, part):
-			b.WriteString(part)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r < utf8.RuneSelf:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case r > 0xFFFF:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
+	for text != "" {
+		end := strings.IndexAny(text, "\n\t")
+		if end < 0 {
+			end = len(text)
 		}
-		at += n
+		b.WriteString(pgname.Visible(text[:end]))
+		if end < len(text) {
+			b.WriteByte(text[end])
+			end++
+		}
+		text = text[end:]
 	}
 	return b.String()
 }
 
-// unseen are marks that take no room and that Unicode does not count among the format characters: variation selectors, the grapheme joiner,
-// fillers.
-var unseen = &unicode.RangeTable{
-	R16: []unicode.Range16{
-		{Lo: 0x034F, Hi: 0x034F, Stride: 1},
-		{Lo: 0x115F, Hi: 0x1160, Stride: 1},
-		{Lo: 0x17B4, Hi: 0x17B5, Stride: 1},
-		{Lo: 0x180B, Hi: 0x180F, Stride: 1},
-		{Lo: 0x3164, Hi: 0x3164, Stride: 1},
-		{Lo: 0xFE00, Hi: 0xFE0F, Stride: 1},
-		{Lo: 0xFFA0, Hi: 0xFFA0, Stride: 1},
-	},
-	R32: []unicode.Range32{{Lo: 0xE0000, Hi: 0xE0FFF, Stride: 1}},
-}
-
-// harmless reports whether a terminal prints a code point and does nothing else: letters, marks, digits, signs, symbols, and blanks of any width.
-func harmless(r rune) bool {
-	return (unicode.IsPrint(r) || unicode.Is(unicode.Zs, r)) && !unicode.Is(unseen, r)
-}
-
-// screen writes what commands print for people: whatever gets past visible does no harm there.
+// screen writes what commands print for people: hidden characters that nobody made visible do no harm there. What comes from a database, a hub or
+// a file still goes through pgname.Visible where it is printed, which alone knows that a line of it is none of ours.
 type screen struct {
 	out io.Writer
 	mu  sync.Mutex
@@ -88,9 +52,8 @@ func (s *screen) Write(text []byte) (int, error) {
 			break
 		}
 	}
-	whole := string(all[:end])
-	s.part = append([]byte(nil), all[end:]...)
-	if _, err := io.WriteString(s.out, visibleLines(whole)); err != nil {
+	s.part = slices.Clone(all[end:])
+	if _, err := io.WriteString(s.out, visibleLines(string(all[:end]))); err != nil {
 		return 0, err
 	}
 	return len(text), nil
@@ -104,11 +67,11 @@ func unscreened(w io.Writer) io.Writer {
 	return w
 }
 
-// visibleFields is visible for the fields of a log line, before the console form of the log colours it.
+// visibleFields makes the fields of a log line visible, before the console form of the log colours it.
 func visibleFields(event map[string]any) error {
 	for name, value := range event {
 		clean := visibleValue(value)
-		if seen := visible(name); seen != name {
+		if seen := pgname.Visible(name); seen != name {
 			delete(event, name)
 			name = seen
 		}
@@ -120,7 +83,7 @@ func visibleFields(event map[string]any) error {
 func visibleValue(value any) any {
 	switch value := value.(type) {
 	case string:
-		return visible(value)
+		return pgname.Visible(value)
 	case []any:
 		for i := range value {
 			value[i] = visibleValue(value[i])
