@@ -255,7 +255,7 @@ func TestARuntimeThatOthersMayWriteIsNotLoaded(t *testing.T) {
 	}
 	got := w.ends([]string{"HOME=" + t.TempDir()}, "wool\n", "encode")
 	if got.code != int(fault.Usage) || !strings.Contains(got.stderr, "loading ONNX Runtime: ") || !strings.Contains(got.stderr, folder) ||
-		!strings.Contains(got.stderr, "try: chmod go-w '"+folder+"'") {
+		!strings.Contains(got.stderr, "try: chmod go-w "+folder) {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 	if os.Geteuid() != 0 {

@@ -92,8 +92,8 @@ var r11 = rule{
 			},
 			edits: []edit{{
 				batchFile,
-				"func(f change.Field) bool { return f.State == change.FieldUnchanged }) {",
-				"func(f change.Field) bool { return false }) {",
+				"		if !b.template.Settled(p.fields) {",
+				"		if false {",
 			}},
 		},
 		{
