@@ -202,6 +202,9 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.function, err = s.planFunction(ctx); err != nil {
 		return plan, err
 	}
+	if len(plan.function) > 0 { // whoever pastes it would else let everybody call the function for a moment
+		plan.function = slices.Concat([]string{"BEGIN"}, plan.function, []string{"COMMIT"})
+	}
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
 		return plan, err
 	}

@@ -38,7 +38,8 @@ func adviceOf(try string, database Place) advice {
 	case statement == try:
 		return advice{database, try}
 	case statement != "": // what is for people stays, as a comment
-		return advice{database, statement + " -- " + strings.TrimSpace(strings.TrimPrefix(try, statement))}
+		rest := strings.TrimSpace(strings.TrimPrefix(try, statement))
+		return advice{database, statement + " -- " + strings.TrimPrefix(rest, "-- ")}
 	case strings.HasPrefix(try, "wal2vec ") && !strings.ContainsAny(try, ",;"):
 		return inShell(try)
 	case strings.HasPrefix(try, "wal2vec "):

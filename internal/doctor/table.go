@@ -69,9 +69,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	} else {
 		e.ok("table.partitions", "%s is not partitioned", c.Source.Table)
 	}
-	may, _, role, err := replication.MayPrepareSwaps(ctx, e.source.conn, replication.Swap{
+	rights, err := replication.Swap{
 		Publication: c.Source.Publication, Table: options, Is: oid, Function: replication.SwapFunction(c.Source.Table.Schema, e.opts.Config.Pipeline),
-	})
+	}.Rights(ctx, e.source.conn)
+	may, role := rights.May(), rights.Role
 	e.swaps = err == nil && may && e.opts.Config.Stream.OnSwap == config.SwapFollow
 	switch {
 	case !e.could(err, "role.owner"):
@@ -87,7 +88,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
-	if tableOurs || readable {
+	if tableOurs || readable || rights.Grants(options.ReadColumns()) {
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
 	} else {
 		e.warn("role.future", inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;",
