@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,7 +42,7 @@ var filterOperators = map[string]bool{
 }
 
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
-// A column that does not exist, or a value that its type cannot read, is a fault of kind Usage.
+// A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
 	wanted := append([]string(nil), r.columns[:n]...)
@@ -53,6 +54,14 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	switch {
 	case err == nil:
 		return out, nil
+	case fault.SQLSTATE(err) == "42501":
+		for _, f := range filters {
+			if column := quote(f.Column); !slices.Contains(wanted, column) {
+				wanted = append(wanted, column)
+			}
+		}
+		grant := fmt.Sprintf("GRANT SELECT (%s) ON TABLE %s TO %s;", strings.Join(wanted, ", "), r.relation(), quote(r.role))
+		return nil, fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), strings.Join(wanted, ", "))
 	case strings.HasPrefix(fault.SQLSTATE(err), "22"): // what the caller typed does not fit the column
 		return nil, fault.Wrap(err, fault.Usage, "check the filter's value", "reading columns of %s", r.name())
 	default:
