@@ -47,6 +47,7 @@ func (e *examination) examineTable(ctx context.Context) {
 		e.ok("table."+string(aspect), "%s", text)
 	}
 	e.examineOwners(ctx, options, table.OID)
+	e.examineRights(ctx, options, table.OID)
 	if e.state != nil {
 		e.examinePublication(ctx)
 	}
@@ -81,18 +82,16 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", inSource("GRANT "+quote(tableOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
+		e.warn("role.owner", grantStream(role, tableOwner),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", inSource("GRANT "+quote(publicationOwner)+" TO "+quote(role)+"; -- or, as the owner: wal2vec init --grant-stream ROLE"),
-			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
+		e.warn("role.owner", grantStream(role, publicationOwner), "role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
 	if tableOurs || readable || rights.Grants(options.ReadColumns()) {
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
 	} else {
-		e.warn("role.future", inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;",
-			quote(tableOwner), quote(c.Source.Table.Schema), quote(role))),
+		e.warn("role.future", grantStream(role, tableOwner),
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
@@ -108,6 +107,11 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
 	}
+}
+
+// grantStream is what the owner runs, so that the stream's role needs none of the owner's rights.
+func grantStream(role, owner string) advice {
+	return inShell("wal2vec init --grant-stream " + quoteShell(role) + "  # as role " + quoteShell(owner))
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.
