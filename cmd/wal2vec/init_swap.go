@@ -48,6 +48,31 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	return slices.Concat(function, statements), err
 }
 
+// planRevocation returns the statements that take back what roles were given in the source. One that is given it again in the same run keeps it.
+func (s *setup) planRevocation(ctx context.Context) ([]string, error) {
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return replication.RevokeStreamSQL(ctx, s.source, swap, s.revoked()...)
+}
+
+func (s *setup) revoked() []string {
+	return slices.DeleteFunc(slices.Clone(s.options.revoke), func(role string) bool { return slices.Contains(s.options.grantStream, role) })
+}
+
+// makeRights gives and takes what roles may do in the source.
+func (s *setup) makeRights(ctx context.Context) error {
+	if err := s.makeFunction(ctx); err != nil || len(s.options.revoke) == 0 {
+		return err
+	}
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return err
+	}
+	return replication.RevokeStream(ctx, s.source, swap, s.revoked()...)
+}
+
 // makeFunction makes the function where this role may; it is of use only where its owner owns table and publication. That somebody else has to
 // make it is no reason for init to fail: until then a swapped table is a gap.
 func (s *setup) makeFunction(ctx context.Context) error {
