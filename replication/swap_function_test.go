@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
@@ -117,15 +118,15 @@ func TestTheFunctionLocksNothingWhenNothingIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 		f.free(t, "in a transaction")
+		if _, err := caller.Exec(t.Context(), "COMMIT"); err != nil {
+			t.Error(err)
+		}
 		holder, err := f.ownerConn(t).Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := holder.Exec(t.Context(), "LOCK TABLE item IN ACCESS EXCLUSIVE MODE"); err != nil {
 			t.Fatal(err)
-		}
-		if _, err := caller.Exec(t.Context(), "COMMIT"); err != nil {
-			t.Error(err)
 		}
 		if _, err := caller.Exec(t.Context(), f.call); err != nil {
 			t.Errorf("behind another's lock: %v", err)
@@ -273,7 +274,17 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
 		f := newFollowing(t, db)
-		caller := f.as(t, f.role, f.password)
+		config, err := pgx.ParseConfig(db.DSNFor(f.role, f.password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { told = append(told, n.Message) }
+		caller, err := pgx.ConnectConfig(t.Context(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer caller.Close(t.Context())
 		// What a search path of the caller's would bring in.
 		for _, statement := range []string{
 			"CREATE TEMP TABLE pg_class (oid oid, relowner oid, relkind \"char\", relreplident \"char\", relnamespace oid, relname name)",
@@ -294,12 +305,15 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 		if _, err := reading.Exec(t.Context(), "LOCK TABLE item IN ROW EXCLUSIVE MODE"); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := caller.Exec(t.Context(), f.call); fault.SQLSTATE(err) != "55P03" {
-			t.Errorf("behind a writer: %v", err)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if _, err := caller.Exec(ctx, f.call); fault.SQLSTATE(err) != "55P03" {
+			t.Fatalf("behind a writer: %v", err)
 		}
 		if err := reading.Commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		told = nil
 		for range 2 {
 			if _, err := caller.Exec(t.Context(), f.call); err != nil {
 				t.Error(err)
@@ -307,6 +321,15 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 		}
 		if !f.published(t) {
 			t.Error("the table is not published")
+		}
+		// What is told while the table is locked, the end of the transaction included, waits for a caller that does not listen.
+		for _, message := range told {
+			if strings.HasPrefix(message, "CommitTransaction") || strings.Contains(message, "index") {
+				t.Errorf("the caller was told %q", message)
+			}
+		}
+		if len(told) == 0 {
+			t.Error("the server tells nothing: the test does not see what it is to see")
 		}
 	})
 }
@@ -495,4 +518,69 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 			t.Errorf("%d functions are left", n)
 		}
 	})
+}
+
+// TestACallerThatDoesNotListenKeepsNoLock: an error is told before the transaction ends, and telling it may take as long as the caller likes.
+func TestACallerThatDoesNotListenKeepsNoLock(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		db.Exec(t, "RESET ROLE; INSERT INTO item SELECT * FROM item") // rows share a key: each call fails when it has locked the table
+		dsn := db.DSNFor(f.role, f.password)
+		if _, err := f.as(t, f.role, f.password).Exec(t.Context(), f.call); fault.SQLSTATE(err) != "23505" {
+			t.Fatalf("the call: %v", err)
+		}
+		filler := func(n int) string { return fmt.Sprintf("SELECT repeat('x', 1000), %d", n) }
+		const most, calls = 20_000, 5_000
+		var fill, call []string
+		for n := range most {
+			fill = append(fill, filler(n))
+		}
+		for range calls {
+			call = append(call, f.call)
+		}
+		// How many answers fit between the server and one who does not read, which differs by some from session to session; then fewer, and calls.
+		n := slices.Index(fill, deaf(t, db, dsn, fill))
+		stopped := ""
+		for slack := 8; stopped != f.call && slack < n; slack *= 2 {
+			stopped = deaf(t, db, dsn, slices.Concat(fill[:n-slack], call))
+		}
+		if stopped != f.call {
+			t.Fatalf("stopped at %q after %d answers", stopped, n)
+		}
+		f.free(t, "while the caller does not listen")
+	})
+}
+
+// deaf sends statements, reads no answer, and returns the one at which the server stands still because nobody reads. The session stays.
+func deaf(t *testing.T, db *pgtest.DB, dsn string, statements []string) string {
+	t.Helper()
+	config, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := conn.PID()
+	hijacked, err := conn.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = hijacked.Conn.Close() })
+	go func() {
+		for _, statement := range statements {
+			hijacked.Frontend.Send(&pgproto3.Query{String: statement})
+			if hijacked.Frontend.Flush() != nil { // the test has ended
+				return
+			}
+		}
+	}()
+	var at string
+	pgtest.Eventually(t, patience, func() (bool, string) {
+		at = pgtest.One[string](t, db, "SELECT coalesce((SELECT query FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'ClientWrite'), '')", pid)
+		return at != "", "the server does not wait for the client"
+	})
+	return at
 }

@@ -38,8 +38,12 @@ func FuzzRowsOfOurTables(f *testing.F) {
 	b.sink = newSink(b.recorded(recorder), "product")
 
 	hostile := [][2]string{
-		{"", "); DROP TABLE wal2vec.ledger_product; --"}, {"text", " from pg_authid"}, {`"`, `" OR true; --`}, {`\'`, `'; SELECT 1; --`},
-		{"{name", "}"}, {"$$", "$$ /* "},
+		{"", "); DROP TABLE wal2vec.ledger_product; --"},
+		{"text", " from pg_authid"},
+		{`"`, `" OR true; --`},
+		{`\'`, `'; SELECT 1; --`},
+		{"{name", "}"},
+		{"$$", "$$ /* "},
 	}
 	for i := range columns {
 		for _, text := range [][2]string{hostile[i%len(hostile)], hostile[(i+3)%len(hostile)]} {

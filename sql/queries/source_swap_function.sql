@@ -9,7 +9,6 @@ VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = {{.LockWait}}
-SET client_min_messages = error
 SET default_tablespace = ''
 SET standard_conforming_strings = on
 AS {{.Tag}}
@@ -35,6 +34,8 @@ DECLARE
     altering boolean := false;
     indexed boolean := false;
 BEGIN
+    -- What is told before the locks go may take as long as the caller does not listen: nothing is, up to the transaction's end.
+    PERFORM pg_catalog.set_config('client_min_messages', 'error', true);
     -- A snapshot of before would show the owner of before.
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'this function runs under READ COMMITTED only' USING ERRCODE = 'invalid_transaction_state';
