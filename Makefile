@@ -13,12 +13,16 @@ export CGO_LDFLAGS := $(if $(findstring $(PARTS)/tokenizers,$(CGO_LDFLAGS)),,'-L
 # Reading the commit fails in a checkout of another user; `build` asks for it where git can tell.
 export GOFLAGS := $(strip $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false)
 
+# Its owner can have any command run by `make`: so the parts may be that account's too, as where root runs it in a container.
+export WAL2VEC_TRUST_UIDS ?= $(shell ls -nd . | awk '{ print $$3 }')
+
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 BUILDVCS := $(if $(shell git rev-parse HEAD 2>/dev/null),auto,false)
 
 TIMED := @scripts/timed.sh
 LINT = "$$(scripts/tools.sh golangci-lint)"
 
+VULNDB ?= https://vuln.go.dev
 DEMO_FLAGS ?=
 BENCH_FLAGS ?= -benchtime 1s -count 6
 MUTANTS_FLAGS ?=
@@ -60,8 +64,8 @@ check-format: ## Say what `make fmt` would change
 	$(TIMED) format bash -c '$(LINT) fmt --diff ./...'
 
 .PHONY: lint
-lint: build-parts ## Run the linters and the file length check
-	$(TIMED) lint bash -c '$(LINT) run --allow-parallel-runners ./... && scripts/filelength.sh'
+lint: build-parts ## Run the linters, the file length check, and govulncheck where its database (VULNDB) can be reached
+	$(TIMED) lint bash -c '$(LINT) run --allow-parallel-runners ./... && scripts/filelength.sh && scripts/vulncheck.sh $(VULNDB)'
 
 .PHONY: test
 test: parts build-parts ## Test with the race detector, in random order, on PostgreSQL 18 and 16
@@ -121,8 +125,12 @@ cover: parts build-parts ## Test with coverage; the report is cover.html
 	@go tool cover -func=cover.out | tail -n 1
 
 .PHONY: deploy-check
-deploy-check: ## Check and test the Prometheus rules, verify the systemd units
+deploy-check: ## Check and test the Prometheus rules, verify the systemd units and how much they are open to
 	$(TIMED) 'deploy files' scripts/deploycheck.sh
+
+.PHONY: units
+units: parts build ## Run both systemd units under a systemd of their own, and look at what they may do; needs root and Linux
+	$(TIMED) 'systemd units' scripts/units.sh
 
 # One after the other, all of them even when one fails, so that a run names every fault.
 CHECKS := check-format lint test dbt bench-once demo-once deploy-check

@@ -1,7 +1,10 @@
 package models
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,52 +13,125 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// Graph is a graph in the cache whose file was found to be whole.
+// Graph is a graph whose file was found to be whole, in a cache that no other account can change, or one that was made just now.
 type Graph struct {
-	// Path is the ONNX file.
-	Path     string
+	// Path is the ONNX file; empty where there is no folder to keep it in.
+	Path string
+	// Data is the ONNX file's content where Path is empty.
+	Data     []byte
 	Manifest Manifest
-	// Built is true where this call wrote the graph, false where it was in the cache.
+	// Built is true where this call made the graph, false where it was in the cache.
 	Built bool
+	// NotKept says why Path is empty.
+	NotKept error
 }
 
 // Build returns the checkpoint's graph for a target from the cache folder, and writes it there first where it is missing or
 // damaged. Writing takes about a second and some 100 MB of memory; checking hashes the file. Any number of processes may call it
 // at once: the files are written aside and renamed into place, and all write the same bytes.
+//
+// Only a folder that no other account can change is read or written (see safefile.Check): in any other, whoever writes the graph
+// could write a manifest to match. Without such a folder the graph is made in memory.
 func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
-	if c.Export() && target != plainTarget {
-		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s of model %s, which is a ready export",
-			target, c.Name())
-	}
-	if _, known := writers[target]; !known {
-		return Graph{}, fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
-	}
-	if target.Kernel == KernelVNNI && !c.FitsOperators() {
-		return Graph{}, fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
-	}
-	if target.Device == DeviceCUDA {
-		if err := c.architecture.checkGPU(); err != nil {
-			return Graph{}, fault.New(fault.Usage, "choose the device cpu", "model %s has no graph for %s: %v", c.Name(), target, err)
-		}
+	if err := c.suits(target); err != nil {
+		return Graph{}, err
 	}
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
-	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.Fingerprint == c.fingerprint {
-		return cached, nil
+	m := c.manifest(target)
+	if cacheDir == "" {
+		return c.buildInMemory(ctx, m, errNoCache)
+	}
+	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.isOf(m) {
+		// Of what the file says its hash alone is taken.
+		m.GraphSHA256, m.GraphBytes = cached.Manifest.GraphSHA256, cached.Manifest.GraphBytes
+		return Graph{Path: cached.Path, Manifest: m}, nil
 	} else if ctx.Err() != nil {
 		return Graph{}, ctx.Err()
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Graph{}, fmt.Errorf("making the model cache: %w", err)
+	err := safefile.Check(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(dir, 0o755)
+		if err == nil {
+			err = safefile.Check(dir) // of two at once the other one may have made it
+		}
 	}
-	m := c.manifest(target)
-	if err := c.writeGraph(ctx, dir, &m); err != nil {
+	if err == nil {
+		err = c.writeGraph(ctx, dir, &m)
+	}
+	switch {
+	case err == nil:
+		return Graph{Path: filepath.Join(dir, graphFile), Manifest: m, Built: true}, nil
+	case unusable(err):
+		return c.buildInMemory(ctx, m, err)
+	default:
 		return Graph{}, fmt.Errorf("building the graph of model %s: %w", c.Name(), err)
 	}
-	return Graph{Path: filepath.Join(dir, graphFile), Manifest: m, Built: true}, nil
+}
+
+// errNoCache says why a graph is not kept where no folder is named.
+var errNoCache = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
+	"there is no folder for graphs: this account has no home")
+
+// unusable reports whether a folder can hold no graph of this account: it may not be written, or other accounts can change it.
+func unusable(err error) bool {
+	_, shared := errors.AsType[*safefile.Error](err)
+	return shared || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// suits refuses a target that there is no graph for.
+func (c *Checkpoint) suits(target Target) error {
+	if c.Export() && target != plainTarget {
+		return fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s of model %s, which is a ready export",
+			target, c.Name())
+	}
+	if _, known := writers[target]; !known {
+		return fault.New(fault.Usage, "choose the precision fp32", "there is no graph for %s", target)
+	}
+	if target.Kernel == KernelVNNI && !c.FitsOperators() {
+		return fault.New(fault.Usage, "choose the precision auto", "model %s is not one for wal2vec's operators: %s", c.Name(), operatorSizes)
+	}
+	if target.Device == DeviceCUDA {
+		if err := c.architecture.checkGPU(); err != nil {
+			return fault.New(fault.Usage, "choose the device cpu", "model %s has no graph for %s: %v", c.Name(), target, err)
+		}
+	}
+	return nil
+}
+
+// buildInMemory makes the graph without a file.
+func (c *Checkpoint) buildInMemory(ctx context.Context, m Manifest, reason error) (Graph, error) {
+	var data bytes.Buffer
+	err := c.encodeGraph(ctx, &data, &m)
+	if err == nil {
+		err = c.unchanged()
+	}
+	if err != nil {
+		return Graph{}, fmt.Errorf("building the graph of model %s: %w", c.Name(), err)
+	}
+	sum := sha256.Sum256(data.Bytes())
+	m.GraphSHA256, m.GraphBytes = hex.EncodeToString(sum[:]), int64(data.Len())
+	return Graph{Data: data.Bytes(), Manifest: m, Built: true, NotKept: reason}, nil
+}
+
+// Verify makes the graph again and compares it, byte for byte by its hash, with what a manifest says of a file: a graph that was
+// exchanged together with its manifest is found out by the checkpoint, whose fingerprint the sink knows. It takes about a second.
+// A difference is an error of kind fault.Findings.
+func Verify(ctx context.Context, c *Checkpoint, g Graph) error {
+	m := c.manifest(g.Manifest.Target)
+	hash := sha256.New()
+	if err := c.encodeGraph(ctx, hash, &m); err != nil {
+		return fmt.Errorf("making the graph of model %s again: %w", c.Name(), err)
+	}
+	if hex.EncodeToString(hash.Sum(nil)) == g.Manifest.GraphSHA256 {
+		return nil
+	}
+	return fault.New(fault.Findings, "remove its folder, then wal2vec models build", "the graph %s is not what model %s gives", g.Path, c.Name())
 }
 
 // plainTarget is that of standard operators in fp32, which every device runs.
@@ -73,22 +149,23 @@ var writers = map[Target]func(a architecture, t tail, w *weights) *graph{
 
 // writeGraph writes the graph and then, when it is in place, the manifest that vouches for it.
 func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) error {
-	err := replaceFile(filepath.Join(dir, graphFile), func(temporary *os.File) error {
-		if err := c.encodeGraph(ctx, temporary, m); err != nil {
+	const readable = 0o644 // another account may use the cache of root
+	err := safefile.Replace(filepath.Join(dir, graphFile), readable, func(aside *os.File) error {
+		if err := c.encodeGraph(ctx, aside, m); err != nil {
 			return err
 		}
 		if err := c.unchanged(); err != nil {
 			return err
 		}
 		var err error
-		m.GraphSHA256, m.GraphBytes, err = hashFile(temporary.Name())
+		m.GraphSHA256, m.GraphBytes, err = hashFile(aside.Name())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, manifestFile), func(temporary *os.File) error {
-		encoder := json.NewEncoder(temporary)
+	return safefile.Replace(filepath.Join(dir, manifestFile), readable, func(aside *os.File) error {
+		encoder := json.NewEncoder(aside)
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(m)
 	})
@@ -108,31 +185,22 @@ func (c *Checkpoint) encodeGraph(ctx context.Context, out io.Writer, m *Manifest
 	return writeModel(ctx, out, writers[m.Target](c.architecture, c.tail, w), metadata)
 }
 
-// replaceFile writes a file aside and renames it into place, so that a reader sees the old one or the new one, whole. A crash of
-// the machine may lose the data of a renamed file; the hash in the manifest finds that out.
-func replaceFile(path string, write func(temporary *os.File) error) error {
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name()) // after the rename there is nothing to remove
-	err = errors.Join(write(temporary), temporary.Chmod(0o644), temporary.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(temporary.Name(), path)
-}
-
-// Check reads the graph in one folder of the cache and compares its file with the manifest: an error says what is wrong.
+// Check reads the graph in one folder of the cache and compares its file with the manifest: an error says what is wrong, also where
+// another account could have written either.
 func Check(ctx context.Context, dir string) (Graph, error) {
 	if err := ctx.Err(); err != nil {
 		return Graph{}, err
+	}
+	path := filepath.Join(dir, graphFile)
+	for _, file := range []string{filepath.Join(dir, manifestFile), path} {
+		if err := safefile.Check(file); err != nil {
+			return Graph{}, fmt.Errorf("looking at the graph: %w", err)
+		}
 	}
 	m, err := readManifest(dir)
 	if err != nil {
 		return Graph{}, err
 	}
-	path := filepath.Join(dir, graphFile)
 	sum, size, err := hashFile(path)
 	if err != nil {
 		return Graph{}, fmt.Errorf("reading the graph: %w", err)

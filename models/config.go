@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -49,7 +48,11 @@ func missing(dir, what string) error {
 
 // readJSON reads a file of the checkpoint; found is false where it is not there.
 func readJSON(dir, name string, into any) (found bool, err error) {
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	most := int64(MaxConfigBytes)
+	if name == tokenizerFile {
+		most = MaxTokenizerBytes
+	}
+	data, err := ReadFile(filepath.Join(dir, name), most)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -96,20 +99,27 @@ func readArchitecture(dir string) (architecture, error) {
 // maxSize bounds each size that config.json may name, so that a product of two cannot overflow; the largest BERT is far below it.
 const maxSize = 1 << 24
 
+const (
+	// maxLayers bounds what is made for each layer before the weights are looked at; the largest BERT has 48.
+	maxLayers = 1024
+	// maxDimension bounds a vector; pgvector's limit is 16,000.
+	maxDimension = 1 << 16
+)
+
 func (a architecture) checkSizes(dir string) error {
 	for _, f := range []struct {
-		name  string
-		value int
+		name        string
+		value, most int
 	}{
-		{"hidden_size", a.HiddenSize},
-		{"intermediate_size", a.IntermediateSize},
-		{"max_position_embeddings", a.MaxPositions},
-		{"num_attention_heads", a.Heads},
-		{"num_hidden_layers", a.Layers},
-		{"vocab_size", a.VocabularySize},
-		{"type_vocab_size", a.TypeVocabularySize},
+		{"hidden_size", a.HiddenSize, maxDimension},
+		{"intermediate_size", a.IntermediateSize, maxSize},
+		{"max_position_embeddings", a.MaxPositions, maxSize},
+		{"num_attention_heads", a.Heads, maxSize},
+		{"num_hidden_layers", a.Layers, maxLayers},
+		{"vocab_size", a.VocabularySize, maxSize},
+		{"type_vocab_size", a.TypeVocabularySize, maxSize},
 	} {
-		if f.value < 1 || f.value > maxSize {
+		if f.value < 1 || f.value > f.most {
 			return unsupported(dir, "config.json: %s is missing or out of range (%d)", f.name, f.value)
 		}
 	}

@@ -1,8 +1,8 @@
 package models
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -67,14 +67,19 @@ func (c *Checkpoint) openExport(name string) error {
 	return c.readExportConfig()
 }
 
-// readExport parses the ONNX file. Like protobuf itself it takes files below 2 GiB.
+// readExport parses the ONNX file, which has less than 2 GiB and names no other file.
 func readExport(dir, name string) (*onnxpb.ModelProto, error) {
-	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	data, err := ReadFile(filepath.Join(dir, filepath.FromSlash(name)), MaxExportBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s of the model: %w", name, err)
 	}
 	var m onnxpb.ModelProto
-	if err := proto.Unmarshal(data, &m); err != nil || m.Graph == nil {
+	if err = scanExport(data); err == nil {
+		err = proto.UnmarshalOptions{RecursionLimit: maxExportDepth}.Unmarshal(data, &m)
+	} else if !errors.Is(err, errNoExport) {
+		return nil, unsupported(dir, "%s: %v", name, err)
+	}
+	if err != nil || m.Graph == nil {
 		return nil, unsupported(dir, "%s is not an ONNX model", name)
 	}
 	return &m, nil
@@ -97,9 +102,6 @@ func describeExport(dir, name string, m *onnxpb.ModelProto) (*export, error) {
 	constants := map[string]bool{}
 	for _, t := range m.Graph.Initializer {
 		constants[t.GetName()] = true
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			return refuse("weights in a file beside it (model.onnx_data) are not supported; export it as one file")
-		}
 	}
 	for _, in := range m.Graph.Input {
 		if constants[in.GetName()] { // an old file lists its constants among its inputs
@@ -203,10 +205,10 @@ func (c *Checkpoint) readExportConfig() error {
 		return err
 	}
 	for _, f := range []struct {
-		name  string
-		value int
-	}{{"vocab_size", c.vocabulary}, {"hidden_size", c.dimension}} {
-		if f.value < 1 || f.value > maxSize {
+		name        string
+		value, most int
+	}{{"vocab_size", c.vocabulary, maxSize}, {"hidden_size", c.dimension, maxDimension}} {
+		if f.value < 1 || f.value > f.most {
 			return unsupported(c.dir, "%s: %s is missing or out of range (%d)", configFile, f.name, f.value)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func digest(lines ...string) string {
 // hashTokenizer hashes tokenizer.json without its padding and truncation, which the encoder replaces, and without its white
 // space: copies of one tokenizer that differ only there cut texts into the same tokens.
 func hashTokenizer(dir string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(dir, tokenizerFile))
+	data, err := ReadFile(filepath.Join(dir, tokenizerFile), MaxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", missing(dir, tokenizerFile+" is missing")
 	}

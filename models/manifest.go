@@ -95,6 +95,11 @@ func (c *Checkpoint) manifest(target Target) Manifest {
 	}
 }
 
+// isOf reports whether a manifest is of the same graph as another, whatever folder the checkpoint is in.
+func (m Manifest) isOf(other Manifest) bool {
+	return m.Fingerprint == other.Fingerprint && m.Target == other.Target && m.Generator == other.Generator
+}
+
 // readManifest reads the manifest in a graph's folder.
 func readManifest(dir string) (Manifest, error) {
 	var m Manifest

@@ -11,8 +11,9 @@ import (
 	"slices"
 )
 
-// maxHeaderBytes bounds the header of a safetensors file; the format's own limit is 100 MB.
-const maxHeaderBytes = 100 << 20
+// maxHeaderBytes bounds the header of a safetensors file, which takes some 20 times the memory. A tensor has some 100 bytes in it, the
+// largest BERT 800 tensors; the format's own limit is 100 MB.
+const maxHeaderBytes = 8 << 20
 
 // tensorInfo is one entry of a safetensors header.
 type tensorInfo struct {

@@ -275,6 +275,8 @@ func readMaxTokens(dir string, positions int) (int, error) {
 	switch {
 	case longest == 0:
 		return 0, missing(dir, "nothing says how long a text may be (max_seq_length in "+sentenceFile+", model_max_length in tokenizer_config.json)")
+	case longest > maxSize:
+		return 0, unsupported(dir, "a maximum of %d tokens is out of range", longest)
 	case longest < 3:
 		return 0, unsupported(dir, "a maximum of %d tokens leaves no room for text", longest)
 	case positions > 0:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Querier is a connection, pool or transaction of pgx.
@@ -57,7 +58,7 @@ func connectReplication(ctx context.Context, connString, application string, set
 	case err == nil:
 		return conn, nil
 	case fault.SQLSTATE(err) == "42501":
-		return nil, fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgx.Identifier{config.User}.Sanitize()),
+		return nil, fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
 			"connecting to the source for replication as %q", config.User)
 	default:
 		return nil, fmt.Errorf("connecting to the source for replication: %w", err)

@@ -78,7 +78,7 @@ func (g *Gate) unknown(xids []uint32) []uint32 {
 		return xids
 	}
 	for i, xid := range xids {
-		if int32(xid-g.xmin) >= 0 {
+		if int32(xid-g.xmin) >= 0 { //nolint:gosec // xids are compared on their circle
 			return xids[i:]
 		}
 	}
@@ -91,7 +91,7 @@ func (g *Gate) ask(ctx context.Context, xids []uint32) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	g.xmin, g.read = uint32(s.xmin), read
+	g.xmin, g.read = uint32(s.xmin), read //nolint:gosec // an xid without its epoch
 	for _, xid := range xids {
 		if !s.sees(xid) {
 			return false, nil

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -35,7 +35,7 @@ func (i *inspection) key(ctx context.Context) error {
 		return nil
 	}
 	if i.index == "" {
-		list := quotedList(i.opts.Key)
+		list := pgname.List(i.opts.Key)
 		return fault.New(fault.Usage, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", i.name, list),
 			"%s has no unique index on exactly (%s) that is neither partial nor deferrable", i.name, list)
 	}
@@ -45,14 +45,6 @@ func (i *inspection) key(ctx context.Context) error {
 func sameSet(a, b []string) bool {
 	x, y := slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	return slices.Equal(x, y)
-}
-
-func quotedList(names []string) string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = pgx.Identifier{name}.Sanitize()
-	}
-	return strings.Join(quoted, ", ")
 }
 
 // identity checks that the old row of an UPDATE or DELETE carries the key. A table without any identity must not even get into
@@ -67,7 +59,7 @@ func (i *inspection) identity(ctx context.Context) error {
 	var columns []string
 	var refusal error
 	_, err = pgx.ForEachRow(rows, []any{&oid, &schema, &name, &kind, &columns}, func() error {
-		relation := pgx.Identifier{schema, name}.Sanitize()
+		relation := pgname.Qualified(schema, name)
 		switch holds := kind == "f" || containsAll(columns, i.opts.Key); {
 		case !holds && i.lacks != nil:
 			i.lacks.identities = append(i.lacks.identities, i.identitySQL(oid, relation))
@@ -87,7 +79,7 @@ func (i *inspection) identitySQL(oid uint32, relation string) string {
 	if oid != i.table.OID { // a partition's index has a name of its own
 		return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY FULL", relation)
 	}
-	return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", relation, pgx.Identifier{i.index}.Sanitize())
+	return fmt.Sprintf("ALTER TABLE %s REPLICA IDENTITY USING INDEX %s", relation, pgname.Identifier(i.index))
 }
 
 func (i *inspection) identityFault(oid uint32, relation, kind string) error {

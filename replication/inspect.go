@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -75,7 +76,7 @@ func Examine(ctx context.Context, db Querier, opts InspectOptions) (change.Table
 
 func newInspection(db Querier, opts InspectOptions) *inspection {
 	return &inspection{
-		db: db, opts: opts, name: pgx.Identifier{opts.Schema, opts.Table}.Sanitize(),
+		db: db, opts: opts, name: pgname.Qualified(opts.Schema, opts.Table),
 		table: change.Table{Schema: opts.Schema, Name: opts.Table, Template: opts.Template, SoftDelete: opts.SoftDelete},
 	}
 }
@@ -134,8 +135,8 @@ func (i *inspection) relation(ctx context.Context) error {
 	case children:
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance", i.name)
 	case !usage:
-		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgx.Identifier{i.opts.Schema}.Sanitize(), i.role()),
-			"role %s may not use schema %s", i.role(), i.opts.Schema)
+		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgname.Identifier(i.opts.Schema), i.role()),
+			"role %s may not use schema %s", i.role(), pgname.Identifier(i.opts.Schema))
 	case rowSecurity:
 		return fault.New(fault.Usage, fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", i.role()),
 			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
@@ -144,7 +145,7 @@ func (i *inspection) relation(ctx context.Context) error {
 	}
 }
 
-func (i *inspection) role() string { return pgx.Identifier{i.user}.Sanitize() }
+func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
 const boolOID = 16
 
@@ -211,7 +212,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 // readable finds a column that can be read.
 func (i *inspection) readable(all map[string]column, name, purpose string) (column, error) {
 	c, found := all[name]
-	quoted := pgx.Identifier{name}.Sanitize()
+	quoted := pgname.Identifier(name)
 	switch {
 	case !found:
 		return c, fault.New(fault.Usage, "check the column's name in the configuration", "%s has no column %s, which %s names", i.name, quoted, purpose)
@@ -235,7 +236,7 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 			columns = append(columns, needed)
 		}
 	}
-	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the owner: wal2vec init --grant-stream ROLE",
+	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the owner: wal2vec init --grant-stream=ROLE",
 		"role %s may not read column %s of %s", i.role(), pgx.Identifier{name}.Sanitize(), i.name)
 }
 
@@ -245,7 +246,7 @@ func (i *inspection) logged(all map[string]column, name, purpose string) (column
 	if err != nil {
 		return c, err
 	}
-	quoted := pgx.Identifier{name}.Sanitize()
+	quoted := pgname.Identifier(name)
 	switch c.generated {
 	case "v":
 		return c, fault.New(fault.Usage, "make the column STORED, or name another column",
@@ -267,7 +268,7 @@ func (i *inspection) generated(quoted, purpose string) error {
 }
 
 func (i *inspection) keyColumn(c column) error {
-	quoted := pgx.Identifier{c.name}.Sanitize()
+	quoted := pgname.Identifier(c.name)
 	if !change.Type(c.base).Known() {
 		return fault.New(fault.Usage, "use a unique column of one of the types "+change.KeyTypes,
 			"key column %s of %s is of type %s", quoted, i.name, c.typ)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -25,7 +26,7 @@ type PeekOptions struct {
 // of kind Busy. The server decodes everything from the confirmed position on before the first event comes. A slot that was confirmed beyond From
 // meanwhile is a fault of kind Unavailable: some events were not there any more.
 func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.Event)) error {
-	publication := pgx.Identifier{o.Publication}.Sanitize()
+	publication := pgname.Catalogue(o.Publication)
 	rows, err := conn.Query(ctx, sql.Query("source_peek"), o.Slot, o.To.String(), publication)
 	if err != nil {
 		return fmt.Errorf("peeking at slot %q: %w", o.Slot, err)

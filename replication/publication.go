@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -25,10 +25,11 @@ func EnsurePublication(ctx context.Context, db Querier, name string, table chang
 	if err != nil {
 		return err
 	}
-	for _, statement := range statements {
-		if _, err := db.Exec(ctx, statement); err != nil {
+	for _, step := range statements {
+		if err := statement.Run(ctx, db, step); err != nil {
 			if fault.SQLSTATE(err) == "42501" {
-				return fault.Wrap(err, fault.Usage, "run it as the table's owner with CREATE on the database: "+statement+";", "preparing publication %q", name)
+				try := "run it as the table's owner with CREATE on the database: " + pgname.Pasteable(step) + ";"
+				return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
 			}
 			return fmt.Errorf("preparing publication %q: %w", name, err)
 		}
@@ -42,8 +43,8 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 	if err != nil {
 		return nil, err
 	}
-	quoted := pgx.Identifier{name}.Sanitize()
-	relation := pgx.Identifier{table.Schema, table.Name}.Sanitize()
+	quoted := pgname.Identifier(name)
+	relation := pgname.Qualified(table.Schema, table.Name)
 	if !p.exists {
 		var options []string
 		if p.partitioned {
@@ -75,7 +76,7 @@ func PublicationExists(ctx context.Context, db Querier, name string) (bool, erro
 
 // DropPublication drops the publication if it exists.
 func DropPublication(ctx context.Context, db Querier, name string) error {
-	if _, err := db.Exec(ctx, "DROP PUBLICATION IF EXISTS "+pgx.Identifier{name}.Sanitize()); err != nil {
+	if err := statement.Run(ctx, db, "DROP PUBLICATION IF EXISTS "+pgname.Identifier(name)); err != nil {
 		return fmt.Errorf("dropping publication %q: %w", name, err)
 	}
 	return nil
@@ -175,8 +176,8 @@ func intersection(columns, other []string) []string {
 
 // check refuses a publication that leaves out changes of the table.
 func (p publication) check(name string, table change.Table) error {
-	alter := "ALTER PUBLICATION " + pgx.Identifier{name}.Sanitize()
-	relation := pgx.Identifier{table.Schema, table.Name}.Sanitize()
+	alter := "ALTER PUBLICATION " + pgname.Identifier(name)
+	relation := pgname.Qualified(table.Schema, table.Name)
 	if !p.insert || !p.update || !p.deletes || !p.truncate {
 		return fault.New(fault.Usage, alter+" SET (publish = 'insert, update, delete, truncate');",
 			"publication %q does not publish all of insert, update, delete and truncate", name)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -132,8 +133,9 @@ func (c *creation) create(ctx context.Context) (result pglogrepl.CreateReplicati
 	if err != nil {
 		return result, false, err
 	}
+	quoted := pgx.Identifier{c.opts.Name}.Sanitize()
 	if major >= 17 {
-		command := fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (SNAPSHOT 'export', FAILOVER true)", c.opts.Name, plugin)
+		command := fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (SNAPSHOT 'export', FAILOVER true)", quoted, plugin)
 		c.mayExist = true
 		result, err = pglogrepl.ParseCreateReplicationSlot(c.walsender.Exec(ctx, command))
 		if err == nil || !failoverRefused(err) {
@@ -143,7 +145,7 @@ func (c *creation) create(ctx context.Context) (result pglogrepl.CreateReplicati
 	}
 	c.mayExist = true
 	options := pglogrepl.CreateReplicationSlotOptions{Mode: pglogrepl.LogicalReplication, SnapshotAction: "EXPORT_SNAPSHOT"}
-	result, err = pglogrepl.CreateReplicationSlot(ctx, c.walsender, c.opts.Name, plugin, options)
+	result, err = pglogrepl.CreateReplicationSlot(ctx, c.walsender, quoted, plugin, options)
 	return result, false, err
 }
 
@@ -166,9 +168,9 @@ func (c *creation) explain(err error) error {
 	switch pg.Code {
 	case "42710":
 		c.mayExist = false
-		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot('"+name+"');", "creating slot %q", name)
+		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot("+pgname.Literal(name)+");", "creating slot %q", name)
 	case "42501":
-		user := pgx.Identifier{c.conn.Config().User}.Sanitize()
+		user := pgname.Identifier(c.conn.Config().User)
 		return fault.Wrap(err, fault.Usage, "ALTER ROLE "+user+" REPLICATION;", "creating slot %q", name)
 	case "53400":
 		return fault.Wrap(err, fault.Usage, "raise max_replication_slots and restart the server, or drop a slot", "creating slot %q", name)

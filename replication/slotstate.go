@@ -38,7 +38,7 @@ func (s SlotState) Unconfirmed() int64 {
 	if s.ConfirmedFlush == 0 || s.WALEnd < s.ConfirmedFlush {
 		return 0
 	}
-	return int64(s.WALEnd - s.ConfirmedFlush)
+	return int64(s.WALEnd - s.ConfirmedFlush) //nolint:gosec // a log is shorter than 2^63 bytes
 }
 
 // ReadSlot asks for a slot's state; a missing slot is no error.

@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -200,7 +202,7 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 		Mode:       pglogrepl.LogicalReplication,
 		PluginArgs: []string{"proto_version '1'", "publication_names " + quotedPublication(s.opts.Publication)},
 	}
-	if err := pglogrepl.StartReplication(ctx, conn, s.opts.Slot, pglogrepl.LSN(from), options); err != nil {
+	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{s.opts.Slot}.Sanitize(), pglogrepl.LSN(from), options); err != nil {
 		return nil, streamError(err, s.opts.Slot)
 	}
 	return newStream(s.opts, conn, from, timeout), nil
@@ -208,8 +210,7 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
 func quotedPublication(name string) string {
-	identifier := `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
-	return `'` + strings.ReplaceAll(identifier, `'`, `''`) + `'`
+	return `'` + strings.ReplaceAll(pgname.Catalogue(name), `'`, `''`) + `'` // the replication commands know no escapes
 }
 
 // walSenderTimeout returns how long the server waits for a report; zero when it waits for ever.

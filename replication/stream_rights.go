@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -44,7 +45,7 @@ func StreamGrantsSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 			return nil, fmt.Errorf("asking what role %q may read: %w", role, err)
 		}
 		if len(columns) > 0 {
-			statements = append(statements, grantSQL(pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize(), pgx.Identifier{role}.Sanitize(), columns))
+			statements = append(statements, grantSQL(pgname.Qualified(s.Table.Schema, s.Table.Table), pgname.Identifier(role), columns))
 		}
 	}
 	return statements, nil
@@ -52,7 +53,7 @@ func StreamGrantsSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 
 // grantSQL lets a role read columns; table and role are quoted.
 func grantSQL(table, role string, columns []string) string {
-	return fmt.Sprintf("GRANT SELECT (%s) ON TABLE %s TO %s", quotedList(columns), table, role)
+	return fmt.Sprintf("GRANT SELECT (%s) ON TABLE %s TO %s", pgname.List(columns), table, role)
 }
 
 // RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
@@ -72,7 +73,7 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 		if err != nil {
 			return nil, fmt.Errorf("asking what role %q was given: %w", role, err)
 		}
-		quoted, table := pgx.Identifier{role}.Sanitize(), pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize()
+		quoted, table := pgname.Identifier(role), pgname.Qualified(s.Table.Schema, s.Table.Table)
 		if calls {
 			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s", s.Function.Sanitize(), quoted))
 		}
@@ -85,10 +86,10 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 			continue
 		}
 		if !ours {
-			return nil, fault.New(fault.Usage, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s;", quotedList(columns), table, quoted),
+			return nil, fault.New(fault.Usage, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s;", pgname.List(columns), table, quoted),
 				"only the owner of table %s can take back what role %q may read of it", table, role)
 		}
-		statements = append(statements, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", quotedList(columns), table, quoted))
+		statements = append(statements, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(columns), table, quoted))
 	}
 	return statements, nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -170,14 +172,15 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 	}
 	left.lock = fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)
 	if i.lacks.index {
-		index := pgx.Identifier{i.index}.Sanitize()
-		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, quotedList(s.Table.Key))
+		index := pgname.Identifier(i.index)
+		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, pgname.List(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
+		actions := make([]string, len(columns))
 		for n, c := range columns {
-			columns[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgx.Identifier{c}.Sanitize())
+			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgname.Identifier(c))
 		}
-		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(columns, ", ")))
+		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
 	left.rest = append(left.rest, i.lacks.identities...)
 	if columns := i.lacks.readable; len(columns) > 0 {
@@ -201,10 +204,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	switch {
 	case rights.Owns():
 	case rights.Function:
-		run = func() error { // by the simple protocol, in a transaction of its own: the function makes sure of it
-			_, err := conn.Exec(ctx, swapCall(s.Function))
-			return err
-		}
+		run = func() error { return s.call(ctx, conn) }
 	default:
 		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", rights.Role, s.Publication))
 	}
@@ -215,7 +215,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 		}
 	}
 	switch {
-	case fault.SQLSTATE(err) == "42501", !rights.Owns() && slices.Contains([]string{"0A000", "42704"}, fault.SQLSTATE(err)): // not in the function's power
+	case fault.SQLSTATE(err) == "42501", !rights.Owns() && fault.SQLSTATE(err) == "0A000": // not in the function's power
 		return s.forOwner(left, err.Error())
 	case err == nil && !left.done():
 		return s.forOwner(left, "something is left to do")
@@ -224,10 +224,16 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	}
 }
 
+// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it.
+func (s Swap) call(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, swapCall(s.Function))
+	return err
+}
+
 // asOwner plans anew when the table is locked, and runs the next step of that.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
-	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgname.Qualified(s.Table.Schema, s.Table.Table))
+	if err := statement.Run(ctx, tx, lock); err != nil {
 		return err
 	}
 	left, err := s.plan(ctx, tx)
@@ -238,9 +244,9 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	if left.index != "" {
 		statements = []string{left.index}
 	}
-	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
+	for _, step := range statements {
+		if err := statement.Run(ctx, tx, step); err != nil {
+			return fmt.Errorf("%s: %w", step, err)
 		}
 	}
 	return nil
@@ -333,5 +339,5 @@ func UnpublishSQL(ctx context.Context, db Querier, publication string, oid uint3
 	if err != nil {
 		return "", fmt.Errorf("looking for the old table: %w", err)
 	}
-	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgx.Identifier{publication}.Sanitize(), pgx.Identifier{schema, name}.Sanitize()), nil
+	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgname.Identifier(publication), pgname.Qualified(schema, name)), nil
 }

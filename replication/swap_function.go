@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -115,12 +117,12 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	for _, role := range now.roles {
 		if !slices.Contains(roles, role) {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgx.Identifier{role}.Sanitize()))
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
 		}
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
 		if !slices.Contains(now.roles, role) {
-			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgx.Identifier{role}.Sanitize()))
+			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}
 	return statements, nil
@@ -139,11 +141,11 @@ func (s Swap) createFunction(ctx context.Context, db Querier, now present) (stri
 		}
 	}
 	data := map[string]any{
-		"Function": s.Function.Sanitize(), "Table": pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize(),
-		"Publication": pgx.Identifier{s.Publication}.Sanitize(), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
-		"SchemaLiteral": quoteLiteral(s.Table.Schema), "TableLiteral": quoteLiteral(s.Table.Table), "OwnerLiteral": quoteLiteral(rights.Owner),
-		"PublicationLiteral": quoteLiteral(s.Publication), "KeyLiterals": literals(s.Table.Key), "ReadLiterals": literals(columns),
-		"FunctionLiteral": quoteLiteral(s.Function.Sanitize() + "()"), "CallLiteral": quoteLiteral(swapCall(s.Function)),
+		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
+		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
+		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(rights.Owner),
+		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key), "ReadLiterals": literals(columns),
+		"FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
@@ -159,14 +161,14 @@ func notRead(body string, columns []string) []string {
 	_, list, _ := strings.Cut(body, begin)
 	list, _, _ = strings.Cut(list, "]::text[];\n")
 	return slices.DeleteFunc(slices.Clone(columns), func(c string) bool {
-		return strings.Contains(", "+list+", ", ", "+quoteLiteral(c)+", ")
+		return strings.Contains(", "+list+", ", ", "+pgname.Literal(c)+", ")
 	})
 }
 
 // ofTable reports whether a function of this body prepares tables of that name.
 func ofTable(body, schema, table string) bool {
-	return strings.Contains(body, "schema_name CONSTANT text := "+quoteLiteral(schema)+";\n") &&
-		strings.Contains(body, "table_name CONSTANT text := "+quoteLiteral(table)+";\n")
+	return strings.Contains(body, "schema_name CONSTANT text := "+pgname.Literal(schema)+";\n") &&
+		strings.Contains(body, "table_name CONSTANT text := "+pgname.Literal(table)+";\n")
 }
 
 // EnsureSwapFunction runs the statements in one transaction: at no moment may everybody call the function, as those who may create one could
@@ -177,8 +179,8 @@ func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string
 
 func inOne(ctx context.Context, conn *pgx.Conn, statements []string, doing string) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		for _, statement := range statements {
-			if _, err := tx.Exec(ctx, statement); err != nil {
+		for _, step := range statements {
+			if err := statement.Run(ctx, tx, step); err != nil {
 				return err
 			}
 		}
@@ -196,16 +198,7 @@ func inOne(ctx context.Context, conn *pgx.Conn, statements []string, doing strin
 func literals(texts []string) []string {
 	quoted := make([]string, len(texts))
 	for i, text := range texts {
-		quoted[i] = quoteLiteral(text)
-	}
-	return quoted
-}
-
-// quoteLiteral quotes a text for a statement that takes no parameters.
-func quoteLiteral(text string) string {
-	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
+		quoted[i] = pgname.Literal(text)
 	}
 	return quoted
 }

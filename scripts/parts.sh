@@ -78,7 +78,9 @@ ready() {
 place() {
   local from=$1 to=$parts/$2
   echo "$3" >"$from/.stamp"
-  chmod -R u+w,a+rX "$from"
+  # An archive names owners and modes of its own, and tar as root gives them: what is loaded and run has to be ours alone.
+  [ "$(id -u)" != 0 ] || chown -hR 0:0 "$from"
+  chmod -R u+w,go-w,a+rX "$from"
   mkdir -p "${to%/*}"
   if [ -e "$to" ]; then
     mkdir -p "$work/old"

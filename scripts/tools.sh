@@ -2,33 +2,35 @@
 # Prints the path of a pinned development tool, after setting it up below $WAL2VEC_CACHE/tools
 # if it is not there yet.
 #
-# usage: scripts/tools.sh golangci-lint | promtool
+# usage: scripts/tools.sh golangci-lint | govulncheck | promtool
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 golangci_lint=v2.15.0
 golangci_lint_sum=h1:w94zf8HAYI7hm3164kwKsvZRuqXvY+YxeFoTbu1OLg8=
+govulncheck=v1.9.0
+govulncheck_sum=h1:12VaqnI9kJfqwRoPptxoqsUhQtdfrSbdksT7X/KY/sc=
 promtool_minimum=2.40
 
-# set_up_golangci_lint builds the linter from its module. A linter built by an older Go than the
-# checkout's cannot read it, so the folder's name has Go's version too.
-set_up_golangci_lint() {
+# set_up_go_tool NAME PACKAGE VERSION CHECKSUM builds a tool from its module, whose checksum it
+# holds against ours. A tool built by an older Go than the checkout's cannot read it, so the
+# folder's name has Go's version too.
+set_up_go_tool() {
+  local name=$1 package=$2 version=$3 sum=$4 folder
   "$root/scripts/prerequisites.sh" go python
-  local folder
-  folder=$cache/tools/golangci-lint-$golangci_lint-$(go -C "$root" env GOVERSION)
-  tool=$folder/golangci-lint
+  folder=$cache/tools/$name-$version-$(go -C "$root" env GOVERSION)
+  tool=$folder/$name
   [ ! -x "$tool" ] || return 0
   make_cache
   lock_cache
   [ ! -x "$tool" ] || return 0
-  say "building golangci-lint $golangci_lint (two minutes)"
-  GOFLAGS='' CGO_ENABLED=0 GOBIN=$work/lint quietly "building golangci-lint" \
-    go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$golangci_lint"
-  go version -m "$work/lint/golangci-lint" | grep -qF "$golangci_lint_sum" ||
-    die 1 "the source of golangci-lint $golangci_lint is not the one whose checksum scripts/tools.sh has"
+  say "building $name $version (up to two minutes)"
+  GOFLAGS='' CGO_ENABLED=0 GOBIN=$work/built quietly "building $name" go install "$package@$version"
+  go version -m "$work/built/$name" | grep -qF "$sum" ||
+    die 1 "the source of $name $version is not the one whose checksum scripts/tools.sh has"
   mkdir -p "$cache/tools"
-  mv "$work/lint" "$folder"
+  mv "$work/built" "$folder"
 }
 
 # promtool_fits PATH: it runs and is new enough to know every field of our rule tests.
@@ -77,8 +79,11 @@ download_deb() {
 }
 
 case ${1:-} in
-  golangci-lint) set_up_golangci_lint ;;
+  golangci-lint)
+    set_up_go_tool golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$golangci_lint" "$golangci_lint_sum"
+    ;;
+  govulncheck) set_up_go_tool govulncheck golang.org/x/vuln/cmd/govulncheck "$govulncheck" "$govulncheck_sum" ;;
   promtool) set_up_promtool ;;
-  *) die 2 "tools.sh knows golangci-lint and promtool, not ${1:-nothing}" ;;
+  *) die 2 "tools.sh knows golangci-lint, govulncheck and promtool, not ${1:-nothing}" ;;
 esac
 echo "$tool"

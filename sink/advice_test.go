@@ -61,7 +61,7 @@ func TestWhoIsNotTheOwnerIsToldWhoIs(t *testing.T) {
 			"adding a generation":     func() error { _, _, err := other.BuildGeneration(t.Context(), third); return err },
 		} {
 			b.says(run(), doing+": role "+owner+" owns the pipeline's tables and view, this is role "+name,
-				"run it as role "+owner+`, or GRANT "`+owner+`" TO "`+name+`"`)
+				`run it as role "`+owner+`", or: GRANT "`+owner+`" TO "`+name+`";`)
 		}
 		if access == sink.Write { // what the advice says is enough
 			b.db.Exec(t, `GRANT "`+owner+`" TO "`+name+`"`)

@@ -117,6 +117,9 @@ func scanHoldings(rows pgx.Rows, to []Holding) error {
 	var hash, vectorHash, refused []byte
 	var norm float64
 	_, err := pgx.ForEachRow(rows, []any{&at, &epoch, &lsn, &deleted, &hash, &vectorHash, &norm, &refused}, func() error {
+		if err := oneOf(at, len(to)); err != nil {
+			return err
+		}
 		h := Holding{Known: epoch != nil, Deleted: deleted, HasVector: vectorHash != nil, Norm: norm}
 		if h.Known {
 			h.Version = change.Version{Epoch: *epoch, LSN: lsn}
@@ -152,6 +155,9 @@ func (a *Audit) Vectors(ctx context.Context, keys []change.Key) (map[change.Key]
 		var hash []byte
 		var vector pgvector.Vector
 		_, err = pgx.ForEachRow(rows, []any{&at, &hash, &vector}, func() error {
+			if err := oneOf(at, len(keys)); err != nil {
+				return err
+			}
 			stored := StoredVector{Vector: slices.Clone(vector.Slice())}
 			copy(stored.Hash[:], hash)
 			found[keys[at]] = stored

@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
 // Chunk is what one SELECT of a backfill read.
@@ -189,7 +190,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 			if swept == 0 {
 				break
 			}
-			if _, err := tx.Exec(ctx, g.removeDead); err != nil {
+			if err := statement.Run(ctx, tx, g.removeDead); err != nil {
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/pgvector/pgvector-go"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 // copies are the statements that copy a generation's vectors.
@@ -93,11 +94,17 @@ func absent(ctx context.Context, tx pgx.Tx, query string, u *upserts) (*copied, 
 	c := &copied{upserts: u, columns: columns}
 	there := make([]bool, len(u.vectors))
 	for rows.Next() {
+		raw := rows.RawValues()
+		if len(raw) != 1+columns || len(rows.FieldDescriptions()) != len(raw) {
+			return nil, upserts{}, fault.New(fault.Usage, mayAsk, "the sink answered with %d columns, not with %d", len(raw), 1+columns)
+		}
 		if rows.FieldDescriptions()[0].Format != pgx.BinaryFormatCode {
 			continue // a connection that speaks in texts: nothing is copied
 		}
-		raw := rows.RawValues()
-		at := int(binary.BigEndian.Uint64(raw[0]))
+		at, err := rowNumber(raw[0], len(there))
+		if err != nil {
+			return nil, upserts{}, err
+		}
 		there[at] = true
 		c.at = append(c.at, at)
 		for _, value := range raw[1:] {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Storage is the type of a generation's vector column.
@@ -209,7 +210,7 @@ func (st State) MadeBy(g Generation) (Generation, error) {
 	if found := alike[0]; g.Storage == "" || found.Storage == g.Storage {
 		return found, nil
 	}
-	return g, fault.New(fault.Usage, fmt.Sprintf("configure %s, or make a generation of it: %s", alike[0].Storage, buildCommand),
+	return g, fault.New(fault.Usage, fmt.Sprintf("configure %s, or make a generation of it: %s", pgname.Shell(string(alike[0].Storage)), buildCommand),
 		"generation %d stores %s, not %s", alike[0].ID, alike[0].Storage, g.Storage)
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
 // BuildGeneration adds a generation to the pipeline, with its table and the job that fills it, in one transaction: from then on every
@@ -94,7 +95,7 @@ func (s *Sink) lockedState(ctx context.Context, tx pgx.Tx) (State, locked, error
 	if err := s.checkSchema(ctx, tx); err != nil {
 		return State{}, locked{}, err
 	}
-	if _, err := tx.Exec(ctx, s.query("generation_settings")); err != nil {
+	if err := statement.Run(ctx, tx, s.query("generation_settings")); err != nil {
 		return State{}, locked{}, err
 	}
 	p, err := s.lockPipeline(ctx, tx)

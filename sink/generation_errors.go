@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // SQLSTATEs of a lock that was not to be had.
@@ -25,7 +26,7 @@ func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error 
 		if lookErr != nil || owner == "" {
 			break
 		}
-		try := fmt.Sprintf("run it as role %s, or GRANT %s TO %s", owner, quoteIdentifier(owner), quoteIdentifier(me))
+		try := fmt.Sprintf("run it as role %s, or: GRANT %[1]s TO %s;", pgname.Identifier(owner), pgname.Identifier(me))
 		return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
 	case lockNotAvailable:
 		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)

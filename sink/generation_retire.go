@@ -32,7 +32,7 @@ func (s *Sink) retirement(ctx context.Context, q querier, st State, id int) (Ret
 		return Retirement{}, err
 	}
 	if g.State == Active {
-		return Retirement{}, fault.New(fault.Usage, "wal2vec generation activate another one first", "generation %d is active", id)
+		return Retirement{}, fault.New(fault.Usage, "activate another one first: wal2vec generation list", "generation %d is active", id)
 	}
 	r := Retirement{Generation: g}
 	r.Rows, r.Bytes, err = s.size(ctx, q, st, g)

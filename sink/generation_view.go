@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // viewSteps returns the statements that make the view show a generation; none when it does.
@@ -154,8 +155,8 @@ func (s *Sink) viewTaken(p place, schema, name string, g Generation) error {
 	if !known {
 		kind = "TABLE"
 	}
-	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s), or set another name for the view",
-		kind, quoteIdentifier(schema, name), quoteIdentifier(name+"_old"))
+	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s;), or set another name for the view",
+		kind, pgname.Qualified(schema, name), pgname.Identifier(name+"_old"))
 	if p.dimension > 0 && int(p.dimension) != g.Dimension {
 		return fault.New(fault.Usage, try, "%s.%s is an existing %s, and its column %s does not take the %d dimensions of %s",
 			schema, name, strings.ToLower(kind), p.column, g.Dimension, g.Model)

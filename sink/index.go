@@ -72,6 +72,9 @@ func (s *Sink) inspectIndex(ctx context.Context, q querier, g Generation) (Index
 	var bytes *int64
 	var locked bool
 	_, err = pgx.ForEachRow(rows, []any{&name, &valid, &bytes, &found.building, &locked}, func() error {
+		if name != nil && (valid == nil || bytes == nil) {
+			return fault.New(fault.Usage, mayAsk, "the sink names an index without its state or its size")
+		}
 		if name != nil && !*valid {
 			found.invalid = append(found.invalid, *name)
 		}
@@ -131,7 +134,7 @@ func (s *Sink) BuildIndex(ctx context.Context, g Generation, progress func(Index
 	defer b.close(ctx)
 	if err := b.run(ctx); err != nil {
 		if fault.SQLSTATE(err) == "42501" {
-			return fault.Wrap(err, fault.Usage, initCommand+", as the role that owns wal2vec's tables", "building the index of generation %d", g.ID)
+			return fault.Wrap(err, fault.Usage, initCommand+", as the role that owns the tables of wal2vec", "building the index of generation %d", g.ID)
 		}
 		return fmt.Errorf("building the index of generation %d: %w", g.ID, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
-	vectors "github.com/pgvector/pgvector-go/pgx"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -167,7 +166,7 @@ func (l *layout) registerTypes(conn *pgx.Conn) {
 	if _, known := types.TypeForOID(l.extension.vectorArray); known {
 		return
 	}
-	element := &pgtype.Type{Name: "vector", OID: l.extension.vectorOID, Codec: &vectors.VectorCodec{}}
+	element := &pgtype.Type{Name: "vector", OID: l.extension.vectorOID, Codec: vectorCodec{}}
 	types.RegisterType(element)
 	types.RegisterType(&pgtype.Type{
 		Name: "_vector", OID: l.extension.vectorArray, Codec: &pgtype.ArrayCodec{ElementType: element},

@@ -68,9 +68,11 @@ func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, erro
 		var key []string
 		var hash []byte
 		err := row.Scan(&key, &d.Generation, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &d.FirstAt, &d.LastAt)
-		if err == nil {
-			d.Key, d.Hash = change.KeyOf(key...), change.Hash(hash)
+		if err != nil {
+			return d, err
 		}
+		d.Key = change.KeyOf(key...)
+		d.Hash, err = storedHash(hash)
 		return d, err
 	})
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"regexp"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -99,17 +99,10 @@ func render(name string, data any) string {
 	return text
 }
 
-func quoteIdentifier(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
+// quoteIdentifier quotes for statements and for parameters that the server reads as names; what is printed goes through pgname.Pasteable.
+func quoteIdentifier(parts ...string) string { return pgname.Catalogue(parts...) }
 
-// quoteLiteral makes a string constant that reads the same whatever standard_conforming_strings is.
-func quoteLiteral(text string) string {
-	text = strings.ReplaceAll(text, "\x00", "")
-	quoted := "'" + strings.ReplaceAll(text, "'", "''") + "'"
-	if strings.Contains(text, `\`) {
-		return "E" + strings.ReplaceAll(quoted, `\`, `\\`)
-	}
-	return quoted
-}
+func quoteLiteral(text string) string { return pgname.Literal(text) }
 
 func quoteLiterals(texts []string) []string {
 	quoted := make([]string, len(texts))
@@ -147,7 +140,7 @@ func (s *Sink) explain(err error, doing string) error {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
 	case "42501": // insufficient privilege
-		const grant = initCommand + " --grant-stream ROLE (to search: --grant-search ROLE), as the role that set it up"
+		const grant = initCommand + " --grant-stream=ROLE, as the role that set it up (to search: --grant-search=ROLE)"
 		return fault.Wrap(err, fault.Usage, grant, "%s: this role may not", doing)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)

@@ -195,6 +195,9 @@ func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
 	if err != nil {
 		return 0, s.explain(err, "reading the version of wal2vec's schema")
 	}
+	if version < 0 {
+		return 0, damaged("schema_version", fmt.Errorf("version %d", version))
+	}
 	return version, nil
 }
 

@@ -215,10 +215,14 @@ func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out
 func (out *written) collectNeeded(generation int, rows pgx.Rows) error {
 	var hash []byte
 	_, err := pgx.ForEachRow(rows, []any{&hash}, func() error {
+		needed, err := storedHash(hash)
+		if err != nil {
+			return err
+		}
 		if out.needed == nil {
 			out.needed = make(map[int][]change.Hash)
 		}
-		out.needed[generation] = append(out.needed[generation], change.Hash(hash))
+		out.needed[generation] = append(out.needed[generation], needed)
 		return nil
 	})
 	return err
@@ -256,6 +260,9 @@ func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, ag
 				lack := change.Lack{Generation: g.ID, Template: template, At: make([]int, 0, len(positions))}
 				var at int
 				_, err := pgx.ForEachRow(found, []any{&at}, func() error {
+					if err := oneOf(at, len(positions)); err != nil {
+						return err
+					}
 					lack.At = append(lack.At, positions[at])
 					return nil
 				})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"text/template"
 )
 
@@ -62,10 +63,25 @@ var functions = template.FuncMap{
 	"add":  func(i, j int) int { return i + j },
 }
 
-func render(name, text string, data any) (string, error) {
+// parsed has the templates that were rendered before, by their text: a sink renders a dozen for each generation that a server names.
+var parsed sync.Map
+
+func parse(name, text string) (*template.Template, error) {
+	if known, ok := parsed.Load(text); ok {
+		return known.(*template.Template), nil
+	}
 	t, err := template.New(name).Option("missingkey=error").Funcs(functions).Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("parsing query %s: %w", name, err)
+		return nil, fmt.Errorf("parsing query %s: %w", name, err)
+	}
+	parsed.Store(text, t)
+	return t, nil
+}
+
+func render(name, text string, data any) (string, error) {
+	t, err := parse(name, text)
+	if err != nil {
+		return "", err
 	}
 	var b strings.Builder
 	if err := t.Execute(&b, data); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -68,7 +69,7 @@ func (r *backfillReport) banner() {
 		resumed = fmt.Sprintf(", resumed after %d rows", r.before)
 	}
 	_, _ = fmt.Fprintf(r.program.stderr, "wal2vec %s (job %d%s)\n  %s -> %s\n  model %s on %s, %d rows\n",
-		word, r.job, resumed, r.table, r.view, r.model, r.device, r.total)
+		word, r.job, resumed, pgname.Visible(r.table), pgname.Visible(r.view), pgname.Visible(r.model), r.device, r.total)
 	if !isTerminal(r.program.stderr) {
 		return
 	}

@@ -47,6 +47,8 @@ func TestBadConfigurationIsRefused(t *testing.T) { //nolint:tparallel // short p
 			name: "unknown key in the environment", args: []string{"init"}, env: []string{"WAL2VEC_TYPO=1"},
 			code: 2, says: []string{"WAL2VEC_TYPO"}, try: "config reference",
 		},
+		{name: "every role", args: []string{"init", "--grant-search", "public"}, code: 2, says: []string{`"public"`}, try: "--grant-search=ROLE"},
+		{name: "no role", args: []string{"init", "--grant-stream="}, code: 2, says: []string{`""`}, try: "--grant-stream=ROLE"},
 		{name: "unknown flag", args: []string{"init", "--tabel", "x"}, code: 2, says: []string{"--tabel"}, try: "--help"},
 		{name: "unknown command", args: []string{"initt"}, code: 2, says: []string{"initt"}, try: "wal2vec init"},
 		{name: "unknown subcommand", args: []string{"models", "lst"}, code: 2, says: []string{"lst"}, try: "models --help"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // bench is one run of a benchmark.
@@ -80,14 +81,17 @@ func (b *bench) profiled(f func() error) error {
 	if b.options.cpuProfile == "" {
 		return f()
 	}
-	file, err := os.Create(b.options.cpuProfile)
-	if err != nil {
+	var failed error
+	err := safefile.Replace(b.options.cpuProfile, 0o600, func(file *os.File) error {
+		if err := pprof.StartCPUProfile(file); err != nil {
+			return fmt.Errorf("starting the profile: %w", err)
+		}
+		defer pprof.StopCPUProfile()
+		failed = f()
+		return failed
+	})
+	if err != nil && failed == nil {
 		return fault.Wrap(err, fault.Usage, "--cpuprofile cpu.prof", "writing the profile")
 	}
-	defer file.Close()
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return fmt.Errorf("starting the profile: %w", err)
-	}
-	defer pprof.StopCPUProfile()
-	return f()
+	return failed
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	encoding "encoding/binary"
-	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -16,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // encodeFigures are the result of bench encode. The duration is the median of the runs, and what is said a second goes by it.
@@ -197,24 +197,19 @@ func median(numbers []float64) float64 {
 
 // writeVectors writes vectors one after the other, as little-endian float32.
 func writeVectors(path string, vectors [][]float32) error {
-	file, err := os.Create(path)
+	err := safefile.Replace(path, 0o600, func(file *os.File) error {
+		out := bufio.NewWriter(file)
+		var number [4]byte
+		for _, v := range vectors {
+			for _, x := range v {
+				encoding.LittleEndian.PutUint32(number[:], math.Float32bits(x))
+				_, _ = out.Write(number[:]) // Flush reports
+			}
+		}
+		return out.Flush()
+	})
 	if err != nil {
 		return fault.Wrap(err, fault.Usage, "--vectors vectors.f32", "writing the vectors")
-	}
-	defer file.Close()
-	out := bufio.NewWriter(file)
-	var number [4]byte
-	for _, v := range vectors {
-		for _, x := range v {
-			encoding.LittleEndian.PutUint32(number[:], math.Float32bits(x))
-			_, _ = out.Write(number[:]) // Flush reports
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("writing the vectors: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("writing the vectors: %w", err)
 	}
 	return nil
 }

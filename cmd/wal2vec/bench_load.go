@@ -141,7 +141,7 @@ func (b *bench) startNeighbour(ctx context.Context, kind string) (load, error) {
 	if err != nil {
 		return load{}, fmt.Errorf("telling the load what to do: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "nice", "-n", "19", program, "bench", "load")
+	cmd := exec.CommandContext(ctx, "nice", "-n", "19", program, "bench", "load") //nolint:gosec // this program itself
 	n := &neighbour{cmd: cmd, log: &bytes.Buffer{}}
 	cmd.Stderr = n.log
 	if n.in, err = cmd.StdinPipe(); err != nil {

@@ -203,7 +203,7 @@ func (o benchOptions) queryTexts(n int) ([]string, error) {
 	if len(texts) < n {
 		return nil, fault.New(fault.Usage, "give fewer --queries, or leave --data out", "%s makes %d queries, not %d", o.data, len(texts), n)
 	}
-	random := rand.New(rand.NewPCG(martSeed, martSeed)) // the same order everywhere, so that every part has queries of each kind
+	random := rand.New(rand.NewPCG(martSeed, martSeed)) //nolint:gosec // the same order everywhere, so that every part has queries of each kind
 	random.Shuffle(len(texts), func(i, j int) { texts[i], texts[j] = texts[j], texts[i] })
 	return texts[:n], nil
 }

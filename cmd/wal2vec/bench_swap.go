@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sink"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -114,8 +115,8 @@ func (b *bench) swap(ctx context.Context, s *store, ended chan error) (swapFigur
 	if err := tx.QueryRow(ctx, sql.Query("demo_swap_changes")).Scan(&figures.Rows, &figures.Changed, &figures.Removed); err != nil {
 		return figures, fmt.Errorf("comparing the tables: %w", err)
 	}
-	for _, statement := range []string{swapOld, swapNew, swapEnd} {
-		if _, err := tx.Exec(ctx, statement); err != nil {
+	for _, step := range []string{swapOld, swapNew, swapEnd} {
+		if err := statement.Run(ctx, tx, step); err != nil {
 			return figures, fmt.Errorf("swapping the table: %w", err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -53,7 +54,7 @@ func openMart(ctx context.Context, o martOptions) (m *mart, err error) {
 	}
 	bundle := parts.Postgres[o.major]
 	if bundle == "" {
-		return nil, fault.New(fault.Usage, "make parts in the source folder", "%s holds no PostgreSQL %d", parts.Root, o.major)
+		return nil, fault.New(fault.Usage, "make parts, in the source folder", "%s holds no PostgreSQL %d", parts.Root, o.major)
 	}
 	m = &mart{}
 	opened := m // a return of an error sets the result to nil before the deferred call
@@ -128,7 +129,7 @@ func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]
 	if err != nil {
 		return n, err
 	}
-	if _, err := m.conn.Exec(ctx, "ANALYZE "+martTable.Sanitize()); err != nil {
+	if err := statement.Run(ctx, m.conn, "ANALYZE "+martTable.Sanitize()); err != nil {
 		return n, fmt.Errorf("analysing the product table: %w", err)
 	}
 	return n, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/products"
 )
 
@@ -86,7 +87,7 @@ func (d *demo) searches(ctx context.Context) error {
 // search prints an answer and returns its keys, nearest first.
 func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
 	columns := []string{"name", "category"}
-	d.typedf("wal2vec search %q -k %d --columns %s", demoQuestion, demoHits, strings.Join(columns, ","))
+	d.typedf("wal2vec search %s -k %d --columns %s", pgname.Shell(demoQuestion), demoHits, pgname.Shell(strings.Join(columns, ",")))
 	result, err := s.search(ctx, demoQuestion, demoHits, columns, nil)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
 
 // change runs a statement on the changed row and waits until the view shows it.
 func (d *demo) change(ctx context.Context, run *work, want visibility, statement string) error {
-	d.typedf("psql -c %q", statement)
+	d.typedf("psql -c %s", pgname.Shell(statement))
 	taken := len(run.watch.samples)
 	err := run.watched(ctx, func(ctx context.Context) error { return run.clerk.commit(ctx, d.changedRow(), want, statement) })
 	if err != nil {

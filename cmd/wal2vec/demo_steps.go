@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/products"
 )
 
@@ -103,17 +104,17 @@ func (d *demo) stay(ctx context.Context) error {
 	c := d.mart.config
 	c.HTTP.Listen = freeAddress(ctx)
 	d.stepf("Your turn: it streams on until Ctrl-C. In another terminal:")
-	program := os.Args[0]
+	program := pgname.Shell(os.Args[0])
 	if !strings.ContainsRune(program, filepath.Separator) {
 		program = "wal2vec"
 	}
 	d.sayf("")
-	d.notef("export WAL2VEC_SOURCE_DSN='%s'", c.Source.DSN.Reveal())
-	d.notef("%s \"$WAL2VEC_SOURCE_DSN\"", d.mart.server.Program("psql"))
+	d.notef("export WAL2VEC_SOURCE_DSN=%s", pgname.Shell(c.Source.DSN.Reveal()))
+	d.notef("%s \"$WAL2VEC_SOURCE_DSN\"", pgname.Shell(d.mart.server.Program("psql")))
 	d.notef("%s search 'warm coat for freezing winter weather' -k 5", program)
 	d.notef("%s status", program)
 	d.notef("%s config print --row 1", program)
-	d.notef("curl http://%s/metrics\n", c.HTTP.Listen)
+	d.notef("curl %s\n", pgname.Shell("http://"+c.HTTP.Listen+"/metrics"))
 	if d.err != nil {
 		return d.err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -78,7 +79,7 @@ func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.O
 }
 
 // printable is an error in one line, without passwords.
-func printable(err error) string { return config.Scrub(oneLine(err.Error())) }
+func printable(err error) string { return pgname.Visible(config.Scrub(oneLine(err.Error()))) }
 
 // secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password file whoever else may.
 func secretFiles() []string {
@@ -101,9 +102,9 @@ func (p *program) printReport(r doctor.Report) error {
 			part = area
 			fmt.Fprintf(&text, "%s\n", part)
 		}
-		fmt.Fprintf(&text, "  %-4s  %-22s  %s\n", f.Status, f.Check, f.Text)
+		fmt.Fprintf(&text, "  %-4s  %-22s  %s\n", f.Status, f.Check, pgname.Visible(f.Text))
 		if f.Fix != "" {
-			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], f.Fix)
+			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], advice(f.Fix))
 		}
 	}
 	fmt.Fprintf(&text, "%d ok, %d warn, %d fail, %d skip\n", r.Count(doctor.OK), r.Count(doctor.Warn), r.Count(doctor.Fail), r.Count(doctor.Skip))
@@ -148,16 +149,8 @@ func (m *modelCheckup) Match(state sink.State) error {
 	m.generation = generation
 	all := &engines{program: m.program, config: m.config, checkpoint: m.checkpoint, configured: generation}
 	for _, g := range state.Generations {
-		if g.ID == generation.ID {
-			continue
-		}
-		c, err := recorded(m.config, g)
-		if err == nil {
-			_, err = all.checkpointOf(c, g)
-		}
-		if err != nil {
-			return fault.Wrap(err, fault.Model, "bring the model here, or give the generation up: wal2vec generation retire",
-				"opening the model of generation %d (%s)", g.ID, g.Model)
+		if _, err := all.checkpointFor(g); err != nil {
+			return err
 		}
 	}
 	return nil

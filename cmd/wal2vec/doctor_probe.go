@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
@@ -104,7 +105,7 @@ func (pr *prober) failed(check string, err error) {
 // within bounds a wait, and says what did not happen in time.
 func (pr *prober) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, pr.options.wait,
-		fault.New(fault.Unavailable, "wal2vec status, and the stream's log", "%s within %s", what, pr.options.wait))
+		fault.New(fault.Unavailable, "wal2vec status, and the log of the stream", "%s within %s", what, pr.options.wait))
 }
 
 // cause is the reason why a wait ended, rather than that it did.
@@ -257,12 +258,12 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 
 func (pr *prober) update(ctx context.Context, key change.Key) error {
 	t := pr.state.Table
-	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	relation := pgname.Qualified(t.Schema, t.Name)
 	name, err := pr.column(ctx)
 	if err != nil {
 		return err
 	}
-	column := pgx.Identifier{name}.Sanitize()
+	column := pgname.Identifier(name)
 	statement, err := sql.Render("doctor_probe_update", struct {
 		Table, Column string
 		Conditions    []string
@@ -274,7 +275,7 @@ func (pr *prober) update(ctx context.Context, key change.Key) error {
 	tag, err := pr.source.Exec(ctx, statement, asArguments(key.Parts())...)
 	switch {
 	case fault.SQLSTATE(err) == notPermitted:
-		role := pgx.Identifier{pr.source.Config().User}.Sanitize()
+		role := pgname.Identifier(pr.source.Config().User)
 		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role), "updating a row")
 	case err != nil:
 		return unreadableValue(err, "updating the row "+key.String())

@@ -68,7 +68,7 @@ func (w *world) lives(name, insert string) {
 			w.t.Errorf("the view has %d rows, want %d", got, want)
 		}
 	}
-	w.run("init", "--print-sql")
+	w.paste(w.run("init", "--print-sql"))
 	w.run("init")
 	w.run("backfill")
 	shows(2)

@@ -34,6 +34,8 @@ type engine struct {
 	precision  string // of the graph that runs
 	kernel     string // its operators: standardKernel, or models.KernelVNNI
 	tokenizer  string // "go", or the "library"
+	// graph is what runs, without its data.
+	graph models.Graph
 	// selfTestSpeed is in tokens a second; see encoder.Encoder.SelfTestSpeed.
 	selfTestSpeed float64
 	// slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
@@ -117,11 +119,15 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	if err != nil {
 		return nil, err
 	}
+	log, made := p.logger(c.Log), models.Graph{}
 	runner, err := ort.Open(ctx, ort.Options{
 		Library: parts.ONNXRuntime, Operators: operatorsFor(parts, checkpoint), Device: c.Encoder.Device,
 		Precision: precisionOf(c, checkpoint),
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
-			return models.Build(ctx, checkpoint, parts.GraphCache, target)
+			graph, err := models.Build(ctx, checkpoint, parts.GraphCache, target)
+			made = graph
+			made.Data = nil // it is the session's from here on
+			return graph, err
 		},
 	})
 	if err != nil {
@@ -141,7 +147,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "wal2vec models check", "opening the encoder")
 	}
-	log := p.logger(c.Log)
+	warnOfGraphs(log, parts, made)
 	for _, skip := range runner.Skipped() {
 		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
@@ -152,7 +158,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	}
 	return &engine{
 		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
-		tokenizer: tokenizing, selfTestSpeed: e.SelfTestSpeed(), slower: runner.WithoutOperators(),
+		tokenizer: tokenizing, graph: made, selfTestSpeed: e.SelfTestSpeed(), slower: runner.WithoutOperators(),
 	}, nil
 }
 

@@ -140,10 +140,13 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 	if err != nil {
 		return nil, built, err
 	}
+	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, writes: true, open: make(map[int]*openedEngine)}
+	if err := f.engines.checkOthers(state, generationOf(c, checkpoint)); err != nil {
+		return nil, built, err
+	}
 	if f.engine, err = p.openEngine(ctx, c, checkpoint); err != nil {
 		return nil, built, err
 	}
-	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, writes: true, open: make(map[int]*openedEngine)}
 	f.engines.add(0, f.engine) // to be closed, until it has its number
 	g, resumed, err := f.store.BuildGeneration(ctx, generationOf(c, checkpoint))
 	if err != nil {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -130,8 +132,8 @@ func (p *program) printGenerations(reports []generationReport) error {
 		case r.Filling && r.State != string(sink.Building):
 			state += ", filling"
 		}
-		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, r.Model, r.Dimension, r.Storage,
-			precisionText(r), rows, coverage, letters, orDash(r.Index), size, strings.ReplaceAll(r.Template, "\n", `\n`))
+		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension,
+			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
@@ -232,16 +234,16 @@ func (p *program) activateIn(ctx context.Context, s *store, a sink.Activation) (
 		result.Forced = []string{}
 	}
 	if result.Active == result.Before {
-		_, err = fmt.Fprintf(p.stderr, "%s is active already\n", done.Is)
+		_, err = fmt.Fprintf(p.stderr, "%s is active already\n", pgname.Visible(done.Is.String()))
 		return result, err
 	}
 	_, _ = fmt.Fprintf(p.stderr, "%s is active; generation %d is kept and written: wal2vec generation rollback, or retire %d\n",
-		done.Is, done.Was.ID, done.Was.ID)
+		pgname.Visible(done.Is.String()), done.Was.ID, done.Was.ID)
 	for _, hole := range done.Forced {
 		_, _ = fmt.Fprintf(p.stderr, "warning: %s\n", hole)
 	}
-	_, err = fmt.Fprintf(p.stderr, "set in the configuration: encoder.model: %s, source.template: %q, sink.storage: %s\n",
-		orDash(modelOf(done.Is)), done.Is.Template, done.Is.Storage)
+	_, err = fmt.Fprintf(p.stderr, "set in the configuration: encoder.model: %s, source.template: %s, sink.storage: %s\n",
+		config.YAML(orDash(modelOf(done.Is))), config.YAML(done.Is.Template), config.YAML(string(done.Is.Storage)))
 	return result, err
 }
 

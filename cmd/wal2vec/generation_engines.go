@@ -9,9 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
-	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
@@ -104,7 +102,7 @@ func (e *engines) add(id int, made *engine) *openedEngine {
 }
 
 func (e *engines) load(ctx context.Context, g sink.Generation) (*engine, error) {
-	if g.ID == e.configured.ID {
+	if e.isConfigured(g) {
 		c := e.config
 		if c.Encoder.Precision == config.PrecisionAuto {
 			c.Encoder.Precision = g.Precision
@@ -120,56 +118,6 @@ func (e *engines) load(ctx context.Context, g sink.Generation) (*engine, error) 
 		return nil, err
 	}
 	return e.program.openEngine(ctx, c, checkpoint)
-}
-
-// checkpointFor opens the model that made a generation, wherever that is.
-func (e *engines) checkpointFor(g sink.Generation) (*models.Checkpoint, error) {
-	if g.ID == e.configured.ID {
-		return e.checkpoint, nil
-	}
-	c, err := recorded(e.config, g)
-	if err != nil {
-		return nil, err
-	}
-	checkpoint, err := e.checkpointOf(c, g)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Model, "bring the model here, or give the generation up: wal2vec generation retire",
-			"opening the model of generation %d (%s)", g.ID, g.Model)
-	}
-	return checkpoint, nil
-}
-
-// checkpointOf opens the model that made a generation: the configured one where it is the same.
-func (e *engines) checkpointOf(c config.Config, g sink.Generation) (*models.Checkpoint, error) {
-	if generationOf(c, e.checkpoint).Fingerprint == g.Fingerprint {
-		return e.checkpoint, nil
-	}
-	parts, err := findParts()
-	if err != nil {
-		return nil, err
-	}
-	checkpoint, err := openCheckpoint(parts, c)
-	if err != nil {
-		return nil, err
-	}
-	if made := generationOf(c, checkpoint).Fingerprint; made != g.Fingerprint {
-		return nil, fault.New(fault.Model, "", "%s makes vectors of the fingerprint %.12s, the generation has %.12s", c.Encoder.Model, made, g.Fingerprint)
-	}
-	return checkpoint, nil
-}
-
-// recorded is the configuration with what the sink says of a generation.
-func recorded(c config.Config, g sink.Generation) (config.Config, error) {
-	template, err := change.ParseTemplate(g.Template)
-	if err != nil {
-		return c, err
-	}
-	c.Source.Template, c.Sink.Storage = template, string(g.Storage)
-	c.Encoder.Model, c.Encoder.Dimension, c.Encoder.Precision = g.Source, 0, g.Precision
-	if g.Source == "" { // made before the sink kept it
-		c.Encoder.Model = g.Model
-	}
-	return c, nil
 }
 
 // Of returns the encoder of a generation by its number.

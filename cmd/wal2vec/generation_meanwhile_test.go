@@ -12,7 +12,7 @@ import (
 func TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 200)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	w.run("init")
 	w.run("backfill")
 	build := w.start([]string{"WAL2VEC_BACKFILL_RATE=20"}, "generation", "build", "--model", small)
@@ -40,7 +40,7 @@ func TestARetryBeginsAnewForAnotherSetOfGenerations(t *testing.T) {
 	w.run("init")
 	w.poison("3, 7")
 	w.run("backfill")
-	w.run("generation", "build", "--model", smallModel(t, "small", 16))
+	w.run("generation", "build", "--model", w.smallModel("small", 16))
 	w.heal("3")
 	tx, err := w.db.Conn(t).Begin(t.Context())
 	if err != nil {

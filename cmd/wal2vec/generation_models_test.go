@@ -6,20 +6,30 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
+// modelFolder is in a world's folder; its encoder.model_folders names it.
+const modelFolder = "models"
+
+// modelFolders is the environment that names folders of models; a test's own has a comma where the test's name has one.
+func modelFolders(folders ...string) string {
+	return `WAL2VEC_ENCODER_MODEL_FOLDERS="` + strings.Join(folders, `","`) + `"`
+}
+
 // smallModel makes a checkpoint of another dimension: a BERT of one layer whose weights are all zero, which is enough for a program that takes
-// vectors from a hash. Its name is the folder's.
-func smallModel(t *testing.T, name string, dimension int) string {
+// vectors from a hash. Its name is the folder's, which is below one that the configuration names.
+func (w *world) smallModel(name string, dimension int) string {
+	t := w.t
 	t.Helper()
 	parts, err := pgtest.Parts()
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := filepath.Join(parts, "model", "all-MiniLM-L6-v2"), filepath.Join(t.TempDir(), name)
+	from, to := filepath.Join(parts, "model", "all-MiniLM-L6-v2"), filepath.Join(w.dir, modelFolder, name)
 	const vocabulary, positions, inner = 30522, 512, 4
 	write := func(name, text string) {
 		path := filepath.Join(to, name)

@@ -47,7 +47,7 @@ func model(path string) string { return "WAL2VEC_ENCODER_MODEL=" + path }
 func TestAModelIsChangedBesideARunningStream(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 60)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	w.run("init")
 	w.run("backfill")
 	stream := w.start(nil, "stream")
@@ -180,7 +180,7 @@ func TestABuildThatWasKilledIsGoneOnWith(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w, _ := newHashWorld(t, 60)
-			small := smallModel(t, "small", 16)
+			small := w.smallModel("small", 16)
 			w.run("init")
 			w.run("backfill")
 			stream := w.start(nil, "stream")
@@ -220,7 +220,7 @@ func TestAKilledStreamFindsTheSetOfGenerations(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w, _ := newHashWorld(t, 40)
-			small := smallModel(t, "small", 16)
+			small := w.smallModel("small", 16)
 			w.run("init")
 			w.run("backfill")
 			w.run("generation", "build", "--model", small)
@@ -239,7 +239,7 @@ func TestAKilledStreamFindsTheSetOfGenerations(t *testing.T) {
 func TestAResyncWhileAGenerationIsBuilt(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 60)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	w.run("init")
 	w.run("backfill")
 	w.start([]string{"FAILPOINT=backfill_committed:2"}, "generation", "build", "--model", small).mustBeKilled()
@@ -261,7 +261,7 @@ func TestAResyncWhileAGenerationIsBuilt(t *testing.T) {
 func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 200)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	w.run("init")
 	w.run("backfill")
 	build := w.start([]string{"WAL2VEC_BACKFILL_RATE=200"}, "generation", "build", "--model", small)
@@ -318,7 +318,7 @@ func TestHalfVectorsOfTheSameModel(t *testing.T) {
 func TestATextThatOneModelRefuses(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 40)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	w.db.Exec(t, "UPDATE "+product+" SET description = 'an "+poisonOtherWord+" text, row ' || product_id WHERE product_id IN (3, 12)")
 	w.run("init")
 	w.run("backfill")
@@ -355,7 +355,7 @@ func TestATextThatOneModelRefuses(t *testing.T) {
 func TestGenerationCommandsRefuse(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 12)
-	small := smallModel(t, "small", 16)
+	small := w.smallModel("small", 16)
 	f := func(code int, says []string, try string, args ...string) {
 		t.Helper()
 		w.refuses(t, refusal{args: append([]string{"generation"}, args...), code: code, says: says, try: try})

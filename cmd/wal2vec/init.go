@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -31,6 +32,9 @@ func newInit(p *program) *cobra.Command {
 		Long: "Set up wal2vec's schema and the view in the sink, the publication and the replication slot on the source. What is there\n" +
 			"already is left as it is, an older schema is migrated. Every check comes before the first change.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
 			c, err := p.load()
 			if err != nil {
 				return err
@@ -46,6 +50,16 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above (may be repeated; with them: before they are given)")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
+}
+
+// check refuses words that PostgreSQL reads as something else than a role's name, in quotes too: public would be every role.
+func (o initOptions) check() error {
+	for _, role := range slices.Concat(o.grantStream, o.grantSearch) {
+		if role == "" || role == "public" || role == "none" {
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE", "%q is not the name of a role", role)
+		}
+	}
+	return nil
 }
 
 // setup is what init works with, once everything has been checked.
@@ -175,7 +189,7 @@ type setupPlan struct {
 func (p setupPlan) print(w io.Writer) error {
 	var text strings.Builder
 	add := func(statement string) {
-		text.WriteString(strings.TrimSuffix(statement, ";"))
+		text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
 		text.WriteString(";\n")
 	}
 	text.WriteString("-- In the sink:\n")
@@ -207,7 +221,8 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err != nil {
 		return plan, err
 	}
-	if plan.function = append(plan.function, revoke...); len(plan.function) > 0 { // whoever pastes it would else let everybody call the function for a moment
+	if plan.function = append(plan.function, revoke...); len(plan.function) > 0 {
+		// In one transaction: PUBLIC must not get to call the function between its creation and the REVOKE.
 		plan.function = slices.Concat([]string{"BEGIN"}, plan.function, []string{"COMMIT"})
 	}
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
@@ -227,7 +242,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err := s.checkSlot(state, started); err != nil {
 		return plan, err
 	}
-	plan.slot = fmt.Sprintf("SELECT pg_create_logical_replication_slot('%s', 'pgoutput')", s.config.Source.Slot)
+	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
 }
 
@@ -274,7 +289,7 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		return fault.New(fault.Usage, fmt.Sprintf("SELECT pg_drop_replication_slot('%s'); or set another name: source.slot", slot.Name),
+		return fault.New(fault.Usage, "SELECT pg_drop_replication_slot("+pgname.Literal(slot.Name)+"); or set another name: source.slot",
 			"slot %q exists on the source and does not belong to this pipeline", slot.Name)
 	default:
 		return nil
@@ -325,6 +340,7 @@ func (p *program) sayReady(s *setup, created bool) error {
 			"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB' bounds that")
 	}
 	_, err := fmt.Fprintf(p.stdout, "pipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: wal2vec backfill, and beside it wal2vec stream\n",
-		c.Pipeline, word, c.Source.Table, c.Sink.View, c.Source.Slot, c.Source.Publication)
+		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot,
+		pgname.Visible(c.Source.Publication))
 	return err
 }

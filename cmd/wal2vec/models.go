@@ -48,9 +48,13 @@ func newModelsBuild(p *program) *cobra.Command {
 			}
 			warnWithoutOperators(p.logger(c.Log), without)
 			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, target)
+			if err == nil {
+				err = unkept(parts, graph)
+			}
 			if err != nil {
 				return err
 			}
+			warnOfGraphs(p.logger(c.Log), parts, graph)
 			if output == "json" {
 				return printJSON(p.stdout, builtModel{Manifest: graph.Manifest, Path: graph.Path, Built: graph.Built})
 			}
@@ -114,7 +118,8 @@ func newModelsCheck(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check [MODEL]", Short: "Load a model and encode the reference texts with it", Args: cobra.MaximumNArgs(1),
 		Long: "Load a model, run its self-test, and encode the reference texts. Where the program has stored vectors of the model, the least\n" +
-			"cosine to them is printed too. No database is needed.",
+			"cosine to them is printed too. The graph is made from the checkpoint once more, and must be the one in the cache, byte for byte.\n" +
+			"No database is needed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -133,6 +138,9 @@ func newModelsCheck(p *program) *cobra.Command {
 			defer e.Close()
 			checked, err := checkModel(cmd.Context(), e)
 			if err != nil {
+				return err
+			}
+			if err := models.Verify(cmd.Context(), e.checkpoint, e.graph); err != nil {
 				return err
 			}
 			if output == "json" {

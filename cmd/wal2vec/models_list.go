@@ -99,6 +99,9 @@ func listCheckpoints(parts config.Parts) []checkpointReport {
 }
 
 func listGraphs(ctx context.Context, parts config.Parts) (reports []graphReport, damaged int, err error) {
+	if parts.GraphCache == "" {
+		return []graphReport{}, 0, nil
+	}
 	folders, err := models.List(parts.GraphCache)
 	if err != nil {
 		return nil, 0, err

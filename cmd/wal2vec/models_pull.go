@@ -32,7 +32,8 @@ func newModelsPull(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "pull NAME[@REVISION]", Short: "Fetch a checkpoint from a hub into the parts", Args: cobra.ExactArgs(1),
 		Long: "Fetch a checkpoint's files from the hub of the setting encoder.hub and put them among the parts, where encoder.model finds it\n" +
-			"by its name. Every file is compared with the size and the hash that the hub gives. The checkpoint appears whole or not at all.",
+			"by its name. Every file is compared with the size and the hash that the hub gives, and none may be too large.\n" +
+			"A token goes over https or to this machine alone. The checkpoint appears whole or not at all.",
 		Example: `  wal2vec models pull sentence-transformers/all-MiniLM-L6-v2
   wal2vec models pull BAAI/bge-small-en-v1.5@main`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -228,10 +228,11 @@ func guideDeadLetters(t *testing.T, r *reader) {
 func guideAnotherModel(t *testing.T, r *reader) {
 	w, _ := newHashWorld(t, gapRows)
 	const name = "bge-small-en-v1.5"
-	small := smallModel(t, name, 16)
+	small := w.smallModel(name, 16)
 	if err := os.Symlink(small, filepath.Join(w.dir, name)); err != nil {
 		t.Fatal(err)
 	}
+	w.env = append(w.env, modelFolders(w.dir, filepath.Join(w.dir, modelFolder))) // as the page says
 	r.lives(t, w)
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")

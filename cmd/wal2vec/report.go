@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // report prints an error as one line and, when there is advice, a second one, and returns the exit code. The command is the one
@@ -22,11 +23,20 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 	if misused := misuse(cmd, err); misused != nil {
 		err = misused
 	}
-	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", config.Scrub(oneLine(err.Error())))
+	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", pgname.Visible(config.Scrub(oneLine(err.Error()))))
 	if try := fault.Try(err); try != "" {
-		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", config.Scrub(try))
+		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", advice(try))
 	}
 	return int(fault.KindOf(err))
+}
+
+// advice is what an error says to do, as it may be printed. Stars in the place of a password could take a quote with them, and what stands in
+// quotes would stand outside: an advice that needs them is not shown.
+func advice(try string) string {
+	if config.Scrub(try) != try {
+		return "what is to be done holds what looks like a password, and is not shown"
+	}
+	return pgname.Visible(try)
 }
 
 // oneLine joins the lines of a message and drops those that it repeats: pgx lists every address that it tried, each with TLS and
@@ -61,7 +71,7 @@ func misuse(cmd *cobra.Command, err error) error {
 	}
 	if _, list, found := strings.Cut(rest, "Did you mean this?"); found {
 		if names := strings.Fields(list); len(names) > 0 {
-			try = cmd.CommandPath() + " " + names[0]
+			try = cmd.CommandPath() + " " + pgname.Shell(names[0])
 		}
 	}
 	if !strings.Contains(what, cmd.CommandPath()) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -22,6 +24,7 @@ type program struct {
 	configFile string
 	flags      []config.Flag // settings given as flags, in their order
 	set        []string      // --set PATH=VALUE
+	warned     bool          // of what the configuration warns of
 
 	shared *engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
@@ -104,7 +107,37 @@ func (p *program) load() (config.Config, error) {
 		}
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}
-	return config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	c, err := config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	p.warn(c, flags)
+	return c, err
+}
+
+// warn prints what the configuration warns of, once; a command may load it several times.
+func (p *program) warn(c config.Config, flags []config.Flag) {
+	if p.warned {
+		return
+	}
+	p.warned = true
+	log := p.logger(c.Log)
+	for _, warning := range c.Warnings() {
+		log.Warn().Str("try", fault.Try(warning)).Msg(warning.Error())
+	}
+	p.warnOfExposed(c.Log, flags)
+}
+
+// warnOfExposed says which secrets stand on the command line, also where the settings do not load: they were seen by then.
+func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
+	for _, f := range config.Exposed(flags) {
+		name := f.Name
+		if name == "--set" {
+			name += " " + f.Path
+		}
+		log := p.logger(c)
+		log.Warn().Str("flag", name).
+			Str("try", fmt.Sprintf("write it into a file that you alone can read, and give --set %s_file=FILE, or %s_FILE=FILE in the environment",
+				f.Path, config.Variable(f.Path))).
+			Msg("other users of this machine can read a password or token of this flag in the list of processes")
+	}
 }
 
 // logger writes to standard error in the configured form.
@@ -115,9 +148,21 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	}
 	out := p.stderr
 	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
-		out = zerolog.ConsoleWriter{Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != ""}
+		out = zerolog.ConsoleWriter{
+			Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != "",
+			FieldsExclude: []string{"try"}, FormatExtra: writeTry,
+		}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
+}
+
+// writeTry puts what a message says to do on a line of its own, as it is: among the other fields it would be quoted once more, and what is pasted
+// from there would be something else.
+func writeTry(fields map[string]any, line *bytes.Buffer) error {
+	if try, ok := fields["try"].(string); ok && try != "" {
+		line.WriteString("\n         try: " + advice(try))
+	}
+	return nil
 }
 
 func isTerminal(w any) bool {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/api"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
@@ -51,12 +53,19 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health()) },
 		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
 		Metrics: f.metrics.Registry(),
-	}, api.Options{Listen: f.config.HTTP.Listen, Token: f.config.HTTP.Token.Reveal(), Version: buildVersion().Version, Logger: f.log})
+	}, httpOptions(f.config.HTTP, f.log))
 	if err := server.Listen(ctx); err != nil {
 		return nil, err
 	}
 	f.log.Info().Str("address", server.Addr()).Msg("serving /metrics, /healthz, /readyz and /status")
 	return server, nil
+}
+
+func httpOptions(c config.HTTP, log zerolog.Logger) api.Options {
+	return api.Options{
+		Listen: c.Listen, Token: c.Token, AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
+		Version: buildVersion().Version, Logger: log,
+	}
 }
 
 // components says how the stream and both databases are.

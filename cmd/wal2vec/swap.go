@@ -12,6 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -166,11 +168,15 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
 func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) {
-	statement, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, oid)
-	if err == nil && statement != "" {
-		_, err = source.Exec(ctx, statement)
+	step, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, oid)
+	if err == nil && step != "" {
+		err = statement.Run(ctx, source, step)
 	}
 	if err != nil {
-		f.log.Warn().Err(err).Str("try", statement).Msg("the old table is still published, which costs some log and harms nothing")
+		try := ""
+		if step != "" {
+			try = pgname.Pasteable(step) + ";"
+		}
+		f.log.Warn().Err(err).Str("try", try).Msg("the old table is still published, which costs some log and harms nothing")
 	}
 }

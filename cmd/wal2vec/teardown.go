@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -71,7 +72,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
-		c.Pipeline, c.Source.Slot, c.Source.Publication, c.Sink.View)
+		c.Pipeline, c.Source.Slot, pgname.Visible(c.Source.Publication), pgname.Visible(c.Sink.View.String()))
 	return err
 }
 

@@ -112,6 +112,7 @@ func poolSettings(dsn config.DSN, where, purpose string, least ...int32) (*pgxpo
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
 	settings.AfterConnect = sink.PrepareSession
+	settings.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
 	if !strings.Contains(dsn.Reveal(), "pool_max_conns") {
 		for _, n := range least {
 			settings.MaxConns = max(settings.MaxConns, n)

@@ -45,6 +45,7 @@ import (
 	onnx "github.com/yalue/onnxruntime_go"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 //go:embed operators
@@ -71,13 +72,16 @@ func FindOperators(root string) string {
 // tryOperators loads the library and looks for what registers its operators: it may be damaged, of another system, or where no library
 // may be run from. The error is of kind fault.Usage.
 func tryOperators(library string) error {
+	if err := refused(library); err != nil {
+		return fault.Wrap(err, fault.Usage, fault.Try(err), "loading wal2vec's operators")
+	}
 	err := checkWhole(library)
 	if err == nil {
 		err = loadOperators(library)
 	}
 	if err != nil {
 		folder := filepath.Dir(library)
-		return fault.Wrap(err, fault.Usage, "remove "+folder+" and run make parts; from a noexec mount, move the parts elsewhere",
+		return fault.Wrap(err, fault.Usage, "remove "+pgname.Shell(folder)+" and run make parts; from a noexec mount, move the parts elsewhere",
 			"loading wal2vec's operators from %s", folder)
 	}
 	return nil

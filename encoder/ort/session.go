@@ -183,7 +183,7 @@ func loadAt(o Options, device string, at place, g models.Graph) (engine, error) 
 	case m.Target.Packed():
 		inputs = append(inputs, models.InputStarts)
 	}
-	session, err := onnx.NewDynamicAdvancedSession(g.Path, inputs, []string{models.OutputEmbedding}, options)
+	session, err := openGraph(g, inputs, options)
 	if err != nil {
 		return nil, fmt.Errorf("loading the model: %w", err)
 	}
@@ -191,6 +191,15 @@ func loadAt(o Options, device string, at place, g models.Graph) (engine, error) 
 		return newCUDAGraph(session, at, m), nil
 	}
 	return &graph{session: session, packed: m.Target.Packed(), dimension: m.Dimension}, nil
+}
+
+// openGraph loads a graph from its file, or from memory where it has none.
+func openGraph(g models.Graph, inputs []string, options *onnx.SessionOptions) (*onnx.DynamicAdvancedSession, error) {
+	outputs := []string{models.OutputEmbedding}
+	if g.Path == "" {
+		return onnx.NewDynamicAdvancedSessionWithONNXData(g.Data, inputs, outputs, options)
+	}
+	return onnx.NewDynamicAdvancedSession(g.Path, inputs, outputs, options)
 }
 
 // sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it

@@ -298,3 +298,23 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+func TestAGraphInMemoryGivesTheSameVectors(t *testing.T) {
+	o := options(t, ort.DeviceCPU)
+	want := run(t, open(t, ort.DeviceCPU), 1, 9, someIDs(1, 9))
+	o.Graph = func(ctx context.Context, target models.Target) (models.Graph, error) {
+		g, err := models.Build(ctx, checkpoint.Checkpoint, "", target)
+		if g.Path != "" || len(g.Data) == 0 {
+			t.Errorf("the graph is in %q", g.Path)
+		}
+		return g, err
+	}
+	s, err := ort.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := run(t, s, 1, 9, someIDs(1, 9)); !slices.Equal(got, want) {
+		t.Error("the vectors differ")
+	}
+}

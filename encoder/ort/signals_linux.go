@@ -34,7 +34,7 @@ func keepSignalHandlers() (restore func()) {
 }
 
 func signalHandler(n int, set, get *signalAction) syscall.Errno {
-	_, _, code := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(set)),
-		uintptr(unsafe.Pointer(get)), signalSetBytes, 0, 0)
+	_, _, code := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(n), uintptr(unsafe.Pointer(set)), //nolint:gosec // what the system call takes
+		uintptr(unsafe.Pointer(get)), signalSetBytes, 0, 0) //nolint:gosec // as above
 	return code
 }

@@ -3,12 +3,13 @@ package tokenize
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/daulet/tokenizers"
+
+	"github.com/wal2vec/wal2vec/models"
 )
 
 // Tokenizer turns texts into token ids. It holds memory of the C side until Close. Any number of goroutines may use it at once.
@@ -34,7 +35,7 @@ var ErrClosed = fmt.Errorf("the tokenizer is closed")
 
 // Open reads a tokenizer.json. Texts are cut at maxTokens ids, special tokens included.
 func Open(path string, maxTokens int) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
+	data, err := models.ReadFile(path, models.MaxTokenizerBytes)
 	if err != nil {
 		return nil, fmt.Errorf("reading the tokenizer: %w", err)
 	}

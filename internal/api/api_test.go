@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wal2vec/wal2vec/internal/api"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -50,6 +51,7 @@ func (b *bundle) server() *api.Server {
 
 func (b *bundle) do(method, path string, headers ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(method, path, nil)
+	request.Host = "localhost"
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Set(headers[i], headers[i+1])
 	}
@@ -251,7 +253,7 @@ func TestATakenAddressIsNamed(t *testing.T) {
 func TestAnOpenAddressWithoutTokenIsWarnedOf(t *testing.T) {
 	f := func(want bool, listen, token string) {
 		t.Helper()
-		b := &bundle{opts: api.Options{Listen: listen, Token: token}}
+		b := &bundle{opts: api.Options{Listen: listen, Token: config.Secret(token)}}
 		s := b.server()
 		if err := b.serve(t, s)(); err != nil {
 			t.Error(err)

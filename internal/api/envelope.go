@@ -40,7 +40,6 @@ func (s *Server) reply(w http.ResponseWriter, status int, body any) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(b.Len()))
-	header.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // the client has gone: nobody to tell
 }
@@ -57,7 +56,7 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 	if s.opts.Token == "" {
 		return next
 	}
-	want := sha256.Sum256([]byte(s.opts.Token))
+	want := sha256.Sum256([]byte(s.opts.Token.Reveal()))
 	return func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		have := sha256.Sum256([]byte(token))
@@ -70,12 +69,20 @@ func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// limit bounds bodies and gives the mux's own answers, which are plain text, the envelope's form.
+// limit protects every answer, refuses requests to other hosts, bounds bodies, and gives the mux's
+// own answers, which are plain text, the envelope's form. What net/http answers by itself to bytes
+// that are no request (400, 417, 431, 501, 505) has a constant text and none of these headers.
 func (s *Server) limit(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
+		protect(w.Header())
+		if s.misdirected(r) {
+			s.reply(w, http.StatusMisdirectedRequest, envelope{detail{
+				"wrong_host", "the Host header names no host of this server; ask for localhost, or add the name to http.allowed_hosts",
+			}})
+			return
+		}
 		if _, pattern := mux.Handler(r); pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
@@ -90,13 +97,15 @@ func (s *Server) limit(mux *http.ServeMux) http.Handler {
 	})
 }
 
-// recovered answers for a handler that panicked and logs where: net/http would cut the connection, and its words are noise here.
+// recovered answers for a handler that panicked and logs where: net/http would cut the connection,
+// and its words are noise here. Nothing that the client wrote is logged: a token that was put into
+// the address by mistake would be too.
 func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	cause := recover()
 	if cause == nil {
 		return
 	}
-	s.opts.Logger.Error().Interface("panic", cause).Str("path", r.URL.Path).Bytes("stack", debug.Stack()).Msg("answering an HTTP request")
+	s.opts.Logger.Error().Interface("panic", cause).Str("route", r.Pattern).Bytes("stack", debug.Stack()).Msg("answering an HTTP request")
 	s.fail(w, errPanic)
 }
 

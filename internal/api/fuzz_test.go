@@ -51,7 +51,7 @@ func fuzzedServer(log io.Writer) *http.Server {
 		Ready:   func() []api.Component { return []api.Component{{Name: guarded, Ready: true}} },
 		Status:  func(context.Context) (any, error) { return guarded, nil },
 		Metrics: registry,
-	}, api.Options{Token: fuzzToken, Version: "v1", Logger: zerolog.New(log)})
+	}, api.Options{Token: fuzzToken, AllowedHosts: []string{"h"}, Version: "v1", Logger: zerolog.New(log)})
 	return handler.Server(context.Background())
 }
 
@@ -75,6 +75,10 @@ func FuzzHTTP(f *testing.F) {
 	f.Add([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
 	f.Add([]byte("GET /status HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"))
 	f.Add([]byte("GET\t/status\tHTTP/9.9\n\n"))
+	for _, host := range []string{"evil.example", "localhost:9187", "[::1]", "127.0.0.1:1", "h:h", "", "h.", "[h]", "u@h", "127.0.0.1.evil.example"} {
+		f.Add([]byte("GET /status HTTP/1.1\r\nHost: " + host + "\r\nAuthorization: Bearer " + fuzzToken + "\r\n\r\n"))
+		f.Add([]byte("GET http://" + host + "/healthz HTTP/1.1\r\nHost: h\r\n\r\n"))
+	}
 
 	log := &panicWatch{}
 	server, listener := fuzzedServer(log), &pipe{connections: make(chan net.Conn), closed: make(chan struct{})}

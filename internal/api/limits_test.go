@@ -84,10 +84,15 @@ func TestAPanicIsAnAnswerAndALineInTheLog(t *testing.T) {
 		Metrics: prometheus.NewRegistry(),
 	}, b.opts)
 	recorder := httptest.NewRecorder()
-	s.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
+	request := httptest.NewRequest(http.MethodGet, "/readyz?token="+keptKey, http.NoBody)
+	request.Host = "localhost"
+	request.Header.Set("Authorization", "Bearer "+keptKey)
+	s.Handler().ServeHTTP(recorder, request)
 	golden(t, "internal.txt", recorder)
 	if log := b.log.String(); !strings.Contains(log, `"level":"error"`) || !strings.Contains(log, "out of order") || !strings.Contains(log, "limits_test.go") {
 		t.Errorf("the log does not say where: %s", log)
+	} else if !strings.Contains(log, `"route":"GET /readyz"`) || strings.Contains(log, keptKey) {
+		t.Errorf("the log names no route, or a key: %s", log)
 	}
 }
 
@@ -112,7 +117,7 @@ func TestNoPathLeadsAroundTheToken(t *testing.T) {
 		for _, header := range []string{
 			"", "Bearer", "Bearer  s3cret", "Bearer\ts3cret", "Bearer s3cre", "Bearer S3CRET", "Bearer s3cret, s3cret", "Token s3cret", `Bearer "s3cret"`,
 		} {
-			request := httptest.NewRequest(http.MethodGet, "http://h"+path, http.NoBody)
+			request := httptest.NewRequest(http.MethodGet, "http://localhost"+path, http.NoBody)
 			request.Header.Set("Authorization", header)
 			recorder := httptest.NewRecorder()
 			b.server().Handler().ServeHTTP(recorder, request)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -37,11 +39,20 @@ type Options struct {
 	// Listen is host:port; port 0 takes a free one.
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
-	Token string
+	Token config.Secret
+	// AllowedHosts are names and addresses, without port, that requests may name in their Host header
+	// besides localhost, loopback addresses and the address that they came in on. Where it is empty,
+	// requests that come in on other than loopback addresses may name anything.
+	AllowedHosts []string
+	// MaxConnections is how many connections are open at once; 0 takes DefaultConnections.
+	MaxConnections int
 	// Version is shown by /healthz.
 	Version string
 	Logger  zerolog.Logger
 }
+
+// DefaultConnections is enough for a few monitors that keep theirs open, and costs no memory to speak of.
+const DefaultConnections = 64
 
 const (
 	// A request here has no body and a short header; an answer is made within moments.
@@ -125,7 +136,10 @@ func (s *Server) Server(ctx context.Context) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          newErrorLog(s.opts.Logger),
-		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ConnState:         newConnections(cmp.Or(s.opts.MaxConnections, DefaultConnections)).changed,
+		// Else net/http answers "OPTIONS *" itself, to any host.
+		DisableGeneralOptionsHandler: true,
+		BaseContext:                  func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 }
 

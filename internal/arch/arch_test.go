@@ -68,6 +68,8 @@ func TestEachRuleCanFail(t *testing.T) {
 		"encoder/a.go: imports github.com/yalue/onnxruntime_go, which only [encoder/ort] may")
 	f("encoder/ort/a.go", imports("github.com/yalue/onnxruntime_go"), "")
 	f("sink/a.go", imports("C"), "sink/a.go: imports C, which only [encoder/ort] may")
+	f("internal/api/a.go", imports("net/http/pprof"), "internal/api/a.go: imports net/http/pprof, which only [] may")
+	f("internal/api/a.go", imports("expvar"), "internal/api/a.go: imports expvar, which only [] may")
 	f("util/a.go", imports("os"), "util: has no rank in internal/arch")
 	f("sink/a.go", "package sink\n", "sink: has no package comment")
 }

@@ -112,6 +112,7 @@ func newWorld(t *testing.T, p plan) *world {
 		"WAL2VEC_HOME=" + parts, "WAL2VEC_HTTP_LISTEN=off", "WAL2VEC_PIPELINE=" + w.pipeline(), "WAL2VEC_STREAM_RETRY_MAX=500ms",
 		"WAL2VEC_SOURCE_SLOT_WAIT=5s", "WAL2VEC_STREAM_DRAIN_TIMEOUT=5s", "WAL2VEC_BACKFILL_WAIT_TIMEOUT=20s", "WAL2VEC_LOG_FORMAT=json",
 		"FAILPOINT_ENCODER=hash", "FAILPOINT_ENCODER_DOWN=" + w.encoderDown(), "FAILPOINT_CLOCK=" + w.clock(), "GOMAXPROCS=2",
+		"WAL2VEC_ENCODER_MODEL_FOLDERS=" + w.dir,
 	}, p.env...)...)
 	return w
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// Config is the whole configuration. A copy shares its list and its rate with the original: replace them, do not write into them.
+// Config is the whole configuration. A copy shares its lists and its rate with the original: replace them, do not write into them.
 type Config struct {
 	// Pipeline names the work; it is part of table, slot and publication names.
 	Pipeline string
@@ -18,8 +18,13 @@ type Config struct {
 	HTTP     HTTP
 	Log      Log
 
-	origins map[string]Origin
+	origins  map[string]Origin
+	warnings []error
 }
+
+// Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that is not read, a file that other
+// accounts could change.
+func (c Config) Warnings() []error { return c.warnings }
 
 // Source says what is read and through which slot.
 type Source struct {
@@ -61,6 +66,8 @@ const (
 type Encoder struct {
 	// Model is the name of a folder among the parts, or a path; see Parts.Model.
 	Model string
+	// ModelFolders are folders with checkpoints that the sink may name by their path; see Parts.Recorded.
+	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int
 	// Device is one of the Device constants.
@@ -158,6 +165,10 @@ type HTTP struct {
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
 	Token Secret
+	// AllowedHosts are names and addresses without port; see api.Options.
+	AllowedHosts []string
+	// MaxConnections is how many connections are open at once.
+	MaxConnections int
 }
 
 // Log says what is logged and how.
@@ -204,7 +215,7 @@ func Default() Config {
 			RetainedLimit: 16 << 30,
 		},
 		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 16},
-		HTTP:     HTTP{Listen: "127.0.0.1:9187"},
+		HTTP:     HTTP{Listen: "127.0.0.1:9187", MaxConnections: 64},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
 	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")

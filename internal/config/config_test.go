@@ -66,7 +66,7 @@ func TestEveryFormIsRead(t *testing.T) {
 		IndexMemory: 3 << 30,
 	})
 	f(c.Encoder, config.Encoder{
-		Model: "/models/minilm", Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
+		Model: "/models/minilm", ModelFolders: []string{"/models", "/srv/a, b"}, Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
 		Threads: 2, RunTokens: 1024, RunRows: 16, Hub: "http://hub.example:8080/mirror", HubToken: "hf_abc",
 	})
 	f(c.Stream, config.Stream{
@@ -75,7 +75,7 @@ func TestEveryFormIsRead(t *testing.T) {
 		OnGap: config.GapResync, OnSwap: config.SwapRefuse, OnWALPressure: config.PressureDrop, RetainedLimit: 2 << 30,
 	})
 	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Writers: 3, Full: true})
-	f(c.HTTP, config.HTTP{Token: "abc123"})
+	f(c.HTTP, config.HTTP{Token: "abc123", AllowedHosts: []string{"wal2vec.internal", "10.0.0.7"}, MaxConnections: 12})
 	f(c.Log, config.Log{Level: "debug", Format: "json"})
 	if c.SinkIsSource() || c.SinkDSN() != c.Sink.DSN {
 		t.Error("the sink has its own database")

@@ -13,6 +13,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // mlWatermark is the one variable of the usual embedding scripts whose meaning is turned round: without a watermark, a backfill
@@ -20,7 +21,10 @@ import (
 const mlWatermark = "ML_ENABLE_WATERMARK"
 
 // foreign lists the WAL2VEC_* variables that are no settings: paths of parts and the file, and what tests and scripts use.
-var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
+var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2VEC_PARTS", dotEnvSwitch, safefile.TrustVariable}
+
+// dotEnvSwitch says whether a .env file is read: on, the default, or off.
+const dotEnvSwitch = "WAL2VEC_DOTENV"
 
 const testPrefix = "WAL2VEC_TEST_"
 
@@ -35,17 +39,46 @@ type variable struct {
 // environment is the real environment above a .env file.
 type environment map[string]variable
 
-func newEnvironment(s Sources) (environment, error) {
+func (l *loader) newEnvironment(s Sources) (environment, error) {
 	env := environment{}
-	if s.DotEnv != "" {
+	reads := s.DotEnv != ""
+	switch s.Env[dotEnvSwitch] {
+	case "", "on":
+	case "off":
+		reads = false
+	default:
+		return nil, fault.New(fault.Usage, "export "+dotEnvSwitch+"=off", "configuration: %s must be on or off", dotEnvSwitch)
+	}
+	if reads && l.mayRead(s.DotEnv) {
 		if err := env.readDotEnv(s.DotEnv); err != nil {
 			return nil, err
+		}
+		l.dotEnv = s.DotEnv
+	}
+	for _, name := range []string{dotEnvSwitch, safefile.TrustVariable} {
+		if _, found := env[name]; found {
+			l.fault(name, Origin{Kind: FromEnvironment, File: s.DotEnv}, "has no effect in a .env file; export it")
 		}
 	}
 	for name, text := range s.Env {
 		env[name] = variable{text: text}
 	}
 	return env, nil
+}
+
+// mayRead reports whether no other account could have written a .env file; where one could, it warns. A file that is not there may be
+// read.
+func (l *loader) mayRead(path string) bool {
+	err := safefile.Check(path)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	try := "move it to a folder that this account can look at, or export " + dotEnvSwitch + "=off"
+	if problem, ok := errors.AsType[*safefile.Error](err); ok {
+		try = problem.Try
+	}
+	l.warn(fault.Wrap(err, fault.Usage, try, "the file %s is not read", path))
+	return false
 }
 
 func (e environment) lookup(name string) (variable, bool) {

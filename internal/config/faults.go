@@ -77,5 +77,5 @@ func (fs FaultsError) err() error {
 	if len(fs) == 0 {
 		return nil
 	}
-	return fault.Wrap(fs, fault.Usage, "wal2vec config reference lists every setting", "configuration")
+	return fault.Wrap(fs, fault.Usage, "wal2vec config reference, which lists every setting", "configuration")
 }

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // libpqNames maps libpq's variables to the keywords of a connection string, in the order in which they are written.
@@ -54,9 +56,18 @@ func (l *loader) readLibpq(env environment) {
 		}
 		l.config.setOrigin("source.dsn", o)
 	}
-	l.config.Source.DSN = fillDSN(l.config.Source.DSN, dotEnv)
+	l.complete("source.dsn", &l.config.Source.DSN, env, dotEnv)
 	if l.config.Sink.DSN != "" {
-		l.config.Sink.DSN = fillDSN(l.config.Sink.DSN, dotEnv)
+		l.complete("sink.dsn", &l.config.Sink.DSN, env, dotEnv)
+	}
+}
+
+// complete adds what .env says to a connection string.
+func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) {
+	if c := l.newConnection(path, *to, dotEnv); c.steeredByDotEnv() {
+		*to = l.keepApart(c, env)
+	} else {
+		*to = fillDSN(*to, dotEnv)
 	}
 }
 
@@ -69,7 +80,7 @@ func fillDSN(d DSN, add []pair) DSN {
 	if !isURL {
 		var b strings.Builder
 		for _, p := range add { // in front: the last of two equal keywords wins
-			b.WriteString(p.key + "=" + quotePair(p.value) + " ")
+			b.WriteString(p.key + "=" + pgname.Conninfo(p.value) + " ")
 		}
 		return DSN(strings.TrimSpace(b.String() + string(d)))
 	}

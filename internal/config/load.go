@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // Sources names everything that Load reads. The zero Sources gives the defaults.
@@ -16,7 +17,8 @@ type Sources struct {
 	File string
 	// Env is the environment; see Environ.
 	Env map[string]string
-	// DotEnv is the path of a .env file, read below Env. It need not exist; empty reads none.
+	// DotEnv is the path of a .env file, read below Env. It need not exist; empty reads none. One that another account could change is
+	// not read, with a warning; WAL2VEC_DOTENV=off in Env has none read.
 	DotEnv string
 	// Flags are the flags that were given, in their order.
 	Flags []Flag
@@ -47,13 +49,15 @@ func Environ(environ []string) map[string]string {
 func Load(s Sources) (Config, error) {
 	l := loader{config: Default()}
 	l.settings = l.config.settings()
-	env, err := newEnvironment(s)
+	env, err := l.newEnvironment(s)
 	if err != nil {
 		return l.config, err
 	}
 	file := s.File
 	if v, found := env.lookup(envPrefix + "CONFIG"); file == "" && found {
-		file = v.text
+		if file = v.text; v.file != "" {
+			l.dotEnvConfig = file
+		}
 	}
 	if err := l.readFile(file); err != nil {
 		return l.config, err
@@ -61,6 +65,7 @@ func Load(s Sources) (Config, error) {
 	l.readEnvironment(env)
 	l.readFlags(s.Flags)
 	l.readLibpq(env)
+	l.checkHub()
 	l.config.nameSlot()
 	l.faults = append(l.faults, l.config.check(l.broken)...)
 	return l.config, l.faults.err()
@@ -72,6 +77,9 @@ type loader struct {
 	settings []setting
 	faults   FaultsError
 	broken   map[string]bool // settings whose last value could not be read: no rule is checked on what they held before
+	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names.
+	dotEnv, dotEnvConfig string
+	mounted              map[string]bool // settings whose value was the content of a file of its own
 }
 
 func (l *loader) find(path string) (setting, bool) {
@@ -114,6 +122,7 @@ func readable(text string) bool { return utf8.ValidString(text) && !strings.Cont
 
 func (l *loader) accept(s setting, o Origin) {
 	delete(l.broken, s.path)
+	delete(l.mounted, s.path)
 	l.config.setOrigin(s.path, o)
 }
 
@@ -136,8 +145,18 @@ func (l *loader) setFromFile(s setting, path string, o Origin) {
 		l.faults = append(l.faults, Fault{Field: s.path + "_file", Value: path, Origin: o, Rule: "cannot be read: " + cause(err)})
 		return
 	}
+	if problem, ok := errors.AsType[*safefile.Error](safefile.CheckSecret(path)); ok {
+		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "%s_file is a file that holds a secret", s.path))
+	}
 	l.set(s, strings.TrimSpace(string(content)), o)
+	if l.mounted == nil {
+		l.mounted = map[string]bool{}
+	}
+	l.mounted[s.path] = true
 }
+
+// warn keeps what does not end the load.
+func (l *loader) warn(err error) { l.config.warnings = append(l.config.warnings, err) }
 
 func (l *loader) readFlags(flags []Flag) {
 	for _, f := range flags {

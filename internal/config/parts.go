@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // Parts names the files that a build does not contain. A part that is not there is empty.
@@ -25,8 +26,11 @@ type Parts struct {
 	ModelDir string
 	// Postgres maps a major version to the folder that holds its bin, lib and share.
 	Postgres map[int]string
-	// GraphCache is the folder for graphs that were made from models; it may not exist yet.
+	// GraphCache is the folder for graphs that were made from models; it may not exist yet. Empty where there is none that no other
+	// account can change.
 	GraphCache string
+	// Shared says why a folder that comes first is not the GraphCache: other accounts can change it.
+	Shared error
 }
 
 // FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
@@ -50,7 +54,7 @@ func FindParts(exe string, env func(string) string) (Parts, error) {
 			return p, nil
 		}
 	}
-	return Parts{}, fault.New(fault.Usage, "make parts in the source folder, or export WAL2VEC_HOME=FOLDER",
+	return Parts{}, fault.New(fault.Usage, "make parts, in the source folder, or export WAL2VEC_HOME=FOLDER",
 		"ONNX Runtime and model are in none of %s", strings.Join(candidates, ", "))
 }
 
@@ -103,7 +107,7 @@ func partsBelow(root string, env func(string) string) Parts {
 			p.Postgres[major] = bundle
 		}
 	}
-	p.GraphCache = graphCache(root, env)
+	p.GraphCache, p.Shared = graphCache(root, env)
 	return p
 }
 
@@ -123,22 +127,38 @@ func runtimeLibrary(dir string) string {
 	return ""
 }
 
-// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's.
-func graphCache(root string, env func(string) string) string {
-	shared := filepath.Join(root, "graphs")
+// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's. One
+// that cannot be written but is there still serves. Graphs are code to the runtime: a folder that another account can change is passed
+// over, and shared says so; there is none below a temporary folder, where any account can be the first to make a name.
+func graphCache(root string, env func(string) string) (folder string, shared error) {
+	beside := filepath.Join(root, "graphs")
 	if filepath.Base(root) == "parts" {
-		shared = filepath.Join(filepath.Dir(root), "graphs")
+		beside = filepath.Join(filepath.Dir(root), "graphs")
 	}
 	if cache := env("WAL2VEC_CACHE"); cache != "" {
-		shared = filepath.Join(cache, "graphs")
+		beside = filepath.Join(cache, "graphs")
 	}
-	if writable(shared) {
-		return shared
-	}
+	candidates := []string{beside}
 	if cache := userCache(env); cache != "" {
-		return filepath.Join(cache, "graphs")
+		candidates = append(candidates, filepath.Join(cache, "graphs"))
 	}
-	return filepath.Join(os.TempDir(), "wal2vec-graphs")
+	var readable string
+	for _, candidate := range candidates {
+		err := safefile.Check(candidate)
+		if problem, ok := errors.AsType[*safefile.Error](err); ok {
+			if shared == nil {
+				shared = problem
+			}
+			continue
+		}
+		if writable(candidate) {
+			return candidate, shared
+		}
+		if err == nil && readable == "" {
+			readable = candidate
+		}
+	}
+	return readable, shared
 }
 
 // writable reports whether a folder, or the nearest one above it that exists, can be written. It creates nothing.
@@ -164,16 +184,69 @@ func (p Parts) Model(model string) (string, error) {
 	if isDir(model) && (strings.ContainsRune(model, filepath.Separator) || model == "." || model == "..") {
 		return filepath.Abs(model)
 	}
-	// A mistyped path must not become the model of the same name.
-	isName := strings.Count(model, "/") <= 1 && !filepath.IsAbs(model) && !strings.HasPrefix(model, ".")
-	if dir := filepath.Join(p.ModelDir, filepath.Base(model)); p.ModelDir != "" && isName && isDir(dir) {
+	if dir := p.Named(model); dir != "" {
 		return dir, nil
 	}
 	if p.ModelDir == "" {
 		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
 	}
-	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+strings.Join(p.Models(), ", "),
+	return "", fault.New(fault.Usage, "set encoder.model to a checkpoint folder, or to one of: "+yamlList(p.Models()),
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
+}
+
+// Named returns the folder of a model's name among the parts, or "": the name alone, or an organisation and a name, of which the name
+// counts. A mistyped path does not become the model of the same name, and no name leads out of the folder of models.
+func (p Parts) Named(model string) string {
+	organisation, name, both := strings.Cut(model, "/")
+	if !both {
+		organisation, name = "_", model
+	}
+	for _, part := range []string{organisation, name} {
+		if part == "" || strings.HasPrefix(part, ".") || strings.ContainsAny(part, "/\\\x00") {
+			return ""
+		}
+	}
+	if dir := filepath.Join(p.ModelDir, name); p.ModelDir != "" && isDir(dir) {
+		return dir
+	}
+	return ""
+}
+
+// Recorded returns the folder of a model that a row of the sink names. Whoever writes that row must not choose what this process opens: a
+// name stands for a model among the parts, and a path is taken where the configuration names it too, as the encoder's model, or as one
+// of the folders in encoder.model_folders or directly below it.
+func (p Parts) Recorded(model string, e Encoder) (string, error) {
+	if dir := p.Named(model); dir != "" {
+		return dir, nil
+	}
+	if !filepath.IsAbs(model) {
+		return "", fault.New(fault.Model, "wal2vec models pull, if it is a model that you know",
+			"no model among the parts has the name %.200q that the sink keeps", model)
+	}
+	trusted := filepath.Clean(model) == model && (model == wholePath(e.Model) || slices.ContainsFunc(e.ModelFolders, func(folder string) bool {
+		folder = filepath.Clean(folder)
+		return model == folder || filepath.Dir(model) == folder
+	}))
+	if !trusted {
+		return "", fault.New(fault.Model, "set encoder.model_folders to the folder that holds the model, if you trust what is in it",
+			"the sink names a model by the path %.200q, which the configuration does not name", model)
+	}
+	if !isDir(model) {
+		return "", fault.New(fault.Model, "bring the model back there", "there is no folder %.200q", model)
+	}
+	return model, nil
+}
+
+// wholePath is the path that a model's setting stands for, or "" where it is a name.
+func wholePath(model string) string {
+	if !strings.ContainsRune(model, filepath.Separator) && !strings.HasPrefix(model, ".") {
+		return ""
+	}
+	path, err := filepath.Abs(model)
+	if err != nil {
+		return ""
+	}
+	return path
 }
 
 // Models lists the names of the model folders. A folder with a dot before its name is one that is being fetched.

@@ -1,13 +1,16 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // makeParts writes empty files where the parts would be.
@@ -161,4 +164,116 @@ func TestModelIsANameOrAPath(t *testing.T) {
 	if _, err := p.Model("x"); !strings.Contains(fault.Try(err), "all-MiniLM-L6-v2") {
 		t.Error(fault.Try(err))
 	}
+}
+
+// A graph is code to the runtime: a folder that another account can change, or a temporary one that all share, is no place for it.
+func TestGraphsAreKeptWhereNoOtherAccountCanPutThem(t *testing.T) {
+	t.Setenv(safefile.TrustVariable, "")
+	dir := t.TempDir()
+	at := func(parts ...string) string { return filepath.Join(append([]string{dir}, parts...)...) }
+	makeParts(t, at("parts"), allParts...)
+	shared, user := at("shared"), at("user")
+	for _, folder := range []string{shared, user} {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := func(want, problem string, pairs ...string) {
+		t.Helper()
+		p, err := config.FindParts("", env(append(pairs, "WAL2VEC_HOME", at("parts"))...))
+		if err != nil || p.GraphCache != want || (p.Shared == nil) != (problem == "") || p.Shared != nil && !strings.Contains(p.Shared.Error(), problem) {
+			t.Errorf("%v: graphs in %q, %v, %v; want %q, %q", pairs, p.GraphCache, p.Shared, err, want, problem)
+		}
+	}
+	f(at("shared", "graphs"), "", "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	open(t, shared, 0o777)
+	f(at("user", "wal2vec", "graphs"), `shared" may be written by every account`, "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	f("", `shared" may be written by every account`, "WAL2VEC_CACHE", shared)
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(shared, 0o755), os.Chown(shared, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		f(at("user", "wal2vec", "graphs"), "belongs to another account (uid 65534)", "WAL2VEC_CACHE", shared, "XDG_CACHE_HOME", user)
+	}
+	f("", "", "WAL2VEC_CACHE", at("parts", "onnxruntime", "libonnxruntime.so")) // it cannot be written, and there is no home
+}
+
+// TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames: whoever writes the row chooses nothing that is opened.
+func TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames(t *testing.T) {
+	root := t.TempDir()
+	makeParts(t, root, allParts...)
+	makeParts(t, root, "elsewhere/mine/config.json", "elsewhere/mine/below/config.json", "other/mine/config.json", "own/model/config.json", "model/.hidden/config.json")
+	t.Chdir(root)
+	at := func(path string) string { return filepath.Join(root, path) }
+	p, err := config.FindParts("", env("WAL2VEC_HOME", root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := config.Encoder{Model: "own/model", ModelFolders: []string{at("elsewhere") + "/", at("absent")}}
+	f := func(model, want string) {
+		t.Helper()
+		got, err := p.Recorded(model, e)
+		if want != "" {
+			if err != nil || got != at(want) {
+				t.Errorf("%s: %s, %v", model, got, err)
+			}
+			return
+		}
+		if err == nil || got != "" || fault.KindOf(err) != fault.Model || fault.Try(err) == "" || strings.Contains(fault.Try(err), root) {
+			t.Errorf("%s: %s, %v, try %q", model, got, err, fault.Try(err))
+		}
+		if filepath.IsAbs(model) && !strings.HasPrefix(model, at("absent")) && !strings.Contains(fault.Try(err), "encoder.model_folders") {
+			t.Errorf("%s: try %q", model, fault.Try(err))
+		}
+		if !filepath.IsAbs(model) && !strings.HasPrefix(err.Error(), "no model among the parts has the name") {
+			t.Errorf("%s: %v", model, err)
+		}
+	}
+	f("all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f("sentence-transformers/all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f(at("elsewhere/mine"), "elsewhere/mine")
+	f(at("elsewhere"), "elsewhere")
+	f(at("own/model"), "own/model")
+
+	f(at("other/mine"), "")
+	f(at("elsewhere/mine/below"), "")
+	f(at("elsewhere")+"/../other/mine", "")
+	f(at("elsewhere")+"//mine", "")
+	f(at("elsewhere")+"/mine/", "")
+	f(at("elsewhere")+"2", "")
+	f(at("absent/mine"), "")
+	f("/", "")
+	f("/etc", "")
+	for _, relative := range []string{ // each is a folder, or would be one from here
+		"other/mine", "./other/mine", "elsewhere/mine", "own/model", ".", "..", "x/..", "x/.", "../" + filepath.Base(root) + "/other/mine", "model/..",
+		"all-MiniLM-L6-v2/", "all-MiniLM-L6-v2/..", "/all-MiniLM-L6-v2/", ".hidden", "x/.hidden", "a/b/all-MiniLM-L6-v2", "", "file://" + at("elsewhere/mine"),
+		"https://hub.example/acme/tiny", `..\mine`, "all-MiniLM-L6-v2\x00",
+	} {
+		f(relative, "")
+	}
+	if _, err := (config.Parts{Root: root}).Recorded("mine", e); fault.KindOf(err) != fault.Model {
+		t.Errorf("without models: %v", err)
+	}
+}
+
+func TestFoldersOfModelsAreWholePaths(t *testing.T) {
+	f := func(value string, want ...string) {
+		t.Helper()
+		c, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_ENCODER_MODEL_FOLDERS": value}})
+		if len(want) == 0 && value != "" {
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "must hold whole paths") {
+				t.Errorf("%q: %q, %v", value, c.Encoder.ModelFolders, err)
+			}
+			return
+		}
+		if err != nil || !slices.Equal(c.Encoder.ModelFolders, want) {
+			t.Errorf("%q: %q, %v", value, c.Encoder.ModelFolders, err)
+		}
+	}
+	f("")
+	f("/a", "/a")
+	f(`/a, "/b, c"`, "/a", "/b, c")
+	f("models")
+	f("/a, ./b")
+	f("/a,")
 }

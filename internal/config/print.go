@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Entry is one effective value.
@@ -40,7 +42,7 @@ func (c Config) Print(w io.Writer) error {
 	section := ""
 	for i, s := range list {
 		section = openSection(&b, section, s.path)
-		fmt.Fprintf(&b, "%-*s  # %s\n", width, lines[i], c.Origin(s.path))
+		fmt.Fprintf(&b, "%-*s  # %s\n", width, lines[i], pgname.Visible(c.Origin(s.path).String()))
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("printing configuration: %w", err)
@@ -67,19 +69,28 @@ func yamlSetting(s setting) string {
 		indent, name = "  ", leaf
 	}
 	if list, isList := s.value.(columns); isList {
-		items := make([]string, len(*list.to))
-		for i, item := range *list.to {
-			items[i] = yamlScalar(item)
-		}
-		return indent + name + ": [" + strings.Join(items, ", ") + "]"
+		return indent + name + ": [" + yamlList(*list.to) + "]"
 	}
-	return indent + name + ": " + yamlScalar(s.value.String())
+	return indent + name + ": " + YAML(s.value.String())
 }
 
-// yamlScalar quotes a text where YAML would read something else.
-func yamlScalar(text string) string {
-	if strings.ContainsAny(text, "{}[],#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
-		return strconv.Quote(text) // every escape of Go's is one of YAML's
+// yamlList writes texts with commas between them.
+func yamlList(texts []string) string {
+	items := make([]string, len(texts))
+	for i, text := range texts {
+		items[i] = YAML(text)
+	}
+	return strings.Join(items, ", ")
+}
+
+// YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read something else.
+func YAML(text string) string {
+	if strings.ContainsAny(text, "{}[]?,#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
+		quoted := strconv.Quote(text)         // every escape of Go's is one of YAML's
+		if pgname.Visible(quoted) != quoted { // Go takes some characters for printed ones that take no room
+			quoted = strconv.QuoteToASCII(text)
+		}
+		return quoted
 	}
 	out, err := yaml.Marshal(text)
 	if err != nil {
@@ -92,7 +103,7 @@ func yamlScalar(text string) string {
 	return plain
 }
 
-func unprintable(r rune) bool { return !strconv.IsPrint(r) }
+func unprintable(r rune) bool { return pgname.Visible(string(r)) != string(r) }
 
 func numeric(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
@@ -124,7 +135,8 @@ const referenceHead = `# Every setting of wal2vec with its default. Generated fr
 #
 # A flag wins over the environment, the environment over a file like this one, the file over the default. Take the # from the
 # front of a line to change it. A name that is not here is an error. A .env file in the working directory is read below the
-# environment. Durations: 200ms, 10s, 5m. Sizes: 512KiB, 8MiB.
+# environment, unless another account could change it, or WAL2VEC_DOTENV=off; an address from it goes with a password from it
+# alone. Durations: 200ms, 10s, 5m. Sizes: 512KiB, 8MiB.
 `
 
 // comment returns the lines above a setting in the reference file.

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -97,6 +99,31 @@ func columnList(v *[]string) rule {
 				return fmt.Sprintf("must hold names of at most %d bytes", maxNameBytes)
 			case slices.Contains((*v)[:i], column):
 				return fmt.Sprintf("must not name %s twice", column)
+			}
+		}
+		return ""
+	}
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+
+// hostList is names and addresses as they stand in a Host header, without port and brackets.
+func hostList(v *[]string) rule {
+	return func() string {
+		for _, host := range *v {
+			if _, err := netip.ParseAddr(host); err != nil && !hostPattern.MatchString(host) {
+				return "must be host names or addresses without port, such as wal2vec.internal or 10.0.0.7"
+			}
+		}
+		return ""
+	}
+}
+
+func folderList(v *[]string) rule {
+	return func() string {
+		for _, folder := range *v {
+			if !filepath.IsAbs(folder) {
+				return "must hold whole paths, which begin with /"
 			}
 		}
 		return ""

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 const stars = "*****"
@@ -75,7 +77,7 @@ func maskDSN(dsn string) string {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		value := quotePair(pair.value)
+		value := pgname.Conninfo(pair.value)
 		if secretKey(pair.key) && pair.value != "" {
 			value = stars
 		}
@@ -91,11 +93,11 @@ func maskURL(rest string) string {
 		if _, query, found := strings.Cut(rest[:at], "?"); found && secretKey(query) {
 			return stars // an @ behind a password parameter: nobody can say where the password ends
 		}
-		user, password, found := strings.Cut(rest[:at], ":")
-		if found && password != "" {
-			user += ":" + stars
+		head = rest[:at+1]
+		if user, password, _ := strings.Cut(rest[:at], ":"); password != "" {
+			head = user + ":" + stars + "@"
 		}
-		head, rest = user+"@", rest[at+1:]
+		rest = rest[at+1:]
 	}
 	path, query, found := strings.Cut(rest, "?")
 	if !found {
@@ -158,12 +160,4 @@ func parsePairs(s string) (pairs []pair, ok bool) {
 		pairs, s = append(pairs, pair{key, value.String()}), rest[end:]
 	}
 	return pairs, len(pairs) > 0
-}
-
-// quotePair writes a value so that parsePairs and libpq read it back.
-func quotePair(value string) string {
-	if value != "" && !strings.ContainsAny(value, " \t\n\r\v\f'\\") {
-		return value
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }

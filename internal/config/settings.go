@@ -20,8 +20,11 @@ type setting struct {
 }
 
 // env returns the name of the environment variable: source.slot_wait is WAL2VEC_SOURCE_SLOT_WAIT.
-func (s setting) env() string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.path, ".", "_"))
+func (s setting) env() string { return Variable(s.path) }
+
+// Variable returns the name of the environment variable of a setting, named by its path.
+func Variable(path string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
 // settings lists every setting of c in the order of the reference file.
@@ -90,6 +93,10 @@ func (e *Encoder) settings() []setting {
 	return []setting{{
 		path: "encoder.model", value: (*text)(&e.Model), ml: "ML_EMBEDDING_MODEL", rule: notEmpty(&e.Model),
 		help: "Model: a name among the parts, or the path of a checkpoint folder in Hugging Face form.",
+	}, {
+		path: "encoder.model_folders", value: columns{&e.ModelFolders}, empty: "none", rule: folderList(&e.ModelFolders),
+		help: "Folders of checkpoint folders that a generation in the sink may name by their path. A name among the parts needs none. " +
+			"In the environment: a,b.",
 	}, {
 		path: "encoder.dimension", value: (*number)(&e.Dimension), ml: "ML_EMBEDDING_DIMENSION", rule: between(&e.Dimension, 0, 16000),
 		help: "Dimension that the model must have; 0 takes the model's.",
@@ -191,6 +198,13 @@ func (h *HTTP) settings() []setting {
 	}, {
 		path: "http.token", value: secret{&h.Token}, empty: "none is asked for", file: true, rule: printable(&h.Token),
 		help: "Bearer token that every path but /healthz asks for.",
+	}, {
+		path: "http.allowed_hosts", value: columns{&h.AllowedHosts}, rule: hostList(&h.AllowedHosts),
+		empty: "none are; other than loopback addresses then answer to any name",
+		help:  "Names and addresses, without port, that a request's Host header may hold besides loopback ones and the address that it came in on.",
+	}, {
+		path: "http.max_connections", value: (*number)(&h.MaxConnections), rule: between(&h.MaxConnections, 1, 65536),
+		help: "Connections open at once; one more takes the place of the one that has been idle longest.",
 	}}
 }
 

@@ -177,6 +177,10 @@ func (v *size) String() string {
 type columns struct{ to *[]string }
 
 func (v columns) Set(s string) error {
+	if strings.TrimSpace(s) == "" { // where the setting may be empty
+		*v.to = nil
+		return nil
+	}
 	list, err := parseColumns(s)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // readFile applies a YAML file. It walks the document's nodes instead of decoding into the struct, to know each value's line.
@@ -21,6 +22,9 @@ func (l *loader) readFile(path string) error {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return unreadable(err, path)
+	}
+	if problem, ok := errors.AsType[*safefile.Error](safefile.Check(path)); ok { // not refused, since a person named it
+		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change the settings in %s", path))
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, second yaml.Node
@@ -153,5 +157,5 @@ func badYAML(err error, path string) error {
 	if strings.Contains(message, "anchor") {
 		message = "names an anchor that is not there; put a value that begins with * or & in quotes"
 	}
-	return fault.New(fault.Usage, "wal2vec config reference shows the form", "configuration: %s%s: %s", path, line, message)
+	return fault.New(fault.Usage, "wal2vec config reference, which shows the form", "configuration: %s%s: %s", path, line, message)
 }

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // advice is a fix and where to run it.
@@ -23,39 +23,47 @@ func onServer(text string) advice   { return advice{Server, text} }
 var (
 	nothing = advice{}
 	setUp   = inShell("wal2vec init")
-	// sql is how an advice begins that is a statement. What follows its semicolon is for people.
-	sql = regexp.MustCompile(`^(ALTER|CREATE|DROP|GRANT|REVOKE|SELECT|ROLLBACK|REINDEX)\s[^;]*;`)
+	// sql is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
+	sql = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
-	shell = regexp.MustCompile(`^(wal2vec|make|export|chmod) `)
+	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )
 
-// adviceOf sorts what an error says to do; database is where a statement is meant for.
+// adviceOf sorts what an error says to do; database is where a statement is meant for. What is for people stays, as a comment.
 func adviceOf(try string, database Place) advice {
 	try = strings.TrimSpace(try)
-	switch statement := sql.FindString(try); {
+	statements, words := cutStatements(try)
+	switch {
 	case try == "":
 		return nothing
-	case statement == try:
-		return advice{database, try}
-	case statement != "": // what is for people stays, as a comment
-		rest := strings.TrimSpace(strings.TrimPrefix(try, statement))
-		return advice{database, statement + " -- " + strings.TrimPrefix(rest, "-- ")}
-	case strings.HasPrefix(try, "wal2vec ") && !strings.ContainsAny(try, ",;"):
-		return inShell(try)
-	case strings.HasPrefix(try, "wal2vec "):
-		command, rest, _ := strings.Cut(try, ",")
-		return inShell(command + "  # " + strings.TrimSpace(rest))
+	case statements != "":
+		return advice{database, commented(statements, " -- ", strings.TrimPrefix(words, "-- "))}
 	case shell.MatchString(try):
-		return inShell(try)
+		command, words := pgname.Command(try)
+		return inShell(commented(command, "  # ", strings.TrimSpace(words)))
 	default:
 		return onServer(try)
 	}
 }
 
-func quote(name ...string) string { return pgx.Identifier(name).Sanitize() }
+// cutStatements takes the statements from the front of an advice.
+func cutStatements(try string) (statements, words string) {
+	words = try
+	for sql.MatchString(words) {
+		statement, rest := pgname.Statement(words)
+		if statement == "" {
+			break
+		}
+		statements, words = statements+" "+statement, strings.TrimSpace(rest)
+	}
+	return strings.TrimPrefix(statements, " "), words
+}
 
-func quoteLiteral(text string) string {
-	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+func commented(text, mark, words string) string {
+	if words == "" {
+		return text
+	}
+	return text + mark + words
 }
 
 // setting is how a setting of the source's server is changed: by SQL where this role may or nobody else could, by the provider's console else.
@@ -65,9 +73,9 @@ func (e *examination) setting(name, value string, restart bool) advice {
 		if restart {
 			after = ", then restart the server"
 		}
-		return onServer(fmt.Sprintf("in the provider's console (%s), set %s to %s%s", providers[provider], name, value, after))
+		return onServer(fmt.Sprintf("in the provider's console (%s), set %s to %s%s", providers[provider], name, pgname.Visible(value), after))
 	}
-	statement := fmt.Sprintf("ALTER SYSTEM SET %s = %s;", quote(name), quoteLiteral(value))
+	statement := fmt.Sprintf("ALTER SYSTEM SET %s = %s;", pgname.Identifier(name), pgname.Literal(value))
 	if restart {
 		return inSource(statement + " -- then restart the server")
 	}

@@ -25,7 +25,7 @@ func Checks() []Check {
 
 var configChecks = []Check{
 	fails("config.load", "Do the settings load, and agree with one another?", "No command runs."),
-	warns("config.secrets", "Are files that hold passwords closed to other users?", "Other users of the machine can read them."),
+	warns("config.secrets", "Are files that hold settings and passwords closed to other users?", "Other users of the machine can read or change them."),
 	warns("config.http", "Does whoever reaches the HTTP address need a token?", "Status and metrics are open to the network."),
 }
 

@@ -23,8 +23,7 @@ const pooled = "08P01"
 
 // arm makes sure that nothing is changed and nothing waited for. A pooler would refuse these settings in the startup message.
 func (e *examination) arm(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, "SET lock_timeout = 2000; SET default_transaction_read_only = on; SET statement_timeout = "+
-		strconv.Itoa(int(e.limits.Statement.Milliseconds())))
+	_, err := conn.Exec(ctx, queries.Query("doctor_arm"), strconv.FormatInt(e.limits.Statement.Milliseconds(), 10))
 	return err
 }
 
@@ -69,6 +68,7 @@ func (e *examination) connectSink(ctx context.Context) error {
 	}
 	e.configure(c.ConnConfig)
 	c.MaxConns = 2
+	c.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
 	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		if err := sink.PrepareSession(ctx, conn); err != nil {
 			return err
@@ -148,5 +148,3 @@ func (e *examination) judgeClock(side string, s session) {
 	}
 	e.warn(side+".clock", onServer("have both machines' clocks set (NTP)"), "the %s's clock is %s %s this machine's", side, s.ahead.Abs(), word)
 }
-
-func quoteShell(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

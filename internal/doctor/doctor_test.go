@@ -80,6 +80,12 @@ func TestAdviceIsSorted(t *testing.T) {
 	f("wal2vec init --resync", doctor.Shell, "wal2vec init --resync")
 	f("wal2vec init, which brings it up to date", doctor.Shell, "wal2vec init  # which brings it up to date")
 	f("make parts", doctor.Shell, "make parts")
+	f("make parts, or unset WAL2VEC_HOME", doctor.Shell, "make parts  # or unset WAL2VEC_HOME")
+	f("make the key unique", doctor.Server, "make the key unique")
+	f("wal2vec init --grant-stream='a,b;c', as the owner", doctor.Shell, "wal2vec init --grant-stream='a,b;c'  # as the owner")
+	f(`DROP VIEW "a;b"; then wal2vec init`, doctor.Source, `DROP VIEW "a;b"; -- then wal2vec init`)
+	f(`SELECT 1; SELECT 2; or not`, doctor.Source, `SELECT 1; SELECT 2; -- or not`)
+	f(`/* as the owner of both */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`, doctor.Source, `/* as the owner of both */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`)
 	f("connect to the primary", doctor.Server, "connect to the primary")
 	f("CREATE a thing", doctor.Server, "CREATE a thing")
 }

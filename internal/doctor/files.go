@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 func (e *examination) examineConfig(context.Context) {
@@ -24,9 +26,12 @@ func (e *examination) examineConfig(context.Context) {
 	}
 }
 
-// examineFiles looks at who may read the files that hold passwords.
+// examineFiles looks at who may read the files that hold passwords, and tells which files other accounts could change.
 func (e *examination) examineFiles() {
-	open := false
+	open := len(e.opts.Config.Warnings()) > 0
+	for _, warning := range e.opts.Config.Warnings() {
+		e.warn("config.secrets", adviceOf(fault.Try(warning), Source), "%s", e.opts.Print(warning))
+	}
 	for _, path := range e.secretFiles() {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -35,11 +40,11 @@ func (e *examination) examineFiles() {
 		const others = 0o077
 		if mode := info.Mode().Perm(); mode&others != 0 {
 			open = true
-			e.warn("config.secrets", inShell("chmod 600 "+quoteShell(path)), "%s may hold passwords and has mode %04o", path, mode)
+			e.warn("config.secrets", inShell("chmod 600 -- "+pgname.Shell(path)), "%s may hold passwords and has mode %04o", path, mode)
 		}
 	}
 	if !open {
-		e.ok("config.secrets", "no file that holds passwords is open to others")
+		e.ok("config.secrets", "no file that holds settings or passwords is open to others")
 	}
 }
 
@@ -48,7 +53,7 @@ func (e *examination) secretFiles() []string {
 	files := append([]string(nil), e.opts.Files...)
 	c := e.opts.Config
 	for path, secret := range map[string]bool{
-		"source.dsn": c.Source.DSN.String() != c.Source.DSN.Reveal(), "sink.dsn": c.Sink.DSN.String() != c.Sink.DSN.Reveal(),
+		"source.dsn": c.Source.DSN.HasSecret(), "sink.dsn": c.Sink.DSN.HasSecret(),
 		"http.token": c.HTTP.Token != "", "encoder.hub_token": c.Encoder.HubToken != "",
 	} {
 		if origin := c.Origin(path); secret && origin.Kind == config.FromFile {

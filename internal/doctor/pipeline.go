@@ -139,14 +139,14 @@ func (e *examination) judgeStream(s monitor.Status) {
 	case !active:
 		e.warn("pipeline.stream", stream, "no stream runs")
 	case age > e.limits.Report:
-		e.warn("pipeline.stream", inShell("wal2vec status  # and the stream's log"), "the stream %s has not reported for %s", e.state.Owner,
+		e.warn("pipeline.stream", inShell("wal2vec status  # and the log of the stream"), "the stream %s has not reported for %s", e.state.Owner,
 			age.Round(time.Second))
 	default:
 		e.ok("pipeline.stream", "%s reported %s ago", e.state.Owner, age.Round(time.Second))
 	}
 	switch {
 	case s.LagSeconds != nil && *s.LagSeconds > e.limits.Lag.Seconds():
-		e.warn("pipeline.lag", inShell("wal2vec status  # and the stream's log"), "the oldest change that waits is %s old",
+		e.warn("pipeline.lag", inShell("wal2vec status  # and the log of the stream"), "the oldest change that waits is %s old",
 			seconds(*s.LagSeconds))
 	case s.LagSeconds != nil:
 		e.ok("pipeline.lag", "the oldest change that waits is %s old", seconds(*s.LagSeconds))

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -112,7 +114,7 @@ func (r *rig) setUp() {
 	ctx, conn, c := r.t.Context(), r.db.Conn(r.t), r.options.Config
 	r.table = r.inspect()
 	r.pool = r.db.Pool(r.t)
-	r.sink = sink.New(sink.Options{Pool: r.pool, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: zerolog.Nop()})
+	r.sink = sink.New(sink.Options{Pool: r.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: zerolog.Nop()})
 	info, err := replication.Server(ctx, conn)
 	r.ok(err)
 	r.ok(r.sink.Migrate(ctx))
@@ -218,6 +220,9 @@ func (r *rig) want(check string, status doctor.Status) doctor.Finding {
 			if strings.Contains(f.Text+f.Fix, "%!") || strings.TrimSpace(f.Text) == "" {
 				r.t.Errorf("%s: a text that was put together wrongly: %q, fix %q", check, f.Text, f.Fix)
 			}
+			if pgname.Visible(f.Fix) != f.Fix {
+				r.t.Errorf("%s: the fix is not one visible line: %q", check, f.Fix)
+			}
 			return f
 		}
 	}
@@ -225,17 +230,26 @@ func (r *rig) want(check string, status doctor.Status) doctor.Finding {
 	return doctor.Finding{}
 }
 
-// mend runs the fix of a finding, and sees that the check is well afterwards.
-func (r *rig) mend(f doctor.Finding, then ...func()) {
+// paste runs the fix of a finding by psql, which must do nothing besides.
+func (r *rig) paste(f doctor.Finding) {
 	r.t.Helper()
 	if f.FixIn != doctor.Source && f.FixIn != doctor.Sink {
 		r.t.Fatalf("%s: the fix %q is no SQL", f.Check, f.Fix)
 	}
 	psql := exec.Command(r.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", r.db.DSN)
-	psql.Stdin = strings.NewReader(f.Fix + "\n")
+	psql.Dir, psql.Stdin = r.t.TempDir(), strings.NewReader(f.Fix+"\n")
 	if out, err := psql.CombinedOutput(); err != nil {
 		r.t.Fatalf("%s: running %q: %v\n%s", f.Check, f.Fix, err, out)
 	}
+	if left, err := os.ReadDir(psql.Dir); err != nil || len(left) > 0 {
+		r.t.Errorf("%s: running %q made %v, %v", f.Check, f.Fix, left, err)
+	}
+}
+
+// mend runs the fix of a finding, and sees that the check is well afterwards.
+func (r *rig) mend(f doctor.Finding, then ...func()) {
+	r.t.Helper()
+	r.paste(f)
 	for _, do := range then {
 		do()
 	}

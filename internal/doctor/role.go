@@ -2,12 +2,13 @@ package doctor
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -18,7 +19,7 @@ const ownRole = "give the stream a role of its own (deploy/roles.sql), and run w
 // examineRole looks at what the role may do, by doing it where providers have ways of their own.
 func (e *examination) examineRole(ctx context.Context) {
 	f := e.source
-	role := quote(f.info.User)
+	role := pgname.Identifier(f.info.User)
 	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
 	defer cancel()
 	err := replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
@@ -42,7 +43,7 @@ func (e *examination) examineRole(ctx context.Context) {
 func (e *examination) examinePower(ctx context.Context) {
 	const check = "role.power"
 	table := e.opts.Config.Source.Table
-	role := quote(e.source.info.User)
+	role := pgname.Identifier(e.source.info.User)
 	var createDB, createRole, bypass bool
 	var memberships []string
 	var database string
@@ -68,11 +69,11 @@ func (e *examination) examinePower(ctx context.Context) {
 	attribute(bypass, "BYPASSRLS", "sees the rows that row security hides, in every table that it may read, and this one has none")
 	for _, group := range memberships {
 		quiet = false
-		fix := "REVOKE " + quote(group) + " FROM " + role + ";"
+		fix := "REVOKE " + pgname.Identifier(group) + " FROM " + role + ";"
 		if group == "pg_monitor" {
 			fix += " GRANT pg_read_all_stats TO " + role + ";"
 		}
-		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, quote(group))
+		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
 	}
 	if quiet {
 		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table, but REPLICATION", role)
@@ -82,7 +83,7 @@ func (e *examination) examinePower(ctx context.Context) {
 // examineCluster tries the ways to other data of the server that pg_hba.conf can close.
 func (e *examination) examineCluster(ctx context.Context, database string) {
 	const check = "role.cluster"
-	role, dsn := quote(e.source.info.User), e.opts.Config.Source.DSN.Reveal()
+	role, dsn := pgname.Identifier(e.source.info.User), e.opts.Config.Source.DSN.Reveal()
 	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
 	defer cancel()
 	physical, err := replication.MayReplicatePhysically(opening, dsn)
@@ -101,17 +102,27 @@ func (e *examination) examineCluster(ctx context.Context, database string) {
 	}
 	if elsewhere {
 		e.warn(check, onServer("in pg_hba.conf, below the line for its database: host all "+role+" all reject (docs/operations.md, Roles)"),
-			"role %s may enter other databases of the server, such as %s", role, quote(database))
+			"role %s may enter other databases of the server, such as %s", role, pgname.Identifier(database))
 	}
 	if !physical && !elsewhere {
 		e.ok(check, "role %s is kept to its database, and from physical replication connections", role)
 	}
 }
 
+// excess is a row of doctor_rights: a right beyond those to columns.
+type excess struct {
+	kind       int      // table, schema, database from 1
+	privileges []string // none of an owner
+	grantee    string   // empty for everybody
+}
+
+// tablePrivileges are those that a table has, from PostgreSQL 17 on the last one too.
+var tablePrivileges = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
+
 // examineRights looks at what the role may do with the table, its schema and its database besides reading the columns that it needs.
 func (e *examination) examineRights(ctx context.Context, options replication.InspectOptions, oid uint32) {
 	const check = "role.source"
-	role := quote(e.source.info.User)
+	role := pgname.Identifier(e.source.info.User)
 	if e.source.superuser {
 		e.warn(check, onServer(ownRole), "role %s is a superuser, and may do everything with %s", role, e.opts.Config.Source.Table)
 		return
@@ -120,35 +131,43 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	if !e.could(err, check) {
 		return
 	}
-	columns := make([]string, 0, len(options.Key))
-	for _, c := range options.ReadColumns() {
-		columns = append(columns, quote(c))
-	}
 	found := false
-	var kind, object, privileges, grantee string
-	var rank int
-	_, err = pgx.ForEachRow(rows, []any{&kind, &object, &privileges, &grantee, &rank}, func() error {
+	var x excess
+	_, err = pgx.ForEachRow(rows, []any{&x.kind, &x.privileges, &x.grantee}, func() error {
 		found = true
-		thing := strings.ToLower(kind) + " " + object
-		if privileges == "" {
-			e.warn(check, onServer(ownRole), "role %s has the rights of %s, who owns %s: it may alter and drop it", role, quote(grantee), thing)
-			return nil
-		}
-		to, whose := quote(grantee), ""
-		if grantee == "" {
-			to, whose = "PUBLIC", ", as everybody,"
-		} else if to != role {
-			whose = ", as a member of " + to + ","
-		}
-		fix := fmt.Sprintf("REVOKE %s ON %s %s FROM %s;", privileges, kind, object, to)
-		if kind == "TABLE" { // what is revoked of a table goes from each of its columns
-			fix += fmt.Sprintf(" GRANT SELECT (%s) ON TABLE %s TO %s;", strings.Join(columns, ", "), object, role)
-		}
-		e.warn(check, inSource(fix), "role %s%s may %s on %s; a stream reads the columns %s, and does nothing else", role, whose, privileges, thing,
-			strings.Join(columns, ", "))
+		e.judgeExcess(check, x, options)
 		return nil
 	})
 	if e.could(err, check) && !found {
 		e.ok(check, "role %s may do nothing with table, schema and database but read columns", role)
 	}
+}
+
+func (e *examination) judgeExcess(check string, x excess, options replication.InspectOptions) {
+	role, table := pgname.Identifier(e.source.info.User), pgname.Qualified(options.Schema, options.Table)
+	columns := pgname.List(options.ReadColumns())
+	thing := map[int]string{
+		1: "table " + table, 2: "schema " + pgname.Identifier(options.Schema), 3: "database " + pgname.Identifier(e.source.info.Database),
+	}[x.kind]
+	to, whose := pgname.Identifier(x.grantee), ""
+	switch {
+	case len(x.privileges) == 0:
+		e.warn(check, onServer(ownRole), "role %s has the rights of %s, who owns %s: it may alter and drop it", role, to, thing)
+		return
+	case x.grantee == "":
+		to, whose = "PUBLIC", ", as everybody,"
+	case to != role:
+		whose = ", as a member of " + to + ","
+	}
+	fix := inSource("REVOKE CREATE ON SCHEMA " + pgname.Identifier(options.Schema) + " FROM " + to + ";")
+	switch x.kind {
+	case 1: // what is revoked of a table goes from each of its columns
+		known := slices.DeleteFunc(slices.Clone(tablePrivileges), func(p string) bool { return !slices.Contains(x.privileges, p) })
+		fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to +
+			"; GRANT SELECT (" + columns + ") ON TABLE " + table + " TO " + role + ";")
+	case 3:
+		fix = inSource("REVOKE CREATE ON DATABASE " + pgname.Identifier(e.source.info.Database) + " FROM " + to + ";")
+	}
+	e.warn(check, fix, "role %s%s may %s on %s; a stream reads the columns %s, and does nothing else",
+		role, whose, strings.Join(x.privileges, ", "), thing, columns)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -213,20 +214,20 @@ func (e *examination) examineTables(ctx context.Context) {
 		e.ok("sink.tables", "ledger and %d vector tables", len(e.state.Generations))
 	}
 	for _, table := range f.unlogged {
-		e.fail("sink.logged", inSink("ALTER TABLE "+quote(schema, table)+" SET LOGGED;"), "%s.%s is unlogged: a crash empties it", schema, table)
+		e.fail("sink.logged", inSink("ALTER TABLE "+pgname.Qualified(schema, table)+" SET LOGGED;"), "%s.%s is unlogged: a crash empties it", schema, table)
 	}
 	if len(f.unlogged) == 0 {
 		e.ok("sink.logged", "all tables are logged")
 	}
 	if len(f.closed) > 0 {
-		e.fail("sink.rights", inShell("wal2vec init --grant-stream "+quoteShell(f.role)+"  # as role "+f.owner),
+		e.fail("sink.rights", inShell("wal2vec init "+pgname.Flag("grant-stream", f.role)+"  # as role "+pgname.Shell(f.owner)),
 			"role %s may not write %s", f.role, strings.Join(f.closed, ", "))
 	} else {
 		e.ok("sink.rights", "role %s may write all tables", f.role)
 	}
 	switch {
 	case len(f.excess) > 0:
-		e.warn("sink.least", inShell("wal2vec init --revoke "+quoteShell(f.role)+" --grant-stream "+quoteShell(f.role)+"  # as role "+f.owner),
+		e.warn("sink.least", inShell("wal2vec init "+pgname.Flag("revoke", f.role)+" "+pgname.Flag("grant-stream", f.role)+"  # as role "+pgname.Shell(f.owner)),
 			"role %s may do more than stream and backfill need: %s", f.role, strings.Join(f.excess, "; "))
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
@@ -259,7 +260,7 @@ func (e *examination) examineView(ctx context.Context) {
 	case len(shown) == 0:
 		e.fail("sink.view", setUp, "view %s.%s does not exist", schema, name)
 	case len(shown) != 1 || shown[0] != want:
-		e.fail("sink.view", inSink("DROP VIEW "+quote(schema, name)+"; -- then: wal2vec init"),
+		e.fail("sink.view", inSink("DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"),
 			"view %s.%s shows %s, not the active generation's %s", schema, name, strings.Join(shown, ", "), want)
 	default:
 		e.ok("sink.view", "%s.%s shows generation %d", schema, name, e.state.Generation.ID)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -154,8 +155,8 @@ func (e *examination) judgeFailover(name string) {
 	case f.info.Version < firstWithFailover:
 		e.warn("slot.failover", nothing, "PostgreSQL %d keeps the slot on the primary alone: a promotion needs wal2vec init --resync", f.info.Version/10000)
 	case !e.slot.Failover:
-		fix := fmt.Sprintf(`psql "dbname=%s replication=database" -c 'ALTER_REPLICATION_SLOT %s (FAILOVER true)'  # while the stream stands still`,
-			e.slot.Database, name)
+		fix := "psql " + pgname.Shell("dbname="+pgname.Conninfo(e.slot.Database)+" replication=database") + " -c " +
+			pgname.Shell("ALTER_REPLICATION_SLOT "+pgname.Catalogue(name)+" (FAILOVER true)") + "  # while the stream stands still"
 		e.warn("slot.failover", inShell(fix), "slot %q is no failover slot: no standby gets it", name)
 	case f.synchronized == "":
 		e.warn("slot.failover", e.setting("synchronized_standby_slots", strings.Join(f.physicalSlots, ", "), false),

@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -200,7 +201,8 @@ func (e *examination) examineOpen(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&gid, &database, &age}, func() error {
 		found = true
-		e.warn("source.prepared", inSource(fmt.Sprintf("ROLLBACK PREPARED %s;", quoteLiteral(gid))+" -- in database "+database+", or COMMIT PREPARED"),
+		fix := "ROLLBACK PREPARED " + pgname.Literal(gid) + "; -- in database " + pgname.Identifier(database) + ", or COMMIT PREPARED"
+		e.warn("source.prepared", inSource(fix),
 			"prepared transaction %q of database %s has been open for %s", gid, database, seconds(age))
 		return nil
 	})
@@ -231,7 +233,7 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
 		found = true
-		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_drop_replication_slot(%s);", quoteLiteral(name))+" -- if nobody needs it"),
+		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_drop_replication_slot(%s);", pgname.Literal(name))+" -- if nobody needs it"),
 			"nobody reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
 		return nil
 	})

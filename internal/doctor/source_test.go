@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,22 @@ var configFindings = []finding{
 		r.ok(err)
 		r.options.Config = c
 		r.want("config.secrets", doctor.Warn)
+	}},
+	{"a settings file that others may change", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		path := filepath.Join(t.TempDir(), "wal2vec.yaml")
+		r.ok(os.WriteFile(path, []byte("pipeline: x\n"), 0o600))
+		r.ok(errors.Join(os.Chmod(path, 0o666), os.Chmod(filepath.Dir(t.TempDir()), 0o755))) // the test's own folder lets others in
+		load := func() {
+			c, err := config.Load(config.Sources{File: path})
+			r.ok(err)
+			r.options.Config = c
+		}
+		load()
+		f := r.want("config.secrets", doctor.Warn)
+		r.ok(exec.Command("sh", "-c", f.Fix).Run())
+		load()
+		r.want("config.secrets", doctor.OK)
 	}},
 	{"an open HTTP address", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -219,7 +236,7 @@ var roleFindings = []finding{
 		as.mend(as.want("role.replication", doctor.Fail))
 		as.mend(as.want("role.monitor", doctor.Warn))
 		for _, check := range []string{"role.future", "role.owner"} {
-			if f := as.want(check, doctor.Warn); f.FixIn != doctor.Shell || !strings.Contains(f.Fix, "--grant-stream '"+role+"'") {
+			if f := as.want(check, doctor.Warn); f.FixIn != doctor.Shell || !strings.Contains(f.Fix, "--grant-stream="+role) {
 				t.Errorf("%+v", f)
 			}
 		}

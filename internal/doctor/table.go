@@ -7,6 +7,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -85,7 +86,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 		e.warn("role.owner", grantStream(role, tableOwner),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", grantStream(role, publicationOwner), "role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
+		e.warn("role.owner", grantStream(role, publicationOwner),
+			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
 	if tableOurs || readable || rights.Grants(options.ReadColumns()) {
@@ -101,8 +103,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case others > 0 && everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
 		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, others)
 	case others > 0:
-		relation := quote(c.Source.Table.Schema, c.Source.Table.Name)
-		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", quote(c.Source.Publication), relation)),
+		relation := pgname.Qualified(c.Source.Table.Schema, c.Source.Table.Name)
+		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", pgname.Identifier(c.Source.Publication), relation)),
 			"publication %q carries %d other tables", c.Source.Publication, others)
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
@@ -111,7 +113,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 
 // grantStream is what the owner runs, so that the stream's role needs none of the owner's rights.
 func grantStream(role, owner string) advice {
-	return inShell("wal2vec init --grant-stream " + quoteShell(role) + "  # as role " + quoteShell(owner))
+	return inShell("wal2vec init " + pgname.Flag("grant-stream", role) + "  # as role " + pgname.Identifier(owner))
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.

@@ -134,7 +134,7 @@ func (s *Status) setLag(k *sinkState, r *sourceState) {
 	}
 	bytes := int64(0)
 	if r.current > k.watermark {
-		bytes = int64(r.current - k.watermark)
+		bytes = int64(r.current - k.watermark) //nolint:gosec // a log is shorter than 2^63 bytes
 	}
 	s.LagBytes = &bytes
 	if !r.active || k.reportAge == nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -65,7 +66,7 @@ func (s *Server) reboot(ctx context.Context) error {
 // freePort returns a port that was free a moment ago.
 func freePort() int {
 	for {
-		port := firstPort + rand.IntN(lastPort-firstPort)
+		port := firstPort + rand.IntN(lastPort-firstPort) //nolint:gosec // a port is no secret
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		listener, err := net.Listen("tcp", address) //nolint:noctx // it succeeds or fails at once
 		if err == nil {
@@ -77,7 +78,7 @@ func freePort() int {
 
 // up launches the postmaster and waits until it accepts connections.
 func (s *Server) up(ctx context.Context) error {
-	output, err := os.OpenFile(s.folder.log(), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
+	output, err := os.OpenFile(s.folder.log(), os.O_CREATE|os.O_APPEND|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the server's log: %w", err)
 	}

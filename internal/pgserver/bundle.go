@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // program returns the path of a program of the bundle.
@@ -30,6 +32,9 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 			return "", fault.Wrap(err, fault.Usage, "make parts", "no PostgreSQL in %s", bundle)
 		}
 	}
+	if err := safefile.CheckTree(bundle); err != nil {
+		return "", untrusted(err)
+	}
 	err = tryBundle(ctx, bundle, who)
 	if err == nil || who == nil || !errors.Is(err, fs.ErrPermission) {
 		return bundle, err
@@ -41,9 +46,18 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 	return copied, tryBundle(ctx, copied, who)
 }
 
+// untrusted says why the programs of a folder are not run.
+func untrusted(err error) error {
+	problem, ok := errors.AsType[*safefile.Error](err)
+	if !ok {
+		return err
+	}
+	return fault.Wrap(err, fault.Usage, problem.Try, "PostgreSQL is not run from a folder that another account could have written")
+}
+
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
 func tryBundle(ctx context.Context, bundle string, who *account) error {
-	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version")
+	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version") //nolint:gosec // a program of the bundle that was asked for
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	who.apply(cmd.SysProcAttr)
@@ -62,8 +76,11 @@ func shareBundle(bundle, parent string) (string, error) {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", bundle, info.Size(), info.ModTime().UnixNano()))
 	target := filepath.Join(parent, "wal2vec-bundle-"+hex.EncodeToString(sum[:8]))
-	if ours(target) {
+	switch err := safefile.CheckTree(target); {
+	case err == nil:
 		return target, nil
+	case !errors.Is(err, fs.ErrNotExist): // any account may have been the first to make the name
+		return "", fault.Wrap(err, fault.Usage, "rm -r "+pgname.Shell(target), "another account may have written the copy of PostgreSQL")
 	}
 	staging, err := os.MkdirTemp(parent, "wal2vec-bundle-new-")
 	if err != nil {
@@ -73,7 +90,7 @@ func shareBundle(bundle, parent string) (string, error) {
 	if err := copyTree(bundle, filepath.Join(staging, "copy")); err != nil {
 		return "", fmt.Errorf("copying the bundle to where the server's user can read it: %w", err)
 	}
-	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && !ours(target) {
+	if err := os.Rename(filepath.Join(staging, "copy"), target); err != nil && safefile.CheckTree(target) != nil {
 		return "", fmt.Errorf("publishing the copy of the bundle: %w", err)
 	}
 	return target, nil
@@ -86,7 +103,7 @@ func ours(path string) bool {
 		return false
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && stat.Uid == uint32(os.Geteuid())
+	return ok && stat.Uid == uint32(os.Geteuid()) //nolint:gosec // never negative on Unix
 }
 
 // copyTree copies a tree, links as links, and lets everyone read it.
@@ -111,7 +128,7 @@ func copyTree(from, to string) error {
 			if err != nil {
 				return err
 			}
-			return os.Symlink(link, target)
+			return os.Symlink(link, target) //nolint:gosec // the tree that is copied is our own
 		default:
 			return copyFile(path, target)
 		}
@@ -131,7 +148,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(to, content, mode); err != nil {
+	if err := os.WriteFile(to, content, mode); err != nil { //nolint:gosec // as above
 		return err
 	}
 	return os.Chmod(to, mode) // whatever the umask

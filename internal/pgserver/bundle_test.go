@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // publicTemp makes a folder for temporary files that every user can enter, and makes it the process's.
@@ -87,6 +88,48 @@ func TestReadableBundleIsUsedInPlace(t *testing.T) {
 	if got, err := usableBundle(t.Context(), bundle, who); got != bundle || err != nil {
 		t.Errorf("used as %s: %v", got, err)
 	}
+}
+
+// TestABundleThatOthersMayWriteIsNotRun: neither the one that is named, nor a copy that was made first under the name of ours.
+func TestABundleThatOthersMayWriteIsNotRun(t *testing.T) {
+	t.Setenv(safefile.TrustVariable, "")
+	temp := publicTemp(t)
+	bundle := filepath.Join(temp, "pg")
+	script(t, bundle)
+	refused := func(what string) {
+		t.Helper()
+		who, err := serverAccount()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := usableBundle(t.Context(), bundle, who)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another account ") || fault.Try(err) == "" {
+			t.Errorf("%s: used as %q: %v", what, got, err)
+		}
+	}
+	program := filepath.Join(bundle, "real", "postgres")
+	if err := errors.Join(os.Chmod(bundle, 0o755), os.Chmod(filepath.Dir(program), 0o755), os.Chmod(program, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a program that all may write")
+	if os.Geteuid() != 0 {
+		return // root alone gives files away and copies bundles
+	}
+	if err := errors.Join(os.Chmod(program, 0o755), os.Lchown(filepath.Join(bundle, "bin"), 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a link of another account")
+	if err := errors.Join(os.Lchown(filepath.Join(bundle, "bin"), 0, 0), os.Chmod(bundle, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := usableBundle(t.Context(), bundle, &account{uid: 65534, gid: 65534})
+	if err != nil || copied == bundle {
+		t.Fatalf("used as %s: %v", copied, err)
+	}
+	if err := os.Chown(filepath.Join(copied, "real", "postgres"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	refused("a copy of another account's")
 }
 
 func TestTemporaryFolderIsOneThatTheServerCanEnter(t *testing.T) {

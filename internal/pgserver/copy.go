@@ -74,7 +74,7 @@ func (s *Server) Revert(ctx context.Context, image Image) error {
 
 // copyFolder copies what a folder holds, owners and modes with it.
 func copyFolder(ctx context.Context, from, to string) error {
-	if output, err := exec.CommandContext(ctx, "cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(ctx, "cp", "-a", from+"/.", to).CombinedOutput(); err != nil { //nolint:gosec // our own folders
 		return fmt.Errorf("copying the server's data: %w: %s", err, tail(string(output)))
 	}
 	return nil

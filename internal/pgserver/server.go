@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // Server is a running, or halted, PostgreSQL. Its methods may be called from any goroutine; those that start or stop it
@@ -85,7 +86,11 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 // initialise runs initdb and adds the settings to the configuration.
 func (s *Server) initialise(ctx context.Context, settings string) error {
 	secret := filepath.Join(s.folder.data(), "..", "password")
-	if err := os.WriteFile(secret, []byte(s.password+"\n"), 0o600); err != nil {
+	err := safefile.Replace(secret, 0o600, func(file *os.File) error {
+		_, err := file.WriteString(s.password + "\n")
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("writing the superuser's password: %w", err)
 	}
 	defer os.Remove(secret)
@@ -111,7 +116,8 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 
 // configure adds lines to the server's configuration.
 func (s *Server) configure(settings string) error {
-	conf, err := os.OpenFile(filepath.Join(s.folder.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	// The folder is the server's account's, which is a weaker one where root runs this: a link there could lead root to any file.
+	conf, err := os.OpenFile(filepath.Join(s.folder.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return fmt.Errorf("opening the server's configuration: %w", err)
 	}
@@ -124,8 +130,8 @@ func (s *Server) configure(settings string) error {
 
 // command prepares a program of the bundle to run as the server's user.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, program(s.bundle, name), args...)
-	cmd.Dir = "/" // the caller's folder may be closed to the server's user
+	cmd := exec.CommandContext(ctx, program(s.bundle, name), args...) //nolint:gosec // a program of the bundle that was asked for
+	cmd.Dir = "/"                                                     // the caller's folder may be closed to the server's user
 	cmd.Env = environment(s.folder.path)
 	cmd.SysProcAttr = attributes()
 	s.who.apply(cmd.SysProcAttr)

@@ -245,7 +245,7 @@ func retryClass(err error) string {
 }
 
 // jitter spreads d over d/2 to d, so that several processes do not try in step and d stays the cap.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) } //nolint:gosec // a pause is no secret
 
 // wait returns false when ctx ended first.
 func wait(ctx context.Context, d time.Duration) bool {

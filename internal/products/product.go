@@ -40,7 +40,7 @@ func Generate(seed uint64, n int) iter.Seq[Product] {
 // of the first 30 million share name and brand.
 func At(seed uint64, id int64) Product {
 	c, n := identity(seed, id)
-	rng := rand.New(rand.NewPCG(seed, uint64(id)))
+	rng := rand.New(rand.NewPCG(seed, uint64(id))) //nolint:gosec // the same products in every run
 	return Product{
 		ID:          id,
 		Name:        n.text,
@@ -54,7 +54,7 @@ func At(seed uint64, id int64) Product {
 // identity returns a product's category and name.
 func identity(seed uint64, id int64) (*category, named) {
 	all := catalogue()
-	index, count := uint64(id-1), uint64(len(all))
+	index, count := uint64(id-1), uint64(len(all)) //nolint:gosec // products are counted from 1
 	place := (index + seed) % count
 	c := all[place]
 	return c, c.name(scatter(index/count, c.names(), seed*count+place))

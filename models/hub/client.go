@@ -17,12 +17,19 @@ import (
 const (
 	// maxRedirects is that of browsers and more than a hub needs: one to where its large files lie.
 	maxRedirects = 10
-	// defaultStall is how long a hub may send nothing before it counts as gone.
+	// defaultStall is how long a hub may take for the next leastBytes before it counts as gone: a byte now and then is no progress.
 	defaultStall = time.Minute
-	// maxListingBytes bounds the answer about a revision.
-	maxListingBytes = 32 << 20
-	// etagHash is the header in which a hub names the SHA-256 of a large file, also where it redirects.
-	etagHash = "X-Linked-Etag"
+	leastBytes   = 16 << 10
+	// maxListingBytes bounds the answer about a revision, which names each file in some 300 bytes and comes in one piece.
+	maxListingBytes = 8 << 20
+	// maxHeadBytes bounds the head of an answer; a signed address in a Location has some 2 KB.
+	maxHeadBytes = 256 << 10
+	// defaultMost bounds all files of a model together. The largest models of the kinds that package models reads have some 5 GB.
+	defaultMost = 16 << 30
+	// etagHash is the header in which a hub names the hash of a file that it redirects to: the SHA-256 of a large one, git's hash of a
+	// small one. Where it serves a file itself, the plain ETag has the same.
+	etagHash  = "X-Linked-Etag"
+	plainEtag = "ETag"
 )
 
 // errStalled is the cause of a context that ended because the hub sent nothing.
@@ -34,22 +41,29 @@ type client struct {
 	token string
 	http  *http.Client
 	stall time.Duration
+	// most is how many bytes all files of a model may have together.
+	most int64
 }
 
-// newClient reads the hub's address, https://huggingface.co for one.
+// newClient reads the hub's address, https://huggingface.co for one. A token with an address that it must not go to is refused here,
+// before anything is sent.
 func newClient(address, token string) (*client, error) {
 	base, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.User != nil {
 		return nil, fault.New(fault.Usage, "set encoder.hub to https://huggingface.co", "encoder.hub is not the http or https address of a hub")
 	}
+	if token != "" && !safe(base) {
+		return nil, fault.New(fault.Usage, "set encoder.hub to an https address, or unset encoder.hub_token and HF_TOKEN",
+			"a token goes over https or to this machine alone, and encoder.hub is http://%s", base.Host)
+	}
 	transport := http.DefaultTransport
 	if plain, ok := transport.(*http.Transport); ok {
 		own := plain.Clone()
-		own.ResponseHeaderTimeout = defaultStall
+		own.ResponseHeaderTimeout, own.MaxResponseHeaderBytes = defaultStall, maxHeadBytes
 		transport = own
 	}
 	return &client{
-		base: base, token: token, stall: defaultStall,
+		base: base, token: token, stall: defaultStall, most: defaultMost,
 		http: &http.Client{
 			Transport: transport,
 			// Redirects are followed by get, which decides for each whether the token goes along.
@@ -70,9 +84,12 @@ func (c *client) list(ctx context.Context, r Reference) (listing, error) {
 		return l, err
 	}
 	defer answer.close()
-	data, err := io.ReadAll(io.LimitReader(answer.body, maxListingBytes))
+	data, err := io.ReadAll(io.LimitReader(answer.body, maxListingBytes+1))
 	if err != nil {
 		return l, c.lost(err, r, "the list of its files")
+	}
+	if len(data) > maxListingBytes {
+		return l, fault.New(fault.Usage, "choose another model", "the list of files of model %s is larger than %d bytes", r, maxListingBytes)
 	}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return l, fault.New(fault.Usage, "check encoder.hub", "%s does not answer like a hub: the list of files of model %s is not readable",
@@ -84,10 +101,12 @@ func (c *client) list(ctx context.Context, r Reference) (listing, error) {
 // answer is an open answer; the body ends with an error where the hub stalls.
 type answer struct {
 	body io.Reader
-	// size is the length that the hub says, -1 where it says none; hash the SHA-256 in hex, or "".
-	size  int64
-	hash  string
-	close func()
+	// size is the length that the hub says, -1 where it says none.
+	size int64
+	// linked are the hashes that the hub's own headers name; etag is what its ETag names, where it served the file itself.
+	linked []checksum
+	etag   checksum
+	close  func()
 }
 
 // get sends a request and follows redirects. The caller closes the answer.
@@ -100,9 +119,7 @@ func (c *client) get(ctx context.Context, target *url.URL, r Reference, what str
 			cancel(nil)
 			return a, c.lost(err, r, what)
 		}
-		if hash := strings.Trim(strings.TrimPrefix(response.Header.Get(etagHash), "W/"), `"`); len(hash) == 64 {
-			a.hash = strings.ToLower(hash)
-		}
+		c.note(&a, target, response.Header)
 		next, err := redirect(response)
 		if err != nil {
 			cancel(nil)
@@ -110,6 +127,11 @@ func (c *client) get(ctx context.Context, target *url.URL, r Reference, what str
 		}
 		if next != nil {
 			response.Body.Close()
+			if !mayFollow(target, next) {
+				cancel(nil)
+				return a, fault.New(fault.Usage, "check encoder.hub", "%s://%s redirects to %s://%s for %s of model %s, which is not followed: it is less safe",
+					target.Scheme, target.Host, next.Scheme, next.Host, what, r)
+			}
 			target = next
 			continue
 		}
@@ -117,6 +139,11 @@ func (c *client) get(ctx context.Context, target *url.URL, r Reference, what str
 			response.Body.Close()
 			cancel(nil)
 			return a, c.refused(response.StatusCode, r, what)
+		}
+		if coding := response.Header.Get("Content-Encoding"); coding != "" && coding != identity {
+			response.Body.Close()
+			cancel(nil)
+			return a, fault.New(fault.Usage, "check encoder.hub", "%s compresses %s of model %s, which was not asked for", target.Host, what, r)
 		}
 		a.size = response.ContentLength
 		watch := time.AfterFunc(c.stall, func() { cancel(errStalled) })
@@ -139,28 +166,11 @@ func (c *client) send(ctx context.Context, target *url.URL) (*http.Response, err
 		return nil, err
 	}
 	request.Header.Set("User-Agent", "wal2vec")
-	request.Header.Set("Accept-Encoding", "identity") // a length is that of the file
-	if c.token != "" && target.Scheme == c.base.Scheme && target.Host == c.base.Host {
+	request.Header.Set("Accept-Encoding", identity) // a length is that of the file, and a few bytes cannot become many
+	if c.token != "" && c.own(target) {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	return c.http.Do(request)
-}
-
-// redirect returns where an answer points to, nil where it does not.
-func redirect(response *http.Response) (*url.URL, error) {
-	switch response.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-	default:
-		return nil, nil //nolint:nilnil // no redirect and no error
-	}
-	next, err := response.Location()
-	if err == nil && (next.Host == "" || next.Scheme != "https" && next.Scheme != "http") {
-		err = errors.New("no address")
-	}
-	if err != nil {
-		response.Body.Close()
-	}
-	return next, err
 }
 
 // refused turns a status into what a person can do about it.
@@ -196,17 +206,22 @@ func (c *client) lost(err error, r Reference, what string) error {
 		"fetching %s of model %s from %s", what, r, c.base.Host)
 }
 
-// watched is a body that counts as stalled when nothing comes for a while.
+// watched is a body that counts as stalled when too little comes for a while.
 type watched struct {
 	ctx   context.Context //nolint:containedctx // the request's own, which ends with the body
 	body  io.Reader
 	timer *time.Timer
 	stall time.Duration
+	// got is how many bytes came since the timer began.
+	got int
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.body.Read(p)
-	w.timer.Reset(w.stall)
+	if w.got += n; w.got >= leastBytes {
+		w.got = 0
+		w.timer.Reset(w.stall)
+	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's own contract
 		if cause := context.Cause(w.ctx); cause != nil {
 			err = cause

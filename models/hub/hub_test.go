@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -82,6 +83,12 @@ func hashOf(text string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// blobHashOf is what git hash-object says of a file.
+func blobHashOf(text string) string {
+	sum := sha1.Sum(fmt.Appendf(nil, "blob %d\x00%s", len(text), text))
+	return hex.EncodeToString(sum[:])
+}
+
 func (f *fakeHub) serveHub(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests = append(f.requests, r.URL.EscapedPath())
@@ -124,8 +131,9 @@ func (f *fakeHub) serveStore(w http.ResponseWriter, r *http.Request) {
 func (f *fakeHub) list(w http.ResponseWriter) {
 	var siblings []any
 	for name, content := range f.files {
-		entry := map[string]any{"rfilename": name, "size": len(content)}
+		entry := map[string]any{"rfilename": name, "size": len(content), "blobId": blobHashOf(content)}
 		if large(name) {
+			entry["blobId"] = blobHashOf("the pointer")
 			entry["lfs"] = map[string]any{"sha256": hashOf(content), "size": len(content), "pointerSize": 130}
 		}
 		siblings = append(siblings, entry)
@@ -231,6 +239,7 @@ func TestPullFromAPlainHub(t *testing.T) {
 		delete(l, "sha")
 		for _, s := range l["siblings"].([]any) {
 			delete(s.(map[string]any), "size")
+			delete(s.(map[string]any), "blobId")
 			delete(s.(map[string]any), "lfs")
 		}
 	}

@@ -2,6 +2,8 @@ package hub
 
 import (
 	"fmt"
+	"math"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -21,21 +23,12 @@ type listing struct {
 type file struct {
 	Name string `json:"rfilename"`
 	Size *int64 `json:"size"`
+	// Blob is git's hash of the file, or of the pointer that stands for a large one.
+	Blob string `json:"blobId"` //nolint:tagliatelle // the hub's word
 	LFS  *struct {
 		SHA256 string `json:"sha256"`
 		OID    string `json:"oid"`
 	} `json:"lfs"`
-}
-
-// sha256 is the hash that the hub lists for a large file, in hex; "" where it lists none.
-func (f file) sha256() string {
-	if f.LFS == nil {
-		return ""
-	}
-	if f.LFS.SHA256 != "" {
-		return f.LFS.SHA256
-	}
-	return strings.TrimPrefix(f.LFS.OID, "sha256:")
 }
 
 // The names of weights.
@@ -43,12 +36,15 @@ const (
 	weightsFile = "model.safetensors"
 	indexFile   = "model.safetensors.index.json"
 	configFile  = "config.json"
+
+	tokenizerFile = "tokenizer.json"
+	modulesFile   = "modules.json"
 )
 
 var (
 	// smallFiles are those at the top that say what a model is; the folder of a module has a config.json of its own.
 	smallFiles = []string{
-		configFile, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "modules.json",
+		configFile, tokenizerFile, "tokenizer_config.json", "special_tokens_map.json", modulesFile,
 		"sentence_bert_config.json", "config_sentence_transformers.json",
 	}
 	moduleFile  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*/config\.json$`)
@@ -57,8 +53,19 @@ var (
 	commitForm  = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
-// maxSmallBytes bounds a file that is no weights; the largest tokenizer.json known has 35 MB.
-const maxSmallBytes = 256 << 20
+// mostOf bounds the bytes of a file by what package models takes of its kind; all files together have a bound of their own.
+func mostOf(name string) int64 {
+	switch {
+	case name == tokenizerFile:
+		return models.MaxTokenizerBytes
+	case strings.HasSuffix(name, ".json"):
+		return models.MaxConfigBytes
+	case strings.HasSuffix(name, ".onnx"):
+		return models.MaxExportBytes
+	default:
+		return math.MaxInt64
+	}
+}
 
 // check refuses a listing that a hub of good faith does not send.
 func (l listing) check(r Reference) error {
@@ -66,8 +73,11 @@ func (l listing) check(r Reference) error {
 		if !inside(f.Name) {
 			return fault.New(fault.Usage, "check encoder.hub", "the hub lists a file %.100q of model %s, which would leave its folder", f.Name, r)
 		}
+		if f.Size != nil && *f.Size < 0 {
+			return fault.New(fault.Usage, "check encoder.hub", "the hub lists %d bytes for %.100q of model %s", *f.Size, f.Name, r)
+		}
 	}
-	for _, name := range []string{configFile, "tokenizer.json"} {
+	for _, name := range []string{configFile, tokenizerFile} {
 		if !l.has(name) {
 			return fault.New(fault.Usage, "choose another model", "model %s has no %s on the hub", r, name)
 		}
@@ -85,7 +95,7 @@ func (l listing) find(name string) *file {
 	return &l.Files[at]
 }
 
-// small returns the files that say what the model is, config.json first.
+// small returns the files at the top that say what the model is, config.json first.
 func (l listing) small() []file {
 	var list []file
 	for _, name := range smallFiles {
@@ -93,9 +103,17 @@ func (l listing) small() []file {
 			list = append(list, *f)
 		}
 	}
-	for _, f := range l.Files {
-		if moduleFile.MatchString(f.Name) {
-			list = append(list, f)
+	return list
+}
+
+// modules returns the configurations in the folders that modules.json names, as far as the hub has them.
+func (l listing) modules(folders []string) []file {
+	var list []file
+	for _, folder := range folders {
+		name := path.Join(folder, configFile)
+		known := slices.ContainsFunc(list, func(f file) bool { return f.Name == name })
+		if f := l.find(name); f != nil && !known && moduleFile.MatchString(name) {
+			list = append(list, *f)
 		}
 	}
 	return list

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Reference names a model on a hub: ORGANISATION/NAME, or NAME alone, and a branch, tag or commit.
@@ -37,7 +38,7 @@ func ParseReference(text string) (Reference, error) {
 		return Reference{}, fault.New(fault.Usage, "sentence-transformers/all-MiniLM-L6-v2", "%q is not the name of a model on a hub", name)
 	}
 	if !revisionPattern.MatchString(revision) || strings.Contains(revision, "..") {
-		return Reference{}, fault.New(fault.Usage, name+"@main", "%q is not a branch, tag or commit", revision)
+		return Reference{}, fault.New(fault.Usage, pgname.Shell(name)+"@main", "%q is not a branch, tag or commit", revision)
 	}
 	return Reference{Name: name, Revision: revision}, nil
 }

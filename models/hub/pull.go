@@ -2,18 +2,15 @@ package hub
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -57,7 +54,7 @@ func Pull(ctx context.Context, o Options) (Result, error) {
 func pull(ctx context.Context, c *client, o Options) (Result, error) {
 	target := filepath.Join(o.Folder, o.Model.Folder())
 	if _, err := os.Lstat(target); err == nil && !o.Replace {
-		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+o.Model.String(),
+		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+pgname.Shell(o.Model.String()),
 			"there is a model %s already: %s", o.Model.Folder(), target)
 	}
 	l, err := c.list(ctx, o.Model)
@@ -65,14 +62,18 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 		return Result{}, err
 	}
 	if err := os.MkdirAll(o.Folder, 0o755); err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making the folder of models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making the folder of models")
 	}
 	aside, err := os.MkdirTemp(o.Folder, ".pull-*")
 	if err != nil {
-		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER with a folder that can be written", "making a folder beside the models")
+		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making a folder beside the models")
 	}
 	defer os.RemoveAll(aside)
 	p := &puller{client: c, options: o, listing: l, staged: filepath.Join(aside, o.Model.Folder()), result: Result{Folder: target}}
+	if err := p.openStage(); err != nil {
+		return Result{}, err
+	}
+	defer p.root.Close()
 	if commitForm.MatchString(l.Commit) {
 		p.result.Commit = l.Commit
 	}
@@ -111,16 +112,27 @@ type puller struct {
 	client  *client
 	options Options
 	listing listing
-	// staged is the folder that the files come into.
+	// staged is the folder that the files come into; root is the same, opened so that no name leads out of it.
 	staged string
+	root   *os.Root
 	result Result
+	names  []string
+}
+
+func (p *puller) openStage() error {
+	err := os.Mkdir(p.staged, 0o755)
+	if err == nil {
+		p.root, err = os.OpenRoot(p.staged)
+	}
+	if err != nil {
+		return fmt.Errorf("making a folder for the model: %w", err)
+	}
+	return nil
 }
 
 func (p *puller) fetchAll(ctx context.Context) error {
-	for _, f := range p.listing.small() {
-		if err := p.fetch(ctx, f, maxSmallBytes); err != nil {
-			return err
-		}
+	if err := p.fetchSmall(ctx); err != nil {
+		return err
 	}
 	var config struct {
 		ModelType string `json:"model_type"`
@@ -140,7 +152,7 @@ func (p *puller) fetchAll(ctx context.Context) error {
 	}
 	files := []file{weights}
 	if weights.Name == indexFile {
-		if err := p.fetch(ctx, weights, maxSmallBytes); err != nil {
+		if err := p.fetch(ctx, weights); err != nil {
 			return err
 		}
 		var index struct {
@@ -153,13 +165,63 @@ func (p *puller) fetchAll(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.checkTotal(files); err != nil {
+		return err
+	}
 	for _, f := range files {
-		if err := p.fetch(ctx, f, 0); err != nil {
+		if err := p.fetch(ctx, f); err != nil {
 			return err
 		}
 	}
 	_, err = models.Open(p.staged)
 	return p.named(err)
+}
+
+// fetchSmall fetches what says what the model is.
+func (p *puller) fetchSmall(ctx context.Context) error {
+	for _, f := range p.listing.small() {
+		if err := p.fetch(ctx, f); err != nil {
+			return err
+		}
+	}
+	if !p.listing.has(modulesFile) {
+		return nil
+	}
+	var modules []struct {
+		Path string `json:"path"`
+	}
+	if err := p.readJSON(modulesFile, &modules); err != nil {
+		return err
+	}
+	folders := make([]string, len(modules))
+	for i, m := range modules {
+		folders[i] = m.Path
+	}
+	for _, f := range p.listing.modules(folders) {
+		if err := p.fetch(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTotal refuses a model whose listed sizes are too much together, before its weights are fetched.
+func (p *puller) checkTotal(files []file) error {
+	left := p.client.most - p.result.Bytes
+	for _, f := range files {
+		if f.Size == nil {
+			continue
+		}
+		if *f.Size > left {
+			return p.tooMuch()
+		}
+		left -= *f.Size
+	}
+	return nil
+}
+
+func (p *puller) tooMuch() error {
+	return fault.New(fault.Usage, "choose another model", "the files of model %s have more than %d bytes together", p.options.Model, p.client.most)
 }
 
 // named puts the model's name into an error where the folder that it is in for now stands.
@@ -174,7 +236,7 @@ func (p *puller) named(err error) error {
 }
 
 func (p *puller) readJSON(name string, into any) error {
-	data, err := os.ReadFile(filepath.Join(p.staged, name))
+	data, err := p.root.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
@@ -182,97 +244,4 @@ func (p *puller) readJSON(name string, into any) error {
 		return fault.New(fault.Usage, "choose another model", "%s of model %s is not valid: %v", name, p.options.Model, err)
 	}
 	return nil
-}
-
-// fetch fetches one file and compares it with all that the hub says of it. limit bounds its bytes; 0 leaves that to the hub.
-func (p *puller) fetch(ctx context.Context, f file, limit int64) error {
-	revision := p.options.Model.Revision
-	if p.result.Commit != "" {
-		revision = p.result.Commit
-	}
-	source := p.client.base.JoinPath(p.options.Model.Name, "resolve", url.PathEscape(revision), f.Name)
-	a, err := p.client.get(ctx, source, p.options.Model, f.Name)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	size := a.size
-	if f.Size != nil {
-		size = *f.Size
-	}
-	if limit > 0 && size > limit {
-		return fault.New(fault.Usage, "choose another model", "%s of model %s has %d bytes, more than %d", f.Name, p.options.Model, size, limit)
-	}
-	path := filepath.Join(p.staged, filepath.FromSlash(f.Name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return fmt.Errorf("making a folder for %s: %w", f.Name, err)
-	}
-	sum, written, err := p.write(path, f.Name, a.body, size, limit)
-	if err != nil {
-		return err
-	}
-	for _, want := range []string{f.sha256(), a.hash} {
-		if want != "" && !strings.EqualFold(want, sum) {
-			return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: its SHA-256 is %s, the hub says %s",
-				f.Name, p.options.Model, sum, strings.ToLower(want))
-		}
-	}
-	p.result.Files++
-	p.result.Bytes += written
-	return nil
-}
-
-// write copies a body into a new file and returns its SHA-256 in hex.
-func (p *puller) write(path, name string, body io.Reader, size, limit int64) (sum string, written int64, err error) {
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return "", 0, fmt.Errorf("writing %s: %w", name, err)
-	}
-	defer out.Close()
-	report := func(done int64) {
-		if p.options.Progress != nil {
-			p.options.Progress(name, done, size)
-		}
-	}
-	report(0)
-	hash := sha256.New()
-	buffer := make([]byte, 1<<20)
-	for {
-		n, err := body.Read(buffer)
-		if written += int64(n); size >= 0 && written > size || limit > 0 && written > limit {
-			return "", 0, p.wrongSize(name, size, written)
-		}
-		_, _ = hash.Write(buffer[:n]) // never fails
-		if _, err := out.Write(buffer[:n]); err != nil {
-			return "", 0, fmt.Errorf("writing %s: %w", name, err)
-		}
-		if n > 0 {
-			report(written)
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return "", 0, p.client.lost(err, p.options.Model, name)
-		}
-	}
-	if size >= 0 && written != size {
-		return "", 0, p.wrongSize(name, size, written)
-	}
-	if err := errors.Join(out.Sync(), out.Close()); err != nil {
-		return "", 0, fmt.Errorf("writing %s: %w", name, err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), written, nil
-}
-
-func (p *puller) wrongSize(name string, want, got int64) error {
-	if want < 0 {
-		return fault.New(fault.Usage, "choose another model", "%s of model %s is larger than %d bytes", name, p.options.Model, int64(maxSmallBytes))
-	}
-	if got > want {
-		return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: it has more than %d bytes",
-			name, p.options.Model, want)
-	}
-	return fault.New(fault.Unavailable, "wal2vec models pull again", "%s of model %s came damaged: only %d bytes instead of %d",
-		name, p.options.Model, got, want)
 }

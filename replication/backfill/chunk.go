@@ -6,10 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -156,9 +155,9 @@ func (r *Reader) explain(err error, doing string) error {
 func (r *Reader) duplicate(key change.Key) error {
 	names := make([]string, len(r.opts.Table.Key))
 	for i, column := range r.opts.Table.Key {
-		names[i] = quote(column.Name)
+		names[i] = column.Name
 	}
-	return fault.New(fault.Usage, fmt.Sprintf("remove one of them, then: CREATE UNIQUE INDEX ON %s (%s);", r.relation(), strings.Join(names, ", ")),
+	return fault.New(fault.Usage, fmt.Sprintf("remove one of them, then: CREATE UNIQUE INDEX ON %s (%s);", r.relation(), pgname.List(names)),
 		"%s holds two rows with the key %s", r.name(), key)
 }
 
@@ -175,11 +174,11 @@ func (r *Reader) position(ctx context.Context, query string) (change.LSN, error)
 	return lsn, nil
 }
 
-func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+func quote(name string) string { return pgname.Identifier(name) }
 
 // relation is the table's name for statements, name the one for people.
 func (r *Reader) relation() string {
-	return pgx.Identifier{r.opts.Table.Schema, r.opts.Table.Name}.Sanitize()
+	return pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name)
 }
 
 func (r *Reader) name() string { return r.opts.Table.Schema + "." + r.opts.Table.Name }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -36,10 +37,11 @@ type Filter struct {
 	Value    string // as the column's type reads it; unused by the last two
 }
 
-// filterOperators holds, for each operator, whether it takes a value.
-var filterOperators = map[string]bool{
-	"=": true, "<>": true, "<": true, "<=": true, ">": true, ">=": true, "LIKE": true, "ILIKE": true, "IS NULL": false, "IS NOT NULL": false,
-}
+// filterOperators are those of a Filter; valueless are the ones that take no value.
+var (
+	filterOperators = []string{"=", "<>", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"}
+	valueless       = []string{"IS NULL", "IS NOT NULL"}
+)
 
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
 // A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
@@ -55,18 +57,34 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	case err == nil:
 		return out, nil
 	case fault.SQLSTATE(err) == "42501":
-		for _, f := range filters {
-			if column := quote(f.Column); !slices.Contains(wanted, column) {
-				wanted = append(wanted, column)
-			}
-		}
-		grant := fmt.Sprintf("GRANT SELECT (%s) ON TABLE %s TO %s;", strings.Join(wanted, ", "), r.relation(), quote(r.role))
-		return nil, fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), strings.Join(wanted, ", "))
+		return nil, r.denied(err, columns, filters)
 	case strings.HasPrefix(fault.SQLSTATE(err), "22"): // what the caller typed does not fit the column
 		return nil, fault.Wrap(err, fault.Usage, "check the filter's value", "reading columns of %s", r.name())
 	default:
 		return nil, fmt.Errorf("reading columns of %s: %w", r.name(), err)
 	}
+}
+
+// denied names the columns that a role needs to be shown these, with these filters.
+func (r *Reader) denied(err error, columns []string, filters []Filter) error {
+	var wanted []string
+	add := func(name string) {
+		if !slices.Contains(wanted, name) {
+			wanted = append(wanted, name)
+		}
+	}
+	for _, key := range r.opts.Table.Key {
+		add(key.Name)
+	}
+	for _, c := range columns {
+		add(c)
+	}
+	for _, f := range filters {
+		add(f.Column)
+	}
+	list := pgname.List(wanted)
+	grant := "GRANT SELECT (" + list + ") ON TABLE " + pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name) + " TO " + pgname.Identifier(r.role) + ";"
+	return fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), list)
 }
 
 func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string, filters []Filter, each func(rawRow)) (session uint64, err error) {
@@ -91,13 +109,13 @@ func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string,
 		data.Conditions = append(data.Conditions, "t."+quote(column.Name)+" = wanted.k"+number)
 	}
 	for _, f := range filters {
-		takesValue, known := filterOperators[f.Operator]
-		if !known {
+		n := slices.Index(filterOperators, f.Operator)
+		if n < 0 {
 			return 0, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
 				"%q is not an operator of a filter", f.Operator)
 		}
-		condition := "t." + quote(f.Column) + " " + f.Operator
-		if takesValue {
+		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
+		if !slices.Contains(valueless, f.Operator) {
 			params = append(params, []byte(f.Value))
 			condition += " $" + strconv.Itoa(len(params))
 		}

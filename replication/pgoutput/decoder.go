@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Limits says where a transaction is cut into fragments. Zero means the default.
@@ -296,7 +297,9 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	if kind == kindBinary {
 		return fmt.Errorf("decoding: column %q of %s came in binary form", column, d.name)
 	}
-	return fault.New(fault.Usage, fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %q SET NOT NULL, and a replica identity that holds it", d.name, column),
+	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; and give it a replica identity that holds the column",
+		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
+	return fault.New(fault.Usage, try,
 		"a change of %s carries no value of key column %q", d.name, column)
 }
 

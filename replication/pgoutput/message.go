@@ -53,7 +53,7 @@ type begin struct {
 
 func (m *begin) parse(r *reader) error {
 	m.final = change.LSN(r.uint64())
-	m.time = time.UnixMicro(int64(r.uint64()) + postgresEpoch).UTC()
+	m.time = time.UnixMicro(int64(r.uint64()) + postgresEpoch).UTC() //nolint:gosec // a signed number on the wire
 	m.xid = r.uint32()
 	return r.check("BEGIN")
 }
@@ -147,7 +147,7 @@ func (m *row) tuple(r *reader, into *[]value, message string) error {
 		switch v.kind {
 		case kindNull, kindUnchanged:
 		case kindText, kindBinary:
-			v.data = r.take(int(int32(r.uint32())))
+			v.data = r.take(int(int32(r.uint32()))) //nolint:gosec // a signed number on the wire; take refuses a negative one
 		default:
 			if !r.short {
 				return fmt.Errorf("parsing %s: unexpected value kind %q", message, v.kind)

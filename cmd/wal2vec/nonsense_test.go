@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+var update = flag.Bool("update", false, "write golden files")
+
+// recordedCommands is what a real source and sink, one database, answered to the commands. -update writes it anew.
+const recordedCommands = "testdata/recorded.json"
+
+// reading are the commands that read the sink and end by themselves. What a stream reads before it starts is fuzzed in package sink.
+var reading = [][]string{
+	{"status"},
+	{"status", "-o", "json"},
+	{"search", "a warm jacket"},
+	{"search", "a warm jacket", "-o", "json", "-k", "10", "--columns", "name"},
+	{"dead-letter", "list"},
+	{"dead-letter", "list", "-o", "json"},
+	{"generation", "list"},
+	{"generation", "list", "-o", "json"},
+	{"doctor"},
+	{"audit", "--sample", "5", "--reencode", "2"},
+}
+
+// hashEncoder is the model's checkpoint with vectors from a hash: no model runs.
+var hashEncoder = sync.OnceValues(func() (*engine, error) {
+	parts, err := pgtest.Parts()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("WAL2VEC_HOME", parts); err != nil {
+		return nil, err
+	}
+	found, err := findParts()
+	if err != nil {
+		return nil, err
+	}
+	checkpoint, err := openCheckpoint(found, config.Default())
+	if err != nil {
+		return nil, err
+	}
+	return &engine{vectorizer: encodertest.NewFake(checkpoint.Dimension()), checkpoint: checkpoint, precision: config.PrecisionFP32}, nil
+})
+
+// nonsensePipeline is the pipeline of the recording: its tables are named after it.
+const nonsensePipeline = "of_nonsense"
+
+// runAgainst runs a command in this process on the database at a DSN.
+func runAgainst(ctx context.Context, tb testing.TB, dsn string, args ...string) (code int, said string) {
+	tb.Helper()
+	shared, err := hashEncoder()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	output := &lockedBuffer{}
+	p := &program{stdin: strings.NewReader(""), stdout: output, stderr: output, shared: shared}
+	root := newRoot(p)
+	root.SetArgs(append(args, "--source", dsn, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
+	cmd, err := root.ExecuteContextC(ctx)
+	return p.report(cmd, err), output.String()
+}
+
+// TestTheRecordedAnswersAreThoseOfARealDatabase plays the recording to every command. With -update it records.
+func TestTheRecordedAnswersAreThoseOfARealDatabase(t *testing.T) {
+	if *update {
+		recordCommands(t)
+	}
+	recording := pgtest.ReadRecording(t, recordedCommands)
+	for _, args := range reading {
+		server := pgtest.NewNonsense(recording, nil)
+		code, said := runAgainst(t.Context(), t, "postgres://postgres@"+server.Listen(t)+"/recorded?sslmode=disable", args...)
+		// An audit asks about other rows each time, and the recording answers about those of the first.
+		if code != 0 && code != 3 && args[0] != "audit" {
+			t.Errorf("%v ended with %d: %s; when the queries have changed: go test ./cmd/wal2vec -run RecordedAnswers -update", args, code, said)
+		}
+	}
+}
+
+func recordCommands(t *testing.T) {
+	w := newWorld(t, 30)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_PIPELINE="+nonsensePipeline)
+	w.run("init")
+	w.run("backfill")
+	w.run("stream", "--until-current")
+	var recorder pgtest.Recorder
+	dsn, err := url.Parse(w.db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn.Host = recorder.Proxy(t, dsn.Host)
+	for _, args := range reading {
+		if code, said := runAgainst(t.Context(), t, dsn.String(), args...); code != 0 && code != 3 {
+			t.Errorf("%v ended with %d: %s", args, code, said)
+		}
+	}
+	recorder.Write(t, recordedCommands)
+}
+
+// FuzzCommandsOnADatabaseOfNonsense runs a command on a database that answers what the fuzzer likes: it ends with one of the exit codes, in
+// bounded memory and time, and no statement holds a text of the database's as a part of its own.
+func FuzzCommandsOnADatabaseOfNonsense(f *testing.F) {
+	recording := pgtest.ReadRecording(f, recordedCommands)
+	for i := range reading {
+		for spoilt := range 12 {
+			script := make([]byte, 5*(spoilt%7)+2)
+			f.Add(uint8(i), append(script, byte(128+2*spoilt), byte(i), byte(spoilt), byte(128+spoilt), byte(spoilt), byte(i)))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, script []byte) {
+		args := reading[int(which)%len(reading)]
+		server := pgtest.NewNonsense(recording, script)
+		dsn := "postgres://postgres@" + server.Listen(t) + "/recorded?sslmode=disable"
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		code, said := runAgainst(ctx, t, dsn, args...)
+		runtime.ReadMemStats(&after)
+		const most = 512 << 20
+		if used := after.TotalAlloc - before.TotalAlloc; used > most {
+			t.Errorf("%v allocated %d bytes: %.500s", args, used, said)
+		}
+		if ctx.Err() != nil || code < 0 || code > 7 {
+			t.Errorf("%v ended with %d, %v: %.500s", args, code, ctx.Err(), said)
+		}
+		for _, statement := range server.Wait() {
+			t.Errorf("%v sent a text of the database's as SQL: %q", args, statement)
+		}
+	})
+}

@@ -1,0 +1,284 @@
+package config_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// secretText is in every password that a .env file does not hold.
+const secretText = "s3cret-of-the-user"
+
+// realEnvironment sets variables for pgx too, which reads them by itself. A password file and a service file have a secret for any
+// address.
+func realEnvironment(tb testing.TB, variables map[string]string) map[string]string {
+	tb.Helper()
+	home := tb.TempDir()
+	for name, content := range map[string]string{
+		".pgpass": "*:*:*:*:" + secretText + "\n", ".pg_service.conf": "[prod]\nhost=good.example\npassword=" + secretText + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(content), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	all := map[string]string{"HOME": home}
+	for _, name := range []string{"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE", "PGSSLMODE", "PGSSLROOTCERT"} {
+		if variables[name] == "" {
+			tb.Setenv(name, "")
+		}
+	}
+	maps.Copy(all, variables)
+	for name, text := range all {
+		tb.Setenv(name, text)
+	}
+	return all
+}
+
+// parsed is what pgx makes of a connection string in the environment as it is.
+func parsed(tb testing.TB, d config.DSN) *pgconn.Config {
+	tb.Helper()
+	c, err := pgconn.ParseConfig(d.Reveal())
+	if err != nil {
+		tb.Fatalf("%s: %v", d, err)
+	}
+	return c
+}
+
+func TestASecretFromElsewhereDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
+	variables := func(pairs ...string) map[string]string {
+		m := map[string]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	inEnv := variables("PGPASSWORD", secretText)
+	inDSN := func(rest string) map[string]string {
+		return variables("WAL2VEC_SOURCE_DSN", "password="+secretText+" "+rest)
+	}
+	const refused = "says where to connect, the password comes from "
+	for name, c := range map[string]struct {
+		real   map[string]string
+		dotEnv string
+		want   string // of the error; empty: loaded, without the secret
+	}{
+		"whole, in PGPASSWORD":             {inEnv, "WAL2VEC_SOURCE_DSN=host=evil", refused + "PGPASSWORD of the environment"},
+		"whole URL, in PGPASSWORD":         {inEnv, "WAL2VEC_SOURCE_DSN=postgres://u@evil/d", refused + "PGPASSWORD of the environment"},
+		"empty password":                   {inEnv, "WAL2VEC_SOURCE_DSN=postgres://u:@evil/d?password=", refused + "PGPASSWORD of the environment"},
+		"host, in PGPASSWORD":              {inEnv, "PGHOST=evil", refused + "PGPASSWORD of the environment"},
+		"a password under the real one":    {inEnv, "PGHOST=evil\nPGPASSWORD=x", refused + "PGPASSWORD of the environment"},
+		"the port alone":                   {inEnv, "PGPORT=6666", refused + "PGPASSWORD of the environment"},
+		"no TLS":                           {inEnv, "PGSSLMODE=disable", refused + "PGPASSWORD of the environment"},
+		"another authority":                {inEnv, "PGSSLROOTCERT=/tmp/evil.crt", refused + "PGPASSWORD of the environment"},
+		"host, in the connection string":   {inDSN("dbname=d"), "PGHOST=evil", refused + "the connection string"},
+		"no TLS, in the connection string": {inDSN("host=good.example"), "PGSSLMODE=disable", refused + "the connection string"},
+		"a service of another server":      {inDSN("dbname=d"), "PGSERVICE=prod", refused + "the connection string"},
+		"host, and a service":              {variables("PGSERVICE", "prod"), "PGHOST=evil", refused + "the service file"},
+		"host and service":                 {variables(), "PGHOST=evil\nPGSERVICE=prod", refused + "the service file"},
+		"whole with a service":             {variables(), "WAL2VEC_SOURCE_DSN=host=evil service=prod", refused + "the service file"},
+		"a password file":                  {variables("PGPASSFILE", "/x"), "PGHOST=evil", refused + "a password file"},
+		"whole with a password file":       {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?passfile=/x", refused + "a password file"},
+		"the name of a password file":      {variables(), "PGHOST=evil\nPGPASSFILE=/x", refused + "a password file"},
+		"an encoded name of one":           {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=/x", refused + "a password file"},
+		"a name that hides one":            {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?x%3D1%20passfile=/x", "must be a connection string that libpq can read"},
+		"an unreadable one":                {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil/d?a=b=c", "must be a connection string that libpq can read"},
+		"the default password file":        {variables(), "PGHOST=evil", ""},
+		"the same, whole":                  {variables(), "WAL2VEC_SOURCE_DSN=host=evil", ""},
+		"the same, whole URL":              {variables(), "WAL2VEC_SOURCE_DSN=postgres://evil:1,[::1]:2/d#?passfile=&password=", ""},
+		"an own password":                  {inEnv, "WAL2VEC_SOURCE_DSN=postgres://u:own@evil/d", ""},
+		"an own variable":                  {variables(), "WAL2VEC_SOURCE_DSN=host=evil\nPGPASSWORD=own", ""},
+		"the sink":                         {inEnv, "WAL2VEC_SINK_DSN=host=evil", "sink.dsn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := realEnvironment(t, c.real)
+			loaded, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", c.dotEnv)})
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), secretText) || fault.KindOf(err) != fault.Usage {
+					t.Fatalf("%v, want %q", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := parsed(t, loaded.SinkDSN()); strings.Contains(got.Password, secretText) || got.Host != "evil" {
+				t.Errorf("%q goes to %s", got.Password, got.Host)
+			}
+		})
+	}
+}
+
+// What is not named by .env works as before, and a password from it may go elsewhere: who wrote it knows it.
+func TestAPasswordOfDotEnvGoesAnywhere(t *testing.T) {
+	for name, c := range map[string]struct {
+		real           map[string]string
+		dotEnv         string
+		host, password string
+	}{
+		"variables":         {map[string]string{"PGHOST": "good.example"}, "PGPASSWORD=own", "good.example", "own"},
+		"connection string": {map[string]string{"WAL2VEC_SOURCE_DSN": "postgres://good.example/d"}, "PGPASSWORD=own\nPGUSER=u", "good.example", "own"},
+		"password file":     {map[string]string{"PGHOST": "good.example"}, "PGUSER=u\nPGDATABASE=d\nPGCONNECT_TIMEOUT=3", "good.example", secretText},
+		"service":           {nil, "PGSERVICE=prod", "good.example", secretText},
+		"all of it":         {nil, "WAL2VEC_SOURCE_DSN=postgres://u:a%20b@h:1/d?application_name=x", "h", "a b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c0 := load(t, config.Sources{Env: realEnvironment(t, c.real), DotEnv: write(t, ".env", c.dotEnv)})
+			if got := parsed(t, c0.Source.DSN); got.Host != c.host || got.Password != c.password {
+				t.Errorf("%q goes to %s", got.Password, got.Host)
+			}
+		})
+	}
+}
+
+// The connection string of .env is written again; nothing of it is lost.
+func TestAConnectionStringOfDotEnvKeepsItsMeaning(t *testing.T) {
+	realEnvironment(t, nil)
+	for _, dsn := range []string{
+		"postgres://u:p%40w@h1:1,h2,[::1]:3/d%20b?sslmode=disable&application_name=a%26b&connect_timeout=3", "postgresql://h/d?ssl=true&password=x",
+		"postgres:///d?host=/run/pg&user=u", "host=h port=1 user='o u' password='a\\' b' dbname=d pool_max_conns=3", "postgres://u@h1,h2/?database=e",
+	} {
+		c := load(t, config.Sources{DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN="+quoted(dsn))})
+		if got, want := c.Source.DSN, config.DSN(dsn); !same(parsed(t, got), parsed(t, want)) {
+			t.Errorf("%s became %s", dsn, got.Reveal())
+		}
+	}
+}
+
+func quoted(s string) string {
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
+}
+
+// same compares what two configurations reach, and as whom; a password file counts for the second alone.
+func same(a, b *pgconn.Config) bool {
+	if len(a.Fallbacks) != len(b.Fallbacks) || a.Host != b.Host || a.Port != b.Port || (a.TLSConfig == nil) != (b.TLSConfig == nil) || a.User != b.User ||
+		a.Database != b.Database || a.Password != b.Password && b.Password != secretText || len(a.RuntimeParams) != len(b.RuntimeParams) {
+		return false
+	}
+	for i, f := range a.Fallbacks {
+		if g := b.Fallbacks[i]; f.Host != g.Host || f.Port != g.Port || (f.TLSConfig == nil) != (g.TLSConfig == nil) {
+			return false
+		}
+	}
+	for key, value := range a.RuntimeParams {
+		if b.RuntimeParams[key] != value {
+			return false
+		}
+	}
+	return a.ConnectTimeout == b.ConnectTimeout
+}
+
+func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
+	env := realEnvironment(t, map[string]string{"PGPASSWORD": secretText})
+	settings := write(t, "evil.yaml", "source:\n  dsn: host=evil\n")
+	_, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_CONFIG="+settings)})
+	if err == nil || !strings.Contains(err.Error(), "says where to connect") {
+		t.Errorf("a settings file that .env names: %v", err)
+	}
+	if _, err := config.Load(config.Sources{Env: env, File: settings}); err != nil {
+		t.Errorf("one that a person names: %v", err)
+	}
+	// A file with a connection string is a pair of address and password that .env has not made up; it may add no address of its own.
+	file := write(t, "dsn", "dbname=d password="+secretText)
+	delete(env, "PGPASSWORD")
+	_, err = config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE="+file+"\nPGHOST=evil")})
+	if err == nil || !strings.Contains(err.Error(), "comes from the connection string") {
+		t.Errorf("a file with a connection string that .env names: %v", err)
+	}
+	if c := load(t, config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE="+file)}); parsed(t, c.Source.DSN).Password != secretText {
+		t.Error("the file's password is gone")
+	}
+}
+
+func TestATokenDoesNotGoToAHubOfDotEnv(t *testing.T) {
+	token := write(t, "token", secretText)
+	for dotEnv, want := range map[string]bool{
+		"HF_ENDPOINT=https://evil.example":                                          false,
+		"WAL2VEC_ENCODER_HUB=https://evil.example":                                  false,
+		"HF_ENDPOINT=https://evil.example\nWAL2VEC_ENCODER_HUB_TOKEN_FILE=" + token: false,
+		"HF_ENDPOINT=https://own.example\nWAL2VEC_ENCODER_HUB_TOKEN=own":            true,
+		"WAL2VEC_ENCODER_MODEL=x":                                                   true,
+	} {
+		env := map[string]string{"HF_TOKEN": secretText}
+		if strings.Contains(dotEnv, "TOKEN") {
+			env = nil
+		}
+		_, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", dotEnv)})
+		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "encoder.hub = ") && !strings.Contains(err.Error(), "encoder.hub (") {
+			t.Errorf("%s: %v", dotEnv, err)
+		}
+	}
+}
+
+func TestThePasswordFileThatIsNotReadIsNamed(t *testing.T) {
+	env := realEnvironment(t, nil)
+	warned := func(dotEnv string) string {
+		c := load(t, config.Sources{Env: env, DotEnv: write(t, ".env", dotEnv)})
+		var all []string
+		for _, w := range c.Warnings() {
+			all = append(all, w.Error())
+		}
+		return strings.Join(all, "\n")
+	}
+	if got := warned("PGHOST=evil"); got != env["HOME"]+"/.pgpass is not read for source.dsn: .env says where to connect, and no password from elsewhere goes there" {
+		t.Error(got)
+	}
+	if got := warned("PGHOST=h\nPGPASSWORD=own"); got != "" {
+		t.Error(got)
+	}
+}
+
+// FuzzDotEnv lets a .env file say anything: where it changes a server, or how well it is known, no password goes there but its own.
+func FuzzDotEnv(f *testing.F) {
+	for _, text := range []string{
+		"PGHOST=evil", "PGPORT=1\nPGPASSWORD=x", "WAL2VEC_SOURCE_DSN=postgres://u:p@evil/d?sslmode=disable", "PGSSLMODE=disable\nPGUSER=u",
+		"WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=x#?password=y", "WAL2VEC_SOURCE_DSN=\"host=evil password='' passfile=~/.pgpass\"",
+		"WAL2VEC_SOURCE_DSN=postgres://u:@h1,h2:1,[::1]/?x%3d1%20passfile=y&password=&host=evil", "PGSERVICE=prod", "PGHOST='evil password='",
+	} {
+		f.Add(text)
+	}
+	var env map[string]string
+	dir := f.TempDir()
+	realEnvironment(f, nil)
+	home := os.Getenv("HOME")
+	users := []map[string]string{
+		{"PGHOST": "good.example", "PGSSLMODE": "require"}, // and the password file
+		{"PGHOST": "good.example", "PGSSLMODE": "require", "PGPASSWORD": secretText},
+		{"WAL2VEC_SOURCE_DSN": "host=good.example sslmode=require password=" + secretText},
+		{"WAL2VEC_SOURCE_DSN": "dbname=d password=" + secretText, "PGHOST": "good.example", "PGSSLMODE": "require"},
+		{"PGSERVICE": "prod", "PGSSLMODE": "require"},
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if in := (fuzzed{dotEnv: text}); in.readsFiles() {
+			return
+		}
+		path := filepath.Join(dir, ".env")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, user := range users {
+			env = map[string]string{"HOME": home}
+			for _, name := range []string{"PGHOST", "PGSSLMODE", "PGPASSWORD", "PGSERVICE"} {
+				t.Setenv(name, user[name])
+			}
+			maps.Copy(env, user)
+			c, err := config.Load(config.Sources{Env: env, DotEnv: path})
+			if err != nil {
+				continue
+			}
+			got, err := pgconn.ParseConfig(c.Source.DSN.Reveal())
+			if err != nil || !strings.Contains(got.Password, secretText) {
+				continue
+			}
+			if got.Host != "good.example" || got.Port != 5432 || got.TLSConfig == nil || len(got.Fallbacks) > 0 {
+				t.Fatalf("%q of %v goes to %s:%d", text, user, got.Host, got.Port)
+			}
+		}
+	})
+}

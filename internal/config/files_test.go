@@ -1,0 +1,109 @@
+package config_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
+)
+
+// open gives a file a mode that no umask makes, and lets every account into the test's own folder, of mode 0700.
+func open(t *testing.T, path string, mode os.FileMode) string {
+	t.Helper()
+	t.Setenv(safefile.TrustVariable, "")
+	if err := errors.Join(os.Chmod(path, mode), os.Chmod(filepath.Dir(t.TempDir()), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// warnings are one line each, with their advice.
+func warnings(c config.Config) string {
+	var all []string
+	for _, w := range c.Warnings() {
+		all = append(all, w.Error()+" ("+fault.Try(w)+")")
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestADotEnvThatOthersMayWriteIsNotRead(t *testing.T) {
+	const content = "WAL2VEC_PIPELINE=theirs\nnot a line\x00" // nothing of it counts, not even its faults
+	path := open(t, write(t, ".env", content), 0o666)
+	c := load(t, config.Sources{DotEnv: path})
+	want := "the file " + path + ` is not read: "` + path + `" may be written by every account (chmod go-w '` + path + `')`
+	if got := warnings(c); got != want || c.Pipeline == "theirs" {
+		t.Errorf("pipeline %s, warned\n%s\nwant\n%s", c.Pipeline, got, want)
+	}
+
+	path = open(t, write(t, ".env", "WAL2VEC_PIPELINE=theirs"), 0o600)
+	if got := load(t, config.Sources{DotEnv: path}).Pipeline; got != "theirs" {
+		t.Errorf("an owner's own file gives %s", got)
+	}
+	dir := filepath.Dir(path)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if c = load(t, config.Sources{DotEnv: path}); c.Pipeline == "theirs" || !strings.Contains(warnings(c), `"`+dir+`" may be written by every account`) {
+		t.Errorf("below an open folder: pipeline %s, warned %s", c.Pipeline, warnings(c))
+	}
+	link := filepath.Join(t.TempDir(), ".env")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if c = load(t, config.Sources{DotEnv: link}); c.Pipeline == "theirs" || warnings(c) == "" {
+		t.Errorf("by a link: pipeline %s, warned %s", c.Pipeline, warnings(c))
+	}
+}
+
+// TestADotEnvOfAWeakerAccountIsNotRead gives the file away, which root alone can; another account finds its own file read.
+func TestADotEnvOfAWeakerAccountIsNotRead(t *testing.T) {
+	path := open(t, write(t, ".env", "WAL2VEC_PIPELINE=theirs"), 0o600)
+	root := os.Geteuid() == 0
+	if root {
+		if err := os.Chown(path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := load(t, config.Sources{DotEnv: path})
+	if read := c.Pipeline == "theirs"; read == root || strings.Contains(warnings(c), "belongs to another account (uid 65534)") != root {
+		t.Errorf("pipeline %s, warned %s", c.Pipeline, warnings(c))
+	}
+}
+
+func TestReadingDotEnvCanBeSwitchedOff(t *testing.T) {
+	path := write(t, ".env", "WAL2VEC_PIPELINE=dotted")
+	for value, want := range map[string]string{"": "dotted", "on": "dotted", "off": config.Default().Pipeline} {
+		if got := load(t, config.Sources{DotEnv: path, Env: map[string]string{"WAL2VEC_DOTENV": value}}).Pipeline; got != want {
+			t.Errorf("%q: pipeline %s", value, got)
+		}
+	}
+	for _, s := range []config.Sources{
+		{DotEnv: path, Env: map[string]string{"WAL2VEC_DOTENV": "no"}},
+		{DotEnv: write(t, ".env", "WAL2VEC_DOTENV=off")},
+		{DotEnv: write(t, ".env", "WAL2VEC_TRUST_UIDS=0")}, // too late, and theirs to say
+	} {
+		if _, err := config.Load(s); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "WAL2VEC_") {
+			t.Error(err)
+		}
+	}
+}
+
+func TestFilesThatWereNamedAndAreOpenToOthersAreWarnedOf(t *testing.T) {
+	settings := open(t, write(t, "w.yaml", "pipeline: named\n"), 0o666)
+	if c := load(t, config.Sources{File: settings}); c.Pipeline != "named" ||
+		!strings.HasPrefix(warnings(c), "another account could change the settings in "+settings+": ") {
+		t.Errorf("pipeline %s, warned %s", c.Pipeline, warnings(c))
+	}
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o640: "", 0o644: "may be read by every account", 0o622: "may be written by every account"} {
+		secret := open(t, write(t, "dsn", "host=h password=x"), mode)
+		c := load(t, config.Sources{Env: map[string]string{"WAL2VEC_SOURCE_DSN_FILE": secret}})
+		if got := warnings(c); (got == "") != (want == "") || !strings.Contains(got, want) || c.Source.DSN == "" {
+			t.Errorf("%o: %s", mode, got)
+		}
+	}
+}

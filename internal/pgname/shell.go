@@ -1,0 +1,63 @@
+package pgname
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Shell quotes a word for a POSIX shell, only where it needs to be. A word that begins with a dash would still be read as a flag: give
+// it by Flag, or behind --. Hidden characters are written as $'...' escapes, which bash, zsh, ksh and POSIX shells since 2024 read; an older
+// shell gets one wrong word.
+func Shell(word string) string {
+	if hides(word) {
+		return ansiC(word)
+	}
+	if word != "" && word[0] != '=' && !strings.ContainsFunc(word, special) { // zsh reads =ls as the path of ls
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// special reports whether a shell may read a character as something else than itself.
+func special(r rune) bool {
+	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+	return !letter && !strings.ContainsRune("_@%+=:./-", r)
+}
+
+// ansiC writes every byte that is not a plain one as three octal digits: hexadecimal ones have no end in some shells. The quote is among
+// them, so that a shell that does not know the form finds the same end; so is the exclamation mark, for shells with a history.
+func ansiC(word string) string {
+	var b strings.Builder
+	b.WriteString("$'")
+	for _, c := range []byte(word) {
+		if c < ' ' || c > '~' || c == '\'' || c == '\\' || c == '!' {
+			fmt.Fprintf(&b, `\%03o`, c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('\'')
+	return b.String()
+}
+
+// Flag writes a flag with its value as one word: --name=value, where a dash before the value means nothing.
+func Flag(name, value string) string { return "--" + name + "=" + Shell(value) }
+
+// Visible replaces hidden characters by escapes in a text that people read: it is not a quotation, and nothing is to be pasted from it that
+// was not quoted before.
+func Visible(text string) string {
+	if !hides(text) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if hidden(r) {
+			quoted := strconv.QuoteRuneToASCII(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

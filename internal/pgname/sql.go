@@ -1,0 +1,112 @@
+// Package pgname quotes names and values for the place where they stand: a statement, a connection string, a shell line. Whatever
+// bytes a name holds, it stays one name there, on one line, and all of it is visible. It knows nothing of databases and runs nothing.
+package pgname
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// hidden reports whether a character does not show as itself: it ends the line, moves a terminal's cursor, changes the direction of
+// the text behind it, or takes no room.
+func hidden(r rune) bool {
+	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// hides reports whether a text holds a hidden character, or a byte that is no character at all.
+func hides(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, hidden)
+}
+
+// Identifier quotes the name of one object for a statement. Hidden characters are written as U&"..." escapes, so the server's
+// encoding has to have them; a byte that is not UTF-8 becomes U+FFFD, which names no object. The role "public" stays the word for
+// every role: PostgreSQL reads it so with quotes too, and lets no role have the name.
+func Identifier(name string) string {
+	if !hides(name) {
+		return Catalogue(name)
+	}
+	var b strings.Builder
+	b.WriteString(`U&"`)
+	for _, r := range name {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteRune(r)
+			b.WriteRune(r)
+		case r == utf8.RuneError || hidden(r) && r <= 0xFFFF:
+			fmt.Fprintf(&b, `\%04X`, r)
+		case hidden(r):
+			fmt.Fprintf(&b, `\+%06X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// Qualified quotes a name with what stands before it: schema and table.
+func Qualified(parts ...string) string {
+	quoted := make([]string, len(parts))
+	for i, part := range parts {
+		quoted[i] = Identifier(part)
+	}
+	return strings.Join(quoted, ".")
+}
+
+// List quotes names, with commas between them.
+func List(names []string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = Identifier(name)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// Catalogue quotes a name in double quotes and nothing else: for texts that the server reads as a name outside of a statement (regclass, the
+// publications of a stream), where it knows no escapes. It is not for what people paste.
+func Catalogue(parts ...string) string {
+	quoted := make([]string, len(parts))
+	for i, part := range parts {
+		quoted[i] = `"` + strings.ReplaceAll(part, `"`, `""`) + `"`
+	}
+	return strings.Join(quoted, ".")
+}
+
+// Literal quotes a text as a string constant that reads the same whatever standard_conforming_strings is. Hidden characters and bytes
+// that are not UTF-8 are written as escapes; the server refuses the zero byte.
+func Literal(text string) string {
+	if !hides(text) && !strings.Contains(text, `\`) {
+		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+	}
+	var b strings.Builder
+	b.WriteString("E'")
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == '\'' || r == '\\':
+			b.WriteRune(r)
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case size == 1 && (r == utf8.RuneError || hidden(r)):
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case hidden(r):
+			fmt.Fprintf(&b, `\U%08X`, r)
+		default:
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	b.WriteByte('\'')
+	return b.String()
+}
+
+// Conninfo quotes a value of a key/value connection string, only where it needs to be: libpq reads it back.
+func Conninfo(value string) string {
+	if value != "" && !strings.ContainsAny(value, " \t\n\r\v\f'\\") {
+		return value
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
+}

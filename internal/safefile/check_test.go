@@ -1,0 +1,227 @@
+//go:build unix
+
+package safefile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const (
+	me     = 1000
+	friend = 1001
+	other  = 1002
+)
+
+// ours is a system with one private group; files maps a path to what is there.
+func ours(files map[string]entry) *checker {
+	return &checker{
+		trusted: []uint32{0, me, friend},
+		private: func(gid uint32) bool { return gid == me },
+		lstat: func(path string) (entry, error) {
+			e, found := files[path]
+			if !found {
+				return entry{}, &fs.PathError{Op: "lstat", Path: path, Err: fs.ErrNotExist}
+			}
+			return e, nil
+		},
+	}
+}
+
+func folder(uid, gid uint32, mode fs.FileMode) entry { return entry{fs.ModeDir | mode, uid, gid} }
+
+func TestEveryFolderOnTheWayCounts(t *testing.T) {
+	root, home := folder(0, 0, 0o755), folder(me, me, 0o755)
+	f := func(want string, files ...entry) {
+		t.Helper()
+		at, tree := "", map[string]entry{"/": files[0]}
+		for _, e := range files[1:] {
+			at += "/x"
+			tree[at] = e
+		}
+		got := ""
+		if err := ours(tree).check(at + "/."); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%v: got %q, want %q", files, got, want)
+		}
+	}
+	f("", root, home, entry{0o644, me, me})
+	f("", root, root, entry{0o644, 0, 0})
+	f("", root, folder(friend, 7, 0o755), entry{0o600, friend, 7})
+	f(`"/x/x" belongs to another account (uid 1002)`, root, home, entry{0o600, other, me})
+	f(`"/x/x" may be written by every account`, root, home, entry{0o666, me, me})
+	f(`"/x/x" may be written by its group (gid 7)`, root, home, entry{0o664, me, 7})
+	f("", root, home, entry{0o664, me, me}) // the account's own group
+	f(`"/x" belongs to another account (uid 1002)`, root, folder(other, 0, 0o755), entry{0o600, me, me})
+	f(`"/x" may be written by every account`, root, folder(0, 0, 0o777), home, entry{0o600, me, me})
+	f(`"/x" may be written by its group (gid 7)`, root, folder(me, 7, 0o775), entry{0o600, me, me})
+	f("", root, folder(0, 0, 0o777|fs.ModeSticky), home, entry{0o600, me, me}) // as /tmp is
+	f(`"/x/x" belongs to another account (uid 1002)`, root, folder(0, 0, 0o777|fs.ModeSticky), folder(other, 0, 0o755), entry{0o600, me, me})
+	f(`"/x" belongs to another account (uid 1002)`, root, folder(other, 0, 0o777|fs.ModeSticky), entry{0o600, me, me})
+	f("", root, folder(me, me, 0o700), folder(me, 7, 0o777), entry{0o666, me, 7}) // behind a door that only we pass
+	f(`"/x/x" belongs to another account (uid 1002)`, root, folder(me, me, 0o700), folder(other, 7, 0o777), entry{0o600, me, 7})
+	f(`"/" belongs to another account (uid 65534)`, folder(65534, 65534, 0o755), home)
+}
+
+func TestAMissingFileIsToldAfterTheFoldersAboveIt(t *testing.T) {
+	files := map[string]entry{"/": folder(0, 0, 0o755), "/a": folder(me, me, 0o755)}
+	if err := ours(files).check("/a/b/c"); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	files["/a"] = folder(me, me, 0o777)
+	if err := ours(files).check("/a/b/c"); problem(t, err).Path != "/a" {
+		t.Error(err)
+	}
+}
+
+func problem(t *testing.T, err error) *Error {
+	t.Helper()
+	var p *Error
+	if !errors.As(err, &p) {
+		t.Fatalf("%v is no problem", err)
+	}
+	return p
+}
+
+// onDisk makes files for real, and tells the checker other owners of some.
+func onDisk(t *testing.T, owners map[string]uint32) (dir string, c *checker) {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := uint32(os.Geteuid())
+	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, lstat: func(path string) (entry, error) {
+		e, err := lstat(path)
+		if within, err := filepath.Rel(dir, path); err == nil && owners[within] != 0 {
+			e.uid = owners[within]
+		}
+		return e, err
+	}}
+}
+
+func TestLinksCountAndAreFollowed(t *testing.T) {
+	dir, c := onDisk(t, map[string]uint32{"foreign": other, "theirs": other})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Join(dir, "a"), 0o700))
+	must(os.Mkdir(filepath.Join(dir, "foreign"), 0o700))
+	for _, file := range []string{"file", "a/file", "foreign/file"} {
+		must(os.WriteFile(filepath.Join(dir, file), nil, 0o600))
+	}
+	must(os.Symlink("a/../file", filepath.Join(dir, "good")))
+	must(os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "absolute")))
+	must(os.Symlink("foreign/file", filepath.Join(dir, "into")))
+	must(os.Symlink("../foreign", filepath.Join(dir, "a", "up")))
+	must(os.Symlink("file", filepath.Join(dir, "theirs"))) // a link of theirs to a file of ours
+	must(os.Symlink("loop", filepath.Join(dir, "loop")))
+	for name, at := range map[string]string{
+		"good": "", "absolute/file": "", "a/file": "", "a/../file": "", "into": "foreign", "absolute/up/file": "foreign", "a/up/../file": "foreign", "theirs": "theirs",
+	} {
+		err := c.check(dir + "/" + name)
+		if at == "" && err != nil || at != "" && problem(t, err).Path != filepath.Join(dir, at) {
+			t.Errorf("%s: %v, want a problem with %q", name, err, at)
+		}
+	}
+	if err := c.check(dir + "/loop"); !errors.Is(err, syscall.ELOOP) {
+		t.Error(err)
+	}
+	t.Chdir(filepath.Join(dir, "a"))
+	if err := c.check("file"); err != nil {
+		t.Error(err)
+	}
+	if err := c.check("../into"); problem(t, err).Path != filepath.Join(dir, "foreign") {
+		t.Error(err)
+	}
+}
+
+func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b'c; $(touch x)")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	p := writable(path, "every account")
+	if out, err := exec.CommandContext(t.Context(), "sh", "-c", p.Try).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", p.Try, err, out)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if try := foreign("/a\nb", 7).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
+		t.Error(try)
+	}
+}
+
+func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
+	t.Setenv(TrustVariable, "7, 8,")
+	if uids, err := trusted(); err != nil || fmt.Sprint(uids) != fmt.Sprintf("[0 %d 7 8]", os.Geteuid()) {
+		t.Error(uids, err)
+	}
+	t.Setenv(TrustVariable, "root")
+	if err := Check("/"); problem(t, err).Path != TrustVariable {
+		t.Error(err)
+	}
+}
+
+func TestGroupsWithOthersAreFound(t *testing.T) {
+	const file = "root:x:0:\nme:x:1000:\nus:x:1001:me,you\nalone:x:1002:me\nbroken\n"
+	for group, want := range map[string]bool{"me": false, "us": true, "alone": false, "broken": false, "nowhere": false} {
+		if got := hasOthers(file, group, "me"); got != want {
+			t.Errorf("%s: %v", group, got)
+		}
+	}
+}
+
+// weaker is an account that root can act as: "nobody" on most systems.
+const weaker = 65534
+
+// TestAWeakerAccountsFilesAreFound changes owners for real, which root alone can; the other tests tell the checker of owners.
+func TestAWeakerAccountsFilesAreFound(t *testing.T) {
+	t.Setenv(TrustVariable, "")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "folder", "file")
+	if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(Check(path), CheckTree(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	link := filepath.Join(dir, "folder", "link")
+	if err := errors.Join(os.Symlink("file", link), os.Lchown(link, weaker, weaker)); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckTree(dir); problem(t, err).Path != link {
+		t.Error(err)
+	}
+	if err := errors.Join(os.Remove(link), os.Chown(path, weaker, weaker)); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{Check(path), CheckTree(dir)} {
+		if problem(t, err).Path != path {
+			t.Error(err)
+		}
+	}
+	t.Setenv(TrustVariable, "65534")
+	if err := errors.Join(Check(path), CheckTree(dir)); err != nil {
+		t.Error(err)
+	}
+}

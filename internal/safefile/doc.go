@@ -1,0 +1,13 @@
+// Package safefile keeps the other accounts of a machine out of the files that the program relies on and writes.
+//
+// Check says who could change what a path names: it looks at the owner and mode of the file and of
+// every folder and link on the way to it, as sshd does before it reads authorized_keys. Root, the account that runs the program,
+// and those that WAL2VEC_TRUST_UIDS names may change it; where another account could, the answer is a
+// *Error with the command that repairs it. No other account can change what passed, so that the file
+// can be opened by its name afterwards.
+//
+// Replace writes a file that no link leads elsewhere, whole or not at all.
+//
+// It does not look at access control lists (their write permission shows in the group's bit of the
+// mode), at who may read a file, or at what root and the program's own account do.
+package safefile

@@ -1,0 +1,59 @@
+package safefile
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
+)
+
+// TrustVariable is the environment variable with the numbers of further accounts that may own files,
+// joined by commas: each of them may act as the account that runs the program.
+const TrustVariable = "WAL2VEC_TRUST_UIDS"
+
+// Error says that an account which is not trusted could change a file.
+type Error struct {
+	// Path is the file, folder or link that the account owns or may write; it may stand anywhere on the
+	// way to what was checked.
+	Path string
+	// Why follows the path in a sentence.
+	Why string
+	// Try is what to run.
+	Try string
+}
+
+// Error is one line.
+func (p *Error) Error() string { return strconv.Quote(p.Path) + " " + p.Why }
+
+// ownUIDs is the number of accounts that are trusted in any case.
+const ownUIDs = 2
+
+// trusted are the accounts that may own and write files.
+func trusted() ([]uint32, error) {
+	uids := []uint32{0, uint32(os.Geteuid())}
+	for text := range strings.SplitSeq(os.Getenv(TrustVariable), ",") {
+		if text == "" {
+			continue
+		}
+		uid, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32)
+		if err != nil {
+			return nil, &Error{Path: TrustVariable, Why: "must hold numbers of accounts, joined by commas", Try: "export " + TrustVariable + "=1000"}
+		}
+		uids = append(uids, uint32(uid))
+	}
+	return uids, nil
+}
+
+func foreign(path string, owner uint32) *Error {
+	return &Error{
+		Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner),
+		Try: fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; if that account may act as you: export %s=%d",
+			os.Geteuid(), pgname.Shell(path), TrustVariable, owner),
+	}
+}
+
+func writable(path, by string) *Error {
+	return &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
+}

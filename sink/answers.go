@@ -1,0 +1,77 @@
+package sink
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgtype"
+	vectors "github.com/pgvector/pgvector-go/pgx"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+)
+
+// What the sink answers is checked before it becomes an index or a length: a server that was replaced, or a row that somebody else wrote, is
+// an error and never the end of the process.
+
+// LargestMessage bounds what a session of the sink takes as one message, in bytes: a row is a key, hashes and one vector, far below it. pgx
+// takes memory for whatever length a message says that it has. It is for the pool's MaxProtocolMessageBodyLen.
+const LargestMessage = 64 << 20
+
+// mayAsk is what to do about a server that answers what it was not asked.
+const mayAsk = "make sure that sink.dsn leads to the database that wal2vec init set up: wal2vec doctor"
+
+// oneOf refuses the number of a row of ours that the server did not get.
+func oneOf(at, rows int) error {
+	if at >= 0 && at < rows {
+		return nil
+	}
+	return fault.New(fault.Usage, mayAsk, "the sink answered with row %d of the %d that it was asked about", at, rows)
+}
+
+// rowNumber reads such a number in binary form.
+func rowNumber(bigint []byte, rows int) (int, error) {
+	if len(bigint) != 8 {
+		return 0, fault.New(fault.Usage, mayAsk, "the sink answered with a number of %d bytes", len(bigint))
+	}
+	at := int64(binary.BigEndian.Uint64(bigint)) //nolint:gosec // a signed number on the wire
+	return int(at), oneOf(int(at), rows)
+}
+
+// storedHash refuses a hash of another length.
+func storedHash(bytes []byte) (change.Hash, error) {
+	if len(bytes) != len(change.Hash{}) {
+		return change.Hash{}, fault.New(fault.Usage, mayAsk, "the sink has a hash of %d bytes", len(bytes))
+	}
+	return change.Hash(bytes), nil
+}
+
+// vectorCodec is pgvector's, whose decoders rely on the lengths that a value names, and end the process where these are wrong.
+type vectorCodec struct{ vectors.VectorCodec }
+
+// PlanScan checks a value before pgvector's plan reads it.
+func (c vectorCodec) PlanScan(m *pgtype.Map, oid uint32, format int16, target any) pgtype.ScanPlan {
+	plan := c.VectorCodec.PlanScan(m, oid, format, target)
+	if plan == nil {
+		return nil
+	}
+	return vectorPlan{plan, format}
+}
+
+type vectorPlan struct {
+	pgtype.ScanPlan
+	format int16
+}
+
+// Scan returns an error for what is no vector.
+func (p vectorPlan) Scan(src []byte, target any) error {
+	const header, component = 4, 4
+	whole := len(src) >= len("[]") && src[0] == '[' && src[len(src)-1] == ']'
+	if p.format == pgtype.BinaryFormatCode {
+		whole = len(src) >= header && len(src) == header+component*int(binary.BigEndian.Uint16(src))
+	}
+	if !whole {
+		return fmt.Errorf("%d bytes are no vector", len(src))
+	}
+	return p.ScanPlan.Scan(src, target)
+}
