@@ -21,7 +21,7 @@ func letIn(t *testing.T) {
 	}
 }
 
-// plant puts another graph in a graph's place, with a manifest that vouches for it, as whoever can write the folder may.
+// plant puts another graph in a graph's place, with a manifest that vouches for it, as any account that can write the folder may.
 func plant(t *testing.T, g Graph) []byte {
 	t.Helper()
 	planted := []byte("a graph of another account's")

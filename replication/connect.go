@@ -3,16 +3,19 @@ package replication
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
 // Querier is a connection, pool or transaction of pgx.
@@ -45,12 +48,28 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 
 // connectReplication opens a walsender session on the database; further settings go over the usual ones.
 func connectReplication(ctx context.Context, connString, application string, settings map[string]string) (*pgconn.PgConn, error) {
+	return connectWalsender(ctx, connString, application, settings, pgproto3.NewFrontend)
+}
+
+// connectShrinking opens a walsender session that is read through a Shrinker.
+func connectShrinking(ctx context.Context, connString, application string) (conn *pgconn.PgConn, shrinker *pgoutput.Shrinker, err error) {
+	conn, err = connectWalsender(ctx, connString, application, nil, func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		shrinker = pgoutput.NewShrinker(r) // called once for each address and manner that is tried: the last one stands
+		return pgproto3.NewFrontend(shrinker, w)
+	})
+	return conn, shrinker, err
+}
+
+func connectWalsender(
+	ctx context.Context, connString, application string, settings map[string]string, frontend pgconn.BuildFrontendFunc,
+) (*pgconn.PgConn, error) {
 	config, err := pgconn.ParseConfig(connString)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
 	}
 	maps.Copy(config.RuntimeParams, change.SessionParameters())
 	maps.Copy(config.RuntimeParams, settings)
+	config.BuildFrontend = frontend
 	config.RuntimeParams["application_name"] = application
 	config.RuntimeParams["replication"] = "database"
 	conn, err := pgconn.ConnectConfig(ctx, config)

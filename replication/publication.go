@@ -2,9 +2,12 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -74,12 +77,25 @@ func PublicationExists(ctx context.Context, db Querier, name string) (bool, erro
 	return p.exists, err
 }
 
-// DropPublication drops the publication if it exists.
-func DropPublication(ctx context.Context, db Querier, name string) error {
-	if err := statement.Run(ctx, db, "DROP PUBLICATION IF EXISTS "+pgname.Identifier(name)); err != nil {
-		return fmt.Errorf("dropping publication %q: %w", name, err)
+// DropPublication drops the publication if it exists. Where it carries other tables too it stays, without this one: kept is true then.
+func DropPublication(ctx context.Context, db Querier, name string, table change.Table) (kept bool, err error) {
+	err = db.QueryRow(ctx, sql.Query("source_publication_others"), name, table.OID).Scan(&kept)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("reading publication %q: %w", name, err)
 	}
-	return nil
+	drop := "DROP PUBLICATION IF EXISTS " + pgname.Identifier(name)
+	if kept {
+		if drop, err = UnpublishSQL(ctx, db, name, table.OID); err != nil || drop == "" { // it is for all tables, or for those of the schema
+			return true, err
+		}
+	}
+	if err := statement.Run(ctx, db, drop); err != nil {
+		return kept, fmt.Errorf("dropping publication %q: %w", name, err)
+	}
+	return kept, nil
 }
 
 // CheckPublication returns a fault of kind Gap when the publication does not carry the table by its object id: a publication

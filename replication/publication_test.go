@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,9 +33,7 @@ func TestPublicationIsMadeOrMended(t *testing.T) {
 	table := inspected(t, db)
 	f := func(name, ddl string, want ...string) {
 		t.Helper()
-		if err := replication.DropPublication(t.Context(), conn, `my "pub"`); err != nil {
-			t.Fatal(err)
-		}
+		db.Exec(t, `DROP PUBLICATION IF EXISTS "my ""pub"""`)
 		if ddl != "" {
 			db.Exec(t, ddl)
 		}
@@ -167,5 +166,34 @@ func TestPublicationOfAnotherOwnersTableNamesTheStatement(t *testing.T) {
 	err := replication.EnsurePublication(t.Context(), conn, "pub", table)
 	if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "CREATE PUBLICATION") {
 		t.Fatalf("got %v (try: %s)", err, fault.Try(err))
+	}
+}
+
+// TestAPublicationOfOtherTablesIsNotDropped: it is somebody's, though this pipeline streams through it.
+func TestAPublicationOfOtherTablesIsNotDropped(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	conn := db.Conn(t)
+	db.Exec(t, itemTable+"; CREATE TABLE other (id int PRIMARY KEY)")
+	table := inspected(t, db)
+	f := func(ddl string, wantKept bool, wantTables ...string) {
+		t.Helper()
+		db.Exec(t, "DROP PUBLICATION IF EXISTS pub")
+		if ddl != "" {
+			db.Exec(t, "CREATE PUBLICATION pub "+ddl)
+		}
+		kept, err := replication.DropPublication(t.Context(), conn, "pub", table)
+		tables := pgtest.Column[string](t, db, "SELECT tablename::text FROM pg_publication_tables WHERE pubname = 'pub' ORDER BY 1")
+		if there := pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_publication)"); err != nil || kept != wantKept || there != wantKept || !slices.Equal(tables, wantTables) {
+			t.Errorf("%s: kept %v, it is there: %v, with %q, %v", ddl, kept, there, tables, err)
+		}
+	}
+	f("", false)
+	f("FOR TABLE item", false)
+	f("FOR TABLE item, other", true, "other")
+	f("FOR TABLE other", true, "other")
+	f("FOR ALL TABLES", true, "item", "other")
+	if db.Host.Major() >= 15 {
+		f("FOR TABLES IN SCHEMA public", true, "item", "other")
 	}
 }

@@ -97,7 +97,7 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
 	}
-	conn, err := connectReplication(ctx, s.opts.ConnString, applicationName(s.opts.Slot), nil)
+	conn, shrinker, err := connectShrinking(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +114,7 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 		closeQuietly(ctx, conn)
 		return nil, err
 	}
+	stream.shrinks(shrinker)
 	return stream, nil
 }
 

@@ -25,6 +25,7 @@ type Stream struct {
 	from     change.LSN
 	interval time.Duration // between two reports
 	decoder  *pgoutput.Decoder
+	shrinker *pgoutput.Shrinker // what the connection is read through
 	queue    *queue
 
 	confirmed atomic.Uint64
@@ -39,6 +40,7 @@ type Stream struct {
 	position change.LSN // the last end that was queued
 	parts    int        // fragments of the open transaction that were queued
 	heard    time.Time  // when the server last sent something, or was not listened to
+	came     uint64     // bytes of messages by then
 
 	bytes, lastLSN, skipped atomic.Uint64
 	lastMessage             atomic.Int64 // Unix nanoseconds
@@ -73,6 +75,12 @@ func newStream(opts Options, conn *pgconn.PgConn, from change.LSN, senderTimeout
 	s.decoder.Await(opts.Successor)
 	s.confirmed.Store(uint64(from))
 	return s
+}
+
+// shrinks names what the connection is read through.
+func (s *Stream) shrinks(shrinker *pgoutput.Shrinker) {
+	shrinker.Serve(s.decoder)
+	s.shrinker = shrinker
 }
 
 // Confirm names the position up to which the sink holds everything. An older one than before is ignored.
@@ -176,11 +184,15 @@ func (s *Stream) receive(ctx context.Context) error {
 		message, err := s.conn.ReceiveMessage(quiet)
 		switch {
 		case err == nil:
+			s.came = s.shrinker.Received()
 			if err := s.handle(message); err != nil {
 				return err
 			}
 		case pgconn.Timeout(err):
 			deadline = time.Time{}
+			if came := s.shrinker.Received(); came != s.came { // of a message that takes its time
+				s.came, s.heard = came, time.Now()
+			}
 			if silent := time.Since(s.heard); silent > s.opts.SilenceTimeout {
 				return fault.New(fault.Unavailable, "", "the source has not answered for %s", silent.Round(time.Second))
 			}

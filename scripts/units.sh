@@ -9,8 +9,8 @@ set -euo pipefail
 source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ] || die 2 "units.sh needs root on Linux: it mounts and makes namespaces"
-for tool in unshare nsenter setpriv systemctl curl; do
-  command -v "$tool" >/dev/null || die 2 "$tool is missing; try: apt-get install -y util-linux systemd curl"
+for tool in unshare nsenter setpriv systemctl; do
+  command -v "$tool" >/dev/null || die 2 "$tool is missing; try: apt-get install -y util-linux systemd"
 done
 parts=$cache/parts postgres=$cache/parts/pg18/bin
 [ -x "$root/bin/wal2vec" ] && [ -x "$postgres/postgres" ] || die 2 "the program or its parts are not there; try: make parts build"
@@ -61,7 +61,7 @@ install -D "$root/bin/wal2vec" "$files/usr/local/bin/wal2vec"
 install -d "$files/usr/local/share/wal2vec" "$files/etc/systemd/system" "$work/log"
 cp -RL "$parts"/{onnxruntime,model} "$parts"/operators-* "$files/usr/local/share/wal2vec/"
 install -D -m 0600 "$root/deploy/systemd/wal2vec.env" "$files/etc/wal2vec/wal2vec.env"
-sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:$((port == 65535 ? 1024 : port + 1))/" "$files/etc/wal2vec/wal2vec.env"
+sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:0/" "$files/etc/wal2vec/wal2vec.env"
 other=$(hostname -I | cut -d ' ' -f 1)
 install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn localhost)"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")?connect_timeout=5"

@@ -63,7 +63,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	if l.extension, err = s.extension(ctx, q); err != nil {
 		return nil, err
 	}
-	if l.texts, err = textsOf(st.Generations); err != nil {
+	if l.texts, err = textsOf(st); err != nil {
 		return nil, err
 	}
 	own := s.tablesOf(l.key)
@@ -94,10 +94,10 @@ type texts struct {
 	columns  []string
 }
 
-func textsOf(generations []Generation) (texts, error) {
+func textsOf(st State) (texts, error) {
 	var t texts
 	var templates []change.Template
-	for _, g := range generations {
+	for _, g := range st.Generations {
 		if slices.Contains(t.columns, g.HashColumn) {
 			continue
 		}
@@ -108,14 +108,14 @@ func textsOf(generations []Generation) (texts, error) {
 		templates, t.columns = append(templates, template), append(t.columns, g.HashColumn)
 	}
 	if len(templates) > 0 {
-		t.template = change.Join(templates...)
+		t.template = change.Join(templates...).Limited(st.maxRowBytes)
 	}
 	return t, nil
 }
 
 // Template renders the texts of all generations that are written.
 func (st State) Template() (change.Template, error) {
-	t, err := textsOf(st.Generations)
+	t, err := textsOf(st)
 	return t.template, err
 }
 

@@ -346,3 +346,28 @@ func TestARetryDoesNotUndoWhatIsNewer(t *testing.T) {
 		t.Errorf("%d tombstones went after the retry, %v", n, err)
 	}
 }
+
+// TestAKeyThatIsTooLongForALetterStopsNothing: its row lacks its vector, the others are written.
+func TestAKeyThatIsTooLongForALetterStopsNothing(t *testing.T) {
+	t.Parallel()
+	p := productPipeline()
+	p.Table.Key = []change.Column{{Name: "code", Type: "text"}}
+	b := setupWith(t, p, generation(dimension))
+	stream := b.takeover()
+	incompressible := pgtest.One[string](t, b.db, "SELECT string_agg(md5(g::text), '') FROM generate_series(1, 90) AS g")
+	change1 := func(key, text string) change.Change {
+		return change.Change{Key: change.Key(key), LSN: 0x1101, Document: change.NewDocument(text)}
+	}
+	long, longer, short := change1(incompressible[:2500], "a"), change1(incompressible[:2680], "b"), change1("short", "c")
+	changes := []change.Change{long, longer, short}
+	slices.SortFunc(changes, func(x, y change.Change) int { return strings.Compare(string(x.Key), string(y.Key)) })
+	b.ok(stream.Commit(t.Context(), change.Commit{Changes: changes, Watermark: 0x1200, Encodings: encoded(nil, refusalsOf(changes...))}))
+	letters, err := b.sink.DeadLetters(t.Context(), 0)
+	b.ok(err)
+	if len(letters) != 2 || slices.ContainsFunc(letters, func(d sink.DeadLetter) bool { return d.Key == longer.Key }) {
+		t.Errorf("%d letters", len(letters))
+	}
+	if counts, err := b.sink.Counts(t.Context()); err != nil || counts.DeadLetters != 2 || counts.Live != 3 || counts.Stale != 3 {
+		t.Errorf("counts %+v, %v", counts, err)
+	}
+}

@@ -30,6 +30,8 @@ type Options struct {
 	View string
 	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
 	IndexMemory int64
+	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
+	MaxRowBytes int64
 	Logger      zerolog.Logger
 }
 
@@ -42,6 +44,7 @@ type Sink struct {
 	log      zerolog.Logger
 
 	indexMemory int64
+	maxRowBytes int64
 }
 
 // New returns a Sink; it connects to nothing.
@@ -49,7 +52,10 @@ func New(opts Options) *Sink {
 	if opts.Schema == "" {
 		opts.Schema = "wal2vec"
 	}
-	return &Sink{pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger, indexMemory: opts.IndexMemory}
+	return &Sink{
+		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger,
+		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
+	}
 }
 
 // PrepareSession makes a session of the sink find operators and functions in pg_catalog alone, whatever its role or database sets: names of

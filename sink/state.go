@@ -43,6 +43,8 @@ type State struct {
 
 	all     []Generation // the retired ones too
 	counter int64        // of the set of generations
+
+	maxRowBytes int64 // the limit of the templates
 }
 
 // Started reports whether the pipeline has a slot and a watermark.
@@ -125,6 +127,7 @@ func (s *Sink) state(ctx context.Context, q querier) (State, error) {
 
 func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err error) {
 	var names, types []string
+	st.maxRowBytes = s.maxRowBytes
 	err = q.QueryRow(ctx, s.query("pipeline"), s.pipeline).Scan(
 		&st.SystemID, &st.Timeline, &st.Slot, &st.Publication, &st.Table.Schema, &st.Table.Name, &st.Table.OID, &names, &types,
 		&st.Epoch, &st.Watermark, &st.Truncated.Epoch, &st.Truncated.LSN, &st.PartialUntil, &st.Owner, &st.counter,

@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // auditOutcome is what an audit found.
@@ -121,9 +122,10 @@ const shownFindings = 10
 func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
 	w := tabwriter.NewWriter(a.program.stdout, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, pgname.Visible(fmt.Sprintf(format, args...)))
 	}
-	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", a.audit.Generation(), map[bool]string{true: "every row", false: "a sample"}[a.options.full])
+	of := map[bool]string{true: "every row", false: "a sample"}[a.options.full]
+	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", pgname.Visible(a.audit.Generation().String()), of)
 	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
 	line("rows compared", "%d", r.Rows)
 	line("sink keys looked up", "%d", r.Keys)
@@ -165,6 +167,6 @@ func (a *auditing) listFindings(w io.Writer, findings []audit.Finding) {
 		if f.Repaired {
 			detail += " (repaired)"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(keyCell(f.Key)), detail)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(keyCell(f.Key)), pgname.Visible(detail))
 	}
 }

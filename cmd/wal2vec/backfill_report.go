@@ -73,7 +73,7 @@ func (r *backfillReport) banner() {
 	if !isTerminal(r.program.stderr) {
 		return
 	}
-	r.bars = mpb.New(mpb.WithOutput(r.program.stderr), mpb.WithWidth(48))
+	r.bars = mpb.New(mpb.WithOutput(unscreened(r.program.stderr)), mpb.WithWidth(48))
 	r.bar = r.bars.AddBar(r.total,
 		mpb.PrependDecorators(decor.CountersNoUnit("  %d / %d rows")),
 		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageSpeed(0, "%.0f rows/s"),

@@ -22,6 +22,7 @@ type benchOptions struct {
 	rows        int
 	data        string
 	fake        bool
+	rowBytes    int64
 	transaction int
 	rate        int
 	seconds     int
@@ -51,7 +52,7 @@ func newBench(p *program) *cobra.Command {
 		Long: "Measure what limits wal2vec on this machine, on a throw-away PostgreSQL. The result is one JSON object on standard output,\n" +
 			"with machine, versions and settings; its names are described in docs/bench.md. Nothing else should run meanwhile.",
 	}
-	cmd.AddCommand(newBenchBackfill(p), newBenchStream(p), newBenchFreshness(p), newBenchEncode(p), newBenchSearch(p), newBenchSwap(p),
+	cmd.AddCommand(newBenchBackfill(p), newBenchStream(p), newBenchFreshness(p), newBenchEncode(p), newBenchSearch(p), newBenchSwap(p), newBenchGiant(p),
 		newBenchData(p), newBenchLoad(p))
 	return cmd
 }

@@ -65,6 +65,7 @@ type benchSettings struct {
 	WarmUp          *int              `json:"warm_up_texts,omitempty"`
 	Queries         int               `json:"queries,omitempty"`
 	Limit           int               `json:"limit,omitempty"`
+	MaxRowBytes     int64             `json:"max_row_bytes,omitempty"`
 }
 
 func newBenchReport(name string) benchReport {

@@ -172,6 +172,23 @@ func TestBenchSwapWaitsForTheNewTable(t *testing.T) {
 	}
 }
 
+func TestBenchGiantRowMeasuresBothColumns(t *testing.T) {
+	t.Parallel()
+	report := benchmarked(t, "giant-row", "--rows", "10", "--row-bytes", "3000000", "--fake-encoder", "--stream-max-row-bytes", "1MiB")
+	keys := machineKeys + serverKeys + "settings.encoder settings.max_row_bytes settings.rows "
+	for _, column := range []string{"column_read", "column_not_read"} {
+		for _, name := range []string{
+			"row_bytes", "resident_bytes_before", "peak_resident_bytes", "resident_bytes_after", "rise_bytes", "rise_over_row", "seconds", "dead_letters",
+		} {
+			keys += "figures." + column + "." + name + " "
+		}
+		if letters := figure(t, report, column+".dead_letters"); letters != 1 {
+			t.Errorf("%s: %g dead letters", column, letters)
+		}
+	}
+	checkNames(t, report, keys)
+}
+
 func TestBenchFreshnessMeasuresEveryEdit(t *testing.T) {
 	t.Parallel()
 	report := benchmarked(t, "freshness", "--rows", "20", "--rate", "20", "--seconds", "1")

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
@@ -63,6 +64,8 @@ type printedRow struct {
 	Deleted bool     `json:"deleted"`
 	Text    *string  `json:"text"`
 	Hash    *string  `json:"hash"`
+	// Refused says why a row that is too large becomes a dead letter; its hash is that of its length.
+	Refused *string `json:"refused,omitempty"`
 }
 
 // rowKey reads the key from the values of --row: one for each column, or one that holds them all.
@@ -106,7 +109,10 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 	text, hash := rendered.Document.Text, rendered.Document.Hash.String()
 	if output == "json" {
 		printed := printedRow{Key: rows[0].Key.Parts(), Deleted: rendered.Deleted}
-		if !rendered.Deleted {
+		switch refusal := rendered.Document.Refusal(); {
+		case refusal != "":
+			printed.Refused, printed.Hash = &refusal, &hash
+		case !rendered.Deleted:
 			printed.Text, printed.Hash = &text, &hash
 		}
 		return printJSON(p.stdout, printed)
@@ -115,7 +121,11 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 		_, err = fmt.Fprintln(p.stderr, "the row is soft-deleted or has no text: it gets no vector")
 		return err
 	}
-	if _, err := fmt.Fprintln(p.stdout, text); err != nil {
+	if refusal := rendered.Document.Refusal(); refusal != "" {
+		_, err = fmt.Fprintln(p.stderr, refusal+": it becomes a dead letter")
+		return err
+	}
+	if _, err := fmt.Fprintln(p.stdout, pgname.Visible(text)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(p.stderr, "hash", hash)

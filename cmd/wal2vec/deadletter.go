@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -98,7 +98,7 @@ func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
 	_, _ = fmt.Fprintln(w, "key\tsince\tattempts\tlsn\ttext hash\tgeneration\treason")
 	for _, d := range letters {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n",
-			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Generation, d.Reason)
+			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Generation, pgname.Visible(d.Reason))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the dead letters: %w", err)
@@ -111,9 +111,7 @@ func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
 }
 
 // keyCell keeps a key in its cell of a table.
-func keyCell(key change.Key) string {
-	return strings.NewReplacer("\n", `\n`, "\t", `\t`, "\r", `\r`).Replace(key.String())
-}
+func keyCell(key change.Key) string { return pgname.Visible(key.String()) }
 
 // letterChoice names dead letters on the command line.
 type letterChoice struct {

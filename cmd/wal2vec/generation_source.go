@@ -66,7 +66,8 @@ func (e *engines) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
 	}
 	if !makes(checkpoint) {
 		return nil, fault.New(fault.Model, "", "%s makes vectors of the fingerprint %.12s and %d dimensions, the generation has %s and %d",
-			nameText(modelOf(g)), generationOf(c, checkpoint).Fingerprint, checkpoint.Dimension(), nameText(g.Fingerprint[:min(12, len(g.Fingerprint))]), g.Dimension)
+			nameText(modelOf(g)), generationOf(c, checkpoint).Fingerprint, checkpoint.Dimension(),
+			nameText(g.Fingerprint[:min(12, len(g.Fingerprint))]), g.Dimension)
 	}
 	return checkpoint, nil
 }

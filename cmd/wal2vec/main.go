@@ -19,7 +19,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
 
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr}
+	p := &program{stdin: stdin, stdout: &screen{out: stdout}, stderr: &screen{out: stderr}}
 	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -132,17 +133,17 @@ func (p *program) printModels(report modelsReport) error {
 		if !r.OK {
 			form, pooling, state = "-", "-", r.Error
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", r.Model, form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, state)
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", pgname.Visible(r.Model), form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, pgname.Visible(state))
 	}
 	_, _ = fmt.Fprintln(w, "\nGRAPH\tTARGET\tDIMENSION\tTOKENS\tMIB\tFINGERPRINT\tSTATE")
 	for _, r := range report.Graphs {
 		state := "ok"
 		if !r.OK {
-			state = r.Error
+			state = pgname.Visible(r.Error)
 		}
-		name := r.Model
+		name := pgname.Visible(r.Model)
 		if name == "" {
-			name = filepath.Base(r.Folder)
+			name = pgname.Visible(filepath.Base(r.Folder))
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", name, r.Target, r.Dimension, r.MaxTokens, r.GraphBytes>>20, r.Fingerprint, state)
 	}

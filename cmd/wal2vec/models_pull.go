@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models/hub"
 )
 
@@ -99,7 +100,7 @@ type pullProgress struct {
 func (p *program) newPullProgress() *pullProgress {
 	progress := &pullProgress{program: p}
 	if isTerminal(p.stderr) {
-		progress.bars = mpb.New(mpb.WithOutput(p.stderr), mpb.WithWidth(40))
+		progress.bars = mpb.New(mpb.WithOutput(unscreened(p.stderr)), mpb.WithWidth(40))
 	}
 	return progress
 }
@@ -118,7 +119,7 @@ func (r *pullProgress) begin(file string, total int64) {
 	r.file = file
 	if r.bars != nil {
 		r.bar = r.bars.AddBar(total, // 0 or less: not known
-			mpb.PrependDecorators(decor.Name("  "+file, decor.WCSyncSpaceR), decor.CountersKibiByte("% .1f / % .1f")),
+			mpb.PrependDecorators(decor.Name("  "+pgname.Visible(file), decor.WCSyncSpaceR), decor.CountersKibiByte("% .1f / % .1f")),
 			mpb.AppendDecorators(decor.AverageSpeed(decor.SizeB1024(0), "% .1f")))
 		return
 	}
@@ -126,7 +127,7 @@ func (r *pullProgress) begin(file string, total int64) {
 	if total >= 0 {
 		size = fmt.Sprintf(", %d bytes", total)
 	}
-	_, _ = fmt.Fprintf(r.program.stderr, "fetching %s%s\n", file, size)
+	_, _ = fmt.Fprintf(r.program.stderr, "fetching %s%s\n", pgname.Visible(file), size)
 }
 
 // end fills the bar of the file that another one follows: that file is whole.

@@ -238,7 +238,7 @@ func guideAnotherModel(t *testing.T, r *reader) {
 	stream.waitFor("streaming")
 	r.says(r.types(), "COVERAGE", "building", "100.00 %", "next: wal2vec generation activate 2")
 	w.write(2)
-	r.says(r.types(), "encoder.model: ", "/"+name+",")
+	r.says(r.types(), "encoder.model: ", "/"+name)
 	stream.stop()
 	r.types()
 	r.types()

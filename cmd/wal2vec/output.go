@@ -22,8 +22,9 @@ func checkOutput(output string) error {
 	return nil
 }
 
+// printJSON writes a value as it is: JSON has escapes of its own.
 func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
+	encoder := json.NewEncoder(unscreened(w))
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(value); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

@@ -146,11 +146,11 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	if err != nil {
 		level = zerolog.InfoLevel // Load has checked it
 	}
-	out := p.stderr
+	out := unscreened(p.stderr)
 	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
 		out = zerolog.ConsoleWriter{
-			Out: p.stderr, TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != "",
-			FieldsExclude: []string{"try"}, FormatExtra: writeTry,
+			Out: out, TimeFormat: "15:04:05", NoColor: !isTerminal(out) || os.Getenv("NO_COLOR") != "",
+			FieldsExclude: []string{"try"}, FormatPrepare: visibleFields, FormatExtra: writeTry,
 		}
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
@@ -166,6 +166,9 @@ func writeTry(fields map[string]any, line *bytes.Buffer) error {
 }
 
 func isTerminal(w any) bool {
+	if s, ok := w.(*screen); ok {
+		w = s.out
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -348,15 +349,19 @@ const cellWidth = 48
 
 func (p *program) printHits(r searchResult, columns []string) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "SCORE\tKEY\t%s\n", strings.ToUpper(strings.Join(columns, "\t")))
+	heads := make([]string, len(columns))
+	for i, c := range columns {
+		heads[i] = pgname.Visible(strings.ToUpper(c))
+	}
+	_, _ = fmt.Fprintf(w, "SCORE\tKEY\t%s\n", strings.Join(heads, "\t"))
 	for _, h := range r.Hits {
 		cells := make([]string, len(columns))
 		for i, c := range columns {
 			if text := h.Columns[c]; text != nil {
-				cells[i] = shorten(*text)
+				cells[i] = pgname.Visible(shorten(*text))
 			}
 		}
-		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, strings.Join(h.Key, ","), strings.Join(cells, "\t"))
+		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, pgname.Visible(strings.Join(h.Key, ",")), strings.Join(cells, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

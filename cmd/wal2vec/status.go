@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 func newStatus(p *program) *cobra.Command {
@@ -57,7 +58,7 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 
 func (p *program) printStatus(s monitor.Status) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	line := func(name, value string) { _, _ = fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	line := func(name, value string) { _, _ = fmt.Fprintf(w, "%s\t%s\n", name, pgname.Visible(value)) }
 	line("pipeline", s.Pipeline)
 	phase := string(s.Phase)
 	if s.Reason != "" {

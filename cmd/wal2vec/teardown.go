@@ -65,14 +65,19 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := replication.DropSwapFunction(ctx, source, swapOf(c, inspectOptions(c), nil, 0)); err != nil {
 		return err
 	}
-	if err := replication.DropPublication(ctx, source, c.Source.Publication); err != nil {
+	publication := pgname.Visible(c.Source.Publication)
+	kept, err := replication.DropPublication(ctx, source, c.Source.Publication, state.Table)
+	if err != nil {
 		return err
+	}
+	if kept {
+		publication += " (which stays, for its other tables)"
 	}
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
-		c.Pipeline, c.Source.Slot, pgname.Visible(c.Source.Publication), pgname.Visible(c.Sink.View.String()))
+		c.Pipeline, c.Source.Slot, publication, pgname.Visible(c.Sink.View.String()))
 	return err
 }
 

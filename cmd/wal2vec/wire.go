@@ -183,7 +183,8 @@ func readOnly(ctx context.Context, conn *pgx.Conn) error {
 
 func newStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *store {
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), IndexMemory: c.Sink.IndexMemory, Logger: log,
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), IndexMemory: c.Sink.IndexMemory,
+		MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
 	})}
 }
 
@@ -200,7 +201,7 @@ func inspect(ctx context.Context, c config.Config) (change.Table, error) {
 func inspectOptions(c config.Config) replication.InspectOptions {
 	return replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
-		Template: c.Source.Template, SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
+		Template: c.Source.Template.Limited(c.Stream.MaxRowBytes), SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
 	}
 }
 

@@ -18,8 +18,9 @@ type Tokenizer struct {
 	// probe cuts one token later than the limit, so that a longer result proves that the text was cut; exact cuts at the limit.
 	// Nearly all texts are short and need probe alone.
 	probe, exact *tokenizers.Tokenizer
-	// splits is true where the text may be cut at white space without changing the tokens before the cut; see head.
-	splits bool
+	// cuts finds where a long text may be cut, firstHead is from how many bytes on that is tried.
+	cuts      cutter
+	firstHead int
 
 	// fast is nil where the tokenizer is not of the kind it knows. It leaves some texts to the library as well.
 	fast *wordPiece
@@ -43,7 +44,7 @@ func Open(path string, maxTokens int) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return nil, fmt.Errorf("parsing the tokenizer %s: %w", path, err)
 	}
-	t := &Tokenizer{maxTokens: maxTokens, splits: splitsAtSpace(fields)}
+	t := &Tokenizer{maxTokens: maxTokens, cuts: readCutter(fields), firstHead: firstHead}
 	if t.exact, err = load(fields, maxTokens); err != nil {
 		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
 	}
@@ -72,24 +73,6 @@ func load(fields map[string]json.RawMessage, maxTokens int) (*tokenizers.Tokeniz
 		return nil, err
 	}
 	return tokenizers.FromBytes(data)
-}
-
-// splitsAtSpace reports whether the tokenizer is BERT's, which takes every word by itself and drops the white space, and has no
-// special token that holds some.
-func splitsAtSpace(fields map[string]json.RawMessage) bool {
-	var normalizer, pre, model struct{ Type string }
-	var added []struct{ Content string }
-	for name, into := range map[string]any{"normalizer": &normalizer, "pre_tokenizer": &pre, "model": &model, "added_tokens": &added} {
-		if json.Unmarshal(fields[name], into) != nil {
-			return false
-		}
-	}
-	for _, token := range added {
-		if strings.ContainsAny(token.Content, asciiSpace) {
-			return false
-		}
-	}
-	return normalizer.Type == "BertNormalizer" && pre.Type == "BertPreTokenizer" && model.Type == "WordPiece"
 }
 
 // asciiSpace is the white space at which a long text may be cut.
@@ -121,11 +104,10 @@ func (t *Tokenizer) reference(ids []int32, text string) (out []int32, cut bool, 
 	if t.closed.Load() {
 		return ids, false, ErrClosed
 	}
-	text = mend(text)
-	for size := firstHead; t.splits; size *= 8 {
-		part, whole := head(text, size)
-		if whole {
-			break
+	for size := t.firstHead; size < min(len(text), mostWhole); size *= 8 {
+		part := mend(t.cuts.head(text, size))
+		if part == "" {
+			continue
 		}
 		found, err := encode(t.probe, part)
 		if err != nil {
@@ -136,6 +118,10 @@ func (t *Tokenizer) reference(ids []int32, text string) (out []int32, cut bool, 
 			return out, true, err
 		}
 	}
+	if len(text) > mostWhole {
+		return ids, false, fmt.Errorf("a text of %d bytes has no place at which it may be cut before it is tokenized", len(text))
+	}
+	text = mend(text)
 	found, err := encode(t.probe, text)
 	if err != nil {
 		return ids, false, err
@@ -160,23 +146,6 @@ func appendIDs(ids []int32, found []uint32) []int32 {
 		ids = append(ids, int32(id))
 	}
 	return ids
-}
-
-// firstHead is the length in bytes beyond which only the head of a text is looked at first: the library makes tokens, offsets
-// and words of the whole text, some 50 bytes of memory a byte, before it cuts. 256 tokens of prose are some 1,500 bytes.
-const firstHead = 16 << 10
-
-// head returns the longest part of at most size bytes that ends before an ASCII space; whole is true where that is all of the text
-// or no such space exists.
-func head(text string, size int) (part string, whole bool) {
-	if len(text) <= size {
-		return text, true
-	}
-	end := strings.LastIndexAny(text[:size], asciiSpace)
-	if end <= 0 {
-		return text, true
-	}
-	return text[:end], false
 }
 
 // mend makes a text fit for C: BERT's normalizer drops NUL and U+FFFD, so replacing neither joins nor splits words there.

@@ -1,7 +1,9 @@
 package change_test
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -119,5 +121,65 @@ func TestEpochsOfTwoHistoriesDiffer(t *testing.T) {
 	e := change.Epoch(0).Next()
 	if a, b := e.Next(), e.Next(); a == b || a.Count() != b.Count() {
 		t.Fatalf("two histories after %d are %d and %d", e, a, b)
+	}
+}
+
+func TestALongTextHasTheHashOfItsBytes(t *testing.T) {
+	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 200_001} {
+		text := strings.Repeat("abcdefg", size/7+1)[:size]
+		sum := sha256.Sum256([]byte(text))
+		if got := change.HashText(text); got != change.Hash(sum[:16]) {
+			t.Errorf("%d bytes: %s", size, got)
+		}
+	}
+}
+
+// TestARowBeyondTheLimit is judged by each template for itself, by the sum of the values that it names, kept or not.
+func TestARowBeyondTheLimit(t *testing.T) {
+	parse := func(source string) change.Template {
+		t.Helper()
+		template, err := change.ParseTemplate(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return template
+	}
+	v := func(text string) change.Field { return change.Field{Text: text, State: change.FieldValue} }
+	large := func(size uint32) change.Field { return change.Field{State: change.FieldLarge, Size: size} }
+	unchanged := change.Field{State: change.FieldUnchanged}
+	both := change.Join(parse("{a} {b}"), parse("{a}")).Limited(10)
+
+	d, further := both.Documents([]change.Field{v("12345"), v("67890"), v("12345")})
+	if d.Text != "12345 67890" || d.Refusal() != "" || further[0].Text != "12345" {
+		t.Errorf("at the limit: %+v, %+v", d, further)
+	}
+	d, further = both.Documents([]change.Field{v("12345"), v("678901"), v("12345")})
+	if d.Text != "" || d.None() || d.Refusal() != "row of 11 bytes is larger than stream.max_row_bytes (10)" || further[0].Text != "12345" {
+		t.Errorf("beyond it: %+v, %+v", d, further)
+	}
+	same, _ := both.Documents([]change.Field{large(11), {}, v("x")})
+	other, _ := both.Documents([]change.Field{large(12), {}, v("x")})
+	if same != d || other.Hash == d.Hash || d.Hash == change.HashText("row of 11 bytes") {
+		t.Errorf("the hash is not that of the length: %+v, %+v, %+v", d, same, other)
+	}
+	unlimited, _ := both.Limited(0).Documents([]change.Field{v("12345"), v("678901"), v("12345")})
+	if unlimited.Text == "" {
+		t.Errorf("without a limit: %+v", unlimited)
+	}
+	for _, c := range []struct {
+		fields  []change.Field
+		settled bool
+	}{
+		{[]change.Field{v("a"), {}, v("a")}, true},
+		{[]change.Field{v("a"), unchanged, v("a")}, false},
+		{[]change.Field{large(11), unchanged, v("a")}, false}, // the length of the row is not known
+		{[]change.Field{large(11), v("b"), v("a")}, true},
+		{[]change.Field{large(6), v("b"), v("a")}, false}, // it was beyond the limit together with another value
+		{[]change.Field{v("a"), v("b"), large(4)}, false},
+		{[]change.Field{large(6), large(6), large(11)}, true},
+	} {
+		if got := both.Settled(c.fields); got != c.settled {
+			t.Errorf("%+v: settled is %v", c.fields, got)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func FuzzTemplate(f *testing.F) {
 		fields := fuzzedFields(texts, len(columns))
 		text := template.Render(fields)
 		if text != again.Render(fields) || text != strings.TrimSpace(text) {
-			t.Fatalf("%q with %q gave %q, then %q", source, fields, text, again.Render(fields))
+			t.Fatalf("%q with %+v gave %q, then %q", source, fields, text, again.Render(fields))
 		}
 		checkRendered(t, template, fields, text)
 	})
@@ -77,7 +77,7 @@ func checkRendered(t *testing.T, template change.Template, fields []change.Field
 		rest = after
 	}
 	if kept != (text != "") {
-		t.Fatalf("%q with %q gave %q", template, fields, text)
+		t.Fatalf("%q with %+v gave %q", template, fields, text)
 	}
 	if got := template.Render(blanked); got != text {
 		t.Fatalf("blank values and white space make a difference: %q, %q", text, got)

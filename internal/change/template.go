@@ -1,50 +1,30 @@
 package change
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Hash identifies a rendered text: the first 16 bytes of its SHA-256. It says nothing of the model or the template.
-type Hash [16]byte
-
-// HashText returns the hash of a rendered text.
-func HashText(text string) Hash {
-	sum := sha256.Sum256([]byte(text))
-	return Hash(sum[:16])
-}
-
-// String prints the hash in hexadecimal.
-func (h Hash) String() string { return hex.EncodeToString(h[:]) }
-
-// Document is a rendered text with its hash.
-type Document struct {
-	Text string
-	Hash Hash
-}
-
-// NewDocument hashes a rendered text.
-func NewDocument(text string) Document { return Document{Text: text, Hash: HashText(text)} }
-
 // Field is one column value of a template in the server's text output. The zero Field is NULL.
 type Field struct {
 	Text  string
 	State FieldState
+	// Size is the length in bytes of a value that is too large to be kept; only FieldLarge has one.
+	Size uint32
 }
 
 // FieldState tells a value from NULL and from a value that the log left out.
 type FieldState uint8
 
 // The states of a Field. FieldUnchanged marks a TOASTed value that an UPDATE did not touch: the log does not carry it, and it
-// is not NULL.
+// is not NULL. FieldLarge marks a value of a row that is larger than the template's limit: its Size is known, its text is not kept.
 const (
 	FieldNull FieldState = iota
 	FieldValue
 	FieldUnchanged
+	FieldLarge
 )
 
 // Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
@@ -58,6 +38,8 @@ type Template struct {
 	fields  []templateField
 	last    string
 	further []Template
+	// limit is the most bytes of a row; zero means no limit. See Limited.
+	limit int64
 }
 
 type templateField struct {
@@ -138,48 +120,4 @@ func (t Template) All() []Template {
 // Same reports whether two templates are written alike, and so are those behind them.
 func (t Template) Same(other Template) bool {
 	return t.source == other.source && slices.EqualFunc(t.further, other.further, Template.Same)
-}
-
-// Documents renders the template and those behind it; further is nil where there are none. A template of which the row has no text gives
-// the zero Document. See Render.
-func (t Template) Documents(fields []Field) (document Document, further []Document) {
-	if text := t.Render(fields); text != "" {
-		document = NewDocument(text)
-	}
-	at := len(t.fields)
-	for i, f := range t.further {
-		if further == nil {
-			further = make([]Document, len(t.further))
-		}
-		if text := f.Render(fields[at:]); text != "" {
-			further[i] = NewDocument(text)
-		}
-		at += len(f.fields)
-	}
-	return document, further
-}
-
-// Render fills the template alone: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
-// empty result means that the row has no text, which is a delete. It must not be called with an unchanged field.
-func (t Template) Render(fields []Field) string {
-	var b strings.Builder
-	kept := false
-	for i, f := range t.fields {
-		text := strings.TrimSpace(fields[i].Text)
-		if fields[i].State != FieldValue || text == "" {
-			continue
-		}
-		if kept {
-			b.WriteString(f.separator)
-		} else {
-			b.WriteString(t.leading)
-		}
-		b.WriteString(text)
-		kept = true
-	}
-	if !kept {
-		return ""
-	}
-	b.WriteString(t.last)
-	return strings.TrimSpace(b.String())
 }

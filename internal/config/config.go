@@ -107,6 +107,9 @@ type Stream struct {
 	MaxTokens int
 	MaxBytes  int64
 	MaxAge    time.Duration
+	// MaxRowBytes bounds what is read of one row: the sum of the bytes of the columns that one template names, in the server's text
+	// output. A larger row becomes a dead letter of the generations with that template.
+	MaxRowBytes int64
 	// DrainTimeout is how long a stopping stream may finish what it has taken in.
 	DrainTimeout time.Duration
 	// IdleInterval is how often an idle stream writes its position.
@@ -205,6 +208,7 @@ func Default() Config {
 			MaxTokens:    65536,
 			MaxBytes:     8 << 20,
 			MaxAge:       200 * time.Millisecond,
+			MaxRowBytes:  64 << 20,
 			DrainTimeout: 30 * time.Second,
 			IdleInterval: 10 * time.Second,
 			RetryMax:     30 * time.Second,

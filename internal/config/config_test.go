@@ -70,7 +70,7 @@ func TestEveryFormIsRead(t *testing.T) {
 		Threads: 2, RunTokens: 1024, RunRows: 16, Hub: "http://hub.example:8080/mirror", HubToken: "hf_abc",
 	})
 	f(c.Stream, config.Stream{
-		MaxRows: 100, MaxTokens: 4096, MaxBytes: 512 << 10, MaxAge: 50 * time.Millisecond,
+		MaxRows: 100, MaxTokens: 4096, MaxBytes: 512 << 10, MaxAge: 50 * time.Millisecond, MaxRowBytes: 1 << 20,
 		DrainTimeout: time.Minute, IdleInterval: 5 * time.Second, RetryMax: 90 * time.Second,
 		OnGap: config.GapResync, OnSwap: config.SwapRefuse, OnWALPressure: config.PressureDrop, RetainedLimit: 2 << 30,
 	})

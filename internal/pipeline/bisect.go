@@ -40,7 +40,7 @@ func encodeFor(ctx context.Context, encoders Encoders, generation int, documents
 }
 
 // encodeDocuments encodes each distinct text that is not in out yet and returns how many now have a vector. A text that fails by itself
-// goes to out.Failed. An encoder that fails altogether is an error, and out stays as it was.
+// goes to out.Failed, and so does a row that is too large to be one. An encoder that fails altogether is an error, and out stays as it was.
 func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, out change.Encoded) (int, error) {
 	texts := make([]string, 0, len(documents))
 	hashes := make([]change.Hash, 0, len(documents))
@@ -50,6 +50,10 @@ func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Do
 			continue
 		}
 		seen[d.Hash] = struct{}{}
+		if reason := d.Refusal(); reason != "" {
+			out.Failed[d.Hash] = reason
+			continue
+		}
 		texts, hashes = append(texts, d.Text), append(hashes, d.Hash)
 	}
 	if len(texts) == 0 {

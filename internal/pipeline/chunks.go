@@ -61,6 +61,10 @@ func (b *Backfill) pass(ctx context.Context) error {
 				if err := b.merge(ctx, c); err != nil {
 					return err
 				}
+				if hasLarge(c.changes) {
+					c.changes, c.read = nil, backfill.Chunk{}
+					giveBack()
+				}
 				<-slots // its own
 			}
 			return nil

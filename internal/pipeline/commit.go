@@ -17,6 +17,10 @@ func (se *session) commit(ctx context.Context) error {
 		if err := se.commitBatch(ctx, p); err != nil {
 			return se.batchFailed(ctx, p.end, err)
 		}
+		if hasLarge(p.batch.Changes) {
+			p.batch = nil
+			giveBack()
+		}
 		if err := se.checkSwap(); err != nil {
 			return err
 		}

@@ -12,6 +12,9 @@ const (
 	reasonBytes = 200
 	// quotedBytes is how much of a text an error may share with it by accident: both may speak of "dimensions".
 	quotedBytes = 12
+	// comparedBytes is how much of a text is compared at once, comparedOverlap what each part shares with the next: the forms that an error may quote
+	// a text in are many times its size.
+	comparedBytes, comparedOverlap = 64 << 10, 4 << 10
 )
 
 // errWithheld stands for an error that repeats what it was given. Encoders promise not to; tables and logs keep that promise for them.
@@ -39,9 +42,12 @@ func withoutTexts(err error, texts []string) error {
 		pieces[message[i:i+quotedBytes]] = struct{}{}
 	}
 	for _, text := range texts {
-		for _, form := range []string{text, strconv.Quote(text), strconv.QuoteToASCII(text)} {
-			if repeats(message, pieces, folded(form)) {
-				return errWithheld
+		for start := 0; start == 0 || start < len(text); start += comparedBytes {
+			part := text[start:min(len(text), start+comparedBytes+comparedOverlap)]
+			for _, form := range []string{part, strconv.Quote(part), strconv.QuoteToASCII(part)} {
+				if repeats(message, pieces, folded(form)) {
+					return errWithheld
+				}
 			}
 		}
 	}

@@ -37,7 +37,7 @@ const (
 	indexFile   = "model.safetensors.index.json"
 	configFile  = "config.json"
 
-	tokenizerFile = "tokenizer.json"
+	tokenizerFile = "tokenizer.json" //nolint:gosec // a name of a file, not a token
 	modulesFile   = "modules.json"
 )
 

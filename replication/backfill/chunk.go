@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -29,25 +28,29 @@ type Chunk struct {
 	Session uint64
 }
 
-// Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty.
+// chunkBytes is from how many bytes of the templates' values on a chunk takes no further row: some hundred rows of prose are a tenth of it.
+const chunkBytes = 16 << 20
+
+// Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty; fewer where they are large.
 func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.open(ctx); err != nil {
+		return Chunk{}, err
+	}
 	statement, params, err := r.chunkStatement(after, limit)
 	if err != nil {
 		return Chunk{}, err
 	}
-	if err := r.open(ctx); err != nil {
-		return Chunk{}, err
-	}
 	c := Chunk{Session: r.session}
+	var bytes int64
 	err = r.read(ctx, statement, func(raw rawRow) error {
-		row := r.row(raw)
+		row, sent, err := r.row.read(raw)
 		if n := len(c.Rows); n > 0 && c.Rows[n-1].Key == row.Key {
 			return r.duplicate(row.Key)
 		}
-		c.Rows = append(c.Rows, row)
-		return nil
+		c.Rows, bytes = append(c.Rows, row), bytes+sent
+		return err
 	}, params...)
 	if err != nil {
 		return Chunk{}, r.explain(err, "reading rows of "+r.name())
@@ -56,7 +59,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 		return Chunk{}, err
 	}
 	c.High = c.High.RecordEnd()
-	c.Done = len(c.Rows) < limit
+	c.Done = len(c.Rows) < limit && bytes < chunkBytes
 	if n := len(c.Rows); n > 0 {
 		c.Last = c.Rows[n-1].Key
 	}
@@ -65,10 +68,15 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 
 func (r *Reader) chunkStatement(after change.Key, limit int) (string, [][]byte, error) {
 	data := struct {
-		Columns, Key, After []string
-		Table               string
-		Limit               int
-	}{Columns: r.columns, Key: r.columns[:len(r.opts.Table.Key)], Table: r.relation(), Limit: limit}
+		selection
+		After, Ordinals  []string
+		Row, Sent, Table string
+		Limit, Bytes     int
+	}{selection: r.row, Ordinals: r.row.ordinals(), Table: r.relation(), Limit: limit, Bytes: chunkBytes}
+	var err error
+	if data.Row, data.Sent, err = r.row.render(); err != nil {
+		return "", nil, err
+	}
 	var params [][]byte
 	if after != "" {
 		parts, err := r.parts(after)
@@ -91,51 +99,6 @@ func (r *Reader) parts(key change.Key) ([]string, error) {
 		return nil, fmt.Errorf("reading rows of %s: key %q has %d parts, the table's key %d", r.name(), key, len(parts), len(r.opts.Table.Key))
 	}
 	return parts, nil
-}
-
-// row copies a row out of the connection's buffer, its template's values as pieces of one string.
-func (r *Reader) row(raw rawRow) change.Row {
-	keys := len(r.opts.Table.Key)
-	row := change.Row{Key: keyOf(raw[:keys]), Fields: fieldsOf(raw[keys : keys+r.fields])}
-	if r.opts.Table.SoftDelete != "" {
-		mark := raw[keys+r.fields]
-		row.SoftDeleted = mark != nil
-		if r.opts.Table.SoftDeleteBool {
-			row.SoftDeleted = string(mark) == "t"
-		}
-	}
-	return row
-}
-
-func keyOf(raw rawRow) change.Key {
-	if len(raw) == 1 {
-		return change.Key(raw[0])
-	}
-	parts := make([]string, len(raw))
-	for i, part := range raw {
-		parts[i] = string(part)
-	}
-	return change.KeyOf(parts...)
-}
-
-func fieldsOf(raw rawRow) []change.Field {
-	var text strings.Builder
-	total := 0
-	for _, v := range raw {
-		total += len(v)
-	}
-	text.Grow(total)
-	for _, v := range raw {
-		text.Write(v)
-	}
-	fields, all, at := make([]change.Field, len(raw)), text.String(), 0
-	for i, v := range raw {
-		if v != nil {
-			fields[i] = change.Field{Text: all[at : at+len(v)], State: change.FieldValue}
-			at += len(v)
-		}
-	}
-	return fields
 }
 
 // explain names the table and what to do when one of its columns is gone, or may not be read.

@@ -23,11 +23,29 @@ func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, err
 // rowsAndSession is Rows with the session of the connection that read them.
 func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]change.Row, uint64, error) {
 	var out []change.Row
-	session, err := r.byKey(ctx, keys, r.columns, nil, func(raw rawRow) { out = append(out, r.row(raw)) })
+	session, err := r.byKey(ctx, keys, r.rowsStatement, func(raw rawRow) error {
+		row, _, err := r.row.read(raw)
+		out = append(out, row)
+		return err
+	})
 	if err != nil {
 		return nil, 0, r.explain(err, "reading rows of "+r.name()+" by key")
 	}
 	return out, session, nil
+}
+
+func (r *Reader) rowsStatement(k keyed) (string, [][]byte, error) {
+	data := struct {
+		selection
+		keyed
+		Row, Sent string
+	}{selection: r.row, keyed: k}
+	var err error
+	if data.Row, data.Sent, err = r.row.render(); err != nil {
+		return "", nil, err
+	}
+	statement, err := sql.Render("source_rows_keyed", data)
+	return statement, nil, err
 }
 
 // Filter is a condition on a column of the source table.
@@ -47,12 +65,12 @@ var (
 // A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
-	wanted := append([]string(nil), r.columns[:n]...)
-	for _, c := range columns {
-		wanted = append(wanted, quote(c))
-	}
 	out := make(map[change.Key][]change.Field, len(keys))
-	_, err := r.byKey(ctx, keys, wanted, filters, func(raw rawRow) { out[keyOf(raw[:n])] = fieldsOf(raw[n:]) })
+	statement := func(k keyed) (string, [][]byte, error) { return r.fetchStatement(k, columns, filters) }
+	_, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
+		out[keyOf(raw[:n])] = fieldsOf(raw[n:])
+		return nil
+	})
 	switch {
 	case err == nil:
 		return out, nil
@@ -87,54 +105,71 @@ func (r *Reader) denied(err error, columns []string, filters []Filter) error {
 	return fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), list)
 }
 
-func (r *Reader) byKey(ctx context.Context, keys []change.Key, columns []string, filters []Filter, each func(rawRow)) (session uint64, err error) {
+// keyed are the parts of a statement that reads rows by their keys.
+type keyed struct {
+	Arrays, Wanted, Conditions []string
+	Table                      string
+}
+
+// fetchStatement renders a statement and the parameters behind those of the keys.
+func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (string, [][]byte, error) {
+	data := struct {
+		keyed
+		Columns, Filters []string
+	}{keyed: k}
+	for _, c := range r.row.Key {
+		data.Columns = append(data.Columns, "t."+c)
+	}
+	for _, c := range columns {
+		data.Columns = append(data.Columns, "t."+quote(c))
+	}
+	var params [][]byte
+	for _, f := range filters {
+		n := slices.Index(filterOperators, f.Operator)
+		if n < 0 {
+			return "", nil, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
+				"%q is not an operator of a filter", f.Operator)
+		}
+		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
+		if !slices.Contains(valueless, f.Operator) {
+			params = append(params, []byte(f.Value))
+			condition += " $" + strconv.Itoa(len(r.row.Key)+len(params))
+		}
+		data.Filters = append(data.Filters, condition)
+	}
+	statement, err := sql.Render("source_rows", data)
+	return statement, params, err
+}
+
+// byKey runs a statement that reads rows by their keys, and returns the session that it ran in.
+func (r *Reader) byKey(
+	ctx context.Context, keys []change.Key, render func(keyed) (string, [][]byte, error), each func(rawRow) error,
+) (session uint64, err error) {
 	if len(keys) == 0 {
 		return 0, nil
 	}
-	data := struct {
-		Columns, Arrays, Wanted, Conditions, Filters []string
-		Table                                        string
-	}{Table: r.relation()}
-	for _, c := range columns {
-		data.Columns = append(data.Columns, "t."+c)
-	}
+	k := keyed{Table: r.relation()}
 	params, err := r.keyArrays(keys)
 	if err != nil {
 		return 0, err
 	}
 	for i, column := range r.opts.Table.Key {
 		number := strconv.Itoa(i + 1)
-		data.Arrays = append(data.Arrays, "pg_catalog.unnest($"+number+"::"+column.Type.SQL()+"[])")
-		data.Wanted = append(data.Wanted, "k"+number)
-		data.Conditions = append(data.Conditions, "t."+quote(column.Name)+" = wanted.k"+number)
-	}
-	for _, f := range filters {
-		n := slices.Index(filterOperators, f.Operator)
-		if n < 0 {
-			return 0, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
-				"%q is not an operator of a filter", f.Operator)
-		}
-		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
-		if !slices.Contains(valueless, f.Operator) {
-			params = append(params, []byte(f.Value))
-			condition += " $" + strconv.Itoa(len(params))
-		}
-		data.Filters = append(data.Filters, condition)
-	}
-	statement, err := sql.Render("source_rows", data)
-	if err != nil {
-		return 0, err
+		k.Arrays = append(k.Arrays, "pg_catalog.unnest($"+number+"::"+column.Type.SQL()+"[])")
+		k.Wanted = append(k.Wanted, "w"+number)
+		k.Conditions = append(k.Conditions, "t."+quote(column.Name)+" = wanted.w"+number)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.open(ctx); err != nil {
 		return 0, err
 	}
+	statement, further, err := render(k)
+	if err != nil {
+		return 0, err
+	}
 	session = r.session
-	err = r.read(ctx, statement, func(raw rawRow) error {
-		each(raw)
-		return nil
-	}, params...)
+	err = r.read(ctx, statement, each, append(params, further...)...)
 	return session, err
 }
 

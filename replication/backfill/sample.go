@@ -15,7 +15,7 @@ func (r *Reader) Sample(ctx context.Context, n int, percent float32) ([]change.K
 		Table, Percent string
 		Limit          int
 	}{
-		Key: r.columns[:len(r.opts.Table.Key)], Table: r.relation(), Percent: strconv.FormatFloat(float64(percent), 'f', -1, 32), Limit: n,
+		Key: r.row.Key, Table: r.relation(), Percent: strconv.FormatFloat(float64(percent), 'f', -1, 32), Limit: n,
 	})
 	if err != nil {
 		return nil, err

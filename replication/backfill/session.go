@@ -39,9 +39,8 @@ const (
 
 // Reader reads rows of one table over one connection. It may be used by several goroutines, one at a time inside.
 type Reader struct {
-	opts    Options
-	columns []string // quoted: key, template, soft delete
-	fields  int      // how many of them are the template's
+	opts Options
+	row  selection
 
 	mu sync.Mutex
 	// conn is nil when there is none; session numbers the connections from 1.
@@ -58,18 +57,7 @@ func NewReader(opts Options) *Reader {
 	if opts.Application == "" {
 		opts.Application = "wal2vec/backfill"
 	}
-	r := &Reader{opts: opts}
-	for _, key := range opts.Table.Key {
-		r.columns = append(r.columns, quote(key.Name))
-	}
-	for _, name := range opts.Table.Template.Columns() {
-		r.columns = append(r.columns, quote(name))
-		r.fields++
-	}
-	if opts.Table.SoftDelete != "" {
-		r.columns = append(r.columns, quote(opts.Table.SoftDelete))
-	}
-	return r
+	return &Reader{opts: opts, row: newSelection(opts.Table)}
 }
 
 // Close closes the connection. The reader may be used again afterwards.
@@ -125,6 +113,7 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	r.conn, r.role = conn, config.User
 	r.session++
+	r.row.Convert = conn.ParameterStatus("server_encoding") != "UTF8"
 	if err := r.identify(ctx); err != nil {
 		r.drop(ctx)
 		return err

@@ -41,6 +41,9 @@ type Decoder struct {
 	begin   begin
 	row     row
 	skipped uint64
+
+	templates []int   // the number of columns of each template
+	picked    []value // of fields, from message to message
 }
 
 // NewDecoder returns a decoder of the table's changes as table.OID names it.
@@ -51,7 +54,11 @@ func NewDecoder(table change.Table, limits Limits) *Decoder {
 	if limits.Bytes <= 0 {
 		limits.Bytes = defaultBytes
 	}
-	return &Decoder{table: table, name: table.Schema + "." + table.Name, limits: limits}
+	d := &Decoder{table: table, name: table.Schema + "." + table.Name, limits: limits}
+	for _, template := range table.Template.All() {
+		d.templates = append(d.templates, len(template.Columns()))
+	}
+	return d
 }
 
 // Await makes a transaction that changes the table oid come with an event of kind change.Await.
@@ -178,16 +185,10 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 			return nil
 		}
 	}
-	var err error
-	switch kind {
-	case typeInsert:
-		err = d.row.parseInsert(r)
-	case typeUpdate:
-		err = d.row.parseUpdate(r)
-	default:
-		err = d.row.parseDelete(r)
+	if len(body) >= largeRow {
+		defer func() { d.row, d.picked = row{}, nil }() // what they point into is the message
 	}
-	if err != nil {
+	if err := d.row.parse(kind, r); err != nil {
 		return err
 	}
 	l := d.layout
@@ -294,8 +295,11 @@ func (d *Decoder) key(l *layout, row, old []value) (change.Key, error) {
 
 func (d *Decoder) keyError(part int, kind byte) error {
 	column := d.table.Key[part].Name
-	if kind == kindBinary {
+	switch kind {
+	case kindBinary:
 		return fmt.Errorf("decoding: column %q of %s came in binary form", column, d.name)
+	case kindOmitted:
+		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}
 	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; and give it a replica identity that holds the column",
 		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))

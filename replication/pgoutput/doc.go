@@ -1,5 +1,5 @@
 // Package pgoutput turns the messages of Postgres' pgoutput plugin (protocol version 1, whole transactions) into
-// change.Fragment for one source table. It does no input or output and starts nothing.
+// change.Fragment for one source table. It does no input or output and starts nothing; a Shrinker is put between a connection and who reads it.
 //
 // Guarantee: no sequence of bytes makes it panic, and it holds at most one fragment (Limits) beside the relations it was told
 // of. Messages of a type it does not know, a stray STREAM ABORT of protocol version 2 included, are skipped and counted.

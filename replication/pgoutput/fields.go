@@ -12,38 +12,74 @@ import (
 // when one event of it lives longer than the others.
 const slabFields = 16 << 10 / int(unsafe.Sizeof(change.Field{}))
 
-// fields copies the template's columns out of the message: one string for all values of the row, cut into pieces.
+// largeRow is from how many bytes on a row is let go of as soon as it is: its fields share no slab with those of others, and nothing of its
+// message is remembered.
+const largeRow = 64 << 10
+
+// fields copies the template's columns out of the message: one string for all values of the row, cut into pieces. The values of a template
+// whose row is beyond the limit are not copied.
 func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
-	total := 0
+	picked := d.picked[:0]
 	for n, i := range l.fields {
 		v := pick(row, old, i)
 		if v.kind == kindBinary {
 			return nil, fmt.Errorf("decoding: column %q of %s came in binary form", d.table.Template.Columns()[n], d.name)
 		}
-		total += len(v.data)
+		picked = append(picked, v)
+	}
+	d.picked = picked
+	at := 0
+	for _, columns := range d.templates {
+		d.omit(picked[at : at+columns])
+		at += columns
+	}
+	total := 0
+	for i := range picked {
+		total += len(picked[i].data)
 	}
 	var text strings.Builder
 	text.Grow(total)
-	for _, i := range l.fields {
-		text.Write(pick(row, old, i).data)
+	for i := range picked {
+		text.Write(picked[i].data)
 	}
-	all, at := text.String(), 0
-	out := d.newFields(len(l.fields))
-	for n, i := range l.fields {
-		v := pick(row, old, i)
+	all := text.String()
+	at = 0
+	out := d.newFields(len(picked), total)
+	for n, v := range picked {
 		switch v.kind {
 		case kindText:
 			out[n] = change.Field{Text: all[at : at+len(v.data)], State: change.FieldValue}
 			at += len(v.data)
 		case kindUnchanged:
 			out[n].State = change.FieldUnchanged
+		case kindOmitted:
+			out[n] = change.Field{State: change.FieldLarge, Size: v.omitted}
 		}
 	}
 	return out, nil
 }
 
-// newFields returns n zero fields that nobody else holds.
-func (d *Decoder) newFields(n int) []change.Field {
+// omit lets go of the values of a template whose row is beyond the limit.
+func (d *Decoder) omit(values []value) {
+	var size int64
+	for i := range values {
+		size += values[i].size()
+	}
+	if !d.table.Template.Large(size) {
+		return
+	}
+	for i, v := range values {
+		if v.kind == kindText {
+			values[i] = value{kind: kindOmitted, omitted: uint32(len(v.data))}
+		}
+	}
+}
+
+// newFields returns n zero fields that nobody else holds, for a row of so many bytes.
+func (d *Decoder) newFields(n, bytes int) []change.Field {
+	if bytes >= largeRow { // a slab keeps the texts of all its fields
+		return make([]change.Field, n)
+	}
 	if n > len(d.slab) {
 		d.slab = make([]change.Field, max(n, slabFields))
 	}

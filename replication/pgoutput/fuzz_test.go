@@ -55,6 +55,7 @@ func fuzzSeeds() [][]byte {
 		joined(builder{typeOrigin}.u64(7).text("there"), builder{typeType}.u32(7).text("s").text("t"), begin,
 			builder{typeMessage}.u8(1).u64(7).text("wal2vec").u32(2).u8('h').u8('b'), commit),
 		joined(relation, begin, builder{typeInsert}.u32(productOID).u8(tupleNew).u16(1).u8(kindBinary).u32(1).u8(0)),
+		joined(relation, begin, builder{typeInsert}.u32(productOID).u8(tupleNew).u16(5).u8(kindNull).u8(kindNull).u8(kindOmitted).u32(99).u8(kindText).u32(1).u8('1').u8(kindNull)),
 		joined(relation, begin, insertMessage(productOID, whole...), insertMessage(productOID, whole...), insertMessage(productOID, whole...),
 			insertMessage(productOID, whole...), commit, beginMessage(5, 2), commitMessage(5, 6)),
 	}

@@ -14,6 +14,7 @@ type layout struct {
 	key        []int
 	fields     []int // one for each of Template.Columns()
 	softDelete int   // -1 when there is none
+	uses       []use // of each column
 }
 
 // unlogged is the place of a template's column that the table got after the log was written. Such a row is read by its key, like
@@ -63,6 +64,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 		}
 		l.fields = append(l.fields, i)
 	}
+	l.use()
 	if table.SoftDelete == "" {
 		return l, nil
 	}
@@ -76,4 +78,46 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 	}
 	l.softDelete = i
 	return l, nil
+}
+
+// mostKeyBytes is more than a key can have: an index takes 2,704 bytes of one, and what compresses to that is at most 255 times as long.
+const mostKeyBytes = 1 << 20
+
+// use is what a column is read for.
+type use uint8
+
+// A value of notRead is needed by nobody, which includes one of the column that marks deleted rows: a boolean is short, and of another type
+// it only matters whether there is a value.
+const (
+	notRead use = iota
+	asText
+	asKey
+)
+
+func (l *layout) use() {
+	l.uses = make([]use, l.width)
+	for _, i := range l.fields {
+		if i != unlogged {
+			l.uses[i] = asText
+		}
+	}
+	for _, i := range l.key {
+		l.uses[i] = asKey
+	}
+}
+
+// useOf says what a column of a relation is read for. A nil Decoder reads nothing.
+func (d *Decoder) useOf(relation uint32, column int) use {
+	if d == nil || d.layout == nil || !d.ours(relation) || column >= len(d.layout.uses) {
+		return notRead
+	}
+	return d.layout.uses[column]
+}
+
+// mostBytes is the limit of a row.
+func (d *Decoder) mostBytes() int64 {
+	if d == nil {
+		return 0
+	}
+	return d.table.Template.Limit()
 }

@@ -27,7 +27,12 @@ const (
 	kindUnchanged = 'u'
 	kindText      = 't'
 	kindBinary    = 'b'
+	// kindOmitted is no kind of Postgres': Shrinker puts it in the place of a value that is not worth its memory. Its length follows, no data.
+	kindOmitted = 'x'
 )
+
+// mostColumns is Postgres' bound for the columns of a table.
+const mostColumns = 1600
 
 // The kinds of a tuple in UPDATE and DELETE.
 const (
@@ -42,7 +47,17 @@ const postgresEpoch = 946684800000000
 // value is one column of a tuple; data aliases the message.
 type value struct {
 	kind byte
-	data []byte
+	// omitted is the length of the data of kindOmitted.
+	omitted uint32
+	data    []byte
+}
+
+// size is the length of the value in the server's text output.
+func (v *value) size() int64 {
+	if v.kind == kindOmitted {
+		return int64(v.omitted)
+	}
+	return int64(len(v.data))
 }
 
 type begin struct {
@@ -86,7 +101,7 @@ func (m *relation) parse(r *reader) error {
 	r.text()
 	r.uint8() // replica identity, checked in the catalogue
 	m.columns = m.columns[:0]
-	for range r.uint16() {
+	for range r.columns() {
 		r.uint8() // flags
 		column := relationColumn{name: string(r.text()), oid: r.uint32()}
 		r.uint32() // type modifier
@@ -104,6 +119,17 @@ type row struct {
 	newRow   []value
 	oldRow   []value // empty when the message carries none
 	oldWhole bool
+}
+
+func (m *row) parse(kind byte, r *reader) error {
+	switch kind {
+	case typeInsert:
+		return m.parseInsert(r)
+	case typeUpdate:
+		return m.parseUpdate(r)
+	default:
+		return m.parseDelete(r)
+	}
 }
 
 func (m *row) parseInsert(r *reader) error {
@@ -142,12 +168,14 @@ func (m *row) parseDelete(r *reader) error {
 
 func (m *row) tuple(r *reader, into *[]value, message string) error {
 	values := *into
-	for range r.uint16() {
+	for range r.columns() {
 		v := value{kind: r.uint8()}
 		switch v.kind {
 		case kindNull, kindUnchanged:
 		case kindText, kindBinary:
 			v.data = r.take(int(int32(r.uint32()))) //nolint:gosec // a signed number on the wire; take refuses a negative one
+		case kindOmitted:
+			v.omitted = r.uint32()
 		default:
 			if !r.short {
 				return fmt.Errorf("parsing %s: unexpected value kind %q", message, v.kind)

@@ -37,6 +37,16 @@ func (r *reader) uint16() uint16 {
 	return 0
 }
 
+// columns returns a number of columns; one beyond Postgres' bound counts as an overrun.
+func (r *reader) columns() uint16 {
+	n := r.uint16()
+	if n > mostColumns {
+		r.short, r.rest = true, nil
+		return 0
+	}
+	return n
+}
+
 func (r *reader) uint32() uint32 {
 	if b := r.take(4); b != nil {
 		return binary.BigEndian.Uint32(b)

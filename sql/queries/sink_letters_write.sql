@@ -1,4 +1,5 @@
--- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and the generation lacks the text's vector.
+-- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and the generation lacks the text's vector. A key that
+-- fills an index entry of the source leaves no room for what else is in the letters' one (2,704 bytes): its row has no letter, and lacks its vector.
 WITH failed AS (
     UPDATE {{.Ledger}} AS l
     SET failed_at = now()
@@ -11,6 +12,7 @@ WITH failed AS (
 INSERT INTO {{.Letters}} AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
 SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, f.reason
 FROM failed AS f
+WHERE pg_column_size(f.key) <= 2600
 ON CONFLICT (pipeline, key, generation) DO UPDATE
 SET
     epoch = excluded.epoch, lsn = excluded.lsn, text_hash = excluded.text_hash, reason = excluded.reason,

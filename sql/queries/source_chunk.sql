@@ -1,7 +1,18 @@
-SELECT {{join .Columns ", "}}
-FROM {{.Table}}
+-- A chunk ends with the row that fills the bytes for one.
+SELECT {{.Sent}}
+FROM (
+    SELECT *, coalesce(sum({{range $i, $values := .Templates}}{{if $i}} + {{end}}CASE WHEN s{{inc $i}} <= {{$.Most}} THEN s{{inc $i}} ELSE 0 END{{end}}) OVER (
+        ORDER BY {{join .Ordinals ", "}} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ), 0) AS before
+    FROM (
+        SELECT {{.Row}}
+        FROM {{.Table}} AS t
 {{- if .After}}
-WHERE ({{join .Key ", "}}) > ({{join .After ", "}})
+        WHERE ({{range $i, $key := .Key}}{{if $i}}, {{end}}t.{{$key}}{{end}}) > ({{join .After ", "}})
 {{- end}}
-ORDER BY {{join .Key ", "}}
-LIMIT {{.Limit}}
+        ORDER BY {{range $i, $key := .Key}}{{if $i}}, {{end}}t.{{$key}}{{end}}
+        LIMIT {{.Limit}}
+    ) AS read
+) AS counted
+WHERE before < {{.Bytes}}
+ORDER BY {{join .Ordinals ", "}}

@@ -39,8 +39,8 @@ type Limits struct {
 type Batch struct {
 	// Changes holds the net change of each key, sorted by key. Those named by Unread have no document yet.
 	Changes []change.Change
-	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged TOAST): it is to be read from the
-	// source by key, after the batch is visible there.
+	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged TOAST), or that was too large to be kept and
+	// is part of a row that is not: it is to be read from the source by key, after the batch is visible there.
 	Unread []int
 	// Truncated, Watermark and PartialUntil are as in change.Commit.
 	Truncated    change.LSN
@@ -274,7 +274,7 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 		if p.deleted {
 			continue
 		}
-		if slices.ContainsFunc(p.fields, func(f change.Field) bool { return f.State == change.FieldUnchanged }) {
+		if !b.template.Settled(p.fields) {
 			out.Unread = append(out.Unread, i)
 			continue
 		}
@@ -291,9 +291,9 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 // Render completes a change with the texts of a row; a row without any is a delete.
 func Render(template change.Template, c change.Change, fields []change.Field) change.Change {
 	c.Document, c.Further = template.Documents(fields)
-	c.Deleted = c.Document.Text == ""
-	for _, d := range c.Further {
-		c.Deleted = c.Deleted && d.Text == ""
+	c.Deleted = c.Document.None()
+	for i := range c.Further {
+		c.Deleted = c.Deleted && c.Further[i].None()
 	}
 	return c
 }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+)
+
+// incompressible is an expression of a text of so many bytes that no compression makes fit for a page.
+func incompressible(bytes int) string {
+	return fmt.Sprintf("(SELECT left(string_agg(md5(product_id::text || '/' || g), ''), %d) FROM generate_series(1, %d) AS g)", bytes, bytes/32+1)
+}
+
+// lettersByKey are the dead letters' keys with their reasons.
+func (w *world) lettersByKey() map[string]deadLetter {
+	w.t.Helper()
+	found := make(map[string]deadLetter)
+	for _, d := range w.deadLetters() {
+		found[strings.Join(d.Key, ",")] = d
+	}
+	return found
+}
+
+// wantsLarge compares the dead letters with the rows that are beyond the limit, each with its length.
+func (w *world) wantsLarge(when string, attempts int, keys ...string) {
+	w.t.Helper()
+	letters := w.lettersByKey()
+	if len(letters) != len(keys) {
+		w.t.Errorf("%s: letters %+v, want those of %q", when, letters, keys)
+	}
+	for _, key := range keys {
+		size := pgtest.One[int](w.t, w.db, `SELECT octet_length(coalesce(name, '')) + octet_length(coalesce(brand, '')) + octet_length(coalesce(category, ''))
+			+ octet_length(description) FROM staging_marts.dim_product WHERE product_id = $1::text::int`, key)
+		want := fmt.Sprintf("row of %d bytes is larger than stream.max_row_bytes (4096)", size)
+		if d := letters[key]; d.Reason != want || d.Attempts != attempts {
+			w.t.Errorf("%s: letter of %s is %+v, want %q after %d attempts", when, key, d, want, attempts)
+		}
+	}
+	if n := pgtest.One[int64](w.t, w.db, "SELECT count(*) FROM wal2vec."+w.vectorTable()+" WHERE product_id::text = ANY ($1)", keys); n != 0 {
+		w.t.Errorf("%s: %d rows that are too large have a vector", when, n)
+	}
+}
+
+// TestARowBeyondTheLimitIsADeadLetter, whoever reads it: the log, the read by key of what the log leaves out, a backfill, an audit, a retry.
+// The row's other life goes on, and no other row waits for it.
+func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
+	t.Parallel()
+	w, _ := newHashWorld(t, 30)
+	w.env = append(w.env, "WAL2VEC_STREAM_MAX_ROW_BYTES=4KiB", "XDG_CACHE_HOME="+t.TempDir())
+	w.db.Exec(t, "ALTER TABLE "+product+" ADD COLUMN unread text; ALTER TABLE "+product+" ALTER COLUMN description SET STORAGE EXTERNAL")
+	w.run("init")
+	w.run("backfill")
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	grow := func(where string) {
+		w.db.Exec(t, "UPDATE "+product+" SET description = "+incompressible(5000)+" WHERE "+where)
+	}
+	grow("product_id IN (1, 2, 3, 4, 5, 8)")
+	w.db.Exec(t, "UPDATE "+product+" SET unread = "+incompressible(9000)+" WHERE product_id = 6") // which nobody reads
+	w.heal("7")
+	w.settle()
+	w.wantsLarge("from the log", 1, "1", "2", "3", "4", "5", "8")
+
+	// The log leaves the large value out of these, but for the row that is large no more.
+	w.db.Exec(t, "UPDATE "+product+" SET price = price + 1 WHERE product_id IN (1, 2)")
+	w.db.Exec(t, "UPDATE "+product+" SET name = 'another name' WHERE product_id = 2")
+	w.db.Exec(t, "UPDATE "+product+" SET deleted = true WHERE product_id = 3")
+	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 4")
+	w.db.Exec(t, "UPDATE "+product+" SET product_id = 500 WHERE product_id = 8")
+	w.heal("5")
+	// A value that is large by itself, and one that is not, in one batch.
+	w.db.Exec(t, "BEGIN; UPDATE "+product+" SET name = repeat('n', 3000), description = "+incompressible(2200)+" WHERE product_id = 9; UPDATE "+product+
+		" SET name = 'short' WHERE product_id = 9; COMMIT")
+	w.settle()
+	w.wantsLarge("without the value in the log", 1, "1", "2", "500")
+	w.audits(0)
+	stream.stop()
+
+	var summary backfillSummary
+	w.result(&summary, nil, "backfill", "-o", "json")
+	if summary.Failed != 3 || summary.Encoded != 0 {
+		t.Errorf("backfill: %+v", summary)
+	}
+	w.wantsLarge("after a backfill", 2, "1", "2", "500")
+	var retried retrySummary
+	w.result(&retried, nil, "dead-letter", "retry", "--all", "-o", "json")
+	if retried.Failed != 3 || retried.Encoded != 0 {
+		t.Errorf("retry: %+v", retried)
+	}
+	w.wantsLarge("after a retry", 3, "1", "2", "500")
+	if r := w.audits(0); r.DeadLetters != 3 {
+		t.Errorf("audit: %+v", r)
+	}
+	higher := []string{"WAL2VEC_STREAM_MAX_ROW_BYTES=8KiB"}
+	w.result(&retried, higher, "dead-letter", "retry", "--all", "-o", "json")
+	if retried.Failed != 0 || retried.Encoded != 3 {
+		t.Errorf("retry with a higher limit: %+v", retried)
+	}
+	w.check()
+	if log := stream.output.String(); strings.Contains(log, pgtest.One[string](t, w.db, "SELECT left(description, 32) FROM "+product+" WHERE product_id = 1")) {
+		t.Errorf("the text is in the log:\n%s", log)
+	}
+}
+
+// TestLogAndSelectMeasureARowAlike, whatever the types of its columns and the encoding of the database: the hash of a row that is too large is
+// that of its length.
+func TestLogAndSelectMeasureARowAlike(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"UTF8", "LATIN1"} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			db := databaseIn(t, encoding)
+			ctx := t.Context()
+			conn, err := pgx.Connect(ctx, db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close(context.WithoutCancel(ctx))
+			run := func(statement string) {
+				t.Helper()
+				if _, err := conn.Exec(ctx, statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			columns := map[string]string{
+				"a": "text", "b": "varchar(30)", "c": "char(20)", "d": "bool", "e": "inet", "f": "jsonb", "g": "bytea", "h": "numeric", "i": "text[]",
+				"j": "mood", "k": "timestamptz", "l": "words", "m": "json", "n": "\"char\"", "o": "name", "p": "float8", "q": "money", "r": "int4range", "s": "pair",
+			}
+			run("CREATE TYPE mood AS ENUM ('fair', 'très bien'); CREATE DOMAIN words AS text; CREATE TYPE pair AS (x int, y text)")
+			var definitions, fields []string
+			for name := range columns {
+				fields = append(fields, name)
+			}
+			slices.Sort(fields)
+			for _, name := range fields {
+				definitions = append(definitions, name+" "+columns[name])
+			}
+			run("CREATE TABLE item (id int PRIMARY KEY, " + strings.Join(definitions, ", ") + "); CREATE PUBLICATION pub FOR TABLE item")
+			run("SELECT pg_create_logical_replication_slot('" + conn.Config().Database + "', 'pgoutput')")
+			run(`INSERT INTO item VALUES
+				(1, 'été', 'über', 'pad', true, '10.0.0.1', '{"a": [1, 2, "é"]}', '\x00ff10', 1.50, '{"a b",NULL,"ü"}', 'très bien', '2024-01-02 03:04:05+02', 'mots é',
+				 '{"b":  1}', 'x', 'nom', 0.1, 12.5, '[1,5)', '(1,"é")'),
+				(2, '', '', '', false, '::1/64', '[]', '', 0, '{}', 'fair', 'infinity', '', '""', '', '', 'NaN', 0, 'empty', '(,)')`)
+			run("INSERT INTO item VALUES (3)") // and nothing else
+			for _, name := range append(fields, strings.Join(fields, "}{")) {
+				logged, read := measured(t, conn, db, "{"+name+"}")
+				if !slices.Equal(logged, read) {
+					t.Errorf("{%s}: the log's rows %+v, those of a SELECT %+v", name, logged, read)
+				}
+			}
+		})
+	}
+}
+
+// databaseIn makes a database in an encoding and returns the address.
+func databaseIn(t *testing.T, encoding string) string {
+	t.Helper()
+	db := pgtest.Database(t)
+	if encoding == "UTF8" {
+		return db.DSN
+	}
+	other := db.Name + "_" + strings.ToLower(encoding)
+	db.Exec(t, "CREATE DATABASE "+other+" TEMPLATE template0 ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C'")
+	t.Cleanup(func() {
+		db.Exec(t, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '"+other+"'")
+		db.Exec(t, "DROP DATABASE "+other+" WITH (FORCE)")
+	})
+	return strings.Replace(db.DSN, db.Name, other, 1)
+}
+
+// measured renders the rows by a template with a limit of one byte, from the log and from the table, in the order of the keys.
+func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []change.Document) {
+	t.Helper()
+	template, err := change.ParseTemplate(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := replication.InspectOptions{Schema: "public", Table: "item", Key: []string{"id"}, Template: template.Limited(1)}
+	session, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(session.RuntimeParams, change.SessionParameters())
+	peeking, err := pgx.ConnectConfig(t.Context(), session)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peeking.Close(context.WithoutCancel(t.Context()))
+	table, err := replication.Inspect(t.Context(), peeking, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peek := replication.PeekOptions{Slot: conn.Config().Database, Publication: "pub", Table: table, From: 1, To: ^change.LSN(0)}
+	err = replication.Peek(t.Context(), peeking, peek, func(e change.Event) {
+		logged = append(logged, batch.Render(table.Template, change.Change{Key: e.Key}, e.Fields).Document)
+	})
+	if err != nil && !strings.Contains(err.Error(), "was read meanwhile") { // it was made behind From
+		t.Fatal(err)
+	}
+	reader := backfill.NewReader(backfill.Options{ConnString: dsn, Table: table})
+	defer reader.Close(context.WithoutCancel(t.Context()))
+	chunk, err := reader.Chunk(t.Context(), "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKey, err := reader.Rows(t.Context(), []change.Key{"1", "2", "3"})
+	if err != nil || len(byKey) != len(chunk.Rows) {
+		t.Fatalf("%d rows by key, %d in a chunk, %v", len(byKey), len(chunk.Rows), err)
+	}
+	slices.SortFunc(byKey, func(x, y change.Row) int { return strings.Compare(string(x.Key), string(y.Key)) })
+	for i, row := range chunk.Rows {
+		document := batch.RenderRow(table.Template, row, 0).Document
+		if again := batch.RenderRow(table.Template, byKey[i], 0).Document; again != document {
+			t.Errorf("%s: row %s is %+v in a chunk, %+v by its key", source, row.Key, document, again)
+		}
+		read = append(read, document)
+	}
+	return logged, read
+}

@@ -1,0 +1,2 @@
+-- Nobody reads it.
+ALTER TABLE staging_marts.dim_product ADD COLUMN attachment text

@@ -1,0 +1,10 @@
+{{- /* What is read of a row: key, values, the mark of a deleted one, and its length by each template, as the log would bring it. */ -}}
+{{range $i, $key := .Key}}{{if $i}}, {{end}}t.{{$key}} AS k{{inc $i}}{{end}}
+{{- range $i, $value := .Values}}, t.{{$value}} AS c{{inc $i}}{{end}}
+{{- if .Mark}}, {{if .MarkIsBool}}t.{{.Mark}}{{else}}t.{{.Mark}} IS DISTINCT FROM NULL{{end}} AS mark{{end}}
+{{- range $i, $values := .Templates}}, 0::bigint
+{{- range $values}} + coalesce(octet_length(
+{{- if $.Convert}}convert_to({{end -}}
+    CASE WHEN pg_typeof(t.{{index $.Values .}}) = ANY ('{text,varchar}'::regtype[]) THEN t.{{index $.Values .}}::text ELSE format('%s', t.{{index $.Values .}}) END
+{{- if $.Convert}}, 'UTF8'){{end}}), 0)
+{{- end}} AS s{{inc $i}}{{end}}
