@@ -38,6 +38,7 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	maps.Copy(config.RuntimeParams, change.SessionParameters())
 	config.RuntimeParams["application_name"] = application
 	config.RuntimeParams["lock_timeout"] = lockTimeout
+	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a role may have another default
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -215,12 +216,28 @@ func (i *inspection) readable(all map[string]column, name, purpose string) (colu
 	switch {
 	case !found:
 		return c, fault.New(fault.Usage, "check the column's name in the configuration", "%s has no column %s, which %s names", i.name, quoted, purpose)
+	case !c.readable && i.lacks != nil:
+		if !slices.Contains(i.lacks.readable, name) {
+			i.lacks.readable = append(i.lacks.readable, name)
+		}
+		return c, nil
 	case !c.readable:
-		return c, fault.New(fault.Usage, fmt.Sprintf("GRANT SELECT ON %s TO %s;", i.name, i.role()),
-			"role %s may not read column %s of %s", i.role(), quoted, i.name)
+		return c, i.unreadable(all, name)
 	default:
 		return c, nil
 	}
+}
+
+// unreadable names every column that is needed and not readable: a role has rights to columns, not to the table.
+func (i *inspection) unreadable(all map[string]column, name string) error {
+	var columns []string
+	for _, needed := range i.opts.ReadColumns() {
+		if c, found := all[needed]; found && !c.readable {
+			columns = append(columns, needed)
+		}
+	}
+	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the owner: wal2vec init --grant-stream=ROLE",
+		"role %s may not read column %s of %s", i.role(), pgx.Identifier{name}.Sanitize(), i.name)
 }
 
 // logged finds a column that can be read, and that the log carries.

@@ -61,6 +61,7 @@ func TableOID(ctx context.Context, db Querier, schema, name string) (oid uint32,
 // lacks is what the key needs and a table lacks.
 type lacks struct {
 	notNull    []string // key columns that may be NULL
+	readable   []string // columns that this role may not read
 	index      bool     // there is no unique index on exactly the key
 	identities []string // statements that give relations an identity that holds the key
 }
@@ -74,6 +75,8 @@ type Swap struct {
 	Key []change.Column
 	// Is is the new table's object id.
 	Is uint32
+	// Besides are columns that are read too, and that the function gives where it did before.
+	Besides []string
 	// Function is the name of the function that does it for its owner; see SwapFunction.
 	Function pgx.Identifier
 }
@@ -180,6 +183,9 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
 	left.rest = append(left.rest, i.lacks.identities...)
+	if columns := i.lacks.readable; len(columns) > 0 {
+		left.rest = append(left.rest, grantSQL(i.name, i.role(), columns))
+	}
 	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
 	if err != nil {
 		return left, err
@@ -190,37 +196,38 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 
 // prepare runs what is left to do, as the owner or by the function.
 func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
-	var table, publication, function bool
-	var owner, role string
-	err := conn.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&table, &publication, &owner, &function, &role)
+	rights, err := s.Rights(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("asking who owns the new table: %w", err)
+		return err
 	}
-	run := s.asOwner
+	run := func() error { return s.locking(ctx, conn) }
 	switch {
-	case table && publication:
-	case function:
-		run = func(ctx context.Context, tx pgx.Tx) error {
-			return statement.Run(ctx, tx, "SELECT "+s.Function.Sanitize()+"()")
-		}
+	case rights.Owns():
+	case rights.Function:
+		run = func() error { return s.call(ctx, conn) }
 	default:
-		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", role, s.Publication))
+		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", rights.Role, s.Publication))
 	}
 	const transactions = 2 // the index, and the rest
 	for n := 0; n < transactions && err == nil && !left.done(); n++ {
-		if err = s.locking(ctx, conn, run); err == nil {
+		if err = run(); err == nil {
 			left, err = s.plan(ctx, conn)
 		}
 	}
 	switch {
-	case fault.SQLSTATE(err) == "42501", (!table || !publication) && fault.SQLSTATE(err) == "0A000": // not in the function's power
+	case fault.SQLSTATE(err) == "42501", !rights.Owns() && fault.SQLSTATE(err) == "0A000": // not in the function's power
 		return s.forOwner(left, err.Error())
 	case err == nil && !left.done():
 		return s.forOwner(left, "something is left to do")
 	default:
 		return s.explain(err)
 	}
+}
+
+// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it.
+func (s Swap) call(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, swapCall(s.Function))
+	return err
 }
 
 // asOwner plans anew when the table is locked, and runs the next step of that.
@@ -245,13 +252,13 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// locking runs a transaction whose waits for locks are short.
-func (s Swap) locking(ctx context.Context, conn *pgx.Conn, run func(context.Context, pgx.Tx) error) error {
+// locking runs asOwner in a transaction whose waits for locks are short.
+func (s Swap) locking(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
 			return err
 		}
-		return run(ctx, tx)
+		return s.asOwner(ctx, tx)
 	})
 }
 

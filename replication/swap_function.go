@@ -2,7 +2,9 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -13,62 +15,169 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
+// swapFunctionVersion stands in the function. It rises with whatever changes in the function outside of its body.
+const swapFunctionVersion = "wal2vec_follow 2"
+
 // SwapFunction is the name of the function that prepares a table that has taken the place of the pipeline's, for roles that do not own it.
 // It stands beside the table.
 func SwapFunction(schema, pipeline string) pgx.Identifier {
 	return pgx.Identifier{schema, "wal2vec_follow_" + pipeline}
 }
 
-// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run, and let roles call it. Nobody else may.
-func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
-	var table, publication, function bool
-	var owner, role string
-	err := db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&table, &publication, &owner, &function, &role)
+// swapCall is the statement that calls the function; the function refuses every other.
+func swapCall(function pgx.Identifier) string { return "SELECT " + function.Sanitize() + "()" }
+
+// SwapRights say what the role of a connection may do with a table that takes the place of the pipeline's.
+type SwapRights struct {
+	// Table and Publication say whether the role has the rights of their owners.
+	Table, Publication bool
+	// Owner is the table's.
+	Owner string
+	// Function says whether the role may call the function that prepares such a table.
+	Function bool
+	Role     string
+
+	body string // of the function; empty where there is none
+}
+
+// Owns reports whether the role may prepare such a table by itself.
+func (r SwapRights) Owns() bool { return r.Table && r.Publication }
+
+// May reports whether the role may have such a table prepared, by itself or by the function.
+func (r SwapRights) May() bool { return r.Owns() || r.Function }
+
+// Grants reports whether the function lets the role read these columns of such a table.
+func (r SwapRights) Grants(columns []string) bool {
+	return r.Function && strings.Contains(r.body, swapFunctionVersion) && len(notRead(r.body, columns)) == 0
+}
+
+// Rights asks what the role of the connection may do.
+func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) {
+	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
+		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body)
 	if err != nil {
-		return nil, fmt.Errorf("asking who owns the table: %w", err)
+		return r, fmt.Errorf("asking who owns the table: %w", err)
 	}
-	keys := make([]string, len(s.Table.Key))
-	for i, k := range s.Table.Key {
-		keys[i] = pgname.Literal(k)
+	return r, nil
+}
+
+// present is the function as it is.
+type present struct {
+	exists bool
+	owner  string
+	ours   bool // its owner is the one of the table, of the publication, or this role
+	body   string
+	public bool // everybody may call it
+	roles  []string
+}
+
+func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
+	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
+		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("looking for function %s: %w", s.Function.Sanitize(), err)
+	}
+	p.exists = true
+	return p, nil
+}
+
+// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
+// call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
+// has. There are no statements where all is well, or no role is to have it. A function of that name that another role made is a fault of kind
+// Usage.
+func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
+	now, err := s.present(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	name := s.Function.Sanitize() + "()"
+	if now.exists && !now.ours {
+		return nil, fault.New(fault.Usage, "DROP FUNCTION "+name+";", "function %s belongs to role %q, who owns neither table nor publication",
+			name, now.owner)
+	}
+	if len(roles) == 0 {
+		roles = now.roles
+	}
+	if len(roles) == 0 && !now.exists {
+		return nil, nil
+	}
+	create, err := s.createFunction(ctx, db, now)
+	if err != nil {
+		return nil, err
+	}
+	var statements []string
+	if !now.exists || !strings.Contains(create, "$"+now.body+"$") {
+		statements = append(statements, create)
+	}
+	if !now.exists || now.public {
+		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
+	}
+	for _, role := range now.roles {
+		if !slices.Contains(roles, role) {
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+		}
+	}
+	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
+		if !slices.Contains(now.roles, role) {
+			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
+		}
+	}
+	return statements, nil
+}
+
+// createFunction returns the statement that makes it.
+func (s Swap) createFunction(ctx context.Context, db Querier, now present) (string, error) {
+	rights, err := s.Rights(ctx, db)
+	if err != nil {
+		return "", err
+	}
+	columns, lost := s.Table.ReadColumns(), notRead(now.body, s.Besides)
+	for _, c := range s.Besides {
+		if !slices.Contains(columns, c) && !slices.Contains(lost, c) {
+			columns = append(columns, c)
+		}
 	}
 	data := map[string]any{
 		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
-		"Publication":   pgname.Identifier(s.Publication),
-		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(owner),
-		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": keys,
+		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
+		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(rights.Owner),
+		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key), "ReadLiterals": literals(columns),
+		"FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
 		tag = "$wal2vec_" + tag[1:]
 	}
 	data["Tag"] = tag
-	create, err := sql.Render("source_swap_function", data)
-	if err != nil {
-		return nil, err
-	}
-	statements := []string{create, "REVOKE ALL ON FUNCTION " + s.Function.Sanitize() + "() FROM PUBLIC"}
-	for _, role := range roles {
-		statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s() TO %s", s.Function.Sanitize(), pgname.Identifier(role)))
-	}
-	return statements, nil
+	return sql.Render("source_swap_function", data)
 }
 
-// MayPrepareSwaps reports whether the role of the connection may do what PrepareSwap does, as the owner or by the function, and whether as the
-// owner; role is its name.
-func MayPrepareSwaps(ctx context.Context, db Querier, s Swap) (may, owns bool, role string, err error) {
-	var table, publication, function bool
-	var owner string
-	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&table, &publication, &owner, &function, &role)
-	if err != nil {
-		return false, false, "", fmt.Errorf("asking who owns the table: %w", err)
-	}
-	return table && publication || function, table && publication, role, nil
+// notRead returns those of the columns that a function of this body does not let its callers read.
+func notRead(body string, columns []string) []string {
+	const begin = "read_columns CONSTANT text[] := ARRAY["
+	_, list, _ := strings.Cut(body, begin)
+	list, _, _ = strings.Cut(list, "]::text[];\n")
+	return slices.DeleteFunc(slices.Clone(columns), func(c string) bool {
+		return strings.Contains(", "+list+", ", ", "+pgname.Literal(c)+", ")
+	})
 }
 
-// EnsureSwapFunction makes the function in one transaction.
+// ofTable reports whether a function of this body prepares tables of that name.
+func ofTable(body, schema, table string) bool {
+	return strings.Contains(body, "schema_name CONSTANT text := "+pgname.Literal(schema)+";\n") &&
+		strings.Contains(body, "table_name CONSTANT text := "+pgname.Literal(table)+";\n")
+}
+
+// EnsureSwapFunction runs the statements in one transaction: at no moment may everybody call the function, as those who may create one could
+// otherwise have had it called before its rights were taken from PUBLIC.
 func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
+	return inOne(ctx, conn, statements, "making the function that follows swapped tables")
+}
+
+func inOne(ctx context.Context, conn *pgx.Conn, statements []string, doing string) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, step := range statements {
 			if err := statement.Run(ctx, tx, step); err != nil {
@@ -78,18 +187,18 @@ func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string
 		return nil
 	})
 	if fault.SQLSTATE(err) == "42501" {
-		return fault.Wrap(err, fault.Usage, "wal2vec init --print-sql", "making the function that follows swapped tables")
+		return fault.Wrap(err, fault.Usage, "run it as the role that owns table and publication", "%s", doing)
 	}
 	if err != nil {
-		return fmt.Errorf("making the function that follows swapped tables: %w", err)
+		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
 }
 
-// DropSwapFunction drops the function if it exists.
-func DropSwapFunction(ctx context.Context, db Querier, function pgx.Identifier) error {
-	if err := statement.Run(ctx, db, "DROP FUNCTION IF EXISTS "+function.Sanitize()+"()"); err != nil {
-		return fmt.Errorf("dropping function %s: %w", function.Sanitize(), err)
+func literals(texts []string) []string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = pgname.Literal(text)
 	}
-	return nil
+	return quoted
 }

@@ -161,7 +161,7 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 		Is: pgtest.One[uint32](t, db, "SELECT $1::text::regclass::oid", table), Function: pgx.Identifier{"public", "wal2vec_follow_" + evil[:5]},
 	}
 	conn := db.Conn(t)
-	statements, err := replication.SwapFunctionSQL(t.Context(), conn, s, nil)
+	statements, err := replication.SwapFunctionSQL(t.Context(), conn, s, []string{"pg_monitor"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 	if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_publication_tables WHERE tablename = $1", evil); n != 1 {
 		t.Error("the table is not published")
 	}
-	if err := replication.DropSwapFunction(t.Context(), conn, s.Function); err != nil {
+	if err := replication.DropSwapFunction(t.Context(), conn, s); err != nil {
 		t.Error(err)
 	}
 }

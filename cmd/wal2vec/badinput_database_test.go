@@ -187,7 +187,7 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 	var rs []refusal
 	rs = add(rs, refusal{name: "no CONNECT", code: 2, says: []string{"connecting to the source", "permission denied"}, try: "GRANT CONNECT"}, "REPLICATION")
 	rs = add(rs, refusal{name: "no USAGE", code: 2, says: []string{"ROLE", "schema staging_marts"}, try: "GRANT USAGE ON SCHEMA"}, "REPLICATION", create)
-	rs = add(rs, refusal{name: "no SELECT", code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "GRANT SELECT ON"}, "REPLICATION", create, usage)
+	rs = add(rs, refusal{name: "no SELECT", code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "GRANT SELECT ("}, "REPLICATION", create, usage)
 	rs = add(rs, refusal{name: "not the owner", code: 2, says: []string{"publication", "must be owner of table dim_product"}, try: "as the table's owner"}, "REPLICATION", create, usage, read)
 	w.db.Exec(t, "GRANT SELECT ON staging_marts.dim_product TO owner_of_"+w.db.Name)
 	rs = add(rs, refusal{name: "no CREATE", code: 2, says: []string{"CREATE SCHEMA", "permission denied for database", w.db.Name}, try: "roles.sql"}, "REPLICATION", here, usage, read, owner)

@@ -180,7 +180,8 @@ func (s *setup) grants() []sink.Grant {
 // setupPlan is what init is to run in each database.
 type setupPlan struct {
 	sink, publication []string
-	// function makes the function that follows swapped tables for roles that do not own them; empty where none is asked for.
+	// function makes the function that follows swapped tables for roles that do not own them, and gives and takes what roles may read; empty
+	// where nothing is asked for.
 	function []string
 	slot     string // the statement that creates it; empty when the pipeline has one
 }
@@ -215,6 +216,14 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	}
 	if plan.function, err = s.planFunction(ctx); err != nil {
 		return plan, err
+	}
+	revoke, err := s.planRevocation(ctx)
+	if err != nil {
+		return plan, err
+	}
+	if plan.function = append(plan.function, revoke...); len(plan.function) > 0 {
+		// In one transaction: PUBLIC must not get to call the function between its creation and the REVOKE.
+		plan.function = slices.Concat([]string{"BEGIN"}, plan.function, []string{"COMMIT"})
 	}
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
 		return plan, err
@@ -307,7 +316,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 			return false, err
 		}
 	}
-	if err := s.makeFunction(ctx); err != nil {
+	if err := s.makeRights(ctx); err != nil {
 		return false, err
 	}
 	state, err := s.store.State(ctx)

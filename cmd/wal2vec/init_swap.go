@@ -2,24 +2,38 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// swapping describes the table for the function that follows swapped ones.
-func (s *setup) swapping() replication.Swap {
-	return swapOf(s.config, inspectOptions(s.config), s.table.Key, s.table.OID)
+// swapping describes the table for the function that follows swapped ones. Which columns a role gets to read is the settings' to say, not the
+// sink's: of what other generations read besides, the function goes on to give what it gives already.
+func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
+	swap := swapOf(s.config, inspectOptions(s.config), s.table.Key, s.table.OID)
+	state, found, err := s.store.Registered(ctx)
+	if err != nil || !found || len(state.Generations) == 0 {
+		return swap, err
+	}
+	template, err := state.Template()
+	swap.Besides = template.Columns()
+	return swap, err
 }
 
-// planFunction returns the statements that make the function: for the roles that are to stream, and for this role where it does not own table
-// and publication itself.
+// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables
+// for them, and for this role where it does not own table and publication itself. A function that is there is brought up to date.
 func (s *setup) planFunction(ctx context.Context) ([]string, error) {
-	if !follows(s.config) {
-		return nil, nil
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return nil, err
+	}
+	statements, err := replication.StreamGrantsSQL(ctx, s.source, swap, s.options.grantStream)
+	if err != nil || !follows(s.config) {
+		return statements, err
 	}
 	roles := s.options.grantStream
-	may, _, role, err := replication.MayPrepareSwaps(ctx, s.source, s.swapping())
+	rights, err := swap.Rights(ctx, s.source)
 	if err != nil {
 		return nil, err
 	}
@@ -27,13 +41,36 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if exists && !may { // who makes the publication owns it
-		roles = append([]string{role}, roles...)
+	if exists && !rights.May() { // who makes the publication owns it
+		roles = append([]string{rights.Role}, roles...)
 	}
-	if len(roles) == 0 {
-		return nil, nil
+	function, err := replication.SwapFunctionSQL(ctx, s.source, swap, roles)
+	return slices.Concat(function, statements), err
+}
+
+// planRevocation returns the statements that take back what roles were given in the source. One that is given it again in the same run keeps it.
+func (s *setup) planRevocation(ctx context.Context) ([]string, error) {
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return replication.SwapFunctionSQL(ctx, s.source, s.swapping(), roles)
+	return replication.RevokeStreamSQL(ctx, s.source, swap, s.revoked()...)
+}
+
+func (s *setup) revoked() []string {
+	return slices.DeleteFunc(slices.Clone(s.options.revoke), func(role string) bool { return slices.Contains(s.options.grantStream, role) })
+}
+
+// makeRights gives and takes what roles may do in the source.
+func (s *setup) makeRights(ctx context.Context) error {
+	if err := s.makeFunction(ctx); err != nil || len(s.options.revoke) == 0 {
+		return err
+	}
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return err
+	}
+	return replication.RevokeStream(ctx, s.source, swap, s.revoked()...)
 }
 
 // makeFunction makes the function where this role may; it is of use only where its owner owns table and publication. That somebody else has to
@@ -43,15 +80,19 @@ func (s *setup) makeFunction(ctx context.Context) error {
 	if err != nil || len(statements) == 0 {
 		return err
 	}
-	_, owns, role, err := replication.MayPrepareSwaps(ctx, s.source, s.swapping())
+	swap, err := s.swapping(ctx)
 	if err != nil {
 		return err
 	}
-	if owns {
+	rights, err := swap.Rights(ctx, s.source)
+	if err != nil {
+		return err
+	}
+	if rights.Owns() {
 		err = replication.EnsureSwapFunction(ctx, s.source, statements)
 	}
-	if !owns || fault.KindOf(err) == fault.Usage {
-		s.log.Warn().Err(err).Str("role", role).Str("try", "have the owner run what wal2vec init --print-sql prints").
+	if !rights.Owns() || fault.KindOf(err) == fault.Usage {
+		s.log.Warn().Err(err).Str("role", rights.Role).Str("try", "have the owner run what wal2vec init --print-sql prints").
 			Msg("a table that takes the place of the source table, as dbt's table models do, cannot be followed with this role's rights")
 		return nil
 	}

@@ -12,12 +12,15 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
 )
 
 // guideScenarios are the worlds of the guide's sections, by their headings.
 var guideScenarios = map[string]func(t *testing.T, r *reader){
 	"The daily look":                       guideDailyLook,
 	"Doctor":                               guideDoctor,
+	"Roles":                                guideRoles,
+	"What REPLICATION leaves open":         guideReplication,
 	"Lag":                                  guideLag,
 	"A gap":                                guideGap,
 	"By policy":                            guideGapByPolicy,
@@ -250,7 +253,9 @@ func guideAnotherModel(t *testing.T, r *reader) {
 	r.stops()
 }
 
-func guideSwappedTable(t *testing.T, r *reader) {
+// livesByRoles is lives on a server of its own with the roles of deploy/roles.sql; it returns the environment of the one that streams.
+func (r *reader) livesByRoles(t *testing.T) (streamer []string) {
+	t.Helper()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
 	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
@@ -262,10 +267,62 @@ func guideSwappedTable(t *testing.T, r *reader) {
 	const role, password = "wal2vec_stream", "a stream's"
 	r.psql(w.db, string(roles))
 	w.db.Exec(t, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, strings.ReplaceAll(password, "'", "''")))
+	return []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password), "WAL2VEC_SINK_DSN=" + w.db.DSNFor(role, password)}
+}
+
+func guideRoles(t *testing.T, r *reader) {
+	streamer := r.livesByRoles(t)
+	r.says(r.types(), "was set up already")
+	r.write(2)
+	if got := r.ends(streamer, "", "stream", "--until-current"); got.code != 0 {
+		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
+	}
+	r.checkPair(pair{pipeline: r.db.Name, table: product, key: []string{"product_id"}})
+	r.types()
+	if got := r.ends(streamer, "", "stream", "--until-current"); got.code != 2 {
+		t.Errorf("after it was revoked: exit code %d\n%s", got.code, got.stderr)
+	}
+	if left := pgtest.Column[string](t, r.db, "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND has_column_privilege('wal2vec_stream', attrelid, attnum, 'SELECT')", product); len(left) > 0 {
+		t.Errorf("it may still read %v", left)
+	}
+}
+
+// asHere are the names of the guide's example for pg_hba.conf, and what they are in the test: its servers know no TLS.
+func (r *reader) asHere(rules string) string {
+	return strings.NewReplacer("hostssl", "host   ", " shop ", " "+r.db.Name+" ", "10.0.0.7/32", "127.0.0.1/32").Replace(rules)
+}
+
+func guideReplication(t *testing.T, r *reader) {
+	streamer := r.livesByRoles(t)
+	r.run("init", "--grant-stream", "wal2vec_stream")
+	dsn, _ := strings.CutPrefix(streamer[0], "WAL2VEC_SOURCE_DSN=")
+	for _, open := range []bool{true, false} {
+		if !open {
+			r.types()
+		}
+		physical, err := replication.MayReplicatePhysically(t.Context(), dsn)
+		if physical != open || err != nil {
+			t.Errorf("a physical replication connection: %v, %v; want %v", physical, err, open)
+		}
+		if other, err := replication.MayEnter(t.Context(), dsn, "postgres"); other != open || err != nil {
+			t.Errorf("another database: %v, %v; want %v", other, err, open)
+		}
+	}
+	stream := r.start(streamer, "stream")
+	stream.waitFor("streaming")
+	r.write(2)
+	r.settle()
+	r.checkPair(pair{pipeline: r.db.Name, table: product, key: []string{"product_id"}})
+	stream.stop()
+}
+
+func guideSwappedTable(t *testing.T, r *reader) {
+	streamer := r.livesByRoles(t)
+	w := r.world
 	r.types()
 	r.says(r.types(), "was set up already")
 	owner := w.env
-	w.env = append(slices.Clip(w.env), "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(role, password), "WAL2VEC_SINK_DSN="+w.db.DSNFor(role, password))
+	w.env = append(slices.Clip(w.env), streamer...)
 	r.types()
 	(&gapWorld{world: w}).swap(t, bare, swapped(1))
 	if encoded, removed := r.stream().refreshed(1); encoded != 2 || removed != 1 {

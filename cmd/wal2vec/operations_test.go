@@ -30,7 +30,7 @@ type section struct {
 // block is what stands between two fences.
 type block struct {
 	line int    // of its first line
-	kind string // sh, yaml, "sql source", "sql sink" or "sql standby"
+	kind string // sh, yaml, hba, "sql source", "sql sink" or "sql standby"
 	text string
 }
 
@@ -102,6 +102,9 @@ func (r *reader) types() string {
 		return r.psql(r.db, b.text)
 	case "sql sink":
 		return r.psql(r.sink, b.text)
+	case "hba":
+		r.db.Host.Rules(r.t, r.asHere(b.text))
+		return ""
 	case "sql standby":
 		return r.psql(r.standby, b.text)
 	default:

@@ -62,7 +62,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := replication.DropSlot(ctx, source, c.Source.Slot); err != nil {
 		return err
 	}
-	if err := replication.DropSwapFunction(ctx, source, replication.SwapFunction(c.Source.Table.Schema, c.Pipeline)); err != nil {
+	if err := replication.DropSwapFunction(ctx, source, swapOf(c, inspectOptions(c), nil, 0)); err != nil {
 		return err
 	}
 	publication := pgname.Visible(c.Source.Publication)

@@ -37,7 +37,7 @@ func adviceOf(try string, database Place) advice {
 	case try == "":
 		return nothing
 	case statements != "":
-		return advice{database, commented(statements, " -- ", words)}
+		return advice{database, commented(statements, " -- ", strings.TrimPrefix(words, "-- "))}
 	case shell.MatchString(try):
 		command, words := pgname.Command(try)
 		return inShell(commented(command, "  # ", strings.TrimSpace(words)))

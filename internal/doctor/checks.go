@@ -66,6 +66,12 @@ var sourceChecks = []Check{
 		"A replaced table is a gap."),
 	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?",
 		"A table that is built anew is not readable."),
+	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table?",
+		"Whoever has its password can do more than stream."),
+	warns("role.source", "May the role do nothing with table, schema and database but read columns?",
+		"Whoever has its password can change or drop the data, or read more of it."),
+	warns("role.cluster", "Does pg_hba.conf keep the role to its database, and from physical replication connections?",
+		"Whoever has its password can copy the whole server with pg_basebackup, or enter other databases."),
 }
 
 var tableChecks = []Check{

@@ -36,7 +36,10 @@ func (s *sightings) note(check string, status doctor.Status) {
 }
 
 func TestAHealthyPipelineHasNoFinding(t *testing.T) {
-	r := healthy(t, pgtest.Server(t, healthySettings()...))
+	host := pgtest.Server(t, healthySettings()...)
+	r := healthy(t, host)
+	role := r.streamedBy()
+	host.Rules(t, rulesFor(role, r.db.Name))
 	report := r.examine()
 	for _, f := range report.Findings {
 		t.Logf("%-5s %-22s %s", f.Status, f.Check, f.Text)

@@ -133,13 +133,22 @@ func evilRoleFixes(t *testing.T, host *pgtest.Host) {
 	r.db.Exec(t, "CREATE ROLE "+pgname.Identifier(evil("owner"))+"; ALTER TABLE "+evilTable+" OWNER TO "+pgname.Identifier(evil("owner")))
 	as.mend(as.want("role.replication", doctor.Fail))
 	as.mend(as.want("role.monitor", doctor.Warn))
-	as.mend(as.want("role.future", doctor.Warn))
+	for _, check := range []string{"role.future", "role.owner"} {
+		f := as.want(check, doctor.Warn)
+		if given := as.shell(f); !slices.Equal(given, []string{"init", "--grant-stream=" + role}) {
+			t.Errorf("%s gives wal2vec %q", f.Fix, given)
+		}
+	}
+	as.mend(as.want("role.source", doctor.Warn)) // the whole table
+	r.db.Exec(t, "GRANT pg_monitor TO "+quoted+"; GRANT CREATE ON SCHEMA "+pgname.Identifier(evil("s"))+" TO "+quoted+"; GRANT "+pgname.Identifier(evil("owner"))+" TO "+quoted)
+	as.mend(as.want("role.power", doctor.Warn))
+	r.db.Exec(t, "REVOKE "+pgname.Identifier(evil("owner"))+" FROM "+quoted)
+	as.mend(as.want("role.source", doctor.Warn))
 	r.db.Exec(t, "REVOKE USAGE ON SCHEMA "+pgname.Identifier(evil("s"))+" FROM "+quoted+"; REVOKE SELECT ON "+evilTable+" FROM "+quoted)
 	as.mend(as.want("table.relation", doctor.Fail))
 	as.mend(as.want("table.columns", doctor.Fail))
 	r.db.Exec(t, "ALTER TABLE "+evilTable+" ENABLE ROW LEVEL SECURITY")
 	as.mend(as.want("table.relation", doctor.Fail))
-	as.mend(as.want("role.owner", doctor.Warn))
 }
 
 func evilPublicationFixes(t *testing.T, host *pgtest.Host) {

@@ -242,28 +242,6 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	}
 }
 
-// examineRole looks at what the role may do, by doing it where providers have ways of their own.
-func (e *examination) examineRole(ctx context.Context) {
-	f := e.source
-	role := pgname.Identifier(f.info.User)
-	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
-	defer cancel()
-	err := replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
-	switch {
-	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
-		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
-	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
-		e.skip("role.replication", "%s", e.opts.Print(err))
-	default:
-		e.judge("role.replication", err, Source, "role %s opens replication connections", f.info.User)
-	}
-	if f.monitor {
-		e.ok("role.monitor", "role %s sees the sessions of others", f.info.User)
-	} else {
-		e.warn("role.monitor", inSource("GRANT pg_monitor TO "+role+";"), "role %s sees its own sessions only", f.info.User)
-	}
-}
-
 func orUnnamed(application string) string {
 	if application == "" {
 		return "no name"

@@ -33,7 +33,7 @@ const withEverything = 18
 func TestEveryFinding(t *testing.T) {
 	host := pgtest.ServerOf(t, withEverything, healthySettings()...)
 	all, ran := 0, 0
-	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
+	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, excessFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
 		for _, f := range part {
 			all++
 			t.Run(f.name, func(t *testing.T) {
@@ -232,18 +232,26 @@ func (r *rig) reader(attributes string) (role string, as *rig) {
 
 var roleFindings = []finding{
 	{"a role without rights", func(t *testing.T, host *pgtest.Host) {
-		_, as := bare(t, host).reader("")
+		role, as := bare(t, host).reader("")
 		as.mend(as.want("role.replication", doctor.Fail))
 		as.mend(as.want("role.monitor", doctor.Warn))
-		as.mend(as.want("role.future", doctor.Warn))
-		as.mend(as.want("role.owner", doctor.Warn))
+		for _, check := range []string{"role.future", "role.owner"} {
+			if f := as.want(check, doctor.Warn); f.FixIn != doctor.Shell || !strings.Contains(f.Fix, "--grant-stream="+role) {
+				t.Errorf("%+v", f)
+			}
+		}
+		as.grantStream(role)
+		as.want("role.future", doctor.OK)
+		as.want("role.owner", doctor.OK)
 	}},
 	{"a publication of somebody else's", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		role, as := r.reader("")
 		r.db.Exec(t, "CREATE PUBLICATION "+as.options.Config.Source.Publication+" FOR TABLE staging_marts.dim_product; "+
 			"ALTER TABLE staging_marts.dim_product OWNER TO "+role)
-		as.mend(as.want("role.owner", doctor.Warn))
+		if f := as.want("role.owner", doctor.Warn); !strings.Contains(f.Fix, "--grant-stream") || !strings.Contains(f.Text, "who owns publication") {
+			t.Errorf("%+v", f)
+		}
 	}},
 	{"a managed server", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)

@@ -48,6 +48,7 @@ func (e *examination) examineTable(ctx context.Context) {
 		e.ok("table."+string(aspect), "%s", text)
 	}
 	e.examineOwners(ctx, options, table.OID)
+	e.examineRights(ctx, options, table.OID)
 	if e.state != nil {
 		e.examinePublication(ctx)
 	}
@@ -70,9 +71,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	} else {
 		e.ok("table.partitions", "%s is not partitioned", c.Source.Table)
 	}
-	may, _, role, err := replication.MayPrepareSwaps(ctx, e.source.conn, replication.Swap{
+	rights, err := replication.Swap{
 		Publication: c.Source.Publication, Table: options, Is: oid, Function: replication.SwapFunction(c.Source.Table.Schema, e.opts.Config.Pipeline),
-	})
+	}.Rights(ctx, e.source.conn)
+	may, role := rights.May(), rights.Role
 	e.swaps = err == nil && may && e.opts.Config.Stream.OnSwap == config.SwapFollow
 	switch {
 	case !e.could(err, "role.owner"):
@@ -81,18 +83,17 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
 	case !tableOurs:
-		e.warn("role.owner", membership(tableOwner, role),
+		e.warn("role.owner", grantStream(role, tableOwner),
 			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
 	default:
-		e.warn("role.owner", membership(publicationOwner, role),
+		e.warn("role.owner", grantStream(role, publicationOwner),
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
-	if tableOurs || readable {
+	if tableOurs || readable || rights.Grants(options.ReadColumns()) {
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
 	} else {
-		e.warn("role.future", inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s GRANT SELECT ON TABLES TO %s;",
-			pgname.Identifier(tableOwner), pgname.Identifier(c.Source.Table.Schema), pgname.Identifier(role))),
+		e.warn("role.future", grantStream(role, tableOwner),
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
@@ -110,9 +111,9 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	}
 }
 
-// membership gives a role the rights of an owner.
-func membership(owner, role string) advice {
-	return inSource("GRANT " + pgname.Identifier(owner) + " TO " + pgname.Identifier(role) + "; -- or, as the owner: wal2vec init --grant-stream=ROLE")
+// grantStream is what the owner runs, so that the stream's role needs none of the owner's rights.
+func grantStream(role, owner string) advice {
+	return inShell("wal2vec init " + pgname.Flag("grant-stream", role) + "  # as role " + pgname.Identifier(owner))
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.

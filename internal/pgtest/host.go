@@ -228,6 +228,26 @@ func (h *Host) Revive(tb testing.TB) {
 	}
 }
 
+// Rules puts lines above those of pg_hba.conf of a server of the test's own, and returns once new connections meet them.
+func (h *Host) Rules(tb testing.TB, lines string) {
+	tb.Helper()
+	if h.shared {
+		tb.Fatal("pgtest: other tests use this server; take one of your own with pgtest.Server")
+	}
+	db := h.Named(tb, "postgres")
+	path := One[string](tb, db, "SHOW hba_file")
+	loaded := One[time.Time](tb, db, "SELECT pg_conf_load_time()")
+	text := lines + "\n" + One[string](tb, db, "SELECT pg_read_file($1)", path)
+	db.Exec(tb, fmt.Sprintf("COPY (SELECT unnest(string_to_array('%s', e'\\n'))) TO '%s'", strings.ReplaceAll(text, "'", "''"), path))
+	if faults := Column[string](tb, db, "SELECT line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL"); len(faults) > 0 {
+		tb.Fatalf("pgtest: pg_hba.conf: %v", faults)
+	}
+	db.Exec(tb, "SELECT pg_reload_conf()")
+	Eventually(tb, limit, func() (bool, string) {
+		return One[time.Time](tb, h.Named(tb, "postgres"), "SELECT pg_conf_load_time()").After(loaded), "the server reads its files"
+	})
+}
+
 // Kill ends all processes of a server of the test's own with SIGKILL; Restart brings it back.
 func (h *Host) Kill(tb testing.TB) {
 	tb.Helper()

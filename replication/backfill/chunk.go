@@ -101,13 +101,17 @@ func (r *Reader) parts(key change.Key) ([]string, error) {
 	return parts, nil
 }
 
-// explain names the table and the mend when one of its columns is gone.
+// explain names the table and what to do when one of its columns is gone, or may not be read.
 func (r *Reader) explain(err error, doing string) error {
-	if fault.SQLSTATE(err) == "42703" {
+	switch fault.SQLSTATE(err) {
+	case "42703":
 		return fault.Wrap(err, fault.Usage, "put the column back, or retire the generation whose template reads it; then: wal2vec backfill",
 			"%s: a column that key, template or soft-delete rule need is gone", doing)
+	case "42501":
+		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which names the right that is missing", "%s: this role may not", doing)
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // duplicate refuses a table that has lost its unique index: which of two rows the sink should hold is anybody's guess.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -61,7 +62,7 @@ var (
 )
 
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
-// A column that does not exist, or a value that its type cannot read, is a fault of kind Usage.
+// A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
 	out := make(map[change.Key][]change.Field, len(keys))
@@ -73,11 +74,35 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	switch {
 	case err == nil:
 		return out, nil
+	case fault.SQLSTATE(err) == "42501":
+		return nil, r.denied(err, columns, filters)
 	case strings.HasPrefix(fault.SQLSTATE(err), "22"): // what the caller typed does not fit the column
 		return nil, fault.Wrap(err, fault.Usage, "check the filter's value", "reading columns of %s", r.name())
 	default:
 		return nil, fmt.Errorf("reading columns of %s: %w", r.name(), err)
 	}
+}
+
+// denied names the columns that a role needs to be shown these, with these filters.
+func (r *Reader) denied(err error, columns []string, filters []Filter) error {
+	var wanted []string
+	add := func(name string) {
+		if !slices.Contains(wanted, name) {
+			wanted = append(wanted, name)
+		}
+	}
+	for _, key := range r.opts.Table.Key {
+		add(key.Name)
+	}
+	for _, c := range columns {
+		add(c)
+	}
+	for _, f := range filters {
+		add(f.Column)
+	}
+	list := pgname.List(wanted)
+	grant := "GRANT SELECT (" + list + ") ON TABLE " + pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name) + " TO " + pgname.Identifier(r.role) + ";"
+	return fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), list)
 }
 
 // keyed are the parts of a statement that reads rows by their keys.

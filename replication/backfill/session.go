@@ -46,6 +46,7 @@ type Reader struct {
 	// conn is nil when there is none; session numbers the connections from 1.
 	conn    *pgconn.PgConn
 	session uint64
+	role    string // of the last connection
 }
 
 // NewReader returns a reader that has not connected yet.
@@ -110,7 +111,7 @@ func (r *Reader) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the source: %w", err)
 	}
-	r.conn = conn
+	r.conn, r.role = conn, config.User
 	r.session++
 	r.row.Convert = conn.ParameterStatus("server_encoding") != "UTF8"
 	if err := r.identify(ctx); err != nil {
@@ -190,13 +191,38 @@ func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) e
 		}
 	}
 	if err := results.Close(); err != nil {
-		return r.broken(ctx, err)
+		return r.replaced(ctx, r.broken(ctx, err))
 	}
-	if followed := strconv.FormatUint(uint64(r.opts.Followed), 10); oid != followed {
-		return fault.New(fault.Unavailable, "wal2vec stream, which follows it",
-			"table %s was replaced by another of the same name (OID %s, was %s)", r.name(), oid, followed)
+	if err := r.checkOID(oid); err != nil {
+		return err
 	}
 	return failed
+}
+
+// checkOID returns a fault of kind Unavailable where another table than the followed one has the name.
+func (r *Reader) checkOID(oid string) error {
+	followed := strconv.FormatUint(uint64(r.opts.Followed), 10)
+	if oid == followed {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "wal2vec stream, which follows it",
+		"table %s was replaced by another of the same name (OID %s, was %s)", r.name(), oid, followed)
+}
+
+// replaced is what the server's refusal to read the table means: a table that has just taken the followed one's place may lack rights and
+// columns, which is no fault of the settings.
+func (r *Reader) replaced(ctx context.Context, err error) error {
+	if _, said := errors.AsType[*pgconn.PgError](err); !said || r.conn == nil {
+		return err
+	}
+	oid, lookErr := r.one(ctx, sql.Query("source_table_oid"), []byte(r.opts.Table.Schema), []byte(r.opts.Table.Name))
+	if lookErr != nil {
+		return err
+	}
+	if replaced := r.checkOID(oid); replaced != nil {
+		return replaced
+	}
+	return err
 }
 
 // broken drops the connection after an error that may have broken it.

@@ -1,75 +1,167 @@
 -- Does for its owner, who owns the table and the publication, what wal2vec does where it runs as that owner. It takes no argument, and looks
 -- at nothing but the one table and publication; a table of that name that belongs to another owner is left alone. Where it makes an index, it
--- leaves the rest to the next call.
+-- leaves the rest to the next call. Whoever may call it may read the columns that a stream reads, and gets that right on the new table.
+-- What the caller could set or hold is taken out of the caller's hands: the settings below, the isolation, and the transaction, which must
+-- be the call alone, so that its end gives every lock back. Operators are those of pg_catalog, the only schema that is searched for them.
 CREATE OR REPLACE FUNCTION {{.Function}}() RETURNS void
 LANGUAGE plpgsql
+VOLATILE
 SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = {{.LockWait}}
+SET default_tablespace = ''
+SET standard_conforming_strings = on
 AS {{.Tag}}
+-- {{.Version}}
 DECLARE
+    schema_name CONSTANT text := {{.SchemaLiteral}};
+    table_name CONSTANT text := {{.TableLiteral}};
+    owner_name CONSTANT text := {{.OwnerLiteral}};
+    publication_name CONSTANT text := {{.PublicationLiteral}};
+    key_columns CONSTANT text[] := ARRAY[{{join .KeyLiterals ", "}}]::text[];
+    read_columns CONSTANT text[] := ARRAY[{{join .ReadLiterals ", "}}]::text[];
     target oid;
+    locked oid;
     owner text;
     kind "char";
     identity "char";
-    missing text;
+    nullable text;
     key_index text;
-    schema_name CONSTANT text := {{.SchemaLiteral}};
-    table_name CONSTANT text := {{.TableLiteral}};
-    key_columns CONSTANT text[] := ARRAY[{{join .KeyLiterals ", "}}]::text[];
+    unidentified boolean;
+    published boolean;
+    grants text[];
+    statement text;
+    altering boolean := false;
+    indexed boolean := false;
 BEGIN
-    LOCK TABLE {{.Table}} IN SHARE ROW EXCLUSIVE MODE;
-    SELECT c.oid, pg_get_userbyid(c.relowner), c.relkind, c.relreplident INTO target, owner, kind, identity
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema_name AND c.relname = table_name;
-    IF owner IS DISTINCT FROM {{.OwnerLiteral}} THEN
-        RAISE EXCEPTION 'table %.% belongs to %, not to %', schema_name, table_name, owner, {{.OwnerLiteral}} USING ERRCODE = 'insufficient_privilege';
+    -- What is told before the locks go may take as long as the caller does not listen: nothing is, up to the transaction's end.
+    PERFORM pg_catalog.set_config('client_min_messages', 'error', true);
+    -- A snapshot of before would show the owner of before.
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'this function runs under READ COMMITTED only' USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    IF kind <> 'r' THEN
-        RAISE EXCEPTION '%.% is not an ordinary table', schema_name, table_name USING ERRCODE = 'feature_not_supported';
-    END IF;
-    SELECT string_agg(format('ALTER COLUMN %I SET NOT NULL', a.attname), ', ' ORDER BY a.attnum) INTO missing
-    FROM pg_attribute AS a
-    WHERE a.attrelid = target AND a.attname = ANY (key_columns) AND NOT a.attnotnull AND NOT a.attisdropped;
-    SELECT ic.relname INTO key_index
-    FROM pg_index AS i JOIN pg_class AS ic ON ic.oid = i.indexrelid
-    WHERE i.indrelid = target AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-        AND i.indnkeyatts = cardinality(key_columns)
-        AND (
-            SELECT array_agg(a.attname::text ORDER BY a.attname::text COLLATE "C")
-            FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-            JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-            WHERE k.place <= i.indnkeyatts
-        ) = (SELECT array_agg(c ORDER BY c COLLATE "C") FROM unnest(key_columns) AS c)
-    ORDER BY i.indisprimary DESC, ic.relname
-    LIMIT 1;
-    IF key_index IS NULL THEN
-        key_index := 'wal2vec_key_' || target;
-        EXECUTE format(
-            'CREATE UNIQUE INDEX %I ON %I.%I (%s)', key_index, schema_name, table_name,
-            (SELECT string_agg(quote_ident(k.name), ', ' ORDER BY k.place) FROM unnest(key_columns) WITH ORDINALITY AS k (name, place))
-        );
-        RETURN;
-    END IF;
-    IF missing IS NOT NULL THEN
-        EXECUTE format('ALTER TABLE %I.%I ', schema_name, table_name) || missing;
-    END IF;
-    IF identity <> 'f' AND NOT EXISTS (
-        SELECT FROM pg_index AS i
-        WHERE i.indrelid = target AND (identity = 'd' AND i.indisprimary AND i.indimmediate OR identity = 'i' AND i.indisreplident)
-            AND key_columns <@ (
-                SELECT array_agg(a.attname::text)
-                FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-                JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    -- A look without a lock, one with it and what is to be done, and one at what was done.
+    FOR pass IN 1..3 LOOP
+        SELECT c.oid, pg_catalog.pg_get_userbyid(c.relowner), c.relkind, c.relreplident INTO target, owner, kind, identity
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = schema_name AND c.relname = table_name;
+        IF target IS NULL THEN
+            RAISE EXCEPTION 'there is no table %.%', schema_name, table_name USING ERRCODE = 'undefined_table';
+        END IF;
+        IF owner IS DISTINCT FROM owner_name THEN
+            RAISE EXCEPTION 'table %.% belongs to %, not to %', schema_name, table_name, owner, owner_name USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        IF kind <> 'r' THEN
+            RAISE EXCEPTION '%.% is not an ordinary table', schema_name, table_name USING ERRCODE = 'feature_not_supported';
+        END IF;
+        SELECT pg_catalog.string_agg(pg_catalog.format('ALTER COLUMN %I SET NOT NULL', a.attname), ', ' ORDER BY a.attnum) INTO nullable
+        FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = target AND a.attname = ANY (key_columns) AND NOT a.attnotnull AND NOT a.attisdropped;
+        key_index := NULL;
+        SELECT ic.relname INTO key_index
+        FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS ic ON ic.oid = i.indexrelid
+        WHERE i.indrelid = target AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+            AND i.indnkeyatts = pg_catalog.cardinality(key_columns)
+            AND (
+                SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE "C")
+                FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                 WHERE k.place <= i.indnkeyatts
-            )
-    ) THEN
-        EXECUTE format('ALTER TABLE %I.%I REPLICA IDENTITY USING INDEX %I', schema_name, table_name, key_index);
-    END IF;
-    IF NOT EXISTS (
-        SELECT FROM pg_publication_tables AS t
-        WHERE t.pubname = {{.PublicationLiteral}} AND t.schemaname = schema_name AND t.tablename = table_name
-    ) THEN
-        ALTER PUBLICATION {{.Publication}} ADD TABLE ONLY {{.Table}};
-    END IF;
+            ) = (SELECT pg_catalog.array_agg(c ORDER BY c COLLATE "C") FROM pg_catalog.unnest(key_columns) AS c)
+        ORDER BY i.indisprimary DESC, ic.relname
+        LIMIT 1;
+        unidentified := identity <> 'f' AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_index AS i
+            WHERE i.indrelid = target AND (identity = 'd' AND i.indisprimary AND i.indimmediate OR identity = 'i' AND i.indisreplident)
+                AND key_columns <@ (
+                    SELECT pg_catalog.array_agg(a.attname::text)
+                    FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+                    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                    WHERE k.place <= i.indnkeyatts
+                )
+        );
+        -- The view of published tables would lock each of them.
+        SELECT p.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = target)
+        INTO published
+        FROM pg_catalog.pg_publication AS p
+        WHERE p.pubname = publication_name;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no publication %', publication_name USING ERRCODE = 'undefined_object';
+        END IF;
+        IF NOT published AND pg_catalog.current_setting('server_version_num')::int >= 150000 THEN
+            published := EXISTS (
+                SELECT FROM pg_catalog.pg_publication AS p
+                JOIN pg_catalog.pg_publication_namespace AS s ON s.pnpubid = p.oid
+                JOIN pg_catalog.pg_class AS c ON c.relnamespace = s.pnnspid
+                WHERE p.pubname = publication_name AND c.oid = target
+            );
+        END IF;
+        grants := ARRAY(
+            SELECT pg_catalog.format('GRANT SELECT (%s) ON TABLE %I.%I TO %I', lacking.columns, schema_name, table_name, pg_catalog.pg_get_userbyid(g.grantee))
+            FROM pg_catalog.pg_proc AS f
+            CROSS JOIN LATERAL pg_catalog.aclexplode(f.proacl) AS g
+            CROSS JOIN LATERAL (
+                SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+                FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = target AND a.attname = ANY (read_columns) AND NOT a.attisdropped
+                    AND NOT pg_catalog.has_column_privilege(g.grantee, a.attrelid, a.attnum, 'SELECT')
+            ) AS lacking
+            WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantee NOT IN (0, f.proowner)
+                AND lacking.columns IS NOT NULL
+        );
+        IF pass = 3 THEN
+            IF target <> locked OR indexed AND key_index IS NULL OR pg_catalog.cardinality(grants) > 0
+                OR altering AND NOT indexed AND (nullable IS NOT NULL OR unidentified OR NOT published) THEN
+                RAISE EXCEPTION 'the name %.% moved on', schema_name, table_name USING ERRCODE = 'lock_not_available';
+            END IF;
+            RETURN;
+        END IF;
+        IF nullable IS NULL AND key_index IS NOT NULL AND NOT unidentified AND published AND pg_catalog.cardinality(grants) = 0 THEN
+            RETURN;
+        END IF;
+        IF pass = 1 THEN
+            IF pg_catalog.rtrim(pg_catalog.current_query(), E'; \n') IS DISTINCT FROM {{.CallLiteral}}
+                OR pg_catalog.statement_timestamp() <> pg_catalog.transaction_timestamp() THEN
+                RAISE EXCEPTION 'this function is to be called alone, outside of a transaction block: %', {{.CallLiteral}}
+                    USING ERRCODE = 'active_sql_transaction';
+            END IF;
+            -- Only for the rights no writer has to wait.
+            altering := nullable IS NOT NULL OR key_index IS NULL OR unidentified OR NOT published;
+            IF altering THEN
+                LOCK TABLE ONLY {{.Table}} IN SHARE ROW EXCLUSIVE MODE;
+            ELSE
+                LOCK TABLE ONLY {{.Table}} IN ACCESS SHARE MODE;
+            END IF;
+            CONTINUE;
+        END IF;
+        locked := target;
+        FOREACH statement IN ARRAY grants LOOP
+            EXECUTE statement;
+        END LOOP;
+        IF altering AND key_index IS NULL THEN
+            indexed := true;
+            EXECUTE pg_catalog.format(
+                'CREATE UNIQUE INDEX %I ON %I.%I (%s)', 'wal2vec_key_' || target, schema_name, table_name,
+                (
+                    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(k.name), ', ' ORDER BY k.place)
+                    FROM pg_catalog.unnest(key_columns) WITH ORDINALITY AS k (name, place)
+                )
+            );
+        ELSIF altering THEN
+            IF nullable IS NOT NULL THEN
+                EXECUTE pg_catalog.format('ALTER TABLE %I.%I ', schema_name, table_name) || nullable;
+            END IF;
+            IF unidentified THEN
+                EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY USING INDEX %I', schema_name, table_name, key_index);
+            END IF;
+            IF NOT published THEN
+                ALTER PUBLICATION {{.Publication}} ADD TABLE ONLY {{.Table}};
+            END IF;
+        END IF;
+    END LOOP;
+EXCEPTION
+    -- An error is told to the caller before its transaction ends: one who does not listen would keep the locks until then.
+    WHEN query_canceled OR OTHERS THEN
+        RAISE;
 END
 {{.Tag}}

@@ -1,5 +1,6 @@
--- Whether this role may do as the owner of the table ($1) and of the publication ($2) may, who owns the table, and whether the function ($3, its
--- name with schema, quoted) is there for it to call. One that anybody else has made, or that runs with the caller's rights, is not.
+-- Whether this role may do as the owner of the table ($1) and of the publication ($2) may, who owns the table, whether the function ($3, its
+-- name with schema, quoted) is there for it to call, and what that function is like. One that anybody else has made, or that runs with the
+-- caller's rights, is not.
 SELECT
     COALESCE((SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') FROM pg_catalog.pg_class AS c WHERE c.oid = $1), false),
     COALESCE((SELECT pg_catalog.pg_has_role(p.pubowner, 'USAGE') FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2), false),
@@ -13,4 +14,5 @@ SELECT
           AND pg_catalog.pg_has_role(f.proowner, p.pubowner, 'USAGE')
           AND pg_catalog.has_function_privilege(f.oid, 'EXECUTE')
     ),
-    CURRENT_USER::text
+    CURRENT_USER::text,
+    COALESCE((SELECT f.prosrc FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure($3 || '()')), '')

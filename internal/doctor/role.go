@@ -1,0 +1,173 @@
+package doctor
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/replication"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// ownRole is the advice against a role that may do more than any stream needs.
+const ownRole = "give the stream a role of its own (deploy/roles.sql), and run wal2vec init --grant-stream ROLE as the owner"
+
+// examineRole looks at what the role may do, by doing it where providers have ways of their own.
+func (e *examination) examineRole(ctx context.Context) {
+	f := e.source
+	role := pgname.Identifier(f.info.User)
+	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
+	defer cancel()
+	err := replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
+	switch {
+	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
+		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
+	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
+		e.skip("role.replication", "%s", e.opts.Print(err))
+	default:
+		e.judge("role.replication", err, Source, "role %s opens replication connections", f.info.User)
+	}
+	if f.monitor {
+		e.ok("role.monitor", "role %s sees the sessions of others", f.info.User)
+	} else {
+		e.warn("role.monitor", inSource("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
+	}
+	e.examinePower(ctx)
+}
+
+// examinePower looks at what the role could do on the server beyond this one table.
+func (e *examination) examinePower(ctx context.Context) {
+	const check = "role.power"
+	table := e.opts.Config.Source.Table
+	role := pgname.Identifier(e.source.info.User)
+	var createDB, createRole, bypass bool
+	var memberships []string
+	var database string
+	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
+		Scan(&createDB, &createRole, &bypass, &memberships, &database)
+	if !e.could(err, check, "role.cluster") {
+		return
+	}
+	e.examineCluster(ctx, database)
+	if e.source.superuser {
+		e.warn(check, onServer(ownRole), "role %s is a superuser: whoever has its password has the server", role)
+		return
+	}
+	quiet := true
+	attribute := func(has bool, name, means string) {
+		if has {
+			quiet = false
+			e.warn(check, inSource("ALTER ROLE "+role+" NO"+name+";"), "role %s has %s: it %s", role, name, means)
+		}
+	}
+	attribute(createDB, "CREATEDB", "may make and drop databases")
+	attribute(createRole, "CREATEROLE", "may make roles, and give itself their rights")
+	attribute(bypass, "BYPASSRLS", "sees the rows that row security hides, in every table that it may read, and this one has none")
+	for _, group := range memberships {
+		quiet = false
+		fix := "REVOKE " + pgname.Identifier(group) + " FROM " + role + ";"
+		if group == "pg_monitor" {
+			fix += " GRANT pg_read_all_stats TO " + role + ";"
+		}
+		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
+	}
+	if quiet {
+		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table, but REPLICATION", role)
+	}
+}
+
+// examineCluster tries the ways to other data of the server that pg_hba.conf can close.
+func (e *examination) examineCluster(ctx context.Context, database string) {
+	const check = "role.cluster"
+	role, dsn := pgname.Identifier(e.source.info.User), e.opts.Config.Source.DSN.Reveal()
+	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
+	defer cancel()
+	physical, err := replication.MayReplicatePhysically(opening, dsn)
+	if !e.could(err, check) {
+		return
+	}
+	elsewhere := false
+	if database != "" {
+		if elsewhere, err = replication.MayEnter(opening, dsn, database); !e.could(err, check) {
+			return
+		}
+	}
+	if physical {
+		e.warn(check, onServer("in pg_hba.conf, above every line that lets it in: host replication "+role+" all reject (docs/operations.md, Roles)"),
+			"role %s may open physical replication connections: pg_basebackup or a standby gets every database of the server", role)
+	}
+	if elsewhere {
+		e.warn(check, onServer("in pg_hba.conf, below the line for its database: host all "+role+" all reject (docs/operations.md, Roles)"),
+			"role %s may enter other databases of the server, such as %s", role, pgname.Identifier(database))
+	}
+	if !physical && !elsewhere {
+		e.ok(check, "role %s is kept to its database, and from physical replication connections", role)
+	}
+}
+
+// excess is a row of doctor_rights: a right beyond those to columns.
+type excess struct {
+	kind       int      // table, schema, database from 1
+	privileges []string // none of an owner
+	grantee    string   // empty for everybody
+}
+
+// tablePrivileges are those that a table has, from PostgreSQL 17 on the last one too.
+var tablePrivileges = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
+
+// examineRights looks at what the role may do with the table, its schema and its database besides reading the columns that it needs.
+func (e *examination) examineRights(ctx context.Context, options replication.InspectOptions, oid uint32) {
+	const check = "role.source"
+	role := pgname.Identifier(e.source.info.User)
+	if e.source.superuser {
+		e.warn(check, onServer(ownRole), "role %s is a superuser, and may do everything with %s", role, e.opts.Config.Source.Table)
+		return
+	}
+	rows, err := e.source.conn.Query(ctx, queries.Query("doctor_rights"), oid)
+	if !e.could(err, check) {
+		return
+	}
+	found := false
+	var x excess
+	_, err = pgx.ForEachRow(rows, []any{&x.kind, &x.privileges, &x.grantee}, func() error {
+		found = true
+		e.judgeExcess(check, x, options)
+		return nil
+	})
+	if e.could(err, check) && !found {
+		e.ok(check, "role %s may do nothing with table, schema and database but read columns", role)
+	}
+}
+
+func (e *examination) judgeExcess(check string, x excess, options replication.InspectOptions) {
+	role, table := pgname.Identifier(e.source.info.User), pgname.Qualified(options.Schema, options.Table)
+	columns := pgname.List(options.ReadColumns())
+	thing := map[int]string{
+		1: "table " + table, 2: "schema " + pgname.Identifier(options.Schema), 3: "database " + pgname.Identifier(e.source.info.Database),
+	}[x.kind]
+	to, whose := pgname.Identifier(x.grantee), ""
+	switch {
+	case len(x.privileges) == 0:
+		e.warn(check, onServer(ownRole), "role %s has the rights of %s, who owns %s: it may alter and drop it", role, to, thing)
+		return
+	case x.grantee == "":
+		to, whose = "PUBLIC", ", as everybody,"
+	case to != role:
+		whose = ", as a member of " + to + ","
+	}
+	fix := inSource("REVOKE CREATE ON SCHEMA " + pgname.Identifier(options.Schema) + " FROM " + to + ";")
+	switch x.kind {
+	case 1: // what is revoked of a table goes from each of its columns
+		known := slices.DeleteFunc(slices.Clone(tablePrivileges), func(p string) bool { return !slices.Contains(x.privileges, p) })
+		fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to +
+			"; GRANT SELECT (" + columns + ") ON TABLE " + table + " TO " + role + ";")
+	case 3:
+		fix = inSource("REVOKE CREATE ON DATABASE " + pgname.Identifier(e.source.info.Database) + " FROM " + to + ";")
+	}
+	e.warn(check, fix, "role %s%s may %s on %s; a stream reads the columns %s, and does nothing else",
+		role, whose, strings.Join(x.privileges, ", "), thing, columns)
+}

@@ -1,0 +1,70 @@
+package backfill_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+)
+
+// TestRightsToColumnsAreEnough for every read; one that takes more says what to grant.
+func TestRightsToColumnsAreEnough(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			db.Exec(t, itemTable+"; INSERT INTO item (id, name, body, price) SELECT g, 'n', 'b', g FROM generate_series(1, 10) AS g")
+			role, password := db.Role(t, "")
+			db.Exec(t, "GRANT SELECT (id, name, body, gone) ON item TO "+role)
+			table := items(t)
+			table.OID = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
+			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
+			defer r.Close(t.Context())
+			ctx := t.Context()
+			if c, err := r.Chunk(ctx, "3", 5); err != nil || len(c.Rows) != 5 {
+				t.Errorf("a chunk: %+v, %v", c, err)
+			}
+			if rows, _, err := r.DurableRows(ctx, []change.Key{"1", "2"}); err != nil || len(rows) != 2 {
+				t.Errorf("rows by key: %+v, %v", rows, err)
+			}
+			if n, err := r.CountRows(ctx); err != nil || n != 10 {
+				t.Errorf("counted %d, %v", n, err)
+			}
+			if n, err := r.EstimateRows(ctx); err != nil || n != 10 {
+				t.Errorf("estimated %d, %v", n, err)
+			}
+			if keys, err := r.Sample(ctx, 3, 100); err != nil || len(keys) != 3 {
+				t.Errorf("a sample: %v, %v", keys, err)
+			}
+			if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, backfill.Filter{Column: "body", Operator: "=", Value: "b"}); err != nil || len(got) != 1 {
+				t.Errorf("columns: %v, %v", got, err)
+			}
+			_, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, backfill.Filter{Column: "price", Operator: "<", Value: "5"})
+			if fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), `GRANT SELECT ("id", "name", "price") ON TABLE`) {
+				t.Fatalf("another column: %v, try %q", err, fault.Try(err))
+			}
+			db.Exec(t, fault.Try(err))
+			if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name", "price"}); err != nil || len(got) != 1 {
+				t.Errorf("after the advice: %v, %v", got, err)
+			}
+			// A table that takes the place of this one lacks the rights until it is followed: that is no fault of the settings.
+			db.Exec(t, "CREATE TABLE built AS SELECT * FROM item; ALTER TABLE item RENAME TO old; ALTER TABLE built RENAME TO item")
+			if _, err := r.Chunk(ctx, "", 5); !fault.Retryable(err) || !strings.Contains(err.Error(), "was replaced") {
+				t.Errorf("a chunk of another table: %v", err)
+			}
+			if _, err := r.Rows(ctx, []change.Key{"1"}); !fault.Retryable(err) || !strings.Contains(err.Error(), "was replaced") {
+				t.Errorf("rows of another table: %v", err)
+			}
+			anybody := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table})
+			defer anybody.Close(ctx)
+			if _, err := anybody.Chunk(ctx, "", 5); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "wal2vec doctor") {
+				t.Errorf("a chunk without the right: %v, try %q", err, fault.Try(err))
+			}
+		})
+	}
+}

@@ -1,0 +1,31 @@
+-- What this role may do on the server besides streaming from the table ($1, $2): its attributes, where row security gives BYPASSRLS no use; the
+-- roles that it was granted and that bring more than the statistics of other sessions; and another database that it has the right to enter.
+SELECT
+    r.rolcreatedb,
+    r.rolcreaterole,
+    r.rolbypassrls AND NOT EXISTS (
+        SELECT
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1 AND c.relname = $2 AND c.relrowsecurity
+    ),
+    ARRAY(
+        SELECT DISTINCT g.rolname::text
+        FROM pg_catalog.pg_auth_members AS m
+        JOIN pg_catalog.pg_roles AS g ON g.oid = m.roleid
+        JOIN pg_catalog.pg_roles AS more ON
+            more.rolsuper OR more.rolcreatedb OR more.rolcreaterole OR more.rolbypassrls
+            OR pg_catalog.starts_with(more.rolname::text, 'pg_') AND more.rolname NOT IN ('pg_read_all_stats', 'pg_database_owner')
+            OR more.rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin', 'alloydbsuperuser', 'supabase_admin', 'neon_superuser')
+        WHERE m.member = r.oid AND NOT r.rolsuper AND pg_catalog.pg_has_role(g.oid, more.oid, 'MEMBER')
+        ORDER BY 1
+    ),
+    coalesce((
+        SELECT d.datname::text
+        FROM pg_catalog.pg_database AS d
+        WHERE d.datallowconn AND d.datname <> pg_catalog.current_database() AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+        ORDER BY d.datname = 'postgres' DESC, d.datname
+        LIMIT 1
+    ), '')
+FROM pg_catalog.pg_roles AS r
+WHERE r.rolname = current_user
