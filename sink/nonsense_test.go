@@ -207,6 +207,13 @@ func FuzzASinkThatAnswersNonsense(f *testing.F) {
 			f.Add(uint8(i), append(script, byte(128+spoilt), byte(i), byte(spoilt), byte(128+2*spoilt), byte(spoilt), byte(i)))
 		}
 	}
+	// One of these gives the key another name, wherever a statement comes to name it.
+	const array, keyColumns, hostileText = 128 + 13, 7, 1
+	for _, which := range []int{12, 13, 16, 17} {
+		for honest := range 40 {
+			f.Add(uint8(which), append(make([]byte, honest), array, keyColumns, hostileText))
+		}
+	}
 	f.Fuzz(func(t *testing.T, which uint8, script []byte) {
 		r := readings()[int(which)%len(readings())]
 		server := pgtest.NewNonsense(recording, script)
