@@ -50,7 +50,7 @@ func storedHash(bytes []byte) (change.Hash, error) {
 type vectorCodec struct{ vectors.VectorCodec }
 
 // PlanScan checks a value before pgvector's plan reads it.
-func (c vectorCodec) PlanScan(m *pgtype.Map, oid uint32, format int16, target any) pgtype.ScanPlan {
+func (c vectorCodec) PlanScan(m *pgtype.Map, oid uint32, format int16, target any) pgtype.ScanPlan { //nolint:ireturn // a codec's method
 	plan := c.VectorCodec.PlanScan(m, oid, format, target)
 	if plan == nil {
 		return nil

@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -203,8 +204,15 @@ func FuzzASinkThatAnswersNonsense(f *testing.F) {
 	recording := pgtest.ReadRecording(f, recordedAnswers)
 	for i := range len(readings()) {
 		for spoilt := range 24 {
-			script := make([]byte, 3*(spoilt%7)+2)
+			script := bytes.Repeat([]byte{0}, 3*(spoilt%7)+2)
 			f.Add(uint8(i), append(script, byte(128+spoilt), byte(i), byte(spoilt), byte(128+2*spoilt), byte(spoilt), byte(i)))
+		}
+	}
+	// One of these gives the key another name, wherever a statement comes to name it.
+	const array, keyColumns, hostileText = 128 + 13, 7, 1
+	for _, which := range []int{12, 13, 16, 17} {
+		for honest := range 40 {
+			f.Add(uint8(which), append(bytes.Repeat([]byte{0}, honest), array, keyColumns, hostileText))
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, script []byte) {

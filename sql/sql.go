@@ -67,8 +67,9 @@ var functions = template.FuncMap{
 var parsed sync.Map
 
 func parse(name, text string) (*template.Template, error) {
-	if known, ok := parsed.Load(text); ok {
-		return known.(*template.Template), nil
+	known, _ := parsed.Load(text)
+	if t, ok := known.(*template.Template); ok {
+		return t, nil
 	}
 	t, err := template.New(name).Option("missingkey=error").Funcs(functions).Parse(text)
 	if err != nil {

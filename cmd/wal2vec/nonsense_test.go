@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"net/url"
@@ -67,7 +68,7 @@ func runAgainst(ctx context.Context, tb testing.TB, dsn string, args ...string) 
 	}
 	output := &lockedBuffer{}
 	p := &program{stdin: strings.NewReader(""), stdout: output, stderr: output, shared: shared}
-	root := newRoot(p)
+	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
 	root.SetArgs(append(args, "--source", dsn, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
 	cmd, err := root.ExecuteContextC(ctx)
 	return p.report(cmd, err), output.String()
@@ -116,7 +117,7 @@ func FuzzCommandsOnADatabaseOfNonsense(f *testing.F) {
 	recording := pgtest.ReadRecording(f, recordedCommands)
 	for i := range reading {
 		for spoilt := range 12 {
-			script := make([]byte, 5*(spoilt%7)+2)
+			script := bytes.Repeat([]byte{0}, 5*(spoilt%7)+2)
 			f.Add(uint8(i), append(script, byte(128+2*spoilt), byte(i), byte(spoilt), byte(128+spoilt), byte(spoilt), byte(i)))
 		}
 	}

@@ -204,7 +204,7 @@ func TestATextOfAnybodysIsFound(t *testing.T) {
 	f := func(want bool, body string) {
 		t.Helper()
 		code := header + "func f(ctx context.Context, conn *pgx.Conn, port db, r row, rows pgx.Rows) {\n" + body + "\n}\n" +
-			"func main() { var r row; f(nil, nil, nil, r, nil) }\n"
+			"func main() { var c *pgx.Conn; var r row; f(nil, c, nil, r, nil) }\n"
 		found := builtStatements(flowOf(t, code))
 		if got := len(found) > 0; got != want {
 			t.Errorf("%s: found: %v", body, found)

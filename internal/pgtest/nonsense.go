@@ -98,12 +98,18 @@ func (n *Nonsense) next() byte {
 	return b
 }
 
-// quotedParts are what a made-up text may stand in: a name, a text, a text between dollars.
-var quotedParts = regexp.MustCompile(`(?s)"(?:[^"]|"")*"|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$\$.*?\$\$`)
+// quotedParts are what a made-up text may stand in: a name, a text, a text between dollars. A comment is passed over for its quotes.
+var quotedParts = regexp.MustCompile(`(?s)--[^\n]*|"(?:[^"]|"")*"|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$\$.*?\$\$`)
 
 // hear notes a statement, and whether it holds a made-up text outside of quotes.
 func (n *Nonsense) hear(statement string) {
-	if !strings.Contains(statement, Hostile) || !strings.Contains(quotedParts.ReplaceAllString(statement, ""), Hostile) {
+	bare := quotedParts.ReplaceAllStringFunc(statement, func(part string) string {
+		if strings.HasPrefix(part, "--") {
+			return part
+		}
+		return ""
+	})
+	if !strings.Contains(bare, Hostile) {
 		return
 	}
 	n.mu.Lock()

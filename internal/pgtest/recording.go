@@ -27,6 +27,8 @@ type Answer struct {
 	Fields []Field    `json:"fields,omitempty"`
 	Rows   [][][]byte `json:"rows,omitempty"`
 	Tag    string     `json:"tag"`
+
+	formats []int16 // of the rows, as they were asked for
 }
 
 // Field is a column of an answer.
@@ -105,6 +107,9 @@ func (r *Recorder) Write(tb testing.TB, path string) {
 	for _, c := range r.conns {
 		recording.add(c.said.Bytes(), c.read.Bytes())
 	}
+	for _, answer := range recording {
+		answer.format()
+	}
 	content, err := json.MarshalIndent(recording, "", "\t")
 	if err != nil {
 		tb.Fatal(err)
@@ -177,6 +182,19 @@ func answered(queue []asked, kind byte) int {
 	}
 }
 
+// format gives the fields the formats of the rows: none asked for is text, one is of all.
+func (a *Answer) format() {
+	for i := range a.Fields {
+		switch len(a.formats) {
+		case 0:
+		case 1:
+			a.Fields[i].Format = a.formats[0]
+		default:
+			a.Fields[i].Format = a.formats[min(i, len(a.formats)-1)]
+		}
+	}
+}
+
 // describe takes the description that was asked for last, which is the portal's: with the formats of the rows.
 func (a *Answer) describe(body []byte) {
 	var m pgproto3.RowDescription
@@ -231,6 +249,9 @@ func (r Recording) questions(said []byte) []asked {
 			var m pgproto3.Bind
 			if m.Decode(body) == nil {
 				portals[m.DestinationPortal] = prepared[m.PreparedStatement]
+				if answer := prepared[m.PreparedStatement]; answer != nil && answer.formats == nil {
+					answer.formats = append([]int16{}, m.ResultFormatCodes...)
+				}
 			}
 		case 'D':
 			var m pgproto3.Describe

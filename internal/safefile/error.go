@@ -32,7 +32,7 @@ const ownUIDs = 2
 
 // trusted are the accounts that may own and write files.
 func trusted() ([]uint32, error) {
-	uids := []uint32{0, uint32(os.Geteuid())}
+	uids := []uint32{0, uint32(os.Geteuid())} //nolint:gosec // never negative on Unix
 	for text := range strings.SplitSeq(os.Getenv(TrustVariable), ",") {
 		if text == "" {
 			continue
