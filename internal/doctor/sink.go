@@ -227,8 +227,8 @@ func (e *examination) examineTables(ctx context.Context) {
 	}
 	switch {
 	case len(f.excess) > 0:
-		e.warn("sink.least", inShell("wal2vec init "+pgname.Flag("revoke", f.role)+" "+pgname.Flag("grant-stream", f.role)+"  # as role "+pgname.Shell(f.owner)),
-			"role %s may do more than stream and backfill need: %s", f.role, strings.Join(f.excess, "; "))
+		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag("grant-stream", f.role) + "  # as role " + pgname.Shell(f.owner)
+		e.warn("sink.least", inShell(fix), "role %s may do more than stream and backfill need: %s", f.role, strings.Join(f.excess, "; "))
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
 	default:
