@@ -50,7 +50,7 @@ var r7 = rule{
 			edits: []edit{
 				{
 					swapFile,
-					`	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgx.Identifier{s.Table.Schema, s.Table.Table}.Sanitize())`,
+					`	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgname.Qualified(s.Table.Schema, s.Table.Table))`,
 					`	lock := "SELECT 1"`,
 				},
 				{swapFile, "	left.rest = append(left.rest, add...)\n", "	left.index, left.rest = \"\", add\n"}, // the others take locks of their own
