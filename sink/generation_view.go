@@ -69,7 +69,8 @@ func (s *Sink) dropView(ctx context.Context, q querier, st State) ([]string, err
 		return nil, err
 	}
 	if !found.droppable {
-		s.log.Warn().Str("view", quoteIdentifier(st.ViewSchema, st.ViewName)).Msg("the pipeline's row names a view that is not as wal2vec made it: it is left alone")
+		s.log.Warn().Str("view", quoteIdentifier(st.ViewSchema, st.ViewName)).
+			Msg("the pipeline's row names a view that is not as wal2vec made it: it is left alone")
 		return nil, nil
 	}
 	return []string{"DROP VIEW " + quoteIdentifier(st.ViewSchema, st.ViewName)}, nil

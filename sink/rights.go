@@ -39,9 +39,13 @@ var moved = []struct {
 	table   string
 	columns []string
 }{
-	{"pipeline", []string{"slot", "epoch", "watermark", "truncated_epoch", "truncated_at", "partial_until", "owner", "timeline", "system_id", "source_oid"}},
+	{"pipeline", []string{
+		"slot", "epoch", "watermark", "truncated_epoch", "truncated_at", "partial_until", "owner", "timeline", "system_id", "source_oid",
+	}},
 	{"generation", []string{"precisions"}},
-	{"backfill", []string{"token", "cursor", "processed", "written", "unchanged", "superseded", "failed", "swept", "swap", "open", "outcome", "updated_at"}},
+	{"backfill", []string{
+		"token", "cursor", "processed", "written", "unchanged", "superseded", "failed", "swept", "swap", "open", "outcome", "updated_at",
+	}},
 	{"stream_state", []string{"oldest_pending", "reported_at"}},
 	{"shape", []string{"marks"}},
 }

@@ -19,7 +19,7 @@ func (b *bench) conn(role, password string) *pgx.Conn {
 	b.tb.Helper()
 	conn, err := pgx.Connect(b.tb.Context(), b.db.DSNFor(role, password))
 	b.ok(err)
-	b.tb.Cleanup(func() { _ = conn.Close(b.tb.Context()) }) //nolint:usetesting // the context is of no use after the test, and the end of the process closes it
+	b.tb.Cleanup(func() { _ = conn.Close(b.tb.Context()) })
 	return conn
 }
 

@@ -47,7 +47,7 @@ func newInit(p *program) *cobra.Command {
 	flags.BoolVar(&o.resync, "resync", false, "after a gap: new slot, new epoch; the next backfill refreshes every row, deletions included")
 	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
-	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above (may be repeated; with them: before they are given)")
+	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above, before they give (may be repeated)")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
 }

@@ -232,7 +232,8 @@ func (e *examination) examineTables(ctx context.Context) {
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
 	default:
-		e.ok("sink.least", "role %s has no more rights than stream and backfill need; %s owns the tables, and builds indexes and generations", f.role, f.owner)
+		e.ok("sink.least", "role %s has no more rights than stream and backfill need; %s, who owns the tables, builds indexes and generations",
+			f.role, f.owner)
 	}
 }
 

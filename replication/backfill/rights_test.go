@@ -68,3 +68,42 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 		})
 	}
 }
+
+// TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt: neither by a view in the table's place, nor by a policy on it.
+func TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			db.Exec(t, itemTable+"; INSERT INTO item (id, name) VALUES (1, 'one')")
+			db.Exec(t, `CREATE FUNCTION ran() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_lock(4711); RETURN 'ran'; END $$`)
+			role, password := db.Role(t, "")
+			db.Exec(t, "GRANT SELECT ON item TO "+role)
+			table := items(t)
+			table.OID = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
+			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
+			defer r.Close(t.Context())
+			check := func(what string) {
+				t.Helper()
+				if c, err := r.Chunk(t.Context(), "", 5); err == nil {
+					t.Errorf("%s: read %+v", what, c)
+				}
+				if _, err := r.Rows(t.Context(), []change.Key{"1"}); err == nil {
+					t.Errorf("%s: read by key", what)
+				}
+				if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711"); n != 0 {
+					t.Errorf("%s: the owner's function ran", what)
+				}
+			}
+			if _, err := r.Chunk(t.Context(), "", 5); err != nil {
+				t.Fatal(err)
+			}
+			db.Exec(t, "ALTER TABLE item ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON item USING (ran() = 'ran')")
+			check("a policy")
+			db.Exec(t, "DROP POLICY p ON item; ALTER TABLE item DISABLE ROW LEVEL SECURITY")
+			db.Exec(t, "ALTER TABLE item RENAME TO kept; CREATE VIEW item AS SELECT id, ran() AS name, body, price, gone FROM kept; GRANT SELECT ON item TO "+role)
+			check("a view")
+		})
+	}
+}

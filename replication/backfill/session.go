@@ -114,9 +114,21 @@ func (r *Reader) open(ctx context.Context) error {
 	r.conn, r.role = conn, config.User
 	r.session++
 	r.row.Convert = conn.ParameterStatus("server_encoding") != "UTF8"
-	if err := r.identify(ctx); err != nil {
+	err = r.restrict(ctx)
+	if err == nil {
+		err = r.identify(ctx)
+	}
+	if err != nil {
 		r.drop(ctx)
-		return err
+	}
+	return err
+}
+
+// restrict keeps whoever owns the table from putting a view into its place, for as long as it takes to notice: its functions would run in
+// this session, with the rights of the stream's role. row_security does the same for policies.
+func (r *Reader) restrict(ctx context.Context) error {
+	if _, err := r.run(ctx, sql.Query("source_restrict"), nil); err != nil {
+		return fmt.Errorf("preparing a session that reads the source: %w", err)
 	}
 	return nil
 }
