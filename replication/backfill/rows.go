@@ -101,7 +101,8 @@ func (r *Reader) denied(err error, columns []string, filters []Filter) error {
 		add(f.Column)
 	}
 	list := pgname.List(wanted)
-	grant := "GRANT SELECT (" + list + ") ON TABLE " + pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name) + " TO " + pgname.Identifier(r.role) + ";"
+	table := pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name)
+	grant := "GRANT SELECT (" + list + ") ON TABLE " + table + " TO " + pgname.Identifier(r.role) + ";"
 	return fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), list)
 }
 
