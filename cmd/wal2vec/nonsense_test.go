@@ -59,8 +59,15 @@ var hashEncoder = sync.OnceValues(func() (*engine, error) {
 // nonsensePipeline is the pipeline of the recording: its tables are named after it.
 const nonsensePipeline = "of_nonsense"
 
-// runAgainst runs a command in this process on the database at a DSN.
-func runAgainst(ctx context.Context, tb testing.TB, dsn string, args ...string) (code int, said string) {
+// runAgainst runs a command in this process on two servers.
+func runAgainst(ctx context.Context, tb testing.TB, source, sink *pgtest.Nonsense, args ...string) (code int, said string) {
+	tb.Helper()
+	dsn := func(server *pgtest.Nonsense) string { return "postgres://postgres@" + server.Listen(tb) + "/recorded?sslmode=disable" }
+	return runOn(ctx, tb, append(args, "--source", dsn(source), "--sink", dsn(sink))...)
+}
+
+// runOn runs a command in this process.
+func runOn(ctx context.Context, tb testing.TB, args ...string) (code int, said string) {
 	tb.Helper()
 	shared, err := hashEncoder()
 	if err != nil {
@@ -69,7 +76,7 @@ func runAgainst(ctx context.Context, tb testing.TB, dsn string, args ...string) 
 	output := &lockedBuffer{}
 	p := &program{stdin: strings.NewReader(""), stdout: output, stderr: output, shared: shared}
 	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
-	root.SetArgs(append(args, "--source", dsn, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
+	root.SetArgs(append(args, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
 	cmd, err := root.ExecuteContextC(ctx)
 	return p.report(cmd, err), output.String()
 }
@@ -81,8 +88,7 @@ func TestTheRecordedAnswersAreThoseOfARealDatabase(t *testing.T) {
 	}
 	recording := pgtest.ReadRecording(t, recordedCommands)
 	for _, args := range reading {
-		server := pgtest.NewNonsense(recording, nil)
-		code, said := runAgainst(t.Context(), t, "postgres://postgres@"+server.Listen(t)+"/recorded?sslmode=disable", args...)
+		code, said := runAgainst(t.Context(), t, pgtest.NewNonsense(recording, nil), pgtest.NewNonsense(recording, nil), args...)
 		// An audit asks about other rows each time, and the recording answers about those of the first.
 		if code != 0 && code != 3 && args[0] != "audit" {
 			t.Errorf("%v ended with %d: %s; when the queries have changed: go test ./cmd/wal2vec -run RecordedAnswers -update", args, code, said)
@@ -104,16 +110,16 @@ func recordCommands(t *testing.T) {
 	}
 	dsn.Host = recorder.Proxy(t, dsn.Host)
 	for _, args := range reading {
-		if code, said := runAgainst(t.Context(), t, dsn.String(), args...); code != 0 && code != 3 {
+		if code, said := runOn(t.Context(), t, append(args, "--source", dsn.String())...); code != 0 && code != 3 {
 			t.Errorf("%v ended with %d: %s", args, code, said)
 		}
 	}
 	recorder.Write(t, recordedCommands)
 }
 
-// FuzzCommandsOnADatabaseOfNonsense runs a command on a database that answers what the fuzzer likes: it ends with one of the exit codes, in
-// bounded memory and time, and no statement holds a text of the database's as a part of its own.
-func FuzzCommandsOnADatabaseOfNonsense(f *testing.F) {
+// FuzzCommandsOnASinkOfNonsense runs a command on a sink that answers what the fuzzer likes: it ends with one of the exit codes, in
+// bounded memory and time, and no statement, to the source neither, holds a text of the sink's as a part of its own.
+func FuzzCommandsOnASinkOfNonsense(f *testing.F) {
 	recording := pgtest.ReadRecording(f, recordedCommands)
 	for i := range reading {
 		for spoilt := range 12 {
@@ -124,12 +130,12 @@ func FuzzCommandsOnADatabaseOfNonsense(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, script []byte) {
 		args := reading[int(which)%len(reading)]
 		server := pgtest.NewNonsense(recording, script)
-		dsn := "postgres://postgres@" + server.Listen(t) + "/recorded?sslmode=disable"
+		source := pgtest.NewNonsense(recording, nil)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		code, said := runAgainst(ctx, t, dsn, args...)
+		code, said := runAgainst(ctx, t, source, server, args...)
 		runtime.ReadMemStats(&after)
 		const most = 512 << 20
 		if used := after.TotalAlloc - before.TotalAlloc; used > most {
@@ -138,8 +144,8 @@ func FuzzCommandsOnADatabaseOfNonsense(f *testing.F) {
 		if ctx.Err() != nil || code < 0 || code > 7 {
 			t.Errorf("%v ended with %d, %v: %.500s", args, code, ctx.Err(), said)
 		}
-		for _, statement := range server.Wait() {
-			t.Errorf("%v sent a text of the database's as SQL: %q", args, statement)
+		for _, statement := range append(server.Wait(), source.Wait()...) {
+			t.Errorf("%v sent a text of the sink's as SQL: %q", args, statement)
 		}
 	})
 }

@@ -17,12 +17,14 @@ var checkedTypes = map[string]string{}
 var quoting = map[string]string{
 	"(github.com/jackc/pgx/v5.Identifier).Sanitize":         "a quoted name",
 	"github.com/wal2vec/wal2vec/sql.Query":                  "a file of ours, whichever it is",
+	"github.com/wal2vec/wal2vec/internal/pgname.Identifier": "a quoted name",
+	"github.com/wal2vec/wal2vec/internal/pgname.Qualified":  "quoted names",
+	"github.com/wal2vec/wal2vec/internal/pgname.List":       "quoted names",
+	"github.com/wal2vec/wal2vec/internal/pgname.Catalogue":  "a text with quoted names",
+	"github.com/wal2vec/wal2vec/internal/pgname.Literal":    "a quoted constant",
 	"(github.com/wal2vec/wal2vec/internal/change.Type).SQL": "one of six names, or one quoted name",
 	"github.com/wal2vec/wal2vec/sink.quoteLiteral":          "a quoted constant",
 }
-
-// quotingPackages are those whose every function quotes.
-var quotingPackages = []string{module + "internal/pgname"}
 
 // passing are the functions of the standard library whose result is as safe as what they are given.
 var passing = []string{
@@ -425,7 +427,7 @@ func (s *search) function(call *ast.CallExpr, callee *types.Func, of part, in *f
 	switch {
 	case quoting[name] != "":
 		s.quoted[name] = true
-	case isChecked(recvOf(callee)) || callee.Pkg() != nil && slices.Contains(quotingPackages, callee.Pkg().Path()):
+	case isChecked(recvOf(callee)):
 	case name == module+"sql.Render":
 		s.expression(part{call.Args[1], 0}, in)
 	case name == "("+module+"sql.Migration).Render":

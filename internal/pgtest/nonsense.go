@@ -42,16 +42,6 @@ const (
 // Hostile marks every text that the server makes up. Outside of a quoted name or text no statement may hold it.
 const Hostile = "hOsTiLe"
 
-// hostileTexts are what a text may become.
-var hostileTexts = []string{
-	Hostile + `"; DROP TABLE wal2vec.pipeline; --`, Hostile + `'; DROP TABLE wal2vec.pipeline; --`, Hostile + "\\'; SELECT 1 --",
-	Hostile + "\x00\x1b[31m\n\u202e", Hostile + "(1); SELECT pg_sleep(100)--", Hostile + strings.Repeat("a", 70_000), "{" + Hostile, "\xff" + Hostile, "",
-	Hostile + "$$; SELECT 1; $$", Hostile + "%s%d%!", Hostile + "/../../etc/passwd",
-}
-
-// absurdNumbers are what a number may become.
-var absurdNumbers = []int64{-1, 0, 1, 2, 7, 1<<15 - 1, 1 << 15, 1 << 16, 1<<31 - 1, 1 << 31, 1<<32 + 1, 1<<62 + 1, 1<<63 - 1, -1 << 31, -1 << 63}
-
 // codes are what the server may say instead of an answer.
 var codes = []string{"42P01", "42501", "40001", "55P03", "57P01", "XX000", "", "42601", "25006", "53300"}
 
