@@ -133,7 +133,8 @@ func (p *program) printModels(report modelsReport) error {
 		if !r.OK {
 			form, pooling, state = "-", "-", r.Error
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", pgname.Visible(r.Model), form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, pgname.Visible(state))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n",
+			pgname.Visible(r.Model), form, r.Dimension, r.MaxTokens, pooling, r.Fingerprint, pgname.Visible(state))
 	}
 	_, _ = fmt.Fprintln(w, "\nGRAPH\tTARGET\tDIMENSION\tTOKENS\tMIB\tFINGERPRINT\tSTATE")
 	for _, r := range report.Graphs {

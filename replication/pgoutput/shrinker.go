@@ -85,7 +85,7 @@ func (s *Shrinker) fill(p []byte, first bool) (int, error) {
 			}
 			n, err := s.in.Read(p[:min(int64(len(p)), s.pass)])
 			s.pass -= int64(n)
-			s.received += uint64(n)
+			s.received += uint64(n) //nolint:gosec // read returns none below zero
 			return n, err
 		case s.row.step != nil:
 			if err := s.row.step(s); err != nil {
@@ -108,7 +108,7 @@ func (s *Shrinker) begin() (large bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	length := int64(int32(binary.BigEndian.Uint32(head[1:])))
+	length := int64(int32(binary.BigEndian.Uint32(head[1:]))) //nolint:gosec // a signed number on the wire
 	switch {
 	case length <= s.whole:
 		s.pass = max(messageHead, 1+length) // a length below 4 is its reader's to refuse
