@@ -62,7 +62,9 @@ const nonsensePipeline = "of_nonsense"
 // runAgainst runs a command in this process on two servers.
 func runAgainst(ctx context.Context, tb testing.TB, source, sink *pgtest.Nonsense, args ...string) (code int, said string) {
 	tb.Helper()
-	dsn := func(server *pgtest.Nonsense) string { return "postgres://postgres@" + server.Listen(tb) + "/recorded?sslmode=disable" }
+	dsn := func(server *pgtest.Nonsense) string {
+		return "postgres://postgres@" + server.Listen(tb) + "/recorded?sslmode=disable"
+	}
 	return runOn(ctx, tb, append(args, "--source", dsn(source), "--sink", dsn(sink))...)
 }
 

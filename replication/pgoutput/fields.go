@@ -70,7 +70,7 @@ func (d *Decoder) omit(values []value) {
 	}
 	for i, v := range values {
 		if v.kind == kindText {
-			values[i] = value{kind: kindOmitted, omitted: uint32(len(v.data))} //nolint:gosec // a value is shorter than its message
+			values[i] = value{kind: kindOmitted, omitted: uint32(len(v.data))} //nolint:gosec // its length came in 31 bits
 		}
 	}
 }

@@ -85,7 +85,7 @@ func (s *Shrinker) fill(p []byte, first bool) (int, error) {
 			}
 			n, err := s.in.Read(p[:min(int64(len(p)), s.pass)])
 			s.pass -= int64(n)
-			s.received += uint64(n) //nolint:gosec // a count of bytes
+			s.received += uint64(n) //nolint:gosec // read returns none below zero
 			return n, err
 		case s.row.step != nil:
 			if err := s.row.step(s); err != nil {

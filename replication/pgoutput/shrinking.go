@@ -37,7 +37,7 @@ func (s *Shrinker) peek(n int) ([]byte, error) {
 func (s *Shrinker) skip(n int) {
 	_, _ = s.in.Discard(n) // they are there
 	s.row.left -= int64(n)
-	s.received += uint64(n) //nolint:gosec // a count of bytes
+	s.received += uint64(n) //nolint:gosec // the caller peeked at n bytes
 }
 
 // keep adds bytes to what is handed on. There is a block of memory more when one is full, so that memory follows what has come.
@@ -139,7 +139,7 @@ func (s *Shrinker) startValue() error {
 	if head, err = s.peek(valueHead); err != nil {
 		return err
 	}
-	size := int64(int32(binary.BigEndian.Uint32(head[1:]))) //nolint:gosec // a signed number on the wire
+	size := int64(int32(binary.BigEndian.Uint32(head[1:]))) //nolint:gosec // a signed number on the wire; one below zero is refused
 	if size < 0 || size > s.row.left-valueHead {
 		return fmt.Errorf("receiving: a value of %d bytes in a message that has %d left", size, s.row.left-valueHead)
 	}
@@ -201,7 +201,7 @@ func (s *Shrinker) end() error {
 		s.skip(int(min(s.row.left, int64(s.in.Buffered()))))
 		return nil
 	}
-	binary.BigEndian.PutUint32(s.out[0][1:], uint32(s.size-1)) //nolint:gosec // a message is below 2^30 bytes
+	binary.BigEndian.PutUint32(s.out[0][1:], uint32(s.size-1)) //nolint:gosec // it is no longer than it came, in 31 bits
 	s.row, s.size = shrinking{}, 0
 	return nil
 }
