@@ -72,11 +72,13 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	}
 	before := w.footprint()
 	report = w.doctor(0, hashed, "--probe")
-	if report.Worst != doctor.OK {
-		t.Errorf("a healthy pipeline is %s:\n%s", report.Worst, findingsText(report))
-	}
 	for _, check := range append(doctor.Checks(), doctor.ProbeChecks()...) {
-		w.finds(report, check.Name, doctor.OK)
+		want := doctor.OK
+		switch check.Name {
+		case "role.power", "role.source", "role.cluster": // the test's role is a superuser
+			want = doctor.Warn
+		}
+		w.finds(report, check.Name, want)
 	}
 	for _, f := range report.Findings {
 		if strings.HasPrefix(f.Check, "probe.") {

@@ -203,6 +203,10 @@ func TestAlterationsDuringABackfill(t *testing.T) {
 				stream.waitFor("streaming")
 			}
 			for i, a := range []alteration{alterations[0], alterations[3], alterations[5]} {
+				pgtest.Eventually(t, processTimeout, func() (bool, string) { // the stream may be at the refresh of the one before
+					n := pgtest.One[int64](t, s.db, "SELECT count(*) FROM wal2vec.backfill WHERE open")
+					return n == 0, fmt.Sprintf("%d jobs are open", n)
+				})
 				backfill := s.start(nil, "backfill", "--full", "--rate", "20")
 				pgtest.Eventually(t, processTimeout, func() (bool, string) {
 					n := pgtest.One[int64](t, s.db, "SELECT coalesce(max(processed) FILTER (WHERE open), 0)::bigint FROM wal2vec.backfill")

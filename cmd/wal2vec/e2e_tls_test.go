@@ -171,7 +171,9 @@ func TestTLSByTheSystemsRoots(t *testing.T) {
 
 	// The same from a .env file, which pgx does not see.
 	w = newTLSWorld(t, pgtest.FrontOptions{Authority: ours, TLSOnly: true})
-	dotEnv := "PGSSLROOTCERT=" + ours.File + "\nPGSSLMODE=verify-full\nPGSSLNEGOTIATION=direct\n"
+	dsn := "WAL2VEC_SOURCE_DSN=" + w.front.DSN(t, w.db) // the password goes with it
+	w.env = slices.DeleteFunc(w.env, func(entry string) bool { return strings.HasPrefix(entry, "WAL2VEC_SOURCE_DSN=") })
+	dotEnv := dsn + "\nPGSSLROOTCERT=" + ours.File + "\nPGSSLMODE=verify-full\nPGSSLNEGOTIATION=direct\n"
 	if err := os.WriteFile(filepath.Join(w.dir, ".env"), []byte(dotEnv), 0o600); err != nil {
 		t.Fatal(err)
 	}
