@@ -25,6 +25,12 @@ type Querier interface {
 	QueryRow(ctx context.Context, statement string, args ...any) pgx.Row
 }
 
+// Beginner is a connection, or a transaction, in which one begins that is a part of it.
+type Beginner interface {
+	Querier
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
 // lockTimeout bounds the wait for a lock. Looking at a publication waits for whoever has its table to himself, such as a TRUNCATE that
 // waits for a standby; nothing here may stand still so long.
 const lockTimeout = "5s"

@@ -93,6 +93,9 @@ func DropPublication(ctx context.Context, db Querier, name string, table change.
 		}
 	}
 	if err := statement.Run(ctx, db, drop); err != nil {
+		if fault.SQLSTATE(err) == "42501" {
+			return kept, fault.Wrap(err, fault.Usage, "run it as the publication's owner", "dropping publication %q", name)
+		}
 		return kept, fmt.Errorf("dropping publication %q: %w", name, err)
 	}
 	return kept, nil

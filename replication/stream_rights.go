@@ -105,7 +105,7 @@ func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) 
 
 // DropSwapFunction drops the function, if it exists, and takes back what its callers were given for it; of a table that is not this role's to
 // act for, they keep their rights to columns.
-func DropSwapFunction(ctx context.Context, conn *pgx.Conn, s Swap) error {
+func DropSwapFunction(ctx context.Context, conn Beginner, s Swap) error {
 	now, err := s.present(ctx, conn)
 	if err != nil || !now.exists {
 		return err

@@ -177,7 +177,7 @@ func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string
 	return inOne(ctx, conn, statements, "making the function that follows swapped tables")
 }
 
-func inOne(ctx context.Context, conn *pgx.Conn, statements []string, doing string) error {
+func inOne(ctx context.Context, conn Beginner, statements []string, doing string) error {
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for _, step := range statements {
 			if err := statement.Run(ctx, tx, step); err != nil {

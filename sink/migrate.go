@@ -26,7 +26,10 @@ const (
 // several processes at once, and refuses a schema that a newer wal2vec made.
 func (s *Sink) Migrate(ctx context.Context) error {
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
-		steps, _, err := s.migrateSteps(ctx, tx)
+		steps, version, err := s.migrateSteps(ctx, tx)
+		if known := len(sql.Migrations()); err == nil && version > 0 && version < known {
+			s.log.Info().Int("was", version).Int("is", known).Msg("wal2vec's schema is brought up to date")
+		}
 		return steps, err
 	})
 }

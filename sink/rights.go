@@ -157,7 +157,8 @@ func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string
 
 // grantee is a role that was given rights on this pipeline's ledger.
 type grantee struct {
-	name string
+	name   string
+	writes bool
 	// others is what it may do to other pipelines of the schema.
 	others Access
 	// view is true when it has rights on the pipeline's view, elsewhere when it has some on anything else in the schema of the view.
@@ -171,12 +172,32 @@ func (s *Sink) grantees(ctx context.Context, q querier, st State) ([]grantee, er
 	}
 	roles, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (grantee, error) {
 		var g grantee
-		return g, row.Scan(&g.name, &g.others, &g.view, &g.elsewhere)
+		return g, row.Scan(&g.name, &g.writes, &g.others, &g.view, &g.elsewhere)
 	})
 	if err != nil {
 		return nil, s.explain(err, "reading who has rights")
 	}
 	return roles, nil
+}
+
+// Roles returns what roles were given for this pipeline, by their names.
+func (s *Sink) Roles(ctx context.Context) ([]Grant, error) {
+	st, err := s.state(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := s.grantees(ctx, s.pool, st)
+	if err != nil {
+		return nil, err
+	}
+	grants := make([]Grant, len(roles))
+	for i, role := range roles {
+		grants[i] = Grant{Role: role.name, Access: Read}
+		if role.writes {
+			grants[i].Access = Write
+		}
+	}
+	return grants, nil
 }
 
 // closeShared leaves a role of what the pipelines share what its other pipelines need, and of the view's schema what it has there otherwise.

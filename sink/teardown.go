@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -12,8 +13,28 @@ import (
 // Teardown drops the pipeline's view and tables, takes back what roles were given for it, and forgets it; with the last pipeline goes
 // wal2vec's schema. Nothing is left when it fails half-way: it is one transaction. It drops what bears the pipeline's names and belongs to
 // the owner of wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind fault.Usage.
-func (s *Sink) Teardown(ctx context.Context) error {
-	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
+func (s *Sink) Teardown(ctx context.Context) error { return s.setUp(ctx, s.planTeardown(ctx)) }
+
+// RehearseTeardown is Teardown that is taken back: what would stop it, such as a view that somebody made on the vectors, is its error.
+func (s *Sink) RehearseTeardown(ctx context.Context) error {
+	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
+		steps, err := s.planTeardown(ctx)(tx)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.runSteps(ctx, tx, steps); err != nil {
+			return nil, err
+		}
+		return nil, errRehearsed
+	})
+	if errors.Is(err, errRehearsed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Sink) planTeardown(ctx context.Context) func(pgx.Tx) ([]string, error) {
+	return func(tx pgx.Tx) ([]string, error) {
 		st, err := s.state(ctx, tx)
 		if err != nil {
 			return nil, err
@@ -39,7 +60,7 @@ func (s *Sink) Teardown(ctx context.Context) error {
 			steps = append(steps, s.closeShared(st, role)...)
 		}
 		return slices.Concat(steps, s.teardownSteps(tables, others)), nil
-	})
+	}
 }
 
 // ownTables returns the tables that belong to the pipeline alone, as far as they are there.

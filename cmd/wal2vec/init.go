@@ -69,6 +69,8 @@ type setup struct {
 	generation sink.Generation
 	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
 	intended bool
+	// streamers are the roles that might write the pipeline when init began.
+	streamers []string
 }
 
 func (p *program) init(ctx context.Context, c config.Config, o initOptions) error {
@@ -217,6 +219,9 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.function, err = s.planFunction(ctx); err != nil {
 		return plan, err
 	}
+	if err := s.findStreamers(ctx); err != nil {
+		return plan, err
+	}
 	revoke, err := s.planRevocation(ctx)
 	if err != nil {
 		return plan, err
@@ -244,6 +249,23 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	}
 	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
+}
+
+func (s *setup) findStreamers(ctx context.Context) error {
+	if len(s.options.revoke) == 0 {
+		return nil
+	}
+	roles, err := s.store.Roles(ctx)
+	if err != nil {
+		return err
+	}
+	s.streamers = nil
+	for _, role := range roles {
+		if role.Access == sink.Write {
+			s.streamers = append(s.streamers, role.Role)
+		}
+	}
+	return nil
 }
 
 // rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
@@ -285,12 +307,15 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 	switch {
 	case !slot.Exists:
 		return s.server.CheckFreeSlot()
+	case slot.Database != slot.CurrentDatabase || slot.Plugin != "pgoutput":
+		return fault.New(fault.Usage, "set another name: source.slot",
+			"the server has a slot %q already, of database %q and plugin %q: it does not belong to this pipeline", slot.Name, slot.Database, slot.Plugin)
 	case slot.Active:
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		return fault.New(fault.Usage, "SELECT pg_drop_replication_slot("+pgname.Literal(slot.Name)+"); or set another name: source.slot",
-			"slot %q exists on the source and does not belong to this pipeline", slot.Name)
+		try := "set another name: source.slot; or, if no other pipeline or program reads it: SELECT pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
+		return fault.New(fault.Usage, try, "slot %q exists in this database and does not belong to this pipeline", slot.Name)
 	default:
 		return nil
 	}
@@ -315,6 +340,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		if err := s.store.Grant(ctx, grant); err != nil {
 			return false, err
 		}
+		s.log.Info().Str("role", grant.Role).Str("access", string(grant.Access)).Msg("rights on the pipeline")
 	}
 	if err := s.makeRights(ctx); err != nil {
 		return false, err

@@ -57,8 +57,12 @@ func (s *setup) planRevocation(ctx context.Context) ([]string, error) {
 	return replication.RevokeStreamSQL(ctx, s.source, swap, s.revoked()...)
 }
 
+// revoked are the roles that lose what --grant-stream gave them in the source. A role that only searches was given nothing there: what it may
+// read is somebody else's to take.
 func (s *setup) revoked() []string {
-	return slices.DeleteFunc(slices.Clone(s.options.revoke), func(role string) bool { return slices.Contains(s.options.grantStream, role) })
+	return slices.DeleteFunc(slices.Clone(s.options.revoke), func(role string) bool {
+		return slices.Contains(s.options.grantStream, role) || !slices.Contains(s.streamers, role)
+	})
 }
 
 // makeRights gives and takes what roles may do in the source.

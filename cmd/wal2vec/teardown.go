@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -35,7 +36,7 @@ func newTeardown(p *program) *cobra.Command {
 	return cmd
 }
 
-// teardown drops the slot first: from then on nothing holds WAL back, whatever fails later.
+// teardown looks first whether all can be dropped, then drops the slot: from then on nothing holds WAL back, whatever fails later.
 func (p *program) teardown(ctx context.Context, c config.Config) error {
 	source, err := connectSource(ctx, c, "teardown")
 	if err != nil {
@@ -59,6 +60,9 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := ownNames(c, state); err != nil {
 		return err
 	}
+	if err := rehearseTeardown(ctx, c, source, s, state); err != nil {
+		return err
+	}
 	if err := replication.DropSlot(ctx, source, c.Source.Slot); err != nil {
 		return err
 	}
@@ -78,6 +82,33 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	}
 	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
 		c.Pipeline, c.Source.Slot, publication, pgname.Visible(c.Sink.View.String()))
+	return err
+}
+
+// rehearseTeardown drops everything but the slot, and takes it back: what this role may not drop, and what others have made on it, stops a
+// teardown while the pipeline is whole.
+func rehearseTeardown(ctx context.Context, c config.Config, source *pgx.Conn, s *store, state sink.State) error {
+	slot, err := replication.ReadSlot(ctx, source, c.Source.Slot)
+	if err != nil {
+		return err
+	}
+	if slot.Active && slot.Database == slot.CurrentDatabase {
+		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
+	}
+	if err := s.RehearseTeardown(ctx); err != nil {
+		return err
+	}
+	tx, err := source.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("rehearsing on the source: %w", err)
+	}
+	err = replication.DropSwapFunction(ctx, tx, swapOf(c, inspectOptions(c), nil, 0))
+	if err == nil {
+		_, err = replication.DropPublication(ctx, tx, c.Source.Publication, state.Table)
+	}
+	if rollbackErr := tx.Rollback(ctx); err == nil {
+		err = rollbackErr
+	}
 	return err
 }
 

@@ -1,7 +1,8 @@
--- The roles that were given rights on a pipeline's ledger ($1, $2), and what else they have: on other ledgers of the schema, on the view
+-- The roles that were given rights on a pipeline's ledger ($1, $2), whether they may write it, and what else they have: on other ledgers of the schema, on the view
 -- ($3, $4), and on anything else in the view's schema.
 SELECT
     r.rolname::text,
+    EXISTS (SELECT FROM pg_catalog.aclexplode(l.relacl) AS x WHERE x.grantee = r.oid AND x.privilege_type = 'UPDATE'),
     coalesce((
         SELECT CASE WHEN pg_catalog.bool_or(x.privilege_type = 'UPDATE') THEN 'write' ELSE 'read' END
         FROM pg_catalog.pg_class AS o, pg_catalog.aclexplode(o.relacl) AS x
