@@ -129,6 +129,11 @@ func FuzzCommandsOnASinkOfNonsense(f *testing.F) {
 			f.Add(uint8(i), append(script, byte(128+2*spoilt), byte(i), byte(spoilt), byte(128+spoilt), byte(spoilt), byte(i)))
 		}
 	}
+	// One of these gives the pipeline a job of which nothing else is known.
+	const number, jobID, seven = 128 + 12, 14, 4
+	for honest := range 16 {
+		f.Add(uint8(0), append(bytes.Repeat([]byte{0}, honest), number, jobID, seven))
+	}
 	f.Fuzz(func(t *testing.T, which uint8, script []byte) {
 		args := reading[int(which)%len(reading)]
 		server := pgtest.NewNonsense(recording, script)

@@ -86,6 +86,9 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 	}
 	k.registered = true
 	if b.id != nil {
+		if b.mode == nil || b.running == nil || b.processed == nil || b.created == nil || b.updated == nil {
+			return nil, fault.New(fault.Usage, "wal2vec doctor", "table backfill of the sink has job %d without its mode, progress or times", *b.id)
+		}
 		k.backfill = &Backfill{
 			ID: *b.id, Mode: *b.mode, Running: *b.running, Processed: *b.processed, Cursor: b.cursor,
 			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
