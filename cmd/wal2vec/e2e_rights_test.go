@@ -61,3 +61,52 @@ func TestInitTakesBackWhatItGave(t *testing.T) {
 	w.run("init", "--grant-stream", streamer, "--grant-search", streamer)
 	w.run("init", "--revoke", streamer, "--grant-stream", streamer)
 }
+
+// TestATeardownLooksBeforeItDrops: what stops it stops it while the pipeline is whole.
+func TestATeardownLooksBeforeItDrops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	streamer, password := w.db.Role(t, "REPLICATION")
+	w.run("init", "--grant-stream", streamer)
+	w.run("backfill")
+	as := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(streamer, password)}
+	w.refuses(t, refusal{env: as, args: []string{"teardown", "--yes"}, code: 2, says: []string{"owner"}, try: "run it as a role that may"})
+	w.db.Exec(t, "CREATE VIEW somebodys AS SELECT * FROM analytics_features.product_embeddings")
+	w.refuses(t, refusal{args: []string{"teardown", "--yes"}, code: 2, says: []string{"DROP VIEW"}, try: "drop what depends"})
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	w.db.Exec(t, "DROP VIEW somebodys")
+	w.refuses(t, refusal{args: []string{"teardown", "--yes"}, code: 4, says: []string{"in use"}, try: "stop the process"})
+	stream.stop()
+	w.write(1)
+	w.run("stream", "--until-current")
+	w.check()
+	w.run("teardown", "--yes")
+}
+
+// TestASlotOfAnotherDatabaseIsNotTouched: names of slots are the server's, and a default name is soon taken twice.
+func TestASlotOfAnotherDatabaseIsNotTouched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	neighbour := pgtest.Database(t)
+	slot := "wal2vec_" + w.db.Name
+	take := func() { neighbour.Exec(t, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot) }
+	there := func(after string) {
+		t.Helper()
+		if n := pgtest.One[int](t, neighbour, "SELECT count(*)::int FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()", slot); n != 1 {
+			t.Errorf("%s touched the slot of another database", after)
+		}
+	}
+	take()
+	w.refuses(t, refusal{args: []string{"init"}, code: 2, says: []string{slot, neighbour.Name}, try: "source.slot"})
+	neighbour.Exec(t, "SELECT pg_drop_replication_slot($1)", slot)
+	w.run("init")
+	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", slot)
+	take()
+	w.refuses(t, refusal{args: []string{"init", "--resync"}, code: 2, says: []string{slot, neighbour.Name}, try: "source.slot"})
+	there("init --resync")
+	w.run("teardown", "--yes")
+	there("teardown")
+}
