@@ -13,12 +13,14 @@ import (
 // Teardown drops the pipeline's view and tables, takes back what roles were given for it, and forgets it; with the last pipeline goes
 // wal2vec's schema. Nothing is left when it fails half-way: it is one transaction. It drops what bears the pipeline's names and belongs to
 // the owner of wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind fault.Usage.
-func (s *Sink) Teardown(ctx context.Context) error { return s.setUp(ctx, s.planTeardown(ctx)) }
+func (s *Sink) Teardown(ctx context.Context) error {
+	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) { return s.planTeardown(ctx, tx) })
+}
 
 // RehearseTeardown is Teardown that is taken back: what would stop it, such as a view that somebody made on the vectors, is its error.
 func (s *Sink) RehearseTeardown(ctx context.Context) error {
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
-		steps, err := s.planTeardown(ctx)(tx)
+		steps, err := s.planTeardown(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -33,34 +35,32 @@ func (s *Sink) RehearseTeardown(ctx context.Context) error {
 	return err
 }
 
-func (s *Sink) planTeardown(ctx context.Context) func(pgx.Tx) ([]string, error) {
-	return func(tx pgx.Tx) ([]string, error) {
-		st, err := s.state(ctx, tx)
-		if err != nil {
-			return nil, err
-		}
-		var others bool
-		row := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+quoteIdentifier(s.schema, "pipeline")+" WHERE name <> $1)", s.pipeline)
-		if err := row.Scan(&others); err != nil {
-			return nil, s.explain(err, "looking for other pipelines")
-		}
-		steps, err := s.dropView(ctx, tx, st)
-		if err != nil {
-			return nil, err
-		}
-		tables, err := s.ownTables(ctx, tx, st)
-		if err != nil {
-			return nil, err
-		}
-		roles, err := s.grantees(ctx, tx, st)
-		if err != nil {
-			return nil, err
-		}
-		for _, role := range roles {
-			steps = append(steps, s.closeShared(st, role)...)
-		}
-		return slices.Concat(steps, s.teardownSteps(tables, others)), nil
+func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	st, err := s.state(ctx, tx)
+	if err != nil {
+		return nil, err
 	}
+	var others bool
+	row := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+quoteIdentifier(s.schema, "pipeline")+" WHERE name <> $1)", s.pipeline)
+	if err := row.Scan(&others); err != nil {
+		return nil, s.explain(err, "looking for other pipelines")
+	}
+	steps, err := s.dropView(ctx, tx, st)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := s.ownTables(ctx, tx, st)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := s.grantees(ctx, tx, st)
+	if err != nil {
+		return nil, err
+	}
+	for _, role := range roles {
+		steps = append(steps, s.closeShared(st, role)...)
+	}
+	return slices.Concat(steps, s.teardownSteps(tables, others)), nil
 }
 
 // ownTables returns the tables that belong to the pipeline alone, as far as they are there.

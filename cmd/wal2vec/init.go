@@ -314,7 +314,8 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		try := "set another name: source.slot; or, if no other pipeline or program reads it: SELECT pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
+		drop := "SELECT pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
+		try := "set another name: source.slot; or, if no other pipeline or program reads it: " + drop
 		return fault.New(fault.Usage, try, "slot %q exists in this database and does not belong to this pipeline", slot.Name)
 	default:
 		return nil

@@ -113,7 +113,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 
 // grantStream is what the owner runs, so that the stream's role needs none of the owner's rights.
 func grantStream(role, owner string) advice {
-	return inShell("wal2vec init " + pgname.Flag("grant-stream", role) + "  # as a role that set the pipeline up and has the rights of " + pgname.Identifier(owner))
+	as := "  # as a role that set the pipeline up and has the rights of " + pgname.Identifier(owner)
+	return inShell("wal2vec init " + pgname.Flag("grant-stream", role) + as)
 }
 
 // examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.
