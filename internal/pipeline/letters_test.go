@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,10 +141,11 @@ func TestAnEncoderThatRepeatsATextIsNotRepeated(t *testing.T) {
 func TestAnOutageIsRedUntilItsBatchIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		w.onEncode = func(context.Context, []string) error {
 			<-time.After(50 * time.Millisecond) // so that there is time to look while it tries
-			if down {
+			if down.Load() {
 				return errors.New("the device is lost")
 			}
 			return nil
@@ -174,7 +176,7 @@ func TestAnOutageIsRedUntilItsBatchIsWritten(t *testing.T) {
 			if streaming == 0 || len(w.connects) < 10 {
 				t.Errorf("%d sessions, seen streaming %d times", len(w.connects), streaming)
 			}
-			down = false
+			down.Store(false)
 		})
 		pass(11 * time.Second)
 		if h := r.Health(); !h.Ready() || w.watermark != 405 || len(w.vectors) != 2 {
