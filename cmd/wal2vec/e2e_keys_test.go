@@ -170,6 +170,10 @@ func TestKeysOfDomains(t *testing.T) {
 		w.settle()
 		w.checkPair(parts)
 	}
+	pgtest.Eventually(t, processTimeout, func() (bool, string) { // the stream looks at the altered column's table, and refreshes it
+		n := pgtest.One[int](t, w.db, "SELECT count(*)::int FROM wal2vec.backfill WHERE resync AND NOT open")
+		return n > 0, "the refresh of the altered table is not done"
+	})
 	w.run("backfill")
 	w.checkPair(parts)
 	if got := w.ends(nil, "", "config", "print", "--row", "1", "--row", "c", "--row", "a label that is longer than six", "--row", "1"); got.stdout != "long\n" {

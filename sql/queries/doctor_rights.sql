@@ -18,7 +18,7 @@ WITH place AS (
     FROM place AS p
     JOIN pg_catalog.pg_attribute AS c ON c.attrelid = p.oid AND NOT c.attisdropped
     CROSS JOIN LATERAL pg_catalog.aclexplode(c.attacl) AS a
-    WHERE a.privilege_type NOT IN ('SELECT', 'UPDATE') -- doctor --probe updates a column
+    WHERE a.privilege_type <> 'SELECT'
     UNION ALL
     SELECT 2, a.grantee, a.privilege_type, p.nspowner
     FROM place AS p CROSS JOIN LATERAL pg_catalog.aclexplode(p.nspacl) AS a
