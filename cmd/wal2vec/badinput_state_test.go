@@ -50,7 +50,7 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 	refuse([]refusal{
 		{
 			name: "slot in use", args: []string{"stream"}, env: []string{"WAL2VEC_SOURCE_SLOT_WAIT=200ms"},
-			code: 4, says: []string{slot, "in use by process"}, try: "stop the process",
+			code: 4, says: []string{slot, "active for PID"}, try: "stop the process",
 		},
 		{name: "resync beside a stream", args: []string{"init", "--resync"}, code: 4, says: []string{slot, "process"}, try: "stop the process"},
 		{name: "teardown beside a stream", args: []string{"teardown", "--yes"}, code: 4, says: []string{slot, "in use by process"}, try: "stop the process"},
