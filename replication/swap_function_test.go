@@ -207,6 +207,38 @@ func TestTheCallerKeepsNoLock(t *testing.T) {
 }
 
 // TestTheFunctionTouchesItsOwnersTableOnly: whatever has the name, and whenever it got it.
+// TestTheFunctionRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK, as the function's owner, who may be another.
+func TestTheFunctionRunsNothingOfTheTablesOwner(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		caller := f.as(t, f.role, f.password)
+		db.Exec(t, `RESET ROLE; CREATE FUNCTION own(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_advisory_lock(4712); RETURN true; END';
+			CREATE FUNCTION own_equal(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM pg_advisory_lock(4712); RETURN true; END';
+			CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = own_equal)`)
+		for _, check := range []string{"own('x')", "id > 0 OR own('x')", "'x' === 'y'"} {
+			db.Exec(t, "DROP TABLE item; CREATE TABLE item (id bigint CHECK ("+check+"), name text, body text, gone boolean); ALTER TABLE item OWNER TO mart_owner")
+			for range 2 { // the first call might make the index alone
+				if _, err := caller.Exec(t.Context(), f.call); fault.SQLSTATE(err) != "42501" || !strings.Contains(err.Error(), "CHECK") {
+					t.Errorf("%s: got %v", check, err)
+				}
+			}
+			if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712"); n != 0 {
+				t.Errorf("%s: the owner's function ran", check)
+			}
+		}
+		db.Exec(t, "DROP TABLE item; CREATE TABLE item (id bigint CHECK (id > 0 AND name <> lower('X')), name text, body text, gone boolean); ALTER TABLE item OWNER TO mart_owner")
+		for range 2 {
+			if _, err := caller.Exec(t.Context(), f.call); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !f.published(t) {
+			t.Error("a CHECK of built-in functions keeps the table from being published")
+		}
+	})
+}
+
 func TestTheFunctionTouchesItsOwnersTableOnly(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -50,6 +50,9 @@ var moved = []struct {
 	{"shape", []string{"marks"}},
 }
 
+// opened are the columns with which a job begins. Not its number: who takes the next numbers by hand keeps others from opening jobs.
+var opened = []string{"pipeline", "mode", "row_limit", "resync", "started_epoch", "started_lsn", "generation"}
+
 // Grant grants, or takes back. The role must exist; one that has nothing to be taken back is a fault of kind Usage.
 func (s *Sink) Grant(ctx context.Context, g Grant) error {
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
@@ -108,7 +111,10 @@ func (s *Sink) sharedSteps(g Grant) []string {
 	for _, m := range moved {
 		steps = append(steps, "GRANT UPDATE ("+quoteColumns(m.columns)+") ON TABLE "+quoteIdentifier(s.schema, m.table)+" TO "+role)
 	}
-	return append(steps, "GRANT INSERT ON TABLE "+s.quoteTables([]string{"stream_state", "backfill", "shape"})+" TO "+role)
+	return append(steps,
+		"GRANT INSERT ON TABLE "+s.quoteTables([]string{"stream_state", "shape"})+" TO "+role,
+		"GRANT INSERT ("+quoteColumns(opened)+") ON TABLE "+quoteIdentifier(s.schema, "backfill")+" TO "+role,
+	)
 }
 
 // quoteTables names tables of wal2vec's schema.
@@ -262,8 +268,17 @@ func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string
 	}
 	var steps []string
 	var pipeline, role string
-	var writes bool
-	_, err = pgx.ForEachRow(rows, []any{&pipeline, &role, &writes}, func() error {
+	var writes, keeps bool
+	var vectors []string
+	_, err = pgx.ForEachRow(rows, []any{&pipeline, &role, &writes, &keeps, &vectors}, func() error {
+		if !keeps {
+			grantee := "PUBLIC"
+			if role != "" {
+				grantee = quoteIdentifier(role)
+			}
+			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + pipeline}, vectors...))+" FROM "+grantee)
+			return nil
+		}
 		g := Grant{Role: role, Access: Read}
 		if writes {
 			g.Access = Write

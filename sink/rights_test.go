@@ -77,6 +77,7 @@ func (b *bench) neverForAnyRole() []string {
 		"INSERT INTO wal2vec.pipeline SELECT * FROM wal2vec.pipeline", "DELETE FROM wal2vec.pipeline", "TRUNCATE wal2vec.pipeline CASCADE",
 		"DELETE FROM wal2vec.generation", "INSERT INTO wal2vec.generation SELECT * FROM wal2vec.generation",
 		"UPDATE wal2vec.schema_version SET version = 99", "INSERT INTO wal2vec.schema_version VALUES (99, 'x')", "DELETE FROM wal2vec.schema_version",
+		"INSERT INTO wal2vec.backfill (id, pipeline, mode, started_epoch, started_lsn) OVERRIDING SYSTEM VALUE VALUES (7, 'product', 'full', 1, '0/1')",
 		"DELETE FROM wal2vec.backfill", "DELETE FROM wal2vec.stream_state", "DELETE FROM wal2vec.shape",
 		"INSERT INTO wal2vec.dead_letter SELECT * FROM wal2vec.dead_letter", "DELETE FROM wal2vec.dead_letter",
 		"SELECT FROM wal2vec.ledger_other", "SELECT FROM wal2vec.vectors_other_1", "SELECT FROM wal2vec.dead_letter_other",

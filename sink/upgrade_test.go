@@ -66,6 +66,7 @@ func TestASchemaBeforeGenerationsIsBroughtUpToDate(t *testing.T) {
 func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.beside()
 	b.db.Exec(t, beforeRights)
 	b.db.Exec(t, oneLetter)
 	streamer, streamerSecret := b.db.Role(t, "")
@@ -75,10 +76,16 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 		b.db.Exec(t, "GRANT "+rights+" ON ALL TABLES IN SCHEMA wal2vec TO "+role)
 		b.db.Exec(t, "ALTER DEFAULT PRIVILEGES IN SCHEMA wal2vec GRANT "+rights+" ON TABLES TO "+role)
 	}
+	b.db.Exec(t, "GRANT SELECT ON "+viewName+" TO "+streamer+", "+reader+"; GRANT SELECT ON wal2vec.ledger_other, wal2vec.vectors_other_1 TO PUBLIC")
 	plan, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension))
 	b.ok(err)
 	b.ok(b.sink.Rehearse(t.Context(), plan))
 	b.ok(b.sink.Migrate(t.Context()))
+	for role, secret := range map[string]string{streamer: streamerSecret, reader: readerSecret} {
+		conn := b.conn(role, secret)
+		b.denied(conn, "SELECT FROM wal2vec.ledger_other", "SELECT FROM wal2vec.vectors_other_1", "SELECT FROM wal2vec.dead_letter_other")
+		b.untouched(conn, "SELECT FROM wal2vec.pipeline WHERE name = 'other'")
+	}
 	if n := pgtest.One[int](t, b.db, "SELECT count(*)::int FROM pg_default_acl"); n != 0 {
 		t.Errorf("%d default privileges are left", n)
 	}

@@ -1,4 +1,25 @@
--- Rights are by pipeline. The slot that a pipeline may have is its owner's to name: who streams gives it up and takes it again.
+-- Rights are by pipeline. What earlier versions gave on tables to come goes first: tables come below.
+DO $wal2vec$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT DISTINCT
+            pg_catalog.pg_get_userbyid(d.defaclrole) AS giver,
+            CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
+        FROM pg_catalog.pg_default_acl AS d
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
+        CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS x
+        WHERE n.nspname = {{.SchemaName}} AND d.defaclobjtype = 'r' AND x.grantee <> d.defaclrole AND pg_catalog.pg_has_role(d.defaclrole, 'MEMBER')
+    LOOP
+        EXECUTE pg_catalog.format(
+            'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I REVOKE ALL ON TABLES FROM %s', given.giver, {{.SchemaName}}, given.grantee
+        );
+    END LOOP;
+END
+$wal2vec$;
+
+-- The slot that a pipeline may have is its owner's to name: who streams gives it up and takes it again.
 ALTER TABLE {{.Schema}}.pipeline
     ADD COLUMN slot_name text;
 
@@ -84,19 +105,6 @@ BEGIN
             AND c.relname IN ('schema_version', 'pipeline', 'generation', 'stream_state', 'backfill', 'shape', 'dead_letter')
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %I.%I FROM %s', {{.SchemaName}}, given.relname, given.grantee);
-    END LOOP;
-    FOR given IN
-        SELECT DISTINCT
-            pg_catalog.pg_get_userbyid(d.defaclrole) AS giver,
-            CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END AS grantee
-        FROM pg_catalog.pg_default_acl AS d
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
-        CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS x
-        WHERE n.nspname = {{.SchemaName}} AND d.defaclobjtype = 'r' AND x.grantee <> d.defaclrole AND pg_catalog.pg_has_role(d.defaclrole, 'MEMBER')
-    LOOP
-        EXECUTE pg_catalog.format(
-            'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I REVOKE ALL ON TABLES FROM %s', given.giver, {{.SchemaName}}, given.grantee
-        );
     END LOOP;
 END
 $wal2vec$;

@@ -1,5 +1,5 @@
 -- The relations of wal2vec's schema ($1) by name ($2): whether they are there, logged, whether this role has each right that it needs there ($3,
--- with commas), and the further rights that it has. UPDATE is needed of some column at least where other rights say nothing of whole rows.
+-- with commas), and the further rights that it has. INSERT and UPDATE are needed of some column at least where other rights say nothing of whole rows.
 SELECT
     w.name,
     c.oid IS NOT NULL,
@@ -7,6 +7,7 @@ SELECT
     coalesce((
         SELECT pg_catalog.bool_and(CASE n.need
             WHEN 'UPDATE' THEN pg_catalog.has_any_column_privilege(c.oid, 'UPDATE')
+            WHEN 'INSERT' THEN pg_catalog.has_any_column_privilege(c.oid, 'INSERT')
             ELSE pg_catalog.has_table_privilege(c.oid, n.need)
         END)
         FROM pg_catalog.unnest(pg_catalog.string_to_array(w.needs, ',')) AS n (need)

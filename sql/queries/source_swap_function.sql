@@ -135,6 +135,17 @@ BEGIN
             CONTINUE;
         END IF;
         locked := target;
+        -- SET NOT NULL asks whether a CHECK implies it, and for that evaluates what is constant in one, as the role that alters: not a function of
+        -- the table's owner. What is built in has no entry in pg_depend.
+        IF nullable IS NOT NULL AND EXISTS (
+            SELECT
+            FROM pg_catalog.pg_constraint AS k
+            JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid
+            WHERE k.conrelid = target AND k.contype = 'c' AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
+        ) THEN
+            RAISE EXCEPTION '%.% has a CHECK that calls functions which are not built in: its owner has to make the key NOT NULL', schema_name, table_name
+                USING ERRCODE = 'insufficient_privilege';
+        END IF;
         FOREACH statement IN ARRAY grants LOOP
             EXECUTE statement;
         END LOOP;
