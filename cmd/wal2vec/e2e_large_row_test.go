@@ -73,8 +73,8 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	w.wantsLarge("from the log", 1, "1", "2", "3", "4", "5", "8")
 
 	// The log leaves the large value out of these, but for the row that is large no more.
-	w.db.Exec(t, "UPDATE "+product+" SET price = price + 1 WHERE product_id IN (1, 2)")
-	w.db.Exec(t, "UPDATE "+product+" SET name = 'another name' WHERE product_id = 2")
+	w.db.Exec(t, "BEGIN; UPDATE "+product+" SET price = price + 1 WHERE product_id IN (1, 2); UPDATE "+product+
+		" SET name = 'another name' WHERE product_id = 2; COMMIT") // in two transactions the first might be read with the name of the second
 	w.db.Exec(t, "UPDATE "+product+" SET deleted = true WHERE product_id = 3")
 	w.db.Exec(t, "DELETE FROM "+product+" WHERE product_id = 4")
 	w.db.Exec(t, "UPDATE "+product+" SET product_id = 500 WHERE product_id = 8")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,13 +24,18 @@ type Nonsense struct {
 	said   int
 	wrong  []string
 
-	running sync.WaitGroup
+	// running counts the sessions, whose end is told by ended. A client that closes may dial once more, to cancel, whatever Wait is at: a
+	// WaitGroup would not take that.
+	running int
+	ended   *sync.Cond
 }
 
 // NewNonsense returns a server for one client. The script's bytes are used up one execution after another: a byte below 128 lets an
 // answer be; the others say how it is spoilt, and the bytes behind them where and with what.
 func NewNonsense(recording Recording, script []byte) *Nonsense {
-	return &Nonsense{recording: recording, script: script}
+	n := &Nonsense{recording: recording, script: script}
+	n.ended = sync.NewCond(&n.mu)
+	return n
 }
 
 // Bounds of a server of nonsense: executions of one session and of all, and rows of an answer.
@@ -48,7 +54,16 @@ var codes = []string{"42P01", "42501", "40001", "55P03", "57P01", "XX000", "", "
 // Dial is a pgconn.DialFunc.
 func (n *Nonsense) Dial(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
-	n.running.Go(func() { n.serve(server) })
+	n.mu.Lock()
+	n.running++
+	n.mu.Unlock()
+	go func() {
+		n.serve(server)
+		n.mu.Lock()
+		n.running--
+		n.mu.Unlock()
+		n.ended.Broadcast()
+	}()
 	return client, nil
 }
 
@@ -66,10 +81,12 @@ func (n *Nonsense) serve(conn net.Conn) {
 
 // Wait waits until the clients that it was dialled by have gone, and returns the statements that held a made-up text as a part of their own.
 func (n *Nonsense) Wait() []string {
-	n.running.Wait()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.wrong
+	for n.running > 0 {
+		n.ended.Wait()
+	}
+	return slices.Clone(n.wrong)
 }
 
 // next takes a byte of the script; an honest one when it has come to its end.
