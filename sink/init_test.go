@@ -249,7 +249,7 @@ func TestPlanShowsWhatInitRuns(t *testing.T) {
 			_, statement, _ = strings.Cut(statement, "\n")
 		}
 		word, _, _ := strings.Cut(statement, " ")
-		return slices.Contains([]string{"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP"}, word)
+		return slices.Contains([]string{"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP", "DO"}, word)
 	}
 	var did []string
 	for _, statement := range ran.all {
