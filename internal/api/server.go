@@ -51,8 +51,9 @@ type Options struct {
 	Logger  zerolog.Logger
 }
 
-// DefaultConnections is enough for a few monitors that keep theirs open, and costs no memory to speak of.
-const DefaultConnections = 64
+// DefaultConnections is enough for a few monitors that keep theirs open, and for each connection of
+// a flood to keep its place for 50 ms; they cost no memory to speak of.
+const DefaultConnections = 256
 
 const (
 	// A request here has no body and a short header; an answer is made within moments.

@@ -219,7 +219,7 @@ func Default() Config {
 			RetainedLimit: 16 << 30,
 		},
 		Backfill: Backfill{ChunkKeys: 1000, WaitTimeout: 5 * time.Minute, InFlight: 16},
-		HTTP:     HTTP{Listen: "127.0.0.1:9187", MaxConnections: 64},
+		HTTP:     HTTP{Listen: "127.0.0.1:9187", MaxConnections: 256},
 		Log:      Log{Level: "info", Format: "auto"},
 	}
 	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")
