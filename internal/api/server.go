@@ -52,7 +52,7 @@ type Options struct {
 }
 
 // DefaultConnections is enough for a few monitors that keep theirs open, and for each connection of
-// a flood to keep its place for 50 ms; they cost no memory to speak of.
+// a flood to keep its place for 20 ms; they cost no memory to speak of.
 const DefaultConnections = 256
 
 const (
