@@ -60,6 +60,8 @@ func TestEachDeployRuleCanFail(t *testing.T) {
 	compose("POSTGRES_PASSWORD_FILE:", "POSTGRES_PASSWORD:", "POSTGRES_PASSWORD is no file")
 	compose("/run/secrets/source_dsn", "/run/secrets/another", "WAL2VEC_SOURCE_DSN_FILE is no secret")
 	compose("WAL2VEC_LOG_FORMAT: json", "WAL2VEC_LOG_FORM: json", "WAL2VEC_LOG_FORM")
+	compose("      WAL2VEC_HTTP_ALLOWED_HOSTS: wal2vec\n", "", "publishes a port without WAL2VEC_HTTP_ALLOWED_HOSTS")
+	compose("      WAL2VEC_HTTP_TOKEN_FILE: /run/secrets/http_token\n", "", "publishes a port without WAL2VEC_HTTP_TOKEN_FILE")
 	compose("    secrets: [source_dsn, http_token]\n", "    secrets: [source_dsn]\n", "WAL2VEC_HTTP_TOKEN_FILE is no secret")
 	compose("{file: secrets/http_token}", "{environment: TOKEN}", "secret http_token")
 	compose("secrets: [source_dsn", "secrets: {", "compose.yaml:")
@@ -74,6 +76,7 @@ func TestEachDeployRuleCanFail(t *testing.T) {
 	docker("USER 65532:65532", "USER 65532:65532\nUSER root", "USER")
 	docker("ENV WAL2VEC_CACHE=/var/cache/wal2vec", "ENV WAL2VEC_CACHE=/var/cache/wal2vec PGPASSWORD=x", "PGPASSWORD")
 	docker("ENV WAL2VEC_CACHE=/var/cache/wal2vec", "ARG HTTP_TOKEN", "HTTP_TOKEN")
+	docker("ENV WAL2VEC_HTTP_ALLOWED_HOSTS=localhost\n", "", "answers to any name")
 	docker("COPY --from=build /src/LICENSE", "COPY . /", "the last stage copies")
 	docker("COPY --from=build /src/LICENSE", "ADD https://x.example/y /", "the last stage copies")
 
@@ -263,6 +266,13 @@ func (s service) told() []string {
 	}
 	known["WAL2VEC_DOTENV"] = true
 	var wrong []string
+	if s.Environment["WAL2VEC_SOURCE_DSN_FILE"] != "" && len(s.Ports) > 0 {
+		for _, name := range []string{"WAL2VEC_HTTP_TOKEN_FILE", "WAL2VEC_HTTP_ALLOWED_HOSTS"} {
+			if s.Environment[name] == "" {
+				wrong = append(wrong, "publishes a port without "+name)
+			}
+		}
+	}
 	for name, value := range s.Environment {
 		switch at, isSecret := strings.CutPrefix(value, "/run/secrets/"); {
 		case secret.MatchString(name) && !strings.HasSuffix(name, "_FILE"):
@@ -305,6 +315,9 @@ func checkDockerfile(content string) []string {
 	}
 	if !regexp.MustCompile(`^[1-9][0-9]*:[1-9][0-9]*$`).MatchString(user) {
 		wrong = append(wrong, "Dockerfile: the last USER is "+user+", which is not the number of one without rights")
+	}
+	if env := imageEnvironment(content); env["WAL2VEC_HTTP_LISTEN"] != "" && env["WAL2VEC_HTTP_ALLOWED_HOSTS"] == "" {
+		wrong = append(wrong, "Dockerfile: listens beyond loopback and answers to any name: WAL2VEC_HTTP_ALLOWED_HOSTS is not set")
 	}
 	for _, from := range last {
 		if from != "--from=build" {
