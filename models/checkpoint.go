@@ -20,7 +20,7 @@ const (
 	configFile    = "config.json"
 	weightsFile   = "model.safetensors"
 	indexFile     = "model.safetensors.index.json"
-	tokenizerFile = "tokenizer.json"
+	tokenizerFile = "tokenizer.json" //nolint:gosec // G101: a tokenizer is no credential
 )
 
 // exportFiles are where a ready ONNX export may stand, the first that is there is taken.

@@ -16,7 +16,7 @@ import (
 // The names of a ready export's inputs and outputs, as optimum and sentence-transformers write them.
 const (
 	attentionMask = "attention_mask"
-	tokenTypes    = "token_type_ids"
+	tokenTypes    = "token_type_ids" //nolint:gosec // G101: a tokenizer is no credential
 )
 
 // tokenOutputs are the vectors of the tokens, [rows, tokens, dimension]; OutputEmbedding is that of the text, [rows, dimension].
