@@ -88,8 +88,11 @@ func TestALongTextWithoutWhiteSpaceIsCut(t *testing.T) {
 	tk := openModel(t)
 	for what, piece := range map[string]string{"one word": "abcdefgh", "marks": "a-b.c", "Chinese": "中文字符", "added tokens": "[SEP]x"} {
 		text := "\x00[SEP]" + strings.Repeat(piece, 20<<20/len(piece)) // which the path in Go leaves to the library
-		if part := tk.cuts.head(text, firstHead); len(part) < firstHead-200 {
+		if part := tk.cuts.head(text, firstHead); len(part) < firstHead-200 || len(part) > firstHead {
 			t.Errorf("%s: cut behind %d bytes", what, len(part))
+		}
+		if ids, cut, err := tk.reference(nil, text); err != nil || !cut || len(ids) > tk.maxTokens {
+			t.Errorf("%s: %d ids, cut: %v, %v", what, len(ids), cut, err)
 		}
 	}
 	thai := "[SEP]" + strings.Repeat("ไทย", 20<<20/len("ไทย"))
