@@ -239,7 +239,7 @@ func TestWhoWaitsLongestGoesFirst(t *testing.T) {
 		}
 		synctest.Wait()
 		_, third := c.client("")
-		for range second { //nolint:revive // until the server hangs up
+		for range second { // until the server hangs up
 		}
 		if !open(answered) || !open(first) || open(second) || !open(third) {
 			t.Errorf("left are answered %t, first %t, second %t, third %t; want all but the second", open(answered), open(first), open(second), open(third))

@@ -11,6 +11,25 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
+// lintFile is what is looked at of .golangci.yml.
+type lintFile struct {
+	Linters struct {
+		Settings struct {
+			Gosec struct {
+				Excludes []string `yaml:"excludes"`
+				Includes []string `yaml:"includes"`
+			} `yaml:"gosec"`
+		} `yaml:"settings"`
+		Exclusions struct {
+			Rules []struct {
+				Path    string   `yaml:"path"`
+				Text    string   `yaml:"text"`
+				Linters []string `yaml:"linters"`
+			} `yaml:"rules"`
+		} `yaml:"exclusions"`
+	} `yaml:"linters"`
+}
+
 // TestArchitectureNamesTheRulesOfGosecThatAreOff, all of them and no other: for every file, and for
 // some.
 func TestArchitectureNamesTheRulesOfGosecThatAreOff(t *testing.T) {
@@ -23,19 +42,7 @@ func TestArchitectureNamesTheRulesOfGosecThatAreOff(t *testing.T) {
 		}
 		return string(content)
 	}
-	var lint struct {
-		Linters struct {
-			Settings struct {
-				Gosec struct{ Excludes, Includes []string }
-			}
-			Exclusions struct {
-				Rules []struct {
-					Path, Text string
-					Linters    []string
-				}
-			}
-		}
-	}
+	var lint lintFile
 	if err := yaml.Unmarshal([]byte(read(".golangci.yml")), &lint); err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func (h *HTTP) settings() []setting {
 		help:  "Names and addresses, without port, that a request's Host header may hold besides loopback ones and the address that it came in on.",
 	}, {
 		path: "http.max_connections", value: (*number)(&h.MaxConnections), rule: between(&h.MaxConnections, 1, 65536),
-		help: "Connections open at once; one more takes the place of one that waits. Each keeps its place for its first 20 ms, below 250 of them for 0.08 ms times this number.",
+		help: "Connections open at once; one more takes the place of one that waits, which keeps it for its first 20 ms (less below 250).",
 	}}
 }
 
