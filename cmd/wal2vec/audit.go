@@ -39,8 +39,8 @@ func newAudit(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "audit", Short: "Compare the source with the vectors, row by row", GroupID: "look", Args: cobra.NoArgs,
 		Long: "Compare rows of the source with the vectors of a generation, beside a running stream or alone, and encode some of the texts again.\n" +
-			"Nothing is written but by --repair. A sample is compared, or everything with --full; an interrupted full audit is gone on with by\n" +
-			"the same command. Every difference is looked at twice, the second time by its key, once the watermark has passed the row: what a\n" +
+			"Nothing is written but by --repair. A sample is compared, or everything with --full; the same command goes on with an interrupted\n" +
+			"full audit. Every difference is looked at twice, the second time by its key, once the watermark has passed the row: what a\n" +
 			"stream is about to write is no finding. Where no stream runs, what changed since the watermark is pending.\n\n" +
 			"Exit code 3 says that there are findings, with --repair that some are left. The fields of -o json are described in docs/status.md.",
 		Example: "  wal2vec audit\n  wal2vec audit --full --repair",
@@ -61,7 +61,7 @@ func newAudit(p *program) *cobra.Command {
 	flags.IntVar(&o.reencode, "reencode", 200, "encode about so many texts again; 0 for none")
 	flags.IntVar(&o.generation, "generation", 0, "generation to audit (default: the active one)")
 	flags.BoolVar(&o.repair, "repair", false, "read the rows of the findings again and write them, in every generation")
-	flags.BoolVar(&o.restart, "restart", false, "begin anew where an interrupted full audit would be gone on with")
+	flags.BoolVar(&o.restart, "restart", false, "begin again, also where a full audit was interrupted")
 	flags.StringVar(&o.state, "state", "", "file that keeps how far a full audit is (default: in the user's cache folder)")
 	outputFlag(cmd, &o.output)
 	cmd.MarkFlagsMutuallyExclusive("full", "sample")

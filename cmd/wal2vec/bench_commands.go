@@ -50,7 +50,7 @@ func newBench(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bench", Short: "Measure this machine on a throw-away PostgreSQL", GroupID: "look", Args: cobra.NoArgs,
 		Long: "Measure what limits wal2vec on this machine, on a throw-away PostgreSQL. The result is one JSON object on standard output,\n" +
-			"with machine, versions and settings; its names are described in docs/bench.md. Nothing else should run meanwhile.",
+			"with machine, versions and settings; its names are described in docs/bench.md. Nothing else should run at that time.",
 	}
 	cmd.AddCommand(newBenchBackfill(p), newBenchStream(p), newBenchFreshness(p), newBenchEncode(p), newBenchSearch(p), newBenchSwap(p), newBenchGiant(p),
 		newBenchData(p), newBenchLoad(p))

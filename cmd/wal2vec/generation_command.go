@@ -171,7 +171,7 @@ func newGenerationActivate(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "activate ID", Short: "Make searches and the view read a generation", Args: cobra.ExactArgs(1),
 		Long: "Make searches and the view read a generation, in one transaction. Refused while rows lack their vectors there, its index is not\n" +
-			"complete, or a refresh after a resync is open, unless forced. Where the vectors' type changes, the view is made anew with its\n" +
+			"complete, or a refresh after a resync is open, unless forced. Where the vectors' type changes, the view is made again with its\n" +
 			"rights and comments; what depends on it has to be dropped before.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := generationID(args[0])
