@@ -53,7 +53,7 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 		switch v.kind {
 		case kindText:
 			if v.apart {
-				out[n] = change.Field{Text: unsafe.String(unsafe.SliceData(v.data), len(v.data)), State: change.FieldValue}
+				out[n] = change.Field{Text: unsafe.String(unsafe.SliceData(v.data), len(v.data)), State: change.FieldValue} //nolint:gosec // nobody writes to it any more
 				continue
 			}
 			out[n] = change.Field{Text: all[at : at+len(v.data)], State: change.FieldValue}
