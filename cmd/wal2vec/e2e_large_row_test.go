@@ -172,6 +172,30 @@ func TestLargeRowsOfOneSizeHaveOneHashAndEndRight(t *testing.T) {
 	stream.stop()
 }
 
+// TestRowsThatAreReadInPartsAreAllThere: the second look of an audit and a retry read large rows by key, several of them.
+func TestRowsThatAreReadInPartsAreAllThere(t *testing.T) {
+	t.Parallel()
+	w, _ := newHashWorld(t, 6)
+	w.env = append(w.env, "XDG_CACHE_HOME="+t.TempDir())
+	w.db.Exec(t, "UPDATE "+product+" SET description = repeat('0123456789', 900000) WHERE product_id <= 4")
+	w.run("init")
+	w.run("backfill")
+	w.audits(0)
+	vectors := "wal2vec." + w.vectorTable()
+	w.db.Exec(t, "DELETE FROM "+vectors+" WHERE product_id IN (1, 3)")
+	w.db.Exec(t, "INSERT INTO "+vectors+" SELECT 900001, text_hash, embedding FROM "+vectors+" WHERE product_id = 5")
+	w.db.Exec(t, "UPDATE "+vectors+" SET embedding = array_fill(0, ARRAY[384])::vector WHERE product_id IN (2, 4)")
+	w.wants(w.audits(3), "missing 1", "zero 2", "missing 3", "zero 4", "orphan 900001")
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	// The log leaves the large values out.
+	w.db.Exec(t, "UPDATE "+product+" SET brand = 'another brand' WHERE product_id <= 4")
+	w.settle()
+	stream.stop()
+	w.db.Exec(t, "DELETE FROM "+vectors+" WHERE product_id = 900001")
+	w.audits(0)
+}
+
 // TestLogAndSelectMeasureARowAlike, whatever the types of its columns and the encoding of the database: the hash of a row that is too large is
 // that of its length.
 func TestLogAndSelectMeasureARowAlike(t *testing.T) {
