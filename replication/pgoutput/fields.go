@@ -53,7 +53,8 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 		switch v.kind {
 		case kindText:
 			if v.apart {
-				out[n] = change.Field{Text: unsafe.String(unsafe.SliceData(v.data), len(v.data)), State: change.FieldValue} //nolint:gosec // nobody writes to it any more
+				text := unsafe.String(unsafe.SliceData(v.data), len(v.data)) //nolint:gosec // nobody writes to it any more
+				out[n] = change.Field{Text: text, State: change.FieldValue}
 				continue
 			}
 			out[n] = change.Field{Text: all[at : at+len(v.data)], State: change.FieldValue}
