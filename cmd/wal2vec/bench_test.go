@@ -176,15 +176,18 @@ func TestBenchGiantRowMeasuresBothColumns(t *testing.T) {
 	t.Parallel()
 	report := benchmarked(t, "giant-row", "--rows", "10", "--row-bytes", "3000000", "--fake-encoder", "--stream-max-row-bytes", "1MiB")
 	keys := machineKeys + serverKeys + "settings.encoder settings.max_row_bytes settings.rows "
-	for _, column := range []string{"column_read", "column_not_read"} {
+	for column, want := range map[string]float64{"column_read": 1, "column_not_read": 1, "within_limit": 0} {
 		for _, name := range []string{
 			"row_bytes", "resident_bytes_before", "peak_resident_bytes", "resident_bytes_after", "rise_bytes", "rise_over_row", "seconds", "dead_letters",
 		} {
 			keys += "figures." + column + "." + name + " "
 		}
-		if letters := figure(t, report, column+".dead_letters"); letters != 1 {
+		if letters := figure(t, report, column+".dead_letters"); letters != want {
 			t.Errorf("%s: %g dead letters", column, letters)
 		}
+	}
+	if bytes := figure(t, report, "within_limit.row_bytes"); bytes < 900_000 || bytes >= 1<<20 {
+		t.Errorf("a row of %g bytes is within a limit of 1 MiB", bytes)
 	}
 	checkNames(t, report, keys)
 }

@@ -64,6 +64,8 @@ type printedRow struct {
 	Deleted bool     `json:"deleted"`
 	Text    *string  `json:"text"`
 	Hash    *string  `json:"hash"`
+	// TextBytes is the length of the whole text where Text is its head, which is all that an encoder is given.
+	TextBytes int `json:"text_bytes,omitempty"`
 	// Refused says why a row that is too large becomes a dead letter; its hash is that of its length.
 	Refused *string `json:"refused,omitempty"`
 }
@@ -113,7 +115,7 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 		case refusal != "":
 			printed.Refused, printed.Hash = &refusal, &hash
 		case !rendered.Deleted:
-			printed.Text, printed.Hash = &text, &hash
+			printed.Text, printed.Hash, printed.TextBytes = &text, &hash, rendered.Document.Whole
 		}
 		return printJSON(p.stdout, printed)
 	}
@@ -127,6 +129,11 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 	}
 	if _, err := fmt.Fprintln(p.stdout, pgname.Visible(text)); err != nil {
 		return err
+	}
+	if whole := rendered.Document.Whole; whole > 0 {
+		if _, err := fmt.Fprintf(p.stderr, "the first %d of %d bytes: the model is given no more\n", len(text), whole); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintln(p.stderr, "hash", hash)
 	return err

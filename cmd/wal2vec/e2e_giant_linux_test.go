@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -49,6 +50,14 @@ func TestARowOfAnySizeCostsItsStreamNoMoreThanTheLimit(t *testing.T) {
 	})
 	if letters := w.deadLetters(); len(letters) != 0 {
 		t.Errorf("letters %+v", letters)
+	}
+	var printed printedRow
+	w.result(&printed, nil, "config", "print", "--row", "2", "-o", "json")
+	if printed.Text == nil || len(*printed.Text) != change.MostText || printed.TextBytes < large {
+		t.Errorf("the row is printed with a text of %d bytes", printed.TextBytes)
+	}
+	if said := w.run("config", "print", "--row", "2"); !strings.Contains(said, fmt.Sprintf("the first %d of %d bytes", change.MostText, printed.TextBytes)) {
+		t.Errorf("config print does not say that the text is cut: %.200q", said)
 	}
 	w.db.Exec(t, "UPDATE "+product+" SET attachment = NULL, description = 'short' WHERE product_id = 2")
 	w.settle()

@@ -96,11 +96,10 @@ func (l *look) take(ctx context.Context) error {
 	if l.as, err = a.ports.Positions.Version(ctx); err != nil {
 		return fmt.Errorf("reading the watermark: %w", err)
 	}
-	chunk, err := a.ports.Reader.Keys(keys).Chunk(ctx, "", len(keys))
+	session, err := l.readAll(ctx, keys)
 	if err != nil {
 		return err
 	}
-	l.read(&chunk)
 	failpoint.Hit("audit_read")
 	if l.reached, err = a.reach(ctx, l.as.Epoch, l.high); err != nil {
 		return err
@@ -114,15 +113,32 @@ func (l *look) take(ctx context.Context) error {
 	switch moved := l.held.Version != l.as; {
 	case l.held.Version.Epoch != l.as.Epoch, l.held.Truncated.Compare(l.as) > 0, !l.reached && moved:
 		return errAgain
-	case a.ports.Reader.Alive(ctx, chunk.Session) != nil:
+	case a.ports.Reader.Alive(ctx, session) != nil:
 		return errAgain // what an asynchronous commit showed may be gone
 	}
 	return l.conclude(ctx)
 }
 
+// readAll reads the rows with these keys, in several chunks where they are large, and returns the session of them all.
+func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, err error) {
+	l.high, l.rows = 0, make(map[change.Key]*change.Change, len(keys))
+	reader := l.auditor.ports.Reader.Keys(keys)
+	for after, done := change.Key(""), false; !done; {
+		chunk, err := reader.Chunk(ctx, after, len(keys))
+		if err != nil {
+			return 0, err
+		}
+		if after != "" && chunk.Session != session {
+			return 0, errAgain
+		}
+		l.read(&chunk)
+		after, done, session = chunk.Last, chunk.Done, chunk.Session
+	}
+	return session, nil
+}
+
 func (l *look) read(chunk *backfill.Chunk) {
-	l.high = chunk.High
-	l.rows = make(map[change.Key]*change.Change, len(chunk.Rows))
+	l.high = max(l.high, chunk.High)
 	for _, row := range chunk.Rows {
 		c := batch.RenderRow(l.auditor.opts.Rows, row, 0)
 		l.rows[c.Key] = &c

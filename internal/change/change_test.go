@@ -134,6 +134,47 @@ func TestALongTextHasTheHashOfItsBytes(t *testing.T) {
 	}
 }
 
+// TestALongTextIsCutForTheEncoderAlone: its hash is that of the whole, its head ends with a code point, and no more than the head is copied.
+func TestALongTextIsCutForTheEncoderAlone(t *testing.T) {
+	template, err := change.ParseTemplate(" <{a}, {b}> ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := func(text string) change.Field { return change.Field{Text: text, State: change.FieldValue} }
+	for _, c := range []struct {
+		a, b string
+		lost int // bytes of a code point at the cut
+	}{
+		{"x", strings.Repeat("b", change.MostText-5), 0}, // whole
+		{"x", strings.Repeat("b", change.MostText-4), 0},
+		{strings.Repeat("a", 2*change.MostText), " y ", 0},
+		{strings.Repeat("a", change.MostText-1), "y", 0},
+		{"x", strings.Repeat("é", change.MostText), 0},
+		{"xx", strings.Repeat("é", change.MostText), 1},
+		{"x", strings.Repeat("\U0001F600", change.MostText), 0},
+		{"xx", strings.Repeat("\U0001F600", change.MostText), 3},
+		{"xxxx", strings.Repeat("\U0001F600", change.MostText), 1},
+		{"x", strings.Repeat("\x80", 2*change.MostText), 0}, // of another encoding
+	} {
+		fields := []change.Field{v(c.a), v(c.b)}
+		whole := template.Render(fields)
+		if whole != "<"+c.a+", "+strings.TrimSpace(c.b)+">" {
+			t.Fatalf("rendered %.20q", whole)
+		}
+		d, _ := template.Documents(fields)
+		if len(whole) <= change.MostText {
+			if d != change.NewDocument(whole) {
+				t.Errorf("%.20q: %d bytes of %d are kept, hash %s", whole, len(d.Text), len(whole), d.Hash)
+			}
+			continue
+		}
+		want := change.Document{Text: whole[:change.MostText-c.lost], Hash: change.HashText(whole), Whole: len(whole)}
+		if d != want {
+			t.Errorf("%.20q: %d bytes of %d are kept, not %d; hash %s", whole, len(d.Text), d.Whole, len(want.Text), d.Hash)
+		}
+	}
+}
+
 // TestARowBeyondTheLimit is judged by each template for itself, by the sum of the values that it names, kept or not.
 func TestARowBeyondTheLimit(t *testing.T) {
 	parse := func(source string) change.Template {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 )
 
 // Hash identifies a rendered text: the first 16 bytes of its SHA-256. It says nothing of the model or the template.
@@ -21,12 +20,19 @@ func HashText(text string) Hash {
 		sum := sha256.Sum256([]byte(text))
 		return Hash(sum[:16])
 	}
+	return hashPieces([]string{text})
+}
+
+// hashPieces returns the hash of a text that is in pieces.
+func hashPieces(pieces []string) Hash {
 	h := sha256.New()
 	block := make([]byte, hashBlock)
-	for text != "" {
-		n := copy(block, text)
-		_, _ = h.Write(block[:n]) // never fails
-		text = text[n:]
+	for _, piece := range pieces {
+		for piece != "" {
+			n := copy(block, piece)
+			_, _ = h.Write(block[:n]) // never fails
+			piece = piece[n:]
+		}
 	}
 	return Hash(h.Sum(nil)[:16])
 }
@@ -36,8 +42,12 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
 // Document is a rendered text with its hash. The zero Document is that of a row without a text.
 type Document struct {
+	// Text is what an encoder is given: the rendered text, or its head where that is longer than MostText.
 	Text string
+	// Hash is always that of the whole rendered text.
 	Hash Hash
+	// Whole is the number of bytes of the rendered text where Text is its head; zero where Text is all of it.
+	Whole int
 	// Large is the number of bytes of a row that is larger than its template's limit: Text is empty then, and Hash stands for that number
 	// alone. Zero for every other row.
 	Large int64
@@ -145,41 +155,13 @@ func (t Template) document(fields []Field) Document {
 	if size := sizeOf(fields); t.Large(size) {
 		return large(size, t.limit)
 	}
-	if text := t.Render(fields); text != "" {
-		return NewDocument(text)
+	pieces, size := t.pieces(make([]string, 0, piecesOnStack), fields)
+	switch {
+	case size == 0:
+		return Document{}
+	case size <= MostText:
+		return NewDocument(join(pieces, size))
+	default:
+		return Document{Text: headOf(pieces), Hash: hashPieces(pieces), Whole: size}
 	}
-	return Document{}
-}
-
-// Render fills the template alone: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
-// empty result means that the row has no text, which is a delete. It must not be called with an unchanged field, nor with one that was not
-// kept.
-func (t Template) Render(fields []Field) string {
-	pieces := make([]string, 0, 16) // on the stack for the usual templates
-	size := 0
-	for i, f := range t.fields {
-		text := strings.TrimSpace(fields[i].Text)
-		if fields[i].State != FieldValue || text == "" {
-			continue
-		}
-		before := f.separator
-		if len(pieces) == 0 {
-			before = t.leading
-		}
-		pieces = append(pieces, before, text)
-		size += len(before) + len(text)
-	}
-	if len(pieces) == 0 {
-		return ""
-	}
-	if size+len(t.last) == len(pieces[1]) { // that one value is all there is
-		return pieces[1]
-	}
-	var b strings.Builder
-	b.Grow(size + len(t.last))
-	for _, piece := range pieces {
-		b.WriteString(piece)
-	}
-	b.WriteString(t.last)
-	return strings.TrimSpace(b.String())
 }

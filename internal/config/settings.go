@@ -141,9 +141,9 @@ func (s *Stream) settings() []setting {
 		path: "stream.max_age", value: (*duration)(&s.MaxAge), rule: atLeast(&s.MaxAge, 0),
 		help: "How long a finished transaction waits for the end of an unfinished one behind it, before the batch is cut.",
 	}, {
-		path: "stream.max_row_bytes", value: (*size)(&s.MaxRowBytes), rule: sizeBetween(&s.MaxRowBytes, 1<<10, 256<<20),
+		path: "stream.max_row_bytes", value: (*size)(&s.MaxRowBytes), rule: sizeBetween(&s.MaxRowBytes, 1<<10, 2<<30),
 		help: "Bytes of one row at most, over the columns that a template names: a larger row becomes a dead letter, in the stream and in every " +
-			"backfill, audit and retry alike. After a change: wal2vec backfill.",
+			"backfill, audit and retry alike. One within it takes up to twice its size of memory for a moment. After a change: wal2vec backfill.",
 	}, {
 		path: "stream.drain_timeout", value: (*duration)(&s.DrainTimeout), rule: atLeast(&s.DrainTimeout, 0),
 		help: "How long a stopping stream may finish what it has taken in. What it leaves is read again at the next start.",

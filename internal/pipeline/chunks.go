@@ -169,6 +169,7 @@ func (b *Backfill) encode(ctx context.Context, c *chunk) error {
 	for _, row := range c.read.Rows {
 		c.changes = append(c.changes, batch.RenderRow(b.opts.Template, row, c.as.LSN))
 	}
+	c.read.Rows = nil // of which the texts are what is needed
 	for _, key := range c.read.Gone {
 		c.changes = append(c.changes, change.Change{Key: key, LSN: c.as.LSN, Deleted: true})
 	}

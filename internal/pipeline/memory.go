@@ -16,11 +16,11 @@ var givingBack sync.Mutex
 // hasLarge reports whether one of the texts is so large that its memory is worth giving back.
 func hasLarge(changes []change.Change) bool {
 	for i := range changes {
-		if len(changes[i].Document.Text) >= largeText {
+		if changes[i].Document.Whole >= largeText {
 			return true
 		}
 		for j := range changes[i].Further {
-			if len(changes[i].Further[j].Text) >= largeText {
+			if changes[i].Further[j].Whole >= largeText {
 				return true
 			}
 		}

@@ -34,8 +34,8 @@ type Gate interface {
 	Visible(ctx context.Context, xids []uint32) error
 }
 
-// RowReader reads source rows by key; a key without a row is not in the result. What the rows show ends at or below the position
-// shown, and no crash of the source can take it back.
+// RowReader reads source rows by key; a key without a row is not in the result, and of rows that would be too many bytes at once some are
+// postponed. What the rows show ends at or below the position shown, and no crash of the source can take it back.
 type RowReader interface {
 	Rows(ctx context.Context, keys []change.Key) (rows []change.Row, shown change.LSN, err error)
 }

@@ -86,29 +86,41 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 	if len(b.Unread) == 0 {
 		return nil
 	}
-	keys := make([]change.Key, len(b.Unread))
-	for i, u := range b.Unread {
-		keys[i] = b.Changes[u].Key
-	}
-	rows, shown, err := se.ports.Rows.Rows(ctx, keys)
-	if err != nil {
-		return fmt.Errorf("reading rows whose text the log left out: %w", err)
-	}
-	if shown > b.Watermark { // they may be newer than what the batch brings the sink to
-		b.PartialUntil = max(b.PartialUntil, shown)
-	}
-	byKey := make(map[change.Key]change.Row, len(rows))
-	for _, r := range rows {
-		byKey[r.Key] = r
-	}
-	for _, u := range b.Unread {
-		c := &b.Changes[u]
-		if row, found := byKey[c.Key]; found {
-			*c = batch.RenderRow(se.writer.Template(), row, c.LSN)
-		} else {
-			c.Deleted = true
+	asked := b.Unread
+	for len(asked) > 0 {
+		keys := make([]change.Key, len(asked))
+		for i, u := range asked {
+			keys[i] = b.Changes[u].Key
 		}
-		*out = append(*out, *c)
+		rows, shown, err := se.ports.Rows.Rows(ctx, keys)
+		if err != nil {
+			return fmt.Errorf("reading rows whose text the log left out: %w", err)
+		}
+		if shown > b.Watermark { // they may be newer than what the batch brings the sink to
+			b.PartialUntil = max(b.PartialUntil, shown)
+		}
+		byKey := make(map[change.Key]change.Row, len(rows))
+		for _, r := range rows {
+			byKey[r.Key] = r
+		}
+		var postponed []int
+		for _, u := range asked {
+			c := &b.Changes[u]
+			switch row, found := byKey[c.Key]; {
+			case found && row.Postponed:
+				postponed = append(postponed, u)
+				continue
+			case found:
+				*c = batch.RenderRow(se.writer.Template(), row, c.LSN)
+			default:
+				c.Deleted = true
+			}
+			*out = append(*out, *c)
+		}
+		if len(postponed) == len(asked) {
+			return fmt.Errorf("reading rows whose text the log left out: %d rows were postponed and none was read", len(postponed))
+		}
+		asked = postponed
 	}
 	return nil
 }

@@ -126,6 +126,36 @@ func TestRowsThatTheLogLeftOutAreReadBehindTheGate(t *testing.T) {
 	})
 }
 
+// TestRowsThatArePostponedAreAskedForAgain until all are read, each rendered by then.
+func TestRowsThatArePostponedAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for _, key := range []change.Key{"a", "b", "d"} {
+			w.table[key] = change.Row{Key: key, Fields: value("text of " + string(key))}
+		}
+		w.current, w.rowsAtOnce = 300, 1
+		r := w.start(settings(t))
+		w.write(tx(200, unread("a"), unread("b"), unread("c"), unread("d")))
+		pass(time.Second)
+		w.order("rows [a b c d]", "rows [a b]", "rows [a]", "commit 205")
+		w.halt(r)
+		for _, key := range []change.Key{"a", "b", "d"} {
+			if w.vectors[key] != change.HashText("text of "+string(key)) {
+				t.Errorf("vector of %s is of %s", key, w.vectors[key])
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.table["a"], w.rowsAtOnce = change.Row{Key: "a", Fields: value("text")}, -1
+		r := w.start(settings(t))
+		w.write(tx(200, unread("a")))
+		if err := r.end(); err == nil || !strings.Contains(err.Error(), "1 rows were postponed and none was read") || len(w.commits) != 0 {
+			t.Errorf("ended with %v after %d commits", err, len(w.commits))
+		}
+	})
+}
+
 func TestRowsThatCannotBeReadEndTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -64,6 +64,7 @@ type world struct {
 	texts      int // that the observer heard of
 	delivered  int // fragments
 	fewer      int // vectors that the encoder leaves out
+	rowsAtOnce int // of a read by key, the others are postponed; zero for all, -1 for none
 	pendingNow time.Time
 
 	// Faults and delays: an error is what the call returns. They may block; nil does nothing.
@@ -289,7 +290,12 @@ func (r *worldRows) Rows(ctx context.Context, keys []change.Key) ([]change.Row, 
 	w.look(func() {
 		shown = w.current
 		for _, k := range slices.Backward(keys) { // in no order that a caller may count on
-			if row, found := w.table[k]; found {
+			row, found := w.table[k]
+			switch {
+			case !found:
+			case w.rowsAtOnce != 0 && len(rows) >= w.rowsAtOnce:
+				rows = append(rows, change.Row{Key: k, Postponed: true})
+			default:
 				rows = append(rows, row)
 			}
 		}

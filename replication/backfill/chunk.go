@@ -28,7 +28,7 @@ type Chunk struct {
 	Session uint64
 }
 
-// chunkBytes is from how many bytes of the templates' values on a chunk takes no further row: some hundred rows of prose are a tenth of it.
+// chunkBytes is from how many bytes of the templates' values on no further row is read at once: some hundred rows of prose are a tenth of it.
 const chunkBytes = 16 << 20
 
 // Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty; fewer where they are large.
@@ -38,20 +38,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 	if err := r.open(ctx); err != nil {
 		return Chunk{}, err
 	}
-	statement, params, err := r.chunkStatement(after, limit)
-	if err != nil {
-		return Chunk{}, err
-	}
-	c := Chunk{Session: r.session}
-	var bytes int64
-	err = r.read(ctx, statement, func(raw rawRow) error {
-		row, sent, err := r.row.read(raw)
-		if n := len(c.Rows); n > 0 && c.Rows[n-1].Key == row.Key {
-			return r.duplicate(row.Key)
-		}
-		c.Rows, bytes = append(c.Rows, row), bytes+sent
-		return err
-	}, params...)
+	c, err := r.chunk(ctx, after, limit)
 	if err != nil {
 		return Chunk{}, r.explain(err, "reading rows of "+r.name())
 	}
@@ -59,22 +46,58 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 		return Chunk{}, err
 	}
 	c.High = c.High.RecordEnd()
-	c.Done = len(c.Rows) < limit && bytes < chunkBytes
 	if n := len(c.Rows); n > 0 {
 		c.Last = c.Rows[n-1].Key
 	}
 	return c, nil
 }
 
-func (r *Reader) chunkStatement(after change.Key, limit int) (string, [][]byte, error) {
-	data := struct {
-		selection
-		After, Ordinals  []string
-		Row, Sent, Table string
-		Limit, Bytes     int
-	}{selection: r.row, Ordinals: r.row.ordinals(), Table: r.relation(), Limit: limit, Bytes: chunkBytes}
+// chunk reads the rows. As long as none is larger than its share of the bytes, the server need not count them, which takes it longer than to read
+// the rows; where one is, what was read is read again.
+func (r *Reader) chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+	for {
+		counted, share := r.counts, chunkBytes/int64(max(1, limit))
+		data := chunkQuery{selection: r.row.within(share), Limit: limit}
+		if counted {
+			data.selection, data.Bytes = r.row, chunkBytes
+		}
+		statement, params, err := r.chunkStatement(data, after)
+		if err != nil {
+			return Chunk{}, err
+		}
+		c := Chunk{Session: r.session}
+		var bytes, largest int64
+		err = r.read(ctx, statement, func(raw rawRow) error {
+			row, err := data.read(raw)
+			if n := len(c.Rows); n > 0 && c.Rows[n-1].Key == row.Key {
+				return r.duplicate(row.Key)
+			}
+			c.Rows, bytes, largest = append(c.Rows, row.Row), bytes+row.bytes, max(largest, row.bytes, row.postponed)
+			return err
+		}, params...)
+		if err != nil {
+			return Chunk{}, err
+		}
+		if r.counts = largest > share; r.counts && !counted {
+			continue
+		}
+		c.Done = len(c.Rows) < limit && bytes < chunkBytes
+		return c, nil
+	}
+}
+
+// chunkQuery is the data of the query source_chunk.
+type chunkQuery struct {
+	selection
+	After, Ordinals  []string
+	Row, Sent, Table string
+	Limit, Bytes     int
+}
+
+func (r *Reader) chunkStatement(data chunkQuery, after change.Key) (string, [][]byte, error) {
+	data.Ordinals, data.Table = data.ordinals(), r.relation()
 	var err error
-	if data.Row, data.Sent, err = r.row.render(); err != nil {
+	if data.Row, data.Sent, err = data.render(); err != nil {
 		return "", nil, err
 	}
 	var params [][]byte

@@ -37,7 +37,18 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (Chu
 	if err != nil {
 		return Chunk{}, err
 	}
-	c := Chunk{Rows: rows, Done: last == len(k.keys), Session: session}
+	end := len(keys) // a postponed row and what comes behind it are the next chunk's
+	for _, row := range rows {
+		if at, found := slices.BinarySearch(keys, row.Key); row.Postponed && found {
+			end = min(end, at)
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(row change.Row) bool {
+		_, later := slices.BinarySearch(keys[end:], row.Key)
+		return later
+	})
+	keys = keys[:end]
+	c := Chunk{Rows: rows, Done: first+len(keys) == len(k.keys), Session: session}
 	if len(keys) > 0 {
 		c.Last = keys[len(keys)-1]
 	}

@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,18 +14,66 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Rows reads the rows with these keys in one statement, in no order. A key without a row is not in the result; a key that
-// occurs twice is there once.
+// Rows reads the rows with these keys, in no order. A key without a row is not in the result; a key that occurs twice is there once. Rows that
+// would be too many bytes at once are Postponed: they are there, and to be asked for again. One row at least is not.
 func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
 	rows, _, err := r.rowsAndSession(ctx, keys)
 	return rows, err
 }
 
-// rowsAndSession is Rows with the session of the connection that read them.
+// rowsAndSession is Rows with the session of the connection that read them. Of rows that are larger than their share of the bytes for one read
+// only the lengths come at first; as many as fit are then read, in the order of the keys.
 func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]change.Row, uint64, error) {
+	rows, session, err := r.rowsWithin(ctx, r.row.within(chunkBytes/int64(max(1, len(keys)))), keys)
+	if err != nil {
+		return nil, 0, err
+	}
+	if chosen := choose(rows); len(chosen) > 0 {
+		second, again, err := r.rowsWithin(ctx, r.row, chosen)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case again != session:
+			return nil, 0, fault.New(fault.Unavailable, "", "reading rows of %s by key: the connection to the source was lost", r.name())
+		}
+		rows = slices.DeleteFunc(rows, func(row received) bool { _, found := slices.BinarySearch(chosen, row.Key); return found })
+		rows = append(rows, second...)
+	}
 	var out []change.Row
-	session, err := r.byKey(ctx, keys, r.rowsStatement, func(raw rawRow) error {
-		row, _, err := r.row.read(raw)
+	for _, row := range rows {
+		row.Postponed = row.postponed > 0
+		out = append(out, row.Row)
+	}
+	return out, session, nil
+}
+
+// choose returns the keys, sorted, of postponed rows that may be read at once: one, and more as long as they are few bytes together.
+func choose(rows []received) []change.Key {
+	sizes := make(map[change.Key]int64)
+	for _, row := range rows {
+		if row.postponed > 0 {
+			sizes[row.Key] = row.postponed
+		}
+	}
+	keys := slices.Sorted(maps.Keys(sizes))
+	var bytes int64
+	for n, key := range keys {
+		if bytes += sizes[key]; n > 0 && bytes > chunkBytes {
+			return keys[:n]
+		}
+	}
+	return keys
+}
+
+// rowsWithin reads rows in one statement.
+func (r *Reader) rowsWithin(ctx context.Context, s selection, keys []change.Key) ([]received, uint64, error) {
+	var out []received
+	statement := func(k keyed) (string, [][]byte, error) {
+		s.Convert = r.row.Convert // known since the connection was opened
+		return rowsStatement(s, k)
+	}
+	session, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
+		row, err := s.read(raw)
 		out = append(out, row)
 		return err
 	})
@@ -34,14 +83,14 @@ func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]chang
 	return out, session, nil
 }
 
-func (r *Reader) rowsStatement(k keyed) (string, [][]byte, error) {
+func rowsStatement(s selection, k keyed) (string, [][]byte, error) {
 	data := struct {
 		selection
 		keyed
 		Row, Sent string
-	}{selection: r.row, keyed: k}
+	}{selection: s, keyed: k}
 	var err error
-	if data.Row, data.Sent, err = r.row.render(); err != nil {
+	if data.Row, data.Sent, err = s.render(); err != nil {
 		return "", nil, err
 	}
 	statement, err := sql.Render("source_rows_keyed", data)

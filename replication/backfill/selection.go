@@ -3,6 +3,7 @@ package backfill
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,41 +11,50 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// selection is what is read of a row: its names are those of the queries source_row and source_row_sent. Of a row that is larger than the
-// limit of a template the server sends the length alone, so that neither side holds it.
+// selection is what is read of a row: its names are those of the queries source_row and source_row_sent. Of a row that by a template is larger
+// than the limit the server sends the length alone, so that neither side holds it.
 type selection struct {
 	// Key and Values are quoted columns, each value once.
 	Key, Values []string
-	// Templates holds for each template the places of its columns in Values.
-	Templates [][]int
+	// Templates holds for each template the places of its columns in Values, Readers for each of Values the templates that name it.
+	Templates, Readers [][]int
 	// Mark is the column that marks deleted rows, quoted; empty when there is none.
 	Mark       string
 	MarkIsBool bool
-	// Most is the limit in bytes.
+	// Most is the most bytes of a row whose values are sent: the limit of a row, or less for now.
 	Most int64
 	// Convert says that the server's encoding is not that of the session: lengths are counted in the session's.
 	Convert bool
 
-	fields int // of all templates
+	limit int64 // of a row
+}
+
+// within returns the selection of rows of at most so many bytes.
+func (s selection) within(bytes int64) selection {
+	s.Most = min(bytes, s.limit)
+	return s
 }
 
 func newSelection(table change.Table) selection {
-	s := selection{Most: table.Template.Limit(), MarkIsBool: table.SoftDeleteBool}
+	s := selection{Most: table.Template.Limit(), limit: table.Template.Limit(), MarkIsBool: table.SoftDeleteBool}
 	for _, key := range table.Key {
 		s.Key = append(s.Key, quote(key.Name))
 	}
 	places := make(map[string]int)
-	for _, template := range table.Template.All() {
+	for number, template := range table.Template.All() {
 		var columns []int
 		for _, name := range template.Columns() {
 			place, known := places[name]
 			if !known {
 				place = len(s.Values)
-				places[name], s.Values = place, append(s.Values, quote(name))
+				places[name], s.Values, s.Readers = place, append(s.Values, quote(name)), append(s.Readers, nil)
 			}
 			columns = append(columns, place)
+			if !slices.Contains(s.Readers[place], number) {
+				s.Readers[place] = append(s.Readers[place], number)
+			}
 		}
-		s.Templates, s.fields = append(s.Templates, columns), s.fields+len(columns)
+		s.Templates = append(s.Templates, columns)
 	}
 	if table.SoftDelete != "" {
 		s.Mark = quote(table.SoftDelete)
@@ -70,33 +80,46 @@ func (s selection) ordinals() []string {
 	return names
 }
 
-// read copies a row out of the connection's buffer, its templates' values as pieces of one string, and returns it with their length.
-func (s selection) read(raw rawRow) (change.Row, int64, error) {
+// received is a row as it was read.
+type received struct {
+	change.Row
+	// bytes is the length of the values that came, postponed that of a row within the limit of which only the length came.
+	bytes, postponed int64
+}
+
+// read copies a row out of the connection's buffer, each value once.
+func (s selection) read(raw rawRow) (received, error) {
 	keys := len(s.Key)
-	values, rest := raw[keys:keys+s.fields], raw[keys+s.fields:]
-	row := change.Row{Key: keyOf(raw[:keys]), Fields: fieldsOf(values)}
+	values, rest := raw[keys:keys+len(s.Values)], raw[keys+len(s.Values):]
+	row := received{Row: change.Row{Key: keyOf(raw[:keys])}}
 	if s.Mark != "" {
 		row.SoftDeleted, rest = string(rest[0]) == "t", rest[1:]
 	}
-	at := 0
+	came := fieldsOf(values)
 	for i, columns := range s.Templates {
-		if rest[i] != nil {
-			size, err := strconv.ParseUint(string(rest[i]), 10, 63)
-			if err != nil {
-				return row, 0, fmt.Errorf("reading the length of a row: %w", err)
+		if rest[i] == nil {
+			for _, place := range columns {
+				row.Fields = append(row.Fields, came[place])
 			}
-			for n := range columns {
-				row.Fields[at+n] = change.Field{State: change.FieldLarge}
-			}
-			row.Fields[at].Size = uint32(min(size, math.MaxUint32))
+			continue
 		}
-		at += len(columns)
+		size, err := strconv.ParseInt(string(rest[i]), 10, 64)
+		if err != nil {
+			return row, fmt.Errorf("reading the length of a row: %w", err)
+		}
+		if size <= s.limit {
+			row.postponed += size
+		}
+		at := len(row.Fields)
+		for range columns {
+			row.Fields = append(row.Fields, change.Field{State: change.FieldLarge})
+		}
+		row.Fields[at].Size = uint32(min(size, math.MaxUint32)) //nolint:gosec // bounded, and a sum of lengths
 	}
-	var sent int64
 	for _, v := range values {
-		sent += int64(len(v))
+		row.bytes += int64(len(v))
 	}
-	return row, sent, nil
+	return row, nil
 }
 
 func keyOf(raw rawRow) change.Key {
@@ -110,19 +133,29 @@ func keyOf(raw rawRow) change.Key {
 	return change.KeyOf(parts...)
 }
 
+// longValue is from how many bytes on a value is no piece of the string that its row's values share, so that it can go when its text is made.
+const longValue = 4 << 10
+
 func fieldsOf(raw rawRow) []change.Field {
 	var text strings.Builder
 	total := 0
 	for _, v := range raw {
-		total += len(v)
+		if len(v) < longValue {
+			total += len(v)
+		}
 	}
 	text.Grow(total)
 	for _, v := range raw {
-		text.Write(v)
+		if len(v) < longValue {
+			text.Write(v)
+		}
 	}
 	fields, all, at := make([]change.Field, len(raw)), text.String(), 0
 	for i, v := range raw {
-		if v != nil {
+		switch {
+		case len(v) >= longValue:
+			fields[i] = change.Field{Text: string(v), State: change.FieldValue}
+		case v != nil:
 			fields[i] = change.Field{Text: all[at : at+len(v)], State: change.FieldValue}
 			at += len(v)
 		}

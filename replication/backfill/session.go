@@ -43,6 +43,8 @@ type Reader struct {
 	row  selection
 
 	mu sync.Mutex
+	// counts says that the last chunk had rows so large that the server is to count their bytes.
+	counts bool
 	// conn is nil when there is none; session numbers the connections from 1.
 	conn    *pgconn.PgConn
 	session uint64

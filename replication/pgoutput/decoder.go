@@ -44,6 +44,8 @@ type Decoder struct {
 
 	templates []int   // the number of columns of each template
 	picked    []value // of fields, from message to message
+
+	apart [][]byte // long values of the next message, which a Shrinker left out of it
 }
 
 // NewDecoder returns a decoder of the table's changes as table.OID names it.
@@ -171,7 +173,10 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 	if !d.open {
 		return fmt.Errorf("decoding: message %q outside a transaction", kind)
 	}
-	r := &reader{rest: body}
+	r := &reader{rest: body, apart: d.apart}
+	if d.apart != nil || len(body) >= largeRow {
+		defer func() { d.row, d.picked, d.apart = row{}, nil, nil }() // else what they point into stays
+	}
 	if kind == typeTruncate {
 		found, err := truncates(r, func(oid uint32) bool { return !d.awaits(oid) && d.ours(oid) })
 		if err != nil || !found {
@@ -184,9 +189,6 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 		if oid := binary.BigEndian.Uint32(body); d.awaits(oid) || !d.ours(oid) {
 			return nil
 		}
-	}
-	if len(body) >= largeRow {
-		defer func() { d.row, d.picked = row{}, nil }() // what they point into is the message
 	}
 	if err := d.row.parse(kind, r); err != nil {
 		return err

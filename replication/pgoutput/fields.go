@@ -16,8 +16,8 @@ const slabFields = 16 << 10 / int(unsafe.Sizeof(change.Field{}))
 // message is remembered.
 const largeRow = 64 << 10
 
-// fields copies the template's columns out of the message: one string for all values of the row, cut into pieces. The values of a template
-// whose row is beyond the limit are not copied.
+// fields copies the template's columns out of the message: one string for all values of the row, cut into pieces. A value that came beside it
+// becomes its field, or several, as it is. The values of a template whose row is beyond the limit are not copied.
 func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 	picked := d.picked[:0]
 	for n, i := range l.fields {
@@ -33,21 +33,30 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 		d.omit(picked[at : at+columns])
 		at += columns
 	}
-	total := 0
+	total, apart := 0, false
 	for i := range picked {
-		total += len(picked[i].data)
+		if apart = apart || picked[i].apart; !picked[i].apart {
+			total += len(picked[i].data)
+		}
 	}
 	var text strings.Builder
 	text.Grow(total)
 	for i := range picked {
-		text.Write(picked[i].data)
+		if !picked[i].apart {
+			text.Write(picked[i].data)
+		}
 	}
 	all := text.String()
 	at = 0
-	out := d.newFields(len(picked), total)
+	out := d.newFields(len(picked), apart || total >= largeRow)
 	for n, v := range picked {
 		switch v.kind {
 		case kindText:
+			if v.apart {
+				text := unsafe.String(unsafe.SliceData(v.data), len(v.data)) //nolint:gosec // nobody writes to it any more
+				out[n] = change.Field{Text: text, State: change.FieldValue}
+				continue
+			}
 			out[n] = change.Field{Text: all[at : at+len(v.data)], State: change.FieldValue}
 			at += len(v.data)
 		case kindUnchanged:
@@ -75,9 +84,9 @@ func (d *Decoder) omit(values []value) {
 	}
 }
 
-// newFields returns n zero fields that nobody else holds, for a row of so many bytes.
-func (d *Decoder) newFields(n, bytes int) []change.Field {
-	if bytes >= largeRow { // a slab keeps the texts of all its fields
+// newFields returns n zero fields that nobody else holds, alone for a row that is large.
+func (d *Decoder) newFields(n int, large bool) []change.Field {
+	if large { // a slab keeps the texts of all its fields
 		return make([]change.Field, n)
 	}
 	if n > len(d.slab) {

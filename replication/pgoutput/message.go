@@ -29,6 +29,8 @@ const (
 	kindBinary    = 'b'
 	// kindOmitted is no kind of Postgres': Shrinker puts it in the place of a value that is not worth its memory. Its length follows, no data.
 	kindOmitted = 'x'
+	// kindApart is Shrinker's, too: the value is the next of those that it put into the Decoder. Its length follows.
+	kindApart = 'a'
 )
 
 // mostColumns is Postgres' bound for the columns of a table.
@@ -49,7 +51,9 @@ type value struct {
 	kind byte
 	// omitted is the length of the data of kindOmitted.
 	omitted uint32
-	data    []byte
+	// apart says that data is memory of its own, which nobody writes to any more.
+	apart bool
+	data  []byte
 }
 
 // size is the length of the value in the server's text output.
@@ -176,6 +180,10 @@ func (m *row) tuple(r *reader, into *[]value, message string) error {
 			v.data = r.take(int(int32(r.uint32()))) //nolint:gosec // a signed number on the wire; take refuses a negative one
 		case kindOmitted:
 			v.omitted = r.uint32()
+		case kindApart:
+			if v = r.takeApart(); v.kind == 0 && !r.short {
+				return fmt.Errorf("parsing %s: unexpected value kind %q", message, kindApart)
+			}
 		default:
 			if !r.short {
 				return fmt.Errorf("parsing %s: unexpected value kind %q", message, v.kind)

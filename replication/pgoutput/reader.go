@@ -10,6 +10,7 @@ import (
 type reader struct {
 	rest  []byte
 	short bool
+	apart [][]byte // values that came beside the message
 }
 
 // take returns the next n bytes, which alias the message.
@@ -21,6 +22,17 @@ func (r *reader) take(n int) []byte {
 	out := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return out
+}
+
+// takeApart returns the next value that came beside the message; the zero value when that has not the length that is said here.
+func (r *reader) takeApart() value {
+	size := r.uint32()
+	if len(r.apart) == 0 || uint64(len(r.apart[0])) != uint64(size) {
+		return value{}
+	}
+	v := value{kind: kindText, apart: true, data: r.apart[0]}
+	r.apart = r.apart[1:]
+	return v
 }
 
 func (r *reader) uint8() uint8 {

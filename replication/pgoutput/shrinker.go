@@ -23,11 +23,15 @@ const (
 	tupleHead   = 1 + 2     // kind, number of columns
 	valueHead   = 1 + 4     // kind, length
 	blockBytes  = 256 << 10 // of memory for a message that is put together
+
+	apartBytes = 4 << 10 // from how many bytes on a value of a large row has memory of its own, which becomes its field
+	trustShare = 4       // the share of such a value that has come before its whole length is believed: one of so many
 )
 
 // Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1 MiB it puts together while it comes, without
 // the values that nobody needs: those of columns that are not read, and those that are beyond the limit of a row. So memory follows what has
-// come, not what a server announces, and a row of any size costs no more than the limit.
+// come, not what a server announces, and a row of any size costs no more than the limit. A long value is not copied once more: its Decoder is
+// handed it beside the message.
 //
 // Read must be called by the goroutine that decodes, one message at a time: which columns are needed is asked of its Decoder, which has then
 // seen all that came before. An error of the connection may be a deadline that passed; reading then goes on where it was.
@@ -35,6 +39,7 @@ type Shrinker struct {
 	in      *bufio.Reader
 	decoder *Decoder
 	whole   int64 // wholeBytes but in tests
+	apart   int64 // apartBytes but in tests
 
 	pass int64    // bytes left of a message that goes on as it is
 	out  [][]byte // a message that was put together, in blocks, or what is left of it
@@ -46,7 +51,7 @@ type Shrinker struct {
 
 // NewShrinker returns a Shrinker of a connection. Without a Decoder it keeps no value of a large row.
 func NewShrinker(r io.Reader) *Shrinker {
-	return &Shrinker{in: bufio.NewReaderSize(r, readAhead), whole: wholeBytes}
+	return &Shrinker{in: bufio.NewReaderSize(r, readAhead), whole: wholeBytes, apart: apartBytes}
 }
 
 // Serve names the decoder that will see the messages.

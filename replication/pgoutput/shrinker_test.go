@@ -53,7 +53,7 @@ func (w *wire) Read(p []byte) (int, error) {
 func receive(t testing.TB, r io.Reader, table change.Table, whole int64) (events []change.Event, longest int, err error) {
 	t.Helper()
 	d, s := NewDecoder(table, Limits{}), NewShrinker(r)
-	s.whole = whole
+	s.whole, s.apart = whole, min(apartBytes, whole)
 	s.Serve(d)
 	frontend := pgproto3.NewFrontend(s, nil)
 	for {
@@ -175,6 +175,60 @@ func TestAGiantRowIsNotHeld(t *testing.T) {
 		}
 		if f := events[0].Fields; name == "read" && (f[1].State != change.FieldLarge || f[1].Size != size) {
 			t.Errorf("fields %+v", f)
+		}
+	}
+}
+
+// TestARowWithinTheLimitIsCopiedOnce: what is allocated from the connection to its texts' hashes, everything together, is little more than the
+// row, however many templates and columns there are.
+func TestARowWithinTheLimitIsCopiedOnce(t *testing.T) {
+	table := product(t)
+	other, err := change.ParseTemplate("{name}: {description}.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.Template = change.Join(table.Template, other).Limited(64 << 20)
+	for _, size := range []int{3 << 20, 60_000_000} {
+		description := strings.Repeat("0123456789abcde ", size/16)
+		for name, row := range map[string][]byte{
+			"insert": insertMessage(productOID, "9", "f", description, "1", "a name"),
+			"update": updateFromMessage(productOID, tupleKey, []any{absent{}, absent{}, absent{}, "1", absent{}}, []any{"9", "f", description, "1", "a name"}),
+		} {
+			stream := slices.Concat(framed(relationMessage(productOID, productColumns...)), framed(beginMessage(100, 7)), framed(row))
+			var events []change.Event
+			var documents []change.Document
+			most := uint64(len(description)) + uint64(len(description))/trustShare + 2*change.MostText + 2<<20
+			held := allocated(func() {
+				events, _, err = receive(t, bytes.NewReader(stream), table, wholeBytes)
+				if err == nil && len(events) == 1 {
+					first, further := table.Template.Documents(events[0].Fields)
+					documents = append(further, first)
+				}
+			})
+			if len(documents) != 2 {
+				t.Fatalf("%s: got %+v, %v", name, events, err)
+			}
+			if held > most {
+				t.Errorf("%s: %d bytes were allocated for a row of %d, %d at most", name, held, len(description), most)
+			}
+			wanted := "a name: " + strings.TrimSpace(description) + "."
+			if d := documents[0]; d.Hash != change.HashText(wanted) || d.Text != wanted[:change.MostText] || d.Whole != len(wanted) {
+				t.Errorf("%s: a text of %d bytes, of which %d are kept, hash %s", name, d.Whole, len(d.Text), d.Hash)
+			}
+		}
+	}
+}
+
+// TestAValueBesideTheMessageIsOnlyTheShrinkers: a server that claims one is refused.
+func TestAValueBesideTheMessageIsOnlyTheShrinkers(t *testing.T) {
+	for _, size := range []uint32{0, 5} {
+		row := builder{typeInsert}.u32(productOID).u8(tupleNew).u16(5)
+		for range 5 {
+			row = row.u8(kindApart).u32(size)
+		}
+		stream := slices.Concat(framed(relationMessage(productOID, productColumns...)), framed(beginMessage(100, 7)), framed(row))
+		if _, _, err := receive(t, bytes.NewReader(stream), product(t), wholeBytes); err == nil || !strings.Contains(err.Error(), "unexpected value kind") {
+			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
 }

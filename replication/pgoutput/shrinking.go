@@ -19,6 +19,9 @@ type shrinking struct {
 	column, columns int
 	room            int64 // bytes that the tuple's values may still take
 	rest            int64 // bytes left of a value
+
+	apart []byte   // a long value while it comes, when its length is believed
+	parts [][]byte // its blocks before that
 }
 
 // peek returns the next n bytes of the message without taking them.
@@ -40,18 +43,24 @@ func (s *Shrinker) skip(n int) {
 	s.received += uint64(n) //nolint:gosec // the caller peeked at n bytes
 }
 
-// keep adds bytes to what is handed on. There is a block of memory more when one is full, so that memory follows what has come.
+// keep adds bytes to what is handed on.
 func (s *Shrinker) keep(bytes ...byte) {
 	s.size += len(bytes)
+	s.out = appendBlocks(s.out, bytes)
+}
+
+// appendBlocks appends bytes to blocks of memory. There is one more when one is full, so that memory follows what has come.
+func appendBlocks(blocks [][]byte, bytes []byte) [][]byte {
 	for len(bytes) > 0 {
-		last := len(s.out) - 1
-		if last < 0 || len(s.out[last]) == cap(s.out[last]) {
-			s.out = append(s.out, make([]byte, 0, blockBytes))
+		last := len(blocks) - 1
+		if last < 0 || len(blocks[last]) == cap(blocks[last]) {
+			blocks = append(blocks, make([]byte, 0, blockBytes))
 			last++
 		}
-		n := min(len(bytes), cap(s.out[last])-len(s.out[last]))
-		s.out[last], bytes = append(s.out[last], bytes[:n]...), bytes[n:]
+		n := min(len(bytes), cap(blocks[last])-len(blocks[last]))
+		blocks[last], bytes = append(blocks[last], bytes[:n]...), bytes[n:]
 	}
+	return blocks
 }
 
 func (s *Shrinker) startRow() error {
@@ -148,7 +157,12 @@ func (s *Shrinker) startValue() error {
 	case size <= smallValue, use == asKey && size <= mostKeyBytes:
 		s.keep(head...)
 	case use == asText && size <= s.row.room:
-		s.row.room -= size
+		if s.row.room -= size; size >= s.apart {
+			s.keep(kindApart)
+			s.keep(head[1:]...)
+			s.row.step = (*Shrinker).takeValue
+			break
+		}
 		s.keep(head...)
 	default:
 		s.keep(kindOmitted)
@@ -189,6 +203,43 @@ func (s *Shrinker) skipValue() error {
 	some := int(min(s.row.rest, int64(s.in.Buffered())))
 	s.skip(some)
 	s.row.rest -= int64(some)
+	return nil
+}
+
+// takeValue reads a long value into memory of its own, which is one piece once some of it has come.
+func (s *Shrinker) takeValue() error {
+	r := &s.row
+	if r.rest == 0 {
+		s.decoder.apart = append(s.decoder.apart, r.apart)
+		r.apart, r.step = nil, (*Shrinker).startValue
+		return nil
+	}
+	if _, err := s.peek(1); err != nil {
+		return err
+	}
+	some, err := s.peek(int(min(r.rest, int64(s.in.Buffered()))))
+	if err != nil {
+		return err
+	}
+	came := 0
+	for _, part := range r.parts {
+		came += len(part)
+	}
+	whole := int64(came+len(r.apart)) + r.rest
+	if r.apart == nil && (whole <= blockBytes || int64(came) >= whole/trustShare) {
+		r.apart = make([]byte, 0, whole)
+		for _, part := range r.parts {
+			r.apart = append(r.apart, part...)
+		}
+		r.parts = nil
+	}
+	if r.apart != nil {
+		r.apart = append(r.apart, some...)
+	} else {
+		r.parts = appendBlocks(r.parts, some)
+	}
+	s.skip(len(some))
+	r.rest -= int64(len(some))
 	return nil
 }
 
