@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,29 @@ import (
 const publishesGenerated = 180000
 
 const resync = "wal2vec init --resync"
+
+// CheckPublisher returns a fault of kind Usage, with the GRANT that helps, where the table is not published yet and this role has not the rights of
+// its owner, who alone can publish it. It asks for no right to the table. A table that does not exist is left to Inspect.
+func CheckPublisher(ctx context.Context, db Querier, name, schema, table string) error {
+	var owner, role string
+	var super, ours, published bool
+	err := db.QueryRow(ctx, sql.Query("source_owner"), schema, table, name).Scan(&owner, &super, &ours, &role, &published)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking who owns the table: %w", err)
+	case ours, published:
+		return nil
+	}
+	const printed = "have the table's owner run what wal2vec init --print-sql prints"
+	try := fmt.Sprintf("GRANT %s TO %s; -- or %s", pgname.Identifier(owner), pgname.Identifier(role), printed)
+	if super { // whose rights no other role should have
+		try = printed + ", or give the table an owner that is not a superuser"
+	}
+	return fault.New(fault.Usage, try, "role %s has not the rights of role %s, which owns table %s and alone can publish it",
+		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))
+}
 
 // EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
 // and must not change by itself (a row filter, missing operations) is a fault of kind Usage.
@@ -60,7 +84,7 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 		if len(options) > 0 {
 			statement += " WITH (" + strings.Join(options, ", ") + ")"
 		}
-		return []string{statement}, nil
+		return []string{statement, p.noteSQL(name, table.OID)}, nil
 	}
 	if err := p.check(name, table); err != nil {
 		return nil, err
@@ -68,37 +92,28 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 	if p.listed {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation)}, nil
+	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation), p.noteSQL(name, table.OID)}, nil
+}
+
+// noteSQL notes that wal2vec published a table: after swaps the publication may list tables that no longer have the source table's name, and a
+// teardown takes those out that it finds here, and no other. What a user wrote into the comment stays. Only a role with the rights of the
+// publication's owner can write it. The function that follows swaps notes its tables in the same words.
+func (p publication) noteSQL(name string, oid uint32) string {
+	comment := p.comment
+	if comment != "" {
+		comment += "\n"
+	}
+	comment += "wal2vec tables:"
+	for _, noted := range append(slices.Clone(p.noted), oid) {
+		comment += " " + strconv.FormatUint(uint64(noted), 10)
+	}
+	return "COMMENT ON PUBLICATION " + pgname.Identifier(name) + " IS " + pgname.Literal(comment)
 }
 
 // PublicationExists reports whether there is a publication of that name.
 func PublicationExists(ctx context.Context, db Querier, name string) (bool, error) {
 	p, err := readPublication(ctx, db, name, change.Table{})
 	return p.exists, err
-}
-
-// DropPublication drops the publication if it exists. Where it carries other tables too it stays, without this one: kept is true then.
-func DropPublication(ctx context.Context, db Querier, name string, table change.Table) (kept bool, err error) {
-	err = db.QueryRow(ctx, sql.Query("source_publication_others"), name, table.OID).Scan(&kept)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("reading publication %q: %w", name, err)
-	}
-	drop := "DROP PUBLICATION IF EXISTS " + pgname.Identifier(name)
-	if kept {
-		if drop, err = UnpublishSQL(ctx, db, name, table.OID); err != nil || drop == "" { // it is for all tables, or for those of the schema
-			return true, err
-		}
-	}
-	if err := statement.Run(ctx, db, drop); err != nil {
-		if fault.SQLSTATE(err) == "42501" {
-			return kept, fault.Wrap(err, fault.Usage, "run it as the publication's owner", "dropping publication %q", name)
-		}
-		return kept, fmt.Errorf("dropping publication %q: %w", name, err)
-	}
-	return kept, nil
 }
 
 // CheckPublication returns a fault of kind Gap when the publication does not carry the table by its object id: a publication
@@ -143,12 +158,14 @@ type publication struct {
 	partitioned                       bool
 	generated                         []string // the table's generated columns
 	publishable                       []string // those of them that a publication can carry
+	comment                           string   // without the line that notes tables
+	noted                             []uint32 // tables that wal2vec published; see noteSQL
 }
 
 func readPublication(ctx context.Context, db Querier, name string, table change.Table) (publication, error) {
 	var p publication
 	err := db.QueryRow(ctx, sql.Query("source_publication"), name, table.OID).Scan(&p.exists, &p.insert, &p.update, &p.deletes, &p.truncate,
-		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable)
+		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable, &p.comment, &p.noted)
 	if err != nil {
 		return p, fmt.Errorf("reading publication %q: %w", name, err)
 	}

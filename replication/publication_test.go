@@ -3,6 +3,7 @@ package replication_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ func TestPublicationIsMadeOrMended(t *testing.T) {
 	table := inspected(t, db)
 	f := func(name, ddl string, want ...string) {
 		t.Helper()
+		if len(want) > 0 {
+			want = append(want, fmt.Sprintf(`COMMENT ON PUBLICATION "my ""pub""" IS 'wal2vec tables: %d'`, table.OID))
+		}
 		db.Exec(t, `DROP PUBLICATION IF EXISTS "my ""pub"""`)
 		if ddl != "" {
 			db.Exec(t, ddl)
@@ -182,7 +186,10 @@ func TestAPublicationOfOtherTablesIsNotDropped(t *testing.T) {
 		if ddl != "" {
 			db.Exec(t, "CREATE PUBLICATION pub "+ddl)
 		}
-		kept, err := replication.DropPublication(t.Context(), conn, "pub", table)
+		removed, err := replication.Remove(t.Context(), conn, replication.Removed{Swap: replication.Swap{
+			Publication: "pub", Table: items(t), Function: replication.SwapFunction("public", "none"),
+		}, Followed: table.OID})
+		kept := len(removed.Left) > 0
 		tables := pgtest.Column[string](t, db, "SELECT tablename::text FROM pg_publication_tables WHERE pubname = 'pub' ORDER BY 1")
 		if there := pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_publication)"); err != nil || kept != wantKept || there != wantKept || !slices.Equal(tables, wantTables) {
 			t.Errorf("%s: kept %v, it is there: %v, with %q, %v", ddl, kept, there, tables, err)

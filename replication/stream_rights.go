@@ -57,63 +57,91 @@ func grantSQL(table, role string, columns []string) string {
 }
 
 // RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
-// function, and to read columns of the table one by one, but for those that another pipeline's function gives them too. A right to the whole
-// table, to its schema or to the server was given by somebody else, and stays. None where they have nothing; a role that does not exist has
-// nothing.
+// function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function
+// gives them too. A right to the whole table, to its schema or to the server was given by somebody else, and stays. None where they have nothing;
+// a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
+	before, err := s.noted(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	var statements []string
 	for _, role := range roles {
-		var columns, others []string
-		var ours, calls bool
-		err := db.QueryRow(ctx, sql.Query("source_stream_granted"), s.Table.Schema, s.Table.Table, s.Function.Sanitize(), role).
-			Scan(&columns, &ours, &calls, &others)
-		if errors.Is(err, pgx.ErrNoRows) {
-			continue
-		}
+		given, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
 		if err != nil {
-			return nil, fmt.Errorf("asking what role %q was given: %w", role, err)
+			return nil, err
 		}
-		quoted, table := pgname.Identifier(role), pgname.Qualified(s.Table.Schema, s.Table.Table)
-		if calls {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s", s.Function.Sanitize(), quoted))
+		if given.calls {
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s", s.Function.Sanitize(), pgname.Identifier(role)))
 		}
-		for _, body := range others {
-			if ofTable(body, s.Table.Schema, s.Table.Table) {
-				columns = notRead(body, columns)
+		revoke, err := given.revokeSQL()
+		if err != nil {
+			return nil, err
+		}
+		statements = append(statements, revoke...)
+		for _, t := range before {
+			if t.schema == s.Table.Schema && t.name == s.Table.Table {
+				continue
 			}
+			if given, err = s.given(ctx, db, t.schema, t.name, role); err != nil {
+				return nil, err
+			}
+			if revoke, err = given.revokeSQL(); err != nil {
+				return nil, err
+			}
+			statements = append(statements, revoke...)
 		}
-		if len(columns) == 0 {
-			continue
-		}
-		if !ours {
-			return nil, fault.New(fault.Usage, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s;", pgname.List(columns), table, quoted),
-				"only the owner of table %s can take back what role %q may read of it", table, role)
-		}
-		statements = append(statements, fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(columns), table, quoted))
 	}
 	return statements, nil
 }
 
-// RevokeStream runs the statements of RevokeStreamSQL in one transaction. What only the table's owner may do is a fault of kind Usage.
-func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) error {
-	statements, err := RevokeStreamSQL(ctx, conn, s, roles...)
-	if err != nil || len(statements) == 0 {
-		return err
-	}
-	return inOne(ctx, conn, statements, "taking back what roles were given in the source")
+// given is what a role was given for a stream of a table.
+type given struct {
+	schema, table, role string
+	columns             []string // those of other pipelines' functions are left out
+	ours                bool     // this role has the rights of the table's owner
+	calls               bool     // it may call the function
 }
 
-// DropSwapFunction drops the function, if it exists, and takes back what its callers were given for it; of a table that is not this role's to
-// act for, they keep their rights to columns.
-func DropSwapFunction(ctx context.Context, conn Beginner, s Swap) error {
-	now, err := s.present(ctx, conn)
-	if err != nil || !now.exists {
-		return err
+func (s Swap) given(ctx context.Context, db Querier, schema, table, role string) (given, error) {
+	g := given{schema: schema, table: table, role: role}
+	var others []string
+	err := db.QueryRow(ctx, sql.Query("source_stream_granted"), schema, table, s.Function.Sanitize(), role).Scan(&g.columns, &g.ours, &g.calls, &others)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return g, nil
 	}
-	statements, err := RevokeStreamSQL(ctx, conn, s, now.roles...)
-	if err != nil && fault.KindOf(err) != fault.Usage {
-		return err
+	if err != nil {
+		return g, fmt.Errorf("asking what role %q was given: %w", role, err)
 	}
-	statements = append(statements, "DROP FUNCTION "+s.Function.Sanitize()+"()")
-	return inOne(ctx, conn, statements, "dropping the function that follows swapped tables")
+	for _, body := range others {
+		if ofTable(body, schema, table) {
+			g.columns = notRead(body, g.columns)
+		}
+	}
+	return g, nil
+}
+
+func (g given) revokeSQL() ([]string, error) {
+	if len(g.columns) == 0 {
+		return nil, nil
+	}
+	quoted, table := pgname.Identifier(g.role), pgname.Qualified(g.schema, g.table)
+	revoke := fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(g.columns), table, quoted)
+	if !g.ours {
+		return nil, fault.New(fault.Usage, revoke+";", "only the owner of table %s can take back what role %s may read of it", table, quoted)
+	}
+	return []string{revoke}, nil
+}
+
+// RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What only the table's owner may do is a fault of kind
+// Usage.
+func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) ([]string, error) {
+	statements, err := RevokeStreamSQL(ctx, conn, s, roles...)
+	if err != nil || len(statements) == 0 {
+		return nil, err
+	}
+	if err := inOne(ctx, conn, statements, "taking back what roles were given in the source"); err != nil {
+		return nil, err
+	}
+	return statements, nil
 }

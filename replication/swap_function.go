@@ -71,6 +71,11 @@ type present struct {
 	roles  []string
 }
 
+// made reports whether wal2vec made it: the name alone is anybody's to give who may make functions beside the table.
+func (p present) made() bool {
+	return strings.Contains(p.body, "schema_name CONSTANT text := ") && strings.Contains(p.body, "key_columns CONSTANT text[] := ARRAY[")
+}
+
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
 		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles)
@@ -97,6 +102,10 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if now.exists && !now.ours {
 		return nil, fault.New(fault.Usage, "DROP FUNCTION "+name+";", "function %s belongs to role %q, who owns neither table nor publication",
 			name, now.owner)
+	}
+	if now.exists && !now.made() {
+		return nil, fault.New(fault.Usage, "rename or drop it, if it is yours: DROP FUNCTION "+name+";",
+			"function %s, of role %q, is not one that wal2vec made", name, now.owner)
 	}
 	if len(roles) == 0 {
 		roles = now.roles

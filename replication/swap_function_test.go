@@ -517,7 +517,7 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 		if got := f.readable(t, f.role, "item"); got != "id name body price gone" {
 			t.Fatalf("before, it may read %q", got)
 		}
-		if err := replication.RevokeStream(t.Context(), conn, first, f.role, "nobody at all"); err != nil {
+		if _, err := replication.RevokeStream(t.Context(), conn, first, f.role, "nobody at all"); err != nil {
 			t.Fatal(err)
 		}
 		if got := f.readable(t, f.role, "item"); got != "id name price gone" { // what the other pipeline reads
@@ -531,11 +531,13 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 		}
 		// Who does not own the table cannot.
 		poor, password := f.newRole(t, "")
-		if err := replication.RevokeStream(t.Context(), f.as(t, poor, password), other, stays); fault.KindOf(err) != fault.Usage || fault.Try(err) == "" {
+		if _, err := replication.RevokeStream(t.Context(), f.as(t, poor, password), other, stays); fault.KindOf(err) != fault.Usage || fault.Try(err) == "" {
 			t.Errorf("as another: %v", err)
 		}
 		// The function's end takes back what it gave to all.
-		if err := replication.DropSwapFunction(t.Context(), conn, other); err != nil {
+		other.Publication = "none" // they share one
+		removed := replication.Removed{Swap: other}
+		if _, err := replication.Remove(t.Context(), conn, removed); err != nil {
 			t.Fatal(err)
 		}
 		for _, role := range []string{f.role, stays} {
@@ -543,7 +545,7 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 				t.Errorf("role %s may read %q", role, got)
 			}
 		}
-		if err := replication.DropSwapFunction(t.Context(), conn, other); err != nil {
+		if _, err := replication.Remove(t.Context(), conn, removed); err != nil {
 			t.Errorf("again: %v", err)
 		}
 		if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_proc WHERE proname LIKE '%follow%'"); n != 1 {

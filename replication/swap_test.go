@@ -174,7 +174,10 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 	if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_publication_tables WHERE tablename = $1", evil); n != 1 {
 		t.Error("the table is not published")
 	}
-	if err := replication.DropSwapFunction(t.Context(), conn, s); err != nil {
+	if _, err := replication.Remove(t.Context(), conn, replication.Removed{Swap: s}); err != nil {
 		t.Error(err)
+	}
+	if n := pgtest.One[int](t, db, "SELECT (SELECT count(*) FROM pg_publication)::int + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%')::int"); n != 0 {
+		t.Errorf("%d things are left", n)
 	}
 }

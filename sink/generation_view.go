@@ -41,7 +41,7 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, err
 	}
 	if !exists {
-		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(schema))
+		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(schema), "COMMENT ON SCHEMA "+quoteIdentifier(schema)+" IS "+quoteLiteral(viewSchemaNote))
 	}
 	t := s.tablesOf(st.Table.Key)
 	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, g.Table)
@@ -53,6 +53,27 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
 	}))
 	return append(steps, rights...), nil
+}
+
+// viewSchemaNote is the comment by which a teardown knows a schema that was made for the view.
+const viewSchemaNote = "made by wal2vec init for its view"
+
+// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in it;
+// drops says whether the view goes.
+func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bool) ([]string, error) {
+	var empty bool
+	rows, err := q.Query(ctx, s.query("view_schema"), st.ViewSchema, st.ViewName, viewSchemaNote, drops)
+	if err != nil {
+		return nil, s.explain(err, "looking at the view's schema")
+	}
+	_, err = pgx.ForEachRow(rows, []any{&empty}, func() error { return nil })
+	if err != nil {
+		return nil, s.explain(err, "looking at the view's schema")
+	}
+	if !empty {
+		return nil, nil
+	}
+	return []string{"DROP SCHEMA " + quoteIdentifier(st.ViewSchema)}, nil
 }
 
 // dropView returns the statement that drops the view that the pipeline's row names; none where that is gone, or is not what wal2vec made.

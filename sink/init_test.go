@@ -249,7 +249,7 @@ func TestPlanShowsWhatInitRuns(t *testing.T) {
 			_, statement, _ = strings.Cut(statement, "\n")
 		}
 		word, _, _ := strings.Cut(statement, " ")
-		return slices.Contains([]string{"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP", "DO"}, word)
+		return slices.Contains([]string{"CREATE", "INSERT", "UPDATE", "DELETE", "ALTER", "GRANT", "DROP", "DO", "COMMENT"}, word)
 	}
 	var did []string
 	for _, statement := range ran.all {
@@ -291,6 +291,32 @@ func TestTeardownRemovesThePipelineAndTheLastOneTheSchema(t *testing.T) {
 	if pgtest.One[bool](t, b.db, "SELECT to_regnamespace('wal2vec') IS NOT NULL") {
 		t.Error("the schema is there")
 	}
+}
+
+// TestTheViewsSchemaGoesWhereInitMadeIt, and nothing of anybody's is in it.
+func TestTheViewsSchemaGoesWhereInitMadeIt(t *testing.T) {
+	t.Parallel()
+	f := func(name, before, between string, stays bool) {
+		t.Helper()
+		b := prepare(t)
+		if before != "" {
+			b.db.Exec(t, before)
+		}
+		b.init(productPipeline(), generation(dimension))
+		if between != "" {
+			b.db.Exec(t, between)
+		}
+		b.ok(b.sink.Teardown(t.Context()))
+		if there := pgtest.One[bool](t, b.db, "SELECT to_regnamespace('analytics_features') IS NOT NULL"); there != stays {
+			t.Errorf("%s: the schema is there: %v", name, there)
+		}
+	}
+	f("made by init", "", "", false)
+	f("there before", "CREATE SCHEMA analytics_features", "", true)
+	f("with another's table", "", "CREATE TABLE analytics_features.theirs (id int)", true)
+	f("with another's function", "", "CREATE FUNCTION analytics_features.theirs() RETURNS int LANGUAGE sql AS 'SELECT 1'", true)
+	f("with another view in the place of ours", "", "DROP VIEW analytics_features.product_embeddings; CREATE VIEW analytics_features.product_embeddings AS SELECT 1 AS one", true)
+	f("of another's comment", "", "COMMENT ON SCHEMA analytics_features IS 'features of the mart'", true)
 }
 
 func TestTheExtensionMayBeInAnySchema(t *testing.T) {

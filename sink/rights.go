@@ -256,9 +256,27 @@ func (s *Sink) runFound(ctx context.Context, tx pgx.Tx, query string, args ...an
 // firstByPipeline is the version of the schema since which rights are given by pipeline.
 const firstByPipeline = 7
 
-// grantAgain returns the statements that give the roles of an older schema what they need by table: its migration takes back what they
-// had by schema.
-func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string, error) {
+// Regrant is what the migration to rights by pipeline makes of a role's rights by schema.
+type Regrant struct {
+	Pipeline string
+	// Role is empty for PUBLIC.
+	Role string
+	// Access is what it keeps of the pipeline.
+	Access Access
+
+	vectors []string // tables of the pipeline's generations
+}
+
+// Regranted returns what Migrate will make of rights that an older version gave; nothing where the schema is not so old.
+func (s *Sink) Regranted(ctx context.Context) ([]Regrant, error) {
+	_, version, err := s.migrateSteps(ctx, s.pool)
+	if err != nil {
+		return nil, err
+	}
+	return s.regranted(ctx, s.pool, version)
+}
+
+func (s *Sink) regranted(ctx context.Context, q querier, version int) ([]Regrant, error) {
 	if version == 0 || version >= firstByPipeline {
 		return nil, nil
 	}
@@ -266,29 +284,46 @@ func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string
 	if err != nil {
 		return nil, fmt.Errorf("reading who has rights: %w", err)
 	}
-	var steps []string
-	var pipeline, role string
-	var writes, keeps bool
-	var vectors []string
-	_, err = pgx.ForEachRow(rows, []any{&pipeline, &role, &writes, &keeps, &vectors}, func() error {
-		if !keeps {
-			grantee := "PUBLIC"
-			if role != "" {
-				grantee = quoteIdentifier(role)
-			}
-			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + pipeline}, vectors...))+" FROM "+grantee)
-			return nil
+	regrants, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Regrant, error) {
+		r := Regrant{Access: Read}
+		var writes, keeps bool
+		err := row.Scan(&r.Pipeline, &r.Role, &writes, &keeps, &r.vectors)
+		switch {
+		case !keeps:
+			r.Access = Nothing
+		case writes:
+			r.Access = Write
 		}
-		g := Grant{Role: role, Access: Read}
-		if writes {
-			g.Access = Write
-		}
-		granted, err := s.tableSteps(pipeline, g, nil)
-		steps = append(steps, granted...)
-		return err
+		return r, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading who has rights: %w", err)
+	}
+	return regrants, nil
+}
+
+// grantAgain returns the statements that give the roles of an older schema what they need by table: its migration takes back what they
+// had by schema.
+func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string, error) {
+	regrants, err := s.regranted(ctx, q, version)
+	if err != nil {
+		return nil, err
+	}
+	var steps []string
+	for _, r := range regrants {
+		if r.Access == Nothing {
+			grantee := "PUBLIC"
+			if r.Role != "" {
+				grantee = quoteIdentifier(r.Role)
+			}
+			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + r.Pipeline}, r.vectors...))+" FROM "+grantee)
+			continue
+		}
+		granted, err := s.tableSteps(r.Pipeline, Grant{Role: r.Role, Access: r.Access}, nil)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, granted...)
 	}
 	return steps, nil
 }

@@ -49,6 +49,10 @@ func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	viewSchema, err := s.dropViewSchema(ctx, tx, st, len(steps) > 0)
+	if err != nil {
+		return nil, err
+	}
 	tables, err := s.ownTables(ctx, tx, st)
 	if err != nil {
 		return nil, err
@@ -60,7 +64,7 @@ func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	for _, role := range roles {
 		steps = append(steps, s.closeShared(st, role)...)
 	}
-	return slices.Concat(steps, s.teardownSteps(tables, others)), nil
+	return slices.Concat(steps, viewSchema, s.teardownSteps(tables, others)), nil
 }
 
 // ownTables returns the tables that belong to the pipeline alone, as far as they are there.

@@ -181,14 +181,19 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 		for i := range r.says {
 			r.says[i] = strings.ReplaceAll(r.says[i], "ROLE", name)
 		}
+		r.try = strings.ReplaceAll(r.try, "ROLE", name)
 		r.args = []string{"init"}
 		return append(rs, r)
 	}
 	var rs []refusal
 	rs = add(rs, refusal{name: "no CONNECT", code: 2, says: []string{"connecting to the source", "permission denied"}, try: "GRANT CONNECT"}, "REPLICATION")
-	rs = add(rs, refusal{name: "no USAGE", code: 2, says: []string{"ROLE", "schema staging_marts"}, try: "GRANT USAGE ON SCHEMA"}, "REPLICATION", create)
-	rs = add(rs, refusal{name: "no SELECT", code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "GRANT SELECT ("}, "REPLICATION", create, usage)
-	rs = add(rs, refusal{name: "not the owner", code: 2, says: []string{"publication", "must be owner of table dim_product"}, try: "as the table's owner"}, "REPLICATION", create, usage, read)
+	publish, unpublish := "CREATE PUBLICATION wal2vec_"+w.db.Name+" FOR TABLE "+product, "DROP PUBLICATION wal2vec_"+w.db.Name
+	rs = add(rs, refusal{name: "no USAGE", before: publish, code: 2, says: []string{"ROLE", "schema staging_marts"}, try: "GRANT USAGE ON SCHEMA"}, "REPLICATION", create)
+	rs = add(rs, refusal{name: "no SELECT", after: unpublish, code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "GRANT SELECT ("}, "REPLICATION", create, usage)
+	// Whatever else it lacks, that is what is said first.
+	member := `GRANT "owner_of_` + w.db.Name + `" TO "ROLE";`
+	rs = add(rs, refusal{name: "not the owner", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: member}, "REPLICATION", create, usage, read)
+	rs = add(rs, refusal{name: "nothing but CONNECT", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: member}, "REPLICATION", here)
 	w.db.Exec(t, "GRANT SELECT ON staging_marts.dim_product TO owner_of_"+w.db.Name)
 	rs = add(rs, refusal{name: "no CREATE", code: 2, says: []string{"CREATE SCHEMA", "permission denied for database", w.db.Name}, try: "roles.sql"}, "REPLICATION", here, usage, read, owner)
 	rs = add(rs, refusal{name: "no REPLICATION", code: 2, says: []string{"ROLE", "for replication", "permission denied"}, try: "REPLICATION;"}, "", create, usage, read, owner)

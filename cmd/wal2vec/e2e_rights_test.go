@@ -110,3 +110,106 @@ func TestASlotOfAnotherDatabaseIsNotTouched(t *testing.T) {
 	w.run("teardown", "--yes")
 	there("teardown")
 }
+
+// TestEachRightThatChangesIsPrinted: what was given to whom, and what was taken, by init and by a teardown.
+func TestEachRightThatChangesIsPrinted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	first, _ := w.db.Role(t, "REPLICATION")
+	second, _ := w.db.Role(t, "REPLICATION")
+	reader, _ := w.db.Role(t, "")
+	function := `FUNCTION "staging_marts"."wal2vec_follow_` + w.db.Name + `"()`
+	says := func(command []string, lines ...string) {
+		t.Helper()
+		got := w.ends(nil, "", command...)
+		for _, line := range lines {
+			if !strings.Contains(got.stdout, line+"\n") {
+				t.Errorf("%q does not print %q:\n%s%s", command, line, got.stdout, got.stderr)
+			}
+		}
+	}
+	says([]string{"init", "--grant-stream", first, "--grant-search", reader},
+		"given in the sink: all that stream and backfill need, to role "+first, "given in the sink: all that search and status need, to role "+reader,
+		`given in the source: EXECUTE ON `+function+` TO "`+first+`"`,
+		`given in the source: SELECT ("product_id", "name", "brand", "category", "description", "deleted") ON TABLE "staging_marts"."dim_product" TO "`+first+`"`)
+	says([]string{"init", "--grant-stream", second}, `taken in the source: ALL ON `+function+` FROM "`+first+`"`, `given in the source: EXECUTE ON `+function+` TO "`+second+`"`)
+	says([]string{"init", "--revoke", first}, "taken in the sink: all that was given for pipeline "+w.db.Name+", from role "+first,
+		`taken in the source: SELECT ("product_id", "name", "description", "brand", "category", "deleted") ON TABLE "staging_marts"."dim_product" FROM "`+first+`"`)
+	if again := w.run("init"); strings.Contains(again, "given in") || strings.Contains(again, "taken in") {
+		t.Errorf("nothing changes, and it prints\n%s", again)
+	}
+	says([]string{"teardown", "--yes"}, "taken in the sink: all that stream and backfill need, from role "+second, "taken in the sink: all that search and status need, from role "+reader,
+		`taken in the source: ALL ON `+function+` FROM "`+second+`"`)
+}
+
+// TestATeardownFindsGranteesWithoutTheFunction, which is not made where swaps are refused.
+func TestATeardownFindsGranteesWithoutTheFunction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_STREAM_ON_SWAP=refuse")
+	role, _ := w.db.Role(t, "REPLICATION")
+	theirs, _ := w.db.Role(t, "")
+	w.db.Exec(t, "GRANT SELECT (name) ON "+product+" TO "+theirs)
+	w.run("init", "--grant-stream", role)
+	readable := func(role string) []string {
+		return pgtest.Column[string](t, w.db, "SELECT attname::text FROM pg_attribute WHERE attrelid = $2::text::regclass AND attnum > 0 AND has_column_privilege($1, attrelid, attnum, 'SELECT')", role, product)
+	}
+	if len(readable(role)) == 0 {
+		t.Fatal("init gave nothing")
+	}
+	w.run("teardown", "--yes")
+	if left := readable(role); len(left) > 0 {
+		t.Errorf("it may still read %q", left)
+	}
+	if left := readable(theirs); len(left) != 1 {
+		t.Errorf("what another gave: %q", left)
+	}
+}
+
+// TestATeardownAfterSwapsLeavesNothing: tables that were replaced and kept are in no publication, and no role may read them.
+func TestATeardownAfterSwapsLeavesNothing(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	w.db.Exec(t, functionOf(t, w, role))
+	stream := w.start(env, "stream")
+	stream.waitFor("streaming")
+	for round := 1; round <= 2; round++ {
+		w.db.Exec(t, "BEGIN; "+bare+"; ALTER TABLE "+product+" RENAME TO dim_product__kept_"+string(rune('0'+round))+
+			"; ALTER TABLE staging_marts.dim_product__tmp RENAME TO dim_product; COMMIT")
+		stream.refreshed(round)
+	}
+	stream.stop()
+	gone := w.ends(nil, "", "teardown", "--yes")
+	if gone.code != 0 || strings.Count(gone.stdout, "DROP INDEX") != 2 {
+		t.Errorf("exit code %d: %s%s", gone.code, gone.stdout, gone.stderr)
+	}
+	if left := pgtest.Column[string](t, w.db, `SELECT tablename::text FROM pg_publication_tables UNION ALL
+		SELECT attrelid::regclass::text || ' ' || attname FROM pg_attribute AS a, aclexplode(attacl) AS g WHERE g.grantee = $1::text::regrole`, role); len(left) > 0 {
+		t.Errorf("left are %q", left)
+	}
+}
+
+// TestInitSaysThatTheSlotIsGone, and with what it comes back.
+func TestInitSaysThatTheSlotIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	if first := w.run("init"); strings.Contains(first, "--resync") {
+		t.Errorf("of a new pipeline it says\n%s", first)
+	}
+	if again := w.run("init"); strings.Contains(again, "--resync") {
+		t.Errorf("of a whole pipeline it says\n%s", again)
+	}
+	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", "wal2vec_"+w.db.Name)
+	got := w.ends(nil, "", "init")
+	if got.code != 0 || !strings.Contains(got.stdout, "next: wal2vec init --resync") || !strings.Contains(got.stdout, "does not exist") || !strings.Contains(got.stderr, "wal2vec init --resync") {
+		t.Errorf("exit code %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	w.run("init", "--resync")
+	if again := w.run("init"); strings.Contains(again, "--resync") {
+		t.Errorf("after the resync it says\n%s", again)
+	}
+}

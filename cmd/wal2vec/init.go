@@ -71,6 +71,10 @@ type setup struct {
 	intended bool
 	// streamers are the roles that might write the pipeline when init began.
 	streamers []string
+	// rights are the lines that tell which role was given what, and which has lost it.
+	rights []string
+	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
+	gap error
 }
 
 func (p *program) init(ctx context.Context, c config.Config, o initOptions) error {
@@ -134,6 +138,11 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 	}
 	if err := s.server.Check(); err != nil {
 		return nil, nil, err
+	}
+	if !o.printSQL { // which is for another to run
+		if err := replication.CheckPublisher(ctx, s.source, c.Source.Publication, c.Source.Table.Schema, c.Source.Table.Name); err != nil {
+			return nil, nil, err
+		}
 	}
 	if s.table, err = replication.Inspect(ctx, s.source, inspectOptions(c)); err != nil {
 		return nil, nil, err
@@ -242,6 +251,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 		return plan, err
 	}
 	if started && !s.options.resync {
+		s.gap = s.slotGap(ctx, state)
 		return plan, nil
 	}
 	if err := s.checkSlot(state, started); err != nil {
@@ -249,6 +259,18 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	}
 	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
+}
+
+// slotGap says why the slot of a pipeline that is set up is of no use, where that can be told.
+func (s *setup) slotGap(ctx context.Context, slot replication.SlotState) error {
+	state, found, err := s.store.Registered(ctx)
+	if err != nil || !found {
+		return nil // what keeps the pipeline from being read is told elsewhere
+	}
+	if err := replication.CheckSlot(slot, state.Watermark); fault.KindOf(err) == fault.Gap {
+		return err
+	}
+	return nil
 }
 
 func (s *setup) findStreamers(ctx context.Context) error {
@@ -325,6 +347,9 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 // make makes everything, in an order in which a run that was cut off can simply be run again. A slot of this name is an earlier run's, or
 // the old one of a resync.
 func (s *setup) make(ctx context.Context) (created bool, err error) {
+	if err := s.noteUpgrade(ctx); err != nil {
+		return false, err
+	}
 	if err := s.store.Migrate(ctx); err != nil {
 		return false, err
 	}
@@ -341,7 +366,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		if err := s.store.Grant(ctx, grant); err != nil {
 			return false, err
 		}
-		s.log.Info().Str("role", grant.Role).Str("access", string(grant.Access)).Msg("rights on the pipeline")
+		s.noteGrant(grant)
 	}
 	if err := s.makeRights(ctx); err != nil {
 		return false, err
@@ -366,8 +391,17 @@ func (p *program) sayReady(s *setup, created bool) error {
 		s.log.Warn().Msg("max_slot_wal_keep_size is -1 on the source: a stopped stream can fill its disk; " +
 			"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB' bounds that")
 	}
-	_, err := fmt.Fprintf(p.stdout, "pipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: wal2vec backfill, and beside it wal2vec stream\n",
+	next := "wal2vec backfill, and beside it wal2vec stream"
+	if s.gap != nil {
+		s.log.Warn().Str("reason", printable(s.gap)).Str("try", "wal2vec init --resync").Msg("the pipeline has no slot that it can go on with")
+		next = "wal2vec init --resync, since a stream could not go on: " + printable(s.gap)
+	}
+	var text strings.Builder
+	for _, line := range s.rights {
+		fmt.Fprintf(&text, "%s\n", line)
+	}
+	_, err := fmt.Fprintf(p.stdout, "%spipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: %s\n", text.String(),
 		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot,
-		pgname.Visible(c.Source.Publication))
+		pgname.Visible(c.Source.Publication), next)
 	return err
 }

@@ -74,7 +74,9 @@ func (s *setup) makeRights(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return replication.RevokeStream(ctx, s.source, swap, s.revoked()...)
+	statements, err := replication.RevokeStream(ctx, s.source, swap, s.revoked()...)
+	s.rights = append(s.rights, rightsIn(statements)...)
+	return err
 }
 
 // makeFunction makes the function where this role may; it is of use only where its owner owns table and publication. That somebody else has to
@@ -93,7 +95,9 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		return err
 	}
 	if rights.Owns() {
-		err = replication.EnsureSwapFunction(ctx, s.source, statements)
+		if err = replication.EnsureSwapFunction(ctx, s.source, statements); err == nil {
+			s.rights = append(s.rights, rightsIn(statements)...)
+		}
 	}
 	if !rights.Owns() || fault.KindOf(err) == fault.Usage {
 		s.log.Warn().Err(err).Str("role", rights.Role).Str("try", "have the owner run what wal2vec init --print-sql prints").

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -20,7 +22,8 @@ func newTeardown(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "teardown", Short: "Drop slot, publication, view and tables of the pipeline", GroupID: "manage", Args: cobra.NoArgs,
 		Long: "Drop what init made for this pipeline: the slot and the publication on the source, the view, the vectors and the ledger in\n" +
-			"the sink. The source table is not touched. Asks for --yes.",
+			"the sink; and take back what roles were given. Of the source table the rights alone are touched. Prints what was taken from\n" +
+			"which role, and what stays, with the statement that removes it. Asks for --yes.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.load()
 			if err != nil {
@@ -60,35 +63,67 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := ownNames(c, state); err != nil {
 		return err
 	}
-	if err := rehearseTeardown(ctx, c, source, s, state); err != nil {
+	roles, err := s.Roles(ctx)
+	if err != nil {
+		return err
+	}
+	removed := removedFor(c, state, roles)
+	if err := rehearseTeardown(ctx, source, s, c.Source.Slot, removed); err != nil {
 		return err
 	}
 	if err := replication.DropSlot(ctx, source, c.Source.Slot); err != nil {
 		return err
 	}
-	if err := replication.DropSwapFunction(ctx, source, swapOf(c, inspectOptions(c), nil, 0)); err != nil {
-		return err
-	}
-	publication := pgname.Visible(c.Source.Publication)
-	kept, err := replication.DropPublication(ctx, source, c.Source.Publication, state.Table)
+	removal, err := replication.Remove(ctx, source, removed)
 	if err != nil {
 		return err
-	}
-	if kept {
-		publication += " (which stays, for its other tables)"
 	}
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
+	return p.sayGone(c, roles, removal)
+}
+
+// removedFor names what a teardown takes out of the source. The roles that were given the stream in the sink have its name there too: init gives on
+// both sides.
+func removedFor(c config.Config, state sink.State, roles []sink.Grant) replication.Removed {
+	removed := replication.Removed{Swap: swapOf(c, inspectOptions(c), nil, 0), Followed: state.Table.OID}
+	for _, role := range roles {
+		if role.Access == sink.Write {
+			removed.Roles = append(removed.Roles, role.Role)
+		}
+	}
+	return removed
+}
+
+// sayGone prints what was dropped, a line for each role of what was taken from it, and a line for each thing that stays.
+func (p *program) sayGone(c config.Config, roles []sink.Grant, removal replication.Removal) error {
+	var text strings.Builder
+	publication := pgname.Visible(c.Source.Publication)
+	if slices.ContainsFunc(removal.Left, func(left string) bool { return strings.HasPrefix(left, "publication ") }) {
+		publication += " (which stays, for its other tables)"
+	}
+	fmt.Fprintf(&text, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
 		c.Pipeline, c.Source.Slot, publication, pgname.Visible(c.Sink.View.String()))
-	return err
+	for _, role := range roles {
+		fmt.Fprintf(&text, "taken in the sink: %s, from role %s\n", accessText[role.Access], pgname.Visible(role.Role))
+	}
+	for _, line := range rightsIn(removal.Done) {
+		fmt.Fprintf(&text, "%s\n", line)
+	}
+	for _, left := range removal.Left {
+		fmt.Fprintf(&text, "left in the source: %s\n", pgname.Visible(left))
+	}
+	if _, err := fmt.Fprint(p.stdout, text.String()); err != nil {
+		return fmt.Errorf("printing what is gone: %w", err)
+	}
+	return nil
 }
 
 // rehearseTeardown drops everything but the slot, and takes it back: what this role may not drop, and what others have made on it, stops a
 // teardown while the pipeline is whole.
-func rehearseTeardown(ctx context.Context, c config.Config, source *pgx.Conn, s *store, state sink.State) error {
-	slot, err := replication.ReadSlot(ctx, source, c.Source.Slot)
+func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *store, name string, removed replication.Removed) error {
+	slot, err := replication.ReadSlot(ctx, source, name)
 	if err != nil {
 		return err
 	}
@@ -102,10 +137,7 @@ func rehearseTeardown(ctx context.Context, c config.Config, source *pgx.Conn, s 
 	if err != nil {
 		return fmt.Errorf("rehearsing on the source: %w", err)
 	}
-	err = replication.DropSwapFunction(ctx, tx, swapOf(c, inspectOptions(c), nil, 0))
-	if err == nil {
-		_, err = replication.DropPublication(ctx, tx, c.Source.Publication, state.Table)
-	}
+	_, err = replication.Remove(ctx, tx, removed)
 	if rollbackErr := tx.Rollback(ctx); err == nil {
 		err = rollbackErr
 	}

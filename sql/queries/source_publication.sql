@@ -40,6 +40,16 @@ SELECT
           AND a.attgenerated = 's'
           AND pg_catalog.current_setting('server_version_num')::int >= 180000
           AND NOT a.attisdropped
+    ),
+    -- The last line of its comment notes which tables wal2vec has published. Here is what stands before it, and those of them that exist.
+    COALESCE(pg_catalog.regexp_replace(pg_catalog.obj_description(p.oid, 'pg_publication'), '(^|\n)wal2vec tables: [0-9 ]*$', ''), ''),
+    ARRAY(
+        SELECT c.oid
+        FROM pg_catalog.pg_class AS c
+        WHERE c.oid::text = ANY (pg_catalog.string_to_array(
+            pg_catalog.substring(pg_catalog.obj_description(p.oid, 'pg_publication'), '(?:^|\n)wal2vec tables: ([0-9 ]*)$'), ' '
+        ))
+        ORDER BY c.oid
     )
 FROM (VALUES ($1::text)) AS wanted (name)
 LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = wanted.name

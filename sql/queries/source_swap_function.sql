@@ -30,6 +30,8 @@ DECLARE
     unidentified boolean;
     published boolean;
     grants text[];
+    revokes text[];
+    note text;
     statement text;
     altering boolean := false;
     indexed boolean := false;
@@ -109,6 +111,37 @@ BEGIN
             WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantee NOT IN (0, f.proowner)
                 AND lacking.columns IS NOT NULL
         );
+        -- The callers had these rights on the tables that had the name before, and read them by that name only. A table whose present name another
+        -- pipeline's function prepares is left alone.
+        revokes := ARRAY(
+            SELECT pg_catalog.format('REVOKE SELECT (%s) ON TABLE %I.%I FROM %I', given.columns, n.nspname, c.relname, pg_catalog.pg_get_userbyid(given.grantee))
+            FROM pg_catalog.pg_publication AS p
+            JOIN pg_catalog.pg_class AS c ON c.oid::text = ANY (pg_catalog.string_to_array(
+                pg_catalog.substring(pg_catalog.obj_description(p.oid, 'pg_publication'), '(?:^|\n)wal2vec tables: ([0-9 ]*)$'), ' '
+            ))
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            CROSS JOIN LATERAL (
+                SELECT g.grantee, pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
+                FROM pg_catalog.pg_attribute AS a
+                CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS g
+                WHERE a.attrelid = c.oid AND a.attname = ANY (read_columns) AND NOT a.attisdropped
+                    AND g.privilege_type = 'SELECT' AND g.grantor = c.relowner
+                GROUP BY g.grantee
+            ) AS given
+            WHERE p.pubname = publication_name AND c.oid <> target AND c.relkind = 'r' AND pg_catalog.pg_get_userbyid(c.relowner) = owner_name
+                AND given.grantee IN (
+                    SELECT g.grantee
+                    FROM pg_catalog.pg_proc AS f
+                    CROSS JOIN LATERAL pg_catalog.aclexplode(f.proacl) AS g
+                    WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantee NOT IN (0, f.proowner)
+                )
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_catalog.pg_proc AS f
+                    WHERE f.pronamespace = c.relnamespace AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+                        AND pg_catalog.strpos(f.prosrc, pg_catalog.format(E'    table_name CONSTANT text := %L;\n', c.relname)) > 0
+                )
+        );
         IF pass = 3 THEN
             IF target <> locked OR indexed AND key_index IS NULL OR pg_catalog.cardinality(grants) > 0
                 OR altering AND NOT indexed AND (nullable IS NOT NULL OR unidentified OR NOT published) THEN
@@ -116,7 +149,8 @@ BEGIN
             END IF;
             RETURN;
         END IF;
-        IF nullable IS NULL AND key_index IS NOT NULL AND NOT unidentified AND published AND pg_catalog.cardinality(grants) = 0 THEN
+        IF nullable IS NULL AND key_index IS NOT NULL AND NOT unidentified AND published AND pg_catalog.cardinality(grants) = 0
+            AND pg_catalog.cardinality(revokes) = 0 THEN
             RETURN;
         END IF;
         IF pass = 1 THEN
@@ -125,6 +159,16 @@ BEGIN
                 RAISE EXCEPTION 'this function is to be called alone, outside of a transaction block: %', {{.CallLiteral}}
                     USING ERRCODE = 'active_sql_transaction';
             END IF;
+            -- Before the lock: no writer of the new table waits for a lock on an old one. dbt drops such a table at any moment; what stays, the next
+            -- call or a teardown takes back.
+            FOREACH statement IN ARRAY revokes LOOP
+                BEGIN
+                    EXECUTE statement;
+                EXCEPTION
+                    WHEN OTHERS THEN
+                        NULL;
+                END;
+            END LOOP;
             -- Only for the rights no writer has to wait.
             altering := nullable IS NOT NULL OR key_index IS NULL OR unidentified OR NOT published;
             IF altering THEN
@@ -167,6 +211,21 @@ BEGIN
             END IF;
             IF NOT published THEN
                 ALTER PUBLICATION {{.Publication}} ADD TABLE ONLY {{.Table}};
+                -- A teardown knows from the last line of the publication's comment which tables it may take out.
+                SELECT pg_catalog.concat_ws(
+                    E'\n', NULLIF(pg_catalog.regexp_replace(d.comment, '(^|\n)wal2vec tables: [0-9 ]*$', ''), ''),
+                    pg_catalog.concat_ws(' ', 'wal2vec tables:', (
+                        SELECT pg_catalog.string_agg(c.oid::text, ' ' ORDER BY c.oid)
+                        FROM pg_catalog.pg_class AS c
+                        WHERE c.oid::text = ANY (pg_catalog.string_to_array(
+                            pg_catalog.substring(d.comment, '(?:^|\n)wal2vec tables: ([0-9 ]*)$'), ' '
+                        ))
+                    ), target)
+                ) INTO note
+                FROM pg_catalog.pg_publication AS p
+                CROSS JOIN LATERAL (SELECT pg_catalog.obj_description(p.oid, 'pg_publication')) AS d (comment)
+                WHERE p.pubname = publication_name;
+                EXECUTE pg_catalog.format('COMMENT ON PUBLICATION %I IS %L', publication_name, note);
             END IF;
         END IF;
     END LOOP;

@@ -1,0 +1,166 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/statement"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Removal is what was taken back in the source, as the statements that did it, and what stays there, each with the statement that removes it.
+type Removal struct {
+	Done, Left []string
+}
+
+// Removed says what a removal is to remove.
+type Removed struct {
+	Swap
+	// Followed is the object id of the table that the pipeline's row names; zero where there is none.
+	Followed uint32
+	// Roles are those that might have been given rights, besides the callers of the function.
+	Roles []string
+}
+
+// noted is a table that wal2vec published.
+type noted struct {
+	oid          uint32
+	schema, name string
+	listed       bool
+	index        string // that wal2vec made on the key; empty where there is none
+	identifies   bool   // the index is the table's replica identity
+}
+
+func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, error) {
+	rows, err := db.Query(ctx, sql.Query("source_noted"), s.Publication, also, s.Table.ReadColumns())
+	if err != nil {
+		return nil, fmt.Errorf("looking for the tables of publication %q: %w", s.Publication, err)
+	}
+	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n noted, err error) {
+		return n, row.Scan(&n.oid, &n.schema, &n.name, &n.listed, &n.index, &n.identifies)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the tables of publication %q: %w", s.Publication, err)
+	}
+	return tables, nil
+}
+
+// Remove takes out of the source what init, streams and the swap function made there, but for the slot: the function, what roles were given for
+// it on the table and on those that had its name before, and the publication. What others made or gave stays, and so does an index on the
+// table's key, on which others may rely; Left names it. What this role may not do is a fault of kind Usage, but for rights to columns of a table
+// whose owner's rights it has not: those are in Left.
+func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
+	var out Removal
+	present, err := TableOID(ctx, db, r.Table.Schema, r.Table.Table)
+	if err != nil {
+		return out, err
+	}
+	tables, err := r.noted(ctx, db, r.Followed, present)
+	if err != nil {
+		return out, err
+	}
+	if err := r.function(ctx, db, &out); err != nil {
+		return out, err
+	}
+	if err := dropPublication(ctx, db, r.Publication, tables, &out); err != nil {
+		return out, err
+	}
+	for _, t := range tables {
+		if t.index == "" {
+			continue
+		}
+		drop := "DROP INDEX " + pgname.Qualified(t.schema, t.index) + ";"
+		if t.identifies {
+			drop = "ALTER TABLE " + pgname.Qualified(t.schema, t.name) + " REPLICA IDENTITY DEFAULT; " + drop
+		}
+		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", pgname.Qualified(t.schema, t.name), drop))
+	}
+	return out, nil
+}
+
+// function drops the swap function, and takes back what roles were given.
+func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error {
+	now, err := r.present(ctx, db)
+	if err != nil {
+		return err
+	}
+	roles := slices.Clone(r.Roles)
+	drop := "DROP FUNCTION " + r.Function.Sanitize() + "()"
+	if now.exists && now.made() {
+		roles = append(roles, now.roles...)
+	}
+	var statements []string
+	slices.Sort(roles)
+	for _, role := range slices.Compact(roles) {
+		revoke, err := RevokeStreamSQL(ctx, db, r.Swap, role)
+		if fault.KindOf(err) == fault.Usage {
+			out.Left = append(out.Left, fmt.Sprintf("%s: %s", err, fault.Try(err)))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		statements = append(statements, revoke...)
+	}
+	switch {
+	case now.exists && now.made():
+		statements = append(statements, drop)
+	case now.exists:
+		out.Left = append(out.Left, fmt.Sprintf("function %s(), which wal2vec did not make: %s;", r.Function.Sanitize(), drop))
+	}
+	out.Done = append(out.Done, statements...)
+	return inOne(ctx, db, statements, "taking back what roles were given in the source")
+}
+
+// dropPublication drops the publication if it exists. Where it carries tables besides ours it stays, without ours.
+func dropPublication(ctx context.Context, db Querier, name string, ours []noted, out *Removal) error {
+	oids := make([]uint32, len(ours))
+	for i, t := range ours {
+		oids[i] = t.oid
+	}
+	var kept, annotated bool
+	var others []string
+	var comment string
+	err := db.QueryRow(ctx, sql.Query("source_publication_others"), name, oids).Scan(&kept, &others, &comment, &annotated)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading publication %q: %w", name, err)
+	}
+	quoted := pgname.Identifier(name)
+	statements := []string{"DROP PUBLICATION IF EXISTS " + quoted}
+	if kept {
+		statements = nil
+		for _, t := range ours {
+			if t.listed {
+				statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", quoted, pgname.Qualified(t.schema, t.name)))
+			}
+		}
+		if annotated {
+			statements = append(statements, "COMMENT ON PUBLICATION "+quoted+" IS "+pgname.Literal(comment))
+		}
+		carries := "all tables, or all of a schema"
+		if len(others) > 0 {
+			carries = strings.Join(others, ", ")
+		}
+		out.Left = append(out.Left, fmt.Sprintf("publication %s, for %s: DROP PUBLICATION %s;", quoted, carries, quoted))
+	}
+	for _, step := range statements {
+		if err := statement.Run(ctx, db, step); err != nil {
+			if fault.SQLSTATE(err) == "42501" {
+				return fault.Wrap(err, fault.Usage, "run it as the publication's owner", "dropping publication %q", name)
+			}
+			return fmt.Errorf("dropping publication %q: %w", name, err)
+		}
+	}
+	out.Done = append(out.Done, statements...)
+	return nil
+}
