@@ -33,14 +33,10 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 		return nil
 	case err != nil:
 		return fmt.Errorf("asking who owns the table: %w", err)
-	case ours, published:
+	case ours, published, super: // no other role should have a superuser's rights: what it has to run for this role is told later
 		return nil
 	}
-	const printed = "have the table's owner run what wal2vec init --print-sql prints"
-	try := fmt.Sprintf("GRANT %s TO %s; -- or %s", pgname.Identifier(owner), pgname.Identifier(role), printed)
-	if super { // whose rights no other role should have
-		try = printed + ", or give the table an owner that is not a superuser"
-	}
+	try := fmt.Sprintf("GRANT %s TO %s; -- or run wal2vec init as role %[1]s", pgname.Identifier(owner), pgname.Identifier(role))
 	return fault.New(fault.Usage, try, "role %s has not the rights of role %s, which owns table %s and alone can publish it",
 		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))
 }

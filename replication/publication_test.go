@@ -173,6 +173,36 @@ func TestPublicationOfAnotherOwnersTableNamesTheStatement(t *testing.T) {
 	}
 }
 
+// TestWhoMayPublishIsAskedFirst: a role that lacks everything is told of the one GRANT that gives it.
+func TestWhoMayPublishIsAskedFirst(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, `CREATE ROLE "o'; DROP TABLE item; --"; CREATE ROLE "my ""admin"; CREATE SCHEMA closed; CREATE TABLE closed.item (id int); CREATE TABLE supers (id int);
+		ALTER TABLE closed.item OWNER TO "o'; DROP TABLE item; --"`)
+	conn := db.Conn(t)
+	if _, err := conn.Exec(t.Context(), `SET ROLE "my ""admin"`); err != nil {
+		t.Fatal(err)
+	}
+	check := func(schema, table string) error { return replication.CheckPublisher(t.Context(), conn, "pub", schema, table) }
+	err := check("closed", "item")
+	if fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), `GRANT "o'; DROP TABLE item; --" TO "my ""admin";`) {
+		t.Fatalf("got %v (try: %s)", err, fault.Try(err))
+	}
+	for _, table := range []string{"none", "supers"} { // a superuser's rights are not to be given
+		if err := check("public", table); err != nil {
+			t.Errorf("%s: %v", table, err)
+		}
+	}
+	db.Exec(t, "CREATE PUBLICATION pub FOR TABLE closed.item")
+	if err := check("closed", "item"); err != nil {
+		t.Errorf("published: %v", err)
+	}
+	db.Exec(t, "DROP PUBLICATION pub; "+fault.Try(err))
+	if err := check("closed", "item"); err != nil {
+		t.Errorf("after %s: %v", fault.Try(err), err)
+	}
+}
+
 // TestAPublicationOfOtherTablesIsNotDropped: it is somebody's, though this pipeline streams through it.
 func TestAPublicationOfOtherTablesIsNotDropped(t *testing.T) {
 	t.Parallel()
