@@ -12,7 +12,14 @@
 --   4. As wal2vec_admin:                                  wal2vec init
 --   5. As wal2vec_admin:                                  wal2vec init --grant-stream wal2vec_stream --grant-search wal2vec_search
 --
--- The source table here is staging_marts.dim_product: change its name, and the columns, in the last block if yours are others.
+-- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
+--
+--   psql -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
+--
+--   wal2vec.source_table    the source table, as in SQL             staging_marts.dim_product
+--   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
+--   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
+--   wal2vec.admin, wal2vec.stream, wal2vec.search: the roles, without quotes
 --
 -- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
@@ -24,15 +31,37 @@
 --   local   all          wal2vec_stream               reject
 --   local   replication  wal2vec_stream               reject
 
+-- What is not set has these values.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT * FROM (VALUES
+            ('wal2vec.source_table', 'staging_marts.dim_product'),
+            ('wal2vec.source_columns', 'product_id, name, brand, category, description, deleted'),
+            ('wal2vec.view_schema', 'analytics_features'),
+            ('wal2vec.admin', 'wal2vec_admin'),
+            ('wal2vec.stream', 'wal2vec_stream'),
+            ('wal2vec.search', 'wal2vec_search')
+        ) AS settings (name, value)
+    LOOP
+        IF COALESCE(current_setting(given.name, true), '') = '' THEN
+            PERFORM set_config(given.name, given.value, false);
+        END IF;
+    END LOOP;
+END
+$$;
+
 DO $$
 DECLARE
     wanted record;
 BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
-            ('wal2vec_admin', 'LOGIN REPLICATION'),
-            ('wal2vec_stream', 'LOGIN REPLICATION'),
-            ('wal2vec_search', 'LOGIN')
+            (current_setting('wal2vec.admin'), 'LOGIN REPLICATION'),
+            (current_setting('wal2vec.stream'), 'LOGIN REPLICATION'),
+            (current_setting('wal2vec.search'), 'LOGIN')
         ) AS roles (name, attributes)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) THEN
@@ -44,41 +73,58 @@ $$;
 
 -- init creates the schemas wal2vec and analytics_features, and the publication.
 DO $$
+DECLARE
+    admin constant text := current_setting('wal2vec.admin');
+    view_schema constant text := current_setting('wal2vec.view_schema');
 BEGIN
-    EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO wal2vec_admin', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO wal2vec_stream, wal2vec_search', current_database());
+    EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO %I', current_database(), admin);
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I', current_database(), current_setting('wal2vec.stream'), current_setting('wal2vec.search'));
     -- A view in a schema that exists already needs the right to create there.
-    IF to_regnamespace('analytics_features') IS NOT NULL THEN
-        GRANT USAGE, CREATE ON SCHEMA analytics_features TO wal2vec_admin;
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = view_schema) THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', view_schema, admin);
     END IF;
+    -- A session of the stream's that stands still in a transaction is ended: its locks keep others from altering tables. This bounds a program, not
+    -- somebody who has the password, for the role may set it otherwise. Where no sink is on this server, transaction_timeout (PostgreSQL 17 and
+    -- later) may be set too, to more than the longest transaction that any client of the source keeps open.
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', current_setting('wal2vec.stream'), '10min');
 END
 $$;
 
--- A session of the stream's that stands still in a transaction is ended: its locks keep others from altering tables. This bounds a program, not
--- somebody who has the password, for the role may set it otherwise. Where no sink is on this server, transaction_timeout (PostgreSQL 17 and
--- later) may be set too, to more than the longest transaction that any client of the source keeps open.
-ALTER ROLE wal2vec_stream SET idle_in_transaction_session_timeout = '10min';
-
 -- Backfills and the stream read these columns of the source table, and no other: those of source.key, source.template and source.soft_delete.
--- search shows columns and filters by them (--columns, --filter): grant wal2vec_search what it is to show. The admin has the owner's rights.
+-- search shows columns and filters by them (--columns, --filter): grant the search role what it is to show. The admin has the owner's rights.
 DO $$
 DECLARE
-    source constant text := 'staging_marts.dim_product';
-    columns constant text[] := ARRAY['product_id', 'name', 'brand', 'category', 'description', 'deleted'];
+    source constant oid := to_regclass(current_setting('wal2vec.source_table'));
+    columns constant text[] := regexp_split_to_array(trim(current_setting('wal2vec.source_columns')), '\s*,\s*');
+    beside text;
+    named text;
     reader text;
     missing text;
+    unknown text;
 BEGIN
-    IF to_regclass(source) IS NULL THEN
+    IF source IS NULL THEN
         RETURN;
     END IF;
-    EXECUTE format('GRANT USAGE ON SCHEMA %s TO wal2vec_admin, wal2vec_stream, wal2vec_search', split_part(source, '.', 1));
-    FOREACH reader IN ARRAY ARRAY['wal2vec_stream', 'wal2vec_search'] LOOP
+    SELECT quote_ident(n.nspname), format('%I.%I', n.nspname, c.relname) INTO beside, named
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = source;
+    SELECT string_agg(w.name, ', ') INTO unknown
+    FROM unnest(columns) AS w (name)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped);
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION '% has no column %: name its own in wal2vec.source_columns', named, unknown;
+    END IF;
+    EXECUTE format(
+        'GRANT USAGE ON SCHEMA %s TO %I, %I, %I', beside,
+        current_setting('wal2vec.admin'), current_setting('wal2vec.stream'), current_setting('wal2vec.search')
+    );
+    FOREACH reader IN ARRAY ARRAY[current_setting('wal2vec.stream'), current_setting('wal2vec.search')] LOOP
         -- A right that is given twice would be looked at as a change of the column.
         SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO missing
         FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = to_regclass(source) AND a.attname = ANY (columns) AND NOT has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
+        WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
         IF missing IS NOT NULL THEN
-            EXECUTE format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, source, reader);
+            EXECUTE format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
         END IF;
     END LOOP;
 END

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,11 +95,23 @@ func secretFiles() []string {
 	return files
 }
 
-// printReport prints a line a finding, and its fix below.
+// fewSkips is how many checks may be skipped for one reason with a line for each.
+const fewSkips = 2
+
+// printReport prints a line a finding, and its fix below. Many checks that are skipped for the same reason are one line at the end.
 func (p *program) printReport(r doctor.Report) error {
 	var text strings.Builder
+	skipped := map[string]int{}
+	for _, f := range r.Findings {
+		if f.Status == doctor.Skip {
+			skipped[f.Text]++
+		}
+	}
 	part := ""
 	for _, f := range r.Findings {
+		if skipped[f.Text] > fewSkips {
+			continue
+		}
 		if area, _, _ := strings.Cut(f.Check, "."); area != part {
 			part = area
 			fmt.Fprintf(&text, "%s\n", part)
@@ -105,6 +119,11 @@ func (p *program) printReport(r doctor.Report) error {
 		fmt.Fprintf(&text, "  %-4s  %-22s  %s\n", f.Status, f.Check, pgname.Visible(f.Text))
 		if f.Fix != "" {
 			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], advice(f.Fix))
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
+		if n := skipped[reason]; n > fewSkips {
+			fmt.Fprintf(&text, "skip  %d checks: %s (-o json names them)\n", n, pgname.Visible(reason))
 		}
 	}
 	fmt.Fprintf(&text, "%d ok, %d warn, %d fail, %d skip\n", r.Count(doctor.OK), r.Count(doctor.Warn), r.Count(doctor.Fail), r.Count(doctor.Skip))

@@ -61,6 +61,13 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	if f := w.finds(w.doctor(3, nil), "sink.schema", doctor.Fail); f.Fix != "wal2vec init" {
 		t.Errorf("%+v", f)
 	}
+	before := w.ends(nil, "", "doctor")
+	if n := strings.Count(before.stdout, "\nskip  "); n != 1 || !strings.Contains(before.stdout, "checks: a check that it needs fails or could not be made (-o json names them)\n") {
+		t.Errorf("%d lines of skipped checks:\n%s", n, before.stdout)
+	}
+	if !strings.Contains(before.stderr, "error: 1 check fails, ") {
+		t.Errorf("it ends with %s", before.stderr)
+	}
 	w.run("init")
 	report := w.doctor(0, nil)
 	w.finds(report, "pipeline.stream", doctor.Warn)
@@ -70,7 +77,7 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	if err := p.wait(); err != nil {
 		t.Fatalf("%v:\n%s", err, p.output)
 	}
-	before := w.footprint()
+	things := w.footprint()
 	report = w.doctor(0, hashed, "--probe")
 	for _, check := range append(doctor.Checks(), doctor.ProbeChecks()...) {
 		want := doctor.OK
@@ -85,8 +92,8 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 			t.Logf("%s: %s", f.Check, f.Text)
 		}
 	}
-	if left := w.footprint(); !slices.Equal(before, left) {
-		t.Errorf("it left\n%s\nwhere there was\n%s", left, before)
+	if left := w.footprint(); !slices.Equal(things, left) {
+		t.Errorf("it left\n%s\nwhere there was\n%s", left, things)
 	}
 	got := w.ends(hashed, "", "doctor", "--probe", "--probe-key", "7")
 	for _, words := range []string{"probe: updates the row 7 of \"staging_marts\".\"dim_product\"", "probe: writes a message"} {

@@ -186,3 +186,41 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 		t.Error("teardown left the schema")
 	}
 }
+
+// TestRolesOfOtherNames: deploy/roles.sql by psql, with settings for everything that it names.
+func TestRolesOfOtherNames(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, `CREATE SCHEMA "my.shop"; CREATE TABLE "my.shop"."it's" (id int PRIMARY KEY, "a title" text, price int); CREATE SCHEMA "the view"`)
+	run := func(settings ...string) (string, error) {
+		args := []string{"-X", "-v", "ON_ERROR_STOP=1"}
+		for _, setting := range settings {
+			args = append(args, "-c", "SET wal2vec."+setting)
+		}
+		out, err := exec.CommandContext(t.Context(), db.Host.Program("psql"), append(args, "-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN)...).CombinedOutput()
+		return string(out), err
+	}
+	table := `source_table = '"my.shop"."it''s"'`
+	if out, err := run(table); err == nil || !strings.Contains(out, "name its own in wal2vec.source_columns") {
+		t.Errorf("with columns of another table: %v\n%s", err, out)
+	}
+	names := []string{table, "source_columns = 'id , a title'", "view_schema = 'the view'", `admin = 'our admin'`, `stream = 'our stream'`, `search = 'our search'`}
+	for range 2 {
+		if out, err := run(names...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	roles := pgtest.Column[string](t, db, "SELECT rolname || ' ' || rolreplication FROM pg_roles WHERE rolname LIKE 'our %' ORDER BY 1")
+	if want := []string{"our admin true", "our search false", "our stream true"}; !slices.Equal(roles, want) {
+		t.Errorf("roles %q", roles)
+	}
+	for _, role := range []string{"our stream", "our search"} {
+		readable := pgtest.Column[string](t, db, `SELECT attname::text FROM pg_attribute WHERE attrelid = '"my.shop"."it''s"'::regclass AND attnum > 0 AND has_column_privilege($1, attrelid, attnum, 'SELECT')`, role)
+		if !slices.Equal(readable, []string{"id", "a title"}) || !pgtest.One[bool](t, db, `SELECT has_schema_privilege($1, 'my.shop', 'USAGE')`, role) {
+			t.Errorf("role %s may read %q", role, readable)
+		}
+	}
+	if !pgtest.One[bool](t, db, `SELECT has_schema_privilege('our admin', 'the view', 'CREATE') AND has_database_privilege('our admin', current_database(), 'CREATE')`) {
+		t.Error("the admin may not create")
+	}
+}

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -71,12 +72,34 @@ func (r Report) Count(s Status) int {
 func (r Report) Err() error {
 	switch r.Worst {
 	case Fail:
-		return fault.New(fault.Findings, "", "%d of %d checks fail", r.Count(Fail), len(r.Findings))
+		text := counted(r.checks(Fail), "check fails", "checks fail")
+		if skipped := r.checks(Skip); skipped > 0 {
+			text += fmt.Sprintf(", %d could not be made", skipped)
+		}
+		return fault.New(fault.Findings, "", "%s", text)
 	case Skip:
-		return fault.New(fault.Unavailable, "", "%d of %d checks could not be made", r.Count(Skip), len(r.Findings))
+		return fault.New(fault.Unavailable, "", "%s", counted(r.checks(Skip), "check could not be made", "checks could not be made"))
 	default:
 		return nil
 	}
+}
+
+// checks is how many checks have a finding of a status: a check may have several.
+func (r Report) checks(s Status) int {
+	names := map[string]bool{}
+	for _, f := range r.Findings {
+		if f.Status == s {
+			names[f.Check] = true
+		}
+	}
+	return len(names)
+}
+
+func counted(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // Add adds a finding of a check of the caller's.
