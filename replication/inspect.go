@@ -236,7 +236,7 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 			columns = append(columns, needed)
 		}
 	}
-	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the owner: wal2vec init --grant-stream=ROLE",
+	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, for a role that streams, as the owner: wal2vec init --grant-stream=ROLE",
 		"role %s may not read column %s of %s", i.role(), pgx.Identifier{name}.Sanitize(), i.name)
 }
 

@@ -183,7 +183,9 @@ func TestWhoMayPublishIsAskedFirst(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), `SET ROLE "my ""admin"`); err != nil {
 		t.Fatal(err)
 	}
-	check := func(schema, table string) error { return replication.CheckPublisher(t.Context(), conn, "pub", schema, table) }
+	check := func(schema, table string) error {
+		return replication.CheckPublisher(t.Context(), conn, "pub", schema, table)
+	}
 	err := check("closed", "item")
 	if fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), `GRANT "o'; DROP TABLE item; --" TO "my ""admin";`) {
 		t.Fatalf("got %v (try: %s)", err, fault.Try(err))

@@ -163,6 +163,10 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
+	if err := pr.harmless(waiting); err != nil {
+		pr.failed("probe.write", cause(waiting, err))
+		return
+	}
 	begun := time.Now()
 	if err := pr.update(waiting, key); err != nil {
 		check := "probe.row"
@@ -256,6 +260,29 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	return name, nil
 }
 
+// harmless refuses to write a row of another role's table, with triggers or functions that are not built in, as a superuser or as the owner of
+// wal2vec's tables: they would run with this role's rights.
+func (pr *prober) harmless(ctx context.Context) error {
+	t := pr.state.Table
+	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	var owns, writes, reads bool
+	var role, what string
+	err := pr.searcher.store.pool.QueryRow(ctx, sql.Query("doctor_kind"), pr.config.Sink.Schema, "ledger_"+pr.config.Pipeline).Scan(&owns, &writes, &reads, &role)
+	if err != nil {
+		return fmt.Errorf("asking what this role is for: %w", err)
+	}
+	err = pr.source.QueryRow(ctx, sql.Query("doctor_probe_code"), relation, owns).Scan(&what)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for what an update of %s runs: %w", relation, err)
+	}
+	return fault.New(fault.Usage, "wal2vec doctor --probe, as the role that streams",
+		"an update of %s runs %s of the table's owner with the rights of role %s, which may do more than that owner", relation, what,
+		pgname.Identifier(pr.source.Config().User))
+}
+
 func (pr *prober) update(ctx context.Context, key change.Key) error {
 	t := pr.state.Table
 	relation := pgname.Qualified(t.Schema, t.Name)
@@ -276,7 +303,8 @@ func (pr *prober) update(ctx context.Context, key change.Key) error {
 	switch {
 	case fault.SQLSTATE(err) == notPermitted:
 		role := pgname.Identifier(pr.source.Config().User)
-		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role), "updating a row")
+		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%[1]s) ON %[2]s TO %[3]s; -- for the probe; "+
+			"role.source warns of it until: REVOKE UPDATE (%[1]s) ON %[2]s FROM %[3]s;", column, relation, role), "updating a row")
 	case err != nil:
 		return unreadableValue(err, "updating the row "+key.String())
 	case tag.RowsAffected() == 0:

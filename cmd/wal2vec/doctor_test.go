@@ -147,8 +147,19 @@ func TestWhatAProbeFinds(t *testing.T) {
 	w.db.Exec(t, "GRANT pg_monitor TO "+role+"; GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON "+product+" TO "+role)
 	as := append(slices.Clip(hashed), "WAL2VEC_SINK_DSN="+w.db.DSN, "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(role, password))
 	f = w.finds(w.doctor(3, as, "--probe"), "probe.write", doctor.Fail)
+	if !strings.Contains(f.Fix, "role.source warns of it until: REVOKE UPDATE") {
+		t.Errorf("%+v", f)
+	}
 	w.db.Exec(t, f.Fix)
-	w.finds(w.doctor(0, as, "--probe"), "probe.search", doctor.OK)
+	report := w.doctor(0, as, "--probe")
+	w.finds(report, "probe.search", doctor.OK)
+	found := false
+	for _, f := range report.Findings {
+		found = found || f.Check == "role.source" && strings.Contains(f.Text, "UPDATE") && strings.Contains(f.Text, "--probe")
+	}
+	if !found {
+		t.Errorf("role.source does not say what the right is for:\n%s", findingsText(report))
+	}
 
 	vectors := "wal2vec." + pgtest.One[string](t, w.db, "SELECT vector_table FROM wal2vec.generation")
 	w.db.Exec(t, "UPDATE "+vectors+
@@ -184,5 +195,51 @@ func TestAProbeOfAnyTable(t *testing.T) {
 	w.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); DROP TRIGGER touch ON public.thing")
 	if f := w.finds(w.doctor(3, nil, "--probe"), "probe.row", doctor.Fail); !strings.Contains(f.Text, "trigger") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestAProbeRunsNothingOfTheTablesOwner with rights that the owner has not. As the role that streams, it runs as ever.
+func TestAProbeRunsNothingOfTheTablesOwner(t *testing.T) {
+	w := newCheckup(t, 0)
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	owner, _ := w.db.Role(t, "")
+	w.db.Exec(t, `CREATE TABLE public.thing (id bigint PRIMARY KEY, name text, deleted boolean, more text); INSERT INTO public.thing VALUES (1, 'one', false, 'x');
+		CREATE SEQUENCE public.ran; GRANT ALL ON SEQUENCE public.ran TO PUBLIC; SELECT nextval('public.ran');
+		CREATE FUNCTION public.notes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''public.ran''); RETURN new; END';
+		CREATE FUNCTION public.noting(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM nextval(''public.ran''); RETURN $1; END';
+		CREATE FUNCTION public.likes(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM nextval(''public.ran''); RETURN true; END';
+		CREATE OPERATOR public.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = public.likes);
+		ALTER TABLE public.thing OWNER TO `+owner)
+	w.run("init")
+	w.start(nil, "stream").waitFor("streaming")
+	w.run("backfill")
+	ran := func() int { return pgtest.One[int](t, w.db, "SELECT last_value::int - 1 FROM public.ran") }
+	for code, back := range map[string]string{
+		"CREATE TRIGGER notes BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION public.notes()": "DROP TRIGGER notes ON public.thing",
+		"ALTER TABLE public.thing ADD CONSTRAINT odd CHECK (public.noting(more) = more)":                  "ALTER TABLE public.thing DROP CONSTRAINT odd",
+		"ALTER TABLE public.thing ADD CONSTRAINT odd CHECK (more OPERATOR(public.===) 'x')":               "ALTER TABLE public.thing DROP CONSTRAINT odd",
+		"CREATE INDEX odd ON public.thing (public.noting(more))":                                          "DROP INDEX public.odd",
+		"CREATE INDEX odd ON public.thing (id) WHERE public.noting(more) = 'x'":                           "DROP INDEX public.odd",
+		"CREATE RULE odd AS ON UPDATE TO public.thing DO ALSO SELECT nextval('public.ran')":               "DROP RULE odd ON public.thing",
+	} {
+		w.db.Exec(t, code)
+		w.db.Exec(t, "SELECT setval('public.ran', 1)")
+		f := w.finds(w.doctor(3, nil, "--probe", "--probe-key", "1"), "probe.write", doctor.Fail)
+		if !strings.Contains(f.Text, "with the rights of role") || !strings.Contains(f.Fix, "as the role that streams") {
+			t.Errorf("%s: %+v", code, f)
+		}
+		if n := ran(); n != 0 {
+			t.Errorf("%s: the owner's code ran %d times", code, n)
+		}
+		w.db.Exec(t, back)
+	}
+	// Without any, and with what is built in, the row is sent.
+	w.db.Exec(t, "ALTER TABLE public.thing ADD CONSTRAINT plain CHECK (lower(more) <> ''); CREATE INDEX plain ON public.thing (upper(more))")
+	w.finds(w.doctor(0, nil, "--probe", "--probe-key", "1"), "probe.search", doctor.OK)
+	w.db.Exec(t, "CREATE TRIGGER notes BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION public.notes(); ALTER TABLE public.thing OWNER TO CURRENT_USER; SELECT setval('public.ran', 1)")
+	w.finds(w.doctor(0, nil, "--probe", "--probe-key", "1"), "probe.search", doctor.OK) // its own code
+	if n := ran(); n != 1 {
+		t.Errorf("the trigger ran %d times", n)
 	}
 }

@@ -59,7 +59,12 @@ var sourceChecks = []Check{
 		"The server keeps its log and dead rows; a slot cannot be made meanwhile."),
 	warns("source.prepared", "Is no prepared transaction left behind?", "As for an open transaction, and it survives restarts."),
 	warns("source.other_slots", "Does no other slot hold back much log unread?", "The source's disk fills."),
-	fails("role.replication", "May the role open a replication connection?", "The stream cannot connect."),
+	{
+		"role.replication",
+		[]Status{Fail, Warn},
+		"May the role open a replication connection? A role that only searches need not.",
+		"The stream cannot connect.",
+	},
 	warns("role.monitor", "Does the role see the sessions of others?",
 		"Open transactions, standbys and readers of the slot of other roles are not seen by these checks."),
 	warns("role.owner", "May the role follow a table that is replaced: as the owner of table and publication, or by init's function?",

@@ -86,6 +86,7 @@ func Examine(ctx context.Context, opts Options) Report {
 		{"the settings", e.examineConfig},
 		{"the source", e.examineSource},
 		{"the sink", e.examineSink},
+		{"the role", e.examineRole}, // what the sink knows of it says what it is for
 		{"the table", e.examineTable},
 		{"the slot", e.examineSlot},
 		{"the pipeline", e.examinePipeline},

@@ -16,14 +16,24 @@ import (
 // ownRole is the advice against a role that may do more than any stream needs.
 const ownRole = "give the stream a role of its own (deploy/roles.sql), and run wal2vec init --grant-stream ROLE as the owner"
 
-// examineRole looks at what the role may do, by doing it where providers have ways of their own.
-func (e *examination) examineRole(ctx context.Context) {
-	f := e.source
-	role := pgname.Identifier(f.info.User)
+// tryReplication opens a replication connection, where providers have ways of their own to give the right.
+func (e *examination) tryReplication(ctx context.Context) {
 	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
 	defer cancel()
-	err := replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
+	e.source.access = replication.CheckAccess(opening, e.opts.Config.Source.DSN.Reveal())
+	e.source.replicates = fault.SQLSTATE(e.source.access) != "42501"
+}
+
+// examineRole looks at what the role may do.
+func (e *examination) examineRole(ctx context.Context) {
+	f := e.source
+	if f.conn == nil {
+		return
+	}
+	role, err := pgname.Identifier(f.info.User), f.access
 	switch {
+	case e.searches():
+		e.warn("role.replication", asStreamer, "%s", e.isFor())
 	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
 		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
 	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
@@ -31,9 +41,12 @@ func (e *examination) examineRole(ctx context.Context) {
 	default:
 		e.judge("role.replication", err, Source, "role %s opens replication connections", f.info.User)
 	}
-	if f.monitor {
+	switch {
+	case f.monitor:
 		e.ok("role.monitor", "role %s sees the sessions of others", f.info.User)
-	} else {
+	case e.searches():
+		e.ok("role.monitor", "%s: it sees its own sessions only, and has no need of others", e.isFor())
+	default:
 		e.warn("role.monitor", inSource("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
 	}
 	e.examinePower(ctx)
@@ -131,13 +144,28 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	if !e.could(err, check) {
 		return
 	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (x excess, err error) {
+		return x, row.Scan(&x.kind, &x.privileges, &x.grantee)
+	})
+	owns := slices.ContainsFunc(all, func(x excess) bool { return x.kind == 1 && len(x.privileges) == 0 })
 	found := false
-	var x excess
-	_, err = pgx.ForEachRow(rows, []any{&x.kind, &x.privileges, &x.grantee}, func() error {
+	for _, x := range all {
+		switch {
+		case e.administers(owns) && len(x.privileges) > 0: // what it has for its own work is not to be taken from it
+			continue
+		case e.searches() && x.kind == 1: // search shows and filters by any column that it may read
+			x.privileges = slices.DeleteFunc(x.privileges, func(p string) bool { return p == "SELECT" })
+			if len(x.privileges) == 0 {
+				continue
+			}
+		}
 		found = true
 		e.judgeExcess(check, x, options)
-		return nil
-	})
+	}
+	if err == nil && !found && e.administers(owns) {
+		found = true
+		e.warn(check, onServer(ownRole), "role %s sets pipelines up: it is for init, generation and teardown, and no stream's role", role)
+	}
 	if e.could(err, check) && !found {
 		e.ok(check, "role %s may do nothing with table, schema and database but read columns", role)
 	}
@@ -165,6 +193,12 @@ func (e *examination) judgeExcess(check string, x excess, options replication.In
 		known := slices.DeleteFunc(slices.Clone(tablePrivileges), func(p string) bool { return !slices.Contains(x.privileges, p) })
 		fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to +
 			"; GRANT SELECT (" + columns + ") ON TABLE " + table + " TO " + role + ";")
+		if e.searches() {
+			fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to + ";")
+		}
+		if slices.Contains(x.privileges, "UPDATE") {
+			whose += " (UPDATE for doctor --probe, perhaps)"
+		}
 	case 3:
 		fix = inSource("REVOKE CREATE ON DATABASE " + pgname.Identifier(e.source.info.Database) + " FROM " + to + ";")
 	}

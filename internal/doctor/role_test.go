@@ -8,6 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // streamedBy has the source read by a role with what a stream needs, and no more.
@@ -132,5 +133,69 @@ var excessFindings = []finding{
 		host.Rules(t, rulesFor(role, r.db.Name))
 		r.want("role.cluster", doctor.OK)
 		r.want("role.replication", doctor.OK)
+	}},
+}
+
+// searchedBy has everything read by a role that only searches.
+func (r *rig) searchedBy() (role string) {
+	r.t.Helper()
+	role, password := r.db.Role(r.t, "")
+	r.db.Exec(r.t, "GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT (name) ON "+product+" TO "+role)
+	r.ok(r.sink.Grant(r.t.Context(), sink.Grant{Role: role, Access: sink.Read}))
+	r.options.Config.Sink.DSN, r.options.Config.Source.DSN = "", config.DSN(r.db.DSNFor(role, password))
+	return role
+}
+
+var kindFindings = []finding{
+	{"a role that searches", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role := r.searchedBy()
+		if f := r.want("role.replication", doctor.Warn); !strings.Contains(f.Text, "search and status") || f.FixIn != doctor.Settings {
+			t.Errorf("%+v", f)
+		}
+		check := func(after string) {
+			t.Helper()
+			for _, f := range r.examine().Findings {
+				if strings.Contains(f.Fix, role) && f.Check != "role.cluster" || strings.Contains(f.Fix, "grant-stream") || f.Status == doctor.Fail {
+					t.Errorf("%s: %s is %s: %s (%s)", after, f.Check, f.Status, f.Text, f.Fix)
+				}
+			}
+		}
+		check("as granted")
+		r.db.Exec(t, "GRANT SELECT ON "+product+" TO "+role) // it may search by all
+		check("with all columns")
+		r.db.Exec(t, "GRANT INSERT ON "+product+" TO "+role)
+		r.mend(r.want("role.source", doctor.Warn))
+		if !pgtest.One[bool](t, r.db, "SELECT has_table_privilege($1, $2::text, 'SELECT')", role, product) {
+			t.Error("the fix took what it shows")
+		}
+		r.db.Exec(t, "REVOKE SELECT ON wal2vec.generation FROM "+role)
+		r.want("sink.rights", doctor.Fail)
+	}},
+	{"the role that sets pipelines up", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "REPLICATION")
+		group, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+role+"; GRANT CREATE ON DATABASE "+r.db.Name+" TO "+role+"; GRANT SELECT, UPDATE ON "+product+" TO "+role)
+		r.options.Config.Source.DSN = config.DSN(r.db.DSNFor(role, password))
+		check := func() {
+			t.Helper()
+			r.want("role.source", doctor.Warn)
+			for _, f := range found(r.examine(), "role.source") {
+				if strings.Contains(f.Fix, "REVOKE") || f.Fix == "" {
+					t.Errorf("%+v", f)
+				}
+			}
+		}
+		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+group+"; GRANT "+group+" TO "+role)
+		check()
+		// It owns wal2vec's tables, and not the source's.
+		r.db.Exec(t, "REVOKE "+group+" FROM "+role)
+		if f := r.want("role.source", doctor.Warn); !strings.Contains(f.Fix, "REVOKE") {
+			t.Errorf("of a role that is none: %+v", f)
+		}
+		r.db.Exec(t, "DO $$ DECLARE one regclass; BEGIN FOR one IN SELECT oid FROM pg_class WHERE relnamespace = 'wal2vec'::regnamespace AND relkind IN ('r', 'p') LOOP "+
+			"EXECUTE format('ALTER TABLE %s OWNER TO %I', one, '"+role+"'); END LOOP; END $$; GRANT USAGE ON SCHEMA wal2vec TO "+role)
+		check()
 	}},
 }

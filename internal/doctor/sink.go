@@ -20,6 +20,8 @@ type sinkFacts struct {
 	pool  *pgxpool.Pool
 	store *sink.Sink
 	ahead time.Duration // its clock, of this machine's
+	role  string        // this session's; empty where it is not known
+	kind  kind          // what the role is for
 }
 
 // age is how long ago something happened, by the sink's clock.
@@ -40,6 +42,7 @@ func (e *examination) examineSink(ctx context.Context) {
 	if !e.examineSinkServer(ctx) {
 		return
 	}
+	e.findKind(ctx)
 	if !e.examineState(ctx) {
 		return
 	}
@@ -172,6 +175,11 @@ func (e *examination) needs() (tables, rights []string) {
 
 func (e *examination) readTables(ctx context.Context) (f tableFindings, err error) {
 	tables, rights := e.needs()
+	if e.searches() {
+		for i := range rights {
+			rights[i] = "SELECT"
+		}
+	}
 	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), e.opts.Config.Sink.Schema, tables, rights)
 	if err != nil {
 		return f, err
@@ -219,23 +227,29 @@ func (e *examination) examineTables(ctx context.Context) {
 	if len(f.unlogged) == 0 {
 		e.ok("sink.logged", "all tables are logged")
 	}
+	grant, does := "grant-stream", "write"
+	if e.searches() {
+		grant, does = "grant-search", "read"
+	}
 	if len(f.closed) > 0 {
-		e.fail("sink.rights", inShell("wal2vec init "+pgname.Flag("grant-stream", f.role)+"  # as role "+pgname.Shell(f.owner)),
-			"role %s may not write %s", f.role, strings.Join(f.closed, ", "))
+		e.fail("sink.rights", inShell("wal2vec init "+pgname.Flag(grant, f.role)+"  # as role "+pgname.Shell(f.owner)),
+			"role %s may not %s %s", f.role, does, strings.Join(f.closed, ", "))
 	} else {
-		e.ok("sink.rights", "role %s may write all tables", f.role)
+		e.ok("sink.rights", "role %s may %s all tables", f.role, does)
 	}
 	switch {
 	case len(f.excess) > 0:
-		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag("grant-stream", f.role) + "  # as role " + pgname.Shell(f.owner)
-		e.warn("sink.least", inShell(fix), "role %s may do more than stream and backfill need: %s", f.role, strings.Join(f.excess, "; "))
+		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag(grant, f.role) + "  # as role " + pgname.Shell(f.owner)
+		e.warn("sink.least", inShell(fix), "role %s may do more than %s: %s", f.role, needed[does], strings.Join(f.excess, "; "))
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
 	default:
-		e.ok("sink.least", "role %s has no more rights than stream and backfill need; %s, who owns the tables, builds indexes and generations",
-			f.role, f.owner)
+		e.ok("sink.least", "role %s has no more rights than %s; %s, who owns the tables, builds indexes and generations", f.role, needed[does], f.owner)
 	}
 }
+
+// needed is who needs to do what with the tables.
+var needed = map[string]string{"write": "stream and backfill need", "read": "search and status need"}
 
 // examineView looks at what the view shows.
 func (e *examination) examineView(ctx context.Context) {

@@ -29,6 +29,8 @@ type sourceFacts struct {
 	synchronized         string  // synchronized_standby_slots
 	walRate              float64 // bytes a second since the server's statistics began
 	superuser, monitor   bool
+	access               error // of a replication connection
+	replicates           bool  // it opens
 	provider             string
 }
 
@@ -60,7 +62,7 @@ func (e *examination) examineSource(ctx context.Context) {
 	e.judgeSettings()
 	e.examineOpen(ctx)
 	e.examineOtherSlots(ctx)
-	e.examineRole(ctx)
+	e.tryReplication(ctx)
 }
 
 func (e *examination) address() string {

@@ -33,7 +33,7 @@ const withEverything = 18
 func TestEveryFinding(t *testing.T) {
 	host := pgtest.ServerOf(t, withEverything, healthySettings()...)
 	all, ran := 0, 0
-	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, excessFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
+	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, excessFindings, kindFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
 		for _, f := range part {
 			all++
 			t.Run(f.name, func(t *testing.T) {

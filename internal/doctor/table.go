@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -36,6 +37,10 @@ func (e *examination) examineTable(ctx context.Context) {
 	}
 	for _, p := range problems {
 		delete(good, p.Aspect)
+		if p.Aspect == replication.AspectColumns && e.searches() && strings.HasPrefix(fault.Try(p.Err), "GRANT ") {
+			e.ok("table.columns", "%s: it may not read all of its columns, and search shows those that it may read", e.isFor())
+			continue
+		}
 		e.judge("table."+string(p.Aspect), p.Err, Source, "")
 		if p.Aspect == replication.AspectRelation {
 			return
@@ -78,6 +83,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	e.swaps = err == nil && may && e.opts.Config.Stream.OnSwap == config.SwapFollow
 	switch {
 	case !e.could(err, "role.owner"):
+	case e.searches():
+		e.ok("role.owner", "%s: a table that is replaced is not its to follow", e.isFor())
 	case e.opts.Config.Stream.OnSwap != config.SwapFollow:
 		e.ok("role.owner", "stream.on_swap is %s: a table that is replaced is not to be followed", e.opts.Config.Stream.OnSwap)
 	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
@@ -90,9 +97,12 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
 			role, publicationOwner, c.Source.Publication)
 	}
-	if tableOurs || readable || rights.Grants(options.ReadColumns()) {
+	switch {
+	case tableOurs || readable || rights.Grants(options.ReadColumns()):
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
-	} else {
+	case e.searches():
+		e.ok("role.future", "%s: of a table that is built anew it reads what its owner grants", e.isFor())
+	default:
 		e.warn("role.future", grantStream(role, tableOwner),
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)

@@ -1,0 +1,57 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// kind is what a role is for, as its rights say. A fix that is right for one is wrong for another: who searches needs no REPLICATION.
+type kind int
+
+const (
+	unknownKind  kind = iota // there is no ledger yet, or it cannot be asked
+	adminKind                // owns wal2vec's tables: sets up and tears down
+	streamKind               // writes the ledger: streams and backfills
+	searchKind               // reads the ledger
+	strangerKind             // has no right to the ledger
+)
+
+// findKind asks what the role is for.
+func (e *examination) findKind(ctx context.Context) {
+	var owns, writes, reads bool
+	c := e.opts.Config
+	err := e.sink.pool.QueryRow(ctx, queries.Query("doctor_kind"), c.Sink.Schema, "ledger_"+c.Pipeline).Scan(&owns, &writes, &reads, &e.sink.role)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), err != nil: // the checks of the sink's tables say why
+	case owns:
+		e.sink.kind = adminKind
+	case writes:
+		e.sink.kind = streamKind
+	case reads:
+		e.sink.kind = searchKind
+	default:
+		e.sink.kind = strangerKind
+	}
+}
+
+// searches reports whether the settings are those of a role that only searches: it reads the sink, and may open no replication connection on the
+// source.
+func (e *examination) searches() bool { return e.sink.kind == searchKind && !e.source.replicates }
+
+// administers reports whether the role on the source is the one that sets pipelines up: it has the rights of the table's owner, or is the owner of
+// wal2vec's tables.
+func (e *examination) administers(tableOurs bool) bool {
+	return tableOurs || e.sink.kind == adminKind && e.sink.role == e.source.info.User
+}
+
+// isFor says of a role that only searches which commands it is for.
+func (e *examination) isFor() string {
+	return "role " + pgname.Identifier(e.source.info.User) + " reads: it is for search and status, and no stream's role"
+}
+
+var asStreamer = inSettings("source.dsn (and sink.dsn): the role that streams, to run stream, backfill or audit, or to check its rights")
