@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -80,7 +81,22 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 	plan, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension))
 	b.ok(err)
 	b.ok(b.sink.Rehearse(t.Context(), plan))
+	regrants, err := b.sink.Regranted(t.Context())
+	b.ok(err)
+	what := map[string]sink.Access{} // who keeps what, in the words that init prints
+	for _, r := range regrants {
+		what[r.Pipeline+" "+r.Role] = r.Access
+	}
+	want := map[string]sink.Access{
+		"product " + streamer: sink.Write, "product " + reader: sink.Read, "other " + streamer: sink.Nothing, "other " + reader: sink.Nothing, "other ": sink.Nothing,
+	}
+	if !maps.Equal(what, want) {
+		t.Errorf("told is %v, want %v", what, want)
+	}
 	b.ok(b.sink.Migrate(t.Context()))
+	if again, err := b.sink.Regranted(t.Context()); err != nil || len(again) > 0 {
+		t.Errorf("afterwards %v, %v", again, err)
+	}
 	for role, secret := range map[string]string{streamer: streamerSecret, reader: readerSecret} {
 		conn := b.conn(role, secret)
 		b.denied(conn, "SELECT FROM wal2vec.ledger_other", "SELECT FROM wal2vec.vectors_other_1", "SELECT FROM wal2vec.dead_letter_other")

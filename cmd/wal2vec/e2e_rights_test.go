@@ -213,3 +213,23 @@ func TestInitSaysThatTheSlotIsGone(t *testing.T) {
 		t.Errorf("after the resync it says\n%s", again)
 	}
 }
+
+// TestARoleThatSearchesIsToldWhatItIsFor, and not to become a stream's: by the doctor and by an audit.
+func TestARoleThatSearchesIsToldWhatItIsFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	role, password := w.db.Role(t, "")
+	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON "+product+" TO "+role)
+	w.run("init", "--grant-search", role)
+	w.run("backfill")
+	env := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password)}
+	w.db.Exec(t, "UPDATE "+product+" SET name = 'changed' WHERE product_id = 2")
+	for _, command := range [][]string{{"doctor"}, {"audit", "--full"}} {
+		got := w.ends(env, "", command...)
+		told := got.stdout + got.stderr
+		if strings.Contains(told, "ALTER ROLE") || strings.Contains(told, "--grant-stream") || !strings.Contains(told, "the role that streams") {
+			t.Errorf("%q, exit code %d:\n%s", command, got.code, told)
+		}
+	}
+}
