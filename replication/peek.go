@@ -44,7 +44,8 @@ func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.E
 		return nil
 	})
 	if fault.SQLSTATE(err) == "42501" {
-		return fault.Wrap(err, fault.Usage, "run it as the role that streams, or while a stream runs", "peeking at slot %q, which takes the role that streams", o.Slot)
+		return fault.Wrap(err, fault.Usage, "run it as the role that streams, or while a stream runs",
+			"peeking at slot %q, which takes the role that streams", o.Slot)
 	}
 	if err != nil {
 		return fmt.Errorf("peeking at slot %q: %w", o.Slot, err)

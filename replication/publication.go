@@ -95,13 +95,13 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 // teardown takes those out that it finds here, and no other. What a user wrote into the comment stays. Only a role with the rights of the
 // publication's owner can write it. The function that follows swaps notes its tables in the same words.
 func (p publication) noteSQL(name string, oid uint32) string {
-	comment := p.comment
-	if comment != "" {
-		comment += "\n"
-	}
-	comment += "wal2vec tables:"
+	words := []string{"wal2vec tables:"}
 	for _, noted := range append(slices.Clone(p.noted), oid) {
-		comment += " " + strconv.FormatUint(uint64(noted), 10)
+		words = append(words, strconv.FormatUint(uint64(noted), 10))
+	}
+	comment := strings.Join(words, " ")
+	if p.comment != "" {
+		comment = p.comment + "\n" + comment
 	}
 	return "COMMENT ON PUBLICATION " + pgname.Identifier(name) + " IS " + pgname.Literal(comment)
 }

@@ -76,11 +76,11 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		if t.index == "" {
 			continue
 		}
-		drop := "DROP INDEX " + pgname.Qualified(t.schema, t.index) + ";"
+		table, drop := pgname.Qualified(t.schema, t.name), "DROP INDEX "+pgname.Qualified(t.schema, t.index)+";"
 		if t.identifies {
-			drop = "ALTER TABLE " + pgname.Qualified(t.schema, t.name) + " REPLICA IDENTITY DEFAULT; " + drop
+			drop = "ALTER TABLE " + table + " REPLICA IDENTITY DEFAULT; " + drop
 		}
-		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", pgname.Qualified(t.schema, t.name), drop))
+		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, drop))
 	}
 	return out, nil
 }

@@ -267,7 +267,8 @@ func (pr *prober) harmless(ctx context.Context) error {
 	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
 	var owns, writes, reads bool
 	var role, what string
-	err := pr.searcher.store.pool.QueryRow(ctx, sql.Query("doctor_kind"), pr.config.Sink.Schema, "ledger_"+pr.config.Pipeline).Scan(&owns, &writes, &reads, &role)
+	err := pr.searcher.store.pool.QueryRow(ctx, sql.Query("doctor_kind"), pr.config.Sink.Schema, "ledger_"+pr.config.Pipeline).
+		Scan(&owns, &writes, &reads, &role)
 	if err != nil {
 		return fmt.Errorf("asking what this role is for: %w", err)
 	}
@@ -303,8 +304,9 @@ func (pr *prober) update(ctx context.Context, key change.Key) error {
 	switch {
 	case fault.SQLSTATE(err) == notPermitted:
 		role := pgname.Identifier(pr.source.Config().User)
-		return fault.Wrap(err, fault.Usage, fmt.Sprintf("GRANT UPDATE (%[1]s) ON %[2]s TO %[3]s; -- for the probe; "+
-			"role.source warns of it until: REVOKE UPDATE (%[1]s) ON %[2]s FROM %[3]s;", column, relation, role), "updating a row")
+		grant := fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role)
+		revoke := fmt.Sprintf("REVOKE UPDATE (%s) ON %s FROM %s;", column, relation, role)
+		return fault.Wrap(err, fault.Usage, grant+" -- for the probe; role.source warns of it until: "+revoke, "updating a row")
 	case err != nil:
 		return unreadableValue(err, "updating the row "+key.String())
 	case tag.RowsAffected() == 0:

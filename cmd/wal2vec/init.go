@@ -251,8 +251,8 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 		return plan, err
 	}
 	if started && !s.options.resync {
-		s.gap = s.slotGap(ctx, state)
-		return plan, nil
+		s.gap, err = s.slotGap(ctx, state)
+		return plan, err
 	}
 	if err := s.checkSlot(state, started); err != nil {
 		return plan, err
@@ -262,15 +262,15 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 }
 
 // slotGap says why the slot of a pipeline that is set up is of no use, where that can be told.
-func (s *setup) slotGap(ctx context.Context, slot replication.SlotState) error {
-	state, found, err := s.store.Registered(ctx)
-	if err != nil || !found {
-		return nil // what keeps the pipeline from being read is told elsewhere
+func (s *setup) slotGap(ctx context.Context, slot replication.SlotState) (gap, err error) {
+	state, _, err := s.store.Registered(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if err := replication.CheckSlot(slot, state.Watermark); fault.KindOf(err) == fault.Gap {
-		return err
+	if gap = replication.CheckSlot(slot, state.Watermark); fault.KindOf(gap) != fault.Gap {
+		return nil, nil
 	}
-	return nil
+	return gap, nil
 }
 
 func (s *setup) findStreamers(ctx context.Context) error {

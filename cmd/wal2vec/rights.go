@@ -50,8 +50,8 @@ func (s *setup) noteUpgrade(ctx context.Context) error {
 			role = "PUBLIC"
 		}
 		if c.Access == sink.Nothing {
-			s.rights = append(s.rights, fmt.Sprintf("taken in the sink: all rights on pipeline %s, from role %s, whose rights were on the whole schema (wal2vec init "+
-				"--grant-stream or --grant-search gives them)", pgname.Visible(c.Pipeline), role))
+			s.rights = append(s.rights, fmt.Sprintf("taken in the sink: all rights on pipeline %s, from role %s, which had them by those on the whole schema "+
+				"(init --grant-stream and --grant-search give them)", pgname.Visible(c.Pipeline), role))
 			continue
 		}
 		s.rights = append(s.rights, fmt.Sprintf("kept in the sink: %s on pipeline %s, by role %s", accessText[c.Access], pgname.Visible(c.Pipeline), role))
