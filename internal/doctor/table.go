@@ -101,7 +101,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	case tableOurs || readable || rights.Grants(options.ReadColumns()):
 		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
 	case e.searches():
-		e.ok("role.future", "%s: of a table that is built anew it reads what its owner grants", e.isFor())
+		e.ok("role.future", "%s: of a new table in its place it reads what its owner grants", e.isFor())
 	default:
 		e.warn("role.future", grantStream(role, tableOwner),
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
