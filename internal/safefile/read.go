@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 )
 
 // KindError says that a path names something that is no regular file: a folder, a pipe, a device, a socket.
@@ -15,9 +16,10 @@ type KindError struct {
 }
 
 // Error is one line.
-func (e *KindError) Error() string {
-	return fmt.Sprintf("%q is %s and not a file", e.Path, e.kind())
-}
+func (e *KindError) Error() string { return strconv.Quote(e.Path) + " " + e.Why() }
+
+// Why follows the path in a sentence.
+func (e *KindError) Why() string { return "is " + e.kind() + " and not a file" }
 
 func (e *KindError) kind() string {
 	switch t := e.Mode.Type(); {
@@ -42,8 +44,11 @@ type SizeError struct {
 }
 
 // Error is one line.
-func (e *SizeError) Error() string {
-	return fmt.Sprintf("%q has more than %d bytes, the most that such a file may have", e.Path, e.Most)
+func (e *SizeError) Error() string { return strconv.Quote(e.Path) + " " + e.Why() }
+
+// Why follows the path in a sentence.
+func (e *SizeError) Why() string {
+	return fmt.Sprintf("has more than %d bytes, the most that such a file may have", e.Most)
 }
 
 // Open opens a regular file for reading, as os.Open does. Anything else is a *KindError and is not read: a pipe would be waited for
