@@ -209,5 +209,5 @@ func cause(err error) string {
 
 // unreadable is the error for a file that was asked for and is not there.
 func unreadable(err error, path string) error {
-	return fault.New(fault.Usage, "give the path of a readable file", "configuration file %s cannot be read: %s", path, cause(err))
+	return fault.New(fault.Usage, "give the path of a readable file", "configuration file %q cannot be read: %s", path, cause(err))
 }
