@@ -80,6 +80,15 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 }
 
+// lineFor is an advice to write a line into pg_hba.conf, which begins and ends around the role's name.
+func (e *examination) lineFor(where, begin, end string) advice {
+	role, ok := pgname.HBA(e.source.info.User, e.source.info.Version/10000)
+	if !ok {
+		return onServer("give the role a name without line ends and hidden characters: before version 16 no line of pg_hba.conf can hold this one")
+	}
+	return onServer("in pg_hba.conf, " + where + ": " + begin + role + end + " (docs/operations.md, Roles)")
+}
+
 // examineCluster tries the ways to other data of the server that pg_hba.conf can close.
 func (e *examination) examineCluster(ctx context.Context, database string) {
 	const check = "role.cluster"
@@ -97,11 +106,11 @@ func (e *examination) examineCluster(ctx context.Context, database string) {
 		}
 	}
 	if physical {
-		e.warn(check, onServer("in pg_hba.conf, above every line that lets it in: host replication "+role+" all reject (docs/operations.md, Roles)"),
+		e.warn(check, e.lineFor("above every line that lets it in", "host replication ", " all reject"),
 			"role %s may open physical replication connections: pg_basebackup or a standby gets every database of the server", role)
 	}
 	if elsewhere {
-		e.warn(check, onServer("in pg_hba.conf, below the line for its database: host all "+role+" all reject (docs/operations.md, Roles)"),
+		e.warn(check, e.lineFor("below the line for its database", "host all ", " all reject"),
 			"role %s may enter other databases of the server, such as %s", role, pgname.Identifier(database))
 	}
 	if !physical && !elsewhere {
