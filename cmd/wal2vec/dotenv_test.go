@@ -64,11 +64,26 @@ func TestNothingThatWasTypedShowsAPassword(t *testing.T) {
 		"host=h password='a\\' " + planted + "' dbname=d", "host=h password=a&" + planted, "hf_" + strings.Repeat("x", 30) + planted,
 	} {
 		for _, args := range [][]string{
-			{"models", "pull", address}, {"models", "pull", "acme/tiny@" + address}, {"models", "show", address}, {"models", "check", address}, {address},
-			{"status", address}, {"status", "--set", "source.dns=" + address}, {"status", "--set", address}, {"status", "--sorce", address}, {"status", "--sorce=" + address},
-			{"status", "--table", address}, {"status", "-o", address}, {"status", "--config", address}, {"status", "--set", "http.listen=" + address},
-			{"status", "--set", "source.dsn_file=" + address}, {"status", "--set", "encoder.hub=" + address}, {"bench", "encode", "--rows", address},
-			{"generation", "build", address}, {"generation", "build", "--model", address}, {"dead-letter", "retry", "--key", address},
+			{"models", "pull", address},
+			{"models", "pull", "acme/tiny@" + address},
+			{"models", "show", address},
+			{"models", "check", address},
+			{address},
+			{"status", address},
+			{"status", "--set", "source.dns=" + address},
+			{"status", "--set", address},
+			{"status", "--sorce", address},
+			{"status", "--sorce=" + address},
+			{"status", "--table", address},
+			{"status", "-o", address},
+			{"status", "--config", address},
+			{"status", "--set", "http.listen=" + address},
+			{"status", "--set", "source.dsn_file=" + address},
+			{"status", "--set", "encoder.hub=" + address},
+			{"bench", "encode", "--rows", address},
+			{"generation", "build", address},
+			{"generation", "build", "--model", address},
+			{"dead-letter", "retry", "--key", address},
 		} {
 			got := w.ends([]string{"WAL2VEC_SOURCE_DSN="}, "", args...)
 			clean(t, strings.Join(args, " "), got.stdout+got.stderr)

@@ -12,6 +12,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -59,7 +60,7 @@ func (l *loader) newEnvironment(s Sources) (environment, error) {
 	}
 	for _, name := range folders {
 		if _, found := env.lookup(name); found && s.Env[name] == "" {
-			l.warn(fault.New(fault.Usage, "export "+name, "%s has no effect in a .env file", name))
+			l.warn(fault.New(fault.Usage, "export "+pgname.Shell(name), "%s has no effect in a .env file", name))
 		}
 	}
 	for _, name := range []string{dotEnvSwitch, safefile.TrustVariable} {

@@ -156,8 +156,14 @@ func TestAHubLeadsIntoItsOwnNetworkAlone(t *testing.T) {
 		to   string
 		open bool
 	}{
-		{public, "169.254.169.254:80", false}, {public, "10.0.0.7:80", false}, {public, "8.8.8.8:80", true}, {private, "10.0.0.7:443", true},
-		{private, "169.254.169.254:80", false}, {machine, "169.254.169.254:80", false}, {machine, "10.0.0.7:80", true}, {link, "169.254.169.254:80", true},
+		{public, "169.254.169.254:80", false},
+		{public, "10.0.0.7:80", false},
+		{public, "8.8.8.8:80", true},
+		{private, "10.0.0.7:443", true},
+		{private, "169.254.169.254:80", false},
+		{machine, "169.254.169.254:80", false},
+		{machine, "10.0.0.7:80", true},
+		{link, "169.254.169.254:80", true},
 	} {
 		r := newReach()
 		r.known, r.hub = true, c.hub
