@@ -211,7 +211,8 @@ func (l *loader) checkHub() {
 		token = file
 	}
 	l.config.hub = FaultsError{{
-		Field: "encoder.hub", Origin: l.config.Origin("encoder.hub"), Rule: "stands in .env, the token in " + token + ": put both into .env, or both elsewhere",
+		Field: "encoder.hub", Origin: l.config.Origin("encoder.hub"),
+		Rule: "stands in .env, the token in " + token + ": put both into .env, or both elsewhere",
 	}}.err()
 }
 

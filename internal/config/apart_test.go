@@ -367,36 +367,52 @@ func TestThePasswordFileThatIsNotReadIsNamed(t *testing.T) {
 	}
 }
 
-// FuzzDotEnv lets a .env file say anything: where it changes a server, or how well it is known, no password goes there but its own.
+// FuzzDotEnv lets a .env file say anything, and a file that stands beside it, as BESIDE; OWN is a file of the user's. Where they change a
+// server, or how well it is known, no secret goes there but their own.
 func FuzzDotEnv(f *testing.F) {
 	for _, text := range []string{
 		"PGHOST=evil", "PGPORT=1\nPGPASSWORD=x", "WAL2VEC_SOURCE_DSN=postgres://u:p@evil/d?sslmode=disable", "PGSSLMODE=disable\nPGUSER=u",
 		"WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=x#?password=y", "WAL2VEC_SOURCE_DSN=\"host=evil password='' passfile=~/.pgpass\"",
 		"WAL2VEC_SOURCE_DSN=postgres://u:@h1,h2:1,[::1]/?x%3d1%20passfile=y&password=&host=evil", "PGSERVICE=prod", "PGHOST='evil password='",
+		"HF_ENDPOINT=https://evil.example", "WAL2VEC_ENCODER_HUB=https://evil.example\nHF_TOKEN=x", "WAL2VEC_CONFIG=BESIDE\nPGHOST=evil",
 	} {
-		f.Add(text)
+		f.Add(text, "source: {dsn: host=evil}")
+		f.Add(text+"\nWAL2VEC_SOURCE_DSN_FILE=OWN", "")
 	}
-	var env map[string]string
+	for _, beside := range []string{"host=evil", "postgres://evil/d", "host=evil passfile=OWN", "dbname=d sslmode=disable", "host=evil service=prod", "password=x"} {
+		f.Add("WAL2VEC_SOURCE_DSN_FILE=BESIDE", beside)
+		f.Add("WAL2VEC_SINK_DSN_FILE=BESIDE\nPGHOST=evil", beside)
+	}
+	for _, beside := range []string{
+		"source: {dsn_file: OWN}", "sink: {dsn: host=evil}", "encoder: {hub: 'https://evil.example', hub_token_file: OWN}", "encoder: {hub: 'https://evil.example'}",
+	} {
+		f.Add("WAL2VEC_CONFIG=BESIDE\nPGSSLMODE=disable", beside)
+		f.Add("WAL2VEC_CONFIG=BESIDE\nPGSERVICEFILE=BESIDE", beside)
+	}
 	dir := f.TempDir()
 	realEnvironment(f, nil)
-	home := os.Getenv("HOME")
+	home, own := os.Getenv("HOME"), filepath.Join(f.TempDir(), "own")
+	if err := os.WriteFile(own, []byte("host=good.example sslmode=require password="+secretText), 0o600); err != nil {
+		f.Fatal(err)
+	}
 	users := []map[string]string{
 		{"PGHOST": "good.example", "PGSSLMODE": "require"}, // and the password file
-		{"PGHOST": "good.example", "PGSSLMODE": "require", "PGPASSWORD": secretText},
+		{"PGHOST": "good.example", "PGSSLMODE": "require", "PGPASSWORD": secretText, "HF_TOKEN": secretText},
 		{"WAL2VEC_SOURCE_DSN": "host=good.example sslmode=require password=" + secretText},
 		{"WAL2VEC_SOURCE_DSN": "dbname=d password=" + secretText, "PGHOST": "good.example", "PGSSLMODE": "require"},
 		{"PGSERVICE": "prod", "PGSSLMODE": "require"},
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if in := (fuzzed{dotEnv: text}); in.readsFiles() {
-			return
-		}
+	f.Fuzz(func(t *testing.T, text, beside string) {
+		besides := filepath.Join(dir, "beside")
+		names := strings.NewReplacer("BESIDE", besides, "OWN", own)
 		path := filepath.Join(dir, ".env")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+		for name, content := range map[string]string{path: text, besides: beside} {
+			if err := os.WriteFile(name, []byte(names.Replace(content)), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, user := range users {
-			env = map[string]string{"HOME": home}
+			env := map[string]string{"HOME": home}
 			for _, name := range []string{"PGHOST", "PGSSLMODE", "PGPASSWORD", "PGSERVICE"} {
 				t.Setenv(name, user[name])
 			}
@@ -405,13 +421,23 @@ func FuzzDotEnv(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			got, err := pgconn.ParseConfig(c.Source.DSN.Reveal())
-			if err != nil || !strings.Contains(got.Password, secretText) {
-				continue
-			}
-			if got.Host != "good.example" || got.Port != 5432 || got.TLSConfig == nil || len(got.Fallbacks) > 0 {
-				t.Fatalf("%q of %v goes to %s:%d", text, user, got.Host, got.Port)
-			}
+			checkWhereSecretsGo(t, c, text+" beside "+beside)
 		}
 	})
+}
+
+func checkWhereSecretsGo(t *testing.T, c config.Config, text string) {
+	t.Helper()
+	for _, d := range []config.DSN{c.Source.DSN, c.SinkDSN()} {
+		got, err := pgconn.ParseConfig(d.Reveal())
+		if err != nil || !strings.Contains(got.Password, secretText) {
+			continue
+		}
+		if got.Host != "good.example" || got.Port != 5432 || got.TLSConfig == nil || len(got.Fallbacks) > 0 {
+			t.Fatalf("the password goes to %s:%d: %q", got.Host, got.Port, text)
+		}
+	}
+	if address, token, err := c.HubAccess(); err == nil && strings.Contains(token.Reveal(), secretText) && address != config.Default().Encoder.Hub {
+		t.Fatalf("the token goes to %s: %q", address, text)
+	}
 }

@@ -122,8 +122,9 @@ var (
 	urlPassword = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
 	parameter   = regexp.MustCompile(`([?&])([^=&?\s"]+)=([^\s&"]+)`)
 	// In most messages the value is quoted once more: four backslashes are one of the value then, two keep what follows from ending it.
-	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])[a-z_]*(?:password|secret)[a-z_]*\s*=\s*)('(?:[^'\\]|\\{4}|\\{1,3}[^\\])*'?|(?:[^\s"\\]|\\{4}|\\{1,3}[^\\])+)`)
-	hubToken     = regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`)
+	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])[a-z_]*(?:password|secret)[a-z_]*\s*=\s*)` +
+		`('(?:[^'\\]|\\{4}|\\{1,3}[^\\])*'?|(?:[^\s"\\]|\\{4}|\\{1,3}[^\\])+)`)
+	hubToken = regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`)
 )
 
 // Scrub masks the passwords of addresses and connection strings anywhere in a text, and tokens of Hugging Face: the last resort for messages

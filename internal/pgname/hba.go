@@ -26,7 +26,7 @@ func HBA(name string, major int) (text string, ok bool) {
 	switch regular := major >= regularHBA; {
 	case plainInHBA.MatchString(name) && !slices.Contains(hbaWords, name):
 		return name, true
-	case visible && !(regular && name[0] == '/'):
+	case visible && (!regular || name[0] != '/'):
 		return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`, true
 	case name == "" || !regular:
 		return "", false

@@ -135,24 +135,27 @@ func TestAServerKeepsOutWhomALineNames(t *testing.T) {
 			db := host.Named(t, "postgres")
 			names := rolesOf(hostile, wordsOfHBA)
 			var rules strings.Builder
-			line := func(database, role string) { rules.WriteString("host " + database + " " + role + " all reject\n") }
+			line := func(database, role, method string) {
+				rules.WriteString("host " + database + " " + role + " all " + method + "\n")
+			}
 			for i, name := range names {
 				text, ok := pgname.HBA(name, major)
 				if !ok {
 					t.Fatalf("%q cannot be named", name)
 				}
-				line("all", text)
+				line("all", text, "reject")
 				db.Exec(t, fmt.Sprintf("CREATE ROLE %s LOGIN SUPERUSER; CREATE ROLE %s LOGIN SUPERUSER", pgname.Identifier(name), pgname.Identifier(neighbour(name, i))))
 			}
 			db.Exec(t, `CREATE ROLE "group"; CREATE ROLE visitor LOGIN SUPERUSER; GRANT "group" TO visitor`)
 			databases := []string{"all", "sameuser", "replication", "visitor", "/x.", "a\nb", `a"b`, "@x", "Mixed", "a,b"}
 			for _, name := range databases {
 				text, _ := pgname.HBA(name, major)
-				line(text, "visitor")
+				line(text, "visitor", "reject")
 				db.Exec(t, "CREATE DATABASE "+pgname.Identifier(name)+" STRATEGY file_copy")
 			}
 			db.Exec(t, `CREATE DATABASE "/xy" STRATEGY file_copy`)
-			host.Rules(t, rules.String()+"host all all all trust\nhost replication all all trust")
+			line("all", "all", "trust")
+			host.Rules(t, rules.String())
 			for i, name := range names {
 				enters(t, db, "postgres", name, false)
 				enters(t, db, "postgres", neighbour(name, i), true)
