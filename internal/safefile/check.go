@@ -84,7 +84,10 @@ func newChecker() (*checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	named := uids[ownUIDs:]
+	named := slices.Clone(uids[ownUIDs:])
+	if self := uids[ownUIDs-1]; unknownSelf(self) {
+		uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid == self && !slices.Contains(named, uid) })
+	}
 	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, private: func(gid uint32) bool {
 		// The account need not be known here, as in a container; its own group has its number then.
 		return privateGroup(gid) || slices.Contains(named, gid)

@@ -231,7 +231,12 @@ func TestAnAccountOfAnotherNamespaceIsUnknown(t *testing.T) {
 	f(7, container, "65534\n", false)
 	f(weaker, "", "65534\n", true)
 	f(99, unshared, "99\n", true)
-	if unknownOwner(uint32(os.Geteuid())) && os.Geteuid() != weaker {
+	for accounts, want := range map[string]bool{machine: true, unshared: false, container: true, "": false} {
+		if got := inside(weaker, accounts); got != want {
+			t.Errorf("%q: %v", accounts, got)
+		}
+	}
+	if unknownSelf(uint32(os.Geteuid())) {
 		t.Error("our own account is unknown")
 	}
 }
