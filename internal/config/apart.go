@@ -33,7 +33,7 @@ func (l *loader) ledByDotEnv(path string) bool {
 // home is the file whose content a setting's value is; empty for the environment, flags and defaults.
 func (l *loader) home(path string) string { return cmp.Or(l.mounted[path], l.config.Origin(path).File) }
 
-// knownToDotEnv reports whether whoever wrote the .env file knows a setting's value. What is in a file whose path stands there may be
+// knownToDotEnv reports whether the author of the .env file knows a setting's value. What is in a file whose path stands there may be
 // the user's own.
 func (l *loader) knownToDotEnv(path string) bool { return l.dotEnv != "" && l.home(path) == l.dotEnv }
 

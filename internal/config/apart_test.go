@@ -197,7 +197,7 @@ func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
 	}
 }
 
-// TestAFileThatDotEnvNamesIsLedByIt: whoever made the folder made the file beside .env too, or it is the user's own with a password
+// TestAFileThatDotEnvNamesIsLedByIt: the author of the folder made the file beside .env too, or it is the user's own with a password
 // that goes nowhere else. Each file is named in every way that .env has.
 func TestAFileThatDotEnvNamesIsLedByIt(t *testing.T) {
 	const env, file = "the password comes from PGPASSWORD of the environment", "the password comes from the file that holds the connection string"

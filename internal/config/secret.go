@@ -128,7 +128,7 @@ var (
 )
 
 // Scrub masks the passwords of addresses and connection strings anywhere in a text, and tokens of Hugging Face: the last resort for messages
-// that quote what a person typed in a place where nobody expects such a thing.
+// that quote what a person typed in the wrong place.
 func Scrub(text string) string {
 	text = quotedURL.ReplaceAllString(text, "$1:"+stars+"@")
 	text = urlPassword.ReplaceAllString(text, "$1:"+stars+"@")

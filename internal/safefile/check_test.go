@@ -180,7 +180,7 @@ func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestAnAdviceDoesNoHarm: what cannot be given to another owner is not to be given, "/" is nobody's but root's, and the secrets of a
+// TestAnAdviceDoesNoHarm: what cannot be given to another owner is not to be given, "/" is root's alone, and the secrets of a
 // container are as they must be.
 func TestAnAdviceDoesNoHarm(t *testing.T) {
 	files := map[string]entry{"/": folder(weaker, weaker, 0o755), "/run": folder(0, 0, 0o755), "/run/secrets": folder(0, 0, 0o755), "/run/secrets2": folder(0, 0, 0o755)}

@@ -9,7 +9,7 @@ import (
 )
 
 // unknownOwner reports whether an account may be any that is not known in the user namespace of the process: the kernel shows files of
-// all those, root's of the machine among them, as of one account, nobody on most systems. Elsewhere no account is unknown.
+// all those, root's of the machine among them, as of one account, uid 65534 on most systems. Elsewhere no account is unknown.
 func unknownOwner(uid uint32) bool {
 	accounts, overflow := namespace()
 	return standsForOthers(uid, accounts, overflow)
