@@ -18,10 +18,10 @@ func TestADotEnvThatIsNoFileStopsNoCommand(t *testing.T) {
 	t.Parallel()
 	w := newProgram(t)
 	path := filepath.Join(w.dir, ".env")
-	for what, make := range map[string]func() error{
+	for what, create := range map[string]func() error{
 		"a pipe": func() error { return syscall.Mkfifo(path, 0o600) }, "a folder": func() error { return os.Mkdir(path, 0o700) },
 	} {
-		if err := errors.Join(os.RemoveAll(path), make()); err != nil {
+		if err := errors.Join(os.RemoveAll(path), create()); err != nil {
 			t.Fatal(err)
 		}
 		got := w.ends([]string{"WAL2VEC_LOG_FORMAT=console"}, "", "config", "print")
