@@ -23,7 +23,7 @@
 --
 -- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
--- database is shop, and 10.0.0.7 the machine that streams. The same for wal2vec_admin.
+-- database is shop, and 10.0.0.7 the machine that streams. The same for wal2vec_admin. Other names may need double quotes there.
 --
 --   hostssl shop         wal2vec_stream  10.0.0.7/32  scram-sha-256
 --   host    all          wal2vec_stream  all          reject

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // The files of a checkpoint with a fixed name.
@@ -258,7 +259,7 @@ func (c *Checkpoint) unchanged() error {
 
 // hashFile returns the SHA-256 of a file in hex, and its size.
 func hashFile(path string) (sum string, size int64, err error) {
-	file, err := os.Open(path)
+	file, err := safefile.Open(path)
 	if err != nil {
 		return "", 0, err
 	}

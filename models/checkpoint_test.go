@@ -1,8 +1,11 @@
 package models
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -308,5 +311,33 @@ func TestTextFingerprintKeepsItsPartsApart(t *testing.T) {
 			t.Errorf("%q: fingerprint %q is not new", parts, got)
 		}
 		seen[got] = true
+	}
+}
+
+// TestEveryFileOfACheckpointIsAFile: a pipe would be waited for without end.
+func TestEveryFileOfACheckpointIsAFile(t *testing.T) {
+	for _, name := range []string{"config.json", "modules.json", "1_Pooling/config.json", "tokenizer.json", "model.safetensors"} {
+		dir := newTiny().write(t)
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "is a pipe and not a file") && !strings.Contains(err.Error(), "missing") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := hashFile(path); err == nil || !strings.Contains(err.Error(), "is a pipe and not a file") {
+			t.Errorf("hashing %s: %v", name, err)
+		}
+		w := &weights{}
+		if err := w.add(path); err == nil || !strings.Contains(err.Error(), "is a pipe and not a file") {
+			t.Errorf("weights in %s: %v", name, err)
+		}
+	}
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, manifestFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readManifest(dir); err == nil || !strings.Contains(err.Error(), "is a pipe and not a file") {
+		t.Errorf("manifest: %v", err)
 	}
 }

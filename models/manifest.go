@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // GeneratorVersion rises whenever the graph that is written for the same checkpoint changes. It is part of a cached graph's
@@ -103,7 +104,7 @@ func (m Manifest) isOf(other Manifest) bool {
 // readManifest reads the manifest in a graph's folder.
 func readManifest(dir string) (Manifest, error) {
 	var m Manifest
-	data, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	data, err := safefile.Read(filepath.Join(dir, manifestFile), MaxConfigBytes)
 	if err != nil {
 		return m, fmt.Errorf("reading the manifest: %w", err)
 	}

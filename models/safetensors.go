@@ -9,6 +9,8 @@ import (
 	"math"
 	"os"
 	"slices"
+
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // maxHeaderBytes bounds the header of a safetensors file, which takes some 20 times the memory. A tensor has some 100 bytes in it, the
@@ -137,7 +139,7 @@ func (w *weights) name(bertName string) string {
 }
 
 func (w *weights) add(path string) error {
-	file, err := os.Open(path)
+	file, err := safefile.Open(path)
 	if err != nil {
 		return fmt.Errorf("opening the weights: %w", err)
 	}

@@ -42,6 +42,9 @@ func (a *auditing) file() auditFile {
 	return f
 }
 
+// mostStateBytes bounds the file; it names each difference that was found.
+const mostStateBytes = 1 << 30
+
 // load returns what an interrupted audit left; the zero Report when there is nothing to go on with.
 func (f auditFile) load() (audit.Report, error) {
 	begin := audit.Report{Identity: f.identity}
@@ -52,7 +55,7 @@ func (f auditFile) load() (audit.Report, error) {
 	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		return begin, fault.Wrap(err, fault.Usage, "name another file with --state, or "+problem.Try, "reading how far the audit is")
 	}
-	text, err := os.ReadFile(f.path)
+	text, err := safefile.Read(f.path, mostStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return begin, nil
 	}

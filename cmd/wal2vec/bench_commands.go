@@ -192,7 +192,7 @@ const mostRate = 1000
 // check looks at the flags that the command has.
 func (o *benchOptions) check(flags *pflag.FlagSet) error {
 	if o.output != "json" {
-		return fault.New(fault.Usage, "-o json", "--output %s: must be json", o.output)
+		return fault.New(fault.Usage, "-o json", "--output %q: must be json", o.output)
 	}
 	for _, name := range []string{"rows", "rate", "seconds", "transaction-rows", "runs", "calls", "against-rows", "queries", "limit"} {
 		if err := least(flags, name, 1); err != nil {
@@ -213,11 +213,11 @@ func (o *benchOptions) check(flags *pflag.FlagSet) error {
 	switch o.against {
 	case "", config.PrecisionFP32, config.PrecisionINT8:
 	default:
-		return fault.New(fault.Usage, "--against fp32", "--against %s: must be fp32 or int8", o.against)
+		return fault.New(fault.Usage, "--against fp32", "--against %q: must be fp32 or int8", o.against)
 	}
 	for _, load := range o.load {
 		if load != loadEncoding && load != loadBackfill && load != loadSameProcess {
-			return fault.New(fault.Usage, "--load encoding,backfill,same-process", "--load %s: there is no such load", load)
+			return fault.New(fault.Usage, "--load encoding,backfill,same-process", "--load %q: there is no such load", load)
 		}
 	}
 	return nil
@@ -244,10 +244,10 @@ func (o *benchOptions) serverSettings() (map[string]string, error) {
 	for _, s := range o.server {
 		name, value, found := strings.Cut(s, "=")
 		if !found || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_.") != "" || name == "" {
-			return nil, fault.New(fault.Usage, "--postgres-setting shared_buffers=8GB", "--postgres-setting %s: must be name=value", s)
+			return nil, fault.New(fault.Usage, "--postgres-setting shared_buffers=8GB", "--postgres-setting %q: must be name=value", s)
 		}
 		if name == "fsync" {
-			return nil, fault.New(fault.Usage, "--fsync", "--postgres-setting %s: fsync has a flag of its own", s)
+			return nil, fault.New(fault.Usage, "--fsync", "--postgres-setting %q: fsync has a flag of its own", s)
 		}
 		settings[name] = value
 	}

@@ -66,6 +66,10 @@ func newModelsPull(p *program) *cobra.Command {
 }
 
 func (p *program) pullModel(ctx context.Context, c config.Config, reference hub.Reference, replace bool) (pulledModel, error) {
+	address, token, err := c.HubAccess()
+	if err != nil {
+		return pulledModel{}, err
+	}
 	parts, err := findParts()
 	if err != nil {
 		return pulledModel{}, err
@@ -76,7 +80,7 @@ func (p *program) pullModel(ctx context.Context, c config.Config, reference hub.
 	}
 	progress := p.newPullProgress()
 	got, err := hub.Pull(ctx, hub.Options{
-		Address: c.Encoder.Hub, Token: c.Encoder.HubToken.Reveal(), Model: reference, Folder: folder, Replace: replace,
+		Address: address, Token: token.Reveal(), Model: reference, Folder: folder, Replace: replace,
 		Progress: progress.report,
 	})
 	progress.close()

@@ -17,7 +17,7 @@ func outputFlag(cmd *cobra.Command, to *string) {
 
 func checkOutput(output string) error {
 	if output != "table" && output != "json" {
-		return fault.New(fault.Usage, "-o json", "--output %s: must be table or json", output)
+		return fault.New(fault.Usage, "-o json", "--output %q: must be table or json", output)
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ var adviceReviewed = map[string]string{
 	"internal/config/parts.go FindParts":           "the name of one of two variables",
 	"internal/doctor/role.go examinePower":         "the name of one of three attributes",
 	"internal/doctor/role.go judgeExcess":          "privileges of a list",
+	"internal/doctor/role.go linesFor":             "pgname.HBA quotes",
 	"internal/doctor/advice.go inSource":           "its callers are looked at",
 	"internal/doctor/advice.go inSink":             "its callers are looked at",
 	"internal/doctor/advice.go inShell":            "its callers are looked at",

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -13,36 +14,45 @@ import (
 )
 
 // A .env file is found by standing in the folder that a command happens to run in; a folder that was fetched from elsewhere brings
-// its own. So what it says may not send a password that it does not know to a place of its choice: an address from it goes with a
-// password from it alone. The reverse is allowed, a password from it with an address from elsewhere: the file's author knows that
-// password already.
+// its own, and other files with it. So what it says may not send a password that it does not know to a place of its choice: an address
+// from it, or from a file that it names, goes with a password from it, or from the file that holds the address too. The reverse is
+// allowed, a password from it with an address from elsewhere: the file's author knows that password already.
 
 // steering lists the keywords that decide which server gets the password, and how well it is known.
 var steering = []string{
 	"host", "hostaddr", "port", "service", "servicefile", "ssl", "sslmode", "sslrootcert", "sslsni", "sslnegotiation", "channel_binding", "require_auth",
 }
 
-// fromDotEnv reports whether a setting's value stands in the .env file, or in a settings file that it names. The content of a file
-// whose path stands there is none of its own: the author may never have seen it.
-func (l *loader) fromDotEnv(path string) bool {
+// ledByDotEnv reports whether the .env file chose a setting's value: it stands there, or in a file that .env names, or that a settings
+// file names which .env names.
+func (l *loader) ledByDotEnv(path string) bool {
 	o := l.config.Origin(path)
-	return o.File != "" && !l.mounted[path] && (o.File == l.dotEnv || o.File == l.dotEnvConfig)
+	return o.File != "" && (o.File == l.dotEnv || o.File == l.dotEnvConfig)
 }
+
+// home is the file whose content a setting's value is; empty for the environment, flags and defaults.
+func (l *loader) home(path string) string { return cmp.Or(l.mounted[path], l.config.Origin(path).File) }
+
+// knownToDotEnv reports whether the author of the .env file knows a setting's value. What is in a file whose path stands there may be
+// the user's own.
+func (l *loader) knownToDotEnv(path string) bool { return l.dotEnv != "" && l.home(path) == l.dotEnv }
 
 // connection is what is known of one connection before it is made.
 type connection struct {
 	path string // source.dsn or sink.dsn
-	// own is what the connection string says, whole whether all of that is .env's; ok is false where it cannot be read.
-	own   []pair
-	whole bool
-	ok    bool
+	// own is what the connection string says; ok is false where it cannot be read.
+	own []pair
+	ok  bool
+	// led says that .env chose the connection string, known that all of it stands there.
+	led, known bool
 	// added is what PG* variables of .env add to it.
 	added []pair
 }
 
 func (l *loader) newConnection(path string, d DSN, dotEnv []pair) connection {
-	c := connection{path: path, whole: d != "" && l.fromDotEnv(path), ok: true}
+	c := connection{path: path, ok: true}
 	if d != "" {
+		c.led, c.known = l.ledByDotEnv(path), l.knownToDotEnv(path)
 		c.own, c.ok = pairsOf(d)
 	}
 	for i, p := range c.own {
@@ -84,10 +94,10 @@ func (c connection) steers() []string {
 	return keys
 }
 
-func (c connection) steeredByDotEnv() bool { return c.whole || len(c.steers()) > 0 }
+func (c connection) steeredByDotEnv() bool { return c.led || len(c.steers()) > 0 }
 
-// keepApart returns the connection string of a connection that .env leads somewhere, with the password that .env has for it and no
-// other, and notes a fault where one from elsewhere would go there.
+// keepApart returns the connection string of a connection that .env leads somewhere, with the secrets that .env has for it and no
+// others, and notes a fault where one from elsewhere would go there.
 func (l *loader) keepApart(c connection, env environment) DSN {
 	if !c.ok {
 		l.fault(c.path, l.config.Origin(c.path), "must be a connection string that libpq can read")
@@ -95,72 +105,133 @@ func (l *loader) keepApart(c connection, env environment) DSN {
 	}
 	all := slices.Concat(c.added, c.own)
 	foreign := c.foreignSecret(env)
-	if steers := c.steers(); foreign == serviceFile && !c.whole && len(steers) == 1 && steers[0] == "service" {
+	if steers := c.steers(); foreign == serviceFile && !c.led && len(steers) == 1 && steers[0] == "service" {
 		return joinPairs(all) // that file has address and password, and .env has neither
 	}
+	secret := "password"
+	if foreign == "" {
+		secret, foreign = "client certificate", c.foreignKey(env)
+	}
 	if foreign != "" {
-		steers := "the connection string"
-		if !c.whole {
-			steers = strings.Join(c.steers(), ", ")
-		}
 		l.fault(c.path, Origin{Kind: FromEnvironment, File: l.dotEnv},
-			steers+" of .env says where to connect, the password comes from "+foreign+
+			c.leader(foreign)+" says where to connect, the "+secret+" comes from "+foreign+
 				": put both into .env, or both elsewhere (a password in .env may go with an address from elsewhere)")
 		return ""
 	}
 	if c.get(all, "password") == "" {
-		l.warnOfPassfile(c.path, env)
+		l.warnOfUnread(c.path, env, ".pgpass")
 	}
-	// Said first, these win over the environment and the default file, and lose to what follows.
-	return joinPairs(slices.Concat([]pair{{"password", ""}, {"passfile", ""}}, all))
+	if c.get(all, "sslkey") == "" {
+		l.warnOfUnread(c.path, env, ".postgresql/postgresql.crt", ".postgresql/postgresql.key")
+	}
+	// Said first, these win over the environment and the default files, and lose to what follows.
+	return joinPairs(slices.Concat([]pair{{"password", ""}, {"passfile", ""}, {"sslcert", ""}, {"sslkey", ""}, {"sslpassword", ""}}, all))
 }
 
-const serviceFile = "the service file"
-
-// foreignSecret says where a password comes from that .env does not hold; it is empty where there is none, but for the default
-// password file, which is not read.
-func (c connection) foreignSecret(env environment) string {
-	outside := func(name string) bool {
-		v, found := env.lookup(name)
-		return found && v.file == ""
+// leader is what leads the connection, beside a secret from elsewhere.
+func (c connection) leader(foreign string) string {
+	switch {
+	case !c.led || foreign == connectionsSecret:
+		return strings.Join(c.steers(), ", ") + " of .env"
+	case c.known:
+		return "the connection string of .env"
+	default:
+		return "the connection string in a file that .env names"
 	}
+}
+
+const (
+	serviceFile       = "the service file"
+	connectionString  = "the connection string"
+	connectionsSecret = "the file that holds the connection string"
+)
+
+// foreignSecret says where a password comes from that goes with an address of .env and that .env does not hold; it is empty where there
+// is none, but for the default password file, which is not read.
+func (c connection) foreignSecret(env environment) string {
 	mine := func(key string) bool { return c.get(c.own, key) != "" }
 	switch {
-	case mine("password") && !c.whole:
-		return "the connection string"
+	case mine("password") && !c.led:
+		return connectionString
+	case mine("password") && !c.known && len(c.steers()) > 0:
+		return connectionsSecret
 	case mine("password"):
 		return ""
-	case outside("PGPASSWORD"):
+	case env.outside("PGPASSWORD"):
 		return "PGPASSWORD of the environment"
 	case c.get(c.added, "password") != "":
 		return ""
-	case mine("passfile") || outside("PGPASSFILE") || c.get(c.added, "passfile") != "":
+	case mine("passfile") || env.outside("PGPASSFILE") || c.get(c.added, "passfile") != "":
 		return "a password file"
-	case mine("service") || outside("PGSERVICE") || c.get(c.added, "service") != "":
+	case mine("service") || env.outside("PGSERVICE") || c.get(c.added, "service") != "":
 		return serviceFile
 	default:
 		return ""
 	}
 }
 
-// warnOfPassfile tells who has a password file that it is not read.
-func (l *loader) warnOfPassfile(path string, env environment) {
-	home, _ := env.lookup("HOME")
-	file := filepath.Join(home.text, ".pgpass")
-	if _, err := os.Stat(file); home.text == "" || err != nil {
-		return
+// foreignKey is foreignSecret for the certificate by which a server knows its client. A path of one that stands in .env is .env's to
+// give: the key itself goes nowhere.
+func (c connection) foreignKey(env environment) string {
+	mine, led := c.get(c.own, "sslkey") != "", len(c.steers()) > 0
+	switch {
+	case mine && !c.led:
+		return connectionString
+	case mine && !c.known && led:
+		return connectionsSecret
+	case mine || c.get(c.added, "sslkey") != "":
+		return ""
+	case env.outside("PGSSLKEY"):
+		return "PGSSLKEY of the environment"
+	default:
+		return ""
 	}
-	l.warn(fault.New(fault.Usage, "put the password into .env, or the address elsewhere",
-		"%s is not read for %s: .env says where to connect, and no password from elsewhere goes there", file, path))
 }
 
-// checkHub is keepApart for the hub's token.
+// warnOfUnread tells who has a default file of libpq's, or several that count together, that it is not read.
+func (l *loader) warnOfUnread(path string, env environment, names ...string) {
+	home, _ := env.lookup("HOME")
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(home.text, name)); home.text == "" || err != nil {
+			return
+		}
+	}
+	l.warn(fault.New(fault.Usage, "put the secret into .env, or the address elsewhere",
+		"%s is not read for %s: .env says where to connect, and no secret from elsewhere goes there", filepath.Join(home.text, names[len(names)-1]), path))
+}
+
+// checkHub is keepApart for the hub's token, which only some commands send: they ask Config.HubAccess.
 func (l *loader) checkHub() {
-	if l.config.Encoder.HubToken == "" || !l.fromDotEnv("encoder.hub") || l.fromDotEnv("encoder.hub_token") {
+	if l.config.Encoder.HubToken == "" || !l.ledByDotEnv("encoder.hub") || l.knownToDotEnv("encoder.hub_token") ||
+		l.home("encoder.hub_token") == l.home("encoder.hub") {
 		return
 	}
-	l.fault("encoder.hub", l.config.Origin("encoder.hub"),
-		"stands in .env, the token in "+l.config.Origin("encoder.hub_token").String()+": put both into .env, or both elsewhere")
+	token := l.config.Origin("encoder.hub_token").String()
+	if file := l.mounted["encoder.hub_token"]; file != "" {
+		token = file
+	}
+	l.config.hub = FaultsError{{
+		Field: "encoder.hub", Origin: l.config.Origin("encoder.hub"),
+		Rule: "stands in .env, the token in " + token + ": put both into .env, or both elsewhere",
+	}}.err()
+}
+
+// HubAccess returns the hub's address and its token, or the reason why they must not go together.
+func (c Config) HubAccess() (address string, token Secret, err error) {
+	if c.hub != nil {
+		return "", "", c.hub
+	}
+	return c.Encoder.Hub, c.Encoder.HubToken, nil
+}
+
+// checkFiles finds what pgx would open for a connection and is no file: it would wait for a pipe without end.
+func (l *loader) checkFiles(c connection) {
+	for _, key := range []string{"passfile", "servicefile", "sslcert", "sslkey", "sslrootcert"} {
+		name := c.get(slices.Concat(c.added, c.own), key)
+		if info, err := os.Stat(name); name != "" && err == nil && !info.Mode().IsRegular() {
+			l.fault(c.path, l.config.Origin(c.path), key+" must name a file: "+name+" is none")
+		}
+	}
 }
 
 // pairsOf takes a connection string of either form apart, by the rules of libpq.

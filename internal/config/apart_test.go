@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -188,7 +189,7 @@ func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
 	file := write(t, "dsn", "dbname=d password="+secretText)
 	delete(env, "PGPASSWORD")
 	_, err = config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE="+file+"\nPGHOST=evil")})
-	if err == nil || !strings.Contains(err.Error(), "comes from the connection string") {
+	if err == nil || !strings.Contains(err.Error(), "host of .env says where to connect, the password comes from the file that holds") {
 		t.Errorf("a file with a connection string that .env names: %v", err)
 	}
 	if c := load(t, config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE="+file)}); parsed(t, c.Source.DSN).Password != secretText {
@@ -196,22 +197,154 @@ func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
 	}
 }
 
+// TestAFileThatDotEnvNamesIsLedByIt: the author of the folder made the file beside .env too, or it is the user's own with a password
+// that goes nowhere else. Each file is named in every way that .env has.
+func TestAFileThatDotEnvNamesIsLedByIt(t *testing.T) {
+	const env, file = "the password comes from PGPASSWORD of the environment", "the password comes from the file that holds the connection string"
+	inEnv := map[string]string{"PGPASSWORD": secretText}
+	certificates := map[string]string{"PGSSLKEY": "/x.key", "PGSSLCERT": "/x.crt"}
+	for name, c := range map[string]struct {
+		real                  map[string]string
+		dsn, dotEnv           string // the file's content, what else stands in .env
+		want                  string // of the error; empty: loaded
+		wantHost, wantsSecret string
+	}{
+		"PGPASSWORD":                        {real: inEnv, dsn: "host=evil", want: env},
+		"PGPASSWORD, to a URL":              {real: inEnv, dsn: "postgres://u@evil/d", want: env},
+		"PGPASSWORD, without TLS":           {real: inEnv, dsn: "dbname=d sslmode=disable", want: env},
+		"PGPASSFILE":                        {real: map[string]string{"PGPASSFILE": "/x"}, dsn: "host=evil", want: "comes from a password file"},
+		"a password file that the file has": {dsn: "host=evil passfile=/x", want: "comes from a password file"},
+		"a service":                         {real: map[string]string{"PGSERVICE": "prod"}, dsn: "host=evil", want: "comes from the service file"},
+		"a service that the file has":       {dsn: "host=evil service=prod", want: "comes from the service file"},
+		"a client certificate":              {real: certificates, dsn: "host=evil", want: "the client certificate comes from PGSSLKEY of the environment"},
+		"the file's password, to .env's":    {dsn: "password=" + secretText, dotEnv: "PGHOST=evil", want: file},
+		"the file's password, without TLS":  {dsn: "host=good.example password=" + secretText, dotEnv: "PGSSLMODE=disable", want: file},
+		"the file's certificate, to .env's": {dsn: "sslkey=/x sslcert=/y", dotEnv: "PGHOST=evil", want: "the client certificate comes from the file that holds"},
+		"the default password file":         {dsn: "host=evil", wantHost: "evil"},
+		"the file's own":                    {dsn: "host=good.example password=" + secretText, wantHost: "good.example", wantsSecret: secretText},
+		"the file's own, above all":         {real: inEnv, dsn: "host=good.example password=own", wantHost: "good.example", wantsSecret: "own"},
+		".env's own":                        {dsn: "host=evil", dotEnv: "PGPASSWORD=own", wantHost: "evil", wantsSecret: "own"},
+	} {
+		for way, names := range map[string]func(path string) string{
+			"source": func(path string) string { return "WAL2VEC_SOURCE_DSN_FILE=" + path },
+			"sink":   func(path string) string { return "WAL2VEC_SINK_DSN_FILE=" + path },
+			"settings": func(path string) string {
+				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "source: {dsn_file: \""+path+"\"}")
+			},
+			"settings, all": func(path string) string {
+				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "sink: {dsn: \""+content(t, path)+"\"}")
+			},
+		} {
+			t.Run(name+", by "+way, func(t *testing.T) {
+				env := realEnvironment(t, c.real)
+				for _, name := range []string{"PGSSLKEY", "PGSSLCERT"} {
+					t.Setenv(name, c.real[name])
+				}
+				dotEnv := write(t, ".env", names(write(t, "dsn", c.dsn))+"\n"+c.dotEnv)
+				loaded, err := config.Load(config.Sources{Env: env, DotEnv: dotEnv})
+				if c.want != "" {
+					if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), secretText) {
+						t.Fatalf("%v, want %q", err, c.want)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := parsed(t, loaded.SinkDSN()); got.Host != c.wantHost || got.Password != c.wantsSecret {
+					t.Errorf("%q goes to %s", got.Password, got.Host)
+				}
+			})
+		}
+	}
+}
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv: what a person types counts as what the environment has.
+func TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
+	env := realEnvironment(t, nil)
+	file := write(t, "dsn", "dbname=d password="+secretText)
+	for _, flag := range []config.Flag{{Name: "--source", Path: "source.dsn", Value: "password=" + secretText}, {Name: "--set", Path: "source.dsn_file", Value: file}} {
+		_, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", "PGHOST=evil"), Flags: []config.Flag{flag}})
+		if err == nil || !strings.Contains(err.Error(), "host of .env says where to connect, the password comes from the connection string") {
+			t.Errorf("%s: %v", flag.Name, err)
+		}
+	}
+}
+
+// TestACertificateFromElsewhereIsNotShownToAServerOfDotEnv has the default files of the home folder, which pgx reads by itself.
+func TestACertificateFromElsewhereIsNotShownToAServerOfDotEnv(t *testing.T) {
+	env := realEnvironment(t, nil)
+	folder := filepath.Join(env["HOME"], ".postgresql")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"postgresql.crt", "postgresql.key"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("no certificate"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const notRead = "postgresql.key is not read for source.dsn"
+	c := load(t, config.Sources{Env: env, DotEnv: write(t, ".env", "PGHOST=evil\nPGPASSWORD=own\nPGSSLMODE=require")})
+	parsed(t, c.Source.DSN) // fails where it reads them
+	if got := warnings(c); !strings.Contains(got, notRead) {
+		t.Error(got)
+	}
+	c = load(t, config.Sources{Env: env, DotEnv: write(t, ".env", "PGPASSWORD=own")})
+	if _, err := pgconn.ParseConfig("host=h sslmode=require " + c.Source.DSN.Reveal()); err == nil || strings.Contains(warnings(c), notRead) {
+		t.Errorf("elsewhere they are read: %v, %s", err, warnings(c))
+	}
+}
+
 func TestATokenDoesNotGoToAHubOfDotEnv(t *testing.T) {
 	token := write(t, "token", secretText)
+	settings := write(t, "w.yaml", "encoder: {hub_token: "+secretText+"}")
+	both := write(t, "both.yaml", "encoder: {hub: 'https://own.example', hub_token: own}")
 	for dotEnv, want := range map[string]bool{
-		"HF_ENDPOINT=https://evil.example":                                          false,
-		"WAL2VEC_ENCODER_HUB=https://evil.example":                                  false,
-		"HF_ENDPOINT=https://evil.example\nWAL2VEC_ENCODER_HUB_TOKEN_FILE=" + token: false,
-		"HF_ENDPOINT=https://own.example\nWAL2VEC_ENCODER_HUB_TOKEN=own":            true,
-		"WAL2VEC_ENCODER_MODEL=x":                                                   true,
+		"HF_ENDPOINT=https://evil.example":                                                                       false,
+		"WAL2VEC_ENCODER_HUB=https://evil.example":                                                               false,
+		"HF_ENDPOINT=https://evil.example\nWAL2VEC_ENCODER_HUB_TOKEN_FILE=" + token:                              false,
+		"HF_ENDPOINT=https://evil.example\nWAL2VEC_CONFIG=" + settings:                                           false, // of the user's own
+		"WAL2VEC_CONFIG=" + write(t, "w.yaml", "encoder: {hub: 'https://e.example', hub_token_file: "+token+"}"): false,
+		"HF_ENDPOINT=https://own.example\nWAL2VEC_ENCODER_HUB_TOKEN=own":                                         true,
+		"WAL2VEC_CONFIG=" + both:                                                                                 true,
+		"WAL2VEC_ENCODER_MODEL=x":                                                                                true,
 	} {
 		env := map[string]string{"HF_TOKEN": secretText}
-		if strings.Contains(dotEnv, "TOKEN") {
+		if strings.Contains(dotEnv, "TOKEN") || strings.Contains(dotEnv, "CONFIG") {
 			env = nil
 		}
-		_, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", dotEnv)})
-		if (err == nil) != want || err != nil && !strings.Contains(err.Error(), "encoder.hub = ") && !strings.Contains(err.Error(), "encoder.hub (") {
+		// Who sends no token need not care.
+		c, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", dotEnv)})
+		if err != nil {
 			t.Errorf("%s: %v", dotEnv, err)
+		}
+		address, secret, err := c.HubAccess()
+		if (err == nil) != want || err != nil && (!strings.Contains(err.Error(), "encoder.hub (") || address+secret.Reveal() != "" || strings.Contains(err.Error(), secretText)) {
+			t.Errorf("%s: %s, %v", dotEnv, address, err)
+		}
+	}
+}
+
+// TestWhatPgxOpensForDotEnvIsAFile: it would wait for a pipe.
+func TestWhatPgxOpensForDotEnvIsAFile(t *testing.T) {
+	env := realEnvironment(t, nil)
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"PGPASSFILE=", "PGSERVICEFILE=", "PGSSLCERT=", "PGSSLKEY=", "PGSSLROOTCERT=", "WAL2VEC_SOURCE_DSN=postgres://h/d?sslrootcert="} {
+		_, err := config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", text+pipe)})
+		if err == nil || !strings.Contains(err.Error(), "must name a file: "+pipe+" is none") {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
@@ -226,7 +359,7 @@ func TestThePasswordFileThatIsNotReadIsNamed(t *testing.T) {
 		}
 		return strings.Join(all, "\n")
 	}
-	if got := warned("PGHOST=evil"); got != env["HOME"]+"/.pgpass is not read for source.dsn: .env says where to connect, and no password from elsewhere goes there" {
+	if got := warned("PGHOST=evil"); got != env["HOME"]+"/.pgpass is not read for source.dsn: .env says where to connect, and no secret from elsewhere goes there" {
 		t.Error(got)
 	}
 	if got := warned("PGHOST=h\nPGPASSWORD=own"); got != "" {
@@ -234,36 +367,52 @@ func TestThePasswordFileThatIsNotReadIsNamed(t *testing.T) {
 	}
 }
 
-// FuzzDotEnv lets a .env file say anything: where it changes a server, or how well it is known, no password goes there but its own.
+// FuzzDotEnv lets a .env file say anything, and a file that stands beside it, as BESIDE; OWN is a file of the user's. Where they change a
+// server, or how well it is known, no secret goes there but their own.
 func FuzzDotEnv(f *testing.F) {
 	for _, text := range []string{
 		"PGHOST=evil", "PGPORT=1\nPGPASSWORD=x", "WAL2VEC_SOURCE_DSN=postgres://u:p@evil/d?sslmode=disable", "PGSSLMODE=disable\nPGUSER=u",
 		"WAL2VEC_SOURCE_DSN=postgres://evil/d?p%61ssfile=x#?password=y", "WAL2VEC_SOURCE_DSN=\"host=evil password='' passfile=~/.pgpass\"",
 		"WAL2VEC_SOURCE_DSN=postgres://u:@h1,h2:1,[::1]/?x%3d1%20passfile=y&password=&host=evil", "PGSERVICE=prod", "PGHOST='evil password='",
+		"HF_ENDPOINT=https://evil.example", "WAL2VEC_ENCODER_HUB=https://evil.example\nHF_TOKEN=x", "WAL2VEC_CONFIG=BESIDE\nPGHOST=evil",
 	} {
-		f.Add(text)
+		f.Add(text, "source: {dsn: host=evil}")
+		f.Add(text+"\nWAL2VEC_SOURCE_DSN_FILE=OWN", "")
 	}
-	var env map[string]string
+	for _, beside := range []string{"host=evil", "postgres://evil/d", "host=evil passfile=OWN", "dbname=d sslmode=disable", "host=evil service=prod", "password=x"} {
+		f.Add("WAL2VEC_SOURCE_DSN_FILE=BESIDE", beside)
+		f.Add("WAL2VEC_SINK_DSN_FILE=BESIDE\nPGHOST=evil", beside)
+	}
+	for _, beside := range []string{
+		"source: {dsn_file: OWN}", "sink: {dsn: host=evil}", "encoder: {hub: 'https://evil.example', hub_token_file: OWN}", "encoder: {hub: 'https://evil.example'}",
+	} {
+		f.Add("WAL2VEC_CONFIG=BESIDE\nPGSSLMODE=disable", beside)
+		f.Add("WAL2VEC_CONFIG=BESIDE\nPGSERVICEFILE=BESIDE", beside)
+	}
 	dir := f.TempDir()
 	realEnvironment(f, nil)
-	home := os.Getenv("HOME")
+	home, own := os.Getenv("HOME"), filepath.Join(f.TempDir(), "own")
+	if err := os.WriteFile(own, []byte("host=good.example sslmode=require password="+secretText), 0o600); err != nil {
+		f.Fatal(err)
+	}
 	users := []map[string]string{
 		{"PGHOST": "good.example", "PGSSLMODE": "require"}, // and the password file
-		{"PGHOST": "good.example", "PGSSLMODE": "require", "PGPASSWORD": secretText},
+		{"PGHOST": "good.example", "PGSSLMODE": "require", "PGPASSWORD": secretText, "HF_TOKEN": secretText},
 		{"WAL2VEC_SOURCE_DSN": "host=good.example sslmode=require password=" + secretText},
 		{"WAL2VEC_SOURCE_DSN": "dbname=d password=" + secretText, "PGHOST": "good.example", "PGSSLMODE": "require"},
 		{"PGSERVICE": "prod", "PGSSLMODE": "require"},
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if in := (fuzzed{dotEnv: text}); in.readsFiles() {
-			return
-		}
+	f.Fuzz(func(t *testing.T, text, beside string) {
+		besides := filepath.Join(dir, "beside")
+		names := strings.NewReplacer("BESIDE", besides, "OWN", own)
 		path := filepath.Join(dir, ".env")
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+		for name, content := range map[string]string{path: text, besides: beside} {
+			if err := os.WriteFile(name, []byte(names.Replace(content)), 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for _, user := range users {
-			env = map[string]string{"HOME": home}
+			env := map[string]string{"HOME": home}
 			for _, name := range []string{"PGHOST", "PGSSLMODE", "PGPASSWORD", "PGSERVICE"} {
 				t.Setenv(name, user[name])
 			}
@@ -272,13 +421,23 @@ func FuzzDotEnv(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			got, err := pgconn.ParseConfig(c.Source.DSN.Reveal())
-			if err != nil || !strings.Contains(got.Password, secretText) {
-				continue
-			}
-			if got.Host != "good.example" || got.Port != 5432 || got.TLSConfig == nil || len(got.Fallbacks) > 0 {
-				t.Fatalf("%q of %v goes to %s:%d", text, user, got.Host, got.Port)
-			}
+			checkWhereSecretsGo(t, c, text+" beside "+beside)
 		}
 	})
+}
+
+func checkWhereSecretsGo(t *testing.T, c config.Config, text string) {
+	t.Helper()
+	for _, d := range []config.DSN{c.Source.DSN, c.SinkDSN()} {
+		got, err := pgconn.ParseConfig(d.Reveal())
+		if err != nil || !strings.Contains(got.Password, secretText) {
+			continue
+		}
+		if got.Host != "good.example" || got.Port != 5432 || got.TLSConfig == nil || len(got.Fallbacks) > 0 {
+			t.Fatalf("the password goes to %s:%d: %q", got.Host, got.Port, text)
+		}
+	}
+	if address, token, err := c.HubAccess(); err == nil && strings.Contains(token.Reveal(), secretText) && address != config.Default().Encoder.Hub {
+		t.Fatalf("the token goes to %s: %q", address, text)
+	}
 }

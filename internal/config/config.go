@@ -20,6 +20,7 @@ type Config struct {
 
 	origins  map[string]Origin
 	warnings []error
+	hub      error // see HubAccess
 }
 
 // Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that is not read, a file that other
@@ -79,7 +80,8 @@ type Encoder struct {
 	// RunTokens and RunRows bound one call of the model; 0 takes what suits the device.
 	RunTokens int
 	RunRows   int
-	// Hub is the address that models are fetched from; HubToken, where it is not empty, goes along.
+	// Hub is the address that models are fetched from; HubToken, where it is not empty, goes along. Both are to be had from
+	// Config.HubAccess.
 	Hub      string
 	HubToken Secret
 }

@@ -133,7 +133,7 @@ func TestBadFilesSayEverythingThatIsWrong(t *testing.T) {
 
 func TestMissingFileIsNamed(t *testing.T) {
 	_, err := config.Load(config.Sources{File: "testdata/nowhere.yaml"})
-	if err == nil || err.Error() != "configuration file testdata/nowhere.yaml cannot be read: no such file or directory" || fault.KindOf(err) != fault.Usage {
+	if err == nil || err.Error() != `configuration file "testdata/nowhere.yaml" cannot be read: no such file or directory` || fault.KindOf(err) != fault.Usage {
 		t.Fatal(err)
 	}
 }

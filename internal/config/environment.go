@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"sort"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"github.com/joho/godotenv"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -25,6 +25,9 @@ var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2V
 
 // dotEnvSwitch says whether a .env file is read: on, the default, or off.
 const dotEnvSwitch = "WAL2VEC_DOTENV"
+
+// folders are variables of the process itself, which no .env file sets: what is in those folders is run.
+var folders = []string{"WAL2VEC_CACHE", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
 
 const testPrefix = "WAL2VEC_TEST_"
 
@@ -50,10 +53,15 @@ func (l *loader) newEnvironment(s Sources) (environment, error) {
 		return nil, fault.New(fault.Usage, "export "+dotEnvSwitch+"=off", "configuration: %s must be on or off", dotEnvSwitch)
 	}
 	if reads && l.mayRead(s.DotEnv) {
-		if err := env.readDotEnv(s.DotEnv); err != nil {
+		if err := l.readDotEnv(env, s.DotEnv); err != nil {
 			return nil, err
 		}
 		l.dotEnv = s.DotEnv
+	}
+	for _, name := range folders {
+		if _, found := env.lookup(name); found && s.Env[name] == "" {
+			l.warn(fault.New(fault.Usage, "export "+pgname.Shell(name), "%s has no effect in a .env file", name))
+		}
 	}
 	for _, name := range []string{dotEnvSwitch, safefile.TrustVariable} {
 		if _, found := env[name]; found {
@@ -86,9 +94,21 @@ func (e environment) lookup(name string) (variable, bool) {
 	return v, found && v.text != ""
 }
 
-func (e environment) readDotEnv(path string) error {
-	content, err := os.ReadFile(path)
+// outside reports whether the real environment sets a variable.
+func (e environment) outside(name string) bool {
+	v, found := e.lookup(name)
+	return found && v.file == ""
+}
+
+// readDotEnv reads a .env file into the environment. A folder of that name, as some make for Python, or another thing that is no file is
+// passed over with a warning.
+func (l *loader) readDotEnv(env environment, path string) error {
+	content, err := safefile.Read(path, mostDotEnvBytes)
 	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if kind, ok := errors.AsType[*safefile.KindError](err); ok {
+		l.warn(fault.New(fault.Usage, "export "+dotEnvSwitch+"=off", "%s is not read: it %s", path, kind.Why()))
 		return nil
 	}
 	if err != nil {
@@ -102,17 +122,19 @@ func (e environment) readDotEnv(path string) error {
 			"configuration: %s:%d: is not NAME=value", path, badLine(content))
 	}
 	for name, text := range variables {
-		e[name] = variable{text: text, file: path}
+		env[name] = variable{text: text, file: path}
 	}
 	return nil
 }
 
-// badLine finds the line, from 1, after which no beginning of the file can be read any more.
+// badLine finds the line, from 1, behind the last one up to which the file can be read, looking at no value of more than longest lines:
+// each is read once for every line of it.
 func badLine(content []byte) int {
+	const longest = 200
 	lines := bytes.SplitAfter(content, []byte("\n"))
 	last := 0
-	for n := 1; n <= len(lines); n++ {
-		if _, err := godotenv.UnmarshalBytes(bytes.Join(lines[:n], nil)); err == nil {
+	for n := 1; n <= min(len(lines), last+longest); n++ {
+		if _, err := godotenv.UnmarshalBytes(bytes.Join(lines[last:n], nil)); err == nil {
 			last = n
 		}
 	}

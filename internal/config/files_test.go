@@ -1,10 +1,13 @@
 package config_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -104,6 +107,66 @@ func TestFilesThatWereNamedAndAreOpenToOthersAreWarnedOf(t *testing.T) {
 		c := load(t, config.Sources{Env: map[string]string{"WAL2VEC_SOURCE_DSN_FILE": secret}})
 		if got := warnings(c); (got == "") != (want == "") || !strings.Contains(got, want) || c.Source.DSN == "" {
 			t.Errorf("%o: %s", mode, got)
+		}
+	}
+}
+
+// TestADotEnvThatIsNoFileIsPassedOver: one was never answered, the other stopped every command.
+func TestADotEnvThatIsNoFileIsPassedOver(t *testing.T) {
+	dir := t.TempDir()
+	pipe, folder := filepath.Join(dir, "pipe"), filepath.Join(dir, "folder")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Mkdir(folder, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for path, what := range map[string]string{pipe: "a pipe", folder: "a folder", "/dev/zero": "a device"} {
+		c := load(t, config.Sources{DotEnv: path})
+		want := path + " is not read: it is " + what + " and not a file (export WAL2VEC_DOTENV=off)"
+		if got := warnings(c); got != want && path != "/dev/zero" { // that one may be written by every account
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+// TestEveryFileOfTheConfigurationIsAFileWithABound names what is none, and what is too much, in every place.
+func TestEveryFileOfTheConfigurationIsAFileWithABound(t *testing.T) {
+	dir := t.TempDir()
+	pipe, huge := filepath.Join(dir, "pipe"), filepath.Join(dir, "huge")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.WriteFile(huge, bytes.Repeat([]byte("#\n"), 1<<20), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{pipe: "is a pipe and not a file", dir: "is a folder and not a file", "/dev/zero": "is a device and not a file", huge: "has more than"} {
+		for place, s := range map[string]config.Sources{
+			"--config":         {File: path},
+			"WAL2VEC_CONFIG":   {Env: map[string]string{"WAL2VEC_CONFIG": path}},
+			"config of .env":   {DotEnv: write(t, ".env", "WAL2VEC_CONFIG="+path)},
+			"source.dsn_file":  {Env: map[string]string{"WAL2VEC_SOURCE_DSN_FILE": path}},
+			"http.token_file":  {DotEnv: write(t, ".env", "WAL2VEC_HTTP_TOKEN_FILE="+path)},
+			"sink.dsn_file":    {File: write(t, "w.yaml", "sink: {dsn_file: "+path+"}")},
+			"flag of a secret": {Flags: []config.Flag{{Name: "--set", Path: "encoder.hub_token_file", Value: path}}},
+		} {
+			_, err := config.Load(s)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || fault.KindOf(err) != fault.Usage || fault.Try(err) == "" {
+				t.Errorf("%s = %s: %v", place, path, err)
+			}
+		}
+	}
+	if _, err := config.Load(config.Sources{DotEnv: huge}); err == nil || !strings.Contains(err.Error(), "has more than 65536 bytes") {
+		t.Errorf(".env: %v", err)
+	}
+}
+
+// TestTheBadLineOfADotEnvIsFoundInTime: the work for it grows with the file's length, not with its square.
+func TestTheBadLineOfADotEnvIsFoundInTime(t *testing.T) {
+	for line, text := range map[int]string{1: "A='\n" + strings.Repeat("\n", 15000), 301: strings.Repeat("A=1\n", 300) + "B='\n" + strings.Repeat("\n", 15000)} {
+		path := write(t, ".env", text)
+		allocations := testing.AllocsPerRun(1, func() {
+			_, err := config.Load(config.Sources{DotEnv: path})
+			if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(".env:%d: is not NAME=value", line)) {
+				t.Errorf("%v, want line %d", err, line)
+			}
+		})
+		if allocations > 20_000 { // each line read again with all before it: 60,000
+			t.Errorf("line %d: %.0f allocations", line, allocations)
 		}
 	}
 }

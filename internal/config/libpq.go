@@ -64,7 +64,9 @@ func (l *loader) readLibpq(env environment) {
 
 // complete adds what .env says to a connection string.
 func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) {
-	if c := l.newConnection(path, *to, dotEnv); c.steeredByDotEnv() {
+	c := l.newConnection(path, *to, dotEnv)
+	l.checkFiles(c)
+	if c.steeredByDotEnv() {
 		*to = l.keepApart(c, env)
 	} else {
 		*to = fillDSN(*to, dotEnv)

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -79,7 +78,7 @@ type loader struct {
 	broken   map[string]bool // settings whose last value could not be read: no rule is checked on what they held before
 	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names.
 	dotEnv, dotEnvConfig string
-	mounted              map[string]bool // settings whose value was the content of a file of its own
+	mounted              map[string]string // the files of settings whose value is the content of a file of its own
 }
 
 func (l *loader) find(path string) (setting, bool) {
@@ -138,9 +137,16 @@ func (l *loader) setBroken(s setting, text string, o Origin, ruleText string) {
 	l.faults = append(l.faults, f)
 }
 
+// The most bytes that a file of each kind may have: each is read into memory as a whole.
+const (
+	mostSettingsBytes = 1 << 20
+	mostDotEnvBytes   = 64 << 10
+	mostSecretBytes   = 64 << 10
+)
+
 // setFromFile gives a setting the content of a mounted secret.
 func (l *loader) setFromFile(s setting, path string, o Origin) {
-	content, err := os.ReadFile(path)
+	content, err := safefile.Read(path, mostSecretBytes)
 	if err != nil {
 		l.faults = append(l.faults, Fault{Field: s.path + "_file", Value: path, Origin: o, Rule: "cannot be read: " + cause(err)})
 		return
@@ -150,9 +156,9 @@ func (l *loader) setFromFile(s setting, path string, o Origin) {
 	}
 	l.set(s, strings.TrimSpace(string(content)), o)
 	if l.mounted == nil {
-		l.mounted = map[string]bool{}
+		l.mounted = map[string]string{}
 	}
-	l.mounted[s.path] = true
+	l.mounted[s.path] = path
 }
 
 // warn keeps what does not end the load.
@@ -189,13 +195,19 @@ func (l *loader) paths() []string {
 
 // cause drops the path from a file error: whoever prints it has named the file.
 func cause(err error) string {
-	if pathError, isPath := errors.AsType[*fs.PathError](err); isPath {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
+	}
+	if kind, ok := errors.AsType[*safefile.KindError](err); ok {
+		return kind.Why()
+	}
+	if size, ok := errors.AsType[*safefile.SizeError](err); ok {
+		return size.Why()
 	}
 	return err.Error()
 }
 
 // unreadable is the error for a file that was asked for and is not there.
 func unreadable(err error, path string) error {
-	return fault.New(fault.Usage, "give the path of a readable file", "configuration file %s cannot be read: %s", path, cause(err))
+	return fault.New(fault.Usage, "give the path of a readable file", "configuration file %q cannot be read: %s", path, cause(err))
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -115,14 +116,39 @@ func maskURL(rest string) string {
 }
 
 var (
-	urlPassword  = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
-	namedSecrets = regexp.MustCompile(`(?i)([a-z_]*(?:password|secret)[a-z_]*\s*=\s*)('(?:[^'\\]|\\.)*'?|[^\s&"]+)`)
+	// quotedURL is urlPassword where the address stands in quotes, as a message has what a person typed: a password in it may hold
+	// spaces and quotes.
+	quotedURL   = regexp.MustCompile(`("(?:[^"\\]|\\.)*?://[^\s:@/"]*):(?:[^"\\]|\\.)*@`)
+	urlPassword = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
+	parameter   = regexp.MustCompile(`([?&])([^=&?\s"]+)=([^\s&"]+)`)
+	// In most messages the value is quoted once more: four backslashes are one of the value then, two keep what follows from ending it.
+	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])[a-z_]*(?:password|secret)[a-z_]*\s*=\s*)` +
+		`('(?:[^'\\]|\\{4}|\\{1,3}[^\\])*'?|(?:[^\s"\\]|\\{4}|\\{1,3}[^\\])+)`)
+	hubToken = regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`)
 )
 
-// Scrub masks the passwords of connection strings anywhere in a text: the last resort for messages that quote what a person typed in a
-// place where nobody expects a connection string.
+// Scrub masks the passwords of addresses and connection strings anywhere in a text, and tokens of Hugging Face: the last resort for messages
+// that quote what a person typed in the wrong place.
 func Scrub(text string) string {
-	return namedSecrets.ReplaceAllString(urlPassword.ReplaceAllString(text, "$1:"+stars+"@"), "${1}"+stars)
+	text = quotedURL.ReplaceAllString(text, "$1:"+stars+"@")
+	text = urlPassword.ReplaceAllString(text, "$1:"+stars+"@")
+	text = parameter.ReplaceAllStringFunc(text, func(found string) string {
+		key, _, _ := strings.Cut(found[1:], "=")
+		if plain, err := url.QueryUnescape(key); err == nil && !secretKey(plain) && !secretParameter(plain) {
+			return found
+		}
+		return found[:1] + key + "=" + stars
+	})
+	text = namedSecrets.ReplaceAllString(text, "${1}"+stars)
+	return hubToken.ReplaceAllString(text, stars)
+}
+
+// secretParameter reports whether a parameter of an address other than a database's may be a secret.
+func secretParameter(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"token", "passwd", "pwd", "apikey", "api_key", "api-key", "signature"}, func(word string) bool {
+		return strings.Contains(key, word)
+	})
 }
 
 type pair struct{ key, value string }

@@ -49,6 +49,21 @@ func TestPasswordsAreScrubbedOutOfAnyText(t *testing.T) {
 	f("host=h PassWord = 'a b\\'c' dbname=d", "host=h PassWord = ***** dbname=d")
 	f(`"host=h password=p"`, `"host=h password=*****"`)
 	f("password='unterminated", "password=*****")
+	// What is quoted once more, as in a message of what was typed.
+	for _, dsn := range []string{
+		`postgres://u:hun ter2@h/d`, `postgres://u:hun"ter2@h/d`, `https://u:hun\ter2@h/d?x=y`, `postgres://u:hun' ter2@h`, `host=h password='hun\' ter2' dbname=d`,
+		`host=h password=hun\ ter2`, `password=hun&ter2`, `password = 'hun"ter2'`, `postgres://h/d?pass%77ord=hunter2`, `https://h/x?a=b&access_token=hunter2&c=d`,
+		`https://h/x?apikey=hunter2`, `https://h?X-Amz-Signature=hunter2`, `password='hunter2\\' sslpassword='hunter2'`,
+	} {
+		for _, text := range []string{fmt.Sprintf("unknown command %q for x", dsn), fmt.Sprintf("table = %q (flag --table): must be a name", dsn)} {
+			if got := config.Scrub(text); strings.Contains(got, "hun") || strings.Contains(got, "ter2") {
+				t.Errorf("%s: %s", text, got)
+			}
+		}
+	}
+	f("models pull hf_"+strings.Repeat("aB3", 11)+"x", "models pull *****")
+	f("hf_of_a_role, --set http.token_file=FILE, sslkey=/k", "hf_of_a_role, --set http.token_file=FILE, sslkey=/k")
+	f(`"https://hub.example:8443/x" and "a@b"`, `"https://hub.example:8443/x" and "a@b"`)
 }
 
 func TestSecretsAreNotFormatted(t *testing.T) {

@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,10 +44,17 @@ func TestFlagBeatsEnvironmentBeatsMLBeatsFileBeatsDefault(t *testing.T) {
 	f("from-flag", "flag --model")
 }
 
+// TestDotEnvChangesNothingInTheProcess: else it could choose the proxy of a hub, the folder of libraries that are loaded, or the home
+// of a password file.
 func TestDotEnvChangesNothingInTheProcess(t *testing.T) {
-	load(t, config.Sources{DotEnv: write(t, ".env", "WAL2VEC_LOG_LEVEL=debug\nPGHOST=db\n")})
-	if level, found := os.LookupEnv("WAL2VEC_LOG_LEVEL"); found {
-		t.Errorf("WAL2VEC_LOG_LEVEL is now %q", level)
+	before := os.Environ()
+	c := load(t, config.Sources{DotEnv: write(t, ".env", "WAL2VEC_LOG_LEVEL=debug\nPGHOST=db\nHTTPS_PROXY=http://evil\nhttp_proxy=http://evil\nALL_PROXY=evil\n"+
+		"LD_LIBRARY_PATH=/evil\nLD_PRELOAD=/evil\nHOME=/evil\nXDG_CACHE_HOME=/evil\nWAL2VEC_HOME=/evil\nSSL_CERT_FILE=/evil\nPATH=/evil\nPGSYSCONFDIR=/evil\n")})
+	if after := os.Environ(); !slices.Equal(before, after) {
+		t.Errorf("it was %v and is %v", before, after)
+	}
+	if got := warnings(c); got != "WAL2VEC_HOME has no effect in a .env file (export WAL2VEC_HOME)" {
+		t.Errorf("warned %s", got)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 
@@ -19,7 +18,7 @@ func (l *loader) readFile(path string) error {
 	if path == "" {
 		return nil
 	}
-	content, err := os.ReadFile(path)
+	content, err := safefile.Read(path, mostSettingsBytes)
 	if err != nil {
 		return unreadable(err, path)
 	}

@@ -38,3 +38,9 @@ func AdviceOf(try string) (place Place, text string) {
 	a := adviceOf(try, Source)
 	return a.place, a.text
 }
+
+// LinesFor are the advices for a role and a server's version that end in a line of pg_hba.conf.
+func LinesFor(role string, version int) [2]string {
+	physical, elsewhere := linesFor(role, version)
+	return [2]string{physical.text, elsewhere.text}
+}

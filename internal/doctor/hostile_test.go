@@ -104,6 +104,7 @@ func TestFixesQuoteHostileNames(t *testing.T) {
 	for _, f := range []finding{
 		{"of a table", evilTableFixes},
 		{"of a table that a role may not read", evilRoleFixes},
+		{"of a role that may enter more than its database", evilClusterFixes},
 		{"of a publication", evilPublicationFixes},
 		{"of the sink", evilSinkFixes},
 		{"of a slot", evilSlotFixes},
@@ -149,6 +150,27 @@ func evilRoleFixes(t *testing.T, host *pgtest.Host) {
 	as.mend(as.want("table.columns", doctor.Fail))
 	r.db.Exec(t, "ALTER TABLE "+evilTable+" ENABLE ROW LEVEL SECURITY")
 	as.mend(as.want("table.relation", doctor.Fail))
+}
+
+// evilClusterFixes writes the lines of each advice into pg_hba.conf, below one that lets the role into its database.
+func evilClusterFixes(t *testing.T, host *pgtest.Host) {
+	r := hostileRig(t, host)
+	role, as := r.evilRole("cluster")
+	r.db.Exec(t, "ALTER ROLE "+pgname.Identifier(role)+" REPLICATION")
+	var lines []string
+	for _, f := range found(as.examine(), "role.cluster") {
+		_, line, _ := strings.Cut(f.Fix, ": ")
+		line, _, _ = strings.Cut(line, " (docs/")
+		lines = append(lines, line)
+	}
+	if len(lines) != 2 || strings.ContainsAny(lines[0]+lines[1], "\n\u202e") {
+		t.Fatalf("%q", lines)
+	}
+	name, _ := pgname.HBA(role, host.Major())
+	database, _ := pgname.HBA(pgtest.One[string](t, r.db, "SELECT current_database()"), host.Major())
+	host.Rules(t, "host "+database+" "+name+" all scram-sha-256\n"+strings.Join(lines, "\n"))
+	as.want("role.cluster", doctor.OK)
+	r.want("role.cluster", doctor.Warn) // another role is let in as before
 }
 
 func evilPublicationFixes(t *testing.T, host *pgtest.Host) {

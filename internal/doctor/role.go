@@ -93,6 +93,18 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 }
 
+// linesFor are advices to write a line into pg_hba.conf that keeps a role from physical replication connections, and one from other databases.
+func linesFor(role string, version int) (physical, elsewhere advice) {
+	const perMajor = 10000
+	name, ok := pgname.HBA(role, version/perMajor)
+	if !ok {
+		rename := onServer("give the role a name without line ends and hidden characters: before version 16 no line of pg_hba.conf can hold this one")
+		return rename, rename
+	}
+	return onServer("in pg_hba.conf, above every line that lets it in: host replication " + name + " all reject (docs/operations.md, Roles)"),
+		onServer("in pg_hba.conf, below the line for its database: host all " + name + " all reject (docs/operations.md, Roles)")
+}
+
 // examineCluster tries the ways to other data of the server that pg_hba.conf can close.
 func (e *examination) examineCluster(ctx context.Context, database string) {
 	const check = "role.cluster"
@@ -109,12 +121,13 @@ func (e *examination) examineCluster(ctx context.Context, database string) {
 			return
 		}
 	}
+	closePhysical, closeOthers := linesFor(e.source.info.User, e.source.info.Version)
 	if physical {
-		e.warn(check, onServer("in pg_hba.conf, above every line that lets it in: host replication "+role+" all reject (docs/operations.md, Roles)"),
+		e.warn(check, closePhysical,
 			"role %s may open physical replication connections: pg_basebackup or a standby gets every database of the server", role)
 	}
 	if elsewhere {
-		e.warn(check, onServer("in pg_hba.conf, below the line for its database: host all "+role+" all reject (docs/operations.md, Roles)"),
+		e.warn(check, closeOthers,
 			"role %s may enter other databases of the server, such as %s", role, pgname.Identifier(database))
 	}
 	if !physical && !elsewhere {

@@ -205,3 +205,21 @@ var kindFindings = []finding{
 		check()
 	}},
 }
+
+// TestARoleThatNoLineCanNameIsRenamed asks for versions that there are no servers of here.
+func TestARoleThatNoLineCanNameIsRenamed(t *testing.T) {
+	t.Parallel()
+	for role, byVersion := range map[string]map[int]string{
+		"a\nb": {150010: "give the role a name", 160000: ` "/^a\u000ab$" all reject`},
+		"/a":   {150010: ` "/a" all reject`, 180000: ` "/^\/a$" all reject`},
+		"all":  {140000: ` "all" all reject`, 180000: ` "all" all reject`},
+	} {
+		for version, want := range byVersion {
+			for _, text := range doctor.LinesFor(role, version) {
+				if !strings.Contains(text, want) {
+					t.Errorf("%q in version %d: %s", role, version, text)
+				}
+			}
+		}
+	}
+}

@@ -22,6 +22,8 @@ func FuzzQuotes(f *testing.F) {
 		}
 		for _, name := range []string{a, b} {
 			checkSQL(t, name)
+			checkHBA(t, name, 15)
+			checkHBA(t, name, 16)
 		}
 		checkShell(t, a, b)
 		checkPrinted(t, a, b)

@@ -238,7 +238,8 @@ func (h *Host) Rules(tb testing.TB, lines string) {
 	path := One[string](tb, db, "SHOW hba_file")
 	loaded := One[time.Time](tb, db, "SELECT pg_conf_load_time()")
 	text := lines + "\n" + One[string](tb, db, "SELECT pg_read_file($1)", path)
-	db.Exec(tb, fmt.Sprintf("COPY (SELECT unnest(string_to_array('%s', e'\\n'))) TO '%s'", strings.ReplaceAll(text, "'", "''"), path))
+	object := One[uint32](tb, db, "SELECT lo_from_bytea(0, convert_to($1, 'UTF8'))", text) // COPY would double backslashes
+	One[int](tb, db, "SELECT lo_export($1, $2)", object, path)
 	if faults := Column[string](tb, db, "SELECT line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL"); len(faults) > 0 {
 		tb.Fatalf("pgtest: pg_hba.conf: %v", faults)
 	}

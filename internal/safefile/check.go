@@ -67,6 +67,8 @@ type checker struct {
 	lstat   func(path string) (entry, error)
 	// private reports whether a group has no members but trusted accounts.
 	private func(gid uint32) bool
+	// unknown reports whether an owner may be any account that the system does not tell.
+	unknown func(uid uint32) bool
 	// secret says that the file at the end may not be read by every account.
 	secret bool
 }
@@ -82,8 +84,11 @@ func newChecker() (*checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	named := uids[ownUIDs:]
-	return &checker{trusted: uids, lstat: lstat, private: func(gid uint32) bool {
+	named := slices.Clone(uids[ownUIDs:])
+	if self := uids[ownUIDs-1]; unknownSelf(self) {
+		uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid == self && !slices.Contains(named, uid) })
+	}
+	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, private: func(gid uint32) bool {
 		// The account need not be known here, as in a container; its own group has its number then.
 		return privateGroup(gid) || slices.Contains(named, gid)
 	}}, nil
@@ -167,6 +172,10 @@ const (
 	enterable  = 0o011 // by group or everyone
 )
 
+// mounted is where containers have their secrets, of mode 0444 and for the account of any program in them: the mount is the
+// container's own, and who changes the mode there keeps the program from its secret.
+const mounted = "/run/secrets/"
+
 // closed reports whether a folder lets in its owner alone, so that the modes of what is below it do not
 // count.
 func closed(e entry) bool { return e.mode.IsDir() && e.mode&enterable == 0 }
@@ -178,6 +187,8 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 	switch {
 	case err != nil:
 		return e, err
+	case !slices.Contains(c.trusted, e.uid) && c.unknown(e.uid):
+		return e, outside(path, e.uid)
 	case !slices.Contains(c.trusted, e.uid):
 		return e, foreign(path, e.uid)
 	case closed, e.mode&fs.ModeSymlink != 0, e.mode.IsDir() && e.mode&fs.ModeSticky != 0:
@@ -186,7 +197,7 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 		return e, writable(path, "every account")
 	case e.mode&byGroup != 0 && !c.private(e.gid):
 		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid))
-	case c.secret && e.mode.IsRegular() && e.mode&readable != 0:
+	case c.secret && e.mode.IsRegular() && e.mode&readable != 0 && !strings.HasPrefix(path, mounted):
 		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + pgname.Shell(path)}
 	}
 	return e, nil

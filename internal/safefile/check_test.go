@@ -25,6 +25,7 @@ func ours(files map[string]entry) *checker {
 	return &checker{
 		trusted: []uint32{0, me, friend},
 		private: func(gid uint32) bool { return gid == me },
+		unknown: func(uint32) bool { return false },
 		lstat: func(path string) (entry, error) {
 			e, found := files[path]
 			if !found {
@@ -100,7 +101,7 @@ func onDisk(t *testing.T, owners map[string]uint32) (dir string, c *checker) {
 		t.Fatal(err)
 	}
 	uid := uint32(os.Geteuid())
-	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, lstat: func(path string) (entry, error) {
+	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, unknown: unknownOwner, lstat: func(path string) (entry, error) {
 		e, err := lstat(path)
 		if within, err := filepath.Rel(dir, path); err == nil && owners[within] != 0 {
 			e.uid = owners[within]
@@ -179,13 +180,89 @@ func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestGroupsWithOthersAreFound(t *testing.T) {
-	const file = "root:x:0:\nme:x:1000:\nus:x:1001:me,you\nalone:x:1002:me\nbroken\n"
-	for group, want := range map[string]bool{"me": false, "us": true, "alone": false, "broken": false, "nowhere": false} {
-		if got := hasOthers(file, group, "me"); got != want {
-			t.Errorf("%s: %v", group, got)
+// TestAnAdviceDoesNoHarm: what cannot be given to another owner is not to be given, "/" is root's alone, and the secrets of a
+// container are as they must be.
+func TestAnAdviceDoesNoHarm(t *testing.T) {
+	files := map[string]entry{"/": folder(weaker, weaker, 0o755), "/run": folder(0, 0, 0o755), "/run/secrets": folder(0, 0, 0o755), "/run/secrets2": folder(0, 0, 0o755)}
+	c := ours(files)
+	if try := problem(t, c.check("/run")).Try; try != "as root: chown -h 0 /; if that account may act as you: export WAL2VEC_TRUST_UIDS=65534" {
+		t.Error(try)
+	}
+	c.unknown = func(uid uint32) bool { return uid == weaker }
+	p := problem(t, c.check("/run"))
+	if strings.Contains(p.Try, "chown") || !strings.Contains(p.Why, "outside of this user namespace") || !strings.HasSuffix(p.Try, "WAL2VEC_TRUST_UIDS=65534") {
+		t.Errorf("%s (%s)", p, p.Try)
+	}
+	c.trusted = append(c.trusted, weaker)
+	if err := c.check("/run"); err != nil {
+		t.Error(err)
+	}
+	c.secret = true
+	for path, want := range map[string]string{"/run/secrets/dsn": "", "/run/secrets2/dsn": "may be read by every account"} {
+		files[path] = entry{0o444, 0, 0}
+		got := ""
+		if err := c.check(path); err != nil {
+			got = problem(t, err).Why
+		}
+		if got != want {
+			t.Errorf("%s: %q", path, got)
 		}
 	}
+	files["/run/secrets/dsn"] = entry{0o646, 0, 0}
+	if err := c.check("/run/secrets/dsn"); err == nil || problem(t, err).Why != "may be written by every account" {
+		t.Error(err)
+	}
+}
+
+// TestAnAccountOfAnotherNamespaceIsUnknown reads the kernel's own tables: of the machine, of unshare -r, of a container, and of a
+// namespace without a table.
+func TestAnAccountOfAnotherNamespaceIsUnknown(t *testing.T) {
+	f := func(uid uint32, accounts, overflow string, want bool) {
+		t.Helper()
+		if got := standsForOthers(uid, accounts, overflow); got != want {
+			t.Errorf("%d of %q: %v", uid, accounts, got)
+		}
+	}
+	const machine, unshared, container = "         0          0 4294967295\n", "         0       1000          1\n", "0 1000 1\n1 100000 65536\n"
+	f(weaker, machine, "65534\n", false)
+	f(0, unshared, "65534\n", false)
+	f(weaker, unshared, "65534\n", true)
+	f(weaker, container, "65534\n", true) // that account's, or one's that is not known
+	f(7, container, "65534\n", false)
+	f(weaker, "", "65534\n", true)
+	f(99, unshared, "99\n", true)
+	for accounts, want := range map[string]bool{machine: true, unshared: false, container: true, "": false} {
+		if got := inside(weaker, accounts); got != want {
+			t.Errorf("%q: %v", accounts, got)
+		}
+	}
+	if unknownSelf(uint32(os.Geteuid())) {
+		t.Error("our own account is unknown")
+	}
+}
+
+// TestGroupsWithOthersAreFound: a member may stand in the list of the group, or have it as its primary one.
+func TestGroupsWithOthersAreFound(t *testing.T) {
+	me := account{"me", 1000, 1000}
+	const mine, passwd = "root:x:0:\nme:x:1000:\nbroken\n", "root:x:0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\nbroken\n"
+	f := func(who account, passwd, group string, want bool) {
+		t.Helper()
+		if got := alone(who, passwd, group); got != want {
+			t.Errorf("%+v in %q and %q: %v", who, passwd, group, got)
+		}
+	}
+	f(me, passwd, mine, true)
+	f(me, passwd, "me:x:1000:me,\n", true)
+	f(me, passwd, "me:x:1000:me,you\n", false)
+	f(me, passwd, "other:x:1000:you\n", false) // another name of the same group
+	f(me, passwd, "me:x:1000:\nme:x:1000:you\n", false)
+	f(me, passwd+"you:x:1001:1000::/:/bin/sh\n", mine, false) // a primary group is in no list
+	f(me, passwd+"you:x:1001:01000::/:/bin/sh\n", mine, false)
+	f(me, passwd+"you:x:1001:1001::/:/bin/sh\n", mine, true)
+	f(me, passwd+"again:x:1000:1000::/:/bin/sh\n", mine, true) // another name of the same account
+	f(me, "", "root:x:0:\n", true)                             // from a directory, which gives each account a group of its number
+	f(account{"me", 1000, 2000}, "", "root:x:0:\n", false)     // from a directory, which need not tell who is in it
+	f(account{"me", 1000, 2000}, "", "me:x:2000:\n", true)
 }
 
 // weaker is an account that root can act as: "nobody" on most systems.

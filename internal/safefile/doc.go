@@ -6,6 +6,8 @@
 // *Error with the command that repairs it. No other account can change what passed, so that the file
 // can be opened by its name afterwards.
 //
+// Read and Open read regular files alone, without waiting for a pipe; Read within a bound.
+//
 // Replace writes a file that no link leads elsewhere, whole or not at all.
 //
 // It does not look at access control lists (their write permission shows in the group's bit of the

@@ -47,10 +47,21 @@ func trusted() ([]uint32, error) {
 }
 
 func foreign(path string, owner uint32) *Error {
+	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner)}
+	trust := fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, owner)
+	if path == "/" { // no account but root should have it
+		e.Try = "as root: chown -h 0 /; " + trust
+		return e
+	}
+	e.Try = fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; %s", os.Geteuid(), pgname.Shell(path), trust)
+	return e
+}
+
+// outside is foreign where nothing can be given to another owner: the system does not say which account it is.
+func outside(path string, owner uint32) *Error {
 	return &Error{
-		Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner),
-		Try: fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; if that account may act as you: export %s=%d",
-			os.Geteuid(), pgname.Shell(path), TrustVariable, owner),
+		Path: path, Why: fmt.Sprintf("belongs to an account outside of this user namespace (shown as uid %d), root or any other", owner),
+		Try: fmt.Sprintf("run it in a namespace that knows that account; or, if every account outside may act as you: export %s=%d", TrustVariable, owner),
 	}
 }
 

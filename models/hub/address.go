@@ -10,12 +10,6 @@ import (
 // identity is the coding of a body that is sent as it is.
 const identity = "identity"
 
-// own reports whether an address is the hub's: its scheme, host and port to the letter, so that neither a subdomain nor another port counts.
-// net/http would send a token along to subdomains; here every request is made by itself, and this alone decides.
-func (c *client) own(target *url.URL) bool {
-	return target.Scheme == c.base.Scheme && target.Host == c.base.Host
-}
-
 // safe reports whether nobody between here and an address can read or change what is sent.
 func safe(address *url.URL) bool { return address.Scheme == "https" || loopback(address) }
 
@@ -27,7 +21,8 @@ func loopback(address *url.URL) bool {
 }
 
 // mayFollow reports whether a redirect leads to a place as safe as the one it comes from: never from https to http, never from this
-// machine to http elsewhere. Nor does it lead from elsewhere to this machine, whose services are none of the hub's business.
+// machine to http elsewhere. Nor does it lead from elsewhere to this machine, whose services are none of the hub's business; what is behind
+// other names and addresses is for reach to find.
 func mayFollow(from, to *url.URL) bool {
 	if loopback(to) && !loopback(from) {
 		return false

@@ -40,6 +40,7 @@ type client struct {
 	base  *url.URL
 	token string
 	http  *http.Client
+	reach *reach
 	stall time.Duration
 	// most is how many bytes all files of a model may have together.
 	most int64
@@ -56,14 +57,15 @@ func newClient(address, token string) (*client, error) {
 		return nil, fault.New(fault.Usage, "set encoder.hub to an https address, or unset encoder.hub_token and HF_TOKEN",
 			"a token goes over https or to this machine alone, and encoder.hub is http://%s", base.Host)
 	}
-	transport := http.DefaultTransport
+	reach, transport := newReach(), http.DefaultTransport
 	if plain, ok := transport.(*http.Transport); ok {
 		own := plain.Clone()
+		own.DialContext = reach.dial
 		own.ResponseHeaderTimeout, own.MaxResponseHeaderBytes = defaultStall, maxHeadBytes
 		transport = own
 	}
 	return &client{
-		base: base, token: token, stall: defaultStall, most: defaultMost,
+		base: base, token: token, reach: reach, stall: defaultStall, most: defaultMost,
 		http: &http.Client{
 			Transport: transport,
 			// Redirects are followed by get, which decides for each whether the token goes along.
@@ -170,7 +172,11 @@ func (c *client) send(ctx context.Context, target *url.URL) (*http.Response, err
 	if c.token != "" && c.own(target) {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	return c.http.Do(request)
+	to, err := c.way(request)
+	if err != nil {
+		return nil, err
+	}
+	return c.http.Do(request.WithContext(context.WithValue(ctx, wayKey{}, to)))
 }
 
 // refused turns a status into what a person can do about it.
@@ -198,6 +204,10 @@ func (c *client) refused(status int, r Reference, what string) error {
 func (c *client) lost(err error, r Reference, what string) error {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the address it quotes may be a signed one
+	}
+	if closed, ok := errors.AsType[*closedError](err); ok {
+		return fault.New(fault.Usage, "check encoder.hub", "%s leads to %s for %s of model %s, which is not followed: that is %s",
+			c.base.Host, closed.address, what, r, closed.zone)
 	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("fetching %s of model %s: %w", what, r, err)

@@ -691,3 +691,20 @@ func TestParseReference(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAddressInTheNamesPlaceShowsNoPassword: people paste what they see in a browser, or in a script.
+func TestAnAddressInTheNamesPlaceShowsNoPassword(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://u:12345678@h/x":         `"https…" is not the name of a model on a hub`,
+		"u:12345678@h":                   `"u…" is not the name of a model on a hub`,
+		"https://h/x?token=12345678":     `"https…" is not the name of a model on a hub`,
+		"acme/tiny@https://u:12345678@h": `"https…" is not a branch, tag or commit`,
+		"a b":                            `"a…" is not the name of a model on a hub`,
+		"a/b/c":                          `"a/b/c" is not the name of a model on a hub`,
+		strings.Repeat("a", 200):         `"` + strings.Repeat("a", 100) + `…" is not the name of a model on a hub`,
+	} {
+		if _, err := ParseReference(text); err == nil || err.Error() != want || strings.Contains(fault.Try(err), "12345678") {
+			t.Errorf("%s: %v (%s)", text, err, fault.Try(err))
+		}
+	}
+}

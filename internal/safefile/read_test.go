@@ -1,0 +1,69 @@
+//go:build unix
+
+package safefile
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestOnlyFilesAreRead: opening a pipe waits for its other end, and no signal ends the wait.
+func TestOnlyFilesAreRead(t *testing.T) {
+	dir, err := os.MkdirTemp("", "w2v") // the name of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	pipe, socket, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "socket"), filepath.Join(dir, "link")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	if err = errors.Join(err, syscall.Mkfifo(pipe, 0o600), os.Symlink("pipe", link)); err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for path, want := range map[string]string{pipe: "a pipe", link: "a pipe", socket: "a socket", dir: "a folder", "/dev/zero": "a device"} {
+		_, err := Read(path, 1<<20)
+		if kind, ok := errors.AsType[*KindError](err); !ok || kind.Error() != `"`+path+`" is `+want+" and not a file" {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := Read(filepath.Join(dir, "none"), 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+func TestAPipeThatTakesAFilesPlaceIsNotWaitedFor(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openNow(pipe) // without O_NONBLOCK it would not return
+	if _, ok := errors.AsType[*KindError](err); !ok {
+		t.Error(err)
+	}
+}
+
+func TestAFileHasABound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	for size, fits := range map[int]bool{0: true, 9: true, 10: true, 11: false, 1 << 20: false} {
+		want := bytes.Repeat([]byte("x"), size)
+		if err := os.WriteFile(path, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(path, 10)
+		large, tooLarge := errors.AsType[*SizeError](err)
+		if tooLarge == fits || fits && (err != nil || !bytes.Equal(got, want)) || tooLarge && large.Most != 10 {
+			t.Errorf("%d bytes: %q, %v", size, got, err)
+		}
+	}
+	// One that says that it has none.
+	if _, err := Read("/proc/self/status", 10); !strings.Contains(err.Error(), "has more than 10 bytes") {
+		t.Error(err)
+	}
+}
