@@ -30,7 +30,7 @@ type Grant struct {
 
 // shared are the tables that pipelines share. In all but schema_version row policies let a role see the rows of the pipelines whose ledger
 // it may read.
-var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter"}
+var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape"}
 
 // moved are the columns that streams and backfills update in the tables that pipelines share. What a pipeline's row names otherwise is its
 // owner's to set: the owner's commands act on it with the owner's rights. A right on the whole table would also let one pipeline's role lock

@@ -45,6 +45,7 @@ type Sink struct {
 
 	indexMemory int64
 	maxRowBytes int64
+	patience    patience
 }
 
 // New returns a Sink; it connects to nothing.
@@ -55,6 +56,7 @@ func New(opts Options) *Sink {
 	return &Sink{
 		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
+		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
 	}
 }
 

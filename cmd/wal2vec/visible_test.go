@@ -106,7 +106,7 @@ func TestRowsPrintNoControls(t *testing.T) {
 	w.env = append(w.env, "XDG_CACHE_HOME="+t.TempDir())
 	w.run("init")
 	w.run("backfill")
-	w.db.Exec(t, `INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason)
+	w.db.Exec(t, "INSERT INTO wal2vec.dead_letter_"+w.db.Name+` (pipeline, key, generation, epoch, lsn, text_hash, reason)
 		VALUES ($1, ARRAY[$2::text], 1, 1, '0/1', '\x000102030405060708090a0b0c0d0e0f', $2)`, w.db.Name, hostile)
 	w.db.Exec(t, "DELETE FROM wal2vec."+w.vectorTable()+" WHERE product_id = 4")
 	for _, args := range [][]string{

@@ -160,7 +160,6 @@ func (e *examination) needs() (tables, rights []string) {
 	add("stream_state", "SELECT,INSERT,UPDATE")
 	add("backfill", "SELECT,INSERT,UPDATE")
 	add("shape", "SELECT,INSERT,UPDATE")
-	add("dead_letter", "SELECT")
 	for _, prefix := range []string{"dead_letter_", "ledger_"} {
 		add(prefix+e.opts.Config.Pipeline, "SELECT,INSERT,UPDATE,DELETE")
 	}

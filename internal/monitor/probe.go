@@ -63,7 +63,7 @@ func (m *Monitor) readSource(ctx context.Context, slot string) (*sourceState, er
 }
 
 func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
-	query, err := sql.Render("monitor_pipeline", struct{ Schema string }{m.quote()})
+	query, err := sql.Render("monitor_pipeline", struct{ Schema, Letters string }{m.quote(), m.quote("dead_letter_" + m.opts.Pipeline)})
 	if err != nil {
 		return nil, err
 	}
