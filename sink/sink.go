@@ -144,6 +144,9 @@ func (s *Sink) explain(err error, doing string) error {
 	if _, explained := errors.AsType[*fault.Error](err); explained {
 		return err
 	}
+	if scan, ok := errors.AsType[pgx.ScanArgError](err); ok {
+		return unscannable(scan, doing)
+	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)

@@ -13,7 +13,7 @@ BEGIN
         FROM pg_catalog.pg_constraint AS x
         WHERE x.conrelid = pg_catalog.to_regclass(pg_catalog.format('%I.dead_letter', {{.SchemaName}})) AND x.contype = 'f'
     LOOP
-        EXECUTE pg_catalog.format('ALTER TABLE {{.Schema}}.dead_letter DROP CONSTRAINT %I', found.conname);
+        EXECUTE pg_catalog.format('ALTER TABLE %I.dead_letter DROP CONSTRAINT %I', {{.SchemaName}}, found.conname);
     END LOOP;
     FOR one IN
         SELECT p.name, p.key_types, pg_catalog.format('%I.%I', n.nspname, 'dead_letter_' || p.name) AS letters
@@ -22,7 +22,7 @@ BEGIN
         JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'dead_letter_' || p.name AND c.relispartition
         ORDER BY p.name
     LOOP
-        EXECUTE pg_catalog.format('ALTER TABLE {{.Schema}}.dead_letter DETACH PARTITION %s', one.letters);
+        EXECUTE pg_catalog.format('ALTER TABLE %I.dead_letter DETACH PARTITION %s', {{.SchemaName}}, one.letters);
         -- A type of another name is not one that wal2vec writes, and comes into no statement.
         SELECT pg_catalog.string_agg(pg_catalog.format(
             'CASE WHEN pg_catalog.pg_input_is_valid(key[%1$s], %2$L) THEN key[%1$s]::%2$s::pg_catalog.text = key[%1$s] END', t.place, t.type
@@ -58,7 +58,7 @@ BEGIN
         WHERE x.indisprimary OR i.relname = 'ledger_' || p.name || '_dead'
         ORDER BY 1
     LOOP
-        EXECUTE pg_catalog.format('ALTER INDEX {{.Schema}}.%I RENAME TO %I', found.was, found.becomes);
+        EXECUTE pg_catalog.format('ALTER INDEX %I.%I RENAME TO %I', {{.SchemaName}}, found.was, found.becomes);
     END LOOP;
 END
 $wal2vec$;
