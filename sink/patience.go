@@ -120,6 +120,9 @@ func (s *Sink) watch(ctx context.Context, pid int32) (held []holder) {
 // notHad says who keeps a lock.
 func (s *Sink) notHad(err error, held []holder) error {
 	const again = "try again"
+	if fault.SQLSTATE(err) == deadlockDetected {
+		return fault.Wrap(err, fault.Unavailable, again, "%d times it and another session waited for each other; nothing was changed", s.patience.tries)
+	}
 	if len(held) == 0 {
 		return fault.Wrap(err, fault.Unavailable, again, "in %d tries, of %s each, another session held a lock that is needed; nothing was changed",
 			s.patience.tries, s.patience.wait)
