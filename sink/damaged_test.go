@@ -34,7 +34,7 @@ func hostileValues() map[string][]string {
 }
 
 // TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead puts, as the stream's role, everything of hostileValues into every column that it may write. The
-// server refuses it, or every command of the owner reads it, or says what to do. A column that comes later is in it by itself.
+// server refuses it, or every command of the owner reads it. A column that comes later is in it by itself.
 func TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -71,7 +71,8 @@ func TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead(t *testing.T) {
 				continue
 			}
 			for _, err := range b.reading(t.Context()) {
-				if err == nil || fault.Try(err) != "" {
+				// No constraint knows the type of a cursor's key: who would go on with it is told.
+				if err == nil || c.String() == "backfill.cursor" && strings.Contains(fault.Try(err), "--restart") {
 					continue
 				}
 				t.Errorf("%s = %s: %v", c, value, err)
@@ -175,13 +176,17 @@ func TestADamagedLetterDoesNotHideTheOthers(t *testing.T) {
 	one, two := upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two")
 	b.ok(b.takeover().Commit(t.Context(), change.Commit{Changes: []change.Change{one, two}, Watermark: 0x1200, Encodings: encoded(vectorsOf(dimension, one), refusalsOf(two))}))
 	b.db.Exec(t, "ALTER TABLE wal2vec.dead_letter_product DROP CONSTRAINT letter_key, DROP CONSTRAINT letter_times, DROP CONSTRAINT letter_counts")
-	for _, hostile := range []struct{ column, value, says string }{
-		{"key", "'{NULL}'", "{NULL}"}, {"key", "'{}'", "{}"}, {"key", "'{2,3}'", `{"2","3"}`}, {"key", "'{{2},{3}}'", "2 parts"}, {"key", "'{two}'", `{"two"}`},
-		{"key", "'{02}'", `{"02"}`}, {"key", `E'{"\u202e2"}'`, `{"\u202e2"}`}, {"first_at", "'infinity'", "time"}, {"last_at", "'-infinity'", "time"},
-		{"last_at", "'20000-01-01'", "time"},
+	for _, hostile := range []struct {
+		generation          int
+		column, value, says string
+	}{
+		{1, "key", "'{NULL}'", "{NULL}"}, {1, "key", "'{}'", "{}"}, {1, "key", "'{2,3}'", `{"2","3"}`}, {1, "key", "'{{2},{3}}'", "2 parts"},
+		{1, "key", "'{two}'", `{"two"}`}, {7, "key", "'{02}'", `{"02"}`}, {1, "key", `E'{"\u202e2"}'`, `{"\u202e2"}`},
+		{7, "first_at", "'infinity'", "time"}, {7, "last_at", "'-infinity'", "time"}, {7, "last_at", "'20000-01-01'", "time"},
 	} {
 		b.db.Exec(t, fmt.Sprintf(`INSERT INTO wal2vec.dead_letter_product SELECT (d).* FROM (
-			SELECT jsonb_populate_record(d, jsonb_build_object('generation', 7, '%s', to_jsonb(%s::text))) AS d FROM wal2vec.dead_letter_product AS d) AS x`, hostile.column, hostile.value))
+			SELECT jsonb_populate_record(d, jsonb_build_object('generation', %d, '%s', to_jsonb(%s::text))) AS d FROM wal2vec.dead_letter_product AS d) AS x`,
+			hostile.generation, hostile.column, hostile.value))
 		letters, err := b.sink.DeadLetters(t.Context(), 0)
 		if !errors.Is(err, sink.ErrDamagedLetters) || !strings.Contains(err.Error(), hostile.says) || !strings.Contains(fault.Try(err), "dead-letter drop --all") {
 			t.Errorf("%s = %s: %v (try: %s)", hostile.column, hostile.value, err, fault.Try(err))
@@ -192,7 +197,7 @@ func TestADamagedLetterDoesNotHideTheOthers(t *testing.T) {
 		if found, err := b.sink.Generations(t.Context()); err != nil || found[0].Coverage != (sink.Coverage{Live: 2, Fresh: 1, Failed: 1}) {
 			t.Errorf("%s = %s: generations %+v, %v", hostile.column, hostile.value, found, err)
 		}
-		b.db.Exec(t, "DELETE FROM wal2vec.dead_letter_product WHERE generation = 7")
+		b.db.Exec(t, "DELETE FROM wal2vec.dead_letter_product WHERE generation = 7 OR key <> '{2}'")
 	}
 	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter_product (pipeline, key, generation, epoch, lsn, text_hash, reason) SELECT pipeline, '{NULL,x}', 7, epoch, lsn, text_hash, reason FROM wal2vec.dead_letter_product")
 	if dropped, err := b.sink.DropAllDeadLetters(t.Context()); err != nil || len(dropped) != 2 {

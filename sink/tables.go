@@ -79,15 +79,15 @@ func (t tables) KeyParts(params string) string {
 	return "ARRAY[" + t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("%s.k%d", params, i+1) }) + "]"
 }
 
-// Holds compares a table's key with such an array. An array that is no key equals none: one row that cannot be read does not keep the others
-// from being read.
+// Holds compares a table's key with such an array: its parts, for the table's index, and the whole. An array that is no key equals none, and a cast
+// is not tried on it: one row that cannot be read does not keep the others from being read.
 func (t tables) Holds(table, key string) string {
-	parts := make([]string, len(t.Keys))
+	parts := make([]string, len(t.Keys), len(t.Keys)+1)
 	for i, k := range t.Keys {
 		parts[i] = fmt.Sprintf("%s = CASE WHEN pg_catalog.pg_input_is_valid(%s[%d], %s) THEN %[2]s[%[3]d]::%[5]s END",
 			qualified(table, k.Name), key, i+1, quoteLiteral(k.Type), k.Type)
 	}
-	return strings.Join(parts, " AND ")
+	return strings.Join(append(parts, "ARRAY["+t.Texts(table)+"] = "+key), " AND ")
 }
 
 // Written is true of such an array whose parts are as the source prints them.
