@@ -70,7 +70,8 @@ func (s *Sink) damagedLetters(rows []string) error {
 		rows, more = rows[:most], fmt.Sprintf("; and %d more", n)
 	}
 	const try = "wal2vec dead-letter drop --all --yes, then wal2vec backfill, which encodes again; and find out who may write them: wal2vec doctor"
-	return fault.Wrap(ErrDamagedLetters, fault.Usage, try, "dead letters of pipeline %q that cannot be read: %s%s", s.pipeline, strings.Join(rows, "; "), more)
+	return fault.Wrap(ErrDamagedLetters, fault.Usage, try, "dead letters of pipeline %q that cannot be read: %s%s",
+		s.pipeline, strings.Join(rows, "; "), more)
 }
 
 // fits refuses what is no key of the table: parts that are missing, too many, or not as the source prints them.

@@ -152,8 +152,10 @@ func (b *bench) writable(role string) []writtenColumn {
 		return c, row.Scan(&c.table, &c.name, &c.kind, &c.notNull)
 	})
 	b.ok(err)
-	for _, needed := range []string{"pipeline.owner", "generation.precisions", "backfill.cursor", "stream_state.reported_at", "shape.marks", "ledger_product.failed_at",
-		"dead_letter_product.key", "vectors_product_1.embedding"} {
+	for _, needed := range []string{
+		"pipeline.owner", "generation.precisions", "backfill.cursor", "stream_state.reported_at", "shape.marks", "ledger_product.failed_at",
+		"dead_letter_product.key", "vectors_product_1.embedding",
+	} {
 		if !slices.ContainsFunc(columns, func(c writtenColumn) bool { return c.String() == needed }) {
 			b.tb.Fatalf("%s is not among %v", needed, columns)
 		}
@@ -180,9 +182,16 @@ func TestADamagedLetterDoesNotHideTheOthers(t *testing.T) {
 		generation          int
 		column, value, says string
 	}{
-		{1, "key", "'{NULL}'", "{NULL}"}, {1, "key", "'{}'", "{}"}, {1, "key", "'{2,3}'", `{"2","3"}`}, {1, "key", "'{{2},{3}}'", "2 parts"},
-		{1, "key", "'{two}'", `{"two"}`}, {7, "key", "'{02}'", `{"02"}`}, {1, "key", `E'{"\u202e2"}'`, `{"\u202e2"}`},
-		{7, "first_at", "'infinity'", "time"}, {7, "last_at", "'-infinity'", "time"}, {7, "last_at", "'20000-01-01'", "time"},
+		{1, "key", "'{NULL}'", "{NULL}"},
+		{1, "key", "'{}'", "{}"},
+		{1, "key", "'{2,3}'", `{"2","3"}`},
+		{1, "key", "'{{2},{3}}'", "2 parts"},
+		{1, "key", "'{two}'", `{"two"}`},
+		{7, "key", "'{02}'", `{"02"}`},
+		{1, "key", `E'{"\u202e2"}'`, `{"\u202e2"}`},
+		{7, "first_at", "'infinity'", "time"},
+		{7, "last_at", "'-infinity'", "time"},
+		{7, "last_at", "'20000-01-01'", "time"},
 	} {
 		b.db.Exec(t, fmt.Sprintf(`INSERT INTO wal2vec.dead_letter_product SELECT (d).* FROM (
 			SELECT jsonb_populate_record(d, jsonb_build_object('generation', %d, '%s', to_jsonb(%s::text))) AS d FROM wal2vec.dead_letter_product AS d) AS x`,

@@ -11,7 +11,8 @@ import (
 )
 
 // beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one table.
-const beforeOwnLetters = `DELETE FROM wal2vec.schema_version WHERE version >= 8;
+const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
+		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
 	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts;
 	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions;
 	ALTER TABLE wal2vec.backfill DROP CONSTRAINT backfill_cursor, DROP CONSTRAINT backfill_times;

@@ -202,8 +202,8 @@ func (e *examination) readOthers(ctx context.Context, f *tableFindings, own []st
 	var name string
 	var rights []string
 	_, err = pgx.ForEachRow(rows, []any{&name, &rights}, func() error {
-		f.others = append(f.others, pgname.Qualified(e.opts.Config.Sink.Schema, name))
-		f.elsewhere = append(f.elsewhere, strings.Join(rights, ", ")+" on "+name)
+		f.others = append(f.others, name)
+		f.elsewhere = append(f.elsewhere, strings.Join(rights, ", "))
 		return nil
 	})
 	return err
@@ -239,9 +239,9 @@ func (e *examination) examineTables(ctx context.Context) {
 
 // judgeLeast tells what the role may do beyond what it needs.
 func (e *examination) judgeLeast(f tableFindings) {
-	if len(f.others) > 0 {
-		e.warn("sink.least", inSink("REVOKE ALL ON TABLE "+strings.Join(f.others, ", ")+" FROM "+pgname.Identifier(f.role)+";"),
-			"role %s has rights on what is not its pipeline's, and was not given that pipeline: %s", f.role, strings.Join(f.elsewhere, "; "))
+	for i, table := range f.others {
+		e.warn("sink.least", inSink("REVOKE ALL ON TABLE "+pgname.Qualified(e.opts.Config.Sink.Schema, table)+" FROM "+pgname.Identifier(f.role)+";"),
+			"role %s has rights on what is not its pipeline's, and was not given that pipeline: %s on %s", f.role, f.elsewhere[i], table)
 	}
 	switch {
 	case len(f.excess) > 0:
