@@ -156,6 +156,7 @@ func TestADeadlockOfAnActivationIsToBeTriedAgain(t *testing.T) {
 	b.filled(b.build(second()), one)
 	b.db.Exec(t, "CREATE FUNCTION entangle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
 	b.db.Exec(t, "CREATE TRIGGER entangle BEFORE UPDATE ON wal2vec.generation FOR EACH ROW EXECUTE FUNCTION entangle()")
+	b.sink.SetPatience(time.Minute, time.Millisecond, 2)
 	_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2})
 	b.entangled(err)
 	_, err = b.sink.Retire(t.Context(), 2)
@@ -168,7 +169,7 @@ func TestADeadlockOfAnActivationIsToBeTriedAgain(t *testing.T) {
 func (b *bench) entangled(err error) {
 	b.tb.Helper()
 	b.wantKind(err, fault.Unavailable)
-	if err == nil || !strings.Contains(err.Error(), "waited for each other, nothing was changed") || fault.Try(err) != "try again" {
+	if err == nil || !strings.Contains(err.Error(), "waited for each other; nothing was changed") || fault.Try(err) != "try again" {
 		b.tb.Errorf("got %v, try %q", err, fault.Try(err))
 	}
 }

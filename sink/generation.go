@@ -188,9 +188,6 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	return g
 }
 
-// vectorTable names the table of a generation.
-func (s *Sink) vectorTable(id int) string { return fmt.Sprintf("vectors_%s_%d", s.pipeline, id) }
-
 // MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
 // dimension and storage (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {

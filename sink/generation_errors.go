@@ -11,27 +11,14 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// SQLSTATEs of a lock that was not to be had.
-const (
-	lockNotAvailable = "55P03" // lock_timeout
-	deadlockDetected = "40P01"
-)
-
-// explainOwned is explain for a transaction that takes what only the owner of the pipeline's tables and view may, waits for locks of readers, and
+// explainOwned is explain for a transaction that takes what only the owner of the pipeline's tables and view may, and
 // refuses much by itself.
 func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error {
-	switch fault.SQLSTATE(err) {
-	case "42501":
-		owner, me, lookErr := s.notOwned(ctx)
-		if lookErr != nil || owner == "" {
-			break
+	if fault.SQLSTATE(err) == "42501" {
+		if owner, me, lookErr := s.notOwned(ctx); lookErr == nil && owner != "" {
+			try := fmt.Sprintf("run it as role %s, or: GRANT %[1]s TO %s;", pgname.Identifier(owner), pgname.Identifier(me))
+			return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
 		}
-		try := fmt.Sprintf("run it as role %s, or: GRANT %[1]s TO %s;", pgname.Identifier(owner), pgname.Identifier(me))
-		return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
-	case lockNotAvailable:
-		return fault.Wrap(err, fault.Unavailable, "try again: long queries on the view or the vectors hold it up", "%s", doing)
-	case deadlockDetected:
-		return fault.Wrap(err, fault.Unavailable, "try again", "%s: it and another session waited for each other, nothing was changed", doing)
 	}
 	if _, refused := errors.AsType[*fault.Error](err); refused {
 		return err

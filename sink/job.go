@@ -191,7 +191,7 @@ func lockKey(id int64) int32 { return int32(id % 2147483647) }
 
 // take gives the job a new token: a process that held it before can commit nothing more.
 func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
-	var cursor []string
+	var cursor []*string
 	counts := &j.progress.counts
 	err := tx.QueryRow(ctx, j.sink.query("job_take"), id).Scan(
 		&j.params.Mode, &j.params.Limit, &j.params.Generation, &j.resync, &j.token, &cursor, &j.started.Epoch, &j.started.LSN,
@@ -200,9 +200,14 @@ func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 		return j.sink.explain(err, "taking the job")
 	}
 	j.id = id
-	if cursor != nil {
-		j.progress.cursor = change.KeyOf(cursor...)
+	if cursor == nil {
+		return nil
 	}
+	if err := fits(j.layout.key, cursor); err != nil {
+		return fault.Wrap(err, fault.Usage, "wal2vec backfill --restart, and find out who may write the row: wal2vec doctor",
+			"table backfill of the sink holds what wal2vec does not write there: job %d has the cursor %s", id, shown(cursor))
+	}
+	j.progress.cursor = keyOf(cursor)
 	return nil
 }
 

@@ -1,12 +1,15 @@
 package sink
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 )
@@ -54,31 +57,38 @@ type DeadLetter struct {
 	LastAt   time.Time
 }
 
-// DeadLetters returns the pipeline's dead letters, the latest first: at most limit, or all when that is zero.
+// DeadLetters returns the pipeline's dead letters, the latest first: at most limit, or all when that is zero. Rows that hold no dead letter are left
+// out; beside the others the error is ErrDamagedLetters then.
 func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, error) {
-	if _, err := s.state(ctx, s.pool); err != nil {
+	st, err := s.state(ctx, s.pool)
+	if err != nil {
 		return nil, err
 	}
 	rows, err := s.pool.Query(ctx, s.query("letters"), s.pipeline, limit)
 	if err != nil {
 		return nil, s.explain(err, "reading the dead letters")
 	}
-	letters, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (DeadLetter, error) {
-		var d DeadLetter
-		var key []string
-		var hash []byte
-		err := row.Scan(&key, &d.Generation, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &d.FirstAt, &d.LastAt)
-		if err != nil {
-			return d, err
+	letters := []DeadLetter{}
+	var d DeadLetter
+	var key []*string
+	var hash []byte
+	var first, last pgtype.Timestamptz
+	var bad []string
+	into := []any{&key, &d.Generation, &d.Version.Epoch, &d.Version.LSN, &hash, &d.Reason, &d.Attempts, &first, &last}
+	_, err = pgx.ForEachRow(rows, into, func() error {
+		if err := cmp.Or(fits(st.Table.Key, key), dated(first), dated(last)); err != nil {
+			bad = append(bad, fmt.Sprintf("key %s of generation %d (%v)", shown(key), d.Generation, err))
+			return nil
 		}
-		d.Key = change.KeyOf(key...)
+		d.Key, d.FirstAt, d.LastAt = keyOf(key), first.Time, last.Time
 		d.Hash, err = storedHash(hash)
-		return d, err
+		letters = append(letters, d)
+		return err
 	})
 	if err != nil {
 		return nil, s.explain(err, "reading the dead letters")
 	}
-	return letters, nil
+	return letters, s.damagedLetters(bad)
 }
 
 // DropDeadLetters forgets the dead letters of these keys and returns the keys that had one. Their rows stay without a vector until they
@@ -115,9 +125,9 @@ func (s *Sink) dropLetters(ctx context.Context, keys []change.Key, all bool) ([]
 			return err
 		}
 		dropped, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (change.Key, error) {
-			var key []string
+			var key []*string
 			err := row.Scan(&key)
-			return change.KeyOf(key...), err
+			return keyOf(key), err
 		})
 		dropped = slices.Compact(slices.Sorted(slices.Values(dropped))) // a key may have one of each generation
 		return err

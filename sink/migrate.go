@@ -34,20 +34,6 @@ func (s *Sink) Migrate(ctx context.Context) error {
 	})
 }
 
-// setUp runs, in one transaction and one process at a time, the statements that plan finds to be missing.
-func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) error {
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_catalog.pg_advisory_xact_lock($1, 0)", s.lockClass("setup")); err != nil {
-			return fmt.Errorf("waiting for another wal2vec init: %w", err)
-		}
-		steps, err := plan(tx)
-		if err != nil {
-			return err
-		}
-		return s.runSteps(ctx, tx, steps)
-	})
-}
-
 // runSteps runs each step as one statement. Of all that this program has run as several at once, the migrations alone may be.
 func (s *Sink) runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
 	scripts, err := s.scripts()

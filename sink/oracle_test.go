@@ -384,7 +384,7 @@ func TestRandomCommitsChunksAndSweepsFollowTheRules(t *testing.T) {
 	b := setup(t)
 	conn := b.db.Conn(t)
 	rapid.Check(t, func(rt *rapid.T) {
-		_, err := conn.Exec(t.Context(), "TRUNCATE wal2vec.ledger_product, wal2vec.vectors_product_1, wal2vec.dead_letter")
+		_, err := conn.Exec(t.Context(), "TRUNCATE wal2vec.ledger_product, wal2vec.vectors_product_1, wal2vec.dead_letter_product")
 		if err != nil {
 			rt.Fatal(err)
 		}

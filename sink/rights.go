@@ -30,7 +30,7 @@ type Grant struct {
 
 // shared are the tables that pipelines share. In all but schema_version row policies let a role see the rows of the pipelines whose ledger
 // it may read.
-var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter"}
+var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape"}
 
 // moved are the columns that streams and backfills update in the tables that pipelines share. What a pipeline's row names otherwise is its
 // owner's to set: the owner's commands act on it with the owner's rights. A right on the whole table would also let one pipeline's role lock
@@ -50,8 +50,42 @@ var moved = []struct {
 	{"shape", []string{"marks"}},
 }
 
+// begun are the shared tables into which a stream writes its pipeline's row.
+var begun = []string{"stream_state", "shape"}
+
 // opened are the columns with which a job begins. Not its number: who takes the next numbers by hand keeps others from opening jobs.
 var opened = []string{"pipeline", "mode", "row_limit", "resync", "started_epoch", "started_lsn", "generation"}
+
+// Needed are the rights that a stream's role needs on one of wal2vec's tables: some on the whole table, others to insert or update some columns.
+type Needed struct {
+	Table          string
+	Rights         []string
+	Insert, Update []string
+}
+
+// StreamNeeds are all that Grant gives for Write on wal2vec's tables.
+func (s *Sink) StreamNeeds(st State) []Needed {
+	var needs []Needed
+	for _, table := range shared {
+		n := Needed{Table: table, Rights: []string{"SELECT"}}
+		switch {
+		case slices.Contains(begun, table):
+			n.Rights = append(n.Rights, "INSERT")
+		case table == "backfill":
+			n.Insert = opened
+		}
+		for _, m := range moved {
+			if m.table == table {
+				n.Update = m.columns
+			}
+		}
+		needs = append(needs, n)
+	}
+	for _, table := range append([]string{"ledger_" + s.pipeline, "dead_letter_" + s.pipeline}, st.vectorTables()...) {
+		needs = append(needs, Needed{Table: table, Rights: []string{"SELECT", "INSERT", "UPDATE", "DELETE"}})
+	}
+	return needs
+}
 
 // Grant grants, or takes back. The role must exist; one that has nothing to be taken back is a fault of kind Usage.
 func (s *Sink) Grant(ctx context.Context, g Grant) error {
@@ -112,7 +146,7 @@ func (s *Sink) sharedSteps(g Grant) []string {
 		steps = append(steps, "GRANT UPDATE ("+quoteColumns(m.columns)+") ON TABLE "+quoteIdentifier(s.schema, m.table)+" TO "+role)
 	}
 	return append(steps,
-		"GRANT INSERT ON TABLE "+s.quoteTables([]string{"stream_state", "shape"})+" TO "+role,
+		"GRANT INSERT ON TABLE "+s.quoteTables(begun)+" TO "+role,
 		"GRANT INSERT ("+quoteColumns(opened)+") ON TABLE "+quoteIdentifier(s.schema, "backfill")+" TO "+role,
 	)
 }

@@ -65,7 +65,7 @@ func (b *bench) beside() *bench {
 func (b *bench) neverForAnyRole() []string {
 	b.tb.Helper()
 	var never []string
-	for _, table := range []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter", "ledger_other"} {
+	for _, table := range []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter_other", "ledger_other"} {
 		never = append(never, "LOCK TABLE wal2vec."+table+" IN SHARE MODE", "LOCK TABLE wal2vec."+table+" IN ACCESS EXCLUSIVE MODE")
 	}
 	return append(never,
@@ -79,7 +79,7 @@ func (b *bench) neverForAnyRole() []string {
 		"UPDATE wal2vec.schema_version SET version = 99", "INSERT INTO wal2vec.schema_version VALUES (99, 'x')", "DELETE FROM wal2vec.schema_version",
 		"INSERT INTO wal2vec.backfill (id, pipeline, mode, started_epoch, started_lsn) OVERRIDING SYSTEM VALUE VALUES (7, 'product', 'full', 1, '0/1')",
 		"DELETE FROM wal2vec.backfill", "DELETE FROM wal2vec.stream_state", "DELETE FROM wal2vec.shape",
-		"INSERT INTO wal2vec.dead_letter SELECT * FROM wal2vec.dead_letter", "DELETE FROM wal2vec.dead_letter",
+		"INSERT INTO wal2vec.dead_letter_other SELECT * FROM wal2vec.dead_letter_other", "DELETE FROM wal2vec.dead_letter_other",
 		"SELECT FROM wal2vec.ledger_other", "SELECT FROM wal2vec.vectors_other_1", "SELECT FROM wal2vec.dead_letter_other",
 		"SELECT FROM analytics_features.other_embeddings", "SET ROLE "+pgtest.One[string](b.tb, b.db, "SELECT quote_ident(current_user)"),
 	)
@@ -121,7 +121,7 @@ func TestARoleActsForItsOwnPipelineAndInItsOwnWay(t *testing.T) {
 
 	conn = b.conn(reader, readerSecret)
 	b.denied(conn, never...)
-	for _, table := range []string{"pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter", "ledger_product", "vectors_product_1", "dead_letter_product"} {
+	for _, table := range []string{"pipeline", "generation", "stream_state", "backfill", "shape", "ledger_product", "vectors_product_1", "dead_letter_product"} {
 		b.denied(conn, "DELETE FROM wal2vec."+table, "TRUNCATE wal2vec."+table, "SELECT FROM wal2vec."+table+" FOR SHARE", "INSERT INTO wal2vec."+table+" DEFAULT VALUES")
 	}
 	b.denied(conn, "UPDATE wal2vec.pipeline SET watermark = watermark", "UPDATE wal2vec.ledger_product SET deleted = deleted")
@@ -129,7 +129,7 @@ func TestARoleActsForItsOwnPipelineAndInItsOwnWay(t *testing.T) {
 		"SELECT FROM wal2vec.backfill WHERE pipeline = 'other'")
 
 	conn = b.conn(stranger, strangerSecret)
-	for _, table := range []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "dead_letter", "ledger_product", "vectors_product_1", "dead_letter_product"} {
+	for _, table := range []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "ledger_product", "vectors_product_1", "dead_letter_product"} {
 		b.denied(conn, "SELECT FROM wal2vec."+table, "INSERT INTO wal2vec."+table+" DEFAULT VALUES", "DELETE FROM wal2vec."+table,
 			"TRUNCATE wal2vec."+table, "LOCK TABLE wal2vec."+table+" IN ACCESS EXCLUSIVE MODE")
 	}

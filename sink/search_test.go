@@ -170,7 +170,7 @@ func TestCounts(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"), upsert(3, 0x1101, "three"), remove(4, 0x1101))
 	b.db.Exec(t, "UPDATE wal2vec.vectors_product_1 SET text_hash = decode('00112233445566778899aabbccddeeff', 'hex') WHERE product_id = 2")
 	b.db.Exec(t, "DELETE FROM wal2vec.vectors_product_1 WHERE product_id = 3")
-	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
+	b.db.Exec(t, "INSERT INTO wal2vec.dead_letter_product (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
 		"VALUES ('product', '{9}', 1, 1, '0/1', decode('00112233445566778899aabbccddeeff', 'hex'), 'too odd')")
 	got, err := b.sink.Counts(t.Context())
 	if want := (sink.Counts{Live: 3, Fresh: 1, Stale: 2, Tombstones: 1, DeadLetters: 1}); err != nil || got != want {

@@ -45,6 +45,7 @@ type Sink struct {
 
 	indexMemory int64
 	maxRowBytes int64
+	patience    patience
 }
 
 // New returns a Sink; it connects to nothing.
@@ -55,6 +56,7 @@ func New(opts Options) *Sink {
 	return &Sink{
 		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
+		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
 	}
 }
 
@@ -141,6 +143,9 @@ const initCommand = "wal2vec init"
 func (s *Sink) explain(err error, doing string) error {
 	if _, explained := errors.AsType[*fault.Error](err); explained {
 		return err
+	}
+	if scan, ok := errors.AsType[pgx.ScanArgError](err); ok {
+		return unscannable(scan, doing)
 	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column

@@ -12,8 +12,10 @@ import (
 type tables struct {
 	Schema          string
 	Ledger          string
+	LedgerKey       string // the index of its primary key
 	TombstonesIndex string
 	Letters         string // the pipeline's dead letters
+	LettersKey      string // the index of their primary key
 	Pipeline        string // its name, as a constant
 	Generation      int
 	Hash            string   // the ledger's column for the texts of the generation's template
@@ -77,11 +79,23 @@ func (t tables) KeyParts(params string) string {
 	return "ARRAY[" + t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("%s.k%d", params, i+1) }) + "]"
 }
 
-// Holds compares a table's key with such an array.
+// Holds compares a table's key with such an array: its parts, for the table's index, and the whole. An array that is no key equals none, and a cast
+// is not tried on it: one row that cannot be read does not keep the others from being read.
 func (t tables) Holds(table, key string) string {
+	parts := make([]string, len(t.Keys), len(t.Keys)+1)
+	for i, k := range t.Keys {
+		parts[i] = fmt.Sprintf("%s = CASE WHEN pg_catalog.pg_input_is_valid(%s[%d], %s) THEN %[2]s[%[3]d]::%[5]s END",
+			qualified(table, k.Name), key, i+1, quoteLiteral(k.Type), k.Type)
+	}
+	return strings.Join(append(parts, "ARRAY["+t.Texts(table)+"] = "+key), " AND ")
+}
+
+// Written is true of such an array whose parts are as the source prints them.
+func (t tables) Written(key string) string {
 	parts := make([]string, len(t.Keys))
 	for i, k := range t.Keys {
-		parts[i] = fmt.Sprintf("%s = %s[%d]::%s", qualified(table, k.Name), key, i+1, k.Type)
+		parts[i] = fmt.Sprintf("CASE WHEN pg_catalog.pg_input_is_valid(%[1]s[%[2]d], %[3]s) THEN %[1]s[%[2]d]::%[4]s::pg_catalog.text = %[1]s[%[2]d] END",
+			key, i+1, quoteLiteral(k.Type), k.Type)
 	}
 	return strings.Join(parts, " AND ")
 }
@@ -137,10 +151,11 @@ func checkKey(key []change.Column) error {
 
 // tablesOf names a pipeline's own tables; what belongs to a generation is added by tablesOf's callers with forGeneration.
 func (s *Sink) tablesOf(key []change.Column) tables {
-	ledger := "ledger_" + s.pipeline
+	own := namesOf(s.pipeline)
 	t := tables{
-		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, ledger), TombstonesIndex: quoteIdentifier(ledger + "_dead"),
-		Letters: s.letters(), Pipeline: quoteLiteral(s.pipeline),
+		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, own.ledger), LedgerKey: quoteIdentifier(own.ledgerKey),
+		TombstonesIndex: quoteIdentifier(own.tombstones), Letters: s.letters(), LettersKey: quoteIdentifier(own.lettersKey),
+		Pipeline: quoteLiteral(s.pipeline),
 	}
 	for _, column := range key {
 		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type.SQL()})

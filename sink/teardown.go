@@ -108,7 +108,7 @@ func (s *Sink) teardownSteps(tables []string, others bool) []string {
 	if others {
 		return steps
 	}
-	for _, table := range append(own, "dead_letter", "pipeline", "schema_version") {
+	for _, table := range append(own, "pipeline", "schema_version") {
 		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, table))
 	}
 	return append(steps, "DROP SCHEMA "+quoteIdentifier(s.schema))

@@ -3,6 +3,7 @@ package sink_test
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -10,8 +11,35 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
+// beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one table.
+const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
+		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
+	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts;
+	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions;
+	ALTER TABLE wal2vec.backfill DROP CONSTRAINT backfill_cursor, DROP CONSTRAINT backfill_times;
+	ALTER TABLE wal2vec.stream_state DROP CONSTRAINT stream_state_times;
+	ALTER TABLE wal2vec.shape DROP CONSTRAINT shape_marks;
+	CREATE TABLE wal2vec.dead_letter (
+		pipeline text NOT NULL REFERENCES wal2vec.pipeline, key text[] NOT NULL, generation integer NOT NULL, epoch bigint NOT NULL,
+		lsn pg_lsn NOT NULL, text_hash bytea NOT NULL CHECK (length(text_hash) = 16), reason text NOT NULL, attempts integer NOT NULL DEFAULT 1,
+		first_at timestamptz NOT NULL DEFAULT now(), last_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, key, generation)
+	) PARTITION BY LIST (pipeline);
+	ALTER TABLE wal2vec.dead_letter ENABLE ROW LEVEL SECURITY;
+	DO $$ DECLARE one text; BEGIN
+		FOR one IN SELECT name FROM wal2vec.pipeline LOOP
+			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'pkey_ledger_' || one, 'ledger_' || one || '_pkey');
+			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'tombstones_' || one, 'ledger_' || one || '_dead');
+			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'pkey_dead_letter_' || one, 'dead_letter_' || one || '_pkey');
+			EXECUTE format('ALTER TABLE wal2vec.%I DROP CONSTRAINT letter_pipeline, DROP CONSTRAINT letter_key, DROP CONSTRAINT letter_reason,
+				DROP CONSTRAINT letter_counts, DROP CONSTRAINT letter_times', 'dead_letter_' || one);
+			EXECUTE format('ALTER TABLE wal2vec.%I RENAME CONSTRAINT %I TO dead_letter_text_hash_check', 'dead_letter_' || one,
+				'dead_letter_' || one || '_text_hash_check');
+			EXECUTE format('ALTER TABLE wal2vec.dead_letter ATTACH PARTITION wal2vec.%I FOR VALUES IN (%L)', 'dead_letter_' || one, one);
+		END LOOP;
+	END $$;`
+
 // beforeRights takes the schema back to version 6, in which rights were given by schema.
-const beforeRights = `DELETE FROM wal2vec.schema_version WHERE version >= 7;
+const beforeRights = beforeOwnLetters + `DELETE FROM wal2vec.schema_version WHERE version >= 7;
 	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_slot, DROP COLUMN slot_name;
 	DROP TABLE wal2vec.dead_letter;
 	CREATE TABLE wal2vec.dead_letter (
@@ -124,4 +152,50 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 	if again, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension)); err != nil || !slices.Equal(again, nil) {
 		t.Errorf("init would still run %q, %v", again, err)
 	}
+}
+
+// TestLettersThatWerePartitionsBecomeTables: rights, rows and names of what was there come along, and what roles had on the parent is gone.
+func TestLettersThatWerePartitionsBecomeTables(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.beside()
+	streamer, streamerSecret := b.db.Role(t, "")
+	reader, readerSecret := b.db.Role(t, "")
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Write}))
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: reader, Access: sink.Read}))
+	want := indexesOf(t, b.db)
+	b.db.Exec(t, beforeOwnLetters)
+	b.db.Exec(t, "GRANT SELECT ON wal2vec.dead_letter TO "+streamer+", "+reader)
+	b.db.Exec(t, oneLetter)
+	// A row that nobody can read does not keep the schema from being brought up to date.
+	b.db.Exec(t, strings.Replace(oneLetter, "'{2}'", "'{NULL}'", 1))
+	plan, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension))
+	b.ok(err)
+	b.ok(b.sink.Rehearse(t.Context(), plan))
+	b.ok(b.sink.Migrate(t.Context()))
+	if again, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension)); err != nil || !slices.Equal(again, nil) {
+		t.Errorf("init would still run %q, %v", again, err)
+	}
+	if got := indexesOf(t, b.db); !slices.Equal(got, want) {
+		t.Errorf("indexes are %q, new ones %q", got, want)
+	}
+	if left := pgtest.One[int](t, b.db, "SELECT count(*)::int FROM pg_class WHERE relnamespace = 'wal2vec'::regnamespace AND (relkind IN ('p', 'I') OR relispartition)"); left != 0 {
+		t.Errorf("%d partitions are left", left)
+	}
+	if foreign := pgtest.One[int](t, b.db, "SELECT count(*)::int FROM pg_constraint WHERE conrelid = 'wal2vec.dead_letter_other'::regclass AND contype = 'f'"); foreign != 0 {
+		t.Errorf("%d references are left", foreign)
+	}
+	if n := pgtest.One[int](t, b.db, "SELECT count(*)::int FROM wal2vec.dead_letter_product"); n != 2 {
+		t.Errorf("%d letters", n)
+	}
+	b.db.Exec(t, "DELETE FROM wal2vec.dead_letter_product WHERE key[1] IS NULL")
+	b.worksAs(streamer, streamerSecret, reader, readerSecret)
+	b.ok(other.sink.Teardown(t.Context()))
+	b.ok(b.sink.Teardown(t.Context()))
+}
+
+// indexesOf are the names of the indexes of wal2vec's tables, with their tables.
+func indexesOf(tb testing.TB, db *pgtest.DB) []string {
+	tb.Helper()
+	return pgtest.Column[string](tb, db, "SELECT tablename || ' ' || indexname FROM pg_indexes WHERE schemaname = 'wal2vec' ORDER BY 1")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -70,9 +71,9 @@ func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64,
 		return err
 	}
 	defer store.Close()
-	letters, err := store.DeadLetters(ctx, k+1)
-	if err != nil {
-		return err
+	letters, damaged := store.DeadLetters(ctx, k+1)
+	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
+		return damaged
 	}
 	more := int64(len(letters)) > k
 	letters = letters[:min(int64(len(letters)), k)]
@@ -84,9 +85,9 @@ func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64,
 				TextHash: d.Hash.String(), Generation: d.Generation, Reason: d.Reason,
 			}
 		}
-		return printJSON(p.stdout, out)
+		return errors.Join(printJSON(p.stdout, out), damaged)
 	}
-	return p.printDeadLetters(letters, more)
+	return errors.Join(p.printDeadLetters(letters, more), damaged)
 }
 
 func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
@@ -132,15 +133,15 @@ func (o *letterChoice) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// choose returns the keys that were named; each must have a dead letter.
+// choose returns the keys that were named; each must have a dead letter. Beside them the error may be sink.ErrDamagedLetters.
 func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, error) {
 	state, err := s.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	letters, err := s.DeadLetters(ctx, 0)
-	if err != nil {
-		return nil, err
+	letters, damaged := s.DeadLetters(ctx, 0)
+	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
+		return nil, damaged
 	}
 	there := make(map[change.Key]bool, len(letters))
 	var all []change.Key
@@ -151,7 +152,7 @@ func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, 
 		}
 	}
 	if o.all {
-		return all, nil
+		return all, damaged
 	}
 	var chosen []change.Key
 	for _, text := range o.keys {

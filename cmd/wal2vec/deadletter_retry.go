@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,31 +60,32 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	if err := f.checkSlot(ctx); err != nil {
 		return err
 	}
-	summary, err := f.retry(ctx, o)
-	if err != nil {
-		return err
+	summary, damaged := f.retry(ctx, o)
+	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
+		return damaged
 	}
 	if output == "json" {
-		return printJSON(p.stdout, summary)
+		return errors.Join(printJSON(p.stdout, summary), damaged)
 	}
 	_, err = fmt.Fprintf(p.stdout, "retried %d dead letters: %d encoded, %d still fail, %d gone from the source\n",
 		summary.Retried, summary.Encoded, summary.Failed, summary.Gone)
-	return err
+	return errors.Join(err, damaged)
 }
 
-// retry retries the dead letters that were chosen. Where the generations change under it, it begins anew for those that there are then.
+// retry retries the dead letters that were chosen. Where the generations change under it, it begins anew for those that there are then. Rows that hold
+// no dead letter are left out; beside the summary the error is sink.ErrDamagedLetters then.
 func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error) {
-	keys, err := o.choose(ctx, f.store.Sink)
-	if err != nil {
-		return retrySummary{}, err
+	keys, damaged := o.choose(ctx, f.store.Sink)
+	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
+		return retrySummary{}, damaged
 	}
 	if len(keys) == 0 {
-		return retrySummary{}, f.closeRetry(ctx)
+		return retrySummary{}, errors.Join(f.closeRetry(ctx), damaged)
 	}
 	for {
 		summary, err := f.retryKeys(ctx, keys)
 		if !errors.Is(err, sink.ErrGenerations) {
-			return summary, err
+			return summary, cmp.Or(err, damaged)
 		}
 	}
 }

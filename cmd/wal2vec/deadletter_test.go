@@ -38,7 +38,7 @@ func (w *world) checkLetters(rows map[string]string) {
 		}
 	}
 	got := make(map[string]string)
-	for _, line := range pgtest.Column[string](w.t, w.sink, "SELECT key[1] || ' ' || encode(text_hash, 'hex') FROM wal2vec.dead_letter") {
+	for _, line := range pgtest.Column[string](w.t, w.sink, "SELECT key[1] || ' ' || encode(text_hash, 'hex') FROM wal2vec.dead_letter_"+w.db.Name) {
 		key, hash, _ := strings.Cut(line, " ")
 		got[key] = hash
 	}
@@ -127,7 +127,7 @@ func TestARetryReadsTheRowsAgain(t *testing.T) {
 				// A letter that the stream knows nothing of: the model has learnt the text.
 				w.db.Exec(t, "DELETE FROM wal2vec."+w.vectorTable()+" WHERE product_id IN (3, 12)")
 				w.db.Exec(t, "UPDATE wal2vec.ledger_"+w.db.Name+" SET failed_at = now() WHERE product_id IN (3, 12)")
-				w.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) SELECT '"+w.db.Name+
+				w.db.Exec(t, "INSERT INTO wal2vec.dead_letter_"+w.db.Name+" (pipeline, key, generation, epoch, lsn, text_hash, reason) SELECT '"+w.db.Name+
 					"', ARRAY[product_id::text], 1, epoch, lsn, text_hash, 'an older model' FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id IN (3, 12)")
 			}
 			var one, rest retrySummary
@@ -302,7 +302,7 @@ func TestATextIsNeitherLoggedNorKept(t *testing.T) {
 	}
 	backfill := w.ends([]string{"WAL2VEC_LOG_LEVEL=debug"}, "", "backfill")
 	list := w.run("dead-letter", "list")
-	kept := pgtest.Column[string](t, w.db, "SELECT d::text FROM wal2vec.dead_letter AS d")
+	kept := pgtest.Column[string](t, w.db, "SELECT d::text FROM wal2vec.dead_letter_"+w.db.Name+" AS d")
 	if len(kept) != 2 || strings.Count(list, "withheld") != 2 {
 		t.Errorf("kept are %q, list prints\n%s", kept, list)
 	}

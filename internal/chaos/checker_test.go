@@ -189,7 +189,7 @@ func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 	rows, err := tx.Query(ctx, `SELECT coalesce(l.product_id, v.product_id), coalesce(l.epoch, 0), l.product_id IS NOT NULL,
 			l.text_hash, v.text_hash, vector_send(v.embedding), d.text_hash, coalesce(d.reason, '')
 		FROM wal2vec.ledger_`+c.w.pipeline()+` AS l FULL JOIN wal2vec.`+c.vectors+` AS v ON v.product_id = l.product_id
-		LEFT JOIN wal2vec.dead_letter AS d ON d.key = ARRAY[coalesce(l.product_id, v.product_id)::text] AND d.generation = $1`, generation)
+		LEFT JOIN wal2vec.dead_letter_`+c.w.pipeline()+` AS d ON d.key = ARRAY[coalesce(l.product_id, v.product_id)::text] AND d.generation = $1`, generation)
 	if err != nil {
 		return l, fmt.Errorf("reading the ledger: %w", err)
 	}

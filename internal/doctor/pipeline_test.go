@@ -106,7 +106,7 @@ var pipelineFindings = []finding{
 	{"a dead letter", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "DELETE FROM wal2vec."+pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")+" WHERE product_id = 1")
-		r.db.Exec(t, "INSERT INTO wal2vec.dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
+		r.db.Exec(t, "INSERT INTO wal2vec.dead_letter_"+r.db.Name+" (pipeline, key, generation, epoch, lsn, text_hash, reason) "+
 			"SELECT name, '{1}', 1, epoch, watermark, decode(md5('x'), 'hex'), 'a test' FROM wal2vec.pipeline")
 		r.want("pipeline.dead_letters", doctor.Warn)
 		r.want("pipeline.coverage", doctor.OK) // counted once

@@ -150,37 +150,28 @@ func (e *examination) examineState(ctx context.Context) bool {
 // tableFindings are what is wrong with wal2vec's tables.
 type tableFindings struct {
 	missing, unlogged, closed, excess []string
+	// others are the tables that are not the pipeline's and on which the role has rights that it was not given, elsewhere what it may do there.
+	others, elsewhere []string
 	// owner is who owns the tables, where that is another role than this one.
 	owner, role string
 }
 
-// needs are the rights that streams and backfills need on wal2vec's tables; see sink.Grant.
-func (e *examination) needs() (tables, rights []string) {
-	add := func(table, needed string) { tables, rights = append(tables, table), append(rights, needed) }
-	add("schema_version", "SELECT")
-	add("pipeline", "SELECT,UPDATE")
-	add("generation", "SELECT,UPDATE")
-	add("stream_state", "SELECT,INSERT,UPDATE")
-	add("backfill", "SELECT,INSERT,UPDATE")
-	add("shape", "SELECT,INSERT,UPDATE")
-	add("dead_letter", "SELECT")
-	for _, prefix := range []string{"dead_letter_", "ledger_"} {
-		add(prefix+e.opts.Config.Pipeline, "SELECT,INSERT,UPDATE,DELETE")
-	}
-	for _, g := range e.state.Generations {
-		add(g.Table, "SELECT,INSERT,UPDATE,DELETE")
-	}
-	return tables, rights
-}
+// comma joins names of rights or columns for a query.
+func comma(names []string) string { return strings.Join(names, ",") }
 
 func (e *examination) readTables(ctx context.Context) (f tableFindings, err error) {
-	tables, rights := e.needs()
-	if e.searches() {
-		for i := range rights {
-			rights[i] = "SELECT"
+	var tables, rights, inserts, updates []string
+	for _, n := range e.sink.store.StreamNeeds(*e.state) {
+		if e.searches() {
+			n = sink.Needed{Table: n.Table, Rights: []string{"SELECT"}}
 		}
+		tables, rights = append(tables, n.Table), append(rights, comma(n.Rights))
+		inserts, updates = append(inserts, comma(n.Insert)), append(updates, comma(n.Update))
 	}
-	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), e.opts.Config.Sink.Schema, tables, rights)
+	if err := e.readOthers(ctx, &f, tables); err != nil {
+		return f, err
+	}
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), e.opts.Config.Sink.Schema, tables, rights, inserts, updates)
 	if err != nil {
 		return f, err
 	}
@@ -206,6 +197,22 @@ func (e *examination) readTables(ctx context.Context) (f tableFindings, err erro
 		return nil
 	})
 	return f, err
+}
+
+// readOthers looks at what is in wal2vec's schema and is not the pipeline's.
+func (e *examination) readOthers(ctx context.Context, f *tableFindings, own []string) error {
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_others"), e.opts.Config.Sink.Schema, own)
+	if err != nil {
+		return err
+	}
+	var name string
+	var rights []string
+	_, err = pgx.ForEachRow(rows, []any{&name, &rights}, func() error {
+		f.others = append(f.others, name)
+		f.elsewhere = append(f.elsewhere, strings.Join(rights, ", "))
+		return nil
+	})
+	return err
 }
 
 // examineTables looks at wal2vec's tables.
@@ -237,10 +244,20 @@ func (e *examination) examineTables(ctx context.Context) {
 	} else {
 		e.ok("sink.rights", "role %s may %s all tables", f.role, does)
 	}
+	e.judgeLeast(f, grant, does)
+}
+
+// judgeLeast tells what the role may do beyond what it needs.
+func (e *examination) judgeLeast(f tableFindings, grant, does string) {
+	for i, table := range f.others {
+		e.warn("sink.least", inSink("REVOKE ALL ON TABLE "+pgname.Qualified(e.opts.Config.Sink.Schema, table)+" FROM "+pgname.Identifier(f.role)+";"),
+			"role %s has rights on what is not its pipeline's, and was not given that pipeline: %s on %s", f.role, f.elsewhere[i], table)
+	}
 	switch {
 	case len(f.excess) > 0:
 		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag(grant, f.role) + "  # as role " + pgname.Shell(f.owner)
 		e.warn("sink.least", inShell(fix), "role %s may do more than %s: %s", f.role, needed[does], strings.Join(f.excess, "; "))
+	case len(f.others) > 0:
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
 	default:

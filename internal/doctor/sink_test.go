@@ -82,7 +82,11 @@ var sinkFindings = []finding{
 		grant(sink.Write)
 		r.want("sink.rights", doctor.OK)
 		r.want("sink.least", doctor.OK)
-		for _, excess := range []string{"INSERT ON wal2vec.pipeline", "UPDATE ON wal2vec.pipeline", "DELETE ON wal2vec.schema_version", "TRIGGER ON wal2vec.ledger_" + r.db.Name} {
+		for _, excess := range []string{
+			"INSERT ON wal2vec.pipeline", "UPDATE ON wal2vec.pipeline", "DELETE ON wal2vec.schema_version", "TRIGGER ON wal2vec.ledger_" + r.db.Name,
+			"INSERT ON wal2vec.backfill", "INSERT (id) ON wal2vec.backfill", "UPDATE (key_types) ON wal2vec.pipeline", "UPDATE ON wal2vec.stream_state",
+			"REFERENCES ON wal2vec.shape",
+		} {
 			r.db.Exec(t, "GRANT "+excess+" TO "+role)
 			if f := r.want("sink.least", doctor.Warn); !strings.HasPrefix(f.Fix, "wal2vec init --revoke") || strings.Count(f.Fix, role) != 2 {
 				t.Errorf("fix %q", f.Fix)
@@ -92,6 +96,37 @@ var sinkFindings = []finding{
 			r.want("sink.rights", doctor.OK)
 			r.want("sink.least", doctor.OK)
 		}
+	}},
+	{"a role with rights on another pipeline that it was not given", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "")
+		r.options.Config.Sink.DSN = config.DSN(r.db.DSNFor(role, password))
+		if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Write}); err != nil {
+			t.Fatal(err)
+		}
+		for _, table := range []string{"ledger_other", "dead_letter_other", "vectors_other_1", "later"} {
+			r.db.Exec(t, "CREATE TABLE wal2vec."+table+" (id integer)")
+		}
+		r.want("sink.least", doctor.OK)
+		for _, excess := range []string{
+			"SELECT ON wal2vec.ledger_other", "SELECT ON wal2vec.vectors_other_1", "INSERT ON wal2vec.dead_letter_other", "SELECT (id) ON wal2vec.vectors_other_1",
+			"UPDATE (id) ON wal2vec.ledger_other", "SELECT ON wal2vec.later", "TRUNCATE ON wal2vec.ledger_other", "SELECT, DELETE ON wal2vec.ledger_other",
+		} {
+			r.db.Exec(t, "GRANT "+excess+" TO "+role)
+			f := r.want("sink.least", doctor.Warn)
+			if _, table, _ := strings.Cut(excess, "wal2vec."); !strings.Contains(f.Text, table) {
+				t.Errorf("%s: %q", excess, f.Text)
+			}
+			r.mend(f)
+		}
+		// Who was given it, to read or to write, has those rights.
+		given := "wal2vec.ledger_other, wal2vec.dead_letter_other, wal2vec.vectors_other_1 TO " + role
+		r.db.Exec(t, "GRANT SELECT ON "+given)
+		r.want("sink.least", doctor.OK)
+		r.db.Exec(t, "GRANT DELETE ON wal2vec.vectors_other_1 TO "+role)
+		r.want("sink.least", doctor.Warn)
+		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON "+given)
+		r.want("sink.least", doctor.OK)
 	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -63,7 +63,7 @@ func (m *Monitor) readSource(ctx context.Context, slot string) (*sourceState, er
 }
 
 func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
-	query, err := sql.Render("monitor_pipeline", struct{ Schema string }{m.quote()})
+	query, err := sql.Render("monitor_pipeline", struct{ Schema, Letters string }{m.quote(), m.quote("dead_letter_" + m.opts.Pipeline)})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 		id, processed    *int64
 		mode             *string
 		running          *bool
-		cursor           []string
+		cursor           []*string
 		created, updated *time.Time
 	}
 	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
@@ -90,11 +90,24 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 			return nil, fault.New(fault.Usage, "wal2vec doctor", "table backfill of the sink has job %d without its mode, progress or times", *b.id)
 		}
 		k.backfill = &Backfill{
-			ID: *b.id, Mode: *b.mode, Running: *b.running, Processed: *b.processed, Cursor: b.cursor,
+			ID: *b.id, Mode: *b.mode, Running: *b.running, Processed: *b.processed, Cursor: texts(b.cursor),
 			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
 		}
 	}
 	return &k, nil
+}
+
+// texts are the parts of a key; one that is missing is an empty text, and no array stays none.
+func texts(parts []*string) []string {
+	var texts []string
+	for _, part := range parts {
+		text := ""
+		if part != nil {
+			text = *part
+		}
+		texts = append(texts, text)
+	}
+	return texts
 }
 
 // rowCounts are the figures that take a scan of the ledger.
@@ -141,6 +154,9 @@ func missingTable(err error) bool {
 
 // explain adds what to do where a code says it.
 func (m *Monitor) explain(err error, doing string) error {
+	if scan, ok := errors.AsType[pgx.ScanArgError](err); ok {
+		return fault.Wrap(scan.Err, fault.Usage, "wal2vec doctor", "%s: column %q holds what wal2vec does not write there", doing, scan.FieldName)
+	}
 	switch fault.SQLSTATE(err) {
 	case "42703": // undefined column: tables of another version
 		return fault.Wrap(err, fault.Usage, "wal2vec init", "%s: schema %q is not of this version", doing, m.opts.Schema)

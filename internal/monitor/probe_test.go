@@ -50,6 +50,7 @@ func (b *bundle) install(t *testing.T) {
 		}
 		b.sink.Exec(t, text)
 	}
+	b.sink.Exec(t, `CREATE TABLE "W2V".dead_letter_shop (pipeline text, key text[], generation integer, epoch bigint, lsn pg_lsn, text_hash bytea, reason text)`)
 	b.source.Exec(t, "CREATE PUBLICATION pub") // a slot looks for it as of its own position
 	confirmed := pgtest.One[string](t, b.source, "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')", b.slot)
 	system := pgtest.One[string](t, b.source, "SELECT system_identifier::text FROM pg_control_system()")
@@ -72,8 +73,7 @@ func (b *bundle) rows(t *testing.T) {
 		b.sink.Exec(t, `INSERT INTO "W2V".generation (pipeline, id, fingerprint, model, template, dimension, storage, precisions, state, vector_table) `+
 			`VALUES ('shop', $1, 'f', 'all-MiniLM-L6-v2', '{name}', 384, 'vector', '{fp32}', $2, 'vectors_shop_' || $1::int)`, i+1, state)
 	}
-	b.sink.Exec(t, `CREATE TABLE "W2V".dead_letter_shop PARTITION OF "W2V".dead_letter FOR VALUES IN ('shop')`)
-	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter (pipeline, key, generation, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
+	b.sink.Exec(t, `INSERT INTO "W2V".dead_letter_shop (pipeline, key, generation, epoch, lsn, text_hash, reason) VALUES ('shop', '{a,6}', 1, 1, '0/1', substr(sha256('6'), 1, 16), 'x')`)
 }
 
 // probe asks for the status and wants no error.

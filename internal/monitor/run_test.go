@@ -87,7 +87,7 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 		t.Errorf("%+v", report)
 	}
 	// Rows are counted once an hour here: the new one must not show, its dead letter must.
-	b.sink.Exec(t, `DELETE FROM "W2V".dead_letter`)
+	b.sink.Exec(t, `DELETE FROM "W2V".dead_letter_shop`)
 	b.sink.Exec(t, `DELETE FROM "W2V".ledger_shop`)
 	shows(map[string]string{
 		`wal2vec_dead_letters{pipeline="shop"}`:      "0",

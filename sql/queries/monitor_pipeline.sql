@@ -14,7 +14,7 @@ SELECT
     coalesce(g.hash_column, ''),
     s.oldest_pending,
     extract(epoch FROM clock_timestamp() - s.reported_at)::double precision,
-    (SELECT count(DISTINCT d.key) FROM {{.Schema}}.dead_letter AS d WHERE d.pipeline = p.name),
+    (SELECT count(DISTINCT d.key) FROM {{.Letters}} AS d WHERE d.pipeline = p.name),
     b.id,
     b.mode,
     b.running,

@@ -7,6 +7,6 @@ CREATE TABLE {{.Ledger}} (
     text_hash bytea CHECK (length(text_hash) = 16),
     deleted boolean NOT NULL CHECK (deleted = (text_hash IS NULL)),
     failed_at timestamptz,
-    PRIMARY KEY ({{.Columns ""}})
+    CONSTRAINT {{.LedgerKey}} PRIMARY KEY ({{.Columns ""}})
 -- A refresh gives every row a new version at once: with a second row's room for each row that stays heap-only.
 ) WITH (fillfactor = 45)

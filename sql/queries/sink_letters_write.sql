@@ -10,12 +10,12 @@ WITH failed AS (
     RETURNING {{.KeyParts "n"}} AS key, l.epoch, l.lsn, n.text_hash, n.reason
 )
 INSERT INTO {{.Letters}} AS d (pipeline, key, generation, epoch, lsn, text_hash, reason)
-SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, f.reason
+SELECT $1, f.key, {{.Generation}}, f.epoch, f.lsn, f.text_hash, left(f.reason, 4000)
 FROM failed AS f
 WHERE pg_column_size(f.key) <= 2600
 ON CONFLICT (pipeline, key, generation) DO UPDATE
 SET
     epoch = excluded.epoch, lsn = excluded.lsn, text_hash = excluded.text_hash, reason = excluded.reason,
-    attempts = CASE WHEN d.text_hash = excluded.text_hash THEN d.attempts + 1 ELSE 1 END,
+    attempts = CASE WHEN d.text_hash = excluded.text_hash THEN least(d.attempts, 999999999) + 1 ELSE 1 END,
     first_at = CASE WHEN d.text_hash = excluded.text_hash THEN d.first_at ELSE excluded.first_at END,
     last_at = excluded.last_at

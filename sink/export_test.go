@@ -1,0 +1,20 @@
+package sink
+
+import "time"
+
+// SetPatience takes the place of the waits for locks.
+func (s *Sink) SetPatience(wait, pause time.Duration, tries int) {
+	s.patience = patience{wait: wait, pause: pause, tries: tries}
+}
+
+// NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to n.
+func NamesOf(pipeline string, n int) []string {
+	own := namesOf(pipeline)
+	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey}
+	s := &Sink{pipeline: pipeline}
+	for id := 1; id <= n; id++ {
+		table := s.vectorTable(id)
+		all = append(all, table, table+"_pkey", table+"_hnsw")
+	}
+	return all
+}
