@@ -329,10 +329,12 @@ func (s Swap) writers(ctx context.Context, db Querier) ([]string, error) {
 	return writers, nil
 }
 
-// UnpublishSQL returns the statement that takes a table out of the publication, by its object id; "" where there is none to take out.
-func UnpublishSQL(ctx context.Context, db Querier, publication string, oid uint32) (string, error) {
+// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids; "" where there is none
+// to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication that carries tables of others loses
+// only what wal2vec noted there.
+func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (string, error) {
 	var schema, name string
-	err := db.QueryRow(ctx, sql.Query("source_swap_old"), publication, oid).Scan(&schema, &name)
+	err := db.QueryRow(ctx, sql.Query("source_swap_old"), publication, was, is).Scan(&schema, &name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
 	}

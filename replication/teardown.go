@@ -23,8 +23,6 @@ type Removal struct {
 // Removed says what a removal is to remove.
 type Removed struct {
 	Swap
-	// Followed is the object id of the table that the pipeline's row names; zero where there is none.
-	Followed uint32
 	// Roles are those that might have been given rights, besides the callers of the function.
 	Roles []string
 }
@@ -62,7 +60,7 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	if err != nil {
 		return out, err
 	}
-	tables, err := r.noted(ctx, db, r.Followed, present)
+	tables, err := r.noted(ctx, db, present)
 	if err != nil {
 		return out, err
 	}

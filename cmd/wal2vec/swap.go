@@ -150,7 +150,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 		return err
 	}
 	p.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", o.successor).Stringer("lsn", p.due).Msg("following the new table")
-	p.unpublish(ctx, source, o.state.Table.OID)
+	p.unpublish(ctx, source, o.state.Table.OID, o.successor)
 	return nil
 }
 
@@ -167,8 +167,8 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 }
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
-func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, oid uint32) {
-	step, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, oid)
+func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
+	step, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, was, is)
 	if err == nil && step != "" {
 		err = statement.Run(ctx, source, step)
 	}

@@ -67,7 +67,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
-	removed := removedFor(c, state, roles)
+	removed := removedFor(c, roles)
 	if err := rehearseTeardown(ctx, source, s, c.Source.Slot, removed); err != nil {
 		return err
 	}
@@ -84,10 +84,10 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	return p.sayGone(c, roles, removal)
 }
 
-// removedFor names what a teardown takes out of the source. The roles that were given the stream in the sink have its name there too: init gives on
+// removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that were given the stream in the sink have its name there too: init gives on
 // both sides.
-func removedFor(c config.Config, state sink.State, roles []sink.Grant) replication.Removed {
-	removed := replication.Removed{Swap: swapOf(c, inspectOptions(c), nil, 0), Followed: state.Table.OID}
+func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
+	removed := replication.Removed{Swap: swapOf(c, inspectOptions(c), nil, 0)}
 	for _, role := range roles {
 		if role.Access == sink.Write {
 			removed.Roles = append(removed.Roles, role.Role)

@@ -184,8 +184,6 @@ func evilPublicationFixes(t *testing.T, host *pgtest.Host) {
 		r.db.Exec(t, alter+spoil)
 		r.mend(r.want("publication.complete", doctor.Fail))
 	}
-	r.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); "+alter+" ADD TABLE public.other")
-	r.mend(r.want("publication.others", doctor.Warn))
 }
 
 func evilSinkFixes(t *testing.T, host *pgtest.Host) {

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -112,9 +111,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)
 	case others > 0 && everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
 		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, others)
-	case others > 0:
-		relation := pgname.Qualified(c.Source.Table.Schema, c.Source.Table.Name)
-		e.warn("publication.others", inSource(fmt.Sprintf("ALTER PUBLICATION %s SET TABLE ONLY %s;", pgname.Identifier(c.Source.Publication), relation)),
+	case others > 0: // they may be what another pipeline, or another subscriber, reads: only their owner knows
+		e.warn("publication.others", inSettings("source.publication: name one of its own; or take the others out, where no other program reads them here"),
 			"publication %q carries %d other tables", c.Source.Publication, others)
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)

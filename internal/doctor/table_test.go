@@ -93,6 +93,10 @@ var tableFindings = []finding{
 	{"a publication of more tables", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION "+r.options.Config.Source.Publication+" ADD TABLE public.other")
-		r.mend(r.want("publication.others", doctor.Warn))
+		if f := r.want("publication.others", doctor.Warn); f.FixIn != doctor.Settings { // another pipeline may read it there
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" DROP TABLE public.other")
+		r.want("publication.others", doctor.OK)
 	}},
 }

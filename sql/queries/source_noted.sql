@@ -1,4 +1,4 @@
--- The tables that wal2vec published, by the last line of the comment of the publication ($1) or by the pipeline's own word ($2, object ids), that
+-- The tables that wal2vec published, by the last line of the comment of the publication ($1) or that the caller names ($2, object ids), that
 -- exist: whether each is listed by itself, and its index that wal2vec made on the key. A noted table counts where the publication's owner, who alone
 -- could note it, has its owner's rights, and where it has the columns ($3): object ids of another server mean nothing here.
 SELECT
