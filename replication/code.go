@@ -34,3 +34,16 @@ func BeyondReading(ctx context.Context, db Querier) (bool, error) {
 	}
 	return beyond, nil
 }
+
+// checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with functions of another role: this role may be a
+// superuser, and the transaction writes.
+func (s Swap) checkCode(ctx context.Context, db Querier, left steps) error {
+	if !left.nulls {
+		return nil
+	}
+	found, err := ForeignCode(ctx, db, s.Table.Schema, s.Table.Table, false)
+	if err == nil && len(found) > 0 {
+		err = s.forOwner(left, found[0].String())
+	}
+	return err
+}

@@ -240,9 +240,10 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 		}
 		w.trust = false
 		w.disarm(t)
+		another, _ := w.db.Role(t, "SUPERUSER")
 		for _, harmless := range []string{
 			"DROP INDEX shop.by_price; CREATE INDEX by_price ON shop.item (lower(name)) WHERE price > 1 AND gone IS NULL",
-			"CREATE INDEX by_name ON shop.item (name) WHERE shop.weak_try(); ALTER FUNCTION shop.weak_try() OWNER TO " + pgtest.One[string](t, w.db, "SELECT quote_ident(current_user)"),
+			"CREATE INDEX by_name ON shop.item (name) WHERE shop.weak_try(); ALTER FUNCTION shop.weak_try() OWNER TO " + another,
 		} {
 			w.db.Exec(t, harmless)
 			if c, err := w.reader(t, 0).Chunk(ctx, "", 3); err != nil || len(c.Rows) != 3 {
@@ -301,7 +302,7 @@ func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 		w.disarm(t)
 		w.db.Exec(t, "DROP INDEX shop.by_price; ALTER TABLE shop.item ADD CHECK (shop.weak_try()); ALTER ROLE "+w.role+" SET constraint_exclusion = on")
 		w.arm(t)
-		if _, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || w.ran(t) {
+		if _, err := w.reader(t, 0).Chunk(t.Context(), "1", 3); err != nil || w.ran(t) {
 			t.Errorf("the owner's function ran: %v, %v", w.ran(t), err)
 		}
 		conn, err := pgx.Connect(t.Context(), w.db.DSNFor(w.role, w.password))
