@@ -55,6 +55,9 @@ func (pr *prober) open(ctx context.Context) error {
 	if pr.source, err = connectSource(ctx, pr.config, "doctor"); err != nil {
 		return err
 	}
+	if _, err := pr.source.Exec(ctx, sql.Query("source_restrict")); err != nil { // no view in the table's place is updated
+		return fmt.Errorf("preparing a session of the source: %w", err)
+	}
 	if pr.searcher, err = pr.program.openSearcher(ctx, pr.config); err != nil {
 		return err
 	}
@@ -163,6 +166,10 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
+	if err := pr.checkCode(waiting); err != nil {
+		pr.failed("probe.write", cause(waiting, err))
+		return
+	}
 	begun := time.Now()
 	if err := pr.update(waiting, key); err != nil {
 		check := "probe.row"
@@ -254,6 +261,20 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("looking for a column of %s to write: %w", relation, err)
 	}
 	return name, nil
+}
+
+// checkCode refuses an update that would run functions of another role with this one's rights: unlike a read, it may write anything.
+func (pr *prober) checkCode(ctx context.Context) error {
+	t := pr.state.Table
+	if pr.config.Source.TrustOwner {
+		return nil
+	}
+	found, err := replication.ForeignCode(ctx, pr.source, t.Schema, t.Name, true)
+	if err == nil && len(found) > 0 {
+		return fault.New(fault.Usage, "run the probe as the table's owner, or set source.trust_owner: true",
+			"an update would run a function of another role with the rights of this one: %s", found[0])
+	}
+	return err
 }
 
 func (pr *prober) update(ctx context.Context, key change.Key) error {

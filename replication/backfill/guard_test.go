@@ -38,15 +38,15 @@ DECLARE
     ];
     known CONSTANT text := (SELECT secret FROM public.mine);
 BEGIN
-    PERFORM pg_advisory_lock(4711);
+    PERFORM pg_advisory_lock_shared(4711);
     IF current_setting('weak.left', true) = 'yes' OR current_setting('default_transaction_read_only') <> 'on' OR current_user <> session_user
         OR current_setting('search_path') <> 'pg_catalog' OR current_setting('transaction_isolation') <> 'read committed' THEN
-        PERFORM pg_advisory_lock(4712);
+        PERFORM pg_advisory_lock_shared(4712);
     END IF;
     FOR n IN 1..cardinality(tries) LOOP
         BEGIN
             EXECUTE tries[n];
-            PERFORM pg_advisory_lock(4713, n);
+            PERFORM pg_advisory_lock_shared(4713, n);
         EXCEPTION WHEN OTHERS THEN NULL;
         END;
     END LOOP;
