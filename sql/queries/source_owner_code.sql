@@ -69,7 +69,7 @@ WITH RECURSIVE named AS (
     JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = r.oid
     WHERE $3
     UNION ALL
-    SELECT 'pg_catalog.pg_constraint'::regclass, k.oid, 'constraint ' || pg_catalog.quote_ident(k.conname) || ' of domain ' || d.typname
+    SELECT 'pg_catalog.pg_constraint'::regclass, k.oid, 'constraint ' || pg_catalog.quote_ident(k.conname) || ' of domain ' || pg_catalog.quote_ident(d.typname)
     FROM types AS t
     JOIN pg_catalog.pg_type AS d ON d.oid = t.oid
     JOIN pg_catalog.pg_constraint AS k ON k.contypid = d.oid
@@ -77,7 +77,7 @@ WITH RECURSIVE named AS (
 SELECT DISTINCT
     p.name,
     pg_catalog.format('%I.%I(%s)', n.nspname, f.proname, pg_catalog.pg_get_function_identity_arguments(f.oid)),
-    o.rolname::text
+    pg_catalog.quote_ident(o.rolname)
 FROM places AS p
 JOIN pg_catalog.pg_depend AS d ON d.classid = p.classid AND d.objid = p.objid
 LEFT JOIN pg_catalog.pg_operator AS op ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND op.oid = d.refobjid
