@@ -147,8 +147,8 @@ func (i *inspection) relation(ctx context.Context) error {
 
 func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
-// byOwner stands behind advice that alters the table: run by another role, it would run what the owner wrote into a CHECK with that role's rights. SET
-// ROLE does not help: such a function can take it back.
+// byOwner stands behind advice that alters the table: another role that follows it would run functions that the owner put into a CHECK. SET ROLE
+// does not help: such a function can take it back.
 const byOwner = " -- in a session of the table's owner, not of a superuser"
 
 const boolOID = 16

@@ -209,14 +209,13 @@ func TestAReadThatFailsLeavesItsTransaction(t *testing.T) {
 // TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions: a transaction that only reads keeps no program from being run.
 func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
-		ctx := t.Context()
 		refused := func(who string) {
 			t.Helper()
 			r := w.reader(t, 0)
 			for name, err := range map[string]error{
-				"opening": r.Open(ctx),
-				"a chunk": func() error { _, err := r.Chunk(ctx, "", 3); return err }(),
-				"columns": func() error { _, err := r.Fetch(ctx, []change.Key{"1"}, []string{"price"}); return err }(),
+				"opening": r.Open(t.Context()),
+				"a chunk": func() error { _, err := r.Chunk(t.Context(), "", 3); return err }(),
+				"columns": func() error { _, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"price"}); return err }(),
 			} {
 				if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "index by_price calls shop.weak_try() of role") ||
 					!strings.Contains(fault.Try(err), "source.trust_owner") {
@@ -235,7 +234,7 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 		w.asSuperuser = true
 		refused("a superuser")
 		w.trust = true
-		if c, err := w.reader(t, 0).Chunk(ctx, "", 3); err != nil || len(c.Rows) != 3 {
+		if c, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(c.Rows) != 3 {
 			t.Errorf("where the owner is trusted: %+v, %v", c, err)
 		}
 		w.trust = false
@@ -246,7 +245,7 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 			"CREATE INDEX by_name ON shop.item (name) WHERE shop.weak_try(); ALTER FUNCTION shop.weak_try() OWNER TO " + another,
 		} {
 			w.db.Exec(t, harmless)
-			if c, err := w.reader(t, 0).Chunk(ctx, "", 3); err != nil || len(c.Rows) != 3 {
+			if c, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(c.Rows) != 3 {
 				t.Errorf("%s: %+v, %v", harmless, c, err)
 			}
 		}
@@ -259,7 +258,6 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 // TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told nothing.
 func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
-		ctx := t.Context()
 		w.disarm(t)
 		w.db.Exec(t, "SET ROLE "+w.owner+`; DROP INDEX shop.by_price;
 			CREATE FUNCTION shop.same(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT $1';
@@ -269,7 +267,7 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 			t.Helper()
 			w.db.Exec(t, "SET ROLE "+w.owner+"; "+makes+"; GRANT SELECT ON shop.item TO "+w.role+"; RESET ROLE")
 			w.warnings = nil
-			if _, err := w.reader(t, 0).Chunk(ctx, "", 3); err != nil {
+			if _, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil {
 				t.Errorf("%s: %v", makes, err)
 			}
 			if !slices.ContainsFunc(w.warnings, func(c change.Code) bool { return c.Place == place && c.Owner == w.owner }) {
@@ -290,7 +288,7 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 		see("SELECT", "SELECT", "index a") // who may act as the owner is not the owner
 		w.warnings = nil
 		w.db.Exec(t, "ALTER FUNCTION shop.same(bigint) OWNER TO "+w.role)
-		if _, err := w.reader(t, 0).Chunk(ctx, "", 3); err != nil || len(w.warnings) > 0 {
+		if _, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(w.warnings) > 0 {
 			t.Errorf("its own function: %v, warned of %v", err, w.warnings)
 		}
 	})
