@@ -36,7 +36,7 @@ func (i *inspection) key(ctx context.Context) error {
 	}
 	if i.index == "" {
 		list := pgname.List(i.opts.Key)
-		return fault.New(fault.Usage, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", i.name, list),
+		return fault.New(fault.Usage, fmt.Sprintf("CREATE UNIQUE INDEX CONCURRENTLY ON %s (%s);", i.name, list)+byOwner,
 			"%s has no unique index on exactly (%s) that is neither partial nor deferrable", i.name, list)
 	}
 	return nil
@@ -83,7 +83,7 @@ func (i *inspection) identitySQL(oid uint32, relation string) string {
 }
 
 func (i *inspection) identityFault(oid uint32, relation, kind string) error {
-	mend := i.identitySQL(oid, relation) + ";"
+	mend := i.identitySQL(oid, relation) + ";" + byOwner
 	what := map[string]string{"d": "default, without a primary key that holds the key", "n": "nothing", "i": "an index that does not hold the key"}[kind]
 	return fault.New(fault.Usage, mend, "the replica identity of %s is %s: updates and deletes could not name their row", relation, what)
 }

@@ -137,6 +137,8 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 // steps are what is left to do with the new table, which is locked first.
 type steps struct {
 	lock string
+	// nulls is true where the rest makes a column NOT NULL.
+	nulls bool
 	// index is committed by itself; "" when there is one. The rest wait for the table's readers, and would have it built anew with each try,
 	// while its writers wait.
 	index string
@@ -176,6 +178,7 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, pgname.List(s.Table.Key))
 	}
 	if columns := i.lacks.notNull; len(columns) > 0 {
+		left.nulls = true
 		actions := make([]string, len(columns))
 		for n, c := range columns {
 			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgname.Identifier(c))
@@ -242,7 +245,9 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	}
 	statements := left.rest
 	if left.index != "" {
-		statements = []string{left.index}
+		statements = []string{left.index} // built with the rights of the table's owner, whoever asks for it
+	} else if err := s.checkCode(ctx, tx, left); err != nil {
+		return err
 	}
 	for _, step := range statements {
 		if err := statement.Run(ctx, tx, step); err != nil {

@@ -154,7 +154,11 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	}
 	a.reader = backfill.NewReader(backfill.Options{
 		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
+		TrustOwner: c.Source.TrustOwner, Warn: warnOfCode(log),
 	})
+	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
+		return nil, err
+	}
 	a.positions = &positions{store: a.store, config: c}
 	return a, nil
 }

@@ -108,7 +108,7 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 		return nil, err
 	}
 	f.engines.warn(log, state)
-	f.reader = newFollowingReader(c, state, f.table)
+	f.reader = newFollowingReader(c, log, state, f.table)
 	return f, nil
 }
 
@@ -241,7 +241,7 @@ func (f *filler) readFor(ctx context.Context, job *sink.Job) error {
 	if f.reader != nil {
 		f.reader.Close(ctx)
 	}
-	f.reader = newFollowingReader(f.config, state, f.table)
+	f.reader = newFollowingReader(f.config, f.log, state, f.table)
 	return nil
 }
 

@@ -55,6 +55,9 @@ func (pr *prober) open(ctx context.Context) error {
 	if pr.source, err = connectSource(ctx, pr.config, "doctor"); err != nil {
 		return err
 	}
+	if _, err := pr.source.Exec(ctx, sql.Query("source_restrict")); err != nil { // no view in the table's place is updated
+		return fmt.Errorf("preparing a session of the source: %w", err)
+	}
 	if pr.searcher, err = pr.program.openSearcher(ctx, pr.config); err != nil {
 		return err
 	}
@@ -163,7 +166,11 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
-	if err := pr.harmless(waiting); err != nil {
+	err = pr.harmless(waiting)
+	if err == nil {
+		err = pr.checkCode(waiting)
+	}
+	if err != nil {
 		pr.failed("probe.write", cause(waiting, err))
 		return
 	}
@@ -282,6 +289,20 @@ func (pr *prober) harmless(ctx context.Context) error {
 	return fault.New(fault.Usage, "wal2vec doctor --probe, as the role that streams",
 		"an update of %s runs %s of the table's owner with the rights of role %s, which may do more than that owner", relation, what,
 		pgname.Identifier(pr.source.Config().User))
+}
+
+// checkCode refuses an update that would run functions of another role with this one's rights: unlike a read, it may write anything.
+func (pr *prober) checkCode(ctx context.Context) error {
+	t := pr.state.Table
+	if pr.config.Source.TrustOwner {
+		return nil
+	}
+	found, err := replication.ForeignCode(ctx, pr.source, t.Schema, t.Name, true)
+	if err == nil && len(found) > 0 {
+		return fault.New(fault.Usage, "run the probe as the table's owner, or set source.trust_owner: true",
+			"an update would run a function of another role with the rights of this one: %s", found[0])
+	}
+	return err
 }
 
 func (pr *prober) update(ctx context.Context, key change.Key) error {

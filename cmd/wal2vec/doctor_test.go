@@ -161,6 +161,21 @@ func TestWhatAProbeFinds(t *testing.T) {
 		t.Errorf("role.source does not say what the right is for:\n%s", findingsText(report))
 	}
 
+	owner, _ := w.db.Role(t, "")
+	w.db.Exec(t, "CREATE TABLE public.ran (); CREATE SCHEMA others AUTHORIZATION "+owner+"; GRANT USAGE ON SCHEMA others TO PUBLIC; GRANT INSERT ON public.ran TO "+role+
+		"; SET ROLE "+owner+"; CREATE FUNCTION others.run() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.ran DEFAULT VALUES; RETURN new; END'; "+
+		"RESET ROLE; CREATE TRIGGER runs BEFORE UPDATE ON "+product+" FOR EACH ROW EXECUTE FUNCTION others.run()")
+	for _, env := range [][]string{as, hashed} {
+		if f = w.finds(w.doctor(3, env, "--probe"), "probe.write", doctor.Fail); !strings.Contains(f.Text, "trigger runs calls others.run()") {
+			t.Errorf("%+v", f)
+		}
+	}
+	if n := pgtest.One[int](t, w.db, "SELECT count(*)::int FROM public.ran"); n != 0 {
+		t.Errorf("the function of another role ran %d times", n)
+	}
+	w.finds(w.doctor(0, append(slices.Clip(as), "WAL2VEC_SOURCE_TRUST_OWNER=true"), "--probe"), "probe.search", doctor.OK)
+	w.db.Exec(t, "DROP TRIGGER runs ON "+product)
+
 	vectors := "wal2vec." + pgtest.One[string](t, w.db, "SELECT vector_table FROM wal2vec.generation")
 	w.db.Exec(t, "UPDATE "+vectors+
 		" SET embedding = ('[' || array_to_string(ARRAY(SELECT -x FROM unnest(embedding::real[]) AS x), ',') || ']')::vector WHERE product_id = 7")

@@ -95,7 +95,21 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	}
 	f.engines.warn(log, state)
 	f.begin(ctx, state, table)
+	if err := f.checkReader(ctx); err != nil {
+		return nil, err
+	}
 	return f, nil
+}
+
+// checkReader refuses at the start what would otherwise end the stream with its first read by key. Whatever else is wrong with the source is for
+// a session to find.
+func (f *follower) checkReader(ctx context.Context) error {
+	reader := f.origin.Load().reader
+	defer reader.Close(ctx)
+	if err := reader.Open(ctx); fault.KindOf(err) == fault.Usage {
+		return err
+	}
+	return nil
 }
 
 // begin makes the source side anew for the pipeline's present state.
@@ -117,7 +131,7 @@ func (f *follower) beginWith(ctx context.Context, state sink.State, table change
 		readable.Table.OID = 0
 	}
 	next := &origin{
-		state: state, table: table, reader: newFollowingReader(c, readable, table), successor: successor,
+		state: state, table: table, reader: newFollowingReader(c, f.log, readable, table), successor: successor,
 		source: replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
 			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,

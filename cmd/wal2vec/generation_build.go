@@ -159,7 +159,7 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 	if err := f.store.Wrote(ctx, g.ID, f.engine.precision); err != nil {
 		return nil, built, err
 	}
-	f.reader = newFollowingReader(c, state, f.table)
+	f.reader = newFollowingReader(c, f.log, state, f.table)
 	built.Resumed = resumed
 	return f, built, f.count(ctx)
 }
@@ -229,7 +229,7 @@ func (f *filler) startedAnew(ctx context.Context, epoch change.Epoch) (bool, err
 		return false, err
 	}
 	f.reader.Close(ctx)
-	f.reader = newFollowingReader(f.config, state, f.table)
+	f.reader = newFollowingReader(f.config, f.log, state, f.table)
 	return true, nil
 }
 

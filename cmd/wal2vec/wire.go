@@ -235,14 +235,23 @@ func optionsFor(c config.Config, state sink.State) (replication.InspectOptions, 
 }
 
 func newReader(c config.Config, table change.Table) *backfill.Reader {
-	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table})
+	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
 }
 
 // newFollowingReader reads only from the server, and of the table, whose log the pipeline follows.
-func newFollowingReader(c config.Config, state sink.State, table change.Table) *backfill.Reader {
+func newFollowingReader(c config.Config, log zerolog.Logger, state sink.State, table change.Table) *backfill.Reader {
 	return backfill.NewReader(backfill.Options{
 		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline, Followed: state.Table.OID,
+		TrustOwner: c.Source.TrustOwner, Warn: warnOfCode(log),
 	})
+}
+
+// warnOfCode tells of a function that another role runs with the rights of this one.
+func warnOfCode(log zerolog.Logger) func(change.Code) {
+	return func(code change.Code) {
+		log.Warn().Str("code", code.String()).
+			Msg("a read of the table calls a function of another role with this role's rights: wal2vec doctor says more (table.code)")
+	}
 }
 
 // parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, which only the last part may

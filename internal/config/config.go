@@ -41,6 +41,8 @@ type Source struct {
 	Publication string
 	// SlotWait is how long to wait for a slot that another process holds.
 	SlotWait time.Duration
+	// TrustOwner has the table read whatever functions of other roles a read of it calls.
+	TrustOwner bool
 }
 
 // Sink says where vectors go.

@@ -58,7 +58,7 @@ func TestEveryFormIsRead(t *testing.T) {
 	f(c.Source, config.Source{
 		DSN:   "postgres://reader:s3cret@db.example:5433/shop?sslmode=require&sslpassword=other",
 		Table: config.Name{Schema: "Shop", Name: "products"}, Key: []string{"tenant", "sku,code"}, Template: template,
-		Slot: "wal2vec_catalogue_2", Publication: "shop_pub",
+		Slot: "wal2vec_catalogue_2", Publication: "shop_pub", TrustOwner: true,
 	})
 	f(c.Sink, config.Sink{
 		DSN:    `host=sink.example dbname=vectors user=writer password='it\'s secret'`,

@@ -87,6 +87,8 @@ var tableChecks = []Check{
 		"Updates and deletes do not name their row, or fail in the application."),
 	warns("table.partitions", "Is it not partitioned?",
 		"TRUNCATE of one partition is in no log that names the table: its rows stay until the next backfill."),
+	warns("table.code", "Does a read of it call built-in functions and the reader's own alone?",
+		"Who owns such a function acts with the rights of each role that reads the table."),
 	{
 		"publication.present",
 		[]Status{Fail, Warn},

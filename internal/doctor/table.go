@@ -52,6 +52,7 @@ func (e *examination) examineTable(ctx context.Context) {
 		e.ok("table."+string(aspect), "%s", text)
 	}
 	e.examineOwners(ctx, options, table.OID)
+	e.examineCode(ctx, options)
 	e.examineRights(ctx, options, table.OID)
 	if e.state != nil {
 		e.examinePublication(ctx)
@@ -116,6 +117,29 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			"publication %q carries %d other tables", c.Source.Publication, others)
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
+	}
+}
+
+// untrusted is what helps against functions of another role: each way is somebody's decision.
+const untrusted = "read what the function does and give it to a superuser (ALTER FUNCTION ... OWNER TO), or drop what calls it; " +
+	"read the table as the stream's role (deploy/roles.sql), never as a superuser; or set source.trust_owner: true"
+
+// examineCode looks for functions of other roles that a read of the table calls with this role's rights.
+func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions) {
+	const check = "table.code"
+	table := e.opts.Config.Source.Table
+	found, err := replication.ForeignCode(ctx, e.source.conn, options.Schema, options.Table, false)
+	switch {
+	case !e.could(err, check):
+	case len(found) == 0:
+		e.ok(check, "a read of %s calls no function of another role", table)
+	case e.opts.Config.Source.TrustOwner:
+		e.ok(check, "source.trust_owner is true: a read of %s may call functions of other roles", table)
+	default:
+		for _, code := range found {
+			e.warn(check, onServer(untrusted), "%s, with the rights of role %s, each time that %s is read",
+				code, pgname.Identifier(e.source.info.User), table)
+		}
 	}
 }
 

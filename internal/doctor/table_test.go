@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -54,6 +55,26 @@ var tableFindings = []finding{
 			"CREATE TABLE "+product+" (LIKE staging_marts.one INCLUDING INDEXES) PARTITION BY RANGE (product_id); "+
 			"ALTER TABLE "+product+" ATTACH PARTITION staging_marts.one DEFAULT")
 		r.want("table.partitions", doctor.Warn)
+	}},
+	{"a function of another role in an index", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		_, as := r.reader("")
+		owner, _ := r.db.Role(t, "")
+		r.db.Exec(t, "CREATE SCHEMA others AUTHORIZATION "+owner+"; GRANT USAGE ON SCHEMA others TO PUBLIC; SET ROLE "+owner+
+			"; CREATE FUNCTION others.yes() RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'; RESET ROLE")
+		as.want("table.code", doctor.OK)
+		r.db.Exec(t, "CREATE INDEX coded ON "+product+" (lower(name)) WHERE others.yes()")
+		for _, reads := range []*rig{r, as} {
+			if f := reads.want("table.code", doctor.Warn); !strings.Contains(f.Text, "index coded calls others.yes() of role") || f.FixIn != doctor.Server {
+				t.Errorf("%+v", f)
+			}
+		}
+		as.options.Config.Source.TrustOwner = true
+		as.want("table.code", doctor.OK)
+		as.options.Config.Source.TrustOwner = false
+		r.db.Exec(t, "ALTER FUNCTION others.yes() OWNER TO "+pgtest.One[string](t, r.db, "SELECT quote_ident(current_user)"))
+		as.want("table.code", doctor.OK)
+		r.want("table.code", doctor.OK)
 	}},
 	{"a publication that is gone", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -143,7 +143,8 @@ func (r *Reader) duplicate(key change.Key) error {
 	for i, column := range r.opts.Table.Key {
 		names[i] = column.Name
 	}
-	return fault.New(fault.Usage, fmt.Sprintf("remove one of them, then: CREATE UNIQUE INDEX ON %s (%s);", r.relation(), pgname.List(names)),
+	index := fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s);", r.relation(), pgname.List(names))
+	return fault.New(fault.Usage, "remove one of them, then: "+index+" -- in a session of the table's owner",
 		"%s holds two rows with the key %s", r.name(), key)
 }
 

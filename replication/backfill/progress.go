@@ -50,7 +50,11 @@ func (r *Reader) count(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	text, err := r.one(ctx, statement)
+	var text string
+	err = r.read(ctx, statement, func(row rawRow) error {
+		text = string(row[0])
+		return nil
+	})
 	if err != nil {
 		return 0, fmt.Errorf("counting the rows of %s: %w", r.name(), err)
 	}

@@ -26,7 +26,7 @@ func (r *Reader) Sample(ctx context.Context, n int, percent float32) ([]change.K
 		return nil, err
 	}
 	var keys []change.Key
-	_, err = r.run(ctx, statement, func(raw rawRow) error {
+	err = r.read(ctx, statement, func(raw rawRow) error {
 		keys = append(keys, keyOf(raw))
 		return nil
 	})

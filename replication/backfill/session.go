@@ -30,6 +30,10 @@ type Options struct {
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
 	StatementTimeout time.Duration
+	// TrustOwner has the table read whatever functions of other roles that calls.
+	TrustOwner bool
+	// Warn is told once of such functions, where the table is read all the same; may be nil.
+	Warn func(change.Code)
 }
 
 const (
@@ -49,6 +53,7 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
+	warned  bool
 }
 
 // NewReader returns a reader that has not connected yet.
@@ -108,6 +113,7 @@ func (r *Reader) open(ctx context.Context) error {
 		"default_transaction_isolation": "read committed",
 		"default_transaction_read_only": "on",
 		"row_security":                  "off", // an error instead of missing rows
+		"constraint_exclusion":          "off", // no CHECK is evaluated to plan a read
 	})
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -119,6 +125,9 @@ func (r *Reader) open(ctx context.Context) error {
 	err = r.restrict(ctx)
 	if err == nil {
 		err = r.identify(ctx)
+	}
+	if err == nil {
+		err = r.examine(ctx)
 	}
 	if err != nil {
 		r.drop(ctx)
@@ -178,39 +187,6 @@ func (r *Reader) run(ctx context.Context, statement string, each func(rawRow) er
 		return n, r.broken(ctx, err)
 	}
 	return n, failed
-}
-
-// read is run for rows of the table: it fails where they are those of another that has its name for now. The lock on what was read is kept until
-// the name is looked up, so that no rename comes between.
-func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
-	if r.opts.Followed == 0 {
-		_, err := r.run(ctx, statement, each, params...)
-		return err
-	}
-	name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
-	batch := &pgconn.Batch{} // one transaction
-	batch.ExecParams(statement, params, nil, nil, nil)
-	batch.ExecParams(sql.Query("source_table_oid"), name, nil, nil, nil)
-	results := r.conn.ExecBatch(ctx, batch)
-	var failed error
-	var oid string
-	for n := 0; results.NextResult(); n++ {
-		for rows := results.ResultReader(); rows.NextRow(); {
-			switch {
-			case n == 1:
-				oid = string(rows.Values()[0])
-			case failed == nil:
-				failed = each(rows.Values())
-			}
-		}
-	}
-	if err := results.Close(); err != nil {
-		return r.replaced(ctx, r.broken(ctx, err))
-	}
-	if err := r.checkOID(oid); err != nil {
-		return err
-	}
-	return failed
 }
 
 // checkOID returns a fault of kind Unavailable where another table than the followed one has the name.

@@ -303,7 +303,7 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	case kindOmitted:
 		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}
-	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; and give it a replica identity that holds the column",
+	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; as the table's owner, and give it a replica identity that holds the column",
 		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
 	return fault.New(fault.Usage, try,
 		"a change of %s carries no value of key column %q", d.name, column)

@@ -1,0 +1,116 @@
+package backfill
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// PostgreSQL evaluates what is constant in an index's predicate or expression, or in statistics, while it plans a read, as the reader, and a
+// function that is marked IMMUTABLE may do anything: its owner acts with the reader's rights. Each read is therefore a transaction that begins as
+// a read-only one, which no function can change, whatever the session's defaults have become; and it is rolled back, so that no setting that a
+// function made (the role, search_path, defaults of transactions) reaches the next statement, and no notification leaves.
+const (
+	beginReading = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+	endReading   = "ROLLBACK"
+)
+
+// The places of the answers in that transaction.
+const (
+	answerRows = 1
+	answerOID  = 2
+)
+
+// read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
+// name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
+	batch := &pgconn.Batch{}
+	batch.ExecParams(beginReading, nil, nil, nil, nil)
+	batch.ExecParams(statement, params, nil, nil, nil)
+	if r.opts.Followed != 0 {
+		name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
+		batch.ExecParams(sql.Query("source_table_oid"), name, nil, nil, nil)
+	}
+	batch.ExecParams(endReading, nil, nil, nil, nil)
+	results := r.conn.ExecBatch(ctx, batch)
+	var failed error
+	var oid string
+	for n := 0; results.NextResult(); n++ {
+		for rows := results.ResultReader(); rows.NextRow(); {
+			switch {
+			case n == answerOID:
+				oid = string(rows.Values()[0])
+			case n == answerRows && failed == nil:
+				failed = each(rows.Values())
+			}
+		}
+	}
+	if err := results.Close(); err != nil {
+		err = r.broken(ctx, err)
+		r.leave(ctx)
+		if r.opts.Followed == 0 {
+			return err
+		}
+		return r.replaced(ctx, err)
+	}
+	if r.opts.Followed == 0 {
+		return failed
+	}
+	if err := r.checkOID(oid); err != nil {
+		return err
+	}
+	return failed
+}
+
+// leave ends the transaction of a read that failed. A session that cannot leave it is of no use.
+func (r *Reader) leave(ctx context.Context) {
+	const idle = 'I'
+	if r.conn == nil || r.conn.TxStatus() == idle {
+		return
+	}
+	if _, err := r.run(ctx, endReading, nil); err != nil {
+		r.drop(ctx)
+	}
+}
+
+// examine looks for functions of other roles that a read of the table calls. A session that may run programs on the server, or reach its files, is
+// not to be had by them: there a transaction that only reads is no help. It sees what is there when the session begins; who adds such a function
+// later is not stopped.
+func (r *Reader) examine(ctx context.Context) error {
+	if r.opts.TrustOwner {
+		return nil
+	}
+	var found []change.Code
+	name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name), []byte("false")}
+	_, err := r.run(ctx, sql.Query("source_owner_code"), func(row rawRow) error {
+		found = append(found, change.Code{Place: string(row[0]), Function: string(row[1]), Owner: string(row[2])})
+		return nil
+	}, name...)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	beyond, err := r.one(ctx, sql.Query("source_powers"))
+	switch {
+	case err != nil:
+		return err
+	case beyond == "t":
+		return fault.New(fault.Usage, "read it as the stream's role (deploy/roles.sql), or set source.trust_owner: true",
+			"role %s may run programs on the source's server or reach its files, and a read of %s would give that to another role: %s",
+			quote(r.role), r.name(), found[0])
+	case r.opts.Warn != nil && !r.warned:
+		r.warned = true
+		r.opts.Warn(found[0])
+	}
+	return nil
+}
+
+// Open connects where there is no connection, so that what keeps the table from being read is known before it has to be.
+func (r *Reader) Open(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open(ctx)
+}

@@ -1,0 +1,315 @@
+package backfill_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication/backfill"
+)
+
+// weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a read of the table is planned, the server calls
+// weak_try, which is marked IMMUTABLE, and that weak_act, which tries all that READER may do; it leaves locks by which the test sees what came of it:
+// 4711 for each time that it ran, 4712 where a setting of an earlier run was left, 4713 and a number for each try that the server allowed.
+const weakTable = `
+CREATE TABLE mine (secret text); INSERT INTO mine VALUES ('s3cret'); CREATE SEQUENCE counted; CREATE ROLE granted_DB; GRANT granted_DB TO READER WITH ADMIN OPTION;
+ALTER TABLE mine OWNER TO READER; ALTER SEQUENCE counted OWNER TO READER; GRANT CREATE ON SCHEMA public TO READER;
+CREATE SCHEMA shop AUTHORIZATION WEAK; SET ROLE WEAK;
+CREATE TABLE shop.item (id bigint PRIMARY KEY, name text, body text, price numeric, gone boolean);
+INSERT INTO shop.item SELECT g, 'n', 'b', g FROM generate_series(1, 5) AS g;
+CREATE FUNCTION shop.weak_try() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+CREATE INDEX by_price ON shop.item (price) WHERE shop.weak_try();
+GRANT USAGE ON SCHEMA shop TO READER, granted_DB; GRANT SELECT ON shop.item TO READER, granted_DB;
+CREATE FUNCTION shop.weak_act() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    tries CONSTANT text[] := ARRAY[
+        'SET transaction_read_only = off', 'SET LOCAL transaction_read_only = off', 'SET TRANSACTION READ WRITE', 'RESET transaction_read_only',
+        'INSERT INTO public.mine VALUES (''planted'')', 'UPDATE public.mine SET secret = ''planted''', 'TRUNCATE public.mine',
+        'SELECT nextval(''public.counted'')', 'GRANT granted_DB TO WEAK', 'GRANT SELECT ON public.mine TO WEAK', 'GRANT ALL ON SCHEMA public TO WEAK',
+        'CREATE TABLE public.planted ()', 'CREATE TEMP TABLE planted ()', 'ALTER ROLE READER SET row_security = off', 'SELECT lo_create(0)',
+        'ALTER TABLE public.mine OWNER TO granted_DB', 'DROP TABLE public.mine', 'COMMENT ON TABLE public.mine IS ''planted''', 'COMMIT'
+    ];
+    known CONSTANT text := (SELECT secret FROM public.mine);
+BEGIN
+    PERFORM pg_advisory_lock_shared(4711);
+    IF current_setting('weak.left', true) = 'yes' OR current_setting('default_transaction_read_only') <> 'on' OR current_user <> session_user
+        OR current_setting('search_path') <> 'pg_catalog' OR current_setting('transaction_isolation') <> 'read committed' THEN
+        PERFORM pg_advisory_lock_shared(4712);
+    END IF;
+    FOR n IN 1..cardinality(tries) LOOP
+        BEGIN
+            EXECUTE tries[n];
+            PERFORM pg_advisory_lock_shared(4713, n);
+        EXCEPTION WHEN OTHERS THEN NULL;
+        END;
+    END LOOP;
+    PERFORM set_config('default_transaction_read_only', 'off', false), set_config('default_transaction_isolation', 'serializable', false),
+        set_config('weak.left', 'yes', false), set_config('search_path', 'shop', false), set_config('role', 'granted_db', false),
+        set_config('application_name', 'weak', false), pg_notify('weak', known);
+    RAISE NOTICE '%', known;
+    RETURN true;
+END $$;
+CREATE OR REPLACE FUNCTION shop.weak_try() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN shop.weak_act(); END';
+RESET ROLE`
+
+// weak is a database with weakTable.
+type weak struct {
+	db                 *pgtest.DB
+	owner              string
+	role, password     string
+	table              change.Table
+	warnings           []change.Code
+	listener           *pgx.Conn
+	trust, asSuperuser bool
+}
+
+// onEach runs a test on the newest server and on the oldest that may be a sink.
+func onEach(t *testing.T, f func(t *testing.T, w *weak)) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			w := &weak{db: pgtest.ServerOf(t, major).Database(t), table: items(t)}
+			w.owner, _ = w.db.Role(t, "")
+			w.role, w.password = w.db.Role(t, "")
+			group := "granted_" + w.db.Name
+			w.db.Exec(t, strings.NewReplacer("WEAK", w.owner, "READER", w.role, "granted_DB", group, "granted_db", group).Replace(weakTable))
+			t.Cleanup(func() {
+				w.db.Exec(t, "DROP OWNED BY "+w.role+", "+w.owner+" CASCADE; DROP ROLE "+group)
+			})
+			w.table.Schema = "shop"
+			w.table.OID = pgtest.One[uint32](t, w.db, "SELECT 'shop.item'::regclass::oid")
+			w.listener = w.db.Conn(t)
+			if _, err := w.listener.Exec(t.Context(), "LISTEN weak"); err != nil {
+				t.Fatal(err)
+			}
+			f(t, w)
+		})
+	}
+}
+
+func (w *weak) reader(t *testing.T, followed uint32) *backfill.Reader {
+	t.Helper()
+	dsn := w.db.DSNFor(w.role, w.password)
+	if w.asSuperuser {
+		dsn = w.db.DSN
+	}
+	r := backfill.NewReader(backfill.Options{
+		ConnString: dsn, Table: w.table, Followed: followed, TrustOwner: w.trust, Warn: func(c change.Code) { w.warnings = append(w.warnings, c) },
+	})
+	t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
+	return r
+}
+
+// disarm has the owner's function do nothing, so that the test itself may alter the table; arm has it act.
+func (w *weak) disarm(t *testing.T) { w.body(t, "BEGIN RETURN true; END") }
+
+func (w *weak) arm(t *testing.T) { w.body(t, "BEGIN RETURN shop.weak_act(); END") }
+
+func (w *weak) body(t *testing.T, body string) {
+	t.Helper()
+	w.db.Exec(t, "CREATE OR REPLACE FUNCTION shop.weak_try() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ "+body+" $$")
+}
+
+// ran reports whether the owner's function has run in a session that is still there.
+func (w *weak) ran(t *testing.T) bool {
+	t.Helper()
+	return pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711)")
+}
+
+// nothingDone fails the test where the function got anything done.
+func (w *weak) nothingDone(t *testing.T, what string) {
+	t.Helper()
+	if pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712)") {
+		t.Errorf("%s: a setting of the owner's function was left in the session", what)
+	}
+	if n := pgtest.Column[int64](t, w.db, "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid = 4713"); len(n) > 0 {
+		t.Errorf("%s: the server allowed the tries %v", what, n)
+	}
+	for state, want := range map[string]string{
+		"SELECT string_agg(secret, ',') FROM mine":                                                "s3cret",
+		"SELECT is_called::text FROM counted":                                                     "false",
+		"SELECT count(*)::text FROM pg_class WHERE relname = 'planted'":                           "0",
+		"SELECT pg_has_role('" + w.owner + "', 'granted_" + w.db.Name + "', 'MEMBER')::text":      "false",
+		"SELECT has_table_privilege('" + w.owner + "', 'mine', 'SELECT')::text":                   "false",
+		"SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'weak'":             "0",
+		"SELECT count(*)::text FROM pg_db_role_setting WHERE setrole = '" + w.role + "'::regrole": "0",
+	} {
+		if got := pgtest.One[string](t, w.db, state); got != want {
+			t.Errorf("%s: %s is %q, want %q", what, state, got, want)
+		}
+	}
+}
+
+// TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead: they run, and get nothing done in any of two reads of each kind.
+func TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		ctx := t.Context()
+		for _, followed := range []uint32{0, w.table.OID} {
+			r := w.reader(t, followed)
+			for name, read := range map[string]func() error{
+				"a chunk":      func() error { _, err := r.Chunk(ctx, "", 3); return err },
+				"rows by key":  func() error { _, _, err := r.DurableRows(ctx, []change.Key{"1", "2"}); return err },
+				"chosen keys":  func() error { _, err := r.Keys([]change.Key{"1", "9"}).Chunk(ctx, "", 3); return err },
+				"columns":      func() error { _, err := r.Fetch(ctx, []change.Key{"1"}, []string{"price"}); return err },
+				"a sample":     func() error { _, err := r.Sample(ctx, 3, 100); return err },
+				"a count":      func() error { _, err := r.CountRows(ctx); return err },
+				"an estimate":  func() error { _, err := r.EstimateRows(ctx); return err },
+				"what follows": func() error { return r.WaitFlushed(ctx, 1) },
+			} {
+				for range 2 {
+					if err := read(); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+					w.nothingDone(t, name)
+				}
+				if name != "what follows" && name != "an estimate" && !w.ran(t) {
+					t.Fatalf("%s: the owner's function did not run: the test shows nothing", name)
+				}
+			}
+			r.Close(ctx)
+		}
+		if len(w.warnings) != 2 || w.warnings[0].Owner != w.owner || w.warnings[0].Place != "index by_price" || w.warnings[0].Function != "shop.weak_try()" {
+			t.Errorf("warned of %v", w.warnings)
+		}
+		w.db.Exec(t, "NOTIFY weak, 'end'") // the first that comes, where none was sent before
+		if got, err := w.listener.WaitForNotification(ctx); err != nil || got.Payload != "end" {
+			t.Errorf("a notification that came out: %+v, %v", got, err)
+		}
+	})
+}
+
+// TestAReadThatFailsLeavesItsTransaction, also where the owner's function makes it fail.
+func TestAReadThatFailsLeavesItsTransaction(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		r := w.reader(t, w.table.OID)
+		for range 2 {
+			w.body(t, "BEGIN PERFORM shop.weak_act(); RAISE EXCEPTION 'no'; END")
+			if _, err := r.Chunk(t.Context(), "", 3); err == nil || !strings.Contains(err.Error(), "no") {
+				t.Fatalf("a read that fails: %v", err)
+			}
+			w.nothingDone(t, "a read that fails")
+			w.arm(t)
+			c, err := r.Chunk(t.Context(), "", 3)
+			if err != nil || len(c.Rows) != 3 || c.Session != 1 {
+				t.Fatalf("the next read: %+v, %v", c, err)
+			}
+			w.nothingDone(t, "the next read")
+		}
+	})
+}
+
+// TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions: a transaction that only reads keeps no program from being run.
+func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		refused := func(who string) {
+			t.Helper()
+			r := w.reader(t, 0)
+			for name, err := range map[string]error{
+				"opening": r.Open(t.Context()),
+				"a chunk": func() error { _, err := r.Chunk(t.Context(), "", 3); return err }(),
+				"columns": func() error { _, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"price"}); return err }(),
+			} {
+				if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "index by_price calls shop.weak_try() of role") ||
+					!strings.Contains(fault.Try(err), "source.trust_owner") {
+					t.Errorf("%s by %s: %v, try %q", name, who, err, fault.Try(err))
+				}
+			}
+			if w.ran(t) {
+				t.Errorf("%s: the owner's function ran", who)
+			}
+		}
+		for _, power := range []string{"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"} {
+			w.db.Exec(t, "GRANT "+power+" TO "+w.role)
+			refused(power)
+			w.db.Exec(t, "REVOKE "+power+" FROM "+w.role)
+		}
+		w.asSuperuser = true
+		refused("a superuser")
+		w.trust = true
+		if c, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(c.Rows) != 3 {
+			t.Errorf("where the owner is trusted: %+v, %v", c, err)
+		}
+		w.trust = false
+		w.disarm(t)
+		another, _ := w.db.Role(t, "SUPERUSER")
+		for _, harmless := range []string{
+			"DROP INDEX shop.by_price; CREATE INDEX by_price ON shop.item (lower(name)) WHERE price > 1 AND gone IS NULL",
+			"CREATE INDEX by_name ON shop.item (name) WHERE shop.weak_try(); ALTER FUNCTION shop.weak_try() OWNER TO " + another,
+		} {
+			w.db.Exec(t, harmless)
+			if c, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(c.Rows) != 3 {
+				t.Errorf("%s: %+v, %v", harmless, c, err)
+			}
+		}
+		if len(w.warnings) != 0 {
+			t.Errorf("warned of %v", w.warnings)
+		}
+	})
+}
+
+// TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told nothing.
+func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		w.disarm(t)
+		w.db.Exec(t, "SET ROLE "+w.owner+`; DROP INDEX shop.by_price;
+			CREATE FUNCTION shop.same(bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+			CREATE FUNCTION shop.equal(text, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+			CREATE OPERATOR shop.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = shop.equal); RESET ROLE`)
+		see := func(makes, drops, place string) {
+			t.Helper()
+			w.db.Exec(t, "SET ROLE "+w.owner+"; "+makes+"; GRANT SELECT ON shop.item TO "+w.role+"; RESET ROLE")
+			w.warnings = nil
+			if _, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil {
+				t.Errorf("%s: %v", makes, err)
+			}
+			if !slices.ContainsFunc(w.warnings, func(c change.Code) bool { return c.Place == place && c.Owner == w.owner }) {
+				t.Errorf("%s: warned of %v", makes, w.warnings)
+			}
+			w.db.Exec(t, drops)
+		}
+		see("CREATE INDEX a ON shop.item (shop.same(id))", "DROP INDEX shop.a", "index a")
+		see("CREATE INDEX a ON shop.item (id) WHERE 'x' OPERATOR(shop.===) name", "DROP INDEX shop.a", "index a")
+		see("CREATE STATISTICS shop.a ON shop.same(id), id FROM shop.item", "DROP STATISTICS shop.a", "statistics a")
+		see("ALTER TABLE shop.item ADD CONSTRAINT a CHECK (shop.weak_try())", "ALTER TABLE shop.item DROP CONSTRAINT a", "constraint a")
+		see("DROP TABLE shop.item; CREATE TABLE shop.item (id bigint, name text, body text, price numeric, gone boolean) PARTITION BY HASH (shop.same(id))",
+			"DROP TABLE shop.item", `partition key of item`)
+		see(`CREATE TABLE shop.item (id bigint PRIMARY KEY, name text, body text, price numeric, gone boolean) PARTITION BY HASH (id);
+			CREATE TABLE shop.part PARTITION OF shop.item FOR VALUES WITH (MODULUS 1, REMAINDER 0); CREATE INDEX a ON shop.part (shop.same(id))`, "SELECT", "index a")
+		w.warnings = nil
+		w.db.Exec(t, "GRANT "+w.owner+" TO "+w.role)
+		see("SELECT", "SELECT", "index a") // who may act as the owner is not the owner
+		w.warnings = nil
+		w.db.Exec(t, "ALTER FUNCTION shop.same(bigint) OWNER TO "+w.role)
+		if _, err := w.reader(t, 0).Chunk(t.Context(), "", 3); err != nil || len(w.warnings) > 0 {
+			t.Errorf("its own function: %v, warned of %v", err, w.warnings)
+		}
+	})
+}
+
+// TestNoCheckIsEvaluatedForARead, whatever role or database set constraint_exclusion to.
+func TestNoCheckIsEvaluatedForARead(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		w.disarm(t)
+		w.db.Exec(t, "DROP INDEX shop.by_price; ALTER TABLE shop.item ADD CHECK (shop.weak_try()); ALTER ROLE "+w.role+" SET constraint_exclusion = on")
+		w.arm(t)
+		if _, err := w.reader(t, 0).Chunk(t.Context(), "1", 3); err != nil || w.ran(t) {
+			t.Errorf("the owner's function ran: %v, %v", w.ran(t), err)
+		}
+		conn, err := pgx.Connect(t.Context(), w.db.DSNFor(w.role, w.password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if _, err := conn.Exec(t.Context(), "BEGIN READ ONLY; SELECT id FROM shop.item WHERE id > 0"); err != nil || !w.ran(t) {
+			t.Errorf("it does not run elsewhere either, the test shows nothing: %v", err)
+		}
+	})
+}

@@ -1,0 +1,49 @@
+package replication
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// ForeignCode returns the functions that the server calls with this role's rights while it plans a read of the table, and that belong to another
+// role, which is no superuser: who owns them has this role's rights for as long as the read takes. With writes also those that it calls for who
+// writes a row. No more than twenty.
+func ForeignCode(ctx context.Context, db Querier, schema, table string, writes bool) ([]change.Code, error) {
+	rows, err := db.Query(ctx, sql.Query("source_owner_code"), schema, table, writes)
+	if err != nil {
+		return nil, fmt.Errorf("looking for functions that a read of %s.%s calls: %w", schema, table, err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[change.Code])
+	if err != nil {
+		return nil, fmt.Errorf("looking for functions that a read of %s.%s calls: %w", schema, table, err)
+	}
+	return found, nil
+}
+
+// BeyondReading reports whether code with this role's rights could do more than a read-only transaction forbids: run programs on the server, or
+// reach its files.
+func BeyondReading(ctx context.Context, db Querier) (bool, error) {
+	var beyond bool
+	if err := db.QueryRow(ctx, sql.Query("source_powers")).Scan(&beyond); err != nil {
+		return false, fmt.Errorf("asking what this role may do on the source's server: %w", err)
+	}
+	return beyond, nil
+}
+
+// checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with functions of another role: this role may be a
+// superuser, and the transaction writes.
+func (s Swap) checkCode(ctx context.Context, db Querier, left steps) error {
+	if !left.nulls {
+		return nil
+	}
+	found, err := ForeignCode(ctx, db, s.Table.Schema, s.Table.Table, false)
+	if err == nil && len(found) > 0 {
+		err = s.forOwner(left, found[0].String())
+	}
+	return err
+}
