@@ -166,9 +166,9 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
-	err = pr.harmless(waiting)
+	err = pr.checkCode(waiting)
 	if err == nil {
-		err = pr.checkCode(waiting)
+		err = pr.harmless(waiting)
 	}
 	if err != nil {
 		pr.failed("probe.write", cause(waiting, err))
