@@ -22,7 +22,7 @@ func TestConnectRefusesWhatCannotGoOn(t *testing.T) {
 		if alter != nil {
 			alter(&opts)
 		}
-		stream, err := replication.NewSource(opts).Connect(t.Context(), from)
+		stream, err := replication.NewSource(opts).Connect(t.Context(), change.Place{Watermark: from})
 		if err == nil {
 			stream.Close(t.Context())
 		}

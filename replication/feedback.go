@@ -28,7 +28,7 @@ type feedback struct {
 // report sends a report if one is due and returns when the next one is. A stream that does not listen asks for no answers.
 func (s *Stream) report(ctx context.Context, now time.Time, listening bool) (next time.Time, err error) {
 	f := &s.feedback
-	confirmed, urged := change.LSN(s.confirmed.Load()), s.urged.Load() && listening
+	confirmed, urged := s.witness.mayConfirm(change.LSN(s.confirmed.Load())), s.urged.Load() && listening
 	ping := now.Sub(f.asked) >= s.interval || urged && now.Sub(f.asked) >= s.opts.UrgentInterval
 	news := confirmed > f.reported && (urged || now.Sub(f.last) >= confirmInterval)
 	if ping || news || f.wanted || now.Sub(f.last) >= s.interval {
@@ -84,7 +84,7 @@ func (s *Stream) farewell(ctx context.Context) {
 	s.wakeMu.Lock()
 	s.leaving = true
 	s.wakeMu.Unlock()
-	if s.send(ctx, change.LSN(s.confirmed.Load()), false) == nil {
+	if s.send(ctx, s.witness.mayConfirm(change.LSN(s.confirmed.Load())), false) == nil {
 		_ = s.conn.Conn().SetDeadline(time.Now().Add(farewellTimeout / 2))
 		_, _ = pglogrepl.SendStandbyCopyDone(ctx, s.conn)
 	}

@@ -79,7 +79,12 @@ type running struct {
 
 func (b *bundle) run(t testing.TB, from change.LSN) *running {
 	t.Helper()
-	stream, err := replication.NewSource(b.opts).Connect(t.Context(), from)
+	return b.runAt(t, change.Place{Watermark: from})
+}
+
+func (b *bundle) runAt(t testing.TB, place change.Place) *running {
+	t.Helper()
+	stream, err := replication.NewSource(b.opts).Connect(t.Context(), place)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.E
 		return fmt.Errorf("peeking at slot %q: %w", o.Slot, err)
 	}
 	decoder := pgoutput.NewDecoder(o.Table, pgoutput.Limits{})
+	decoder.PassOver(o.From)
 	var message []byte
 	_, err = pgx.ForEachRow(rows, []any{&message}, func() error {
 		fragment, complete, err := decoder.Decode(message)

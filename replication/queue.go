@@ -9,7 +9,7 @@ import (
 
 // queue holds what the stream has read and the consumer has not taken, bounded in fragments and in bytes. Its owner, the
 // reader, looks at full before it reads on; pushing never blocks. An idle position that comes while an older one is still here takes
-// its place, so that a slow consumer finds one position, the newest.
+// its place, so that a slow consumer finds one position, the newest, with the transaction that came last.
 type queue struct {
 	maxItems, maxBytes int
 
@@ -42,7 +42,11 @@ func (q *queue) push(f change.Fragment, replaceable bool) {
 	q.serial++
 	item := queued{fragment: f, serial: q.serial, replaceable: replaceable}
 	if last := len(q.items) - 1; replaceable && last >= 0 && q.items[last].replaceable {
-		q.bytes -= q.items[last].fragment.Bytes
+		older := &q.items[last].fragment
+		q.bytes -= older.Bytes
+		if f.LSN == 0 {
+			item.fragment.XID, item.fragment.LSN, item.fragment.CommitTime = older.XID, older.LSN, older.CommitTime
+		}
 		q.items[last] = item
 	} else {
 		q.items = append(q.items, item)

@@ -12,7 +12,7 @@ import (
 // A stream without a connection takes what a server would send.
 
 func offline(from change.LSN) *Stream {
-	return newStream(Options{Table: change.Table{Schema: "public", Name: "item", OID: 1}}.withDefaults(), nil, from, 0)
+	return newStream(Options{Table: change.Table{Schema: "public", Name: "item", OID: 1}}.withDefaults(), nil, witnessOf(change.Place{Watermark: from}, 0), 0)
 }
 
 func keepalive(end change.LSN) []byte {

@@ -93,7 +93,9 @@ func (s *Source) Current(ctx context.Context) (change.LSN, error) {
 // Connect checks that the slot can bring everything after the watermark from, and starts replication there. A slot that
 // another process reads is a fault of kind Busy; one that cannot go on from the watermark, of kind Gap. The caller calls Run or
 // Close on the result.
-func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) {
+//
+// A slot that is confirmed no further than the last transaction that was written sends it again, which shows that the log is the same (R16).
+func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, error) {
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
 	}
@@ -102,19 +104,27 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 		return nil, err
 	}
 	// Which server this is comes first: on another one a missing slot is no news.
-	err = s.identify(ctx, conn, from)
+	err = s.identify(ctx, conn, place.Watermark)
+	var state SlotState
 	if err == nil {
-		err = s.check(ctx, from)
+		state, err = s.check(ctx, place.Watermark)
 	}
 	var stream *Stream
 	if err == nil {
-		stream, err = s.start(ctx, conn, from)
+		stream, err = s.start(ctx, conn, witnessOf(place, state.ConfirmedFlush))
 	}
 	if err != nil {
 		closeQuietly(ctx, conn)
 		return nil, err
 	}
 	stream.shrinks(shrinker)
+	if stream.witness.due { // whoever held the slot until now may have confirmed more since it was looked at
+		if state, err = s.check(ctx, place.Watermark); err != nil {
+			closeQuietly(ctx, conn)
+			return nil, err
+		}
+		stream.witness = witnessOf(place, state.ConfirmedFlush)
+	}
 	return stream, nil
 }
 
@@ -128,7 +138,8 @@ func (s *Source) Check(ctx context.Context, from change.LSN) error {
 	if err := s.identify(ctx, conn, from); err != nil {
 		return err
 	}
-	return s.check(ctx, from)
+	_, err = s.check(ctx, from)
+	return err
 }
 
 // heartbeatTimeout bounds a heartbeat: who asks for it has other things to do.
@@ -151,20 +162,20 @@ func (s *Source) Heartbeat(ctx context.Context) error {
 }
 
 // check looks at slot and publication, on a connection of its own.
-func (s *Source) check(ctx context.Context, from change.LSN) error {
+func (s *Source) check(ctx context.Context, from change.LSN) (SlotState, error) {
 	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
 	if err != nil {
-		return err
+		return SlotState{}, err
 	}
 	defer closeQuietly(ctx, conn)
 	state, err := ReadSlot(ctx, conn, s.opts.Slot)
 	if err != nil {
-		return err
+		return state, err
 	}
 	if err := CheckSlot(state, from); err != nil {
-		return err
+		return state, err
 	}
-	return s.checkPublication(ctx, conn)
+	return state, s.checkPublication(ctx, conn)
 }
 
 // identify makes sure that the watermark belongs to the history of the server behind a connection.
@@ -194,7 +205,8 @@ func (s *Source) identify(ctx context.Context, conn *pgconn.PgConn, from change.
 	}
 }
 
-func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN) (*Stream, error) {
+// start begins at the watermark, or at the slot's own position where the log has to be known again.
+func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, w witness) (*Stream, error) {
 	timeout, err := walSenderTimeout(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -203,10 +215,14 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 		Mode:       pglogrepl.LogicalReplication,
 		PluginArgs: []string{"proto_version '1'", "publication_names " + quotedPublication(s.opts.Publication)},
 	}
+	from := w.place.Watermark
+	if w.knows() {
+		from = 0
+	}
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{s.opts.Slot}.Sanitize(), pglogrepl.LSN(from), options); err != nil {
 		return nil, streamError(err, s.opts.Slot)
 	}
-	return newStream(s.opts, conn, from, timeout), nil
+	return newStream(s.opts, conn, w, timeout), nil
 }
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.

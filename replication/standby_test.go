@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
@@ -28,7 +29,7 @@ func TestAStandbyIsNoGapAndNoSource(t *testing.T) {
 		}
 	}
 	source := replication.NewSource(b.opts)
-	_, err = source.Connect(t.Context(), b.slot.ConsistentPoint+1<<40) // the standby may be far behind the watermark
+	_, err = source.Connect(t.Context(), change.Place{Watermark: b.slot.ConsistentPoint + 1<<40}) // the standby may be far behind the watermark
 	expect("connecting", err)
 	expect("checking", source.Check(t.Context(), b.slot.ConsistentPoint))
 

@@ -23,6 +23,7 @@ type Stream struct {
 	opts     Options
 	conn     *pgconn.PgConn
 	from     change.LSN
+	witness  witness
 	interval time.Duration // between two reports
 	decoder  *pgoutput.Decoder
 	shrinker *pgoutput.Shrinker // what the connection is read through
@@ -61,18 +62,20 @@ type Stats struct {
 	Confirmed change.LSN
 }
 
-func newStream(opts Options, conn *pgconn.PgConn, from change.LSN, senderTimeout time.Duration) *Stream {
+func newStream(opts Options, conn *pgconn.PgConn, w witness, senderTimeout time.Duration) *Stream {
+	from := w.place.Watermark
 	interval := opts.StatusInterval
 	if senderTimeout > 0 {
 		interval = min(interval, senderTimeout/4)
 	}
 	s := &Stream{
-		opts: opts, conn: conn, from: from, interval: interval, position: from,
+		opts: opts, conn: conn, from: from, witness: w, interval: interval, position: from,
 		decoder: pgoutput.NewDecoder(opts.Table, opts.Limits),
 		queue:   newQueue(opts.QueueFragments, opts.QueueBytes),
 		woken:   make(chan struct{}, 1),
 	}
 	s.decoder.Await(opts.Successor)
+	s.decoder.PassOver(from)
 	s.confirmed.Store(uint64(from))
 	return s
 }
@@ -245,8 +248,7 @@ func (s *Stream) data(data []byte) error {
 		}
 		s.feedback.wanted = s.feedback.wanted || keepalive.ReplyRequested
 		s.lastLSN.Store(max(s.lastLSN.Load(), uint64(keepalive.ServerWALEnd)))
-		s.idle(change.LSN(keepalive.ServerWALEnd))
-		return nil
+		return s.idle(change.LSN(keepalive.ServerWALEnd))
 	case pglogrepl.XLogDataByteID:
 		x, err := pglogrepl.ParseXLogData(data[1:])
 		if err != nil {
@@ -261,18 +263,25 @@ func (s *Stream) data(data []byte) error {
 }
 
 // idle queues the server's position: between two transactions, all that committed up to it has been sent.
-func (s *Stream) idle(end change.LSN) {
-	if s.decoder.InTransaction() || end <= s.position {
-		return
+func (s *Stream) idle(end change.LSN) error {
+	if s.decoder.InTransaction() {
+		return nil
+	}
+	if err := s.witness.position(end); err != nil || end <= s.position {
+		return err
 	}
 	s.position = end
 	s.queue.push(change.Fragment{End: end}, true)
+	return nil
 }
 
 func (s *Stream) decode(message []byte) error {
 	fragment, complete, err := s.decoder.Decode(message)
 	s.skipped.Store(s.decoder.Skipped())
 	if err != nil || !complete {
+		return err
+	}
+	if err := s.witness.transaction(fragment.Transaction()); err != nil {
 		return err
 	}
 	last := fragment.End != 0

@@ -41,6 +41,7 @@ var moved = []struct {
 }{
 	{"pipeline", []string{
 		"slot", "epoch", "watermark", "truncated_epoch", "truncated_at", "partial_until", "owner", "timeline", "system_id", "source_oid",
+		"last_lsn", "last_xid", "last_committed_at",
 	}},
 	{"generation", []string{"precisions"}},
 	{"backfill", []string{

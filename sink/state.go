@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -204,17 +205,35 @@ func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
 	return version, nil
 }
 
-// Version reads the committed watermark. A backfill reads it before each SELECT on the source.
-func (s *Sink) Version(ctx context.Context) (change.Version, error) {
-	var v change.Version
-	err := s.pool.QueryRow(ctx, s.query("version"), s.pipeline).Scan(&v.Epoch, &v.LSN)
+// Place reads the committed watermark, and the last transaction that was written.
+func (s *Sink) Place(ctx context.Context) (change.Place, error) {
+	var place change.Place
+	var last *change.LSN
+	var xid *int64
+	var at *time.Time
+	err := s.pool.QueryRow(ctx, s.query("version"), s.pipeline).Scan(&place.Epoch, &place.Watermark, &last, &xid, &at)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return v, s.missing()
+		return place, s.missing()
 	}
 	if err != nil {
-		return v, s.explain(err, "reading the watermark")
+		return place, s.explain(err, "reading the watermark")
 	}
-	return v, nil
+	if last != nil {
+		place.Last.LSN = *last
+	}
+	if xid != nil && at != nil {
+		if *xid < 0 || *xid > math.MaxUint32 {
+			return place, damaged("pipeline", fmt.Errorf("transaction %d", *xid))
+		}
+		place.Last.XID, place.Last.CommitTime = uint32(*xid), *at
+	}
+	return place, nil
+}
+
+// Version reads the committed watermark. A backfill reads it before each SELECT on the source.
+func (s *Sink) Version(ctx context.Context) (change.Version, error) {
+	place, err := s.Place(ctx)
+	return change.Version{Epoch: place.Epoch, LSN: place.Watermark}, err
 }
 
 // Watermark reads the committed watermark's position.

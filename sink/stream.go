@@ -107,7 +107,8 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	b := &pgx.Batch{}
 	b.Queue(st.sink.query("settings"))
 	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), old.String(), st.layout.counter,
-		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated))
+		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated),
+		nullable(c.Last.LSN), int64(c.Last.XID), c.Last.CommitTime)
 	if c.Truncated != 0 {
 		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
 		for _, g := range st.layout.generations {

@@ -208,6 +208,24 @@ func lostHistories() []gap {
 			putSourceBack(t, w, false)
 		},
 	}, {
+		name: "the source's disk was put back and its log has grown", says: "which the sink has, is not in the log", encoded: all, before: takeSourceImage,
+		spoil: func(t *testing.T, w *gapWorld) {
+			t.Helper()
+			putSourceBack(t, w, false)
+			w.fillLog(t)
+			w.fillLog(t)
+		},
+	}, {
+		name: "the disk was put back after a quiet time", says: "without having been there before", encoded: all,
+		spoil: func(t *testing.T, w *gapWorld) {
+			t.Helper()
+			takeSourceImage(t, w)
+			w.run("stream", "--until-current")
+			putSourceBack(t, w, false) // and what is written to the table lies below the watermark
+			w.fillLog(t)
+			w.fillLog(t)
+		},
+	}, {
 		name: "the source is another server", says: "another server", encoded: all,
 		spoil: func(t *testing.T, w *gapWorld) {
 			t.Helper()

@@ -224,11 +224,11 @@ func ownerName() string {
 // sourcePort gives the replication source of the present history the pipeline's interface.
 type sourcePort struct{ *follower }
 
-// Connect checks that the slot can go on from a position, and starts replication there.
-func (p sourcePort) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
-	stream, err := p.origin.Load().source.Connect(ctx, from)
+// Connect checks that the slot can go on from a place, and starts replication there.
+func (p sourcePort) Connect(ctx context.Context, place change.Place) (pipeline.Replication, error) {
+	stream, err := p.origin.Load().source.Connect(ctx, place)
 	if p.succeeds(ctx, err) {
-		stream, err = p.origin.Load().source.Connect(ctx, from)
+		stream, err = p.origin.Load().source.Connect(ctx, place)
 	}
 	if err != nil {
 		return nil, err
@@ -288,16 +288,16 @@ type sinkPort struct {
 	owner    string
 }
 
-// Watermark returns the watermark, or sink.ErrStartedAnew where the pipeline is in another epoch than this process knows.
-func (s sinkPort) Watermark(ctx context.Context) (change.LSN, error) {
-	v, err := s.Version(ctx)
-	if err == nil && v.Epoch != s.follower.origin.Load().state.Epoch {
+// Place returns where the stream goes on, or sink.ErrStartedAnew where the pipeline is in another epoch than this process knows.
+func (s sinkPort) Place(ctx context.Context) (change.Place, error) {
+	place, err := s.Sink.Place(ctx)
+	if err == nil && place.Epoch != s.follower.origin.Load().state.Epoch {
 		err = sink.ErrStartedAnew
 	}
 	if err == nil {
 		err = s.follower.readFor(ctx)
 	}
-	return v.LSN, err
+	return place, err
 }
 
 // Takeover makes this process the owner, once it has the models of all generations.

@@ -54,6 +54,35 @@ type Fragment struct {
 	Bytes int
 }
 
+// Transaction names the transaction that the fragment is a piece of.
+func (f *Fragment) Transaction() Transaction {
+	return Transaction{LSN: f.LSN, XID: f.XID, CommitTime: f.CommitTime}
+}
+
+// Transaction names a transaction of the source's log. The zero Transaction is none that is known.
+type Transaction struct {
+	// LSN is as in Fragment. With an XID of zero it is a position: no transaction has come since.
+	LSN LSN
+	// XID is the top-level transaction id.
+	XID uint32
+	// CommitTime is the source's clock at commit, in whole microseconds.
+	CommitTime time.Time
+}
+
+// Is reports whether both are the same transaction of one history: the same position, number and time.
+func (t Transaction) Is(u Transaction) bool {
+	return t.LSN == u.LSN && t.XID == u.XID && t.CommitTime.Equal(u.CommitTime)
+}
+
+// Place is where a stream goes on.
+type Place struct {
+	Epoch     Epoch
+	Watermark LSN
+	// Last is the last transaction of the log of which the sink has anything, from which the log is known again; it may be one behind the
+	// watermark, of which a part was written.
+	Last Transaction
+}
+
 // Change is the net effect of a batch on one key.
 type Change struct {
 	Key Key
@@ -93,6 +122,8 @@ type Commit struct {
 	// PartialUntil is the position up to which this commit may show more than its watermark says: the LSN of the large transaction that it
 	// is a part of, without its last part, or the end of the log when rows were read by key. Zero when it shows no more.
 	PartialUntil LSN
+	// Last is the last transaction that the log brought, whatever was in it; the zero Transaction where it brought none.
+	Last Transaction
 	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
 	Encodings Encodings
 }

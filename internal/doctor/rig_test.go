@@ -166,7 +166,7 @@ func (r *rig) read() {
 	source := replication.NewSource(replication.Options{
 		ConnString: r.db.DSN, Slot: c.Slot, Publication: c.Publication, Table: r.table, Logger: zerolog.Nop(),
 	})
-	stream, err := source.Connect(ctx, version.LSN)
+	stream, err := source.Connect(ctx, change.Place{Watermark: version.LSN})
 	r.ok(err)
 	out, done := make(chan change.Fragment, 100), make(chan error, 1)
 	go func() {

@@ -40,7 +40,7 @@ func (se *session) batchFailed(ctx context.Context, end change.LSN, err error) e
 func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	b := p.batch
 	commit := change.Commit{
-		Changes: b.Changes, Truncated: b.Truncated, Watermark: b.Watermark, PartialUntil: b.PartialUntil,
+		Changes: b.Changes, Truncated: b.Truncated, Watermark: b.Watermark, PartialUntil: b.PartialUntil, Last: b.Last,
 		Encodings: p.encodings,
 	}
 	begun := se.opts.Now()

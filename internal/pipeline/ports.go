@@ -10,8 +10,8 @@ import (
 // Source is the database whose table is followed.
 type Source interface {
 	// Connect checks that the log can be read on from the watermark and starts reading there. The error of a slot that another
-	// process reads is of kind fault.Busy.
-	Connect(ctx context.Context, from change.LSN) (Replication, error)
+	// process reads is of kind fault.Busy. What is read tells whether the log is still the one that place belongs to.
+	Connect(ctx context.Context, place change.Place) (Replication, error)
 	// Check is Connect's look at whether the log can be read on from the watermark, without reading it.
 	Check(ctx context.Context, from change.LSN) error
 	// Current returns the end of the log: everything committed before the call lies below it.
@@ -61,8 +61,8 @@ func (o OneEncoder) Of(context.Context, int) (Encoder, error) { return o.Encoder
 
 // Sink is the database that holds the vectors.
 type Sink interface {
-	// Watermark reads the committed watermark.
-	Watermark(ctx context.Context) (change.LSN, error)
+	// Place reads the committed watermark, and the last transaction that was written.
+	Place(ctx context.Context) (change.Place, error)
 	// Takeover makes this process the owner of the pipeline.
 	Takeover(ctx context.Context) (Writer, error)
 	// Awaited reports whether somebody waits for the watermark to pass a position.

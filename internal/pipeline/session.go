@@ -45,7 +45,8 @@ func (s *Stream) session(intake context.Context) error {
 	if err := s.aim(intake); err != nil {
 		return unlessStopped(intake, err)
 	}
-	from, err := s.ports.Sink.Watermark(intake)
+	place, err := s.ports.Sink.Place(intake)
+	from := place.Watermark
 	if err != nil {
 		return unlessStopped(intake, fmt.Errorf("reading the watermark: %w", err))
 	}
@@ -59,7 +60,7 @@ func (s *Stream) session(intake context.Context) error {
 			return nil
 		}
 	}
-	replication, err := s.ports.Source.Connect(intake, from)
+	replication, err := s.ports.Source.Connect(intake, place)
 	if err != nil {
 		return unlessStopped(intake, s.unlessMoved(intake, from, err))
 	}
@@ -83,10 +84,10 @@ var errOther error = fault.New(fault.Busy, "let one process stream a pipeline", 
 // again, nobody knows.
 func (s *Stream) unlessMoved(ctx context.Context, from change.LSN, err error) error {
 	if fault.KindOf(err) == fault.Gap {
-		switch now, readErr := s.ports.Sink.Watermark(ctx); {
+		switch now, readErr := s.ports.Sink.Place(ctx); {
 		case readErr != nil:
 			return fmt.Errorf("reading the watermark again: %w", readErr)
-		case now != from:
+		case now.Watermark != from:
 			return errOther
 		}
 	}

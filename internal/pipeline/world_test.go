@@ -166,7 +166,7 @@ func (s *worldSource) Check(ctx context.Context, _ change.LSN) error {
 	return s.onCheckSource(ctx, attempt)
 }
 
-func (s *worldSource) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
+func (s *worldSource) Connect(ctx context.Context, place change.Place) (pipeline.Replication, error) {
 	w := (*world)(s)
 	var attempt int
 	w.look(func() {
@@ -178,7 +178,7 @@ func (s *worldSource) Connect(ctx context.Context, from change.LSN) (pipeline.Re
 			return nil, err
 		}
 	}
-	return &replication{world: w, attempt: attempt, from: from}, nil
+	return &replication{world: w, attempt: attempt, from: place.Watermark}, nil
 }
 
 type replication struct {
@@ -334,13 +334,13 @@ func vectorsOf(texts []string) [][]float32 {
 
 type worldSink world
 
-func (s *worldSink) Watermark(ctx context.Context) (change.LSN, error) {
+func (s *worldSink) Place(ctx context.Context) (change.Place, error) {
 	if err := do(ctx, s.onWatermark); err != nil {
-		return 0, err
+		return change.Place{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.watermark, nil
+	return change.Place{Watermark: s.watermark}, nil
 }
 
 func (s *worldSink) Takeover(ctx context.Context) (pipeline.Writer, error) {

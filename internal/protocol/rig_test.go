@@ -272,8 +272,8 @@ func (s tapped) Check(ctx context.Context, from change.LSN) error { return s.sou
 
 func (s tapped) Current(ctx context.Context) (change.LSN, error) { return s.source().Current(ctx) }
 
-func (s tapped) Connect(ctx context.Context, from change.LSN) (pipeline.Replication, error) {
-	stream, err := s.source().Connect(ctx, from)
+func (s tapped) Connect(ctx context.Context, place change.Place) (pipeline.Replication, error) {
+	stream, err := s.source().Connect(ctx, place)
 	if err != nil {
 		return nil, err
 	}

@@ -198,7 +198,7 @@ func (p *printing) logged(ctx context.Context, rt *rapid.T) map[change.Key][]cha
 	if err != nil {
 		rt.Fatal(err)
 	}
-	stream, err := source.Connect(ctx, p.from)
+	stream, err := source.Connect(ctx, change.Place{Watermark: p.from})
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -31,8 +31,11 @@ type Decoder struct {
 	limits Limits
 	// successor is the table that takes this one's place; zero when there is none.
 	successor uint32
+	// applied is the position up to which transactions are passed over.
+	applied change.LSN
 
 	layout *layout // of the last relation message
+	refused error  // why there is none, where the message's columns are not what the table is followed with
 
 	open     bool // between BEGIN and COMMIT
 	fragment change.Fragment
@@ -65,6 +68,9 @@ func NewDecoder(table change.Table, limits Limits) *Decoder {
 
 // Await makes a transaction that changes the table oid come with an event of kind change.Await.
 func (d *Decoder) Await(oid uint32) { d.successor = oid }
+
+// PassOver makes transactions at or below a position come without events. Whatever the table looked like then is no error.
+func (d *Decoder) PassOver(applied change.LSN) { d.applied = applied }
 
 // awaits adds the event of a change of the successor, and reports whether the table is that.
 func (d *Decoder) awaits(oid uint32) bool {
@@ -159,19 +165,25 @@ func (d *Decoder) relation(body []byte) error {
 	if !d.ours(m.oid) {
 		return nil
 	}
-	l, err := newLayout(d.table, m.columns)
-	if err != nil {
-		return err
+	d.layout, d.refused = newLayout(d.table, m.columns)
+	if d.open && d.passing() {
+		return nil
 	}
-	d.layout = l
-	return nil
+	return d.refused
 }
+
+// passing reports whether the open transaction is one that is passed over.
+func (d *Decoder) passing() bool { return d.fragment.LSN <= d.applied }
 
 func (d *Decoder) ours(oid uint32) bool { return oid == d.table.OID }
 
 func (d *Decoder) changes(kind byte, body []byte) error {
 	if !d.open {
 		return fmt.Errorf("decoding: message %q outside a transaction", kind)
+	}
+	if d.passing() {
+		d.apart = nil
+		return nil
 	}
 	r := &reader{rest: body, apart: d.apart}
 	if d.apart != nil || len(body) >= largeRow {
@@ -194,6 +206,9 @@ func (d *Decoder) changes(kind byte, body []byte) error {
 		return err
 	}
 	l := d.layout
+	if d.refused != nil {
+		return d.refused
+	}
 	if l == nil {
 		return fmt.Errorf("decoding: relation %d of %s was not described", d.row.oid, d.name)
 	}

@@ -42,10 +42,11 @@ type Batch struct {
 	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged TOAST), or that was too large to be kept and
 	// is part of a row that is not: it is to be read from the source by key, after the batch is visible there.
 	Unread []int
-	// Truncated, Watermark and PartialUntil are as in change.Commit.
+	// Truncated, Watermark, PartialUntil and Last are as in change.Commit.
 	Truncated    change.LSN
 	Watermark    change.LSN
 	PartialUntil change.LSN
+	Last         change.Transaction
 	// XIDs are the transactions of the batch, for the visibility gate.
 	XIDs []uint32
 	// Commits are the transactions' commit times by the source's clock, with their number of events.
@@ -95,6 +96,7 @@ type Batcher struct {
 	truncated change.LSN
 	watermark change.LSN
 	inside    change.LSN // version of the transaction whose end has not been seen; zero between transactions
+	last      change.Transaction
 	xids      []uint32
 	commits   []CommitTime
 	events    map[change.Op]int
@@ -121,7 +123,7 @@ func New(template change.Template, limits Limits, from change.LSN) *Batcher {
 
 func (b *Batcher) reset() {
 	b.changes, b.index = nil, make(map[change.Key]int)
-	b.truncated, b.watermark = 0, 0
+	b.truncated, b.watermark, b.last = 0, 0, change.Transaction{}
 	b.xids, b.commits, b.events = nil, nil, make(map[change.Op]int)
 	b.tokens, b.bytes = 0, 0
 	b.since = time.Time{}
@@ -129,6 +131,9 @@ func (b *Batcher) reset() {
 
 // Add folds a fragment in; now is the time of its arrival. The Batcher keeps the fragment's fields.
 func (b *Batcher) Add(f change.Fragment, now time.Time) {
+	if f.LSN != 0 {
+		b.last = f.Transaction()
+	}
 	if len(f.Events) > 0 {
 		if b.since.IsZero() {
 			b.since = now
@@ -264,7 +269,7 @@ func (b *Batcher) Oldest() time.Time {
 // then the watermark stays below it.
 func (b *Batcher) Cut(reason Cut) *Batch {
 	out := &Batch{
-		Truncated: b.truncated, Watermark: b.watermark, PartialUntil: b.inside,
+		Truncated: b.truncated, Watermark: b.watermark, PartialUntil: b.inside, Last: b.last,
 		XIDs: b.xids, Commits: b.commits, Events: b.events, Cut: reason,
 	}
 	slices.SortFunc(b.changes, func(x, y pending) int { return strings.Compare(string(x.key), string(y.key)) })
