@@ -91,3 +91,15 @@ func TestQueueDeliversInOrderUntilTheEnd(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// R16: a position that takes the place of a transaction without events names it.
+func TestQueueKeepsTheLastTransactionOfPositions(t *testing.T) {
+	q := newQueue(10, 1000)
+	q.push(change.Fragment{XID: 6, LSN: 6, End: 7}, true)
+	q.push(change.Fragment{XID: 8, LSN: 8, End: 9}, true)
+	q.push(change.Fragment{End: 11}, true)
+	q.push(change.Fragment{End: 12}, true)
+	if item, _ := q.head(); item.fragment.End != 12 || item.fragment.XID != 8 || item.fragment.LSN != 8 {
+		t.Fatalf("got %+v", item)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
@@ -41,6 +42,7 @@ const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 // beforeRights takes the schema back to version 6, in which rights were given by schema.
 const beforeRights = beforeOwnLetters + `DELETE FROM wal2vec.schema_version WHERE version >= 7;
 	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_slot, DROP COLUMN slot_name;
+	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
 	DROP TABLE wal2vec.dead_letter;
 	CREATE TABLE wal2vec.dead_letter (
 		pipeline text NOT NULL REFERENCES wal2vec.pipeline, key text[] NOT NULL, epoch bigint NOT NULL, lsn pg_lsn NOT NULL,
@@ -88,6 +90,44 @@ func TestASchemaBeforeGenerationsIsBroughtUpToDate(t *testing.T) {
 	}
 	if j := b.job(everything); !j.Resumed() {
 		t.Error("the job is another one")
+	}
+}
+
+// TestAWriterMovesTheColumnsThatCame: a role that was given a pipeline by version 7 keeps it when init has brought the schema up to date.
+func TestAWriterMovesTheColumnsThatCame(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	role, secret := b.db.Role(t, "")
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Write}))
+	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= 8;
+		ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at`)
+	b.ok(b.sink.Migrate(t.Context()))
+	b.sink = b.as(role, secret)
+	place, err := b.sink.Place(t.Context())
+	if err != nil || place.Last != (change.Transaction{}) {
+		t.Errorf("place %+v, %v", place, err)
+	}
+	last := change.Transaction{LSN: 0x1102, XID: 7, CommitTime: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)}
+	b.ok(b.takeover().Commit(t.Context(), change.Commit{Watermark: 0x1200, Last: last}))
+	if place, err = b.sink.Place(t.Context()); err != nil || !place.Last.Is(last) || place.Watermark != 0x1200 {
+		t.Errorf("place %+v, %v", place, err)
+	}
+	last.LSN, last.XID = 0x1202, 8
+	b.ok(b.takeover().Commit(t.Context(), change.Commit{Watermark: 0x1280, Last: last}))
+	b.ok(b.takeover().Commit(t.Context(), change.Commit{Watermark: 0x1300}))
+	if place, err = b.sink.Place(t.Context()); err != nil || !place.Last.Is(last) || place.Watermark != 0x1300 {
+		t.Errorf("after a position: place %+v, %v", place, err)
+	}
+}
+
+// R16: a new slot begins a new history.
+func TestANewSlotHasNoTransactionYet(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.ok(b.takeover().Commit(t.Context(), change.Commit{Watermark: 0x1200, Last: change.Transaction{LSN: 0x1102, XID: 7, CommitTime: time.Unix(1, 0)}}))
+	begun := b.start(true)
+	if place, err := b.sink.Place(t.Context()); err != nil || place.Last != (change.Transaction{LSN: begun.LSN}) {
+		t.Errorf("place %+v, %v", place, err)
 	}
 }
 

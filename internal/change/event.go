@@ -39,7 +39,8 @@ type Event struct {
 	Fields []Field
 }
 
-// Fragment is a consecutive piece of one transaction, in commit order, or an idle position of the log.
+// Fragment is a consecutive piece of one transaction, in commit order, or an idle position of the log. A position may name the transaction
+// without events that came before it.
 type Fragment struct {
 	// XID is the top-level transaction id; zero for an idle position.
 	XID uint32

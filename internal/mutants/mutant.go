@@ -11,7 +11,7 @@ import (
 
 // rule is a rule of the protocol, or another promise of ARCHITECTURE.md, with the ways to break it.
 type rule struct {
-	name    string // R1 to R15, or a word
+	name    string // R1 to R16, or a word
 	says    string
 	mutants []mutant
 }

@@ -232,7 +232,7 @@ var r3 = rule{
 		{
 			name:  "replication does not start at the watermark",
 			fails: []string{"internal/pipeline TestTheSinkConvergesWhateverFails"},
-			edits: []edit{{sessionFile, "s.ports.Source.Connect(intake, from)", "s.ports.Source.Connect(intake, from-from)"}},
+			edits: []edit{{sessionFile, "s.ports.Source.Connect(intake, place)", "s.ports.Source.Connect(intake, change.Place{})"}},
 		},
 		{
 			name:  "transactions below the watermark are applied again",

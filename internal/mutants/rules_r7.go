@@ -16,11 +16,8 @@ var r7 = rule{
 			fails: []string{"replication TestConnectRefusesWhatCannotGoOn"},
 			edits: []edit{{
 				"replication/source.go",
-				`	if err := CheckSlot(state, from); err != nil {
-		return err
-	}
-	return s.checkPublication(ctx, conn)`,
-				"	return CheckSlot(state, from)",
+				"	return state, s.checkPublication(ctx, conn)",
+				"	return state, nil",
 			}},
 		},
 		{

@@ -34,8 +34,8 @@ type Decoder struct {
 	// applied is the position up to which transactions are passed over.
 	applied change.LSN
 
-	layout *layout // of the last relation message
-	refused error  // why there is none, where the message's columns are not what the table is followed with
+	layout  *layout // of the last relation message
+	refused error   // why there is none, where the message's columns are not what the table is followed with
 
 	open     bool // between BEGIN and COMMIT
 	fragment change.Fragment

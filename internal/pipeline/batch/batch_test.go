@@ -309,3 +309,23 @@ func TestATransactionThatIsOnlyWaitedFor(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// R16: the last transaction of which anything was written is known, whether or not it has ended, and whatever was in it.
+func TestTheLastTransactionIsNoted(t *testing.T) {
+	b := batch.New(parse(t, "{a}"), wide, 0)
+	check := func(xid uint32) {
+		t.Helper()
+		if got := b.Cut(batch.CutIdle); got.Last.XID != xid || xid != 0 && !got.Last.CommitTime.Equal(start.Add(time.Duration(xid)*time.Second)) {
+			t.Errorf("got %+v, want transaction %d", got.Last, xid)
+		}
+	}
+	b.Add(transaction(1, 100, upsert("1", value("one"))), start)
+	b.Add(transaction(2, 200), start)
+	check(2)
+	b.Add(change.Fragment{End: 300}, start)
+	check(0)
+	part := transaction(3, 400, upsert("1", value("part")))
+	part.End = 0
+	b.Add(part, start)
+	check(3)
+}
