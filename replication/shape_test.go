@@ -58,7 +58,8 @@ func TestShapeTellsWhatChangesTextsWithoutAnEvent(t *testing.T) {
 		{"VACUUM FULL item", ""},
 		{"TRUNCATE item", ""},
 		{"ALTER TABLE item ADD COLUMN more text DEFAULT 'x'", ""},
-		{"ALTER TABLE item ALTER other TYPE text; ALTER TABLE item DROP COLUMN other", ""},
+		{"CLUSTER item USING item_pkey", ""},
+		{"ALTER TABLE item ALTER other TYPE text; ALTER TABLE item DROP COLUMN other", "written anew"}, // as SET UNLOGGED, SET LOGGED: nothing tells the two apart
 		{"ALTER TABLE item RENAME COLUMN spare TO rest", ""},
 		{"ALTER TABLE item ALTER name SET NOT NULL; ALTER TABLE item ALTER name SET DEFAULT 'n'; ALTER TABLE item ALTER name SET STORAGE EXTERNAL", ""},
 		{"CREATE INDEX ON item (name); REINDEX TABLE item; ANALYZE item", ""},
@@ -88,6 +89,29 @@ func TestShapeTellsWhatChangesTextsWithoutAnEvent(t *testing.T) {
 		{"ALTER TABLE item ALTER gone TYPE boolean USING NOT gone", `column "gone"`}, // of the same type
 		{"ALTER TABLE item ALTER name TYPE text USING upper(name)", `column "name"`},
 		{"CREATE TABLE other_item (LIKE item INCLUDING ALL); ALTER TABLE item RENAME TO old; ALTER TABLE other_item RENAME TO item", ""}, // a swap is a gap
+	})
+}
+
+func TestShapeTellsWhatIsPublishedWithTheSchema(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, "CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, gone boolean)")
+	db.Exec(t, "CREATE SCHEMA elsewhere")
+	db.Exec(t, "CREATE PUBLICATION pub FOR TABLES IN SCHEMA public")
+	opts := items(t)
+	opts.Publication = "pub"
+	reshape(t, db, opts, []reshaping{
+		{"GRANT SELECT ON item TO pg_monitor; COMMENT ON TABLE item IS 'x'; CREATE INDEX ON item (name)", ""},
+		{"CREATE TABLE another (id int PRIMARY KEY); DROP TABLE another", ""},
+		{"ALTER PUBLICATION pub DROP TABLES IN SCHEMA public; ALTER PUBLICATION pub ADD TABLES IN SCHEMA public", "the publication"},
+		{"ALTER TABLE item SET SCHEMA elsewhere; ALTER TABLE elsewhere.item SET SCHEMA public", "the publication"},
+		{"ALTER TABLE item RENAME TO x; ALTER TABLE x RENAME TO item", ""},
+		{"ALTER TABLE item SET UNLOGGED; ALTER TABLE item SET LOGGED", "written anew"},
+		{"VACUUM FULL item", ""},
+		{"ALTER PUBLICATION pub ADD TABLE item", "the publication"},
+		{"DROP PUBLICATION pub; CREATE PUBLICATION pub FOR ALL TABLES", "the publication"},
+		{"CREATE TABLE another (id int PRIMARY KEY); DROP TABLE another", ""},
+		{"DROP PUBLICATION pub; CREATE PUBLICATION pub FOR ALL TABLES", "the publication"},
 	})
 }
 

@@ -25,6 +25,7 @@ const (
 	MarkPartition   ShapeMark = "partition"   // OID OID: the file of a partition, and the transactions that attached it
 	MarkName        ShapeMark = "name"        // OID OID: the partition's name, for people
 	MarkPublication ShapeMark = "publication" // OID: the publication and the table's place in it
+	MarkFile        ShapeMark = "file"        // OID: what is another after the rows were written anew
 )
 
 // Reshaping is how a table's shape differs from what it was.
@@ -89,6 +90,8 @@ func (r *Reshaping) changed(kind ShapeMark, name, was, now string) {
 		r.Changes = append(r.Changes, fmt.Sprintf("value %q of an enum was renamed to %q", was, now))
 	case MarkType:
 		r.Changes = append(r.Changes, "a composite type was changed")
+	case MarkFile:
+		r.Changes = append(r.Changes, "the table's rows were written anew, perhaps after a time without a log (SET UNLOGGED)")
 	default:
 		r.Changes = append(r.Changes, "the publication was changed")
 	}
@@ -139,7 +142,7 @@ func (s Shape) Columns() Shape {
 		switch ShapeMark(kind) {
 		case MarkColumn, MarkRewrite, MarkType, MarkLabel:
 			columns[mark] = value
-		case MarkPartition, MarkName, MarkPublication:
+		case MarkPartition, MarkName, MarkPublication, MarkFile:
 		}
 	}
 	return columns

@@ -67,8 +67,29 @@ SELECT mark.name || ' ' || $1::oid::text || ' ' || p.oid::text, mark.value
 FROM partitions AS p
 CROSS JOIN LATERAL (VALUES ('partition', p.place), ('name', p.relname::text)) AS mark (name, value)
 UNION ALL
--- The row's transaction tells a setting that was changed and put back: what was not published meanwhile is not in the log.
-SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, r.oid)
+-- The rows' transactions tell what was changed and put back: what was not published meanwhile is not in the log. That of a table's dependence on
+-- its schema tells of a table that was moved away and back.
+SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, coalesce(r.oid::text, s.place))
 FROM pg_catalog.pg_publication AS p
-JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = $1::oid
+LEFT JOIN pg_catalog.pg_publication_rel AS r
+    ON r.prpubid = p.oid AND r.prrelid = $1::oid AND pg_catalog.to_jsonb(r) ->> 'prexcept' IS DISTINCT FROM 'true'
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.concat_ws(' ', n.oid, d.xmin) AS place
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_publication_namespace AS n ON n.pnpubid = p.oid AND n.pnnspid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_catalog.pg_class'::regclass
+        AND d.objid = c.oid
+        AND d.objsubid = 0
+        AND d.refclassid = 'pg_catalog.pg_namespace'::regclass
+    WHERE c.oid = $1::oid
+) AS s ON true
 WHERE p.pubname::text = $3::text
+  AND (r.oid IS NOT NULL OR s.place IS NOT NULL OR p.puballtables)
+UNION ALL
+-- An ALTER TABLE that writes the rows anew, as SET LOGGED does of a table that no log told of, gives the table another TOAST table; VACUUM FULL,
+-- CLUSTER and TRUNCATE do not. A table without one has its file alone to tell.
+SELECT 'file ' || $1::oid::text, coalesce(nullif(c.reltoastrelid, 0), c.relfilenode)::text
+FROM pg_catalog.pg_class AS c
+WHERE c.oid = $1::oid
+  AND c.relkind = 'r'

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// unpublished are moments in which the log brings no change of the table: what is written between there and back is in no stream.
+var unpublished = []struct{ what, there, back string }{
+	{"unlogged", "ALTER TABLE thing SET UNLOGGED", "ALTER TABLE thing SET LOGGED"},
+	{"the schema left the publication", "ALTER PUBLICATION %[1]s DROP TABLES IN SCHEMA public", "ALTER PUBLICATION %[1]s ADD TABLES IN SCHEMA public"},
+	{"in another schema", "ALTER TABLE thing SET SCHEMA elsewhere", "ALTER TABLE elsewhere.thing SET SCHEMA public"},
+	{"inserts only", "ALTER PUBLICATION %[1]s SET (publish = 'insert')", "ALTER PUBLICATION %[1]s SET (publish = 'insert, update, delete, truncate')"},
+	{"another publication", "DROP PUBLICATION %[1]s", "CREATE PUBLICATION %[1]s FOR TABLES IN SCHEMA public"},
+	{"all tables", "DROP PUBLICATION %[1]s", "CREATE PUBLICATION %[1]s FOR ALL TABLES"},
+	{"all tables, once more", "DROP PUBLICATION %[1]s", "CREATE PUBLICATION %[1]s FOR ALL TABLES"},
+}
+
+func newUnpublished(t *testing.T) *shapes {
+	t.Helper()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60), "CREATE SCHEMA elsewhere")
+	s.db.Exec(t, "CREATE PUBLICATION "+s.publication()+" FOR TABLES IN SCHEMA public")
+	s.run("init")
+	s.run("backfill")
+	return s
+}
+
+func (s *shapes) publication() string { return "wal2vec_" + s.db.Name }
+
+// unseen writes what no log brings: a row is changed, one comes, one goes.
+func (s *shapes) unseen(t *testing.T, table string, round int) {
+	t.Helper()
+	s.db.Exec(t, fmt.Sprintf("UPDATE %s SET name = 'unseen %d' WHERE id = %[3]d", table, round, 10+round))
+	s.db.Exec(t, fmt.Sprintf("INSERT INTO %s (id, name) VALUES (%d, 'unseen %d')", table, 900+round, round))
+	s.db.Exec(t, fmt.Sprintf("DELETE FROM %s WHERE id = %d", table, 30+round))
+}
+
+// TestWhatWasNotPublishedIsRefreshed: moments between two looks at the catalogue, of which its rows tell.
+func TestWhatWasNotPublishedIsRefreshed(t *testing.T) {
+	t.Parallel()
+	s := newUnpublished(t)
+	s.run("stream", "--until-current")
+	for i, u := range unpublished {
+		s.goesAway(t, i)
+		var env []string
+		if strings.HasPrefix(u.there, "DROP") {
+			env = []string{resyncOnGap} // before PostgreSQL 18 what is written without the publication ends its decoding, which is a gap
+		}
+		if got := s.ends(env, "", "stream", "--until-current"); got.code != 0 {
+			t.Fatalf("%s: exit code %d:\n%s", u.what, got.code, got.stderr)
+		}
+		if d := s.differs(); d != "" {
+			t.Errorf("%s: %s", u.what, d)
+		}
+	}
+	s.checkFeedback()
+}
+
+// goesAway makes one of the moments.
+func (s *shapes) goesAway(t *testing.T, i int) {
+	t.Helper()
+	u := unpublished[i]
+	s.edits(2 * i)
+	s.db.Exec(t, fmt.Sprintf(u.there+"%.0[1]s", s.publication()))
+	table := pgtest.One[string](t, s.db, "SELECT min(schemaname) || '.thing' FROM pg_tables WHERE tablename = 'thing'")
+	s.unseen(t, table, i)
+	s.db.Exec(t, fmt.Sprintf(u.back+"%.0[1]s", s.publication()))
+	s.edits(2*i + 1)
+}
+
+// TestWhatWasNotPublishedIsRefreshedUnderAStream, which looks every few seconds; where it finds the table gone it ends, and the next one
+// goes on.
+func TestWhatWasNotPublishedIsRefreshedUnderAStream(t *testing.T) {
+	t.Parallel()
+	s := newUnpublished(t)
+	for i, u := range unpublished {
+		stream := s.start([]string{resyncOnGap}, "stream")
+		stream.waitFor("streaming")
+		s.goesAway(t, i)
+		s.converges(t, u.what)
+		stream.stop()
+	}
+	s.checkFeedback()
+}
