@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -71,6 +72,8 @@ func orElse[T int | time.Duration](v *T, otherwise T) {
 type Source struct {
 	opts  Options
 	watch watch
+	// walsender is the server's process of the last stream; zero before that.
+	walsender atomic.Uint32
 }
 
 // NewSource returns a source; it does not connect.
@@ -125,6 +128,7 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 		}
 		stream.witness = witnessOf(place, state.ConfirmedFlush)
 	}
+	s.walsender.Store(conn.PID())
 	return stream, nil
 }
 
@@ -175,7 +179,23 @@ func (s *Source) check(ctx context.Context, from change.LSN) (SlotState, error) 
 	if err := CheckSlot(state, from); err != nil {
 		return state, err
 	}
+	if err := s.endOwn(ctx, conn, state); err != nil {
+		return state, err
+	}
 	return state, s.checkPublication(ctx, conn)
+}
+
+// endOwn ends the walsender of this source's last stream where it still holds the slot: a server that does not know of a connection's end waits
+// for wal_sender_timeout.
+func (s *Source) endOwn(ctx context.Context, conn *pgx.Conn, state SlotState) error {
+	own := s.walsender.Load()
+	if own == 0 || state.ActivePID <= 0 || uint32(state.ActivePID) != own {
+		return nil
+	}
+	if _, err := conn.Exec(ctx, sql.Query("source_end_walsender"), state.ActivePID, s.opts.Slot); err != nil {
+		return fmt.Errorf("ending the walsender of a lost connection: %w", err)
+	}
+	return fault.New(fault.Unavailable, "", "slot %q was still held by process %d of the connection that was lost: ended it", s.opts.Slot, own)
 }
 
 // identify makes sure that the watermark belongs to the history of the server behind a connection.

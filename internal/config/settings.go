@@ -66,7 +66,7 @@ func (s *Source) settings() []setting {
 		help: "Publication; wal2vec_ and the pipeline's name unless named here.",
 	}, {
 		path: "source.slot_wait", value: (*duration)(&s.SlotWait), rule: atLeast(&s.SlotWait, 0),
-		help: "How long to wait for a slot that another process holds, before giving up with exit code 4.",
+		help: "How long to wait for a slot that another process holds, at the start and later, before giving up with exit code 4.",
 	}, {
 		path: "source.trust_owner", value: (*boolean)(&s.TrustOwner),
 		help: "Read the table without a warning, and as a superuser too, where that calls functions of another role, which then has this role's rights.",

@@ -271,7 +271,7 @@ func TestASlotThatAnotherProcessTookIsKept(t *testing.T) {
 			return nil
 		}
 		opts := settings(t)
-		opts.RetainedLimit = 1000
+		opts.RetainedLimit, opts.SlotWait = 1000, time.Hour
 		r := w.start(opts)
 		pass(5 * time.Minute)
 		if h.released != 0 || len(w.connects) < 10 {

@@ -218,23 +218,66 @@ func TestASlotLetGoWithinSlotWaitIsTaken(t *testing.T) {
 	})
 }
 
-func TestAHeldSlotIsWaitedForWithoutEndAfterTheFirstSession(t *testing.T) {
+// TestASlotThatAnotherTookIsWaitedForSlotWait, from when it was found held, and asked for again and again: a hand-over takes seconds.
+func TestASlotThatAnotherTookIsWaitedForSlotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var taken time.Time
+		w.onConnect = func(_ context.Context, attempt int) error {
+			switch {
+			case attempt == 1:
+				return nil
+			case attempt < 15:
+				return errAway // the pauses grow
+			case taken.IsZero():
+				taken = time.Now()
+			}
+			return errBusy
+		}
+		w.onRun = func(context.Context, int) error { return errAway }
+		opts := settings(t)
+		opts.SlotWait = time.Minute
+		r := w.start(opts)
+		if err := r.end(); !errors.Is(err, errBusy) {
+			t.Errorf("ended with %v", err)
+		}
+		if took := time.Since(taken); took < opts.SlotWait || took > opts.SlotWait+heldAtMost {
+			t.Errorf("gave up after %s", took)
+		}
+		w.look(func() {
+			for i, at := range w.connects {
+				if i > 14 && at.Sub(w.connects[i-1]) > heldAtMost {
+					t.Errorf("looked again after %s", at.Sub(w.connects[i-1]))
+				}
+			}
+		})
+	})
+}
+
+// heldAtMost is the pause between two looks at a slot that another process holds.
+const heldAtMost = time.Second
+
+func TestASlotThatIsLetGoAfterASessionIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.onConnect = func(_ context.Context, attempt int) error {
-			if attempt > 1 {
+			if attempt > 1 && attempt < 5 {
 				return errBusy
 			}
 			return nil
 		}
-		w.onRun = func(context.Context, int) error { return errAway }
-		r := w.start(settings(t))
-		pass(5 * time.Minute)
-		w.look(func() {
-			if len(w.connects) < 30 {
-				t.Errorf("%d attempts", len(w.connects))
+		w.onRun = func(ctx context.Context, attempt int) error {
+			if attempt == 1 {
+				return errAway
 			}
-		})
+			<-ctx.Done()
+			return nil
+		}
+		r := w.start(settings(t))
+		pass(10 * time.Second)
+		if !r.Health().Streaming {
+			t.Errorf("health: %+v", r.Health())
+		}
 		w.halt(r)
 	})
 }

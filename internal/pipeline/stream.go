@@ -43,7 +43,7 @@ type StreamOptions struct {
 	IdleInterval time.Duration
 	// DrainTimeout bounds the time from the request to stop until what was taken in is committed; then it is abandoned.
 	DrainTimeout time.Duration
-	// SlotWait is how long the first session waits for a slot that another process holds.
+	// SlotWait is how long a slot is waited for that another process holds, from the first look that found it held.
 	SlotWait time.Duration
 	// RetryMax caps the pause between two sessions.
 	RetryMax time.Duration
@@ -99,8 +99,12 @@ func (s *Stream) Health() Health { return s.health.get() }
 // Oldest returns the commit time of the oldest change that was received and is not in the sink; zero when there is none.
 func (s *Stream) Oldest() time.Time { return s.pending.oldest() }
 
-// firstPause is the pause after the first failed session; it doubles up to RetryMax.
-const firstPause = 200 * time.Millisecond
+const (
+	// firstPause is the pause after the first failed session; it doubles up to RetryMax.
+	firstPause = 200 * time.Millisecond
+	// heldPause is the longest pause between two looks at a slot that another process holds: who waits for one to leave goes on within a second.
+	heldPause = time.Second
+)
 
 // errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over. That owner is fenced
 // now, so it cannot happen twice in a row, unless something is wrong that a pause must part.
@@ -118,10 +122,16 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 
 func (s *Stream) run(ctx context.Context) error {
 	defer s.watchRetention(ctx)()
-	c := course{begun: s.opts.Now(), pause: firstPause}
+	c := course{pause: firstPause}
 	for {
-		committed := s.totals.Batches
+		committed, sessions := s.totals.Batches, s.totals.Sessions
 		err := s.attempt(ctx)
+		switch {
+		case s.totals.Sessions > sessions || fault.KindOf(err) != fault.Busy:
+			c.held = time.Time{}
+		case c.held.IsZero():
+			c.held = s.opts.Now()
+		}
 		s.pending.reset()
 		s.ports.Observer.StreamActive(false)
 		if err == nil || ctx.Err() != nil {
@@ -142,7 +152,8 @@ func (s *Stream) run(ctx context.Context) error {
 
 // course is what a stream remembers from one session to the next.
 type course struct {
-	begun time.Time
+	// held is since when every session found the slot in another process' hands; zero when the last one did not.
+	held  time.Time
 	pause time.Duration // the next one
 	// moved and mended are true when the last session ended so, and nothing was written since. Moved is also a set of generations that
 	// changed: there is nothing to wait for.
@@ -161,11 +172,11 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 			return 0, nil
 		}
 	}
-	again := s.mayRetry(err, c.begun)
+	again := s.mayRetry(err, c.held)
 	if fault.KindOf(err) == fault.Gap && s.ports.OnGap != nil {
 		switch mending := s.mend(ctx, err); {
 		case mending != nil:
-			err, again = mending, s.mayRetry(mending, c.begun)
+			err, again = mending, s.mayRetry(mending, c.held)
 		case !c.mended:
 			c.mended = true
 			s.ports.Observer.Retried(retryClass(err))
@@ -181,6 +192,10 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	s.ports.Observer.Retried(retryClass(err))
 	pause := c.pause
 	c.pause = min(2*pause, s.opts.RetryMax)
+	if fault.KindOf(err) == fault.Busy {
+		pause = min(pause, heldPause)
+		c.pause = pause
+	}
 	s.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("session ended, trying again")
 	return pause, nil
 }
@@ -218,14 +233,13 @@ func unlessStopped(ctx context.Context, err error) error {
 }
 
 // mayRetry decides whether another session may go through. Before the first success an unreachable server is an error for the
-// caller (who may have mistyped an address), and a held slot is waited for only so long.
-func (s *Stream) mayRetry(err error, begun time.Time) bool {
-	started := s.totals.Sessions > 0
+// caller (who may have mistyped an address). A held slot is waited for only so long.
+func (s *Stream) mayRetry(err error, held time.Time) bool {
 	switch fault.KindOf(err) {
 	case fault.Unavailable:
-		return started
+		return s.totals.Sessions > 0
 	case fault.Busy:
-		return !errors.Is(err, sink.ErrFenced) && (started || s.opts.Now().Sub(begun) < s.opts.SlotWait)
+		return !errors.Is(err, sink.ErrFenced) && (held.IsZero() || s.opts.Now().Sub(held) < s.opts.SlotWait)
 	default:
 		return false
 	}

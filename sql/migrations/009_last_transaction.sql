@@ -2,8 +2,8 @@
 -- disks. All NULL: not known yet. A position without a number: none has come since.
 ALTER TABLE {{.Schema}}.pipeline
     ADD COLUMN last_lsn pg_lsn,
-    ADD COLUMN last_xid bigint,
-    ADD COLUMN last_committed_at timestamptz;
+    ADD COLUMN last_xid bigint CHECK (last_xid BETWEEN 0 AND 4294967295),
+    ADD COLUMN last_committed_at timestamptz CHECK (pg_catalog.isfinite(last_committed_at));
 
 -- Who moves the watermark moves them with it.
 DO $wal2vec$
