@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -71,6 +72,8 @@ func orElse[T int | time.Duration](v *T, otherwise T) {
 type Source struct {
 	opts  Options
 	watch watch
+	// encoding is the server's, once the log was found to have a text that the server cannot bring into UTF-8; empty before.
+	encoding atomic.Pointer[string]
 }
 
 // NewSource returns a source; it does not connect.
@@ -97,7 +100,7 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
 	}
-	conn, shrinker, err := connectShrinking(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	conn, shrinker, err := connectShrinking(ctx, s.opts.ConnString, applicationName(s.opts.Slot), s.settings())
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +117,33 @@ func (s *Source) Connect(ctx context.Context, from change.LSN) (*Stream, error) 
 		closeQuietly(ctx, conn)
 		return nil, err
 	}
+	if s.encoding.Load() != nil {
+		stream.decoder.Foreign()
+	}
 	stream.shrinks(shrinker)
 	return stream, nil
+}
+
+// settings are those of the replication connection beside the usual ones.
+func (s *Source) settings() map[string]string {
+	if encoding := s.encoding.Load(); encoding != nil {
+		return map[string]string{"client_encoding": *encoding}
+	}
+	return nil
+}
+
+// ErrForeign ends a stream, once, where the log has a text that the server cannot bring into UTF-8. The next stream of the same Source gets past it.
+var ErrForeign = errors.New("a text has no form in UTF-8: rows that are not ASCII are read by their keys from now on")
+
+// foreign is called with what ended a stream. A server that cannot bring a text into UTF-8 ends the replication there each time: from then on it is
+// to send texts as they are.
+func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
+	if !fault.Untranslatable(err) || s.encoding.Load() != nil {
+		return err
+	}
+	encoding := conn.ParameterStatus("server_encoding")
+	s.encoding.Store(&encoding)
+	return fault.Wrap(fmt.Errorf("%w: %w", ErrForeign, err), fault.Unavailable, "", "reading the log")
 }
 
 // Check returns the error with which Connect would refuse to begin at the watermark from; a slot that another process reads is none.
@@ -206,7 +234,9 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, from change.LSN
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{s.opts.Slot}.Sanitize(), pglogrepl.LSN(from), options); err != nil {
 		return nil, streamError(err, s.opts.Slot)
 	}
-	return newStream(s.opts, conn, from, timeout), nil
+	stream := newStream(s.opts, conn, from, timeout)
+	stream.refused = s.foreign
+	return stream, nil
 }
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
