@@ -73,7 +73,7 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 		}
 	}
 	for name, open := range sessions(t, dsn) {
-		got := show(t, open(t.Context()), wanted)
+		got := show(t, open(), wanted)
 		for setting, want := range wanted {
 			if got[setting] != want {
 				t.Errorf("%s: %s is %q, want %q", name, setting, got[setting], want)
@@ -83,7 +83,7 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 }
 
 // sessions are the ways to open one.
-func sessions(t *testing.T, dsn string) map[string]func(context.Context) *pgconn.PgConn {
+func sessions(t *testing.T, dsn string) map[string]func() *pgconn.PgConn {
 	t.Helper()
 	config := func() *pgconn.Config {
 		c, err := pgconn.ParseConfig(dsn)
@@ -92,8 +92,9 @@ func sessions(t *testing.T, dsn string) map[string]func(context.Context) *pgconn
 		}
 		return c
 	}
-	ordinary := func(open func(context.Context, *pgx.ConnConfig) (*pgx.Conn, error)) func(context.Context) *pgconn.PgConn {
-		return func(ctx context.Context) *pgconn.PgConn {
+	ordinary := func(open func(context.Context, *pgx.ConnConfig) (*pgx.Conn, error)) func() *pgconn.PgConn {
+		return func() *pgconn.PgConn {
+			ctx := t.Context()
 			c, err := pgx.ParseConfig(dsn)
 			if err != nil {
 				t.Fatal(err)
@@ -105,14 +106,15 @@ func sessions(t *testing.T, dsn string) map[string]func(context.Context) *pgconn
 			return connected(t)(conn.PgConn(), nil)
 		}
 	}
-	return map[string]func(context.Context) *pgconn.PgConn{
+	return map[string]func() *pgconn.PgConn{
 		"source": ordinary(func(ctx context.Context, c *pgx.ConnConfig) (*pgx.Conn, error) { return pgsession.Source(ctx, c, nil) }),
 		"sink":   ordinary(pgsession.Sink),
-		"reader": func(ctx context.Context) *pgconn.PgConn { return connected(t)(pgsession.Reader(ctx, config(), nil)) },
-		"walsender": func(ctx context.Context) *pgconn.PgConn {
-			return connected(t)(pgsession.Walsender(ctx, config(), nil))
+		"reader": func() *pgconn.PgConn { return connected(t)(pgsession.Reader(t.Context(), config(), nil)) },
+		"walsender": func() *pgconn.PgConn {
+			return connected(t)(pgsession.Walsender(t.Context(), config(), nil))
 		},
-		"pool": func(ctx context.Context) *pgconn.PgConn {
+		"pool": func() *pgconn.PgConn {
+			ctx := t.Context()
 			c, err := pgxpool.ParseConfig(dsn)
 			if err != nil {
 				t.Fatal(err)
