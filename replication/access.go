@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 )
 
 // CheckAccess opens a session for replication and closes it: the role in the connection string needs REPLICATION, and the server a
@@ -38,7 +39,7 @@ func admitted(ctx context.Context, connString string, change func(*pgconn.Config
 	}
 	config.RuntimeParams["application_name"] = "wal2vec/access"
 	change(config)
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err := pgsession.Knock(ctx, config)
 	switch {
 	case err == nil:
 		closeQuietly(ctx, conn)

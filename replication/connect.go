@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -12,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
@@ -41,11 +40,7 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
 	}
-	maps.Copy(config.RuntimeParams, change.SessionParameters())
-	config.RuntimeParams["application_name"] = application
-	config.RuntimeParams["lock_timeout"] = lockTimeout
-	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a role may have another default
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgsession.Source(ctx, config, pgsession.Settings{"application_name": application, "lock_timeout": lockTimeout})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the source: %w", err)
 	}
@@ -58,8 +53,10 @@ func connectReplication(ctx context.Context, connString, application string, set
 }
 
 // connectShrinking opens a walsender session that is read through a Shrinker.
-func connectShrinking(ctx context.Context, connString, application string) (conn *pgconn.PgConn, shrinker *pgoutput.Shrinker, err error) {
-	conn, err = connectWalsender(ctx, connString, application, nil, func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+func connectShrinking(
+	ctx context.Context, connString, application string, settings map[string]string,
+) (conn *pgconn.PgConn, shrinker *pgoutput.Shrinker, err error) {
+	conn, err = connectWalsender(ctx, connString, application, settings, func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		shrinker = pgoutput.NewShrinker(r) // called once for each address and manner that is tried: the last one stands
 		return pgproto3.NewFrontend(shrinker, w)
 	})
@@ -73,12 +70,9 @@ func connectWalsender(
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
 	}
-	maps.Copy(config.RuntimeParams, change.SessionParameters())
-	maps.Copy(config.RuntimeParams, settings)
 	config.BuildFrontend = frontend
 	config.RuntimeParams["application_name"] = application
-	config.RuntimeParams["replication"] = "database"
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err := pgsession.Walsender(ctx, config, settings)
 	switch {
 	case err == nil:
 		return conn, nil

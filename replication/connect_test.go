@@ -77,3 +77,32 @@ func TestALockedTableHoldsNothingUp(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestALargeTransactionOutlivesTheServersLimit: decoding is a transaction to the server, which a limit of the role (17 and later) would end, at each start.
+func TestALargeTransactionOutlivesTheServersLimit(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	b := setup(t, db, items(t), itemTable)
+	const rows = 100000
+	db.Exec(t, "INSERT INTO item (id, name) SELECT g, repeat('x', 200) FROM generate_series(1, $1) AS g", rows)
+	if db.Host.Major() >= 17 {
+		db.Exec(t, "ALTER DATABASE "+db.Name+" SET transaction_timeout = '500ms'")
+	}
+	r := b.run(t, b.slot.ConsistentPoint)
+	// Nothing is taken until the server has been decoding for longer than the limit.
+	pgtest.Eventually(t, patience, func() (bool, string) {
+		long := pgtest.One[bool](t, db, `SELECT coalesce(bool_and(query_start < clock_timestamp() - interval '1 second'), false)
+			FROM pg_stat_activity WHERE backend_type = 'walsender' AND datname = current_database() AND query LIKE 'START_REPLICATION%'`)
+		return long, "the walsender has not decoded for a second"
+	})
+	events := 0
+	for events < rows {
+		select {
+		case fragment := <-r.out:
+			events += len(fragment.Events)
+		case err := <-r.done:
+			close(r.done)
+			t.Fatalf("the stream ended after %d rows: %v", events, err)
+		}
+	}
+}

@@ -29,14 +29,38 @@ type InspectOptions struct {
 // Inspect reads the table from the catalogue and returns its description. What would keep its rows from being read or followed
 // exactly is a fault of kind Usage that names it and, where one statement mends it, that statement.
 func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
-	i := newInspection(db, opts)
-	if err := i.run(ctx); err != nil {
-		return change.Table{}, err
+	for look := 1; ; look++ {
+		i := newInspection(db, opts)
+		err := i.run(ctx)
+		if err == nil {
+			err = i.shape(ctx)
+		}
+		gone := err == nil && len(i.table.Shape) == 0 // since its columns were read
+		switch {
+		case err == nil && !gone:
+			return i.table, nil
+		case look < mostLooks && (gone || i.moved(ctx, err)):
+		case gone:
+			return change.Table{}, fault.New(fault.Unavailable, "", "table %s was replaced during each of %d looks at it", i.name, look)
+		default:
+			return change.Table{}, err
+		}
 	}
-	if err := i.shape(ctx); err != nil {
-		return change.Table{}, err
+}
+
+// mostLooks bounds how often a table is looked at because another took its name during the look.
+const mostLooks = 5
+
+// moved reports whether what went wrong may be that the statements of one look have seen two tables, or one that is gone.
+func (i *inspection) moved(ctx context.Context, err error) bool {
+	if fault.Moving(err) {
+		return true
 	}
-	return i.table, nil
+	if i.table.OID == 0 || fault.KindOf(err) != fault.Usage {
+		return false
+	}
+	now, lookErr := TableOID(ctx, i.db, i.opts.Schema, i.opts.Table)
+	return lookErr == nil && now != 0 && now != i.table.OID
 }
 
 // Aspect is a part of what is needed of a table.
@@ -157,6 +181,7 @@ const boolOID = 16
 type column struct {
 	name, typ string
 	oid       uint32 // the type's
+	baseOID   uint32 // that of base: whatever depends on what a type is looks at this one
 	base      string // the type that typ is a domain over, or typ itself, without a modifier
 	loose     string // the collation, where it holds different texts to be equal
 	notNull   bool
@@ -192,7 +217,7 @@ func (i *inspection) columns(ctx context.Context) error {
 		return nil
 	}
 	c, err := i.logged(all, i.opts.SoftDelete, "the soft-delete rule")
-	i.table.SoftDeleteBool = c.oid == boolOID
+	i.table.SoftDeleteBool = c.baseOID == boolOID
 	return err
 }
 
@@ -203,7 +228,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 	}
 	all := map[string]column{}
 	var c column
-	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.oid, &c.base, &c.loose, &c.notNull, &c.generated, &c.readable}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.oid, &c.baseOID, &c.base, &c.loose, &c.notNull, &c.generated, &c.readable}, func() error {
 		all[c.name] = c
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -24,8 +25,29 @@ type PeekOptions struct {
 
 // Peek calls each with the events of the transactions between two positions without moving the slot, which nobody may be reading: that is a fault
 // of kind Busy. The server decodes everything from the confirmed position on before the first event comes. A slot that was confirmed beyond From
-// meanwhile is a fault of kind Unavailable: some events were not there any more.
+// meanwhile is a fault of kind Unavailable: some events were not there any more. An event may come twice.
 func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.Event)) error {
+	err := peek(ctx, conn, o, false, each)
+	if fault.Untranslatable(err) { // texts are asked for as they are, as a stream does
+		if err = encode(ctx, conn, string(pgsession.EncodingOf(conn))); err == nil {
+			err = peek(ctx, conn, o, true, each)
+			if restored := encode(ctx, conn, string(pgsession.UTF8)); err == nil {
+				err = restored
+			}
+		}
+	}
+	return err
+}
+
+// encode makes a session speak an encoding.
+func encode(ctx context.Context, conn *pgx.Conn, encoding string) error {
+	if _, err := conn.Exec(ctx, "SELECT pg_catalog.set_config('client_encoding', $1, false)", encoding); err != nil {
+		return fmt.Errorf("changing the encoding of a session: %w", err)
+	}
+	return nil
+}
+
+func peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, foreign bool, each func(change.Event)) error {
 	publication := pgname.Catalogue(o.Publication)
 	rows, err := conn.Query(ctx, sql.Query("source_peek"), o.Slot, o.To.String(), publication)
 	if err != nil {
@@ -33,6 +55,9 @@ func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.E
 	}
 	decoder := pgoutput.NewDecoder(o.Table, pgoutput.Limits{})
 	decoder.PassOver(o.From)
+	if foreign {
+		decoder.Foreign()
+	}
 	var message []byte
 	_, err = pgx.ForEachRow(rows, []any{&message}, func() error {
 		fragment, complete, err := decoder.Decode(message)

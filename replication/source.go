@@ -74,6 +74,8 @@ type Source struct {
 	watch watch
 	// walsender is the server's process of the last stream; zero before that.
 	walsender atomic.Uint32
+	// encoding is the server's, once the log was found to have a text that the server cannot bring into UTF-8; empty before.
+	encoding atomic.Pointer[string]
 }
 
 // NewSource returns a source; it does not connect.
@@ -102,7 +104,7 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
 	}
-	conn, shrinker, err := connectShrinking(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	conn, shrinker, err := connectShrinking(ctx, s.opts.ConnString, applicationName(s.opts.Slot), s.settings())
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +122,9 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 		closeQuietly(ctx, conn)
 		return nil, err
 	}
+	if s.encoding.Load() != nil {
+		stream.decoder.Foreign()
+	}
 	stream.shrinks(shrinker)
 	if stream.witness.due { // whoever held the slot until now may have confirmed more since it was looked at
 		if state, err = s.check(ctx, place.Watermark); err != nil {
@@ -130,6 +135,28 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 	}
 	s.walsender.Store(conn.PID())
 	return stream, nil
+}
+
+// settings are those of the replication connection beside the usual ones.
+func (s *Source) settings() map[string]string {
+	if encoding := s.encoding.Load(); encoding != nil {
+		return map[string]string{"client_encoding": *encoding}
+	}
+	return nil
+}
+
+// ErrForeign ends a stream, once, where the log has a text that the server cannot bring into UTF-8. The next stream of the same Source gets past it.
+var ErrForeign = errors.New("a text has no form in UTF-8: rows that are not ASCII are read by their keys from now on")
+
+// foreign is called with what ended a stream. A server that cannot bring a text into UTF-8 ends the replication there each time: from then on it is
+// to send texts as they are.
+func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
+	if !fault.Untranslatable(err) || s.encoding.Load() != nil {
+		return err
+	}
+	encoding := conn.ParameterStatus("server_encoding")
+	s.encoding.Store(&encoding)
+	return fault.Wrap(fmt.Errorf("%w: %w", ErrForeign, err), fault.Unavailable, "", "reading the log")
 }
 
 // Check returns the error with which Connect would refuse to begin at the watermark from; a slot that another process reads is none.
@@ -242,7 +269,9 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, w witness) (*St
 	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{s.opts.Slot}.Sanitize(), pglogrepl.LSN(from), options); err != nil {
 		return nil, streamError(err, s.opts.Slot)
 	}
-	return newStream(s.opts, conn, w, timeout), nil
+	stream := newStream(s.opts, conn, w, timeout)
+	stream.refused = s.foreign
+	return stream, nil
 }
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.

@@ -26,6 +26,8 @@ type Stream struct {
 	witness  witness
 	interval time.Duration // between two reports
 	decoder  *pgoutput.Decoder
+	// refused makes of the server's error what it means for the next stream.
+	refused  func(*pgconn.PgConn, error) error
 	shrinker *pgoutput.Shrinker // what the connection is read through
 	queue    *queue
 
@@ -73,6 +75,7 @@ func newStream(opts Options, conn *pgconn.PgConn, w witness, senderTimeout time.
 		decoder: pgoutput.NewDecoder(opts.Table, opts.Limits),
 		queue:   newQueue(opts.QueueFragments, opts.QueueBytes),
 		woken:   make(chan struct{}, 1),
+		refused: func(_ *pgconn.PgConn, err error) error { return err },
 	}
 	s.decoder.Await(opts.Successor)
 	s.decoder.PassOver(from)
@@ -228,7 +231,7 @@ func (s *Stream) handle(message pgproto3.BackendMessage) error {
 	case *pgproto3.CopyData:
 		return s.data(m.Data)
 	case *pgproto3.ErrorResponse:
-		return streamError(pgconn.ErrorResponseToPgError(m), s.opts.Slot)
+		return s.refused(s.conn, streamError(pgconn.ErrorResponseToPgError(m), s.opts.Slot))
 	case *pgproto3.CopyDone, *pgproto3.CommandComplete, *pgproto3.ReadyForQuery:
 		return fault.New(fault.Unavailable, "", "the source ended the stream of slot %q: it is shutting down", s.opts.Slot)
 	default: // notices and parameters

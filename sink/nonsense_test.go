@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -167,8 +168,8 @@ func record(t *testing.T) {
 	config, err := pgxpool.ParseConfig(b.db.DSN)
 	b.ok(err)
 	config.MaxConns = 3
-	config.ConnConfig.DialFunc, config.AfterConnect = recorder.Dial, sink.PrepareSession
-	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	config.ConnConfig.DialFunc = recorder.Dial
+	pool, err := pgsession.Pool(t.Context(), config)
 	b.ok(err)
 	for _, r := range readings() {
 		if err := r.run(t.Context(), newSink(pool, "product")); err != nil {
@@ -186,9 +187,9 @@ func poolOf(tb testing.TB, server *pgtest.Nonsense) *pgxpool.Pool {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	config.ConnConfig.DialFunc, config.AfterConnect = server.Dial, sink.PrepareSession
+	config.ConnConfig.DialFunc = server.Dial
 	config.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
-	pool, err := pgxpool.NewWithConfig(tb.Context(), config)
+	pool, err := pgsession.Pool(tb.Context(), config)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -60,24 +61,11 @@ func New(opts Options) *Sink {
 	}
 }
 
-// PrepareSession makes a session of the sink find operators and functions in pg_catalog alone, whatever its role or database sets: names of
-// wal2vec's own objects are written out. It is for the pool's AfterConnect, since poolers refuse a start-up parameter of that name.
-func PrepareSession(ctx context.Context, conn *pgx.Conn) error {
-	if _, err := conn.Exec(ctx, "SET search_path = pg_catalog"); err != nil {
-		return fmt.Errorf("preparing a session of the sink: %w", err)
-	}
-	return nil
-}
-
 // connect opens a session beside the pool.
 func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgsession.Sink(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the sink: %w", err)
-	}
-	if err := PrepareSession(ctx, conn); err != nil {
-		_ = conn.Close(context.WithoutCancel(ctx))
-		return nil, err
 	}
 	return conn, nil
 }
@@ -150,6 +138,10 @@ func (s *Sink) explain(err error, doing string) error {
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
+	case "25006":
+		return fault.Wrap(err, fault.Unavailable, "wal2vec doctor, which looks at what makes it so; it goes on when that has ended", "%s: the sink takes no writes", doing)
+	case "22021", "22P05":
+		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which compares the encodings", "%s: the sink's encoding has no form for a text", doing)
 	case "42501": // insufficient privilege
 		const grant = initCommand + " --grant-stream=ROLE, as the role that set it up (to search: --grant-search=ROLE)"
 		return fault.Wrap(err, fault.Usage, grant, "%s: this role may not", doing)

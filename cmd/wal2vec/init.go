@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -160,10 +161,27 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 	if s.store, err = openStore(ctx, c, s.log, "init"); err != nil {
 		return nil, nil, err
 	}
+	if err := s.checkEncodings(ctx); err != nil {
+		s.store.Close()
+		return nil, nil, err
+	}
 	return s, func() {
 		s.store.Close()
 		_ = s.source.Close(context.WithoutCancel(ctx))
 	}, nil
+}
+
+// checkEncodings refuses a key that may be a text in the source and none in the sink.
+func (s *setup) checkEncodings(ctx context.Context) error {
+	if !slices.ContainsFunc(s.table.Key, func(c change.Column) bool { return c.Type.Text() }) {
+		return nil
+	}
+	conn, err := s.store.pool.Acquire(ctx)
+	if err != nil {
+		return unconnected(err, sinkName(s.config))
+	}
+	defer conn.Release()
+	return pgsession.CheckKeys(pgsession.EncodingOf(s.source), pgsession.EncodingOf(conn.Conn()))
 }
 
 func (s *setup) pipeline() sink.Pipeline { return pipelineOf(s.config, s.server, s.table) }

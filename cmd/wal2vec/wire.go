@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"maps"
 	"net"
 	"os"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -41,9 +41,7 @@ func connectSource(ctx context.Context, c config.Config, purpose string) (*pgx.C
 	if err != nil {
 		return nil, unreadableDSN(err, "source")
 	}
-	maps.Copy(settings.RuntimeParams, change.SessionParameters())
-	settings.RuntimeParams["application_name"] = "wal2vec/" + purpose
-	conn, err := pgx.ConnectConfig(ctx, settings)
+	conn, err := pgsession.Source(ctx, settings, pgsession.Settings{"application_name": "wal2vec/" + purpose})
 	if err != nil {
 		return nil, unconnected(err, "source")
 	}
@@ -111,7 +109,6 @@ func poolSettings(dsn config.DSN, where, purpose string, least ...int32) (*pgxpo
 		return nil, unreadableDSN(err, where)
 	}
 	settings.ConnConfig.RuntimeParams["application_name"] = "wal2vec/" + purpose
-	settings.AfterConnect = sink.PrepareSession
 	settings.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
 	if !strings.Contains(dsn.Reveal(), "pool_max_conns") {
 		for _, n := range least {
@@ -122,7 +119,7 @@ func poolSettings(dsn config.DSN, where, purpose string, least ...int32) (*pgxpo
 }
 
 func openPool(ctx context.Context, settings *pgxpool.Config, where string) (*pgxpool.Pool, error) {
-	pool, err := pgxpool.NewWithConfig(ctx, settings)
+	pool, err := pgsession.Pool(ctx, settings)
 	if err != nil {
 		return nil, unconnected(err, where)
 	}
@@ -174,9 +171,6 @@ func openReadOnlyStore(ctx context.Context, c config.Config, log zerolog.Logger,
 
 // readOnly makes the server refuse what a session would write.
 func readOnly(ctx context.Context, conn *pgx.Conn) error {
-	if err := sink.PrepareSession(ctx, conn); err != nil {
-		return err
-	}
 	_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
 	return err
 }

@@ -22,6 +22,7 @@ var ranks = map[string]int{
 
 	"internal/config":         1,
 	"internal/pgserver":       1,
+	"internal/pgsession":      1,
 	"internal/pipeline/batch": 1,
 	"models":                  1,
 	"replication/pgoutput":    1,

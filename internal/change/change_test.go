@@ -154,7 +154,6 @@ func TestALongTextIsCutForTheEncoderAlone(t *testing.T) {
 		{"x", strings.Repeat("\U0001F600", change.MostText), 0},
 		{"xx", strings.Repeat("\U0001F600", change.MostText), 3},
 		{"xxxx", strings.Repeat("\U0001F600", change.MostText), 1},
-		{"x", strings.Repeat("\x80", 2*change.MostText), 0}, // of another encoding
 	} {
 		fields := []change.Field{v(c.a), v(c.b)}
 		whole := template.Render(fields)
@@ -172,6 +171,23 @@ func TestALongTextIsCutForTheEncoderAlone(t *testing.T) {
 		if d != want {
 			t.Errorf("%.20q: %d bytes of %d are kept, not %d; hash %s", whole, len(d.Text), d.Whole, len(want.Text), d.Hash)
 		}
+	}
+}
+
+// TestBytesThatAreNoTextAreADocumentOfTheirOwn: none is encoded, and each has a hash that tells it from others and from every text.
+func TestBytesThatAreNoTextAreADocumentOfTheirOwn(t *testing.T) {
+	template, err := change.ParseTemplate("<{a}, {b}>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[change.Hash]bool{}
+	for _, b := range []string{"\x80", "\xe9", "a\xc3", strings.Repeat("\x80", 2*change.MostText)} {
+		fields := []change.Field{{Text: "x", State: change.FieldValue}, {Text: b, State: change.FieldValue}}
+		d, _ := template.Documents(fields)
+		if !d.Foreign || d.Text != "" || d.None() || d.Refusal() == "" || seen[d.Hash] || d.Hash == change.HashText(template.Render(fields)) {
+			t.Errorf("%.20q: %+v", b, d)
+		}
+		seen[d.Hash] = true
 	}
 }
 

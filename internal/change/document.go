@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unicode/utf8"
 )
 
 // Hash identifies a rendered text: the first 16 bytes of its SHA-256. It says nothing of the model or the template.
@@ -53,6 +54,8 @@ type Document struct {
 	Large int64
 	// Limit is the limit that a large row is beyond.
 	Limit int64
+	// Foreign says that the row has bytes without a form in UTF-8: Text is empty, and Hash is that of the bytes, marked.
+	Foreign bool
 }
 
 // NewDocument hashes a rendered text.
@@ -61,9 +64,12 @@ func NewDocument(text string) Document { return Document{Text: text, Hash: HashT
 // None reports whether the row has no text.
 func (d *Document) None() bool { return d.Hash == Hash{} }
 
-// Refusal says why a row that is too large is not encoded; empty for every other row.
+// Refusal says why a row is not encoded that is too large, or is no text; empty for every other row.
 func (d *Document) Refusal() string {
-	if d.Large == 0 {
+	switch {
+	case d.Foreign:
+		return "the row has bytes that have no form in UTF-8"
+	case d.Large == 0:
 		return ""
 	}
 	return fmt.Sprintf("row of %d bytes is larger than stream.max_row_bytes (%d)", d.Large, d.Limit)
@@ -104,7 +110,7 @@ func (t Template) Large(size int64) bool { return size > t.Limit() }
 func (t Template) Settled(fields []Field) bool {
 	kept := true
 	for i := range fields {
-		if fields[i].State == FieldUnchanged {
+		if fields[i].State == FieldUnchanged || fields[i].State == FieldUnread {
 			return false
 		}
 		kept = kept && fields[i].State != FieldLarge
@@ -159,6 +165,8 @@ func (t Template) document(fields []Field) Document {
 	switch {
 	case size == 0:
 		return Document{}
+	case slices.ContainsFunc(pieces, func(piece string) bool { return !utf8.ValidString(piece) }): // no text has its hash, as with a large row's
+		return Document{Hash: hashPieces(append([]string{"\x00not UTF-8: "}, pieces...)), Foreign: true}
 	case size <= MostText:
 		return NewDocument(join(pieces, size))
 	default:

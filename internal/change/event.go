@@ -35,7 +35,7 @@ func (o Op) String() string {
 type Event struct {
 	Op  Op
 	Key Key
-	// Fields holds, for an Upsert, one value for each of Template.Columns(); some may be FieldUnchanged.
+	// Fields holds, for an Upsert, one value for each of Template.Columns(); some may be FieldUnchanged or FieldUnread.
 	Fields []Field
 }
 

@@ -1,10 +1,13 @@
 package change
 
-// SessionParameters returns the settings of every session that reads source rows, on the replication connection and on
-// ordinary ones, as a new map. A row has one text form, and with it one hash, only if both paths print it under the same
-// settings; what a role or a database sets by itself must not tell them apart.
+// SessionParameters returns the settings of every session, on the replication connection and on ordinary ones, as a new map: those that
+// every server version knows. What a role or a database sets by itself must not decide what a statement of ours means, or when it ends. A row
+// has one text form, and with it one hash, only if stream and backfill print it under the same settings.
+//
+// default_transaction_read_only is not among them: where it is set, a person or a guard of the disk wants no writes for now.
 func SessionParameters() map[string]string {
 	return map[string]string{
+		// What a text is.
 		"client_encoding":    "UTF8",
 		"DateStyle":          "ISO",
 		"IntervalStyle":      "postgres",
@@ -12,11 +15,32 @@ func SessionParameters() map[string]string {
 		"extra_float_digits": "1", // the default since PostgreSQL 12: the shortest text that reads back as the same number
 		"bytea_output":       "hex",
 		"lc_monetary":        "C", // how money prints
+		"xmlbinary":          "base64",
+		"xmloption":          "content",
 		// regclass and the like print a schema only when the path does not find the object.
 		"search_path":           "pg_catalog",
 		"quote_all_identifiers": "off",
-		// Idle is normal for these connections; a role's own limits must not cut them.
+		// How a statement is read.
+		"standard_conforming_strings": "on",
+		"array_nulls":                 "on",
+		"transform_null_equals":       "off",
+		// Idle is normal for these connections, and so is a long decoding, load or build: a role's own limits must not cut them. What needs a
+		// limit has one of its own.
 		"idle_session_timeout":                "0",
 		"idle_in_transaction_session_timeout": "0",
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "0",
+		"exit_on_error":                       "off",
+		// The protocol counts on each statement's seeing what was committed before it.
+		"default_transaction_isolation":  "read committed",
+		"default_transaction_deferrable": "off",
+	}
+}
+
+// LaterSessionParameters are settings that only some servers know: they are set where there are such, since a server refuses a session that
+// begins with a setting that it does not know.
+func LaterSessionParameters() map[string]string {
+	return map[string]string{
+		"transaction_timeout": "0", // 17 and later; of a walsender, decoding is a transaction
 	}
 }

@@ -19,11 +19,13 @@ type Field struct {
 type FieldState uint8
 
 // The states of a Field. FieldUnchanged marks a TOASTed value that an UPDATE did not touch: the log does not carry it, and it
-// is not NULL. FieldLarge marks a value of a row that is larger than the template's limit: its Size is known, its text is not kept.
+// is not NULL. FieldUnread marks one that the log brings in a form that is not read. FieldLarge marks a value of a row that is larger than the
+// template's limit: its Size is known, its text is not kept.
 const (
 	FieldNull FieldState = iota
 	FieldValue
 	FieldUnchanged
+	FieldUnread
 	FieldLarge
 )
 

@@ -23,6 +23,9 @@ func (t Type) Known() bool {
 	return known
 }
 
+// Text reports whether keys of the type are texts, which encodings tell apart.
+func (t Type) Text() bool { base := Unbounded(t); return base == "text" || base == "character varying" }
+
 // SQL returns the type as it is written in a statement: "bigint", "pg_catalog.text". What is not Known becomes one quoted name that
 // no type has, so that the statement fails and does nothing else.
 func (t Type) SQL() string {

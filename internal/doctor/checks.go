@@ -35,6 +35,7 @@ var sourceChecks = []Check{
 		"A pooler takes no replication connection, and loses a session's settings."),
 	fails("source.session", "Do the session settings take effect that make texts and hashes alike?",
 		"Stream and backfill render values differently, and hash differently."),
+	warns("source.encoding", "Has every text of the source a form in UTF-8?", "A row with a text that has none becomes a dead letter."),
 	warns("source.tls", "Is the connection encrypted, or local?", "Rows and passwords cross the network in the clear."),
 	{
 		"source.version",
@@ -112,6 +113,12 @@ var slotChecks = []Check{
 var sinkChecks = []Check{
 	fails("sink.reach", "Does the sink let us in?", "Nothing works. A server that does not answer at all is a skip."),
 	warns("sink.direct", "Does the connection keep its session?", "A pooler by transaction loses the locks that tell backfills apart."),
+	{
+		"sink.encoding",
+		[]Status{Fail, Warn},
+		"Is the sink's encoding UTF8, or the source's?",
+		"A text key that the sink does not take ends the stream; so does a column's or an enum's name.",
+	},
 	warns("sink.tls", "Is the connection encrypted, or local?", "Vectors and passwords cross the network in the clear."),
 	{
 		"sink.version",

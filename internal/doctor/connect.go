@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -47,9 +47,8 @@ func (e *examination) connectSource(ctx context.Context) error {
 	if err != nil {
 		return e.opts.Unreadable(err, "source")
 	}
-	maps.Copy(c.RuntimeParams, change.SessionParameters())
 	e.configure(c)
-	conn, err := pgx.ConnectConfig(ctx, c)
+	conn, err := pgsession.Source(ctx, c, nil)
 	if err != nil {
 		return e.opts.Unconnected(err, "source")
 	}
@@ -69,13 +68,8 @@ func (e *examination) connectSink(ctx context.Context) error {
 	e.configure(c.ConnConfig)
 	c.MaxConns = 2
 	c.ConnConfig.MaxProtocolMessageBodyLen = sink.LargestMessage
-	c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		if err := sink.PrepareSession(ctx, conn); err != nil {
-			return err
-		}
-		return e.arm(ctx, conn)
-	}
-	pool, err := pgxpool.NewWithConfig(ctx, c)
+	c.AfterConnect = e.arm
+	pool, err := pgsession.Pool(ctx, c)
 	if err != nil {
 		return e.opts.Unconnected(err, "sink")
 	}

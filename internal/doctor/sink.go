@@ -3,14 +3,17 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -22,6 +25,8 @@ type sinkFacts struct {
 	ahead time.Duration // its clock, of this machine's
 	role  string        // this session's; empty where it is not known
 	kind  kind          // what the role is for
+	// encoding is its database's; empty where it is not known.
+	encoding pgsession.Encoding
 }
 
 // age is how long ago something happened, by the sink's clock.
@@ -68,8 +73,31 @@ func (e *examination) examineSinkSession(ctx context.Context) {
 	} else {
 		e.ok("sink.direct", "no pooler in between")
 	}
+	e.sink.encoding = pgsession.EncodingOf(conn.Conn())
 	e.judgeTLS("sink", s)
 	e.judgeClock("sink", s)
+}
+
+// judgeSinkEncoding holds the sink's encoding against the source's, once the table's key is known.
+func (e *examination) judgeSinkEncoding() {
+	const check = "sink.encoding"
+	source, encoding := pgsession.EncodingOf(e.source.conn), e.sink.encoding
+	if encoding == "" {
+		return
+	}
+	var err error
+	if table := e.table; table != nil && slices.ContainsFunc(table.Key, func(c change.Column) bool { return c.Type.Text() }) {
+		err = pgsession.CheckKeys(source, encoding)
+	}
+	switch {
+	case err != nil:
+		e.judge(check, err, Sink, "")
+	case encoding != pgsession.UTF8 && encoding != pgsession.None && encoding != source:
+		e.warn(check, onServer("take a sink database with ENCODING 'UTF8'"),
+			"the sink's encoding is %s, the source's %s: the sink does not take every name of a column or of an enum's value", encoding, source)
+	default:
+		e.ok(check, "%s takes every key and name of the source", encoding)
+	}
 }
 
 // examineSinkServer reports whether there is anything to look at behind the server itself.

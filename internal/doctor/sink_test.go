@@ -16,6 +16,26 @@ var sinkFindings = []finding{
 		r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" SET default_transaction_read_only = on")
 		r.want("sink.writable", doctor.Fail)
 	}},
+	{"encodings that do not go together", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		latin := host.EncodedDatabase(t, "LATIN1")
+		r.options.Config.Sink.DSN = config.DSN(latin.DSN)
+		r.want("sink.encoding", doctor.Warn)
+		r.db.Exec(t, "ALTER TABLE staging_marts.dim_product ALTER product_id TYPE text")
+		r.want("sink.encoding", doctor.Fail)
+		r.options.Config.Sink.DSN = config.DSN(host.EncodedDatabase(t, "SQL_ASCII").DSN)
+		r.want("sink.encoding", doctor.OK)
+	}},
+	{"a source without an encoding, and one with gaps", func(t *testing.T, host *pgtest.Host) {
+		for _, encoding := range []string{"SQL_ASCII", "WIN1252"} {
+			db := host.EncodedDatabase(t, encoding)
+			db.CreateProducts(t)
+			r := settingsFor(t, db, db.DSN)
+			r.want("source.encoding", doctor.Warn)
+			r.want("source.session", doctor.OK)
+			r.want("sink.encoding", doctor.OK)
+		}
+	}},
 	{"a sink that does not wait for its disk", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		for _, name := range []string{"fsync", "full_page_writes"} {

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
@@ -49,7 +50,7 @@ func (e *examination) examineSource(ctx context.Context) {
 		e.closeSource(ctx)
 		return
 	}
-	s, err := e.inspectSession(ctx, e.source.conn, change.SessionParameters())
+	s, err := e.inspectSession(ctx, e.source.conn, e.wantedSettings())
 	if e.could(err, "source.direct", "source.session", "source.tls", "source.clock") {
 		e.judgeSourceSession(s)
 	}
@@ -60,9 +61,33 @@ func (e *examination) examineSource(ctx context.Context) {
 	}
 	e.judgeServer()
 	e.judgeSettings()
+	e.judgeEncoding()
 	e.examineOpen(ctx)
 	e.examineOtherSlots(ctx)
 	e.tryReplication(ctx)
+}
+
+func (e *examination) judgeEncoding() {
+	const check, fix = "source.encoding", "see source.encoding in docs/operations.md; a database with ENCODING 'UTF8' has no such texts"
+	switch encoding := pgsession.EncodingOf(e.source.conn); {
+	case encoding == pgsession.None:
+		e.warn(check, onServer(fix), "the source's encoding is %s: a row whose text has bytes that are not UTF-8 becomes a dead letter", encoding)
+	case !encoding.Whole():
+		e.warn(check, onServer(fix), "the source's encoding is %s: a row whose text has no form in UTF-8 becomes a dead letter", encoding)
+	default:
+		e.ok(check, "%s: every text has a form in UTF-8", encoding)
+	}
+}
+
+// wantedSettings are those that a session of the source has, but for what the doctor's own bounds.
+func (e *examination) wantedSettings() map[string]string {
+	wanted := change.SessionParameters()
+	delete(wanted, "statement_timeout")
+	delete(wanted, "lock_timeout")
+	if pgsession.EncodingOf(e.source.conn) == pgsession.None {
+		wanted["client_encoding"] = string(pgsession.None) // see package pgsession
+	}
+	return wanted
 }
 
 func (e *examination) address() string {

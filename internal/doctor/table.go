@@ -17,6 +17,7 @@ func (e *examination) examineTable(ctx context.Context) {
 	if e.source.conn == nil {
 		return
 	}
+	defer e.judgeSinkEncoding()
 	c := e.opts.Config
 	options := replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key, Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -34,29 +33,6 @@ func classify(err error) Kind {
 		return Unavailable
 	case pgconn.SafeToRetry(err) && !errors.Is(err, context.Canceled): // a connection that was found to be closed before it was used
 		return Unavailable
-	default:
-		return Internal
-	}
-}
-
-// classifyState follows Appendix A of the PostgreSQL manual.
-func classifyState(state string) Kind {
-	switch {
-	case state == "55006": // object_in_use: the slot
-		return Busy
-	case strings.HasPrefix(state, "08"), // connection exception
-		strings.HasPrefix(state, "53"), // insufficient resources: disk full, too many connections
-		state == "57014",               // query_canceled: a statement or lock time-out
-		strings.HasPrefix(state, "57P"),
-		state == "40001", state == "40P01", // serialization failure, deadlock
-		state == "55P03": // lock_not_available
-		return Unavailable
-	case strings.HasPrefix(state, "28"), // invalid authorisation
-		state == "3D000",               // no such database
-		state == "42501",               // insufficient privilege
-		strings.HasPrefix(state, "42"), // undefined object and the like
-		state == "55000", state == "0A000", state == "3F000":
-		return Usage
 	default:
 		return Internal
 	}

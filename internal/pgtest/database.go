@@ -43,19 +43,28 @@ func SinkDatabase(tb testing.TB) *DB {
 // Database makes a database for this test on this server.
 func (h *Host) Database(tb testing.TB) *DB {
 	tb.Helper()
+	// Copying files takes two checkpoints, cheap without fsync, and makes no WAL.
+	options := " TEMPLATE " + template
+	if h.major >= firstWithStrategy {
+		options += " STRATEGY file_copy"
+	}
+	return h.create(tb, options)
+}
+
+// create makes a database with these options and runs statements in it.
+func (h *Host) create(tb testing.TB, options string, statements ...string) *DB {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), limit)
 	defer cancel()
 	name := fmt.Sprintf("%s_%d", shortName(tb.Name()), h.named.Add(1))
-	// Copying files takes two checkpoints, cheap without fsync, and makes no WAL.
-	create := "CREATE DATABASE " + name + " TEMPLATE " + template
-	if h.major >= firstWithStrategy {
-		create += " STRATEGY file_copy"
-	}
-	if err := h.admin(ctx, create); err != nil {
+	if err := h.admin(ctx, "CREATE DATABASE "+name+options); err != nil {
 		tb.Fatal(err)
 	}
 	db := &DB{Name: name, DSN: h.server.DSN(name), Host: h}
 	tb.Cleanup(func() { db.cleanup(tb) })
+	for _, statement := range statements {
+		db.Exec(tb, statement)
+	}
 	return db
 }
 
@@ -272,4 +281,16 @@ func dropSlots(ctx context.Context, conn *pgx.Conn, database string) error {
 			return fmt.Errorf("dropping the slots: %w", err)
 		}
 	}
+}
+
+// EncodedDatabase makes a database for this test on the binary's server whose encoding is another than UTF8: "SQL_ASCII", "LATIN1".
+func EncodedDatabase(tb testing.TB, encoding string) *DB {
+	tb.Helper()
+	return nearby.get(tb).EncodedDatabase(tb, encoding)
+}
+
+// EncodedDatabase makes such a database on this server.
+func (h *Host) EncodedDatabase(tb testing.TB, encoding string) *DB {
+	tb.Helper()
+	return h.create(tb, " TEMPLATE template0 ENCODING '"+encoding+"' LOCALE 'C'", "CREATE EXTENSION vector WITH SCHEMA public")
 }

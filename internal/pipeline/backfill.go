@@ -186,7 +186,7 @@ func mayReread(err error) bool {
 	case errors.Is(err, errNotPassed), errors.Is(err, sink.ErrGenerations):
 		return false
 	default:
-		return fault.Retryable(err)
+		return fault.Retryable(err) || fault.Moving(err)
 	}
 }
 

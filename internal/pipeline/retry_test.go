@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sink"
@@ -409,4 +411,51 @@ func TestAReplicationThatEndsByItselfIsTakenUpAgain(t *testing.T) {
 		})
 		w.halt(r)
 	})
+}
+
+// TestALookAtAMovingCatalogueIsMadeAgain: a swap that drops the old table makes statements of a running session fail in many ways, none of which
+// ends the stream; what is so for good does after a while.
+func TestALookAtAMovingCatalogueIsMadeAgain(t *testing.T) {
+	for _, state := range []string{"XX000", "42P01", "42703", "42704", "3F000", "0A000", "55006", "55000", "42809"} {
+		moved := fmt.Errorf("looking at the source: %w", &pgconn.PgError{Code: state})
+		f := func(name string, failures int, started bool, want error) {
+			t.Run(state+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					first := 1
+					if started {
+						first = 2
+						w.onRun = func(_ context.Context, session int) error {
+							if session == 1 {
+								return errAway
+							}
+							return nil
+						}
+					}
+					w.onConnect = func(_ context.Context, attempt int) error {
+						if attempt >= first && attempt < first+failures {
+							return moved
+						}
+						return nil
+					}
+					r := w.start(settings(t))
+					pass(30 * time.Minute)
+					if want != nil {
+						if err := r.end(); !errors.Is(err, want) {
+							t.Errorf("ended with %v", err)
+						}
+						return
+					}
+					if h := r.Health(); !h.Streaming {
+						t.Errorf("it does not stream: %+v", h)
+					}
+					w.halt(r)
+				})
+			})
+		}
+		f("for a while", 10, true, nil)
+		f("for good", 11, true, moved)
+		f("at the start", 3, false, nil)
+		f("for good from the start", 4, false, moved)
+	}
 }

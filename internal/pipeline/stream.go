@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -138,7 +139,7 @@ func (s *Stream) run(ctx context.Context) error {
 			return err
 		}
 		if s.totals.Batches > committed {
-			c.pause, c.moved, c.mended = firstPause, false, false
+			c.pause, c.looks, c.moved, c.mended = firstPause, 0, false, false
 		}
 		pause, err := s.react(ctx, &c, err)
 		if err != nil {
@@ -150,11 +151,17 @@ func (s *Stream) run(ctx context.Context) error {
 	}
 }
 
+// mostLooks is how many sessions in a row a moving catalogue may end without a batch in between: what is so for good ends the stream after
+// that, a minute later. Before the first success it is firstLooks: a person waits for the answer.
+const mostLooks, firstLooks = 10, 3
+
 // course is what a stream remembers from one session to the next.
 type course struct {
 	// held is since when every session found the slot in another process' hands; zero when the last one did not.
 	held  time.Time
 	pause time.Duration // the next one
+	// looks counts the sessions in a row that a moving catalogue ended.
+	looks int
 	// moved and mended are true when the last session ended so, and nothing was written since. Moved is also a set of generations that
 	// changed: there is nothing to wait for.
 	moved, mended bool
@@ -172,11 +179,11 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 			return 0, nil
 		}
 	}
-	again := s.mayRetry(err, c.held)
+	again := s.mayRetry(err, c)
 	if fault.KindOf(err) == fault.Gap && s.ports.OnGap != nil {
 		switch mending := s.mend(ctx, err); {
 		case mending != nil:
-			err, again = mending, s.mayRetry(mending, c.held)
+			err, again = mending, s.mayRetry(mending, c)
 		case !c.mended:
 			c.mended = true
 			s.ports.Observer.Retried(retryClass(err))
@@ -234,12 +241,17 @@ func unlessStopped(ctx context.Context, err error) error {
 
 // mayRetry decides whether another session may go through. Before the first success an unreachable server is an error for the
 // caller (who may have mistyped an address). A held slot is waited for only so long.
-func (s *Stream) mayRetry(err error, held time.Time) bool {
+func (s *Stream) mayRetry(err error, c *course) bool {
+	started := s.totals.Sessions > 0
+	if fault.Moving(err) {
+		c.looks++
+		return c.looks <= firstLooks || started && c.looks <= mostLooks
+	}
 	switch fault.KindOf(err) {
 	case fault.Unavailable:
-		return s.totals.Sessions > 0
+		return started || errors.Is(err, replication.ErrForeign)
 	case fault.Busy:
-		return !errors.Is(err, sink.ErrFenced) && (held.IsZero() || s.opts.Now().Sub(held) < s.opts.SlotWait)
+		return !errors.Is(err, sink.ErrFenced) && (c.held.IsZero() || s.opts.Now().Sub(c.held) < s.opts.SlotWait)
 	default:
 		return false
 	}

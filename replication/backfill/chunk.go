@@ -38,7 +38,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 	if err := r.open(ctx); err != nil {
 		return Chunk{}, err
 	}
-	c, err := r.chunk(ctx, after, limit)
+	c, err := r.sendable(ctx, after, limit)
 	if err != nil {
 		return Chunk{}, r.explain(err, "reading rows of "+r.name())
 	}
@@ -52,14 +52,28 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 	return c, nil
 }
 
+// sendable reads the rows, fewer where a value of one has no form in UTF-8: that row is read alone, as bytes.
+func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+	for {
+		c, err := r.chunk(ctx, after, limit, r.row)
+		switch {
+		case !fault.Untranslatable(err):
+			return c, err
+		case limit <= 1:
+			return r.chunk(ctx, after, limit, r.row.raw())
+		}
+		limit /= 2
+	}
+}
+
 // chunk reads the rows. As long as none is larger than its share of the bytes, the server need not count them, which takes it longer than to read
 // the rows; where one is, what was read is read again.
-func (r *Reader) chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selection) (Chunk, error) {
 	for {
 		counted, share := r.counts, chunkBytes/int64(max(1, limit))
-		data := chunkQuery{selection: r.row.within(share), Limit: limit}
+		data := chunkQuery{selection: s.within(share), Limit: limit}
 		if counted {
-			data.selection, data.Bytes = r.row, chunkBytes
+			data.selection, data.Bytes = s, chunkBytes
 		}
 		statement, params, err := r.chunkStatement(data, after)
 		if err != nil {
@@ -130,6 +144,8 @@ func (r *Reader) explain(err error, doing string) error {
 	case "42703":
 		return fault.Wrap(err, fault.Usage, "put the column back, or retire the generation whose template reads it; then: wal2vec backfill",
 			"%s: a column that key, template or soft-delete rule need is gone", doing)
+	case "22021", "22P05":
+		return fault.Wrap(err, fault.Usage, "repair it: see source.encoding in docs/operations.md", "%s: a value has no form in UTF-8", doing)
 	case "42501":
 		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which names the right that is missing", "%s: this role may not", doing)
 	default:

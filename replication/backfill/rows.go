@@ -21,15 +21,36 @@ func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, err
 	return rows, err
 }
 
-// rowsAndSession is Rows with the session of the connection that read them. Of rows that are larger than their share of the bytes for one read
-// only the lengths come at first; as many as fit are then read, in the order of the keys.
+// rowsAndSession is Rows with the session of the connection that read them. Keys of which a row cannot be sent, since a value has no form in UTF-8,
+// are halved until that row is alone; it is read as bytes.
 func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]change.Row, uint64, error) {
-	rows, session, err := r.rowsWithin(ctx, r.row.within(chunkBytes/int64(max(1, len(keys)))), keys)
+	rows, session, err := r.rowsOf(ctx, r.row, keys)
+	switch {
+	case !fault.Untranslatable(err):
+		return rows, session, err
+	case len(keys) == 1:
+		return r.rowsOf(ctx, r.row.raw(), keys)
+	}
+	first, session, err := r.rowsAndSession(ctx, keys[:len(keys)/2])
+	if err != nil {
+		return nil, 0, err
+	}
+	second, later, err := r.rowsAndSession(ctx, keys[len(keys)/2:])
+	if err == nil && later != session {
+		err = fault.New(fault.Unavailable, "", "reading rows of %s by key: the connection to the source was lost", r.name())
+	}
+	return append(first, second...), session, err
+}
+
+// rowsOf reads rows by key. Of rows that are larger than their share of the bytes for one read only the lengths come at first; as many as fit are
+// then read, in the order of the keys.
+func (r *Reader) rowsOf(ctx context.Context, s selection, keys []change.Key) ([]change.Row, uint64, error) {
+	rows, session, err := r.rowsWithin(ctx, s.within(chunkBytes/int64(max(1, len(keys)))), keys)
 	if err != nil {
 		return nil, 0, err
 	}
 	if chosen := choose(rows); len(chosen) > 0 {
-		second, again, err := r.rowsWithin(ctx, r.row, chosen)
+		second, again, err := r.rowsWithin(ctx, s, chosen)
 		switch {
 		case err != nil:
 			return nil, 0, err
@@ -69,7 +90,7 @@ func choose(rows []received) []change.Key {
 func (r *Reader) rowsWithin(ctx context.Context, s selection, keys []change.Key) ([]received, uint64, error) {
 	var out []received
 	statement := func(k keyed) (string, [][]byte, error) {
-		s.Convert = r.row.Convert // known since the connection was opened
+		s.Convert = r.row.Convert && !s.Raw // known since the connection was opened
 		return rowsStatement(s, k)
 	}
 	session, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
@@ -125,6 +146,8 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 		return out, nil
 	case fault.SQLSTATE(err) == "42501":
 		return nil, r.denied(err, columns, filters)
+	case fault.Untranslatable(err):
+		return nil, fault.Wrap(err, fault.Usage, "leave the column out", "reading columns of %s: a value has no form in UTF-8", r.name())
 	case strings.HasPrefix(fault.SQLSTATE(err), "22"): // what the caller typed does not fit the column
 		return nil, fault.Wrap(err, fault.Usage, "check the filter's value", "reading columns of %s", r.name())
 	default:

@@ -1,11 +1,14 @@
 package backfill
 
 import (
+	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/sql"
@@ -25,6 +28,8 @@ type selection struct {
 	Most int64
 	// Convert says that the server's encoding is not that of the session: lengths are counted in the session's.
 	Convert bool
+	// Raw asks for the values' bytes as the server keeps them, since one of them has no form in the session's encoding.
+	Raw bool
 
 	limit int64 // of a row
 }
@@ -62,6 +67,12 @@ func newSelection(table change.Table) selection {
 	return s
 }
 
+// raw is the selection for a row of which a value has no form in UTF-8.
+func (s selection) raw() selection {
+	s.Raw, s.Convert = true, false
+	return s
+}
+
 // render returns the two lists of columns.
 func (s selection) render() (row, sent string, err error) {
 	if row, err = sql.Render("source_row", s); err != nil {
@@ -91,6 +102,12 @@ type received struct {
 func (s selection) read(raw rawRow) (received, error) {
 	keys := len(s.Key)
 	values, rest := raw[keys:keys+len(s.Values)], raw[keys+len(s.Values):]
+	if s.Raw {
+		var err error
+		if values, err = foreign(values); err != nil {
+			return received{}, err
+		}
+	}
 	row := received{Row: change.Row{Key: keyOf(raw[:keys])}}
 	if s.Mark != "" {
 		row.SoftDeleted, rest = string(rest[0]) == "t", rest[1:]
@@ -120,6 +137,25 @@ func (s selection) read(raw rawRow) (received, error) {
 		row.bytes += int64(len(v))
 	}
 	return row, nil
+}
+
+// foreign turns the server's text form of bytes into the bytes, which are marked where they are not ASCII: by chance they might be UTF-8.
+func foreign(values rawRow) (rawRow, error) {
+	out := make(rawRow, len(values))
+	for i, v := range values {
+		if v == nil {
+			continue
+		}
+		decoded, err := hex.DecodeString(strings.TrimPrefix(string(v), `\x`))
+		if err != nil {
+			return nil, fmt.Errorf("reading the bytes of a value: %w", err)
+		}
+		if bytes.ContainsFunc(decoded, func(r rune) bool { return r >= utf8.RuneSelf }) {
+			decoded = append([]byte{0xff}, decoded...)
+		}
+		out[i] = decoded
+	}
+	return out, nil
 }
 
 func keyOf(raw rawRow) change.Key {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -104,24 +104,24 @@ func (r *Reader) open(ctx context.Context) error {
 	if err != nil {
 		return fault.Wrap(err, fault.Usage, "", "reading the source's connection string")
 	}
-	maps.Copy(config.RuntimeParams, change.SessionParameters())
-	maps.Copy(config.RuntimeParams, map[string]string{
+	settings := pgsession.Settings{
 		"application_name":  r.opts.Application,
 		"statement_timeout": strconv.FormatInt(r.opts.StatementTimeout.Milliseconds(), 10),
-		// A role may have other defaults. Under READ COMMITTED a statement takes its lock on the table before its snapshot; any higher
-		// level could show a table as empty that a TRUNCATE or rewrite has just filled.
+		// Under READ COMMITTED a statement takes its lock on the table before its snapshot; any higher level could show a table as empty that a
+		// TRUNCATE or rewrite has just filled.
 		"default_transaction_isolation": "read committed",
 		"default_transaction_read_only": "on",
 		"row_security":                  "off", // an error instead of missing rows
 		"constraint_exclusion":          "off", // no CHECK is evaluated to plan a read
-	})
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	}
+	conn, err := pgsession.Reader(ctx, config, settings)
 	if err != nil {
 		return fmt.Errorf("connecting to the source: %w", err)
 	}
 	r.conn, r.role = conn, config.User
 	r.session++
-	r.row.Convert = conn.ParameterStatus("server_encoding") != "UTF8"
+	encoding := conn.ParameterStatus("server_encoding")
+	r.row.Convert = encoding != "UTF8" && encoding != "SQL_ASCII"
 	err = r.restrict(ctx)
 	if err == nil {
 		err = r.identify(ctx)

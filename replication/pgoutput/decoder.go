@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -36,6 +37,7 @@ type Decoder struct {
 
 	layout  *layout // of the last relation message
 	refused error   // why there is none, where the message's columns are not what the table is followed with
+	bases   bases   // of the relation message to come
 
 	open     bool // between BEGIN and COMMIT
 	fragment change.Fragment
@@ -44,6 +46,9 @@ type Decoder struct {
 	begin   begin
 	row     row
 	skipped uint64
+
+	// foreign says that texts come in the server's encoding.
+	foreign bool
 
 	templates []int   // the number of columns of each template
 	picked    []value // of fields, from message to message
@@ -71,6 +76,15 @@ func (d *Decoder) Await(oid uint32) { d.successor = oid }
 
 // PassOver makes transactions at or below a position come without events. Whatever the table looked like then is no error.
 func (d *Decoder) PassOver(applied change.LSN) { d.applied = applied }
+
+// Foreign says that texts come in an encoding of the server's that is ASCII where it has no high bit, since some text has no form in UTF-8. A
+// template's value with such a bit becomes change.FieldUnread; a key with one is an error, a fault.Error of kind Gap.
+func (d *Decoder) Foreign() { d.foreign = true }
+
+// unread reports whether a value is in the server's encoding.
+func (d *Decoder) unread(v value) bool {
+	return d.foreign && (v.kind == kindOmitted || v.kind == kindText && bytes.ContainsFunc(v.data, func(r rune) bool { return r >= utf8.RuneSelf }))
+}
 
 // awaits adds the event of a change of the successor, and reports whether the table is that.
 func (d *Decoder) awaits(oid uint32) bool {
@@ -111,7 +125,9 @@ func (d *Decoder) Decode(message []byte) (change.Fragment, bool, error) {
 			return change.Fragment{}, false, nil
 		}
 		return d.cut(0), true, nil
-	case typeOrigin, typeType, typeMessage:
+	case typeType:
+		return change.Fragment{}, false, d.bases.add(&reader{rest: body})
+	case typeOrigin, typeMessage:
 		return change.Fragment{}, false, nil
 	default:
 		d.skipped++
@@ -162,10 +178,12 @@ func (d *Decoder) relation(body []byte) error {
 	if err := m.parse(&reader{rest: body}); err != nil {
 		return err
 	}
+	bases := d.bases
+	d.bases = nil
 	if !d.ours(m.oid) {
 		return nil
 	}
-	d.layout, d.refused = newLayout(d.table, m.columns)
+	d.layout, d.refused = newLayout(d.table, m.columns, bases)
 	if d.open && d.passing() {
 		return nil
 	}
@@ -294,7 +312,7 @@ func pick(row, old []value, i int) value {
 func (d *Decoder) key(l *layout, row, old []value) (change.Key, error) {
 	if len(l.key) == 1 {
 		v := pick(row, old, l.key[0])
-		if v.kind != kindText {
+		if v.kind != kindText || d.unread(v) {
 			return "", d.keyError(0, v.kind)
 		}
 		return change.Key(v.data), nil
@@ -302,7 +320,7 @@ func (d *Decoder) key(l *layout, row, old []value) (change.Key, error) {
 	parts := make([]string, 0, 4) // on the stack for the usual keys
 	for n, i := range l.key {
 		v := pick(row, old, i)
-		if v.kind != kindText {
+		if v.kind != kindText || d.unread(v) {
 			return "", d.keyError(n, v.kind)
 		}
 		parts = append(parts, string(v.data))
@@ -315,6 +333,9 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	switch kind {
 	case kindBinary:
 		return fmt.Errorf("decoding: column %q of %s came in binary form", column, d.name)
+	case kindText: // that is not read
+		return fault.New(fault.Gap, "repair the texts that have no form in UTF-8 (see source.encoding in docs/operations.md), then: wal2vec init --resync",
+			"the log of %s has a text without a form in UTF-8, and beside it keys (column %q) that are not ASCII", d.name, column)
 	case kindOmitted:
 		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}

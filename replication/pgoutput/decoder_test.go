@@ -3,6 +3,7 @@ package pgoutput
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -260,5 +261,39 @@ func TestEventsDoNotAliasTheMessage(t *testing.T) {
 	got := feed(t, d, commitMessage(1, 2))[0].Events
 	if want := upsert("1", text("Pen"), text("long")); !reflect.DeepEqual(got[0], want) {
 		t.Fatalf("got %+v, want %+v", got[0], want)
+	}
+}
+
+// TestADomainIsTheTypeBelowIt: a relation message names a domain alone, the messages before it the type below.
+func TestADomainIsTheTypeBelowIt(t *testing.T) {
+	t.Parallel()
+	typeMessage := func(oid uint32, schema, name string) []byte {
+		return builder{typeType}.u32(oid).text(schema).text(name)
+	}
+	columns := slices.Clone(productColumns)
+	columns[1].oid, columns[3].oid = 70001, 70002 // deleted, id
+	relation := relationMessage(productOID, columns...)
+	d := NewDecoder(product(t), Limits{})
+	got := one(t, d, typeMessage(70001, "", "bool"), typeMessage(70002, "", "int8"), relation,
+		insertMessage(productOID, "9", "f", "d", "1", "n"), insertMessage(productOID, "9", "t", "d", "2", "n"))
+	if want := []change.Event{upsert("1", text("n"), text("d")), {Op: change.Delete, Key: "2"}}; !reflect.DeepEqual(got, want) {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+	refused := func(name, column string, messages ...[]byte) {
+		t.Helper()
+		var err error
+		d := NewDecoder(product(t), Limits{})
+		for _, m := range append(messages, relation) {
+			_, _, err = d.Decode(m)
+		}
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), column) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	refused("over another type", "deleted", typeMessage(70001, "", "text"), typeMessage(70002, "", "int8"))
+	refused("a type of the same name", "deleted", typeMessage(70001, "public", "bool"), typeMessage(70002, "", "int8"))
+	refused("of an earlier relation", "id", typeMessage(70001, "", "bool"), typeMessage(70002, "", "int8"), relationMessage(otherOID))
+	if _, _, err := NewDecoder(product(t), Limits{}).Decode(typeMessage(70001, "", "bool")[:6]); err == nil {
+		t.Error("a message that is cut short was taken")
 	}
 }

@@ -25,6 +25,9 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 		if v.kind == kindBinary {
 			return nil, fmt.Errorf("decoding: column %q of %s came in binary form", d.table.Template.Columns()[n], d.name)
 		}
+		if d.unread(v) {
+			v = value{kind: kindUnread}
+		}
 		picked = append(picked, v)
 	}
 	d.picked = picked
@@ -61,6 +64,8 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 			at += len(v.data)
 		case kindUnchanged:
 			out[n].State = change.FieldUnchanged
+		case kindUnread:
+			out[n].State = change.FieldUnread
 		case kindOmitted:
 			out[n] = change.Field{State: change.FieldLarge, Size: v.omitted}
 		}

@@ -21,15 +21,7 @@ type layout struct {
 // one whose unchanged value the log leaves out.
 const unlogged = -1
 
-const boolOID = 16
-
-// keyTypes are the object ids of the types that a key column may have, by format_type's name without a modifier. They are
-// fixed in Postgres' catalogue (pg_type.dat).
-var keyTypes = map[string]uint32{
-	"smallint": 21, "integer": 23, "bigint": 20, "text": 25, "character varying": 1043, "uuid": 2950,
-}
-
-func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
+func newLayout(table change.Table, columns []relationColumn, bases bases) (*layout, error) {
 	at := make(map[string]int, len(columns))
 	for i, c := range columns {
 		at[c.name] = i
@@ -50,7 +42,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 			return nil, err
 		}
 		base, _, _ := strings.Cut(string(key.Type), "(")
-		if want, known := keyTypes[base]; known && columns[i].oid != want && columns[i].oid != key.OID {
+		if want, known := keyTypes[base]; known && bases.of(columns[i].oid) != want && columns[i].oid != key.OID {
 			return nil, fault.New(fault.Usage,
 				"put the type back; or wal2vec teardown, wal2vec init, and wal2vec backfill: the vectors' keys are of the old type",
 				"key column %q of %s is not of type %s any more", key.Name, name, key.Type)
@@ -72,7 +64,7 @@ func newLayout(table change.Table, columns []relationColumn) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (columns[i].oid == boolOID) != table.SoftDeleteBool {
+	if (bases.of(columns[i].oid) == boolOID) != table.SoftDeleteBool {
 		return nil, fault.New(fault.Usage, "wal2vec init --resync",
 			"the type of soft-delete column %q of %s has changed between boolean and another", table.SoftDelete, name)
 	}

@@ -31,6 +31,8 @@ const (
 	kindOmitted = 'x'
 	// kindApart is Shrinker's, too: the value is the next of those that it put into the Decoder. Its length follows.
 	kindApart = 'a'
+	// kindUnread stands for a value in an encoding that is not read; see Decoder.Foreign.
+	kindUnread = 'f'
 )
 
 // mostColumns is Postgres' bound for the columns of a table.

@@ -3,24 +3,26 @@ SELECT
     a.attname::text,
     pg_catalog.format_type(a.atttypid, a.atttypmod),
     a.atttypid,
-    (
-        WITH RECURSIVE base AS (
-            SELECT t.oid, t.typtype, t.typbasetype
-            FROM pg_catalog.pg_type AS t
-            WHERE t.oid = a.atttypid
-            UNION ALL
-            SELECT t.oid, t.typtype, t.typbasetype
-            FROM base AS b
-            JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype
-            WHERE b.typtype = 'd'
-        )
-        SELECT pg_catalog.format_type(b.oid, NULL) FROM base AS b WHERE b.typtype <> 'd'
-    ),
+    base.oid,
+    pg_catalog.format_type(base.oid, NULL),
     COALESCE((SELECT c.collname::text FROM pg_catalog.pg_collation AS c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic), ''),
     a.attnotnull,
     a.attgenerated::text,
     pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
 FROM pg_catalog.pg_attribute AS a
+CROSS JOIN LATERAL (
+    WITH RECURSIVE below AS (
+        SELECT t.oid, t.typtype, t.typbasetype
+        FROM pg_catalog.pg_type AS t
+        WHERE t.oid = a.atttypid
+        UNION ALL
+        SELECT t.oid, t.typtype, t.typbasetype
+        FROM below AS b
+        JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype
+        WHERE b.typtype = 'd'
+    )
+    SELECT b.oid FROM below AS b WHERE b.typtype <> 'd'
+) AS base
 WHERE a.attrelid = $1
   AND a.attnum > 0
   AND NOT a.attisdropped

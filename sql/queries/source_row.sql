@@ -1,6 +1,8 @@
 {{- /* What is read of a row: key, values, the mark of a deleted one, and its length by each template, as the log would bring it. */ -}}
 {{range $i, $key := .Key}}{{if $i}}, {{end}}t.{{$key}} AS k{{inc $i}}{{end}}
-{{- range $i, $value := .Values}}, t.{{$value}} AS c{{inc $i}}{{end}}
+{{- range $i, $value := .Values}}, {{if $.Raw -}}
+    CASE WHEN t.{{$value}} IS DISTINCT FROM NULL THEN convert_to(format('%s', t.{{$value}}), getdatabaseencoding()) END
+{{- else}}t.{{$value}}{{end}} AS c{{inc $i}}{{end}}
 {{- if .Mark}}, {{if .MarkIsBool}}t.{{.Mark}}{{else}}t.{{.Mark}} IS DISTINCT FROM NULL{{end}} AS mark{{end}}
 {{- range $i, $values := .Templates}}, 0::bigint
 {{- range $values}} + coalesce(octet_length(

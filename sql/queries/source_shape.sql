@@ -3,6 +3,15 @@
 WITH RECURSIVE columns AS (
     SELECT
         a.attname, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.xmin AS altered, r.relfilenode,
+        -- Earlier versions took a domain over boolean for another type: this opens the refresh that puts its rows right.
+        (
+            WITH RECURSIVE below AS (
+                SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = a.atttypid
+                UNION ALL
+                SELECT t.oid, t.typbasetype FROM below AS b JOIN pg_catalog.pg_type AS t ON t.oid = b.typbasetype
+            )
+            SELECT 'boolean' FROM below AS b WHERE b.oid = 'pg_catalog.bool'::pg_catalog.regtype AND b.oid <> a.atttypid
+        ) AS truth,
         CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END AS computed,
         -- What may be altered and says nothing of the values.
         pg_catalog.md5(pg_catalog.concat_ws(
@@ -46,7 +55,7 @@ WITH RECURSIVE columns AS (
     JOIN pg_catalog.pg_class AS c ON c.oid = p.relid
     WHERE p.isleaf AND c.oid <> $1::oid
 )
-SELECT 'column ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attgenerated, c.computed)
+SELECT 'column ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.attnum, c.atttypid, c.atttypmod, c.attgenerated, c.computed, c.truth)
 FROM columns AS c
 UNION ALL
 SELECT 'rewrite ' || $1::oid::text || ' ' || c.attname, pg_catalog.concat_ws(' ', c.altered, c.relfilenode, c.manner)

@@ -187,7 +187,7 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
 		b.tokens += perTextTokens
 		for _, f := range e.Fields {
 			b.tokens += len(f.Text) / bytesPerToken
-			if f.State == change.FieldUnchanged {
+			if f.State == change.FieldUnchanged || f.State == change.FieldUnread {
 				b.tokens += unchangedTokens
 			}
 		}
@@ -210,7 +210,7 @@ func (b *Batcher) release(f change.Fragment, now time.Time) {
 	b.held.drop()
 }
 
-// put replaces the key's earlier change. A value that the log left out is taken from an earlier change of the same batch.
+// put replaces the key's earlier change. A value that the log left out, since it did not change, is taken from an earlier change of the same batch.
 func (b *Batcher) put(p pending) {
 	i, known := b.index[p.key]
 	if !known {

@@ -1,0 +1,107 @@
+// Package pgsession opens every connection of the program to a source or a sink, so that none is without the settings that its statements
+// rely on, whatever its role or its database sets. It knows nothing of what the connections are for.
+package pgsession
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// Settings are by name; those of who opens a session go over the usual ones, and both over those of a connection string.
+type Settings map[string]string
+
+// Source opens an ordinary session of the source.
+func Source(ctx context.Context, config *pgx.ConnConfig, settings Settings) (*pgx.Conn, error) {
+	ofSource(&config.Config, settings)
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// Reader is Source for who reads rows as the server prints them.
+func Reader(ctx context.Context, config *pgconn.Config, settings Settings) (*pgconn.PgConn, error) {
+	ofSource(config, settings)
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+// Walsender opens a replication connection to a database of the source, with the settings of its ordinary sessions.
+func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*pgconn.PgConn, error) {
+	ofSource(config, settings)
+	config.RuntimeParams["replication"] = "database"
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+// Knock opens a session that runs no statement: to ask whether the server lets it in.
+func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+// Sink opens a session of the sink beside a pool.
+func Sink(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
+	ofSink(&config.Config)
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// Pool opens a pool of sessions of the sink: each has the settings from its beginning, one that takes the place of a lost one too.
+func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+	ofSink(&config.ConnConfig.Config)
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force.
+func ofSource(config *pgconn.Config, settings Settings) {
+	maps.Copy(config.RuntimeParams, change.SessionParameters())
+	maps.Copy(config.RuntimeParams, settings)
+	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		// A walsender takes the simple protocol alone.
+		err := conn.Exec(ctx, sql.Query("session_later")).Close()
+		if err == nil && asIs(conn) {
+			err = conn.Exec(ctx, "SET client_encoding = 'SQL_ASCII'").Close()
+		}
+		if err != nil {
+			return fmt.Errorf("preparing a session of the source: %w", err)
+		}
+		return nil
+	}
+}
+
+// ofSink sets them by a statement: poolers refuse a start-up parameter that they do not know.
+func ofSink(config *pgconn.Config) { config.AfterConnect = settle }
+
+// asIs reports whether the server keeps bytes of which it does not know what they mean. It would convert none of them, and yet refuse a row with
+// one that is not UTF-8: a replication connection would end there each time. So they come as they are, and we look.
+func asIs(conn *pgconn.PgConn) bool { return Encoding(conn.ParameterStatus("server_encoding")) == None }
+
+func settle(ctx context.Context, conn *pgconn.PgConn) error {
+	wanted := change.SessionParameters()
+	maps.Copy(wanted, change.LaterSessionParameters())
+	if asIs(conn) {
+		wanted["client_encoding"] = string(None)
+	}
+	var names, values []byte
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		names, values = appendElement(names, name), appendElement(values, wanted[name])
+	}
+	result := conn.ExecParams(ctx, sql.Query("session_settle"), [][]byte{append(names, '}'), append(values, '}')}, nil, nil, nil)
+	if _, err := result.Close(); err != nil {
+		return fmt.Errorf("preparing a session of the sink: %w", err)
+	}
+	return nil
+}
+
+// appendElement adds an element to an array literal that lacks its closing brace; it is a setting's name or value, of ours.
+func appendElement(array []byte, element string) []byte {
+	if len(array) == 0 {
+		array = append(array, '{')
+	} else {
+		array = append(array, ',')
+	}
+	return append(append(append(array, '"'), element...), '"')
+}
