@@ -4,13 +4,16 @@
 --   wal2vec_admin   runs `wal2vec init` and `wal2vec teardown`: creates schemas, tables, publication and slot.
 --   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
 --   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
+--   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
+--                   the table's owner and the publication, and no others. A table of another owner takes another such role.
 --
 -- Afterwards:
 --   1. Give them passwords or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
---   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin;
+--   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin, wal2vec_swap;
 --   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector;
 --   4. As wal2vec_admin:                                  wal2vec init
---   5. As wal2vec_admin:                                  wal2vec init --grant-stream wal2vec_stream --grant-search wal2vec_search
+--   5. As wal2vec_admin:   wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
+--   6. Run this file again: it takes back from wal2vec_swap what step 5 alone needed, CREATE on the database.
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --
@@ -127,5 +130,42 @@ BEGIN
             EXECUTE format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
         END IF;
     END LOOP;
+END
+$$;
+
+-- What the function that follows swapped tables runs as. The table's owner decides what that function runs into, so its role gets nothing beyond the
+-- owner's rights: a superuser's, where that owns the table, not even those.
+DO $$
+DECLARE
+    admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
+    swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
+    source constant oid := pg_catalog.to_regclass(
+        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
+    );
+    owner record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = swap) THEN
+        EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', swap);
+    END IF;
+    IF NOT pg_catalog.pg_has_role(admin::name, swap::name, 'MEMBER') THEN
+        EXECUTE pg_catalog.format('GRANT %I TO %I', swap, admin);
+    END IF;
+    SELECT o.rolname, o.rolsuper INTO owner
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+    WHERE c.oid = source;
+    IF NOT owner.rolsuper AND NOT pg_catalog.pg_has_role(swap::name, owner.rolname, 'MEMBER') THEN
+        BEGIN
+            EXECUTE pg_catalog.format('GRANT %I TO %I', owner.rolname, swap);
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'who may grant % has to run: GRANT % TO %;', owner.rolname, pg_catalog.quote_ident(owner.rolname), pg_catalog.quote_ident(swap);
+        END;
+    END IF;
+    -- Whoever gets a publication needs CREATE on the database at that moment, and never again.
+    IF EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = swap) THEN
+        EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), swap);
+    ELSE
+        EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), swap);
+    END IF;
 END
 $$;

@@ -23,6 +23,7 @@ type initOptions struct {
 	grantStream []string
 	grantSearch []string
 	revoke      []string
+	swapRole    []string // one, or none; not a string, as that would not tell an empty name from none
 }
 
 func newInit(p *program) *cobra.Command {
@@ -48,16 +49,20 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
 	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above, before they give (may be repeated)")
+	flags.StringArrayVar(&o.swapRole, "swap-role", nil, "the role that gets the function that follows swapped tables, and the publication")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
 }
 
 // check refuses words that PostgreSQL reads as something else than a role's name, in quotes too: public would be every role.
 func (o initOptions) check() error {
-	for _, role := range slices.Concat(o.grantStream, o.grantSearch) {
+	for _, role := range slices.Concat(o.grantStream, o.grantSearch, o.swapRole) {
 		if role == "" || role == "public" || role == "none" {
-			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE", "%q is not the name of a role", role)
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE, --swap-role=ROLE", "%q is not the name of a role", role)
 		}
+	}
+	if len(o.swapRole) > 1 {
+		return fault.New(fault.Usage, "give --swap-role once", "--swap-role names %d roles: one owns the function", len(o.swapRole))
 	}
 	return nil
 }
@@ -75,6 +80,8 @@ type setup struct {
 	rights []string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
 	gap error
+	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not asked for.
+	unfit error
 }
 
 func (p *program) init(ctx context.Context, c config.Config, o initOptions) error {
@@ -88,6 +95,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		if err != nil {
 			return err
 		}
+		s.sayUnfit()
 		return plan.print(p.stdout)
 	}
 	release, err := s.store.Exclusive(ctx)

@@ -69,6 +69,8 @@ var sourceChecks = []Check{
 		"Open transactions, standbys and readers of the slot of other roles are not seen by these checks."),
 	warns("role.owner", "May the role follow a table that is replaced: as the owner of table and publication, or by init's function?",
 		"A replaced table is a gap."),
+	warns("role.swap", "Can the function that follows swapped tables do nothing but what the table's owner may, and publish what is published?",
+		"The owner of the table acts with the rights of the role that it runs as, or the next table is published whole."),
 	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?",
 		"A table that is built anew is not readable."),
 	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table?",
