@@ -22,7 +22,7 @@
 --   wal2vec.source_table    the source table, as in SQL             staging_marts.dim_product
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
 --   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
---   wal2vec.admin, wal2vec.stream, wal2vec.search: the roles, without quotes
+--   wal2vec.admin, wal2vec.stream, wal2vec.search, wal2vec.swap: the roles, without quotes
 --
 -- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
@@ -161,7 +161,7 @@ BEGIN
                 RAISE WARNING 'who may grant % has to run: GRANT % TO %;', owner.rolname, pg_catalog.quote_ident(owner.rolname), pg_catalog.quote_ident(swap);
         END;
     END IF;
-    -- Whoever gets a publication needs CREATE on the database at that moment, and never again.
+    -- A role that gets a publication needs CREATE on the database at that moment, and never again.
     IF EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = swap) THEN
         EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), swap);
     ELSE

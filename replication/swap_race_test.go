@@ -156,7 +156,7 @@ func TestASessionOfAnotherRoleRunsNoCheckOfTheOwners(t *testing.T) {
 		}
 		// The owner itself runs what is its own.
 		owner, password := f.newRole(t, "")
-		db.Exec(t, "RESET ROLE; ALTER TABLE item OWNER TO "+owner+"; ALTER PUBLICATION pub OWNER TO "+owner)
+		db.Exec(t, "RESET ROLE; ALTER TABLE item OWNER TO "+owner+"; ALTER PUBLICATION pub OWNER TO "+owner+"; ALTER FUNCTION own OWNER TO "+owner)
 		f.swap.Is = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
 		db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA public TO "+owner)
 		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(owner, password), f.swap); err != nil || !f.published(t) {

@@ -193,7 +193,7 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				if got.code != 0 {
 					t.Fatalf("%v ended with exit code %d: %s", args, got.code, got.stderr)
 				}
-				return got.stderr
+				return got.stdout + got.stderr
 			}
 			db.Exec(t, string(roles))
 			db.Exec(t, "GRANT mart_owner TO wal2vec_admin")
@@ -212,7 +212,12 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				env: append(admin, "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
 				code: 2, says: []string{"stream.on_swap is refuse"}, try: "leave out --swap-role",
 			})
-			must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+			said := must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+			for _, given := range []string{"FUNCTION", "PUBLICATION"} {
+				if !regexp.MustCompile(`given in the source: ` + given + ` .* OWNER TO "wal2vec_swap"`).MatchString(said) {
+					t.Errorf("it does not say who got the %s: %s", given, said)
+				}
+			}
 			db.Exec(t, string(roles)) // takes back what the hand-over needed
 			if owner() != "wal2vec_swap" || pgtest.One[bool](t, db, "SELECT has_database_privilege('wal2vec_swap', current_database(), 'CREATE')") {
 				t.Errorf("the function is of %q, or its role may still create", owner())
