@@ -204,7 +204,8 @@ func (s Swap) createFunction(ctx context.Context, db Querier, now present) (stri
 		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
 		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(rights.Owner),
 		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key),
-		"ReadLiterals": literals(columns), "ListedLiterals": literals(listed), "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "CallLiteral": pgname.Literal(swapCall(s.Function)),
+		"ReadLiterals": literals(columns), "ListedLiterals": literals(listed), "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"),
+		"CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's

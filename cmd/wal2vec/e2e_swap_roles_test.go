@@ -233,23 +233,31 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			db.Exec(t, string(roles))
 			must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
 
-			must(streamer, "backfill")
-			stream := w.start(streamer, "stream")
-			stream.waitFor("streaming")
-			for round := 1; round <= 2; round++ {
-				db.Exec(t, "SET ROLE mart_owner")
-				(&gapWorld{world: w}).swap(t, bare, swapped(round))
-				db.Exec(t, "RESET ROLE")
-				stream.refreshed(round)
-				w.settle()
-			}
-			stream.stop()
+			w.followsAs(t, streamer)
 			must(admin, "teardown", "--yes")
 			if left := owner(); left != "" || pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_publication") != 0 {
 				t.Errorf("teardown left the function of %q, or the publication", left)
 			}
 		})
 	}
+}
+
+// followsAs has a role fill the sink and follow two swaps by the table's owner.
+func (w *world) followsAs(t *testing.T, streamer []string) {
+	t.Helper()
+	if got := w.ends(streamer, "", "backfill"); got.code != 0 {
+		t.Fatalf("exit code %d: %s", got.code, got.stderr)
+	}
+	stream := w.start(streamer, "stream")
+	stream.waitFor("streaming")
+	for round := 1; round <= 2; round++ {
+		w.db.Exec(t, "SET ROLE mart_owner")
+		(&gapWorld{world: w}).swap(t, bare, swapped(round))
+		w.db.Exec(t, "RESET ROLE")
+		stream.refreshed(round)
+		w.settle()
+	}
+	stream.stop()
 }
 
 // TestASwapKeepsTheColumnsOfThePublication, also where the table of before is gone before anything was done about it.
