@@ -21,20 +21,21 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 	if err != nil {
 		return false, fmt.Errorf("asking whose schema %q is: %w", s.schema, err)
 	}
+	const known = "if it is the role that runs wal2vec init, name it: sink.owner"
 	var name, kind, owner, role string
 	var trusted bool
 	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &owner, &trusted, &role}, func() error {
 		exists = exists || name == ""
 		switch {
 		case !trusted && name == "":
-			return fault.New(fault.Usage, "if it is the role that runs wal2vec init, name it: sink.owner; if not, set another name: sink.schema; or, as a superuser: "+
-				"ALTER SCHEMA "+pgname.Identifier(s.schema)+" OWNER TO "+pgname.Identifier(role)+";",
+			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: ALTER SCHEMA "+pgname.Identifier(s.schema)+" OWNER TO "+pgname.Identifier(role)+";",
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
 		case !trusted:
-			return fault.New(fault.Usage, "if it is the role that runs wal2vec init, name it: sink.owner; if not, have its owner drop or rename it",
+			return fault.New(fault.Usage, known+"; if not, have its owner drop or rename it",
 				"%q in schema %q of the sink belongs to role %q, which could have role %q run what it likes", name, s.schema, owner, role)
 		case name != "":
-			return fault.New(fault.Usage, "find out what it is, and drop or rename it as its owner", "%q in schema %q of the sink is not a table", name, s.schema)
+			return fault.New(fault.Usage, "find out what it is, and drop or rename it as its owner",
+				"%q in schema %q of the sink is not a table", name, s.schema)
 		}
 		return nil
 	})

@@ -158,8 +158,20 @@ func TestNoCommandReadsAPlantedSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
-		{"init"}, {"init", "--print-sql"}, {"init", "--resync"}, {"init", "--revoke", planter}, {"status"}, {"search", "anything"}, {"stream", "--until-current"}, {"backfill"},
-		{"audit"}, {"dead-letter", "list"}, {"dead-letter", "retry", "--all"}, {"dead-letter", "drop", "--all", "--yes"}, {"generation", "list"}, {"generation", "build"},
+		{"init"},
+		{"init", "--print-sql"},
+		{"init", "--resync"},
+		{"init", "--revoke", planter},
+		{"status"},
+		{"search", "anything"},
+		{"stream", "--until-current"},
+		{"backfill"},
+		{"audit"},
+		{"dead-letter", "list"},
+		{"dead-letter", "retry", "--all"},
+		{"dead-letter", "drop", "--all", "--yes"},
+		{"generation", "list"},
+		{"generation", "build"},
 		{"teardown", "--yes"},
 	} {
 		w.refuses(t, refusal{args: args, code: 2, says: []string{planter}, try: "sink.owner"})

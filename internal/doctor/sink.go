@@ -37,7 +37,9 @@ func (e *examination) examineSink(ctx context.Context) {
 		return
 	}
 	c := e.opts.Config
-	e.sink.store = sink.New(sink.Options{Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String()})
+	e.sink.store = sink.New(sink.Options{
+		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+	})
 	e.examineSinkSession(ctx)
 	if !e.examineSinkServer(ctx) {
 		return
