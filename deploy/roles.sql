@@ -13,7 +13,8 @@
 --   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector;
 --   4. As wal2vec_admin:                                  wal2vec init
 --   5. As wal2vec_admin:   wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
---   6. Run this file again: it takes back from wal2vec_swap what step 5 alone needed, CREATE on the database.
+--   6. In the settings of the other two roles:            sink.owner: wal2vec_admin   (in the environment: WAL2VEC_SINK_OWNER)
+--   7. Run this file again: it takes back from wal2vec_swap what step 5 alone needed, CREATE on the database.
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --

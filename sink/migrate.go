@@ -108,7 +108,7 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	if extension.schema == "" {
 		steps = append(steps, "CREATE EXTENSION vector SCHEMA "+defaultExtensionSchema)
 	}
-	exists, err := schemaExists(ctx, q, s.schema)
+	exists, err := s.trusted(ctx, q)
 	if err != nil {
 		return nil, 0, err
 	}

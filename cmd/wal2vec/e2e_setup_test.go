@@ -141,6 +141,7 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 		return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role)}
 	}
 	admin, streamer, reader := as("wal2vec_admin"), as("wal2vec_stream"), as("wal2vec_search")
+	streamer, reader = append(streamer, "WAL2VEC_SINK_OWNER=wal2vec_admin"), append(reader, "WAL2VEC_SINK_OWNER=wal2vec_admin")
 	must := func(env []string, args ...string) ended {
 		t.Helper()
 		got := w.ends(env, "", args...)

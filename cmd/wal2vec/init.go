@@ -74,8 +74,9 @@ type setup struct {
 	generation sink.Generation
 	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
 	intended bool
-	// streamers are the roles that might write the pipeline when init began.
-	streamers []string
+	// streamers are the roles that might write the pipeline when init began, left those of them that have nothing in the sink any more: a revocation
+	// was cut off before it came to the source.
+	streamers, left []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
@@ -115,6 +116,11 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	if err := s.indexDue(ctx); err != nil {
+		return err
+	}
+	if err := s.store.CheckView(ctx); fault.KindOf(err) == fault.Usage {
+		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("another role could put another view in the place of this one")
+	} else if err != nil {
 		return err
 	}
 	return p.sayReady(s, created)
@@ -185,6 +191,9 @@ func pipelineOf(c config.Config, server replication.ServerInfo, table change.Tab
 func (s *setup) grants() []sink.Grant {
 	var grants []sink.Grant
 	for _, role := range s.options.revoke {
+		if slices.Contains(s.left, role) {
+			continue
+		}
 		grants = append(grants, sink.Grant{Role: role, Access: sink.Nothing})
 	}
 	for _, role := range s.options.grantStream {
@@ -289,13 +298,21 @@ func (s *setup) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.streamers = nil
+	s.streamers, s.left = nil, nil
+	revoke := slices.Clone(s.options.revoke)
 	for _, role := range roles {
+		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
 		if role.Access == sink.Write {
 			s.streamers = append(s.streamers, role.Role)
 		}
 	}
-	return nil
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return err
+	}
+	s.left, err = replication.MayFollow(ctx, s.source, swap, revoke...)
+	s.streamers = append(s.streamers, s.left...)
+	return err
 }
 
 // rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
@@ -370,13 +387,17 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if err := replication.EnsurePublication(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
 		return false, err
 	}
+	// The source comes first, and each side is one transaction: where the second fails, the sink still knows who is to lose what.
+	if err := s.takeBack(ctx); err != nil {
+		return false, err
+	}
+	if err := s.store.Grant(ctx, s.grants()...); err != nil {
+		return false, err
+	}
 	for _, grant := range s.grants() {
-		if err := s.store.Grant(ctx, grant); err != nil {
-			return false, err
-		}
 		s.noteGrant(grant)
 	}
-	if err := s.makeRights(ctx); err != nil {
+	if err := s.makeFunction(ctx); err != nil {
 		return false, err
 	}
 	state, err := s.store.State(ctx)

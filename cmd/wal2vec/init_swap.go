@@ -77,10 +77,10 @@ func (s *setup) revoked() []string {
 	})
 }
 
-// makeRights gives and takes what roles may do in the source.
-func (s *setup) makeRights(ctx context.Context) error {
-	if err := s.makeFunction(ctx); err != nil || len(s.options.revoke) == 0 {
-		return err
+// takeBack takes what roles may do in the source.
+func (s *setup) takeBack(ctx context.Context) error {
+	if len(s.options.revoke) == 0 {
+		return nil
 	}
 	swap, err := s.swapping(ctx)
 	if err != nil {

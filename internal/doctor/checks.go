@@ -126,6 +126,12 @@ var sinkChecks = []Check{
 		"After a crash the sink may be behind what the slot has confirmed, or corrupt."),
 	warns("sink.clock", "Do the clocks of sink and machine agree?", "Ages in reports and logs are wrong by as much."),
 	fails("sink.pgvector", "Is pgvector 0.8 or later installed?", "There are no vectors."),
+	{
+		"sink.owner",
+		[]Status{Fail, Warn},
+		"Do the schema, wal2vec's tables and the view belong to this role, a superuser, or sink.owner?",
+		"Their owner can run code as whoever reads them: every command refuses the tables.",
+	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
 	fails("sink.logged", "Are they logged?", "A crash empties them while the watermark stays."),

@@ -37,7 +37,9 @@ func (e *examination) examineSink(ctx context.Context) {
 		return
 	}
 	c := e.opts.Config
-	e.sink.store = sink.New(sink.Options{Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String()})
+	e.sink.store = sink.New(sink.Options{
+		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+	})
 	e.examineSinkSession(ctx)
 	if !e.examineSinkServer(ctx) {
 		return
@@ -122,7 +124,15 @@ func (e *examination) judgeSinkVersion(version int) {
 // examineState reads the pipeline, and reports whether there is one.
 func (e *examination) examineState(ctx context.Context) bool {
 	schema := e.opts.Config.Sink.Schema
-	err := e.sink.store.CheckSchema(ctx)
+	exists, err := e.sink.store.Trusted(ctx)
+	if err != nil {
+		e.judge("sink.owner", err, Settings, "")
+		return false
+	}
+	if exists {
+		e.judgeViewOwner(e.sink.store.CheckView(ctx))
+	}
+	err = e.sink.store.CheckSchema(ctx)
 	if fault.SQLSTATE(err) == "42501" {
 		e.judge("sink.rights", err, Sink, "")
 		return false
@@ -145,6 +155,16 @@ func (e *examination) examineState(ctx context.Context) bool {
 	}
 	e.state = &state
 	return true
+}
+
+// judgeViewOwner tells of a view, or a schema of one, whose owner could put another view in its place. Tables are all right by then.
+func (e *examination) judgeViewOwner(err error) {
+	const check = "sink.owner"
+	if fault.KindOf(err) == fault.Usage {
+		e.warn(check, inSink(fault.Try(err)), "%s", e.opts.Print(err))
+		return
+	}
+	e.judge(check, err, Sink, "schema %s, its tables and the view belong to roles that are trusted", e.opts.Config.Sink.Schema)
 }
 
 // tableFindings are what is wrong with wal2vec's tables.

@@ -48,6 +48,33 @@ var sinkFindings = []finding{
 		r.db.Exec(t, "INSERT INTO wal2vec.schema_version (version, name) VALUES (999, 'later')")
 		r.want("sink.schema", doctor.Fail)
 	}},
+	{"a schema of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.want("sink.owner", doctor.OK)
+		role, _ := r.db.Role(t, "")
+		r.db.Exec(t, "ALTER SCHEMA wal2vec OWNER TO "+role)
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, role) || !strings.Contains(f.Fix, "sink.owner") {
+			t.Errorf("%+v", f)
+		}
+		r.options.Config.Sink.Owner = role
+		r.want("sink.owner", doctor.OK)
+	}},
+	{"a table of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		r.db.Exec(t, "ALTER TABLE wal2vec.ledger_"+r.db.Name+" OWNER TO "+role)
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, "ledger_"+r.db.Name) {
+			t.Errorf("%+v", f)
+		}
+	}},
+	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		for _, what := range []string{"SCHEMA analytics_features", "VIEW analytics_features.product_embeddings"} {
+			r.db.Exec(t, "ALTER "+what+" OWNER TO "+role)
+			r.mend(r.want("sink.owner", doctor.Warn))
+		}
+	}},
 	{"no ledger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "DROP TABLE wal2vec.ledger_"+r.db.Name)

@@ -1,4 +1,5 @@
 UPDATE {{.Schema}}.pipeline
 SET
-    epoch = $3, slot = $4, watermark = $5::pg_lsn, system_id = $6, timeline = $7, source_oid = $8, owner = NULL, partial_until = NULL
+    epoch = $3, slot = $4, watermark = $5::pg_lsn, system_id = $6, timeline = $7, source_oid = $8, owner = NULL, partial_until = NULL,
+    truncated_epoch = NULL, truncated_at = NULL
 WHERE name = $1 AND epoch = $2
