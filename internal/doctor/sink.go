@@ -89,10 +89,10 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 	}
 	switch {
 	case !fsync:
-		e.warn("sink.durable", inSink("ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();"),
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET fsync = on; SELECT pg_catalog.pg_reload_conf();"),
 			"fsync is off: after a crash of the machine the sink may be behind what the slot has confirmed")
 	case !fullPages:
-		e.warn("sink.durable", inSink("ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();"),
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET full_page_writes = on; SELECT pg_catalog.pg_reload_conf();"),
 			"full_page_writes is off: a crash of the machine may leave torn pages")
 	default:
 		e.ok("sink.durable", "fsync and full_page_writes are on")
