@@ -380,6 +380,9 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 			return false, err
 		}
 		s.noteGrant(grant)
+		if err := s.warnOfBypass(ctx, grant); err != nil {
+			return false, err
+		}
 	}
 	if err := s.makeRights(ctx); err != nil {
 		return false, err
@@ -392,6 +395,19 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		return false, nil
 	}
 	return true, s.run(ctx, state)
+}
+
+// warnOfBypass tells of a role that would act for every pipeline as soon as there is another one. Where there is one, the grant has been refused.
+func (s *setup) warnOfBypass(ctx context.Context, grant sink.Grant) error {
+	if grant.Access == sink.Nothing {
+		return nil
+	}
+	bypass, err := s.store.Bypass(ctx, grant.Role)
+	if err == nil && bypass.Role != "" {
+		s.log.Warn().Str("role", grant.Role).Str("try", bypass.Fix(grant.Role)).
+			Msg("the role has BYPASSRLS, by itself or as a member of another one: it would have these rights on every further pipeline of the schema, too")
+	}
+	return err
 }
 
 func (p *program) sayReady(s *setup, created bool) error {
