@@ -109,13 +109,14 @@ $$;
 DO $$
 DECLARE
     admin constant text := pg_catalog.current_setting('wal2vec.admin');
+    swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
 BEGIN
     EXECUTE pg_catalog.format(
         'GRANT CONNECT ON DATABASE %I TO %I, %I, %I',
         pg_catalog.current_database(), admin, pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')
     );
     IF pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table')) IS NULL OR EXISTS (
-        SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = admin
+        SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) IN (admin::name, swap::name)
     ) THEN
         EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), admin);
     ELSE
@@ -198,7 +199,7 @@ BEGIN
         END;
     END IF;
     -- A role that gets a publication needs CREATE on the database at that moment, and never again.
-    IF EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = swap) THEN
+    IF source IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = swap) THEN
         EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), swap);
     ELSE
         EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), swap);

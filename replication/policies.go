@@ -30,7 +30,7 @@ func ReadPolicies(ctx context.Context, db Querier, schema, table string) (p Poli
 // it may read, those of wal2vec among them, where policies keep the pipelines apart.
 func OpenRowsSQL(schema, table, role string) string {
 	return fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);",
-		pgname.Identifier("wal2vec_"+role), pgname.Qualified(schema, table), pgname.Identifier(role))
+		pgname.Identifier(role+"_reads"), pgname.Qualified(schema, table), pgname.Identifier(role))
 }
 
 // policies refuses a table of which policies may hide rows from this role: the stream would see them, since no policy applies to the log.

@@ -28,7 +28,9 @@ func (b Bypass) Fix(role string) string {
 }
 
 // Bypass looks at a role. Superusers, to whom no policy applies, pass over none here.
-func (s *Sink) Bypass(ctx context.Context, role string) (Bypass, error) { return s.bypass(ctx, s.pool, role) }
+func (s *Sink) Bypass(ctx context.Context, role string) (Bypass, error) {
+	return s.bypass(ctx, s.pool, role)
+}
 
 func (s *Sink) bypass(ctx context.Context, q querier, role string) (b Bypass, err error) {
 	err = q.QueryRow(ctx, s.query("bypass"), s.schema, "ledger_"+s.pipeline, role).Scan(&b.Role, &b.Others)

@@ -368,7 +368,7 @@ func TestAPartOfWhatInitPrintsIsSafeToo(t *testing.T) {
 	}
 }
 
-// TestPgvectorHasASchemaOfItsOwn in every text: without one it goes into the first schema of the search path, and whoever owns that may drop it.
+// TestPgvectorHasASchemaOfItsOwn in every text: without one it goes into the first schema of the search path, and the owner of that may drop it.
 func TestPgvectorHasASchemaOfItsOwn(t *testing.T) {
 	t.Parallel()
 	found := 0

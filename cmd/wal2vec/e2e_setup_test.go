@@ -151,12 +151,34 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 		return got
 	}
 
+	creates := func(want bool, when string) {
+		t.Helper()
+		if pgtest.One[bool](t, db, "SELECT has_database_privilege('wal2vec_admin', current_database(), 'CREATE')") != want {
+			t.Errorf("%s: wal2vec_admin may create schemas: %t", when, !want)
+		}
+	}
+	creates(true, "before the publication is there")
 	must(admin, "init")
+	db.Exec(t, string(roles))
+	creates(false, "after the first init")
+	owners := pgtest.Column[string](t, db, "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname IN ('wal2vec', 'analytics_features')")
+	if !slices.Equal(owners, []string{"wal2vec_admin", "wal2vec_admin"}) {
+		t.Errorf("the schemas belong to %q", owners)
+	}
 	refused := w.ends(streamer, "", "stream")
 	if refused.code != 2 || !strings.Contains(refused.stderr, "wal2vec init --grant-stream") {
 		t.Errorf("a stream without rights ends with exit code %d: %s", refused.code, refused.stderr)
 	}
 	must(admin, "init", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
+	db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
+	for _, role := range [][]string{streamer, reader} {
+		refused := w.ends(role, "", "config", "print", "--row", "1")
+		advice := tried.FindStringSubmatch(refused.stderr)
+		if refused.code != 2 || advice == nil || !strings.HasPrefix(advice[1], "CREATE POLICY") {
+			t.Fatalf("where row security hides rows: exit code %d: %s", refused.code, refused.stderr)
+		}
+		w.paste(advice[1])
+	}
 	stream := w.start(append(streamer, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
 	stream.waitFor("streaming")
 	must(streamer, "backfill")
