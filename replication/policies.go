@@ -41,7 +41,8 @@ func (i *inspection) policies(ctx context.Context) error {
 	case err != nil:
 		return err
 	case p.Hinders != "":
-		return fault.New(fault.Usage, fmt.Sprintf("name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ...", hinders, i.name),
+		const try = "name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ..."
+		return fault.New(fault.Usage, fmt.Sprintf(try, hinders, i.name),
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", hinders, i.name, i.role())
 	case !p.Opened:
 		return fault.New(fault.Usage, OpenRowsSQL(i.opts.Schema, i.opts.Table, i.user),

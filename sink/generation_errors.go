@@ -16,7 +16,8 @@ func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error 
 	if fault.SQLSTATE(err) == "42501" {
 		if owner, me, lookErr := s.notOwned(ctx); lookErr == nil && owner != "" {
 			// Not that this role be given the owner's rights: they are those on every pipeline of the owner's.
-			return fault.New(fault.Usage, "run it as role "+pgname.Identifier(owner), "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
+			return fault.New(fault.Usage, "run it as role "+pgname.Identifier(owner),
+				"%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
 		}
 	}
 	if _, refused := errors.AsType[*fault.Error](err); refused {

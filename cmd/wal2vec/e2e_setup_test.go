@@ -125,6 +125,19 @@ func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	w.check()
 }
 
+// opensRows follows the advice that roles are given where row security hides rows from them.
+func (w *world) opensRows(roles ...[]string) {
+	w.t.Helper()
+	for _, role := range roles {
+		refused := w.ends(role, "", "config", "print", "--row", "1")
+		advice := tried.FindStringSubmatch(refused.stderr)
+		if refused.code != 2 || advice == nil || !strings.HasPrefix(advice[1], "CREATE POLICY") {
+			w.t.Fatalf("where row security hides rows: exit code %d: %s", refused.code, refused.stderr)
+		}
+		w.paste(advice[1])
+	}
+}
+
 // TestRolesWithoutSuperuser runs every command as the role of deploy/roles.sql that is made for it.
 func TestRolesWithoutSuperuser(t *testing.T) {
 	t.Parallel()
@@ -171,14 +184,7 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 	}
 	must(admin, "init", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
 	db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
-	for _, role := range [][]string{streamer, reader} {
-		refused := w.ends(role, "", "config", "print", "--row", "1")
-		advice := tried.FindStringSubmatch(refused.stderr)
-		if refused.code != 2 || advice == nil || !strings.HasPrefix(advice[1], "CREATE POLICY") {
-			t.Fatalf("where row security hides rows: exit code %d: %s", refused.code, refused.stderr)
-		}
-		w.paste(advice[1])
-	}
+	w.opensRows(streamer, reader)
 	stream := w.start(append(streamer, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
 	stream.waitFor("streaming")
 	must(streamer, "backfill")

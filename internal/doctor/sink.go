@@ -263,7 +263,8 @@ func (e *examination) judgeLeast(f tableFindings, grant, does string) {
 	}
 	bypasses := f.bypass.Role != "" && f.bypass.Others > 0
 	if bypasses {
-		e.warn("sink.least", inSink(f.bypass.Fix(f.role)), "role %s has BYPASSRLS of role %s: no row policy keeps it from the %d other pipelines of schema %s",
+		e.warn("sink.least", inSink(f.bypass.Fix(f.role)),
+			"role %s has BYPASSRLS of role %s: no row policy keeps it from the %d other pipelines of schema %s",
 			f.role, f.bypass.Role, f.bypass.Others, e.opts.Config.Sink.Schema)
 	}
 	switch {

@@ -36,7 +36,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 	for _, major := range []int{16, 18} {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
-			ctx, db := t.Context(), pgtest.ServerOf(t, major).Database(t)
+			db := pgtest.ServerOf(t, major).Database(t)
 			owner, _ := db.Role(t, "")
 			role, password := db.Role(t, "")
 			t.Cleanup(func() { db.Exec(t, "DROP ROLE IF EXISTS "+role+"_group") })
@@ -50,7 +50,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 			}
 			reads := func(followed uint32) (int, error) {
 				r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
-				defer r.Close(ctx)
+				defer r.Close(t.Context())
 				return readsAll(t, db, r)
 			}
 			f := func(open bool, says string, policies ...string) {
@@ -63,7 +63,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 						t.Errorf("%q: %d rows, %v", policies, n, err)
 					}
 				}
-				_, err := replication.Inspect(ctx, connectAs(t, db, role, password), opts)
+				_, err := replication.Inspect(t.Context(), connectAs(t, db, role, password), opts)
 				if open && err != nil || !open && (fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error()+fault.Try(err), says)) {
 					t.Errorf("%q: inspected: %v, try %q", policies, err, fault.Try(err))
 				}
@@ -96,29 +96,28 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 // readsAll reads in every way where a chunk can be read, and returns how many rows that had. Nothing of the owner's may run.
 func readsAll(t *testing.T, db *pgtest.DB, r *backfill.Reader) (n int, err error) {
 	t.Helper()
-	ctx := t.Context()
 	defer func() { // its locks go with the session
 		if pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711)") {
 			t.Error("the owner's function ran")
 		}
 	}()
 	for range 2 {
-		c, err := r.Chunk(ctx, "", 9)
+		c, err := r.Chunk(t.Context(), "", 9)
 		if err != nil {
 			return 0, err
 		}
 		n = len(c.Rows)
 	}
-	if rows, _, err := r.DurableRows(ctx, []change.Key{"1", "2"}); err != nil || len(rows) != 2 {
+	if rows, _, err := r.DurableRows(t.Context(), []change.Key{"1", "2"}); err != nil || len(rows) != 2 {
 		t.Errorf("rows by key: %+v, %v", rows, err)
 	}
-	if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}); err != nil || len(got) != 1 {
+	if got, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"}); err != nil || len(got) != 1 {
 		t.Errorf("columns: %v, %v", got, err)
 	}
-	if keys, err := r.Sample(ctx, 3, 100); err != nil || len(keys) != 3 {
+	if keys, err := r.Sample(t.Context(), 3, 100); err != nil || len(keys) != 3 {
 		t.Errorf("a sample: %v, %v", keys, err)
 	}
-	if n, err := r.CountRows(ctx); err != nil || n != 5 {
+	if n, err := r.CountRows(t.Context()); err != nil || n != 5 {
 		t.Errorf("counted %d, %v", n, err)
 	}
 	return n, nil
