@@ -114,6 +114,9 @@ func (s *Sink) grantSteps(ctx context.Context, q querier, st State, g Grant) ([]
 	if g.Access == Nothing {
 		return s.revokeSteps(ctx, q, st, g.Role)
 	}
+	if err := s.checkBypass(ctx, q, g.Role); err != nil {
+		return nil, err
+	}
 	steps, err := s.tableSteps(s.pipeline, g, st.vectorTables())
 	if err != nil {
 		return nil, err

@@ -362,3 +362,17 @@ func TestARoleThatSearchesIsToldWhatItIsFor(t *testing.T) {
 		}
 	}
 }
+
+// TestInitWarnsOfARoleThatPassesOverPolicies, which keep the rows of pipelines apart: the first pipeline's role would have the second one's.
+func TestInitWarnsOfARoleThatPassesOverPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.env = append(w.env, hashed...)
+	for attribute, warns := range map[string]bool{"BYPASSRLS": true, "NOBYPASSRLS": false} {
+		role, _ := w.db.Role(t, attribute)
+		got := w.ends(nil, "", "init", "--grant-search", role)
+		if warned := strings.Contains(got.stderr, "has BYPASSRLS") && strings.Contains(got.stderr, "NOBYPASSRLS;"); got.code != 0 || warned != warns {
+			t.Errorf("%s: exit code %d: %s", attribute, got.code, got.stderr)
+		}
+	}
+}

@@ -214,23 +214,28 @@ type setupPlan struct {
 	slot     string // the statement that creates it; empty when the pipeline has one
 }
 
+// ownPath is how printed SQL begins. Who runs it may have a schema of another role on the search path: one that is called like the role that runs
+// it ("$user"), or public. It holds for the session: a slot cannot be made in a transaction that has written, which SET LOCAL would take.
+const ownPath = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)"
+
 func (p setupPlan) print(w io.Writer) error {
 	var text strings.Builder
-	add := func(statement string) {
-		text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
-		text.WriteString(";\n")
+	section := func(head string, statements []string) {
+		text.WriteString(head)
+		if len(statements) > 0 {
+			statements = slices.Concat([]string{ownPath}, statements)
+		}
+		for _, statement := range statements {
+			text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
+			text.WriteString(";\n")
+		}
 	}
-	text.WriteString("-- In the sink:\n")
-	for _, statement := range p.sink {
-		add(statement)
-	}
-	text.WriteString("-- In the source:\n")
-	for _, statement := range slices.Concat(p.publication, p.function) {
-		add(statement)
-	}
+	source := slices.Concat(p.publication, p.function)
 	if p.slot != "" {
-		add(p.slot)
+		source = append(source, p.slot)
 	}
+	section("-- In the sink:\n", p.sink)
+	section("-- In the source:\n", source)
 	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
@@ -274,7 +279,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err := s.checkSlot(state, started); err != nil {
 		return plan, err
 	}
-	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
+	plan.slot = "SELECT pg_catalog.pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
 }
 
@@ -361,7 +366,7 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		drop := "SELECT pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
+		drop := "SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
 		try := "set another name: source.slot; or, if no other pipeline or program reads it: " + drop
 		return fault.New(fault.Usage, try, "slot %q exists in this database and does not belong to this pipeline", slot.Name)
 	default:
@@ -396,6 +401,9 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	}
 	for _, grant := range s.grants() {
 		s.noteGrant(grant)
+		if err := s.warnOfBypass(ctx, grant); err != nil {
+			return false, err
+		}
 	}
 	if err := s.makeFunction(ctx); err != nil {
 		return false, err
@@ -408,6 +416,19 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		return false, nil
 	}
 	return true, s.run(ctx, state)
+}
+
+// warnOfBypass tells of a role that would act for every pipeline as soon as there is another one. Where there is one, the grant has been refused.
+func (s *setup) warnOfBypass(ctx context.Context, grant sink.Grant) error {
+	if grant.Access == sink.Nothing {
+		return nil
+	}
+	bypass, err := s.store.Bypass(ctx, grant.Role)
+	if err == nil && bypass.Role != "" {
+		s.log.Warn().Str("role", grant.Role).Str("try", bypass.Fix(grant.Role)).
+			Msg("the role has BYPASSRLS, by itself or as a member of another one: it would have these rights on every further pipeline of the schema, too")
+	}
+	return err
 }
 
 func (p *program) sayReady(s *setup, created bool) error {

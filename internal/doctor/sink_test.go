@@ -155,6 +155,20 @@ var sinkFindings = []finding{
 		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON "+given)
 		r.want("sink.least", doctor.OK)
 	}},
+	{"a role that passes over the row policies of several pipelines", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "BYPASSRLS")
+		group, _ := r.db.Role(t, "BYPASSRLS")
+		r.options.Config.Sink.DSN = config.DSN(r.db.DSNFor(role, password))
+		if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Write}); err != nil {
+			t.Fatal(err)
+		}
+		r.want("sink.least", doctor.OK) // there is nothing else to see
+		r.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer)")
+		r.mend(r.want("sink.least", doctor.Warn))
+		r.db.Exec(t, "GRANT "+group+" TO "+role)
+		r.mend(r.want("sink.least", doctor.Warn))
+	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "DROP VIEW analytics_features.product_embeddings")
