@@ -1,25 +1,33 @@
 -- Roles for wal2vec, none of them a superuser. Run it in the source database and, if that is another, in the sink database, as a
--- superuser or as a role that may create roles with REPLICATION. It is plain SQL for any client, and may be run again.
+-- superuser or as a role that may create roles with REPLICATION. It is plain SQL for any client, and may be run again. Run it again after the
+-- first init: it then takes CREATE ON DATABASE back, which CREATE PUBLICATION needs and nothing else. (For the publication of a further pipeline:
+-- GRANT CREATE ON DATABASE ... TO wal2vec_admin, init, and this file again.)
 --
---   wal2vec_admin   runs `wal2vec init` and `wal2vec teardown`: creates schemas, tables, publication and slot.
+--   wal2vec_admin   runs `wal2vec init` and `wal2vec teardown`: creates tables, publication and slot, and owns the schemas wal2vec and, where it
+--                   is not there yet, analytics_features.
 --   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
 --   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
+--   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
+--                   the table's owner and the publication, and no others. A table of another owner takes another such role.
 --
 -- Afterwards:
 --   1. Give them passwords or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
---   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin;
---   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector;
+--   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin, wal2vec_swap;
+--   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 --   4. As wal2vec_admin:                                  wal2vec init
---   5. As wal2vec_admin:                                  wal2vec init --grant-stream wal2vec_stream --grant-search wal2vec_search
+--   5. As wal2vec_admin:   wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
+--   6. In the settings of the other two roles:            sink.owner: wal2vec_admin   (in the environment: WAL2VEC_SINK_OWNER)
+--   7. Run this file again: it takes back from wal2vec_admin and wal2vec_swap what steps 4 and 5 alone needed, CREATE on the database.
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --
 --   psql -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
 --
---   wal2vec.source_table    the source table, as in SQL             staging_marts.dim_product
+--   wal2vec.source_table    the source table, with its schema       staging_marts.dim_product
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
+--   wal2vec.sink_schema     sink.schema, without quotes             wal2vec
 --   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
---   wal2vec.admin, wal2vec.stream, wal2vec.search: the roles, without quotes
+--   wal2vec.admin, wal2vec.stream, wal2vec.search, wal2vec.swap: the roles, without quotes
 --
 -- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
@@ -31,6 +39,10 @@
 --   local   all          wal2vec_stream               reject
 --   local   replication  wal2vec_stream               reject
 
+-- A role that may create schemas can put functions into one that is called like the role that runs this, where they would be found: from here on
+-- nothing is looked for there, nor in public. What is below names pg_catalog all the same, for those who paste a part of it.
+SELECT pg_catalog.set_config('search_path', 'pg_catalog', false);
+
 -- What is not set has these values.
 DO $$
 DECLARE
@@ -40,14 +52,15 @@ BEGIN
         SELECT * FROM (VALUES
             ('wal2vec.source_table', 'staging_marts.dim_product'),
             ('wal2vec.source_columns', 'product_id, name, brand, category, description, deleted'),
+            ('wal2vec.sink_schema', 'wal2vec'),
             ('wal2vec.view_schema', 'analytics_features'),
             ('wal2vec.admin', 'wal2vec_admin'),
             ('wal2vec.stream', 'wal2vec_stream'),
             ('wal2vec.search', 'wal2vec_search')
         ) AS settings (name, value)
     LOOP
-        IF COALESCE(current_setting(given.name, true), '') = '' THEN
-            PERFORM set_config(given.name, given.value, false);
+        IF COALESCE(pg_catalog.current_setting(given.name, true), '') = '' THEN
+            PERFORM pg_catalog.set_config(given.name, given.value, false);
         END IF;
     END LOOP;
 END
@@ -59,34 +72,62 @@ DECLARE
 BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
-            (current_setting('wal2vec.admin'), 'LOGIN REPLICATION'),
-            (current_setting('wal2vec.stream'), 'LOGIN REPLICATION'),
-            (current_setting('wal2vec.search'), 'LOGIN')
+            (pg_catalog.current_setting('wal2vec.admin'), 'LOGIN REPLICATION'),
+            (pg_catalog.current_setting('wal2vec.stream'), 'LOGIN REPLICATION'),
+            (pg_catalog.current_setting('wal2vec.search'), 'LOGIN')
         ) AS roles (name, attributes)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) THEN
-            EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
+            EXECUTE pg_catalog.format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
         END IF;
     END LOOP;
 END
 $$;
 
--- init creates the schemas wal2vec and analytics_features, and the publication.
+-- The schemas belong to the admin, so that init creates none, and no other role can put anything into them. They stay empty in a source database
+-- that is not the sink's, too.
 DO $$
 DECLARE
-    admin constant text := current_setting('wal2vec.admin');
-    view_schema constant text := current_setting('wal2vec.view_schema');
+    admin constant text := pg_catalog.current_setting('wal2vec.admin');
+    schema_name text;
+    owner text;
 BEGIN
-    EXECUTE format('GRANT CONNECT, CREATE ON DATABASE %I TO %I', current_database(), admin);
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I', current_database(), current_setting('wal2vec.stream'), current_setting('wal2vec.search'));
-    -- A view in a schema that exists already needs the right to create there.
-    IF EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = view_schema) THEN
-        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', view_schema, admin);
+    FOREACH schema_name IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')] LOOP
+        SELECT pg_catalog.pg_get_userbyid(n.nspowner) INTO owner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = schema_name;
+        IF owner IS NULL THEN
+            EXECUTE pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', schema_name, admin);
+        ELSIF owner <> admin AND schema_name = pg_catalog.current_setting('wal2vec.sink_schema') THEN
+            RAISE WARNING 'schema % belongs to role %, not to %: look at what is in it, then drop it or give it to %', schema_name, owner, admin, admin;
+        ELSIF owner <> admin THEN -- the view goes into a schema of yours
+            EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema_name, admin);
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- A role that may create schemas can make one that is called like another role, where that role's own statements find functions and operators
+-- first. So the admin may do that only where the source table is, and only until its publication is there.
+DO $$
+DECLARE
+    admin constant text := pg_catalog.current_setting('wal2vec.admin');
+    swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
+BEGIN
+    EXECUTE pg_catalog.format(
+        'GRANT CONNECT ON DATABASE %I TO %I, %I, %I',
+        pg_catalog.current_database(), admin, pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')
+    );
+    IF pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table')) IS NULL OR EXISTS (
+        SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) IN (admin::name, swap::name)
+    ) THEN
+        EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), admin);
+    ELSE
+        EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), admin);
     END IF;
-    -- A session of the stream's that stands still in a transaction is ended: its locks keep others from altering tables. This bounds a program, not
-    -- somebody who has the password, for the role may set it otherwise. Where no sink is on this server, transaction_timeout (PostgreSQL 17 and
-    -- later) may be set too, to more than the longest transaction that any client of the source keeps open.
-    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', current_setting('wal2vec.stream'), '10min');
+    -- A session that somebody opens as the stream's role, by psql say, and leaves in a transaction is ended: its locks keep others from altering
+    -- tables. It bounds no session that sets it otherwise, and so do wal2vec's own on the source (docs/operations.md, "Roles"). Where no sink is on
+    -- this server, transaction_timeout (PostgreSQL 17 and later) may be set too, to more than the longest transaction that any client of the
+    -- source keeps open.
+    EXECUTE pg_catalog.format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', pg_catalog.current_setting('wal2vec.stream'), '10min');
 END
 $$;
 
@@ -94,8 +135,8 @@ $$;
 -- search shows columns and filters by them (--columns, --filter): grant the search role what it is to show. The admin has the owner's rights.
 DO $$
 DECLARE
-    source constant oid := to_regclass(current_setting('wal2vec.source_table'));
-    columns constant text[] := regexp_split_to_array(trim(current_setting('wal2vec.source_columns')), '\s*,\s*');
+    source constant oid := pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
+    columns constant text[] := pg_catalog.regexp_split_to_array(trim(pg_catalog.current_setting('wal2vec.source_columns')), '\s*,\s*');
     beside text;
     named text;
     reader text;
@@ -105,27 +146,64 @@ BEGIN
     IF source IS NULL THEN
         RETURN;
     END IF;
-    SELECT quote_ident(n.nspname), format('%I.%I', n.nspname, c.relname) INTO beside, named
+    SELECT pg_catalog.quote_ident(n.nspname), pg_catalog.format('%I.%I', n.nspname, c.relname) INTO beside, named
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.oid = source;
-    SELECT string_agg(w.name, ', ') INTO unknown
-    FROM unnest(columns) AS w (name)
+    SELECT pg_catalog.string_agg(w.name, ', ') INTO unknown
+    FROM pg_catalog.unnest(columns) AS w (name)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped);
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION '% has no column %: name its own in wal2vec.source_columns', named, unknown;
     END IF;
-    EXECUTE format(
+    EXECUTE pg_catalog.format(
         'GRANT USAGE ON SCHEMA %s TO %I, %I, %I', beside,
-        current_setting('wal2vec.admin'), current_setting('wal2vec.stream'), current_setting('wal2vec.search')
+        pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')
     );
-    FOREACH reader IN ARRAY ARRAY[current_setting('wal2vec.stream'), current_setting('wal2vec.search')] LOOP
+    FOREACH reader IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')] LOOP
         -- A right that is given twice would be looked at as a change of the column.
-        SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO missing
+        SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO missing
         FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
+        WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT pg_catalog.has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
         IF missing IS NOT NULL THEN
-            EXECUTE format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
+            EXECUTE pg_catalog.format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
         END IF;
     END LOOP;
+END
+$$;
+
+-- What the function that follows swapped tables runs as. The table's owner decides what that function runs into, so its role gets nothing beyond the
+-- owner's rights: a superuser's, where that owns the table, not even those.
+DO $$
+DECLARE
+    admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
+    swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
+    source constant oid := pg_catalog.to_regclass(
+        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
+    );
+    owner record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = swap) THEN
+        EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', swap);
+    END IF;
+    IF NOT pg_catalog.pg_has_role(admin::name, swap::name, 'MEMBER') THEN
+        EXECUTE pg_catalog.format('GRANT %I TO %I', swap, admin);
+    END IF;
+    SELECT o.rolname, o.rolsuper INTO owner
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+    WHERE c.oid = source;
+    IF NOT owner.rolsuper AND NOT pg_catalog.pg_has_role(swap::name, owner.rolname, 'MEMBER') THEN
+        BEGIN
+            EXECUTE pg_catalog.format('GRANT %I TO %I', owner.rolname, swap);
+        EXCEPTION
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'who may grant % has to run: GRANT % TO %;', owner.rolname, pg_catalog.quote_ident(owner.rolname), pg_catalog.quote_ident(swap);
+        END;
+    END IF;
+    -- A role that gets a publication needs CREATE on the database at that moment, and never again.
+    IF source IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) = swap) THEN
+        EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), swap);
+    ELSE
+        EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), swap);
+    END IF;
 END
 $$;

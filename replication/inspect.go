@@ -162,8 +162,7 @@ func (i *inspection) relation(ctx context.Context) error {
 		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgname.Identifier(i.opts.Schema), i.role()),
 			"role %s may not use schema %s", i.role(), i.opts.Schema)
 	case rowSecurity:
-		return fault.New(fault.Usage, fmt.Sprintf("ALTER ROLE %s BYPASSRLS;", i.role()),
-			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
+		return i.policies(ctx)
 	default:
 		return nil
 	}

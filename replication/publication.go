@@ -62,6 +62,11 @@ func EnsurePublication(ctx context.Context, db Querier, name string, table chang
 
 // PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.
 func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table) ([]string, error) {
+	return publicationSQL(ctx, db, name, table, nil)
+}
+
+// publicationSQL is PublicationSQL for a publication that is to list these columns where the table is added to it; nil for all.
+func publicationSQL(ctx context.Context, db Querier, name string, table change.Table, listed []string) ([]string, error) {
 	p, err := readPublication(ctx, db, name, table)
 	if err != nil {
 		return nil, err
@@ -87,6 +92,9 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 	}
 	if p.listed {
 		return nil, nil
+	}
+	if listed != nil {
+		relation += " (" + pgname.List(listed) + ")"
 	}
 	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation), p.noteSQL(name, table.OID)}, nil
 }

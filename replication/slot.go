@@ -168,7 +168,8 @@ func (c *creation) explain(err error) error {
 	switch pg.Code {
 	case "42710":
 		c.mayExist = false
-		return fault.Wrap(err, fault.Usage, "choose another name, or: SELECT pg_drop_replication_slot("+pgname.Literal(name)+");", "creating slot %q", name)
+		try := "choose another name, or: SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(name) + ");"
+		return fault.Wrap(err, fault.Usage, try, "creating slot %q", name)
 	case "42501":
 		user := pgname.Identifier(c.conn.Config().User)
 		return fault.Wrap(err, fault.Usage, "ALTER ROLE "+user+" REPLICATION;", "creating slot %q", name)

@@ -133,6 +133,21 @@ func (g given) revokeSQL() ([]string, error) {
 	return []string{revoke}, nil
 }
 
+// MayFollow returns those of the roles that were given the right to call the function.
+func MayFollow(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
+	var may []string
+	for _, role := range roles {
+		given, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
+		if err != nil {
+			return nil, err
+		}
+		if given.calls {
+			may = append(may, role)
+		}
+	}
+	return may, nil
+}
+
 // RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What only the table's owner may do is a fault of kind
 // Usage.
 func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) ([]string, error) {

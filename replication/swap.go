@@ -79,6 +79,10 @@ type Swap struct {
 	Besides []string
 	// Function is the name of the function that does it for its owner; see SwapFunction.
 	Function pgx.Identifier
+	// RunAs is the role that is to own function and publication; "" leaves them as they are.
+	RunAs string
+	// Listed are the columns that the publication was last seen to list for the table of before; nil without a list, or where it was not seen.
+	Listed []string
 }
 
 // lockWait is how long a try waits for a lock on the new table: whoever comes after it waits as long, readers too.
@@ -143,6 +147,10 @@ type steps struct {
 	// while its writers wait.
 	index string
 	rest  []string
+	// identifies is true where the rest gives it a replica identity.
+	identifies bool
+	// against is why the publication cannot carry the table as it did the one before; empty where it can.
+	against string
 }
 
 func (p steps) done() bool { return p.index == "" && len(p.rest) == 0 }
@@ -189,12 +197,8 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 	if columns := i.lacks.readable; len(columns) > 0 {
 		left.rest = append(left.rest, grantSQL(i.name, i.role(), columns))
 	}
-	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
-	if err != nil {
-		return left, err
-	}
-	left.rest = append(left.rest, add...)
-	return left, nil
+	left.identifies = len(i.lacks.identities) > 0
+	return left, s.publish(ctx, db, i, &left)
 }
 
 // prepare runs what is left to do, as the owner or by the function.
@@ -203,11 +207,20 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	if err != nil {
 		return err
 	}
-	run := func() error { return s.locking(ctx, conn) }
+	run := func() error { return s.locking(ctx, conn, left) }
+	forgets, err := s.forgets(ctx, conn, rights)
 	switch {
+	case err != nil:
+		return err
+	case left.against != "":
+		return s.forOwner(left, fmt.Sprintf("publication %q %s", s.Publication, left.against))
 	case rights.Owns():
+	case rights.Function && forgets:
+		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed", s.Function.Sanitize(), s.Publication))
 	case rights.Function:
 		run = func() error { return s.call(ctx, conn) }
+	case rights.Refused != "":
+		return s.forOwner(left, fmt.Sprintf("it belongs to %s, and %s", rights.Owner, rights.Refused))
 	default:
 		return s.forOwner(left, fmt.Sprintf("role %q owns not both it and publication %q", rights.Role, s.Publication))
 	}
@@ -233,13 +246,23 @@ func (s Swap) call(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// asOwner plans anew when the table is locked, and runs the next step of that.
-func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
-	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgname.Qualified(s.Table.Schema, s.Table.Table))
-	if err := statement.Run(ctx, tx, lock); err != nil {
+// asOwner plans anew when the table is locked, and runs the next step of that. left is the plan of before.
+func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
+	name := pgname.Qualified(s.Table.Schema, s.Table.Table)
+	// LOCK TABLE takes a view and what stands behind it. The first lock waits for nothing; then the name stays with what has it.
+	if err := statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT", name)); err != nil {
+		return err
+	}
+	if err := s.guard(ctx, tx, left); err != nil {
+		return err
+	}
+	if err := statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name)); err != nil {
 		return err
 	}
 	left, err := s.plan(ctx, tx)
+	if err == nil {
+		err = s.guard(ctx, tx, left)
+	}
 	if err != nil {
 		return err
 	}
@@ -257,13 +280,26 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
+// guard returns a fault of kind Gap where the table, which is locked, would have this role run what its owner wrote; see source_swap_guard.
+func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
+	var reason string
+	err := tx.QueryRow(ctx, sql.Query("source_swap_guard"), s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+	if err != nil {
+		return fmt.Errorf("looking at what the new table would run: %w", err)
+	}
+	if reason != "" {
+		return s.forOwner(left, reason)
+	}
+	return nil
+}
+
 // locking runs asOwner in a transaction whose waits for locks are short.
-func (s Swap) locking(ctx context.Context, conn *pgx.Conn) error {
+func (s Swap) locking(ctx context.Context, conn *pgx.Conn, left steps) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
 			return err
 		}
-		return s.asOwner(ctx, tx)
+		return s.asOwner(ctx, tx, left)
 	})
 }
 

@@ -18,10 +18,13 @@ import (
 // swapFunctionVersion stands in the function. It rises with whatever changes in the function outside of its body.
 const swapFunctionVersion = "wal2vec_follow 2"
 
+// functionPrefix begins the name of every such function.
+const functionPrefix = "wal2vec_follow_"
+
 // SwapFunction is the name of the function that prepares a table that has taken the place of the pipeline's, for roles that do not own it.
 // It stands beside the table.
 func SwapFunction(schema, pipeline string) pgx.Identifier {
-	return pgx.Identifier{schema, "wal2vec_follow_" + pipeline}
+	return pgx.Identifier{schema, functionPrefix + pipeline}
 }
 
 // swapCall is the statement that calls the function; the function refuses every other.
@@ -33,9 +36,11 @@ type SwapRights struct {
 	Table, Publication bool
 	// Owner is the table's.
 	Owner string
-	// Function says whether the role may call the function that prepares such a table.
+	// Function says whether the role may call the function that prepares such a table, and this runs as a role that may have it.
 	Function bool
 	Role     string
+	// Refused is why a function that is there is not called; empty where it is, or there is none.
+	Refused string
 
 	body string // of the function; empty where there is none
 }
@@ -45,6 +50,9 @@ func (r SwapRights) Owns() bool { return r.Table && r.Publication }
 
 // May reports whether the role may have such a table prepared, by itself or by the function.
 func (r SwapRights) May() bool { return r.Owns() || r.Function }
+
+// Exists reports whether there is a function of that name, whoever may call it.
+func (r SwapRights) Exists() bool { return r.body != "" }
 
 // Grants reports whether the function lets the role read these columns of such a table.
 func (r SwapRights) Grants(columns []string) bool {
@@ -57,6 +65,17 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body)
 	if err != nil {
 		return r, fmt.Errorf("asking who owns the table: %w", err)
+	}
+	if !r.Function {
+		return r, nil
+	}
+	s.RunAs = ""
+	role, err := s.Role(ctx, db)
+	if err != nil {
+		return r, err
+	}
+	if err := s.lean(role, nil); err != nil {
+		r.Function, r.Refused = false, err.Error()
 	}
 	return r, nil
 }
@@ -91,8 +110,9 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
 // call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
-// has. There are no statements where all is well, or no role is to have it. A function of that name that another role made is a fault of kind
-// Usage.
+// has. There are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function
+// of that name that another role made is a fault of kind Usage; so is one that would run as a role with more than the rights of the table's owner,
+// and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -110,8 +130,20 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if len(roles) == 0 {
 		roles = now.roles
 	}
-	if len(roles) == 0 && !now.exists {
+	switch {
+	case len(roles) > 0 || now.exists:
+	case s.RunAs != "":
+		return nil, fault.New(fault.Usage, "name them: wal2vec init "+pgname.Flag("swap-role", s.RunAs)+" --grant-stream=ROLE",
+			"no role is to call function %s, which role %q is to own", name, s.RunAs)
+	default:
 		return nil, nil
+	}
+	role, err := s.Role(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.lean(role, roles); err != nil {
+		return disarmSQL(name, now), err
 	}
 	create, err := s.createFunction(ctx, db, now)
 	if err != nil {
@@ -134,7 +166,21 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}
-	return statements, nil
+	return append(statements, s.handOverSQL(role, now)...), nil
+}
+
+// disarmSQL takes a function from all who may call it.
+func disarmSQL(name string, now present) (statements []string) {
+	if !now.exists {
+		return nil
+	}
+	if now.public {
+		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
+	}
+	for _, role := range now.roles {
+		statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+	}
+	return statements
 }
 
 // createFunction returns the statement that makes it.
@@ -149,12 +195,17 @@ func (s Swap) createFunction(ctx context.Context, db Querier, now present) (stri
 			columns = append(columns, c)
 		}
 	}
+	listed, err := PublishedColumns(ctx, db, s.Publication, s.Is)
+	if err != nil {
+		return "", err
+	}
 	data := map[string]any{
 		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
 		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
 		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(rights.Owner),
-		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key), "ReadLiterals": literals(columns),
-		"FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "CallLiteral": pgname.Literal(swapCall(s.Function)),
+		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key),
+		"ReadLiterals": literals(columns), "ListedLiterals": literals(listed), "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"),
+		"CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's

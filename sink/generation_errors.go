@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,8 +15,9 @@ import (
 func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error {
 	if fault.SQLSTATE(err) == "42501" {
 		if owner, me, lookErr := s.notOwned(ctx); lookErr == nil && owner != "" {
-			try := fmt.Sprintf("run it as role %s, or: GRANT %[1]s TO %s;", pgname.Identifier(owner), pgname.Identifier(me))
-			return fault.New(fault.Usage, try, "%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
+			// Not that this role be given the owner's rights: they are those on every pipeline of the owner's.
+			return fault.New(fault.Usage, "run it as role "+pgname.Identifier(owner),
+				"%s: role %s owns the pipeline's tables and view, this is role %s", doing, owner, me)
 		}
 	}
 	if _, refused := errors.AsType[*fault.Error](err); refused {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -365,10 +366,16 @@ func TestKeysOfSeveralColumns(t *testing.T) {
 // as returns the sink as a role sees it.
 func (b *bench) as(role, password string) *sink.Sink {
 	b.tb.Helper()
+	return b.trusting("", role, password)
+}
+
+// trusting is the sink of a role whose settings name the owner of wal2vec's tables.
+func (b *bench) trusting(owner, role, password string) *sink.Sink {
+	b.tb.Helper()
 	pool, err := pgxpool.New(b.tb.Context(), b.db.DSNFor(role, password))
 	b.ok(err)
 	b.tb.Cleanup(pool.Close)
-	return newSink(pool, "product")
+	return sink.New(sink.Options{Pool: pool, Pipeline: "product", Owner: owner, View: viewName, Logger: zerolog.Nop()})
 }
 
 func TestLeastPrivilegeRoles(t *testing.T) {
@@ -386,7 +393,8 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 			t.Errorf("%s has too many rights", role)
 		}
 	}
-	admin, stream, search := b.as("wal2vec_admin", "secret"), b.as("wal2vec_stream", "secret"), b.as("wal2vec_search", "secret")
+	const owner = "wal2vec_admin"
+	admin, stream, search := b.as(owner, "secret"), b.trusting(owner, "wal2vec_stream", "secret"), b.trusting(owner, "wal2vec_search", "secret")
 
 	b.wantKind(stream.Migrate(t.Context()), fault.Usage)
 	b.sink = admin

@@ -95,7 +95,7 @@ func explainStep(err error, step string) error {
 // migrateSteps returns the statements that bring the schema up to date, and the version that it has now.
 func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, version int, err error) {
 	var server int
-	if err := q.QueryRow(ctx, "SELECT current_setting('server_version_num')::integer").Scan(&server); err != nil {
+	if err := q.QueryRow(ctx, "SELECT pg_catalog.current_setting('server_version_num')::integer").Scan(&server); err != nil {
 		return nil, 0, fmt.Errorf("asking for the sink's version: %w", err)
 	}
 	if err := CheckServer(server); err != nil {
@@ -108,7 +108,7 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	if extension.schema == "" {
 		steps = append(steps, "CREATE EXTENSION vector SCHEMA "+defaultExtensionSchema)
 	}
-	exists, err := schemaExists(ctx, q, s.schema)
+	exists, err := s.trusted(ctx, q)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -118,7 +118,7 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	versioned := false
 	if exists {
 		table := quoteIdentifier(s.schema, "schema_version")
-		if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", table).Scan(&versioned); err != nil {
+		if err := q.QueryRow(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", table).Scan(&versioned); err != nil {
 			return nil, 0, s.explain(err, "looking for wal2vec's schema")
 		}
 	}

@@ -136,7 +136,7 @@ func (s *Sink) notHad(err error, held []holder) error {
 	}
 	try := "end its transaction and " + again
 	if held[0].pid != 0 {
-		try = fmt.Sprintf("end its transaction, or the session: SELECT pg_terminate_backend(%d); and %s", held[0].pid, again)
+		try = fmt.Sprintf("end its transaction, or the session: SELECT pg_catalog.pg_terminate_backend(%d); and %s", held[0].pid, again)
 	}
 	return fault.Wrap(err, fault.Unavailable, try, "in %d tries, of %s each, a lock that is needed was held by %s; nothing was changed",
 		s.patience.tries, s.patience.wait, strings.Join(texts, ", "))

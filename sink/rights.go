@@ -88,14 +88,25 @@ func (s *Sink) StreamNeeds(st State) []Needed {
 	return needs
 }
 
-// Grant grants, or takes back. The role must exist; one that has nothing to be taken back is a fault of kind Usage.
-func (s *Sink) Grant(ctx context.Context, g Grant) error {
+// Grant grants, or takes back, in one transaction. Each role must exist; one that has nothing to be taken back is a fault of kind Usage.
+func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
+	if len(grants) == 0 {
+		return nil
+	}
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		st, err := s.state(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
-		return s.grantSteps(ctx, tx, st, g)
+		var steps []string
+		for _, g := range grants {
+			granted, err := s.grantSteps(ctx, tx, st, g)
+			if err != nil {
+				return nil, err
+			}
+			steps = append(steps, granted...)
+		}
+		return steps, nil
 	})
 }
 
@@ -103,6 +114,9 @@ func (s *Sink) Grant(ctx context.Context, g Grant) error {
 func (s *Sink) grantSteps(ctx context.Context, q querier, st State, g Grant) ([]string, error) {
 	if g.Access == Nothing {
 		return s.revokeSteps(ctx, q, st, g.Role)
+	}
+	if err := s.checkBypass(ctx, q, g.Role); err != nil {
+		return nil, err
 	}
 	steps, err := s.tableSteps(s.pipeline, g, st.vectorTables())
 	if err != nil {

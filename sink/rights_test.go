@@ -329,6 +329,7 @@ func TestATableOfAnotherRoleIsNotTornDown(t *testing.T) {
 	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), role) {
 		t.Errorf("torn down: %v", err)
 	}
+	b.db.Exec(t, "ALTER TABLE wal2vec.dead_letter_product OWNER TO CURRENT_USER")
 	b.state()
 }
 

@@ -27,6 +27,8 @@ type Options struct {
 	Schema string
 	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first, at most 40 bytes.
 	Pipeline string
+	// Owner is the role that set wal2vec up, whose tables are read beside those of the session's own role and of superusers; see Trusted. Empty: none.
+	Owner string
 	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
 	View string
 	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
@@ -41,6 +43,7 @@ type Sink struct {
 	pool     *pgxpool.Pool
 	schema   string
 	pipeline string
+	owner    string
 	view     string
 	log      zerolog.Logger
 
@@ -55,7 +58,7 @@ func New(opts Options) *Sink {
 		opts.Schema = "wal2vec"
 	}
 	return &Sink{
-		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, view: opts.View, log: opts.Logger,
+		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
 		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
 	}

@@ -191,9 +191,16 @@ func (s *Sink) newerSchema(version int) error {
 }
 
 func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
+	// Every command comes here before it reads another table. A schema that is not there now may be another role's a moment later.
+	exists, err := s.trusted(ctx, q)
+	if err != nil {
+		return 0, err
+	}
 	var version int
-	err := q.QueryRow(ctx, s.query("schema_version")).Scan(&version)
-	if state := fault.SQLSTATE(err); state == "42P01" || state == "3F000" { // undefined table, invalid schema name: every command meets it before init
+	if exists {
+		err = q.QueryRow(ctx, s.query("schema_version")).Scan(&version)
+	}
+	if !exists || fault.SQLSTATE(err) == "42P01" { // undefined table: every command meets it before init
 		return 0, fault.New(fault.Usage, initCommand, "wal2vec is not set up in schema %q of the sink", s.schema)
 	}
 	if err != nil {

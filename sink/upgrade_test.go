@@ -16,7 +16,7 @@ import (
 const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
 	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
-	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts;
+	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts, DROP CONSTRAINT pipeline_epochs;
 	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions;
 	ALTER TABLE wal2vec.backfill DROP CONSTRAINT backfill_cursor, DROP CONSTRAINT backfill_times;
 	ALTER TABLE wal2vec.stream_state DROP CONSTRAINT stream_state_times;
@@ -146,6 +146,11 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 		b.db.Exec(t, "ALTER DEFAULT PRIVILEGES IN SCHEMA wal2vec GRANT "+rights+" ON TABLES TO "+role)
 	}
 	b.db.Exec(t, "GRANT SELECT ON "+viewName+" TO "+streamer+", "+reader+"; GRANT SELECT ON wal2vec.ledger_other, wal2vec.vectors_other_1 TO PUBLIC")
+	// What it may write of rows chooses nothing: neither another pipeline's view nor which of its tables there are, and a view of its own is none of ours.
+	b.db.Exec(t, "CREATE SCHEMA mine AUTHORIZATION "+streamer)
+	b.plant(account{streamer, streamerSecret}, "UPDATE wal2vec.pipeline SET view_schema = 'analytics_features', view_name = 'product_embeddings' WHERE name = 'other'",
+		"UPDATE wal2vec.generation SET state = 'retired' WHERE pipeline = 'other'",
+		"CREATE VIEW mine.of_the_other AS SELECT 1 AS i FROM wal2vec.vectors_other_1", "GRANT SELECT ON mine.of_the_other TO "+reader)
 	plan, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension))
 	b.ok(err)
 	b.ok(b.sink.Rehearse(t.Context(), plan))

@@ -49,6 +49,8 @@ func TestBadConfigurationIsRefused(t *testing.T) { //nolint:tparallel // short p
 		},
 		{name: "every role", args: []string{"init", "--grant-search", "public"}, code: 2, says: []string{`"public"`}, try: "--grant-search=ROLE"},
 		{name: "no role", args: []string{"init", "--grant-stream="}, code: 2, says: []string{`""`}, try: "--grant-stream=ROLE"},
+		{name: "no role to swap", args: []string{"init", "--swap-role="}, code: 2, says: []string{`""`}, try: "--swap-role=ROLE"},
+		{name: "two roles to swap", args: []string{"init", "--swap-role=a", "--swap-role=b"}, code: 2, says: []string{"2 roles"}, try: "once"},
 		{name: "unknown flag", args: []string{"init", "--tabel", "x"}, code: 2, says: []string{"--tabel"}, try: "--help"},
 		{name: "unknown command", args: []string{"initt"}, code: 2, says: []string{"initt"}, try: "wal2vec init"},
 		{name: "unknown subcommand", args: []string{"models", "lst"}, code: 2, says: []string{"lst"}, try: "models --help"},

@@ -72,8 +72,8 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	return errors.Join(err, damaged)
 }
 
-// retry retries the dead letters that were chosen. Where the generations change under it, it begins anew for those that there are then. Rows that hold
-// no dead letter are left out; beside the summary the error is sink.ErrDamagedLetters then.
+// retry retries the dead letters that were chosen. Where the generations change under it, it begins again for those that there are then. Rows that
+// hold no dead letter are left out; beside the summary the error is sink.ErrDamagedLetters then.
 func (f *filler) retry(ctx context.Context, o letterChoice) (retrySummary, error) {
 	keys, damaged := o.choose(ctx, f.store.Sink)
 	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {

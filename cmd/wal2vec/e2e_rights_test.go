@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -60,6 +65,130 @@ func TestInitTakesBackWhatItGave(t *testing.T) {
 	w.refuses(t, refusal{args: []string{"init", "--revoke", streamer}, code: 2, says: []string{streamer}, try: "check"})
 	w.run("init", "--grant-stream", streamer, "--grant-search", streamer)
 	w.run("init", "--revoke", streamer, "--grant-stream", streamer)
+}
+
+// waits returns when a session of init waits for another transaction.
+func (w *world) waits(t *testing.T) {
+	t.Helper()
+	pgtest.Eventually(t, time.Minute, func() (bool, string) {
+		const query = `SELECT count(*)::int FROM pg_stat_activity
+			WHERE datname = current_database() AND application_name = 'wal2vec/init' AND wait_event_type = 'Lock'`
+		return pgtest.One[int](t, w.db, query) > 0, "init waits for no lock"
+	})
+}
+
+// TestARevocationThatWasCutOffIsRunAgain: the owner of the table changes its rights at the same moment, or somebody holds a table of the sink.
+func TestARevocationThatWasCutOffIsRunAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	streamer, _ := w.db.Role(t, "REPLICATION")
+	second, _ := w.db.Role(t, "REPLICATION")
+	other, _ := w.db.Role(t, "")
+	w.run("init", "--grant-stream", streamer, "--grant-stream", second)
+	holder := w.db.Conn(t)
+	hold := func(statement, end string) int {
+		t.Helper()
+		if _, err := holder.Exec(t.Context(), "BEGIN; "+statement); err != nil {
+			t.Fatal(err)
+		}
+		init := w.start(nil, "init", "--revoke", streamer, "--revoke", second)
+		w.waits(t)
+		if _, err := holder.Exec(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+		_ = init.wait()
+		return init.cmd.ProcessState.ExitCode()
+	}
+	rights := func(role string) []string {
+		t.Helper()
+		return pgtest.Column[string](t, w.db, `SELECT pg_describe_object(classid, objid, objsubid) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND
+			refobjid = $1::text::regrole AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())`, role)
+	}
+	granted := rights(streamer)
+	if code := hold("GRANT SELECT (product_id, name, deleted) ON "+product+" TO "+other, "COMMIT"); code == 0 {
+		t.Fatal("the two did not meet")
+	}
+	if now := rights(streamer); !slices.Equal(now, granted) {
+		t.Errorf("a revocation that failed in the source left %q of %q", now, granted)
+	}
+	w.run("init", "--revoke", streamer, "--revoke", second)
+	for _, role := range []string{streamer, second} {
+		if left := rights(role); len(left) != 0 {
+			t.Errorf("%s has rights on %q", role, left)
+		}
+	}
+	w.refuses(t, refusal{args: []string{"init", "--revoke", streamer}, code: 2, says: []string{streamer}, try: "check"})
+
+	// As an older version left it, which began with the sink.
+	w.run("init", "--grant-stream", streamer)
+	w.db.Exec(t, "REVOKE ALL ON ALL TABLES IN SCHEMA wal2vec, analytics_features FROM "+streamer+"; REVOKE ALL ON SCHEMA wal2vec, analytics_features FROM "+streamer)
+	if out := w.run("init", "--revoke", streamer); strings.Contains(out, "taken in the sink") || !strings.Contains(out, "taken in the source") {
+		t.Errorf("init says %s", out)
+	}
+	if left := rights(streamer); len(left) != 0 {
+		t.Errorf("left are rights on %q", left)
+	}
+}
+
+// TestNoCommandReadsAPlantedSchema, as a superuser either: the maker of the schema has a function wait for whoever reads it.
+func TestNoCommandReadsAPlantedSchema(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	planter, password := w.db.Role(t, "")
+	w.db.Exec(t, "CREATE SCHEMA trap; CREATE TABLE trap.loot (who text); GRANT USAGE ON SCHEMA trap TO PUBLIC; GRANT INSERT ON trap.loot TO PUBLIC; "+
+		"GRANT CREATE ON DATABASE "+w.db.Name+" TO "+planter+"; CREATE FUNCTION trap.spring() RETURNS boolean LANGUAGE sql "+
+		"AS 'INSERT INTO trap.loot VALUES (current_user); SELECT true'")
+	planting, err := pgx.Connect(t.Context(), w.db.DSNFor(planter, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer planting.Close(t.Context())
+	// The real columns, so that every statement that names them is planned.
+	w.run("init")
+	var views strings.Builder
+	for _, table := range []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape", "ledger_" + w.db.Name, "dead_letter_" + w.db.Name} {
+		columns := pgtest.One[string](t, w.db, `SELECT string_agg(format('NULL::%s AS %I', format_type(atttypid, atttypmod), attname), ', ' ORDER BY attnum)
+			FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped`, "wal2vec."+table)
+		fmt.Fprintf(&views, "CREATE VIEW wal2vec.%s AS SELECT %s WHERE trap.spring(); ", table, columns)
+	}
+	w.run("teardown", "--yes")
+	if _, err := planting.Exec(t.Context(), "CREATE SCHEMA wal2vec; "+views.String()+"GRANT USAGE ON SCHEMA wal2vec TO PUBLIC"); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"init"},
+		{"init", "--print-sql"},
+		{"init", "--resync"},
+		{"init", "--revoke", planter},
+		{"status"},
+		{"search", "anything"},
+		{"stream", "--until-current"},
+		{"backfill"},
+		{"audit"},
+		{"dead-letter", "list"},
+		{"dead-letter", "retry", "--all"},
+		{"dead-letter", "drop", "--all", "--yes"},
+		{"generation", "list"},
+		{"generation", "build"},
+		{"teardown", "--yes"},
+	} {
+		w.refuses(t, refusal{args: args, code: 2, says: []string{planter}, try: "sink.owner"})
+	}
+	if got := w.ends(nil, "", "doctor"); got.code != 3 || !strings.Contains(got.stdout, "sink.owner") {
+		t.Errorf("doctor ends with exit code %d: %s", got.code, got.stdout)
+	}
+	w.ends(nil, "", "config", "print", "--row", "1")
+	if loot := pgtest.Column[string](t, w.db, "SELECT who FROM trap.loot"); len(loot) != 0 {
+		t.Errorf("the planted function ran as %q", loot)
+	}
+	if _, err := planting.Exec(t.Context(), "SELECT FROM wal2vec.schema_version"); err != nil {
+		t.Fatal(err)
+	}
+	if loot := pgtest.Column[string](t, w.db, "SELECT who FROM trap.loot"); len(loot) != 1 {
+		t.Errorf("the trap does not work: %q", loot)
+	}
 }
 
 // TestATeardownLooksBeforeItDrops: what stops it stops it while the pipeline is whole.
@@ -230,6 +359,20 @@ func TestARoleThatSearchesIsToldWhatItIsFor(t *testing.T) {
 		told := got.stdout + got.stderr
 		if strings.Contains(told, "ALTER ROLE") || strings.Contains(told, "--grant-stream") || !strings.Contains(told, "the role that streams") {
 			t.Errorf("%q, exit code %d:\n%s", command, got.code, told)
+		}
+	}
+}
+
+// TestInitWarnsOfARoleThatPassesOverPolicies, which keep the rows of pipelines apart: the first pipeline's role would have the second one's.
+func TestInitWarnsOfARoleThatPassesOverPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.env = append(w.env, hashed...)
+	for attribute, warns := range map[string]bool{"BYPASSRLS": true, "NOBYPASSRLS": false} {
+		role, _ := w.db.Role(t, attribute)
+		got := w.ends(nil, "", "init", "--grant-search", role)
+		if warned := strings.Contains(got.stderr, "has BYPASSRLS") && strings.Contains(got.stderr, "NOBYPASSRLS;"); got.code != 0 || warned != warns {
+			t.Errorf("%s: exit code %d: %s", attribute, got.code, got.stderr)
 		}
 	}
 }

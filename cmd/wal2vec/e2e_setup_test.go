@@ -125,6 +125,19 @@ func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	w.check()
 }
 
+// opensRows follows the advice that roles are given where row security hides rows from them.
+func (w *world) opensRows(roles ...[]string) {
+	w.t.Helper()
+	for _, role := range roles {
+		refused := w.ends(role, "", "config", "print", "--row", "1")
+		advice := tried.FindStringSubmatch(refused.stderr)
+		if refused.code != 2 || advice == nil || !strings.HasPrefix(advice[1], "CREATE POLICY") {
+			w.t.Fatalf("where row security hides rows: exit code %d: %s", refused.code, refused.stderr)
+		}
+		w.paste(advice[1])
+	}
+}
+
 // TestRolesWithoutSuperuser runs every command as the role of deploy/roles.sql that is made for it.
 func TestRolesWithoutSuperuser(t *testing.T) {
 	t.Parallel()
@@ -135,12 +148,13 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Exec(t, string(roles))
-	db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin")
+	db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin, wal2vec_swap")
 	as := func(role string) []string {
 		db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
 		return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role)}
 	}
 	admin, streamer, reader := as("wal2vec_admin"), as("wal2vec_stream"), as("wal2vec_search")
+	streamer, reader = append(streamer, "WAL2VEC_SINK_OWNER=wal2vec_admin"), append(reader, "WAL2VEC_SINK_OWNER=wal2vec_admin")
 	must := func(env []string, args ...string) ended {
 		t.Helper()
 		got := w.ends(env, "", args...)
@@ -151,12 +165,27 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 		return got
 	}
 
+	creates := func(want bool, when string) {
+		t.Helper()
+		if pgtest.One[bool](t, db, "SELECT has_database_privilege('wal2vec_admin', current_database(), 'CREATE')") != want {
+			t.Errorf("%s: wal2vec_admin may create schemas: %t", when, !want)
+		}
+	}
+	creates(true, "before the publication is there")
 	must(admin, "init")
+	owners := pgtest.Column[string](t, db, "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname IN ('wal2vec', 'analytics_features')")
+	if !slices.Equal(owners, []string{"wal2vec_admin", "wal2vec_admin"}) {
+		t.Errorf("the schemas belong to %q", owners)
+	}
 	refused := w.ends(streamer, "", "stream")
 	if refused.code != 2 || !strings.Contains(refused.stderr, "wal2vec init --grant-stream") {
 		t.Errorf("a stream without rights ends with exit code %d: %s", refused.code, refused.stderr)
 	}
-	must(admin, "init", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
+	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
+	db.Exec(t, string(roles))
+	creates(false, "after the first init")
+	db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
+	w.opensRows(streamer, reader)
 	stream := w.start(append(streamer, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
 	stream.waitFor("streaming")
 	must(streamer, "backfill")

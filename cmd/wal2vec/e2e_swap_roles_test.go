@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,4 +164,130 @@ func TestAPartitionedTableIsNotTheFunctions(t *testing.T) {
 		t.Fatalf("exit code %d after %s\n%s", got.code, advice[1], got.stderr)
 	}
 	w.checkPair(w.products)
+}
+
+// TestTheRolesFollowASwap of deploy/roles.sql: the function runs as one that may do nothing but this, and the admin's rights are not in it.
+func TestTheRolesFollowASwap(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.Server(t).Database(t) // roles belong to a server
+			if major == 16 {
+				db = pgtest.ServerOf(t, major).Database(t)
+			}
+			w := newWorldOn(t, db, 30)
+			w.env = append(w.env, hashed...)
+			db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
+			roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			as := func(role string) []string {
+				db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
+				return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"}
+			}
+			must := func(env []string, args ...string) string {
+				t.Helper()
+				got := w.ends(env, "", args...)
+				if got.code != 0 {
+					t.Fatalf("%v ended with exit code %d: %s", args, got.code, got.stderr)
+				}
+				return got.stdout + got.stderr
+			}
+			db.Exec(t, string(roles))
+			db.Exec(t, "GRANT mart_owner TO wal2vec_admin")
+			admin, streamer := as("wal2vec_admin"), as("wal2vec_stream")
+			owner := func() string {
+				return pgtest.One[string](t, db, "SELECT coalesce((SELECT proowner::regrole::text FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%'), '')")
+			}
+			// As the admin alone there is none, and it is said what makes one.
+			if said := must(admin, "init", "--grant-stream", "wal2vec_stream"); !strings.Contains(said, "--swap-role=") || owner() != "" {
+				t.Errorf("as the admin: the function is of %q: %s", owner(), said)
+			}
+			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_admin", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"has REPLICATION"}, try: "CREATE ROLE"})
+			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "no such role", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"no such role"}, try: `CREATE ROLE "no such role" NOLOGIN`})
+			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_swap"}, code: 2, says: []string{"no role is to call"}, try: "--grant-stream=ROLE"})
+			w.refuses(t, refusal{
+				env: append(admin, "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
+				code: 2, says: []string{"stream.on_swap is refuse"}, try: "leave out --swap-role",
+			})
+			said := must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+			for _, given := range []string{"FUNCTION", "PUBLICATION"} {
+				if !regexp.MustCompile(`given in the source: ` + given + ` .* OWNER TO "wal2vec_swap"`).MatchString(said) {
+					t.Errorf("it does not say who got the %s: %s", given, said)
+				}
+			}
+			db.Exec(t, string(roles)) // takes back what the hand-over needed
+			if owner() != "wal2vec_swap" || pgtest.One[bool](t, db, "SELECT has_database_privilege('wal2vec_swap', current_database(), 'CREATE')") {
+				t.Errorf("the function is of %q, or its role may still create", owner())
+			}
+			must(admin, "init")
+			// One that an earlier version made for the admin is taken from its callers, and comes over.
+			name := pgtest.One[string](t, db, "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%'")
+			db.Exec(t, "ALTER FUNCTION "+name+" OWNER TO wal2vec_admin; ALTER PUBLICATION wal2vec_"+db.Name+" OWNER TO wal2vec_admin")
+			must(admin, "init")
+			if pgtest.One[bool](t, db, "SELECT has_function_privilege('wal2vec_stream', $1, 'EXECUTE')", name) {
+				t.Errorf("the stream's role may call what runs as the admin")
+			}
+			db.Exec(t, string(roles))
+			must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+
+			w.followsAs(t, streamer)
+			must(admin, "teardown", "--yes")
+			if left := owner(); left != "" || pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_publication") != 0 {
+				t.Errorf("teardown left the function of %q, or the publication", left)
+			}
+		})
+	}
+}
+
+// followsAs has a role fill the sink and follow two swaps by the table's owner.
+func (w *world) followsAs(t *testing.T, streamer []string) {
+	t.Helper()
+	if got := w.ends(streamer, "", "backfill"); got.code != 0 {
+		t.Fatalf("exit code %d: %s", got.code, got.stderr)
+	}
+	stream := w.start(streamer, "stream")
+	stream.waitFor("streaming")
+	for round := 1; round <= 2; round++ {
+		w.db.Exec(t, "SET ROLE mart_owner")
+		(&gapWorld{world: w}).swap(t, bare, swapped(round))
+		w.db.Exec(t, "RESET ROLE")
+		stream.refreshed(round)
+		w.settle()
+	}
+	stream.stop()
+}
+
+// TestASwapKeepsTheColumnsOfThePublication, also where the table of before is gone before anything was done about it.
+func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
+	t.Parallel()
+	for _, owns := range []bool{true, false} {
+		t.Run(fmt.Sprintf("owner %v", owns), func(t *testing.T) {
+			t.Parallel()
+			w := newSwapWorld(t, 0)
+			role, env := w.streamedBy(t)
+			const columns = "product_id name brand category description deleted"
+			w.db.Exec(t, "ALTER PUBLICATION "+w.slot()+" SET TABLE ONLY "+product+" ("+strings.ReplaceAll(columns, " ", ", ")+")")
+			if owns {
+				env = nil
+			} else {
+				w.db.Exec(t, functionOf(t, w, role))
+			}
+			stream := w.start(env, "stream")
+			stream.waitFor("streaming")
+			for round := 1; round <= 2; round++ {
+				w.swap(t, bare, swapped(round))
+				stream.refreshed(round)
+				w.edit(t, round)
+				w.settle()
+				w.checkPair(w.products)
+				if got := pgtest.One[string](t, w.db, "SELECT string_agg(array_to_string(attnames, ' '), ';') FROM pg_publication_tables"); got != columns {
+					t.Errorf("it publishes %q", got)
+				}
+			}
+			stream.stop()
+		})
+	}
 }

@@ -35,6 +35,8 @@ type follower struct {
 	origin atomic.Pointer[origin]
 	// resynced holds a token when a refresh may be open that this process has to run.
 	resynced chan struct{}
+	// listed are the columns that the publication was last seen to list for the table; nil where it lists none, or was not looked at.
+	listed atomic.Pointer[[]string]
 }
 
 // origin is the source side of a stream in one history of the source.

@@ -24,6 +24,7 @@ type initOptions struct {
 	grantStream []string
 	grantSearch []string
 	revoke      []string
+	swapRole    []string // one, or none; not a string, as that would not tell an empty name from none
 }
 
 func newInit(p *program) *cobra.Command {
@@ -49,16 +50,20 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.grantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.grantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
 	flags.StringArrayVar(&o.revoke, "revoke", nil, "take back what a role was given by the two above, before they give (may be repeated)")
+	flags.StringArrayVar(&o.swapRole, "swap-role", nil, "the role that gets the function that follows swapped tables, and the publication")
 	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
 	return cmd
 }
 
 // check refuses words that PostgreSQL reads as something else than a role's name, in quotes too: public would be every role.
 func (o initOptions) check() error {
-	for _, role := range slices.Concat(o.grantStream, o.grantSearch) {
+	for _, role := range slices.Concat(o.grantStream, o.grantSearch, o.swapRole) {
 		if role == "" || role == "public" || role == "none" {
-			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE", "%q is not the name of a role", role)
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE, --swap-role=ROLE", "%q is not the name of a role", role)
 		}
+	}
+	if len(o.swapRole) > 1 {
+		return fault.New(fault.Usage, "give --swap-role once", "--swap-role names %d roles: one owns the function", len(o.swapRole))
 	}
 	return nil
 }
@@ -70,12 +75,15 @@ type setup struct {
 	generation sink.Generation
 	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
 	intended bool
-	// streamers are the roles that might write the pipeline when init began.
-	streamers []string
+	// streamers are the roles that might write the pipeline when init began, left those of them that have nothing in the sink any more: a revocation
+	// was cut off before it came to the source.
+	streamers, left []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
 	gap error
+	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not asked for.
+	unfit error
 }
 
 func (p *program) init(ctx context.Context, c config.Config, o initOptions) error {
@@ -89,6 +97,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		if err != nil {
 			return err
 		}
+		s.sayUnfit()
 		return plan.print(p.stdout)
 	}
 	release, err := s.store.Exclusive(ctx)
@@ -108,6 +117,11 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	if err := s.indexDue(ctx); err != nil {
+		return err
+	}
+	if err := s.store.CheckView(ctx); fault.KindOf(err) == fault.Usage {
+		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("another role could put another view in the place of this one")
+	} else if err != nil {
 		return err
 	}
 	return p.sayReady(s, created)
@@ -195,6 +209,9 @@ func pipelineOf(c config.Config, server replication.ServerInfo, table change.Tab
 func (s *setup) grants() []sink.Grant {
 	var grants []sink.Grant
 	for _, role := range s.options.revoke {
+		if slices.Contains(s.left, role) {
+			continue
+		}
 		grants = append(grants, sink.Grant{Role: role, Access: sink.Nothing})
 	}
 	for _, role := range s.options.grantStream {
@@ -215,23 +232,28 @@ type setupPlan struct {
 	slot     string // the statement that creates it; empty when the pipeline has one
 }
 
+// ownPath is how printed SQL begins. Who runs it may have a schema of another role on the search path: one that is called like the role that runs
+// it ("$user"), or public. It holds for the session: a slot cannot be made in a transaction that has written, which SET LOCAL would take.
+const ownPath = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)"
+
 func (p setupPlan) print(w io.Writer) error {
 	var text strings.Builder
-	add := func(statement string) {
-		text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
-		text.WriteString(";\n")
+	section := func(head string, statements []string) {
+		text.WriteString(head)
+		if len(statements) > 0 {
+			statements = slices.Concat([]string{ownPath}, statements)
+		}
+		for _, statement := range statements {
+			text.WriteString(strings.TrimSuffix(pgname.Pasteable(statement), ";"))
+			text.WriteString(";\n")
+		}
 	}
-	text.WriteString("-- In the sink:\n")
-	for _, statement := range p.sink {
-		add(statement)
-	}
-	text.WriteString("-- In the source:\n")
-	for _, statement := range slices.Concat(p.publication, p.function) {
-		add(statement)
-	}
+	source := slices.Concat(p.publication, p.function)
 	if p.slot != "" {
-		add(p.slot)
+		source = append(source, p.slot)
 	}
+	section("-- In the sink:\n", p.sink)
+	section("-- In the source:\n", source)
 	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
@@ -275,7 +297,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err := s.checkSlot(state, started); err != nil {
 		return plan, err
 	}
-	plan.slot = "SELECT pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
+	plan.slot = "SELECT pg_catalog.pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
 	return plan, nil
 }
 
@@ -299,13 +321,21 @@ func (s *setup) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.streamers = nil
+	s.streamers, s.left = nil, nil
+	revoke := slices.Clone(s.options.revoke)
 	for _, role := range roles {
+		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
 		if role.Access == sink.Write {
 			s.streamers = append(s.streamers, role.Role)
 		}
 	}
-	return nil
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return err
+	}
+	s.left, err = replication.MayFollow(ctx, s.source, swap, revoke...)
+	s.streamers = append(s.streamers, s.left...)
+	return err
 }
 
 // rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
@@ -354,7 +384,7 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
 			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
 	case !started && !s.intended:
-		drop := "SELECT pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
+		drop := "SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
 		try := "set another name: source.slot; or, if no other pipeline or program reads it: " + drop
 		return fault.New(fault.Usage, try, "slot %q exists in this database and does not belong to this pipeline", slot.Name)
 	default:
@@ -380,13 +410,20 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if err := replication.EnsurePublication(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
 		return false, err
 	}
+	// The source comes first, and each side is one transaction: where the second fails, the sink still knows who is to lose what.
+	if err := s.takeBack(ctx); err != nil {
+		return false, err
+	}
+	if err := s.store.Grant(ctx, s.grants()...); err != nil {
+		return false, err
+	}
 	for _, grant := range s.grants() {
-		if err := s.store.Grant(ctx, grant); err != nil {
+		s.noteGrant(grant)
+		if err := s.warnOfBypass(ctx, grant); err != nil {
 			return false, err
 		}
-		s.noteGrant(grant)
 	}
-	if err := s.makeRights(ctx); err != nil {
+	if err := s.makeFunction(ctx); err != nil {
 		return false, err
 	}
 	state, err := s.store.State(ctx)
@@ -397,6 +434,19 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 		return false, nil
 	}
 	return true, s.run(ctx, state)
+}
+
+// warnOfBypass tells of a role that would act for every pipeline as soon as there is another one. Where there is one, the grant has been refused.
+func (s *setup) warnOfBypass(ctx context.Context, grant sink.Grant) error {
+	if grant.Access == sink.Nothing {
+		return nil
+	}
+	bypass, err := s.store.Bypass(ctx, grant.Role)
+	if err == nil && bypass.Role != "" {
+		s.log.Warn().Str("role", grant.Role).Str("try", bypass.Fix(grant.Role)).
+			Msg("the role has BYPASSRLS, by itself or as a member of another one: it would have these rights on every further pipeline of the schema, too")
+	}
+	return err
 }
 
 func (p *program) sayReady(s *setup, created bool) error {

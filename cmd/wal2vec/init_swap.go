@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
@@ -12,6 +14,7 @@ import (
 // sink's: of what other generations read besides, the function goes on to give what it gives already.
 func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
 	swap := swapOf(s.config, inspectOptions(s.config), s.table.Key, s.table.OID)
+	swap.RunAs = strings.Join(s.options.swapRole, "")
 	state, found, err := s.store.Registered(ctx)
 	if err != nil || !found || len(state.Generations) == 0 {
 		return swap, err
@@ -22,13 +25,18 @@ func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
 }
 
 // planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables
-// for them, and for this role where it does not own table and publication itself. A function that is there is brought up to date.
+// for them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run
+// as a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
 func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {
 		return nil, err
 	}
 	statements, err := replication.StreamGrantsSQL(ctx, s.source, swap, s.options.grantStream)
+	if err == nil && !follows(s.config) && swap.RunAs != "" {
+		err = fault.New(fault.Usage, "leave out --swap-role, or set stream.on_swap: follow",
+			"stream.on_swap is %s: there is no function for role %q", s.config.Stream.OnSwap, swap.RunAs)
+	}
 	if err != nil || !follows(s.config) {
 		return statements, err
 	}
@@ -45,6 +53,10 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 		roles = append([]string{rights.Role}, roles...)
 	}
 	function, err := replication.SwapFunctionSQL(ctx, s.source, swap, roles)
+	s.unfit = nil
+	if errors.Is(err, replication.ErrUnfitRole) && swap.RunAs == "" {
+		s.unfit, err = err, nil
+	}
 	return slices.Concat(function, statements), err
 }
 
@@ -65,10 +77,10 @@ func (s *setup) revoked() []string {
 	})
 }
 
-// makeRights gives and takes what roles may do in the source.
-func (s *setup) makeRights(ctx context.Context) error {
-	if err := s.makeFunction(ctx); err != nil || len(s.options.revoke) == 0 {
-		return err
+// takeBack takes what roles may do in the source.
+func (s *setup) takeBack(ctx context.Context) error {
+	if len(s.options.revoke) == 0 {
+		return nil
 	}
 	swap, err := s.swapping(ctx)
 	if err != nil {
@@ -83,6 +95,7 @@ func (s *setup) makeRights(ctx context.Context) error {
 // make it is no reason for init to fail: until then a swapped table is a gap.
 func (s *setup) makeFunction(ctx context.Context) error {
 	statements, err := s.planFunction(ctx)
+	s.sayUnfit()
 	if err != nil || len(statements) == 0 {
 		return err
 	}
@@ -105,4 +118,12 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// sayUnfit warns where there is no role that the function could run as: until then a swapped table is a gap, as without the function.
+func (s *setup) sayUnfit() {
+	if s.unfit != nil {
+		s.log.Warn().Err(s.unfit).Str("try", fault.Try(s.unfit)).
+			Msg("a table that takes the place of the source table, as dbt's table models do, is not followed: no role is there that its function could run as")
+	}
 }

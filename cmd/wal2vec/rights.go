@@ -23,6 +23,8 @@ func rightsIn(statements []string) []string {
 			lines = append(lines, "given in the source: "+pgname.Visible(strings.TrimPrefix(step, "GRANT ")))
 		case strings.HasPrefix(step, "REVOKE ") && !strings.HasSuffix(step, " FROM PUBLIC"): // PUBLIC loses the right to call what was just made
 			lines = append(lines, "taken in the source: "+pgname.Visible(strings.TrimPrefix(step, "REVOKE ")))
+		case strings.HasPrefix(step, "ALTER "): // function and publication get an owner
+			lines = append(lines, "given in the source: "+pgname.Visible(strings.TrimPrefix(step, "ALTER ")))
 		}
 	}
 	return lines

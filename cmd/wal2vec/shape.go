@@ -118,6 +118,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 	if err != nil || oid != state.Table.OID || state.Slot == "" {
 		return err // a swap or a gap, which is the stream's
 	}
+	w.noteListed(ctx, w.source, oid)
 	table, err := inspectFor(ctx, w.source, w.config, state)
 	switch {
 	case err != nil:

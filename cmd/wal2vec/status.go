@@ -52,7 +52,10 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 		return monitor.Status{}, err
 	}
 	defer pool.Close()
-	m := monitor.New(source, pool, monitor.Options{Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Logger: p.logger(c.Log)})
+	log := p.logger(c.Log)
+	m := monitor.New(source, pool, monitor.Options{
+		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Trusted: newStore(pool, c, log).Trusted, Logger: log,
+	})
 	return m.Probe(ctx)
 }
 

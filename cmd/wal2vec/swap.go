@@ -104,6 +104,13 @@ func swapOf(c config.Config, options replication.InspectOptions, key []change.Co
 	}
 }
 
+// noteListed notes which columns the publication lists for the table: once it is swapped and dropped, nothing tells.
+func (f *follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
+	if listed, err := replication.PublishedColumns(ctx, source, f.config.Source.Publication, oid); err == nil {
+		f.listed.Store(&listed)
+	}
+}
+
 // Prepare tries until nobody holds what it needs.
 func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
@@ -113,6 +120,9 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 		return 0, err
 	}
 	swap := swapOf(p.config, options, o.state.Table.Key, o.successor)
+	if listed := p.listed.Load(); listed != nil {
+		swap.Listed = *listed
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	<-timer.C

@@ -84,8 +84,8 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	return p.sayGone(c, roles, removal)
 }
 
-// removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that were given the stream in the sink have its name there too: init gives on
-// both sides.
+// removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that
+// were given the stream in the sink have its name there too: init gives on both sides.
 func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
 	removed := replication.Removed{Swap: swapOf(c, inspectOptions(c), nil, 0)}
 	for _, role := range roles {

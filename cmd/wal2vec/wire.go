@@ -177,8 +177,8 @@ func readOnly(ctx context.Context, conn *pgx.Conn) error {
 
 func newStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *store {
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), IndexMemory: c.Sink.IndexMemory,
-		MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+		IndexMemory: c.Sink.IndexMemory, MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
 	})}
 }
 

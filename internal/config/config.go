@@ -51,6 +51,8 @@ type Sink struct {
 	DSN DSN
 	// Schema holds wal2vec's own tables.
 	Schema string
+	// Owner is the role that ran init, where that is another than the session's own and no superuser; its tables are trusted.
+	Owner string
 	// View is the name that people query.
 	View Name
 	// Storage is StorageVector or StorageHalfvec.

@@ -80,7 +80,7 @@ func objectName(v *string) rule {
 	}
 }
 
-func optionalColumn(v *string) rule {
+func optionalName(v *string) rule {
 	return func() string {
 		return when(len(*v) > maxNameBytes, fmt.Sprintf("must be at most %d bytes", maxNameBytes))
 	}

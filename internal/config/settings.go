@@ -56,7 +56,7 @@ func (s *Source) settings() []setting {
 		path: "source.template", value: template{&s.Template},
 		help: "Text of a row: column names in braces. A NULL or blank column drops out with the text before it; {{ and }} stand for braces.",
 	}, {
-		path: "source.soft_delete", value: (*text)(&s.SoftDelete), empty: "there is none", rule: optionalColumn(&s.SoftDelete),
+		path: "source.soft_delete", value: (*text)(&s.SoftDelete), empty: "there is none", rule: optionalName(&s.SoftDelete),
 		help: "Column that marks a row as deleted: true, or not NULL where it is no boolean.",
 	}, {
 		path: "source.slot", value: (*text)(&s.Slot), rule: slotName(&s.Slot),
@@ -80,6 +80,9 @@ func (s *Sink) settings() []setting {
 	}, {
 		path: "sink.schema", value: (*text)(&s.Schema), rule: objectName(&s.Schema),
 		help: "Schema of wal2vec's own tables.",
+	}, {
+		path: "sink.owner", value: (*text)(&s.Owner), empty: "the role of the session, or a superuser", rule: optionalName(&s.Owner),
+		help: "Role that runs wal2vec init, where it is neither of these. Schema and tables of another role are not read: it could run code by them.",
 	}, {
 		path: "sink.view", value: nameValue{&s.View},
 		help: "View that people query, as schema.name.",

@@ -79,7 +79,7 @@ func (e *examination) setting(name, value string, restart bool) advice {
 	if restart {
 		return inSource(statement + " -- then restart the server")
 	}
-	return inSource(statement + " SELECT pg_reload_conf();")
+	return inSource(statement + " SELECT pg_catalog.pg_reload_conf();")
 }
 
 // providers are managed servers, told by a role that each of them has.

@@ -198,6 +198,11 @@ func evilSinkFixes(t *testing.T, host *pgtest.Host) {
 	for _, table := range pgtest.Column[string](t, r.db, "SELECT tablename FROM pg_tables WHERE schemaname = $1", evil("own")) {
 		r.db.Exec(t, "ALTER TABLE "+pgname.Qualified(evil("own"), table)+" OWNER TO "+pgname.Identifier(owner))
 	}
+	r.options.Config.Sink.Owner, as.options.Config.Sink.Owner = owner, owner
+	for _, thing := range []string{"SCHEMA " + pgname.Identifier(evil("s")), "VIEW " + pgname.Qualified(evil("s"), evil("view"))} {
+		r.db.Exec(t, "ALTER "+thing+" OWNER TO "+quoted)
+		r.mend(r.want("sink.owner", doctor.Warn))
+	}
 	r.db.Exec(t, "GRANT UPDATE ON "+pgname.Qualified(evil("own"), "ledger_"+r.db.Name)+" TO "+quoted) // one that only reads is a role that searches
 	f := as.want("sink.rights", doctor.Fail)
 	if given := as.shell(f); !slices.Equal(given, []string{"init", "--grant-stream=" + role}) {

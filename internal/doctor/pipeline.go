@@ -25,7 +25,9 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	}
 	// A count of rows may take too long: what it is for is skipped then.
 	c := e.opts.Config
-	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Now: e.now})
+	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{
+		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Trusted: e.sink.store.Trusted, Slot: c.Source.Slot, Now: e.now,
+	})
 	status, err := m.Probe(ctx)
 	if status.SlotActive == nil && err != nil {
 		e.could(err, "pipeline.stream", "pipeline.lag")

@@ -57,11 +57,11 @@ func (e *examination) examinePower(ctx context.Context) {
 	const check = "role.power"
 	table := e.opts.Config.Source.Table
 	role := pgname.Identifier(e.source.info.User)
-	var createDB, createRole, bypass bool
+	var createDB, createRole, bypass, secured bool
 	var memberships []string
 	var database string
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
-		Scan(&createDB, &createRole, &bypass, &memberships, &database)
+		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database)
 	if !e.could(err, check, "role.cluster") {
 		return
 	}
@@ -79,7 +79,10 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 	attribute(createDB, "CREATEDB", "may make and drop databases")
 	attribute(createRole, "CREATEROLE", "may make roles, and give itself their rights")
-	attribute(bypass, "BYPASSRLS", "sees the rows that row security hides, in every table that it may read, and this one has none")
+	if bypass {
+		quiet = false
+		e.judgeBypass(ctx, check, secured)
+	}
 	for _, group := range memberships {
 		quiet = false
 		fix := "REVOKE " + pgname.Identifier(group) + " FROM " + role + ";"
@@ -103,6 +106,28 @@ func linesFor(role string, version int) (physical, elsewhere advice) {
 	}
 	return onServer("in pg_hba.conf, above every line that lets it in: host replication " + name + " all reject (docs/operations.md, Roles)"),
 		onServer("in pg_hba.conf, below the line for its database: host all " + name + " all reject (docs/operations.md, Roles)")
+}
+
+// judgeBypass says how the role does without BYPASSRLS; secured is true where the table has row security.
+func (e *examination) judgeBypass(ctx context.Context, check string, secured bool) {
+	table, role := e.opts.Config.Source.Table, pgname.Identifier(e.source.info.User)
+	fix := inSource("ALTER ROLE " + role + " NOBYPASSRLS;")
+	means := "this table has none"
+	if secured {
+		policies, err := replication.ReadPolicies(ctx, e.source.conn, table.Schema, table.Name)
+		if !e.could(err, check) {
+			return
+		}
+		means = "of this table a policy that opens every row is enough"
+		switch {
+		case policies.Hinders != "":
+			fix = inSource("ALTER ROLE " + role + " NOBYPASSRLS; -- but first name in policy " + pgname.Identifier(policies.Hinders) +
+				" the roles that it is for, this one not among them")
+		case !policies.Opened:
+			fix = inSource(replication.OpenRowsSQL(table.Schema, table.Name, e.source.info.User) + " ALTER ROLE " + role + " NOBYPASSRLS;")
+		}
+	}
+	e.warn(check, fix, "role %s has BYPASSRLS: it sees the rows that row security hides, in every table that it may read; %s", role, means)
 }
 
 // examineCluster tries the ways to other data of the server that pg_hba.conf can close.

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,8 +79,17 @@ var excessFindings = []finding{
 			r.mend(r.want("role.power", doctor.Warn))
 		}
 		r.db.Exec(t, "ALTER ROLE "+role+" BYPASSRLS; ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
-		r.want("role.power", doctor.OK) // it needs that
-		r.db.Exec(t, "ALTER ROLE "+role+" NOBYPASSRLS")
+		r.mend(r.want("role.power", doctor.Warn)) // a policy is enough
+		r.want("table.relation", doctor.OK)
+		r.db.Exec(t, "ALTER ROLE "+role+" BYPASSRLS")
+		if f := r.want("role.power", doctor.Warn); strings.Contains(f.Fix, "CREATE POLICY") {
+			t.Errorf("fix %q", f.Fix)
+		}
+		r.db.Exec(t, "CREATE POLICY less ON "+product+" AS RESTRICTIVE USING (product_id > 0)")
+		if f := r.want("role.power", doctor.Warn); !strings.Contains(f.Fix, `policy "less"`) {
+			t.Errorf("fix %q", f.Fix)
+		}
+		r.db.Exec(t, "DROP POLICY less ON "+product+"; ALTER ROLE "+role+" NOBYPASSRLS")
 		group, _ := r.db.Role(t, "")
 		r.db.Exec(t, "GRANT pg_signal_backend TO "+group)
 		for _, more := range []string{"pg_monitor", "pg_read_all_data", "pg_write_all_data", "pg_read_server_files", group} {
@@ -111,6 +121,34 @@ var excessFindings = []finding{
 		}
 		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+group)
 		if f := r.want("role.source", doctor.Warn); !strings.Contains(f.Text, "who owns table") || f.FixIn != doctor.Server {
+			t.Errorf("%+v", f)
+		}
+	}},
+	{"a function for swapped tables that can do more than the table's owner", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		owner, _ := r.db.Role(t, "")
+		admin, _ := r.db.Role(t, "")
+		role := r.streamedBy()
+		r.db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+owner+"; GRANT "+owner+" TO "+admin)
+		function := replication.SwapFunction("staging_marts", r.options.Config.Pipeline).Sanitize() + "()"
+		r.want("role.swap", doctor.OK)
+		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+owner)
+		f := r.want("role.swap", doctor.Warn) // as the superuser
+		if given := r.shell(f); !slices.Equal(given, []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream=" + role}) || !strings.Contains(f.Text, "is a superuser") {
+			t.Errorf("%+v gives %q", f, given)
+		}
+		r.want("role.owner", doctor.Warn) // no stream calls it
+		r.db.Exec(t, "ALTER FUNCTION "+function+" OWNER TO "+admin+"; ALTER PUBLICATION "+r.options.Config.Source.Publication+" OWNER TO "+admin)
+		r.want("role.swap", doctor.OK)
+		r.want("role.owner", doctor.OK)
+		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+admin)
+		r.mend(r.want("role.swap", doctor.Warn))
+		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE ONLY "+product+" (product_id, name, brand, category, description, deleted)")
+		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "lists other columns") {
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "ALTER ROLE "+admin+" REPLICATION")
+		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "has REPLICATION") {
 			t.Errorf("%+v", f)
 		}
 	}},

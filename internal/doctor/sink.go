@@ -42,7 +42,9 @@ func (e *examination) examineSink(ctx context.Context) {
 		return
 	}
 	c := e.opts.Config
-	e.sink.store = sink.New(sink.Options{Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String()})
+	e.sink.store = sink.New(sink.Options{
+		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+	})
 	e.examineSinkSession(ctx)
 	if !e.examineSinkServer(ctx) {
 		return
@@ -117,10 +119,10 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 	}
 	switch {
 	case !fsync:
-		e.warn("sink.durable", inSink("ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();"),
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET fsync = on; SELECT pg_catalog.pg_reload_conf();"),
 			"fsync is off: after a crash of the machine the sink may be behind what the slot has confirmed")
 	case !fullPages:
-		e.warn("sink.durable", inSink("ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();"),
+		e.warn("sink.durable", inSink("ALTER SYSTEM SET full_page_writes = on; SELECT pg_catalog.pg_reload_conf();"),
 			"full_page_writes is off: a crash of the machine may leave torn pages")
 	default:
 		e.ok("sink.durable", "fsync and full_page_writes are on")
@@ -150,7 +152,15 @@ func (e *examination) judgeSinkVersion(version int) {
 // examineState reads the pipeline, and reports whether there is one.
 func (e *examination) examineState(ctx context.Context) bool {
 	schema := e.opts.Config.Sink.Schema
-	err := e.sink.store.CheckSchema(ctx)
+	exists, err := e.sink.store.Trusted(ctx)
+	if err != nil {
+		e.judge("sink.owner", err, Settings, "")
+		return false
+	}
+	if exists {
+		e.judgeViewOwner(e.sink.store.CheckView(ctx))
+	}
+	err = e.sink.store.CheckSchema(ctx)
 	if fault.SQLSTATE(err) == "42501" {
 		e.judge("sink.rights", err, Sink, "")
 		return false
@@ -175,6 +185,16 @@ func (e *examination) examineState(ctx context.Context) bool {
 	return true
 }
 
+// judgeViewOwner tells of a view, or a schema of one, whose owner could put another view in its place. Tables are all right by then.
+func (e *examination) judgeViewOwner(err error) {
+	const check = "sink.owner"
+	if fault.KindOf(err) == fault.Usage {
+		e.warn(check, inSink(fault.Try(err)), "%s", e.opts.Print(err))
+		return
+	}
+	e.judge(check, err, Sink, "schema %s, its tables and the view belong to roles that are trusted", e.opts.Config.Sink.Schema)
+}
+
 // tableFindings are what is wrong with wal2vec's tables.
 type tableFindings struct {
 	missing, unlogged, closed, excess []string
@@ -182,6 +202,7 @@ type tableFindings struct {
 	others, elsewhere []string
 	// owner is who owns the tables, where that is another role than this one.
 	owner, role string
+	bypass      sink.Bypass // of that role; unknown where it is the owner
 }
 
 // comma joins names of rights or columns for a query.
@@ -272,6 +293,13 @@ func (e *examination) examineTables(ctx context.Context) {
 	} else {
 		e.ok("sink.rights", "role %s may %s all tables", f.role, does)
 	}
+	if f.owner != "" {
+		bypass, err := e.sink.store.Bypass(ctx, f.role)
+		if !e.could(err, "sink.least") {
+			return
+		}
+		f.bypass = bypass
+	}
 	e.judgeLeast(f, grant, does)
 }
 
@@ -281,11 +309,17 @@ func (e *examination) judgeLeast(f tableFindings, grant, does string) {
 		e.warn("sink.least", inSink("REVOKE ALL ON TABLE "+pgname.Qualified(e.opts.Config.Sink.Schema, table)+" FROM "+pgname.Identifier(f.role)+";"),
 			"role %s has rights on what is not its pipeline's, and was not given that pipeline: %s on %s", f.role, f.elsewhere[i], table)
 	}
+	bypasses := f.bypass.Role != "" && f.bypass.Others > 0
+	if bypasses {
+		e.warn("sink.least", inSink(f.bypass.Fix(f.role)),
+			"role %s has BYPASSRLS of role %s: no row policy keeps it from the %d other pipelines of schema %s",
+			f.role, f.bypass.Role, f.bypass.Others, e.opts.Config.Sink.Schema)
+	}
 	switch {
 	case len(f.excess) > 0:
 		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag(grant, f.role) + "  # as role " + pgname.Shell(f.owner)
 		e.warn("sink.least", inShell(fix), "role %s may do more than %s: %s", f.role, needed[does], strings.Join(f.excess, "; "))
-	case len(f.others) > 0:
+	case len(f.others) > 0, bypasses:
 	case f.owner == "":
 		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
 	default:

@@ -68,6 +68,33 @@ var sinkFindings = []finding{
 		r.db.Exec(t, "INSERT INTO wal2vec.schema_version (version, name) VALUES (999, 'later')")
 		r.want("sink.schema", doctor.Fail)
 	}},
+	{"a schema of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.want("sink.owner", doctor.OK)
+		role, _ := r.db.Role(t, "")
+		r.db.Exec(t, "ALTER SCHEMA wal2vec OWNER TO "+role)
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, role) || !strings.Contains(f.Fix, "sink.owner") {
+			t.Errorf("%+v", f)
+		}
+		r.options.Config.Sink.Owner = role
+		r.want("sink.owner", doctor.OK)
+	}},
+	{"a table of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		r.db.Exec(t, "ALTER TABLE wal2vec.ledger_"+r.db.Name+" OWNER TO "+role)
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, "ledger_"+r.db.Name) {
+			t.Errorf("%+v", f)
+		}
+	}},
+	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		for _, what := range []string{"SCHEMA analytics_features", "VIEW analytics_features.product_embeddings"} {
+			r.db.Exec(t, "ALTER "+what+" OWNER TO "+role)
+			r.mend(r.want("sink.owner", doctor.Warn))
+		}
+	}},
 	{"no ledger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "DROP TABLE wal2vec.ledger_"+r.db.Name)
@@ -147,6 +174,20 @@ var sinkFindings = []finding{
 		r.want("sink.least", doctor.Warn)
 		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON "+given)
 		r.want("sink.least", doctor.OK)
+	}},
+	{"a role that passes over the row policies of several pipelines", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, password := r.db.Role(t, "BYPASSRLS")
+		group, _ := r.db.Role(t, "BYPASSRLS")
+		r.options.Config.Sink.DSN = config.DSN(r.db.DSNFor(role, password))
+		if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Write}); err != nil {
+			t.Fatal(err)
+		}
+		r.want("sink.least", doctor.OK) // there is nothing else to see
+		r.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer)")
+		r.mend(r.want("sink.least", doctor.Warn))
+		r.db.Exec(t, "GRANT "+group+" TO "+role)
+		r.mend(r.want("sink.least", doctor.Warn))
 	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -108,7 +108,7 @@ func (e *examination) judgeReader(reader string) {
 	case strings.HasPrefix(reader, "wal2vec/"):
 		e.ok("slot.reader", "process %d (%s)", e.slot.ActivePID, reader)
 	default:
-		e.fail("slot.reader", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%s);", strconv.Itoa(int(e.slot.ActivePID)))),
+		e.fail("slot.reader", inSource(fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%s);", strconv.Itoa(int(e.slot.ActivePID)))),
 			"process %d reads it as %q, which is not wal2vec", e.slot.ActivePID, reader)
 	}
 }

@@ -211,7 +211,7 @@ func (e *examination) examineOpen(ctx context.Context) {
 		found := false
 		_, err = pgx.ForEachRow(rows, []any{&pid, &user, &application, &state, &age}, func() error {
 			found = true
-			e.warn("source.transactions", inSource(fmt.Sprintf("SELECT pg_terminate_backend(%s);", strconv.Itoa(int(pid)))),
+			e.warn("source.transactions", inSource(fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%s);", strconv.Itoa(int(pid)))),
 				"process %d of role %s (%s, %s) has had a transaction open for %s", pid, user, orUnnamed(application), state, seconds(age))
 			return nil
 		})
@@ -260,7 +260,7 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
 		found = true
-		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_drop_replication_slot(%s);", pgname.Literal(name))+" -- if nobody needs it"),
+		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_catalog.pg_drop_replication_slot(%s); -- if nobody needs it", pgname.Literal(name))),
 			"nobody reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
 		return nil
 	})

@@ -68,7 +68,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	var others int
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
 		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others, &everything)
-	if !e.could(err, "role.owner", "role.future", "table.partitions", "publication.others") {
+	if !e.could(err, "role.owner", "role.swap", "role.future", "table.partitions", "publication.others") {
 		return
 	}
 	if partitioned {
@@ -77,9 +77,11 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	} else {
 		e.ok("table.partitions", "%s is not partitioned", c.Source.Table)
 	}
-	rights, err := replication.Swap{
+	swap := replication.Swap{
 		Publication: c.Source.Publication, Table: options, Is: oid, Function: replication.SwapFunction(c.Source.Table.Schema, e.opts.Config.Pipeline),
-	}.Rights(ctx, e.source.conn)
+	}
+	rights, err := swap.Rights(ctx, e.source.conn)
+	e.examineSwapRole(ctx, swap, rights, err)
 	may, role := rights.May(), rights.Role
 	e.swaps = err == nil && may && e.opts.Config.Stream.OnSwap == config.SwapFollow
 	switch {

@@ -15,6 +15,8 @@ type Options struct {
 	// Pipeline names the pipeline; Schema holds wal2vec's tables in the sink.
 	Pipeline string
 	Schema   string
+	// Trusted reports whether the schema is there, or that it must not be read since another role could run code by it; nil where all may be read.
+	Trusted func(ctx context.Context) (exists bool, err error)
 	// Slot is the configured slot: it is looked at where the sink cannot tell.
 	Slot string
 	// Metrics, if any, show what Run finds.

@@ -63,6 +63,11 @@ func (m *Monitor) readSource(ctx context.Context, slot string) (*sourceState, er
 }
 
 func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
+	if m.opts.Trusted != nil {
+		if exists, err := m.opts.Trusted(ctx); err != nil || !exists {
+			return &sinkState{}, err
+		}
+	}
 	query, err := sql.Render("monitor_pipeline", struct{ Schema, Letters string }{m.quote(), m.quote("dead_letter_" + m.opts.Pipeline)})
 	if err != nil {
 		return nil, err

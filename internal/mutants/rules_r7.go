@@ -47,10 +47,19 @@ var r7 = rule{
 			edits: []edit{
 				{
 					swapFile,
-					`	lock := fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", pgname.Qualified(s.Table.Schema, s.Table.Table))`,
-					`	lock := "SELECT 1"`,
+					`statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name))`,
+					`statement.Run(ctx, tx, "SELECT 1")`,
 				},
-				{swapFile, "	left.rest = append(left.rest, add...)\n", "	left.index, left.rest = \"\", add\n"}, // the others take locks of their own
+				{ // the others take locks of their own
+					swapFile, "	statements := left.rest\n	if left.index != \"\" {",
+					`	var statements []string
+	for _, step := range left.rest {
+		if strings.HasPrefix(step, "ALTER PUBLICATION") {
+			statements = append(statements, step)
+		}
+	}
+	if left.index == "-" {`,
+				},
 			},
 		},
 		{

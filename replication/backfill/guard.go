@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -19,21 +20,19 @@ const (
 	endReading   = "ROLLBACK"
 )
 
-// The places of the answers in that transaction.
-const (
-	answerRows = 1
-	answerOID  = 2
-)
-
 // read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
 // name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(beginReading, nil, nil, nil, nil)
+	answerRows := 1 // the places of the answers in that transaction
+	if r.policed {
+		answerRows += r.admit(batch)
+	}
+	answerOID := answerRows + 1
 	batch.ExecParams(statement, params, nil, nil, nil)
 	if r.opts.Followed != 0 {
-		name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
-		batch.ExecParams(sql.Query("source_table_oid"), name, nil, nil, nil)
+		batch.ExecParams(sql.Query("source_table_oid"), r.tableName(), nil, nil, nil)
 	}
 	batch.ExecParams(endReading, nil, nil, nil, nil)
 	results := r.conn.ExecBatch(ctx, batch)
@@ -75,6 +74,34 @@ func (r *Reader) leave(ctx context.Context) {
 	if _, err := r.run(ctx, endReading, nil); err != nil {
 		r.drop(ctx)
 	}
+}
+
+// tableName are the parameters of queries that ask about the table.
+func (r *Reader) tableName() [][]byte {
+	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
+}
+
+// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
+func (r *Reader) lookForPolicies(ctx context.Context) error {
+	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
+	if err != nil {
+		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
+	}
+	r.policed = policed == "t"
+	return nil
+}
+
+// admit adds the statements after which row policies take effect in the transaction where they are known to hide nothing and to call nothing of
+// another role; a read fails else. What PREPARE names is locked until the transaction ends, by a role that may read a single column too, and
+// neither planned nor run: so the policies that are looked at are those that take effect. It returns how many statements they are.
+func (r *Reader) admit(batch *pgconn.Batch) int {
+	// A name of ours, and the statement of this session alone.
+	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
+	batch.ExecParams("SELECT pg_catalog.set_config('row_security', 'on', true)", nil, nil, nil, nil) // else PREPARE fails
+	batch.ExecParams(lock+r.relation(), nil, nil, nil, nil)
+	batch.ExecParams(unprepare, nil, nil, nil, nil)
+	batch.ExecParams(sql.Query("source_policies"), r.tableName(), nil, nil, nil)
+	return 4
 }
 
 // examine looks for functions of other roles that a read of the table calls. A session that may run programs on the server, or reach its files, is

@@ -53,6 +53,7 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
+	policed bool   // row policies of the table apply to that role
 	warned  bool
 }
 
@@ -111,7 +112,7 @@ func (r *Reader) open(ctx context.Context) error {
 		// TRUNCATE or rewrite has just filled.
 		"default_transaction_isolation": "read committed",
 		"default_transaction_read_only": "on",
-		"row_security":                  "off", // an error instead of missing rows
+		"row_security":                  "off", // an error instead of missing rows; see Reader.admit
 		"constraint_exclusion":          "off", // no CHECK is evaluated to plan a read
 	}
 	conn, err := pgsession.Reader(ctx, config, settings)
@@ -128,6 +129,9 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	if err == nil {
 		err = r.examine(ctx)
+	}
+	if err == nil {
+		err = r.lookForPolicies(ctx)
 	}
 	if err != nil {
 		r.drop(ctx)

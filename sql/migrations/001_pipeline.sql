@@ -8,8 +8,8 @@ CREATE TABLE {{.Schema}}.pipeline (
     source_schema text NOT NULL,
     source_table text NOT NULL,
     source_oid oid NOT NULL,
-    key_columns text[] NOT NULL CHECK (cardinality(key_columns) > 0),
-    key_types text[] NOT NULL CHECK (cardinality(key_types) = cardinality(key_columns)),
+    key_columns text[] NOT NULL CHECK (pg_catalog.cardinality(key_columns) > 0),
+    key_types text[] NOT NULL CHECK (pg_catalog.cardinality(key_types) = pg_catalog.cardinality(key_columns)),
     epoch bigint NOT NULL DEFAULT 0,
     watermark pg_lsn,
     truncated_epoch bigint,
@@ -19,7 +19,7 @@ CREATE TABLE {{.Schema}}.pipeline (
     generations bigint NOT NULL DEFAULT 0,
     view_schema text,
     view_name text,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     -- A pipeline without a watermark is an intent: its slot does not exist yet.
     CHECK ((watermark IS NULL) = (epoch = 0)),
     CHECK ((truncated_epoch IS NULL) = (truncated_at IS NULL))
@@ -34,10 +34,10 @@ CREATE TABLE {{.Schema}}.generation (
     template text NOT NULL,
     dimension integer NOT NULL CHECK (dimension > 0),
     storage text NOT NULL CHECK (storage IN ('vector', 'halfvec')),
-    precisions text[] NOT NULL CHECK (cardinality(precisions) > 0),
+    precisions text[] NOT NULL CHECK (pg_catalog.cardinality(precisions) > 0),
     state text NOT NULL CHECK (state IN ('building', 'active', 'retired')),
     vector_table text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (pipeline, id)
 );
 

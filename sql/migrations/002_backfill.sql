@@ -5,7 +5,7 @@ CREATE TABLE {{.Schema}}.backfill (
     mode text NOT NULL CHECK (mode IN ('incremental', 'full')),
     row_limit bigint CHECK (row_limit > 0),
     resync boolean NOT NULL DEFAULT false,
-    token uuid NOT NULL DEFAULT gen_random_uuid(),
+    token uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
     started_epoch bigint NOT NULL,
     started_lsn pg_lsn NOT NULL,
     cursor text[],
@@ -16,8 +16,8 @@ CREATE TABLE {{.Schema}}.backfill (
     swept bigint NOT NULL DEFAULT 0,
     open boolean NOT NULL DEFAULT true,
     outcome text CHECK (outcome IN ('swept', 'limit', 'restarted', 'new epoch', 'expired')),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     CHECK (open = (outcome IS NULL)),
     CHECK (NOT resync OR row_limit IS NULL)
 );
@@ -29,10 +29,10 @@ CREATE TABLE {{.Schema}}.dead_letter (
     key text[] NOT NULL,
     epoch bigint NOT NULL,
     lsn pg_lsn NOT NULL,
-    text_hash bytea NOT NULL CHECK (length(text_hash) = 16),
+    text_hash bytea NOT NULL CHECK (pg_catalog.length(text_hash) = 16),
     reason text NOT NULL,
     attempts integer NOT NULL DEFAULT 1,
-    first_at timestamptz NOT NULL DEFAULT now(),
-    last_at timestamptz NOT NULL DEFAULT now(),
+    first_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    last_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (pipeline, key)
 );

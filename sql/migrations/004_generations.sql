@@ -29,7 +29,7 @@ ALTER TABLE {{.Schema}}.dead_letter
     ADD COLUMN generation integer;
 
 UPDATE {{.Schema}}.dead_letter AS d
-SET generation = (SELECT min(g.id) FROM {{.Schema}}.generation AS g WHERE g.pipeline = d.pipeline AND g.state <> 'retired');
+SET generation = (SELECT pg_catalog.min(g.id) FROM {{.Schema}}.generation AS g WHERE g.pipeline = d.pipeline AND g.state <> 'retired');
 
 ALTER TABLE {{.Schema}}.dead_letter
     ALTER COLUMN generation SET NOT NULL,

@@ -38,11 +38,11 @@ CREATE TABLE {{.Schema}}.dead_letter (
     generation integer NOT NULL,
     epoch bigint NOT NULL,
     lsn pg_lsn NOT NULL,
-    text_hash bytea NOT NULL CHECK (length(text_hash) = 16),
+    text_hash bytea NOT NULL CHECK (pg_catalog.length(text_hash) = 16),
     reason text NOT NULL,
     attempts integer NOT NULL DEFAULT 1,
-    first_at timestamptz NOT NULL DEFAULT now(),
-    last_at timestamptz NOT NULL DEFAULT now(),
+    first_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    last_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (pipeline, key, generation)
 ) PARTITION BY LIST (pipeline);
 

@@ -11,7 +11,7 @@ BEGIN
     FOR found IN
         SELECT x.conname
         FROM pg_catalog.pg_constraint AS x
-        WHERE x.conrelid = pg_catalog.to_regclass(pg_catalog.format('%I.dead_letter', {{.SchemaName}})) AND x.contype = 'f'
+        WHERE x.conrelid = pg_catalog.to_regclass(pg_catalog.format('%I.dead_letter', {{.SchemaName}}))::oid AND x.contype = 'f'
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %I.dead_letter DROP CONSTRAINT %I', {{.SchemaName}}, found.conname);
     END LOOP;
@@ -35,8 +35,10 @@ BEGIN
         EXECUTE pg_catalog.format(
             'ALTER TABLE %1$s '
             'ADD CONSTRAINT letter_pipeline CHECK (pipeline = %2$L) NOT VALID, '
-            'ADD CONSTRAINT letter_key CHECK ((array_ndims(key) = 1 AND array_lower(key, 1) = 1 AND array_length(key, 1) = %3$s AND %4$s) IS TRUE) NOT VALID, '
-            'ADD CONSTRAINT letter_reason CHECK (length(reason) <= 4000) NOT VALID, '
+            'ADD CONSTRAINT letter_key CHECK (('
+            'pg_catalog.array_ndims(key) = 1 AND pg_catalog.array_lower(key, 1) = 1 AND pg_catalog.array_length(key, 1) = %3$s AND %4$s'
+            ') IS TRUE) NOT VALID, '
+            'ADD CONSTRAINT letter_reason CHECK (pg_catalog.length(reason) <= 4000) NOT VALID, '
             'ADD CONSTRAINT letter_counts CHECK (generation > 0 AND attempts BETWEEN 1 AND 1000000000) NOT VALID, '
             'ADD CONSTRAINT letter_times CHECK ('
             'first_at BETWEEN ''0001-01-02 00:00:00+00'' AND ''9999-12-30 00:00:00+00'' '
@@ -66,18 +68,21 @@ $wal2vec$;
 DROP TABLE {{.Schema}}.dead_letter;
 
 ALTER TABLE {{.Schema}}.pipeline
-    ADD CONSTRAINT pipeline_texts CHECK (length(owner) <= 1000 AND length(system_id) <= 100) NOT VALID;
+    ADD CONSTRAINT pipeline_texts CHECK (pg_catalog.length(owner) <= 1000 AND pg_catalog.length(system_id) <= 100) NOT VALID;
 
 ALTER TABLE {{.Schema}}.generation
     ADD CONSTRAINT generation_precisions CHECK (
-        coalesce(array_ndims(precisions), 1) = 1 AND cardinality(precisions) <= 100
-        AND array_position(precisions, NULL) IS NULL AND length(array_to_string(precisions, '')) <= 4000
+        coalesce(pg_catalog.array_ndims(precisions), 1) = 1 AND pg_catalog.cardinality(precisions) <= 100
+        AND pg_catalog.array_position(precisions, NULL) IS NULL AND pg_catalog.length(pg_catalog.array_to_string(precisions, '')) <= 4000
     ) NOT VALID;
 
 ALTER TABLE {{.Schema}}.backfill
     ADD CONSTRAINT backfill_cursor CHECK (
-        (cursor IS NULL OR array_ndims(cursor) = 1 AND array_lower(cursor, 1) = 1 AND array_position(cursor, NULL) IS NULL) IS TRUE
-        AND length(array_to_string(cursor, '')) <= 1048576
+        (
+            cursor IS NULL
+            OR pg_catalog.array_ndims(cursor) = 1 AND pg_catalog.array_lower(cursor, 1) = 1 AND pg_catalog.array_position(cursor, NULL) IS NULL
+        ) IS TRUE
+        AND pg_catalog.length(pg_catalog.array_to_string(cursor, '')) <= 1048576
     ) NOT VALID,
     ADD CONSTRAINT backfill_times CHECK (updated_at BETWEEN '0001-01-02 00:00:00+00' AND '9999-12-30 00:00:00+00') NOT VALID;
 
@@ -89,6 +94,6 @@ ALTER TABLE {{.Schema}}.stream_state
 
 ALTER TABLE {{.Schema}}.shape
     ADD CONSTRAINT shape_marks CHECK (
-        jsonb_typeof(marks) = 'object' AND NOT jsonb_path_exists(marks, 'strict $.* ? (@.type() != "string")')
-        AND length(marks::text) <= 16777216
+        pg_catalog.jsonb_typeof(marks) = 'object' AND NOT pg_catalog.jsonb_path_exists(marks, 'strict $.* ? (@.type() != "string")')
+        AND pg_catalog.length(marks::text) <= 16777216
     ) NOT VALID;

@@ -1,9 +1,10 @@
--- What this role may do on the server besides streaming from the table ($1, $2): its attributes, where row security gives BYPASSRLS no use; the
+-- What this role may do on the server besides streaming from the table ($1, $2): its attributes, and whether the table has row security; the
 -- roles that it was granted and that bring more than the statistics of other sessions; and another database that it has the right to enter.
 SELECT
     r.rolcreatedb,
     r.rolcreaterole,
-    r.rolbypassrls AND NOT EXISTS (
+    r.rolbypassrls,
+    EXISTS (
         SELECT
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -4,7 +4,7 @@ CREATE TABLE {{.Ledger}} (
 {{- end}}
     epoch bigint NOT NULL,
     lsn pg_lsn NOT NULL,
-    text_hash bytea CHECK (length(text_hash) = 16),
+    text_hash bytea CHECK (pg_catalog.length(text_hash) = 16),
     deleted boolean NOT NULL CHECK (deleted = (text_hash IS NULL)),
     failed_at timestamptz,
     CONSTRAINT {{.LedgerKey}} PRIMARY KEY ({{.Columns ""}})

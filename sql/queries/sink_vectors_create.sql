@@ -2,9 +2,9 @@ CREATE TABLE {{.Vectors}} (
 {{- range .Keys}}
     {{.Name}} {{.Type}} NOT NULL,
 {{- end}}
-    text_hash bytea NOT NULL CHECK (length(text_hash) = 16),
+    text_hash bytea NOT NULL CHECK (pg_catalog.length(text_hash) = 16),
     embedding {{.Storage}} NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     -- With the hash in the index, looking up fresh vectors reads no vector.
     PRIMARY KEY ({{.Columns ""}}) INCLUDE (text_hash)
 )

@@ -1,6 +1,7 @@
 -- What a role ($4) was given for a stream: the columns of the table ($1, $2) that its owner lets it read one by one, whether that owner is this
 -- role's to act for, whether it may call the function ($3, its name with schema, quoted), and what the functions of other pipelines do that it
--- may call beside it.
+-- may call beside it. Anybody who may make functions beside the table can make one of such a name: one of ours runs as its owner, who has the rights
+-- of the table's.
 SELECT
     ARRAY(
         SELECT a.attname::text
@@ -21,6 +22,8 @@ SELECT
         WHERE f.oid = pg_catalog.to_regprocedure($3 || '()')
           AND g.grantee = r.oid
           AND g.grantee <> f.proowner
+          AND f.prosecdef
+          AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
     ),
     ARRAY(
         SELECT f.prosrc
@@ -31,6 +34,8 @@ SELECT
           AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
           AND f.oid IS DISTINCT FROM pg_catalog.to_regprocedure($3 || '()')
           AND g.grantee = r.oid
+          AND f.prosecdef
+          AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
     )
 FROM pg_catalog.pg_roles AS r
 LEFT JOIN (

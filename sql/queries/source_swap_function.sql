@@ -20,6 +20,8 @@ DECLARE
     publication_name CONSTANT text := {{.PublicationLiteral}};
     key_columns CONSTANT text[] := ARRAY[{{join .KeyLiterals ", "}}]::text[];
     read_columns CONSTANT text[] := ARRAY[{{join .ReadLiterals ", "}}]::text[];
+    -- The publication's list of columns as init found it; NULL without one.
+    listed_columns CONSTANT text[] := {{if .ListedLiterals}}ARRAY[{{join .ListedLiterals ", "}}]{{else}}NULL{{end}}::text[];
     target oid;
     locked oid;
     owner text;
@@ -35,6 +37,9 @@ DECLARE
     statement text;
     altering boolean := false;
     indexed boolean := false;
+    lists text[];
+    listed text[];
+    reason text;
 BEGIN
     -- What is told before the locks go may take as long as the caller does not listen: nothing is, up to the transaction's end.
     PERFORM pg_catalog.set_config('client_min_messages', 'error', true);
@@ -55,6 +60,10 @@ BEGIN
         END IF;
         IF kind <> 'r' THEN
             RAISE EXCEPTION '%.% is not an ordinary table', schema_name, table_name USING ERRCODE = 'feature_not_supported';
+        END IF;
+        -- ALTER TABLE would go on to a child, and evaluate what the child's owner wrote there. Behind the lock no table becomes one.
+        IF EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE target IN (i.inhparent, i.inhrelid)) THEN
+            RAISE EXCEPTION '%.% has parents or children by inheritance', schema_name, table_name USING ERRCODE = 'feature_not_supported';
         END IF;
         SELECT pg_catalog.string_agg(pg_catalog.format('ALTER COLUMN %I SET NOT NULL', a.attname), ', ' ORDER BY a.attnum) INTO nullable
         FROM pg_catalog.pg_attribute AS a
@@ -171,24 +180,93 @@ BEGIN
             END LOOP;
             -- Only for the rights no writer has to wait.
             altering := nullable IS NOT NULL OR key_index IS NULL OR unidentified OR NOT published;
+            -- LOCK TABLE takes a view and what stands behind it, and waits for each by itself. So the first lock waits for nothing; then the name
+            -- stays with what has it, and a table is all that the second one waits for.
+            LOCK TABLE ONLY {{.Table}} IN ACCESS SHARE MODE NOWAIT;
+            PERFORM
+            FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE c.oid = target AND c.relkind = 'r' AND n.nspname = schema_name AND c.relname = table_name;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'the name %.% moved on', schema_name, table_name USING ERRCODE = 'lock_not_available';
+            END IF;
             IF altering THEN
                 LOCK TABLE ONLY {{.Table}} IN SHARE ROW EXCLUSIVE MODE;
-            ELSE
-                LOCK TABLE ONLY {{.Table}} IN ACCESS SHARE MODE;
             END IF;
             CONTINUE;
         END IF;
         locked := target;
-        -- SET NOT NULL asks whether a CHECK implies it, and for that evaluates what is constant in one, as the role that alters: not a function of
-        -- the table's owner. What is built in has no entry in pg_depend.
-        IF nullable IS NOT NULL AND EXISTS (
-            SELECT
-            FROM pg_catalog.pg_constraint AS k
-            JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid
-            WHERE k.conrelid = target AND k.contype = 'c' AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
-        ) THEN
-            RAISE EXCEPTION '%.% has a CHECK that calls functions which are not built in: its owner has to make the key NOT NULL', schema_name, table_name
-                USING ERRCODE = 'insufficient_privilege';
+        -- SET NOT NULL asks whether a CHECK implies it, and for that evaluates what is constant in one; REPLICA IDENTITY asks a unique index for its
+        -- expressions and predicate, and another may get the index's name at any moment: both as the role that alters. So no function of the table's
+        -- owner may stand there. What is built in has no entry in pg_depend.
+        SELECT CASE d.classid WHEN 'pg_catalog.pg_class'::regclass THEN 'unique index' ELSE 'CHECK' END INTO reason
+        FROM pg_catalog.pg_depend AS d
+        WHERE d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
+            AND (
+                nullable IS NOT NULL AND d.classid = 'pg_catalog.pg_constraint'::regclass
+                AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = target AND k.contype = 'c')
+                OR unidentified AND d.classid = 'pg_catalog.pg_class'::regclass
+                AND d.objid IN (SELECT i.indexrelid FROM pg_catalog.pg_index AS i WHERE i.indrelid = target AND i.indisunique)
+            )
+        LIMIT 1;
+        IF reason IS NOT NULL THEN
+            RAISE EXCEPTION '%.% has a % that calls functions which are not built in: its owner has to give it NOT NULL and the replica identity',
+                schema_name, table_name, reason USING ERRCODE = 'insufficient_privilege';
+        END IF;
+        -- The lists of columns that the owner's tables are published with, but for those that other functions of this kind prepare, and the one that
+        -- init found: the new table gets the one that they have in common.
+        IF NOT published THEN
+            SELECT pg_catalog.array_agg(DISTINCT r.list::text), pg_catalog.bool_or(r.filtered)::text INTO lists, reason
+            FROM (
+                SELECT
+                    CASE
+                        WHEN pg_catalog.jsonb_typeof(pg_catalog.to_jsonb(r) -> 'prattrs') = 'array' THEN ARRAY(
+                            SELECT a.attname::text
+                            FROM pg_catalog.pg_attribute AS a
+                            WHERE a.attrelid = r.prrelid AND pg_catalog.to_jsonb(r) -> 'prattrs' @> pg_catalog.to_jsonb(a.attnum)
+                            ORDER BY a.attname::text COLLATE "C"
+                        )
+                        ELSE ARRAY[]::text[]
+                    END AS list,
+                    COALESCE(pg_catalog.to_jsonb(r) ->> 'prqual', '') <> '' AS filtered
+                FROM pg_catalog.pg_publication AS p
+                JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
+                JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid
+                WHERE p.pubname = publication_name AND pg_catalog.pg_get_userbyid(c.relowner) = owner_name
+                    AND NOT EXISTS (
+                        SELECT
+                        FROM pg_catalog.pg_proc AS f
+                        WHERE f.pronamespace = c.relnamespace AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+                            AND f.prosecdef AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
+                            AND f.oid <> pg_catalog.to_regprocedure({{.FunctionLiteral}})
+                            AND pg_catalog.strpos(f.prosrc, pg_catalog.format(E'    table_name CONSTANT text := %L;\n', c.relname)) > 0
+                    )
+                UNION ALL
+                SELECT listed_columns, false WHERE listed_columns IS NOT NULL
+            ) AS r;
+            listed := NULLIF(lists[1]::text[], ARRAY[]::text[]);
+            reason := CASE
+                WHEN reason = 'true' THEN 'filters rows'
+                WHEN pg_catalog.cardinality(lists) > 1 THEN 'lists different columns for tables of its owner'
+                WHEN listed IS NULL THEN NULL
+                WHEN NOT listed @> key_columns THEN 'leaves out the key'
+                WHEN NOT listed <@ ARRAY(
+                    SELECT a.attname::text FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+                ) THEN 'lists columns that the new table has not'
+                WHEN NOT unidentified AND (
+                    identity = 'f' OR EXISTS (
+                        SELECT
+                        FROM pg_catalog.pg_index AS i
+                        CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+                        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                        WHERE i.indrelid = target AND (identity = 'd' AND i.indisprimary OR identity = 'i' AND i.indisreplident)
+                            AND k.place <= i.indnkeyatts AND a.attname::text <> ALL (listed)
+                    )
+                ) THEN 'leaves out columns of the replica identity, so that an UPDATE would fail'
+            END;
+            IF reason IS NOT NULL THEN
+                RAISE EXCEPTION 'publication % %: its owner has to add %.% to it', publication_name, reason, schema_name, table_name
+                    USING ERRCODE = 'feature_not_supported';
+            END IF;
         END IF;
         FOREACH statement IN ARRAY grants LOOP
             EXECUTE statement;
@@ -196,7 +274,7 @@ BEGIN
         IF altering AND key_index IS NULL THEN
             indexed := true;
             EXECUTE pg_catalog.format(
-                'CREATE UNIQUE INDEX %I ON %I.%I (%s)', 'wal2vec_key_' || target, schema_name, table_name,
+                'CREATE UNIQUE INDEX %I ON ONLY %I.%I (%s)', 'wal2vec_key_' || target, schema_name, table_name,
                 (
                     SELECT pg_catalog.string_agg(pg_catalog.quote_ident(k.name), ', ' ORDER BY k.place)
                     FROM pg_catalog.unnest(key_columns) WITH ORDINALITY AS k (name, place)
@@ -204,13 +282,17 @@ BEGIN
             );
         ELSIF altering THEN
             IF nullable IS NOT NULL THEN
-                EXECUTE pg_catalog.format('ALTER TABLE %I.%I ', schema_name, table_name) || nullable;
+                EXECUTE pg_catalog.format('ALTER TABLE ONLY %I.%I ', schema_name, table_name) || nullable;
             END IF;
             IF unidentified THEN
-                EXECUTE pg_catalog.format('ALTER TABLE %I.%I REPLICA IDENTITY USING INDEX %I', schema_name, table_name, key_index);
+                EXECUTE pg_catalog.format('ALTER TABLE ONLY %I.%I REPLICA IDENTITY USING INDEX %I', schema_name, table_name, key_index);
             END IF;
             IF NOT published THEN
-                ALTER PUBLICATION {{.Publication}} ADD TABLE ONLY {{.Table}};
+                EXECUTE pg_catalog.format(
+                    'ALTER PUBLICATION %I ADD TABLE ONLY %I.%I', publication_name, schema_name, table_name
+                ) || COALESCE(
+                    ' (' || (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(l.name), ', ') FROM pg_catalog.unnest(listed) AS l (name)) || ')', ''
+                );
                 -- A teardown knows from the last line of the publication's comment which tables it may take out.
                 SELECT pg_catalog.concat_ws(
                     E'\n', NULLIF(pg_catalog.regexp_replace(d.comment, '(^|\n)wal2vec tables: [0-9 ]*$', ''), ''),

@@ -1,10 +1,16 @@
 -- The function ($3, its name with schema, quoted) as it is: whose it is, whether that is the owner of the table ($1), of the publication ($2) or
--- this role, what it does, and who may call it; PUBLIC is told apart, since a role may have that name. No row where there is none.
+-- this role or one that this was made a member of, what it does, and who may call it; PUBLIC is told apart, since a role may have that name. No row where there is none.
 SELECT
     pg_catalog.pg_get_userbyid(f.proowner)::text,
     f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER)
     OR f.proowner IN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1)
-    OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2),
+    OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2)
+    OR EXISTS (
+        SELECT
+        FROM pg_catalog.pg_auth_members AS m
+        JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
+        WHERE m.roleid = f.proowner AND r.rolname = CURRENT_USER
+    ),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),
     ARRAY(

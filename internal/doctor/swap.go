@@ -1,0 +1,48 @@
+package doctor
+
+import (
+	"context"
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+// examineSwapRole looks at what the function that follows swapped tables runs as, and at which columns it would publish. err is of the look at
+// rights.
+func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap, rights replication.SwapRights, err error) {
+	const check = "role.swap"
+	if !e.could(err, check) {
+		return
+	}
+	if e.opts.Config.Stream.OnSwap != config.SwapFollow || !rights.Exists() {
+		e.ok(check, "there is no function that follows swapped tables, or none is needed")
+		return
+	}
+	role, err := swap.Role(ctx, e.source.conn)
+	if !e.could(err, check) {
+		return
+	}
+	listed, err := replication.PublishedColumns(ctx, e.source.conn, swap.Publication, swap.Is)
+	if !e.could(err, check) {
+		return
+	}
+	name := pgname.Identifier(role.Name)
+	switch {
+	case len(role.Beyond) > 0:
+		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
+		e.warn(check, inShell(fix),
+			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
+			name, strings.Join(role.Beyond, ", "))
+	case role.Creates:
+		e.warn(check, inSource("REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(e.source.info.Database)+" FROM "+name+";"),
+			"the function that follows swapped tables runs as role %s, which may still create in the database: only the hand-over needed that", name)
+	case !rights.Lists(listed):
+		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
+			"publication %s lists other columns of %s than the function that follows swapped tables knows, and publishes once this one is dropped",
+			pgname.Identifier(swap.Publication), e.opts.Config.Source.Table)
+	default:
+		e.ok(check, "the function that follows swapped tables runs as role %s, which can do nothing beyond that", name)
+	}
+}

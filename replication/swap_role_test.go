@@ -1,0 +1,140 @@
+package replication_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
+)
+
+// admin is a role that sets pipelines up for the table's owner.
+func (f *following) admin(t *testing.T, attributes string) (name string, conn *pgx.Conn) {
+	t.Helper()
+	name, password := f.newRole(t, attributes)
+	f.db.Exec(t, "RESET ROLE; GRANT mart_owner TO "+name+"; GRANT CREATE ON DATABASE "+f.db.Name+" TO "+name)
+	return name, f.as(t, name, password)
+}
+
+// runs returns who owns function and publication.
+func (f *following) runs(t *testing.T) [2]string {
+	t.Helper()
+	return [2]string{
+		pgtest.One[string](t, f.db, "SELECT proowner::regrole::text FROM pg_proc WHERE proname = 'follow'"),
+		pgtest.One[string](t, f.db, "SELECT pubowner::regrole::text FROM pg_publication WHERE pubname = 'pub'"),
+	}
+}
+
+// TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner: who owns the table decides what the function runs into.
+func TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		other, _ := f.newRole(t, "")
+		admin, conn := f.admin(t, "")
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
+		stream := f.as(t, f.role, f.password)
+		refused := func(does, undo, says string) {
+			t.Helper()
+			db.Exec(t, strings.ReplaceAll(does, "ADMIN", admin))
+			statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+			if !errors.Is(err, replication.ErrUnfitRole) || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), says) ||
+				!slices.Equal(statements, []string{`REVOKE ALL ON FUNCTION "public"."follow"() FROM ` + pgname.Identifier(f.role)}) {
+				t.Errorf("%s: %q, %v", does, statements, err)
+			}
+			if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: the stream: %v", does, err)
+			}
+			if rights, err := f.swap.Rights(t.Context(), stream); err != nil || rights.May() || f.published(t) {
+				t.Errorf("%s: the stream may call it: %+v, %v", does, rights, err)
+			}
+			db.Exec(t, strings.ReplaceAll(undo, "ADMIN", admin))
+		}
+		for _, attribute := range []string{"REPLICATION", "CREATEDB", "CREATEROLE", "BYPASSRLS"} {
+			refused("ALTER ROLE ADMIN "+attribute, "ALTER ROLE ADMIN NO"+attribute, "has "+attribute)
+		}
+		refused("ALTER ROLE ADMIN SUPERUSER", "ALTER ROLE ADMIN NOSUPERUSER", "is a superuser")
+		refused("GRANT "+other+" TO ADMIN", "REVOKE "+other+" FROM ADMIN", "is a member of "+other)
+		refused("GRANT pg_read_all_data TO ADMIN", "REVOKE pg_read_all_data FROM ADMIN", "is a member of pg_read_all_data")
+		refused("CREATE TABLE its (); ALTER TABLE its OWNER TO ADMIN", "DROP TABLE its", "owns 1 other objects")
+		refused("CREATE TABLE anothers (); GRANT SELECT ON anothers TO ADMIN", "DROP TABLE anothers", "has rights to 1 other objects")
+		refused("CREATE SCHEMA anothers; GRANT CREATE ON SCHEMA anothers TO ADMIN", "DROP SCHEMA anothers", "has rights to 1 other objects")
+		// As it is, it may have the function; and what the owner has is nothing beyond.
+		for _, harmless := range []string{"SELECT", "GRANT USAGE, CREATE ON SCHEMA public TO " + admin, "GRANT pg_read_all_data TO mart_owner"} {
+			db.Exec(t, harmless)
+			if statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); err != nil || len(statements) > 0 {
+				t.Errorf("%s: %q, %v", harmless, statements, err)
+			}
+		}
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
+			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+	})
+}
+
+// TestAFunctionOfAnAdminIsHandedOver to a role that can do nothing else, by what the refusal says to do; with it the publication.
+func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		admin, conn := f.admin(t, "REPLICATION")
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
+		_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, nil)
+		const role = "wal2vec_swap_follow"
+		if !strings.HasSuffix(fault.Try(err), "-- then: wal2vec init --swap-role="+role+" --grant-stream="+f.role) {
+			t.Fatalf("the advice is %q", fault.Try(err))
+		}
+		f.swap.RunAs = role
+		for n := 0; ; n++ {
+			_, again := replication.SwapFunctionSQL(t.Context(), conn, f.swap, nil)
+			if again == nil {
+				break
+			}
+			if n > 0 || fault.KindOf(again) != fault.Usage || !strings.Contains(again.Error(), role) {
+				t.Fatalf("after %q: %v", fault.Try(err), again)
+			}
+			if fault.Try(again) != fault.Try(err) {
+				t.Errorf("a role that there is none of: %q, not %q", fault.Try(again), fault.Try(err))
+			}
+			db.Exec(t, fault.Try(again))
+		}
+		hand := func(want int) {
+			t.Helper()
+			statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, nil)
+			if err != nil || len(statements) != want {
+				t.Fatalf("%q, %v", statements, err)
+			}
+			if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+				t.Fatal(err)
+			}
+			if got := f.runs(t); got != [2]string{role, role} {
+				t.Errorf("function and publication are of %v", got)
+			}
+		}
+		hand(2)
+		hand(0)
+		f.swap.RunAs = "" // it stays so
+		hand(0)
+		db.Exec(t, "ALTER PUBLICATION pub OWNER TO "+admin) // as after one that was made again
+		hand(1)
+		db.Exec(t, "REVOKE CREATE ON DATABASE "+db.Name+" FROM "+role)
+		hand(0)
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
+			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+		// Nothing but this is in its power.
+		facts, err := f.swap.Role(t.Context(), conn)
+		if err != nil || len(facts.Beyond) > 0 || facts.Creates {
+			t.Errorf("%+v, %v", facts, err)
+		}
+		if got := f.readable(t, f.role, "item"); got != "id name body gone" {
+			t.Errorf("the stream's role may read %q", got)
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+)
+
+// Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run
+// what they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a
+// statement that names it runs its maker's functions with the reader's rights: so it comes before any such statement. exists is false, and
+// nothing may be read, where there is no schema. What belongs to others is a fault of kind Usage.
+func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
+
+func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) {
+	rows, err := q.Query(ctx, s.query("owners"), s.schema, s.pipeline, s.owner)
+	if err != nil {
+		return false, fmt.Errorf("asking whose schema %q is: %w", s.schema, err)
+	}
+	const known = "if it is the role that runs wal2vec init, name it: sink.owner"
+	var name, kind, owner, role string
+	var trusted bool
+	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &owner, &trusted, &role}, func() error {
+		exists = exists || name == ""
+		switch {
+		case !trusted && name == "":
+			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: ALTER SCHEMA "+pgname.Identifier(s.schema)+" OWNER TO "+pgname.Identifier(role)+";",
+				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
+		case !trusted:
+			return fault.New(fault.Usage, known+"; if not, have its owner drop or rename it",
+				"%q in schema %q of the sink belongs to role %q, which could have role %q run what it likes", name, s.schema, owner, role)
+		case name != "":
+			return fault.New(fault.Usage, "find out what it is, and drop or rename it as its owner",
+				"%q in schema %q of the sink is not a table", name, s.schema)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, s.explain(err, "asking whose wal2vec's tables are")
+	}
+	return exists, nil
+}
+
+// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass: it
+// could have whoever reads the view run what it likes. This program does not read it.
+func (s *Sink) CheckView(ctx context.Context) error {
+	schema, name, err := s.viewName()
+	if err != nil {
+		return err
+	}
+	rows, err := s.pool.Query(ctx, s.query("view_owners"), schema, name, s.owner)
+	if err != nil {
+		return fmt.Errorf("asking whose the view is: %w", err)
+	}
+	var found, owner, role string
+	var trusted bool
+	_, err = pgx.ForEachRow(rows, []any{&found, &owner, &trusted, &role}, func() error {
+		if trusted {
+			return nil
+		}
+		what, alter := fmt.Sprintf("schema %q of the view", schema), "ALTER SCHEMA "+pgname.Identifier(schema)
+		if found != "" {
+			what, alter = fmt.Sprintf("view %s.%s", schema, name), "ALTER VIEW "+pgname.Qualified(schema, name)
+		}
+		return fault.New(fault.Usage, alter+" OWNER TO "+pgname.Identifier(role)+";",
+			"%s belongs to role %q, which could have any role that reads the view run what it likes", what, owner)
+	})
+	if err != nil {
+		return s.explain(err, "asking whose the view is")
+	}
+	return nil
+}
