@@ -28,7 +28,8 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 		exists = exists || name == ""
 		switch {
 		case !trusted && name == "":
-			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: ALTER SCHEMA "+pgname.Identifier(s.schema)+" OWNER TO "+pgname.Identifier(role)+";",
+			alter := "ALTER SCHEMA " + pgname.Identifier(s.schema) + " OWNER TO " + pgname.Identifier(role) + ";"
+			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: "+alter,
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
 		case !trusted:
 			return fault.New(fault.Usage, known+"; if not, have its owner drop or rename it",
