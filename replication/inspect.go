@@ -124,7 +124,8 @@ func (i *inspection) relation(ctx context.Context) error {
 		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fault.New(fault.Usage, "check source.table in the configuration", "table %s does not exist in the source database", i.name)
+		return fault.New(fault.Usage, "check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",
+			"table %s does not exist in the source database", i.name)
 	case err != nil:
 		return fmt.Errorf("inspecting table %s: %w", i.name, err)
 	case relationKinds[kind] != "":
@@ -155,6 +156,7 @@ const boolOID = 16
 // column is a row of source_columns.
 type column struct {
 	name, typ string
+	place     int    // among the table's columns, from 0
 	oid       uint32 // the type's
 	base      string // the type that typ is a domain over, or typ itself, without a modifier
 	loose     string // the collation, where it holds different texts to be equal
@@ -190,6 +192,10 @@ func (i *inspection) columns(ctx context.Context) error {
 	if i.opts.SoftDelete == "" {
 		return nil
 	}
+	if _, found := all[i.opts.SoftDelete]; !found {
+		return fault.New(fault.Usage, `set source.soft_delete: "" in the configuration if no column marks deleted rows, else the name of the one that does`,
+			"%s has no column %s, which the soft-delete rule names", i.name, pgname.Identifier(i.opts.SoftDelete))
+	}
 	c, err := i.logged(all, i.opts.SoftDelete, "the soft-delete rule")
 	i.table.SoftDeleteBool = c.oid == boolOID
 	return err
@@ -203,6 +209,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 	all := map[string]column{}
 	var c column
 	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.oid, &c.base, &c.loose, &c.notNull, &c.generated, &c.readable}, func() error {
+		c.place = len(all)
 		all[c.name] = c
 		return nil
 	})

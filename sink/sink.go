@@ -30,6 +30,8 @@ type Options struct {
 	Owner string
 	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
 	View string
+	// KeepView is true where View is a default alone: a pipeline that has a view keeps it.
+	KeepView bool
 	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
 	IndexMemory int64
 	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
@@ -44,6 +46,7 @@ type Sink struct {
 	pipeline string
 	owner    string
 	view     string
+	keepView bool
 	log      zerolog.Logger
 
 	indexMemory int64
@@ -57,7 +60,7 @@ func New(opts Options) *Sink {
 		opts.Schema = "wal2vec"
 	}
 	return &Sink{
-		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, log: opts.Logger,
+		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, keepView: opts.KeepView, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
 		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
 	}
@@ -123,8 +126,11 @@ func quoteLiterals(texts []string) []string {
 	return quoted
 }
 
-// viewName splits the view's configured name.
-func (s *Sink) viewName() (schema, name string, err error) {
+// viewName splits the view's name: the one that the pipeline's row has where no other is wanted, else the configured one.
+func (s *Sink) viewName(st State) (schema, name string, err error) {
+	if s.keepView && st.ViewName != "" {
+		return st.ViewSchema, st.ViewName, nil
+	}
 	view, err := config.ParseName(s.view)
 	if err != nil {
 		return "", "", fault.Wrap(err, fault.Usage, "write it as schema.name", "reading the view's name %q", s.view)

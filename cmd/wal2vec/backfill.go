@@ -75,6 +75,7 @@ type filler struct {
 	engine  *engine // of the generation that is configured
 	store   *store
 	table   change.Table
+	view    string
 	reader  *backfill.Reader
 	total   int64 // rows of the table
 }
@@ -130,7 +131,7 @@ func (f *filler) look(ctx context.Context, purpose string) (state sink.State, er
 	if state, err = f.store.State(ctx); err != nil {
 		return state, cmp.Or(inspectErr, err)
 	}
-	f.table = table
+	f.table, f.view = table, viewOf(f.config, state)
 	if inspectErr != nil || table.OID != state.Table.OID {
 		if state, err = f.awaitSwap(ctx, state); err != nil {
 			return state, err

@@ -79,6 +79,8 @@ type setup struct {
 	streamers, left []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
+	// view is the name of the view that was made, or was there.
+	view string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
 	gap error
 	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not asked for.
@@ -132,6 +134,7 @@ func (s *setup) indexDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.view = viewOf(s.config, state)
 	return (&indexBuilder{store: s.store, log: s.log}).due(ctx, state)
 }
 
@@ -451,7 +454,7 @@ func (p *program) sayReady(s *setup, created bool) error {
 		fmt.Fprintf(&text, "%s\n", line)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%spipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: %s\n", text.String(),
-		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot,
+		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(s.view), c.Source.Slot,
 		pgname.Visible(c.Source.Publication), next)
 	return err
 }

@@ -98,7 +98,10 @@ func (f *settingFlag) Set(value string) error {
 }
 
 // load reads the configuration from every source.
-func (p *program) load() (config.Config, error) {
+func (p *program) load() (config.Config, error) { return p.loadFrom(nil) }
+
+// loadFrom is load from sources that are changed before; a nil change changes nothing.
+func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) {
 	flags := p.flags
 	for _, s := range p.set {
 		path, value, found := strings.Cut(s, "=")
@@ -107,7 +110,11 @@ func (p *program) load() (config.Config, error) {
 		}
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}
-	c, err := config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	sources := config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags}
+	if change != nil {
+		change(&sources)
+	}
+	c, err := config.Load(sources)
 	p.warn(c, flags)
 	return c, err
 }

@@ -183,9 +183,17 @@ func readOnly(ctx context.Context, conn *pgx.Conn) error {
 
 func newStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *store {
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),
 		IndexMemory: c.Sink.IndexMemory, MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
 	})}
+}
+
+// viewOf is the name of the pipeline's view: the recorded one where no other is wanted.
+func viewOf(c config.Config, state sink.State) string {
+	if c.ViewIsDerived() && state.ViewName != "" {
+		return config.Name{Schema: state.ViewSchema, Name: state.ViewName}.String()
+	}
+	return c.Sink.View.String()
 }
 
 // inspect reads the source table's description from the catalogue.

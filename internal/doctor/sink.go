@@ -38,7 +38,7 @@ func (e *examination) examineSink(ctx context.Context) {
 	}
 	c := e.opts.Config
 	e.sink.store = sink.New(sink.Options{
-		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),
 	})
 	e.examineSinkSession(ctx)
 	if !e.examineSinkServer(ctx) {
