@@ -47,7 +47,7 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	config.RuntimeParams["default_transaction_isolation"] = "read committed" // a role may have another default
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the source: %w", err)
+		return nil, fmt.Errorf("connecting to the source: %w", fault.Connecting(err))
 	}
 	return conn, nil
 }
@@ -83,10 +83,10 @@ func connectWalsender(
 	case err == nil:
 		return conn, nil
 	case fault.SQLSTATE(err) == "42501":
-		return nil, fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
+		return nil, fault.Wrap(fault.Connecting(err), fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
 			"connecting to the source for replication as %q", config.User)
 	default:
-		return nil, fmt.Errorf("connecting to the source for replication: %w", err)
+		return nil, fmt.Errorf("connecting to the source for replication: %w", fault.Connecting(err))
 	}
 }
 

@@ -79,7 +79,7 @@ func PrepareSession(ctx context.Context, conn *pgx.Conn) error {
 func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the sink: %w", err)
+		return nil, fmt.Errorf("connecting to the sink: %w", fault.Connecting(err))
 	}
 	if err := PrepareSession(ctx, conn); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))

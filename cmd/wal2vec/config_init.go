@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -35,10 +36,10 @@ func newConfigInit(p *program) *cobra.Command {
 	var o configInitOptions
 	cmd := &cobra.Command{
 		Use: "init [TABLE]", Short: "Write a settings file for a table: key, template, soft delete, names", Args: cobra.MaximumNArgs(1),
-		Long: "Ask the source database and write a settings file for one of its tables. Key, template and soft-delete column are proposed from the\n" +
-			"catalogue (no row is read), the names of pipeline and view from the table's; a flag, variable or file that sets one of them wins. On a terminal\n" +
-			"each can be changed; --yes takes them as they are. Without TABLE, the tables that can be followed are listed. The file holds no connection\n" +
-			"string. One that is there is kept, unless --force is given.",
+		Long: "Ask the source database and write a settings file for one of its tables. Key, template and soft-delete column are\n" +
+			"proposed from the catalogue (no row is read), the names of pipeline and view from the table's; a flag, variable or file\n" +
+			"that sets one of them wins. On a terminal each can be changed; --yes takes them as they are. Without TABLE, the tables\n" +
+			"that can be followed are listed. The file holds no connection string. One that is there is kept, unless --force is given.",
 		Example: `  wal2vec config init public.article
   wal2vec config init public.article --source-template '{title}. {body}' --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -125,7 +126,7 @@ func free(o configInitOptions) error {
 func (i *proposing) load() (err error) {
 	p := i.program
 	i.config, err = p.loadFrom(func(s *config.Sources) {
-		s.Flags = append(append([]config.Flag{}, i.proposed...), s.Flags...)
+		s.Flags = slices.Concat(i.proposed, s.Flags)
 		if _, missing := os.Lstat(i.options.out); !errors.Is(missing, fs.ErrNotExist) {
 			return
 		}
@@ -203,7 +204,8 @@ func (i *proposing) find(ctx context.Context, text string) (config.Name, error) 
 	case len(exact) == 1:
 		return exact[0], nil
 	case len(others) > 0:
-		return name, fault.New(fault.Usage, "wal2vec config init "+pgname.Shell(others[0]), "no single table is %s; there are: %s", text, strings.Join(others, ", "))
+		return name, fault.New(fault.Usage, "wal2vec config init "+pgname.Shell(others[0]),
+			"no single table is %s; there are: %s", text, strings.Join(others, ", "))
 	default:
 		return name, fault.New(fault.Usage, "wal2vec config init, which lists the tables", "database %q has no table %s", i.source.Config().Database, text)
 	}
@@ -250,7 +252,9 @@ func (i *proposing) propose(ctx context.Context) error {
 		switch {
 		case p.SoftDelete != "":
 		case p.Active != "":
-			i.notes["source.soft_delete"] = []string{"No column marks deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector."}
+			i.notes["source.soft_delete"] = []string{
+				"No column marks deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
+			}
 		default:
 			i.notes["source.soft_delete"] = []string{"No column marks deleted rows."}
 		}
@@ -259,7 +263,8 @@ func (i *proposing) propose(ctx context.Context) error {
 		i.set("pipeline", config.PipelineFor(table))
 	}
 	i.notes["source.dsn"] = []string{
-		"The connection string is not here, as it may hold a password: export WAL2VEC_SOURCE_DSN, or write it into a file that", "you alone can read, and name that:",
+		"The connection string is not here, as it may hold a password: export WAL2VEC_SOURCE_DSN, or write it into a file that",
+		"you alone can read, and name that:",
 		"dsn_file: /etc/wal2vec/source-dsn",
 	}
 	i.notes["sink.dsn"] = []string{
@@ -295,7 +300,7 @@ func (i *proposing) answer(path string) error {
 		if err != nil || !changed {
 			return err
 		}
-		i.proposed = append(before[:len(before):len(before)], config.Flag{Name: "answer", Path: path, Value: text})
+		i.proposed = slices.Concat(before, []config.Flag{{Name: "answer", Path: path, Value: text}})
 		loadErr := i.load()
 		if loadErr == nil {
 			return nil

@@ -52,7 +52,7 @@ func TestTheFirstHourOnAnyTable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range strings.Split(table.says, "|") {
+		for part := range strings.SplitSeq(table.says, "|") {
 			if !strings.Contains(string(content), part) {
 				t.Errorf("%s lacks %q:\n%s", table.file, part, content)
 			}

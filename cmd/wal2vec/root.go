@@ -38,6 +38,7 @@ func newRoot(p *program) *cobra.Command {
 		Short: "Keep embeddings in step with a Postgres table",
 		Long: "wal2vec streams a Postgres table's changes from the write-ahead log, encodes the texts in process, and commits vectors\n" +
 			"and the replication position together in pgvector.\n\n" + exitCodes,
+		Version:       buildVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -47,6 +48,8 @@ func newRoot(p *program) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.Wrap(err, fault.Usage, cmd.CommandPath()+" --help", "reading flags")
 	})
+	root.SetVersionTemplate(buildVersion().line())
+	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.configFile, "config", "", "YAML file of settings [env: WAL2VEC_CONFIG]")
 	flags.StringArrayVar(&p.set, "set", nil, "set any setting: --set source.table=shop.product (see config reference)")

@@ -128,7 +128,8 @@ func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *store, name stri
 		return err
 	}
 	if slot.Active && slot.Database == slot.CurrentDatabase {
-		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
+		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d%s",
+			slot.Name, slot.ActivePID, replication.Whose(ctx, source, slot.ActivePID))
 	}
 	if err := s.RehearseTeardown(ctx); err != nil {
 		return err

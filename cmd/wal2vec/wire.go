@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -72,7 +73,11 @@ func untrusted(err error) bool {
 
 // unconnected says of a database that cannot be reached or does not let us in which setting leads there.
 func unconnected(err error, where string) error {
+	err = fault.Connecting(err)
 	kind, try := fault.KindOf(err), "check "+where+".dsn (its sslmode too), and that the server takes connections from here"
+	if fault.SQLSTATE(err) != "" { // it does: the server has answered
+		try = cmp.Or(fault.Exhausted(err), "look into the log of the "+where+"'s server")
+	}
 	if untrusted(err) {
 		kind, try = fault.Usage, "check sslmode, sslrootcert, sslcert and sslkey in "+where+".dsn"
 	}
@@ -83,6 +88,10 @@ func unconnected(err error, where string) error {
 		try = "check the database in " + where + ".dsn"
 	case "42501":
 		try = "GRANT CONNECT ON DATABASE ... TO the role in " + where + ".dsn"
+	case "57P03": // starting, stopping, recovering
+		try = "wait until the " + where + "'s server is up"
+	case "08P01": // it is no PostgreSQL, or a pooler that does not take our settings
+		try = "give the address of the server itself in " + where + ".dsn, not of a pooler"
 	}
 	return fault.Wrap(err, kind, try, "connecting to the %s", where)
 }
