@@ -181,7 +181,7 @@ func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) 
 	case err == nil:
 		return fault.New(fault.Usage, "give the view of this pipeline another name: sink.view",
 			"%s.%s is the view of pipeline %q, and this is pipeline %q", schema, name, other, s.pipeline)
-	case !errors.Is(err, pgx.ErrNoRows) && fault.SQLSTATE(err) != "42P01" && fault.SQLSTATE(err) != "3F000": // before the first init there is no such table
+	case !errors.Is(err, pgx.ErrNoRows) && fault.SQLSTATE(err) != "42P01" && fault.SQLSTATE(err) != "3F000": // both before the first init
 		return fmt.Errorf("asking which pipeline has the view: %w", err)
 	}
 	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE"}

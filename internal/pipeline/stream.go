@@ -181,7 +181,7 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	s.ports.Observer.Retried(retryClass(err))
 	pause := c.pause
 	c.pause = min(2*pause, s.opts.RetryMax)
-	warning(s.opts.Logger, err).Dur("pause", pause).Msg("session ended, trying again")
+	s.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", pause).Msg("session ended, trying again")
 	return pause, nil
 }
 
@@ -231,13 +231,13 @@ func (s *Stream) mayRetry(err error, begun time.Time) bool {
 	}
 }
 
-// warning begins a line about an error that is tried again; what a person has to do for it to pass stands beside it.
-func warning(log zerolog.Logger, err error) *zerolog.Event {
-	return log.Warn().Err(err).Func(func(e *zerolog.Event) {
+// advise puts beside an error that is tried again what a person has to do for it to pass.
+func advise(err error) func(*zerolog.Event) {
+	return func(e *zerolog.Event) {
 		if fault.Exhausted(err) != "" {
 			e.Str("try", fault.Try(err))
 		}
-	})
+	}
 }
 
 func retryClass(err error) string {

@@ -16,7 +16,8 @@ func TestAFullDiskIsNamedWhileItIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	line := func(err error) string {
 		var out bytes.Buffer
-		warning(zerolog.New(&out), err).Msg("trying again")
+		log := zerolog.New(&out)
+		log.Warn().Err(err).Func(advise(err)).Msg("trying again")
 		return out.String()
 	}
 	if said := line(fmt.Errorf("committing: %w", &pgconn.PgError{Code: "53100"})); !strings.Contains(said, `"try":"free space on the disk`) {
