@@ -28,11 +28,7 @@ func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error 
 
 // notOwned returns the role that owns the pipeline's ledger or view and that this role, me, does not act for; an empty owner when it acts for both.
 func (s *Sink) notOwned(ctx context.Context) (owner, me string, err error) {
-	st, _, err := s.lookUp(ctx, s.pool)
-	if err != nil {
-		return "", "", err
-	}
-	schema, view, err := s.viewName(st)
+	schema, view, err := s.currentView(ctx)
 	if err != nil {
 		return "", "", err
 	}

@@ -177,7 +177,7 @@ func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, 
 func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) error {
 	schema, name := p.schema, p.name
 	var other string
-	switch err := q.QueryRow(ctx, s.query("view_owner"), schema, name, s.pipeline).Scan(&other); {
+	switch err := q.QueryRow(ctx, s.query("view_pipeline"), schema, name, s.pipeline).Scan(&other); {
 	case err == nil:
 		return fault.New(fault.Usage, "give the view of this pipeline another name: sink.view",
 			"%s.%s is the view of pipeline %q, and this is pipeline %q", schema, name, other, s.pipeline)

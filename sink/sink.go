@@ -138,6 +138,17 @@ func (s *Sink) viewName(st State) (schema, name string, err error) {
 	return view.Schema, view.Name, nil
 }
 
+// currentView is viewName by the pipeline's row, as far as there is one and this role may read it.
+func (s *Sink) currentView(ctx context.Context) (schema, name string, err error) {
+	var st State
+	if s.keepView {
+		if read, found, unread := s.lookUp(ctx, s.pool); unread == nil && found {
+			st = read
+		}
+	}
+	return s.viewName(st)
+}
+
 // lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of wal2vec in one database.
 func (s *Sink) lockClass(purpose string) int32 {
 	h := fnv.New32a()
