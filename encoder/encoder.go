@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Tokenizer turns a text into token ids, special tokens included, and appends them to ids; cut is true where the text was longer than
@@ -92,9 +91,6 @@ type Encoder struct {
 	bulk, queries lane
 
 	counts counters
-	// selfTested is how long the self-test's runs took, of so many tokens.
-	selfTested     time.Duration
-	selfTestTokens int
 	// open is held for reading by every call, so that Close waits for them.
 	open   sync.RWMutex
 	closed bool

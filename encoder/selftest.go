@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
@@ -45,7 +44,6 @@ const (
 
 // selfTest encodes the first reference texts alone, and the first of them beside others.
 func (e *Encoder) selfTest(ctx context.Context) error {
-	tokens := 0
 	for i, r := range References(e.options.Fingerprint)[:selfTestTexts] {
 		ids, _, err := e.tokenize(nil, r.Text)
 		if err != nil {
@@ -55,13 +53,8 @@ func (e *Encoder) selfTest(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		begun := time.Now()
 		if err := e.runner.Run(ids, []int32{0, int32(len(ids))}, alone); err != nil {
 			return fmt.Errorf("testing the model: %w", err)
-		}
-		if i > 0 { // the first run pays for what later ones find ready
-			tokens += len(ids)
-			e.selfTested += time.Since(begun)
 		}
 		if err := e.compare(alone, r); err != nil {
 			return err
@@ -72,13 +65,7 @@ func (e *Encoder) selfTest(ctx context.Context) error {
 			}
 		}
 	}
-	e.selfTestTokens = tokens
 	return nil
-}
-
-// SelfTestSpeed is the number of tokens a second, special ones included, of the self-test's runs: single texts on one thread.
-func (e *Encoder) SelfTestSpeed() float64 {
-	return float64(e.selfTestTokens) / max(e.selfTested.Seconds(), 1e-9)
 }
 
 // testBatch encodes a text again, as the last of three. The others hold the same tokens in another order, and fewer of them where the

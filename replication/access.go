@@ -47,6 +47,6 @@ func admitted(ctx context.Context, connString string, change func(*pgconn.Config
 	case fault.SQLSTATE(err) == "28000", fault.SQLSTATE(err) == "42501": // pg_hba.conf, or a right that is missing
 		return false, nil
 	default:
-		return false, fmt.Errorf("asking whether the source lets the role in: %w", err)
+		return false, fmt.Errorf("asking whether the source lets the role in: %w", fault.Connecting(err))
 	}
 }

@@ -42,7 +42,7 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	}
 	conn, err := pgsession.Source(ctx, config, pgsession.Settings{"application_name": application, "lock_timeout": lockTimeout})
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the source: %w", err)
+		return nil, fmt.Errorf("connecting to the source: %w", fault.Connecting(err))
 	}
 	return conn, nil
 }
@@ -77,10 +77,10 @@ func connectWalsender(
 	case err == nil:
 		return conn, nil
 	case fault.SQLSTATE(err) == "42501":
-		return nil, fault.Wrap(err, fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
+		return nil, fault.Wrap(fault.Connecting(err), fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
 			"connecting to the source for replication as %q", config.User)
 	default:
-		return nil, fmt.Errorf("connecting to the source for replication: %w", err)
+		return nil, fmt.Errorf("connecting to the source for replication: %w", fault.Connecting(err))
 	}
 }
 

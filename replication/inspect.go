@@ -148,7 +148,8 @@ func (i *inspection) relation(ctx context.Context) error {
 		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fault.New(fault.Usage, "check source.table in the configuration", "table %s does not exist in the source database", i.name)
+		return fault.New(fault.Usage, "check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",
+			"table %s does not exist in the source database", i.name)
 	case err != nil:
 		return fmt.Errorf("inspecting table %s: %w", i.name, err)
 	case relationKinds[kind] != "":
@@ -179,6 +180,7 @@ const boolOID = 16
 // column is a row of source_columns.
 type column struct {
 	name, typ string
+	place     int    // among the table's columns, from 0
 	oid       uint32 // the type's
 	baseOID   uint32 // that of base: whatever depends on what a type is looks at this one
 	base      string // the type that typ is a domain over, or typ itself, without a modifier
@@ -215,6 +217,10 @@ func (i *inspection) columns(ctx context.Context) error {
 	if i.opts.SoftDelete == "" {
 		return nil
 	}
+	if _, found := all[i.opts.SoftDelete]; !found {
+		return fault.New(fault.Usage, `set source.soft_delete: "" in the configuration if no column marks deleted rows, else the name of the one that does`,
+			"%s has no column %s, which the soft-delete rule names", i.name, pgname.Identifier(i.opts.SoftDelete))
+	}
 	c, err := i.logged(all, i.opts.SoftDelete, "the soft-delete rule")
 	i.table.SoftDeleteBool = c.baseOID == boolOID
 	return err
@@ -228,6 +234,7 @@ func (i *inspection) readColumns(ctx context.Context) (map[string]column, error)
 	all := map[string]column{}
 	var c column
 	_, err = pgx.ForEachRow(rows, []any{&c.name, &c.typ, &c.oid, &c.baseOID, &c.base, &c.loose, &c.notNull, &c.generated, &c.readable}, func() error {
+		c.place = len(all)
 		all[c.name] = c
 		return nil
 	})

@@ -73,7 +73,7 @@ func TestInspectRefuses(t *testing.T) {
 	f("no key column", `no column "nr", which the key names`, "", key("nr"), itemTable)
 	f("no key", "no key column", "source.key", key(), itemTable)
 	f("no template column", `no column "title", which the template`, "", func(o *replication.InspectOptions) { o.Template = mustTemplate(t, "{title}") }, itemTable)
-	f("no soft-delete column", `no column "dead"`, "", func(o *replication.InspectOptions) { o.SoftDelete = "dead" }, itemTable)
+	f("no soft-delete column", `no column "dead"`, `source.soft_delete: ""`, func(o *replication.InspectOptions) { o.SoftDelete = "dead" }, itemTable)
 	f("key type", "numeric", "bigint", key("price"), itemTable)
 	f("char key", "character(3)", "varchar", key("c"), itemTable, "ALTER TABLE item ADD c char(3) NOT NULL UNIQUE")
 	f("enum key", `"m" of "public"."item" is of type mood`, "bigint", key("m"), "CREATE TYPE mood AS ENUM ('a')", itemTable, "ALTER TABLE item ADD m mood NOT NULL UNIQUE")

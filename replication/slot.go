@@ -258,16 +258,37 @@ func (c *creation) undo(ctx context.Context) {
 // DropSlot drops the slot if it exists; a slot in use is a fault of kind Busy.
 func DropSlot(ctx context.Context, db Querier, name string) error {
 	if _, err := db.Exec(ctx, sql.Query("source_slot_drop"), name); err != nil {
-		return slotError(err, name, "dropping")
+		return slotError(ctx, db, err, name, "dropping")
 	}
 	return nil
 }
 
-// slotError turns the server's refusal to use a slot into a fault; doing is a gerund.
-func slotError(err error, name, doing string) error {
+// refusal is the server's refusal to use a slot.
+type refusal struct {
+	err   error
+	slot  string
+	doing string // a gerund
+	// whose tells of the process that reads the slot; may be empty.
+	whose string
+}
+
+// slotError turns the server's refusal to use a slot into a fault; doing is a gerund. db is asked who reads the slot.
+func slotError(ctx context.Context, db Querier, err error, name, doing string) error {
+	r := refusal{err: err, slot: name, doing: doing}
+	if fault.SQLSTATE(err) == "55006" {
+		if state, unread := ReadSlot(ctx, db, name); unread == nil && state.ActivePID != 0 {
+			r.whose = Whose(ctx, db, state.ActivePID)
+		}
+	}
+	return r.fault()
+}
+
+func (r refusal) fault() error {
+	err, name, doing := r.err, r.slot, r.doing
 	switch fault.SQLSTATE(err) {
 	case "55006": // the message names the process
-		return fault.Wrap(err, fault.Busy, "stop the process that reads the slot, or wait for it", "%s slot %q", doing, name)
+		return fault.Wrap(err, fault.Busy, "stop the process that reads the slot, or wait for it",
+			"%s slot %q, which another process reads%s", doing, name, r.whose)
 	case "42501":
 		return fault.Wrap(err, fault.Usage, "give the role REPLICATION", "%s slot %q", doing, name)
 	default:

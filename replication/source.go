@@ -116,7 +116,9 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 	}
 	var stream *Stream
 	if err == nil {
-		stream, err = s.start(ctx, conn, witnessOf(place, state.ConfirmedFlush))
+		if stream, err = s.start(ctx, conn, witnessOf(place, state.ConfirmedFlush)); fault.SQLSTATE(err) == "55006" {
+			err = s.inUse(ctx, err)
+		}
 	}
 	if err != nil {
 		closeQuietly(ctx, conn)
@@ -274,6 +276,17 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, w witness) (*St
 	return stream, nil
 }
 
+// inUse says of a slot that another process reads whose that is.
+func (s *Source) inUse(ctx context.Context, refused error) error {
+	conn, err := connect(ctx, s.opts.ConnString, applicationName(s.opts.Slot))
+	if err != nil {
+		return refused
+	}
+	defer closeQuietly(ctx, conn)
+	server, _ := errors.AsType[*pgconn.PgError](refused)
+	return slotError(ctx, conn, server, s.opts.Slot, "streaming")
+}
+
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
 func quotedPublication(name string) string {
 	return `'` + strings.ReplaceAll(pgname.Catalogue(name), `'`, `''`) + `'` // the replication commands know no escapes
@@ -310,6 +323,6 @@ func streamError(err error, slot string) error {
 	case "42704", "55000", "58P01": // no such slot or publication; the slot is not usable any more; its log is gone
 		return fault.Wrap(err, fault.Gap, resync, "streaming slot %q", slot)
 	default:
-		return slotError(err, slot, "streaming")
+		return refusal{err: err, slot: slot, doing: "streaming"}.fault()
 	}
 }

@@ -28,7 +28,7 @@ func (s *Sink) explainOwned(ctx context.Context, err error, doing string) error 
 
 // notOwned returns the role that owns the pipeline's ledger or view and that this role, me, does not act for; an empty owner when it acts for both.
 func (s *Sink) notOwned(ctx context.Context) (owner, me string, err error) {
-	schema, view, err := s.viewName()
+	schema, view, err := s.currentView(ctx)
 	if err != nil {
 		return "", "", err
 	}

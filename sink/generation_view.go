@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 
 // viewSteps returns the statements that make the view show a generation; none when it does.
 func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation) ([]string, error) {
-	schema, name, err := s.viewName()
+	schema, name, err := s.viewName(st)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +25,7 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, err
 	}
 	if found.exists && !found.ours {
-		return nil, s.viewTaken(found, schema, name, g)
+		return nil, s.viewTaken(ctx, q, found, g)
 	}
 	recorded := st.ViewSchema == schema && st.ViewName == name
 	if found.exists && recorded {
@@ -118,7 +119,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 		return nil, err
 	}
 	if found.exists && !found.ours {
-		return nil, s.viewTaken(found, schema, name, is)
+		return nil, s.viewTaken(ctx, q, found, is)
 	}
 	t := s.tablesOf(st.Table.Key)
 	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, is.Table)
@@ -139,7 +140,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 			schema, name, is.Storage, is.Dimension, strings.Join(dependents, ", "))
 	}
 	if !found.made { // what somebody added to it would be lost
-		return nil, s.viewTaken(found, schema, name, is)
+		return nil, s.viewTaken(ctx, q, found, is)
 	}
 	steps = append([]string{"DROP VIEW " + quoteIdentifier(schema, name)}, steps...)
 	return slices.Concat(steps, options, rest), nil
@@ -147,6 +148,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 
 // place is what has the view's name.
 type place struct {
+	schema, name string
 	// ours is true for a view that shows the pipeline's vectors, made for one that is as wal2vec makes it, and droppable for one that belongs
 	// to the owner of the vectors, too: another role's view is not ours to drop.
 	exists, ours, made, droppable bool
@@ -156,7 +158,7 @@ type place struct {
 }
 
 func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, columns []string, tables ...string) (place, error) {
-	var p place
+	p := place{schema: schema, name: name}
 	rows, err := q.Query(ctx, s.query("view_inspect"), schema, name, s.schema, tables, columns)
 	if err != nil {
 		return p, fmt.Errorf("looking for the view: %w", err)
@@ -171,13 +173,23 @@ func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, 
 	return p, nil
 }
 
-func (s *Sink) viewTaken(p place, schema, name string, g Generation) error {
+// viewTaken says who has the view's name: another pipeline, or somebody else.
+func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) error {
+	schema, name := p.schema, p.name
+	var other string
+	switch err := q.QueryRow(ctx, s.query("view_pipeline"), schema, name, s.pipeline).Scan(&other); {
+	case err == nil:
+		return fault.New(fault.Usage, "give the view of this pipeline another name: sink.view",
+			"%s.%s is the view of pipeline %q, and this is pipeline %q", schema, name, other, s.pipeline)
+	case !errors.Is(err, pgx.ErrNoRows) && fault.SQLSTATE(err) != "42P01" && fault.SQLSTATE(err) != "3F000": // both before the first init
+		return fmt.Errorf("asking which pipeline has the view: %w", err)
+	}
 	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE"}
 	kind, known := kinds[p.kind]
 	if !known {
 		kind = "TABLE"
 	}
-	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s;), or set another name for the view",
+	try := fmt.Sprintf("rename it (ALTER %s %s RENAME TO %s;), or set another name for the view: sink.view",
 		kind, pgname.Qualified(schema, name), pgname.Identifier(name+"_old"))
 	if p.dimension > 0 && int(p.dimension) != g.Dimension {
 		return fault.New(fault.Usage, try, "%s.%s is an existing %s, and its column %s does not take the %d dimensions of %s",

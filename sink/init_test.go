@@ -205,6 +205,35 @@ func TestTheViewFollowsItsConfiguredName(t *testing.T) {
 	b.wantKind(err, fault.Usage)
 }
 
+func TestAPipelineKeepsItsViewUnlessItIsToldAnotherName(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	derived := sink.New(sink.Options{Pool: b.pool, Pipeline: "product", View: "analytics_features.product", KeepView: true})
+	_, err := derived.EnsureGeneration(t.Context(), generation(dimension))
+	b.ok(err)
+	role, _ := b.db.Role(t, "")
+	b.ok(derived.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Read}))
+	b.db.Exec(t, "SELECT FROM "+viewName)
+	if pgtest.One[bool](t, b.db, "SELECT to_regclass('analytics_features.product') IS NOT NULL") {
+		t.Error("the view took the name that another pipeline would have")
+	}
+	if !pgtest.One[bool](t, b.db, "SELECT has_table_privilege($1, '"+viewName+"', 'SELECT')", role) {
+		t.Error("the role may not read the view that there is")
+	}
+}
+
+func TestTheViewOfAnotherPipelineIsNamedAsSuch(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := newSink(b.pool, "articles")
+	b.ok(other.Register(t.Context(), productPipeline()))
+	_, err := other.EnsureGeneration(t.Context(), generation(dimension))
+	if b.wantKind(err, fault.Usage); !strings.Contains(err.Error(), `is the view of pipeline "product"`) || !strings.Contains(fault.Try(err), "sink.view") ||
+		strings.Contains(fault.Try(err), "RENAME") {
+		t.Errorf("got %v, try %q", err, fault.Try(err))
+	}
+}
+
 // statements records what a pool runs.
 type statements struct {
 	mu  sync.Mutex

@@ -49,7 +49,7 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 // CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass: it
 // could have whoever reads the view run what it likes. This program does not read it.
 func (s *Sink) CheckView(ctx context.Context) error {
-	schema, name, err := s.viewName()
+	schema, name, err := s.currentView(ctx)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func (s *Sink) grantSteps(ctx context.Context, q querier, st State, g Grant) ([]
 	if err != nil {
 		return nil, err
 	}
-	schema, name, err := s.viewName()
+	schema, name, err := s.viewName(st)
 	if err != nil {
 		return nil, err
 	}

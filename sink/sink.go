@@ -31,6 +31,8 @@ type Options struct {
 	Owner string
 	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
 	View string
+	// KeepView is true where View is a default alone: a pipeline that has a view keeps it.
+	KeepView bool
 	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
 	IndexMemory int64
 	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
@@ -45,6 +47,7 @@ type Sink struct {
 	pipeline string
 	owner    string
 	view     string
+	keepView bool
 	log      zerolog.Logger
 
 	indexMemory int64
@@ -58,7 +61,7 @@ func New(opts Options) *Sink {
 		opts.Schema = "wal2vec"
 	}
 	return &Sink{
-		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, log: opts.Logger,
+		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, keepView: opts.KeepView, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
 		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
 	}
@@ -68,7 +71,7 @@ func New(opts Options) *Sink {
 func connect(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	conn, err := pgsession.Sink(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the sink: %w", err)
+		return nil, fmt.Errorf("connecting to the sink: %w", fault.Connecting(err))
 	}
 	return conn, nil
 }
@@ -111,13 +114,27 @@ func quoteLiterals(texts []string) []string {
 	return quoted
 }
 
-// viewName splits the view's configured name.
-func (s *Sink) viewName() (schema, name string, err error) {
+// viewName splits the view's name: the one that the pipeline's row has where no other is wanted, else the configured one.
+func (s *Sink) viewName(st State) (schema, name string, err error) {
+	if s.keepView && st.ViewName != "" {
+		return st.ViewSchema, st.ViewName, nil
+	}
 	view, err := config.ParseName(s.view)
 	if err != nil {
 		return "", "", fault.Wrap(err, fault.Usage, "write it as schema.name", "reading the view's name %q", s.view)
 	}
 	return view.Schema, view.Name, nil
+}
+
+// currentView is viewName by the pipeline's row, as far as there is one and this role may read it.
+func (s *Sink) currentView(ctx context.Context) (schema, name string, err error) {
+	var st State
+	if s.keepView {
+		if read, found, unread := s.lookUp(ctx, s.pool); unread == nil && found {
+			st = read
+		}
+	}
+	return s.viewName(st)
 }
 
 // lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of wal2vec in one database.

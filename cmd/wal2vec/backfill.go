@@ -75,6 +75,8 @@ type filler struct {
 	engine  *engine // of the generation that is configured
 	store   *store
 	table   change.Table
+	view    string
+	state   sink.State // as it was when the filler was opened
 	reader  *backfill.Reader
 	total   int64 // rows of the table
 }
@@ -108,6 +110,7 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 		return nil, err
 	}
 	f.engines.warn(log, state)
+	f.state = state
 	f.reader = newFollowingReader(c, log, state, f.table)
 	return f, nil
 }
@@ -130,7 +133,7 @@ func (f *filler) look(ctx context.Context, purpose string) (state sink.State, er
 	if state, err = f.store.State(ctx); err != nil {
 		return state, cmp.Or(inspectErr, err)
 	}
-	f.table = table
+	f.table, f.view = table, viewOf(f.config, state)
 	if inspectErr != nil || table.OID != state.Table.OID {
 		if state, err = f.awaitSwap(ctx, state); err != nil {
 			return state, err
@@ -169,8 +172,33 @@ func (f *filler) Close() {
 	}
 }
 
-// checkSlot refuses to begin without a slot that still works: no watermark would move, and a sweep would prove nothing. Positions are
-// the stream's to check: they move while we look.
+// checkGap refuses to begin in a gap, whatever kind: no watermark would move, and a sweep would prove nothing. The look is the stream's own. Where a
+// stream moves the watermark meanwhile, positions that were read before mean nothing, and that stream has made the look.
+func (f *filler) checkGap(ctx context.Context) error {
+	source := replication.NewSource(replication.Options{
+		ConnString: f.config.Source.DSN.Reveal(), Slot: f.config.Source.Slot, Publication: f.config.Source.Publication, Table: f.table,
+		SystemID: f.state.SystemID, Timeline: f.state.Timeline, Logger: f.log,
+	})
+	defer source.Close(ctx)
+	before, err := f.store.Version(ctx)
+	if err != nil {
+		return err
+	}
+	gap := source.Check(ctx, before.LSN)
+	if gap == nil {
+		return nil
+	}
+	if fault.KindOf(gap) != fault.Gap {
+		return f.checkSlot(ctx) // no WAL sender is free, or not for this role
+	}
+	after, err := f.store.Version(ctx)
+	if err != nil || after != before {
+		return err
+	}
+	return gap
+}
+
+// checkSlot refuses to go on without a slot that still works, whatever its position.
 func (f *filler) checkSlot(ctx context.Context) error {
 	conn, err := connectSource(ctx, f.config, "backfill")
 	if err != nil {
@@ -191,7 +219,7 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		return err
 	}
 	defer f.Close()
-	if err := f.checkSlot(ctx); err != nil {
+	if err := f.checkGap(ctx); err != nil {
 		return err
 	}
 	if err := f.count(ctx); err != nil {

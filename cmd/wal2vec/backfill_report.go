@@ -52,7 +52,7 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 		first: job.Mode() == sink.Build || f.config.Backfill.Full && job.Mode() != sink.Full,
 		job:   job.ID(), mode: job.Mode(), resync: job.Resync(),
 		device: f.engine.Stats().Device, model: f.engine.checkpoint.Name(), table: f.config.Source.Table.String(),
-		view: f.config.Sink.View.String(), before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
+		view: f.view, before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
 	}
 }
 

@@ -55,7 +55,7 @@ func refusedTables() []refusal {
 		{name: "unlogged", env: set(map[string]string{"source.table": "shop.unlogged"}), code: 2, says: []string{`"shop"."unlogged"`}, try: "SET LOGGED"},
 		{name: "missing template column", env: set(map[string]string{"source.template": "{name} {colour}"}), code: 2, says: []string{`"colour"`, "template"}, try: "configuration"},
 		{name: "missing key column", env: set(map[string]string{"source.key": "sku"}), code: 2, says: []string{`"sku"`, "key"}, try: "configuration"},
-		{name: "missing soft-delete column", env: set(map[string]string{"source.soft_delete": "gone_at"}), code: 2, says: []string{`"gone_at"`, "soft-delete"}, try: "configuration"},
+		{name: "missing soft-delete column", env: set(map[string]string{"source.soft_delete": "gone_at"}), code: 2, says: []string{`"gone_at"`, "soft-delete"}, try: `source.soft_delete: ""`},
 		{name: "no unique key", env: set(map[string]string{"source.table": "shop.twice"}), code: 2, says: []string{`"shop"."twice"`, "unique", "product_id"}, try: "CREATE UNIQUE INDEX"},
 		{name: "partial unique key", env: set(map[string]string{"source.table": "shop.partial"}), code: 2, says: []string{`"shop"."partial"`, "unique"}, try: "CREATE UNIQUE INDEX"},
 		{name: "nullable key", env: set(map[string]string{"source.table": "shop.nullable"}), code: 2, says: []string{`"product_id"`, "NULL"}, try: "SET NOT NULL"},

@@ -50,10 +50,10 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 	refuse([]refusal{
 		{
 			name: "slot in use", args: []string{"stream"}, env: []string{"WAL2VEC_SOURCE_SLOT_WAIT=200ms"},
-			code: 4, says: []string{slot, "active for PID"}, try: "stop the process",
+			code: 4, says: []string{slot, "active for PID", "(wal2vec/" + slot + ", role "}, try: "stop the process",
 		},
-		{name: "resync beside a stream", args: []string{"init", "--resync"}, code: 4, says: []string{slot, "process"}, try: "stop the process"},
-		{name: "teardown beside a stream", args: []string{"teardown", "--yes"}, code: 4, says: []string{slot, "in use by process"}, try: "stop the process"},
+		{name: "resync beside a stream", args: []string{"init", "--resync"}, code: 4, says: []string{slot, "process", "(wal2vec/" + slot + ", role "}, try: "stop the process"},
+		{name: "teardown beside a stream", args: []string{"teardown", "--yes"}, code: 4, says: []string{slot, "in use by process", "(wal2vec/" + slot + ", role "}, try: "stop the process"},
 	})
 	stream.stop()
 
@@ -71,7 +71,7 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 		{name: "model: search", args: []string{"search", "x"}, env: model, code: 7, says: []string{"all-MiniLM-L6-v2", "another"}, try: "encoder.model"},
 		{name: "storage", args: []string{"init"}, env: set(map[string]string{"sink.storage": "halfvec"}), code: 2, says: []string{"vector", "halfvec"}, try: "vector"},
 		{name: "another pipeline: stream", args: []string{"stream"}, env: set(map[string]string{"pipeline": "other"}), code: 2, says: []string{`"other"`}, try: "wal2vec init"},
-		{name: "another pipeline in the same view", args: []string{"init"}, env: set(map[string]string{"pipeline": "other"}), code: 2, says: []string{"analytics_features.product_embeddings", "view"}, try: "another name"},
+		{name: "another pipeline in the same view", args: []string{"init"}, env: set(map[string]string{"pipeline": "other"}), code: 2, says: []string{"analytics_features.product_embeddings", "view of pipeline", w.db.Name}, try: "another name: sink.view"},
 		{name: "another slot", args: []string{"stream"}, env: set(map[string]string{"source.slot": "mine"}), code: 2, says: []string{slot, `"mine"`}, try: "source.slot"},
 		{
 			name: "another table", args: []string{"stream"}, env: set(map[string]string{"source.table": "staging_marts.other"}), code: 2,

@@ -17,8 +17,8 @@ import (
 )
 
 func newConfig(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "Show the effective configuration", GroupID: "look"})
-	cmd.AddCommand(newConfigPrint(p), &cobra.Command{
+	cmd := group(&cobra.Command{Use: "config", Short: "Write a settings file for a table; show the effective configuration", GroupID: "look"})
+	cmd.AddCommand(newConfigInit(p), newConfigPrint(p), &cobra.Command{
 		Use: "reference", Short: "Print every setting with its meaning, default and environment variable", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := io.WriteString(p.stdout, config.Reference())

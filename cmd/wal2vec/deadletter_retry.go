@@ -57,7 +57,7 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 		return err
 	}
 	defer f.Close()
-	if err := f.checkSlot(ctx); err != nil {
+	if err := f.checkGap(ctx); err != nil {
 		return err
 	}
 	summary, damaged := f.retry(ctx, o)

@@ -272,6 +272,11 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 			g.spoil(t, w)
 			refused := refusal{args: []string{"stream", "--until-current"}, code: 6, says: []string{g.says}, try: "wal2vec init --resync"}
 			w.refuses(t, refused)
+			for _, command := range [][]string{{"backfill"}, {"dead-letter", "retry", "--all"}} {
+				if got := w.ends(nil, "", command...); got.code != 6 {
+					t.Errorf("%v ends with %d: %s", command, got.code, got.stderr)
+				}
+			}
 			if g.otherHistory { // the policy for a slot that was let go is none for another history, which has no slot either
 				refused.env = []string{dropOnPressure}
 				w.refuses(t, refused)

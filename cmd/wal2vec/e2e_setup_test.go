@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,7 +95,11 @@ func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
 	before := w.footprint()
-	if status := w.status(); status.Phase != monitor.NotInitialised || !strings.Contains(status.Reason, "wal2vec init") || status.WatermarkLSN != nil {
+	var status monitor.Status
+	if printed := w.ends(nil, "", "status", "-o", "json"); json.Unmarshal([]byte(printed.stdout), &status) != nil {
+		t.Fatalf("status prints no JSON: %s%s", printed.stdout, printed.stderr)
+	}
+	if status.Phase != monitor.NotInitialised || !strings.Contains(status.Reason, "wal2vec init") || status.WatermarkLSN != nil {
 		t.Errorf("before init, phase %s (%s), watermark %s", status.Phase, status.Reason, status.WatermarkLSN)
 	}
 	printed := w.ends(nil, "", "init", "--print-sql")

@@ -36,8 +36,6 @@ type engine struct {
 	tokenizer  string // "go", or the "library"
 	// graph is what runs, without its data.
 	graph models.Graph
-	// selfTestSpeed is in tokens a second; see encoder.Encoder.SelfTestSpeed.
-	selfTestSpeed float64
 	// slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
 	slower error
 }
@@ -158,7 +156,7 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	}
 	return &engine{
 		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
-		tokenizer: tokenizing, graph: made, selfTestSpeed: e.SelfTestSpeed(), slower: runner.WithoutOperators(),
+		tokenizer: tokenizing, graph: made, slower: runner.WithoutOperators(),
 	}, nil
 }
 

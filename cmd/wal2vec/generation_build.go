@@ -181,7 +181,8 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 	if err := f.checkPublished(ctx, state); err != nil {
 		return state, err
 	}
-	return state, f.checkSlot(ctx)
+	f.state = state
+	return state, f.checkGap(ctx)
 }
 
 // checkPublished refuses a template that reads a column which the log does not bring: the stream would end with that.

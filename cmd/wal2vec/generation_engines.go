@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
 
@@ -83,7 +82,7 @@ func (e *engines) get(ctx context.Context, g sink.Generation) (*openedEngine, er
 	if e.writes {
 		log := e.program.logger(e.config.Log)
 		log.Info().Int("generation", g.ID).Str("device", made.Stats().Device).Str("precision", made.precision).Str("kernel", made.kernel).
-			Str("tokenizer", made.tokenizer).Float64("tokens_per_second", math.Round(made.selfTestSpeed)).Msg("encoder passed its self-test")
+			Str("tokenizer", made.tokenizer).Msg("encoder passed its self-test")
 	}
 	if e.writes && !slices.Contains(g.Precisions, made.precision) {
 		err = e.store.Wrote(ctx, g.ID, made.precision)

@@ -80,6 +80,10 @@ type setup struct {
 	streamers, left []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
+	// first is true when this run gave the pipeline its first slot.
+	first bool
+	// view is the name of the view that was made, or was there.
+	view string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
 	gap error
 	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not asked for.
@@ -133,6 +137,7 @@ func (s *setup) indexDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.view = viewOf(s.config, state)
 	return (&indexBuilder{store: s.store, log: s.log}).due(ctx, state)
 }
 
@@ -294,7 +299,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 		s.gap, err = s.slotGap(ctx, state)
 		return plan, err
 	}
-	if err := s.checkSlot(state, started); err != nil {
+	if err := s.checkSlot(ctx, state, started); err != nil {
 		return plan, err
 	}
 	plan.slot = "SELECT pg_catalog.pg_create_logical_replication_slot(" + pgname.Literal(s.config.Source.Slot) + ", 'pgoutput')"
@@ -373,7 +378,7 @@ func (s *setup) started(ctx context.Context) (bool, error) {
 }
 
 // checkSlot refuses a slot in the way: one that is being read, or one that is not wal2vec's.
-func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
+func (s *setup) checkSlot(ctx context.Context, slot replication.SlotState, started bool) error {
 	switch {
 	case !slot.Exists:
 		return s.server.CheckFreeSlot()
@@ -382,7 +387,7 @@ func (s *setup) checkSlot(slot replication.SlotState, started bool) error {
 			"the server has a slot %q already, of database %q and plugin %q: it does not belong to this pipeline", slot.Name, slot.Database, slot.Plugin)
 	case slot.Active:
 		return fault.New(fault.Busy, "stop the process that reads it, or set another name: source.slot",
-			"slot %q is in use by process %d", slot.Name, slot.ActivePID)
+			"slot %q is in use by process %d%s", slot.Name, slot.ActivePID, replication.Whose(ctx, s.source, slot.ActivePID))
 	case !started && !s.intended:
 		drop := "SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(slot.Name) + ");"
 		try := "set another name: source.slot; or, if no other pipeline or program reads it: " + drop
@@ -433,6 +438,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if state.Started() && !s.options.resync {
 		return false, nil
 	}
+	s.first = !state.Started()
 	return true, s.run(ctx, state)
 }
 
@@ -455,7 +461,7 @@ func (p *program) sayReady(s *setup, created bool) error {
 	if created {
 		word = "is set up"
 	}
-	if s.server.MaxSlotWALKeepSize == nil {
+	if s.first && s.server.MaxSlotWALKeepSize == nil {
 		s.log.Warn().Msg("max_slot_wal_keep_size is -1 on the source: a stopped stream can fill its disk; " +
 			"ALTER SYSTEM SET max_slot_wal_keep_size = '20GB' bounds that")
 	}
@@ -469,7 +475,7 @@ func (p *program) sayReady(s *setup, created bool) error {
 		fmt.Fprintf(&text, "%s\n", line)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%spipeline %s %s: %s -> %s (slot %s, publication %s)\nnext: %s\n", text.String(),
-		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(c.Sink.View.String()), c.Source.Slot,
+		c.Pipeline, word, pgname.Visible(c.Source.Table.String()), pgname.Visible(s.view), c.Source.Slot,
 		pgname.Visible(c.Source.Publication), next)
 	return err
 }

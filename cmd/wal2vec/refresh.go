@@ -129,6 +129,6 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	f.log.Info().Int64("job", job.ID()).Int64("rows", summary.Processed).Int64("encoded", summary.Encoded).
-		Int64("failed", summary.Failed).Int64("removed", summary.Swept).Dur("took", summary.Duration).Msg("refresh complete")
+		Int64("failed", summary.Failed).Int64("removed", summary.Swept).Dur("took", summary.Duration.Round(time.Millisecond)).Msg("refresh complete")
 	return true, nil
 }

@@ -213,7 +213,8 @@ func (f *follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 		return err
 	}
 	if slot.Active {
-		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
+		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d%s",
+			slot.Name, slot.ActivePID, replication.Whose(ctx, source, slot.ActivePID))
 	}
 	// It refuses another key, which the ledger cannot follow.
 	if err := f.store.Register(ctx, pipelineOf(f.config, r.server, r.table)); err != nil {

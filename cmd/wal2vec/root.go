@@ -38,6 +38,7 @@ func newRoot(p *program) *cobra.Command {
 		Short: "Keep embeddings in step with a Postgres table",
 		Long: "wal2vec streams a Postgres table's changes from the write-ahead log, encodes the texts in process, and commits vectors\n" +
 			"and the replication position together in pgvector.\n\n" + exitCodes,
+		Version:       buildVersion().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -47,6 +48,8 @@ func newRoot(p *program) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fault.Wrap(err, fault.Usage, cmd.CommandPath()+" --help", "reading flags")
 	})
+	root.SetVersionTemplate(buildVersion().line())
+	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.configFile, "config", "", "YAML file of settings [env: WAL2VEC_CONFIG]")
 	flags.StringArrayVar(&p.set, "set", nil, "set any setting: --set source.table=shop.product (see config reference)")
@@ -98,7 +101,10 @@ func (f *settingFlag) Set(value string) error {
 }
 
 // load reads the configuration from every source.
-func (p *program) load() (config.Config, error) {
+func (p *program) load() (config.Config, error) { return p.loadFrom(nil) }
+
+// loadFrom is load from sources that are changed before; a nil change changes nothing.
+func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) {
 	flags := p.flags
 	for _, s := range p.set {
 		path, value, found := strings.Cut(s, "=")
@@ -107,7 +113,11 @@ func (p *program) load() (config.Config, error) {
 		}
 		flags = append(flags, config.Flag{Name: "--set", Path: path, Value: value})
 	}
-	c, err := config.Load(config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags})
+	sources := config.Sources{File: p.configFile, Env: config.Environ(os.Environ()), DotEnv: ".env", Flags: flags}
+	if change != nil {
+		change(&sources)
+	}
+	c, err := config.Load(sources)
 	p.warn(c, flags)
 	return c, err
 }

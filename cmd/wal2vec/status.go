@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
@@ -19,6 +20,7 @@ func newStatus(p *program) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show watermark, lag, slot and coverage", GroupID: "look", Args: cobra.NoArgs,
+		Long: "Show watermark, lag, slot and coverage. Ends with exit code 2 where the pipeline is not set up.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -32,9 +34,14 @@ func newStatus(p *program) *cobra.Command {
 				return err
 			}
 			if output == "json" {
-				return printJSON(p.stdout, status)
+				err = printJSON(p.stdout, status)
+			} else {
+				err = p.printStatus(status)
 			}
-			return p.printStatus(status)
+			if err == nil && status.Phase == monitor.NotInitialised {
+				err = fault.New(fault.Usage, "wal2vec init", "pipeline %s is not set up", status.Pipeline)
+			}
+			return err
 		},
 	}
 	outputFlag(cmd, &output)
@@ -77,7 +84,7 @@ func (p *program) printStatus(s monitor.Status) error {
 	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale",
 		orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
 	line("dead letters", orNone(s.DeadLetters, countText))
-	line("model", fmt.Sprintf("%s, %d dimensions", s.Model, s.Dimension))
+	line("model", modelText(s))
 	if b := s.Backfill; b != nil {
 		line("backfill", fmt.Sprintf("job %d (%s), %d rows, running: %v", b.ID, b.Mode, b.Processed, b.Running))
 	}
@@ -85,6 +92,13 @@ func (p *program) printStatus(s monitor.Status) error {
 		return fmt.Errorf("printing the status: %w", err)
 	}
 	return nil
+}
+
+func modelText(s monitor.Status) string {
+	if s.Generation == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s, %s dimensions", s.Model, orNone(s.Dimension, strconv.Itoa))
 }
 
 func orNone[T any](v *T, text func(T) string) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -50,8 +51,12 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	} else {
 		err = f.serve(ctx, stream, func(ctx context.Context) error { return f.indexing(ctx, run) })
 	}
-	log.Info().Stringer("lsn", totals.Watermark).Int64("batches", totals.Batches).Int64("events", totals.Events).
-		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration).Msg("stream ended")
+	log.Info().Func(func(e *zerolog.Event) {
+		if totals.Watermark != 0 { // else it ended before a session had one
+			e.Stringer("lsn", totals.Watermark)
+		}
+	}).Int64("batches", totals.Batches).Int64("events", totals.Events).
+		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration.Round(time.Millisecond)).Msg("stream ended")
 	if err == nil && untilCurrent && !totals.Current {
 		return fault.New(fault.Unavailable, "start it again: nothing is lost", "stopped at %s, before it was up to date", totals.Watermark)
 	}

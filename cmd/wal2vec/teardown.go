@@ -30,7 +30,7 @@ func newTeardown(p *program) *cobra.Command {
 				return err
 			}
 			if !yes {
-				return fault.New(fault.Usage, "wal2vec teardown --yes", "this drops all vectors of pipeline %q (%s)", c.Pipeline, c.Sink.View)
+				return fault.New(fault.Usage, "wal2vec teardown --yes", "this drops all vectors of pipeline %q", c.Pipeline)
 			}
 			return p.teardown(cmd.Context(), c)
 		},
@@ -81,7 +81,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
-	return p.sayGone(c, roles, removal)
+	return p.sayGone(c, viewOf(c, state), roles, removal)
 }
 
 // removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that
@@ -97,14 +97,14 @@ func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
 }
 
 // sayGone prints what was dropped, a line for each role of what was taken from it, and a line for each thing that stays.
-func (p *program) sayGone(c config.Config, roles []sink.Grant, removal replication.Removal) error {
+func (p *program) sayGone(c config.Config, view string, roles []sink.Grant, removal replication.Removal) error {
 	var text strings.Builder
 	publication := pgname.Visible(c.Source.Publication)
 	if slices.ContainsFunc(removal.Left, func(left string) bool { return strings.HasPrefix(left, "publication ") }) {
 		publication += " (which stays, for its other tables)"
 	}
 	fmt.Fprintf(&text, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
-		c.Pipeline, c.Source.Slot, publication, pgname.Visible(c.Sink.View.String()))
+		c.Pipeline, c.Source.Slot, publication, pgname.Visible(view))
 	for _, role := range roles {
 		fmt.Fprintf(&text, "taken in the sink: %s, from role %s\n", accessText[role.Access], pgname.Visible(role.Role))
 	}
@@ -128,7 +128,8 @@ func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *store, name stri
 		return err
 	}
 	if slot.Active && slot.Database == slot.CurrentDatabase {
-		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d", slot.Name, slot.ActivePID)
+		return fault.New(fault.Busy, "stop the process that reads it", "slot %q is in use by process %d%s",
+			slot.Name, slot.ActivePID, replication.Whose(ctx, source, slot.ActivePID))
 	}
 	if err := s.RehearseTeardown(ctx); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -37,6 +38,11 @@ func buildVersion() versionReport {
 	return r
 }
 
+// line is the version for people.
+func (r versionReport) line() string {
+	return fmt.Sprintf("wal2vec %s (%s, %s/%s)\n", r.Version, r.Go, r.OS, r.Arch)
+}
+
 func newVersion(p *program) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
@@ -49,7 +55,7 @@ func newVersion(p *program) *cobra.Command {
 			if output == "json" {
 				return printJSON(p.stdout, r)
 			}
-			_, err := fmt.Fprintf(p.stdout, "wal2vec %s (%s, %s/%s)\n", r.Version, r.Go, r.OS, r.Arch)
+			_, err := io.WriteString(p.stdout, r.line())
 			return err
 		},
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -70,7 +71,11 @@ func untrusted(err error) bool {
 
 // unconnected says of a database that cannot be reached or does not let us in which setting leads there.
 func unconnected(err error, where string) error {
+	err = fault.Connecting(err)
 	kind, try := fault.KindOf(err), "check "+where+".dsn (its sslmode too), and that the server takes connections from here"
+	if fault.SQLSTATE(err) != "" { // it does: the server has answered
+		try = cmp.Or(fault.Exhausted(err), "look into the log of the "+where+"'s server")
+	}
 	if untrusted(err) {
 		kind, try = fault.Usage, "check sslmode, sslrootcert, sslcert and sslkey in "+where+".dsn"
 	}
@@ -81,6 +86,10 @@ func unconnected(err error, where string) error {
 		try = "check the database in " + where + ".dsn"
 	case "42501":
 		try = "GRANT CONNECT ON DATABASE ... TO the role in " + where + ".dsn"
+	case "57P03": // starting, stopping, recovering
+		try = "wait until the " + where + "'s server is up"
+	case "08P01": // it is no PostgreSQL, or a pooler that does not take our settings
+		try = "give the address of the server itself in " + where + ".dsn, not of a pooler"
 	}
 	return fault.Wrap(err, kind, try, "connecting to the %s", where)
 }
@@ -177,9 +186,17 @@ func readOnly(ctx context.Context, conn *pgx.Conn) error {
 
 func newStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *store {
 	return &store{pool: pool, Sink: sink.New(sink.Options{
-		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),
 		IndexMemory: c.Sink.IndexMemory, MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
 	})}
+}
+
+// viewOf is the name of the pipeline's view: the recorded one where no other is wanted.
+func viewOf(c config.Config, state sink.State) string {
+	if c.ViewIsDerived() && state.ViewName != "" {
+		return config.Name{Schema: state.ViewSchema, Name: state.ViewName}.String()
+	}
+	return c.Sink.View.String()
 }
 
 // inspect reads the source table's description from the catalogue.

@@ -65,7 +65,8 @@ func newWorldOn(t *testing.T, db *pgtest.DB, n int) *world {
 	w := &world{t: t, db: db, sink: db, binary: path, dir: t.TempDir()}
 	w.env = append(os.Environ(),
 		"WAL2VEC_HOME="+parts, "WAL2VEC_SOURCE_DSN="+db.DSN, "WAL2VEC_HTTP_LISTEN=off", "WAL2VEC_STREAM_MAX_ROWS=20",
-		"WAL2VEC_BACKFILL_CHUNK_KEYS=20", "WAL2VEC_PIPELINE="+db.Name, "WAL2VEC_ENCODER_THREADS=1", "WAL2VEC_SOURCE_SLOT_WAIT=60s",
+		"WAL2VEC_BACKFILL_CHUNK_KEYS=20", "WAL2VEC_PIPELINE="+db.Name,
+		"WAL2VEC_SINK_VIEW=analytics_features.product_embeddings", "WAL2VEC_ENCODER_THREADS=1", "WAL2VEC_SOURCE_SLOT_WAIT=60s",
 		modelFolders(filepath.Join(w.dir, modelFolder)),
 	)
 	return w

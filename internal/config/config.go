@@ -200,7 +200,6 @@ func Default() Config {
 		},
 		Sink: Sink{
 			Schema:  "wal2vec",
-			View:    Name{Schema: "analytics_features", Name: "product_embeddings"},
 			Storage: StorageVector,
 		},
 		Encoder: Encoder{
@@ -233,7 +232,7 @@ func Default() Config {
 		panic(err) // the template is constant
 	}
 	c.Source.Template = template
-	c.nameSlot()
+	c.derive()
 	return c
 }
 
@@ -248,12 +247,21 @@ func (c Config) SinkDSN() DSN {
 	return c.Sink.DSN
 }
 
-// nameSlot names slot and publication after the pipeline where nobody named them.
-func (c *Config) nameSlot() {
+// derive names slot, publication and view after the pipeline where no source names them.
+func (c *Config) derive() {
 	if c.Origin("source.slot").Kind == FromDefault {
 		c.Source.Slot = "wal2vec_" + c.Pipeline
 	}
 	if c.Origin("source.publication").Kind == FromDefault {
 		c.Source.Publication = "wal2vec_" + c.Pipeline
 	}
+	if c.ViewIsDerived() && pipelinePattern.MatchString(c.Pipeline) { // another name has a fault of its own
+		c.Sink.View = Name{Schema: viewSchema, Name: c.Pipeline}
+	}
 }
+
+// viewSchema is where a view lies that no source names.
+const viewSchema = "analytics_features"
+
+// ViewIsDerived reports whether the view's name comes from the pipeline's alone: a pipeline that has a view keeps that one.
+func (c Config) ViewIsDerived() bool { return c.Origin("sink.view").Kind == FromDefault }

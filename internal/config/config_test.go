@@ -41,6 +41,68 @@ func TestDefaultIsValidAndFull(t *testing.T) {
 	}
 }
 
+func TestNamesComeFromThePipelines(t *testing.T) {
+	f := func(env map[string]string, view string, derived bool) {
+		t.Helper()
+		c := load(t, config.Sources{Env: env})
+		if c.Sink.View.String() != view || c.ViewIsDerived() != derived {
+			t.Errorf("%v: view %s, derived %v", env, c.Sink.View, c.ViewIsDerived())
+		}
+	}
+	f(nil, "analytics_features.product_embeddings", true)
+	f(map[string]string{"WAL2VEC_PIPELINE": "articles"}, "analytics_features.articles", true)
+	f(map[string]string{"WAL2VEC_PIPELINE": "articles", "WAL2VEC_SINK_VIEW": "analytics_features.product_embeddings"}, "analytics_features.product_embeddings", false)
+}
+
+func TestAPipelineIsNamedAfterItsTable(t *testing.T) {
+	f := func(table, want string) {
+		t.Helper()
+		name := config.Name{Schema: "public", Name: table}
+		got := config.PipelineFor(name)
+		if got != want {
+			t.Errorf("%q: %s, want %s", table, got, want)
+		}
+		load(t, config.Sources{Env: map[string]string{"WAL2VEC_PIPELINE": got}})
+	}
+	f("article", "article_embeddings")
+	f("Order Line--2", "order_line_2_embeddings")
+	f("24shop", "shop_embeddings")
+	f("_x_", "x_embeddings")
+	f(strings.Repeat("long_", 12), strings.Repeat("long_", 5)+"long_embeddings")
+	f("記事", "table_9e188fa3_embeddings")
+	if got := config.PipelineFor(config.Default().Source.Table); got != config.Default().Pipeline {
+		t.Errorf("the default table's pipeline is %s", got)
+	}
+}
+
+// TestASettingsFileForOneTable: what it holds is read as it was meant, and is no secret.
+func TestASettingsFileForOneTable(t *testing.T) {
+	given := []config.Flag{
+		{Name: "--table", Path: "source.table", Value: `"A b"."c""d"`},
+		{Name: "--key", Path: "source.key", Value: `"x,y",z`},
+		{Name: "--t", Path: "source.template", Value: "{a: b} # {{{c}"},
+		{Name: "--s", Path: "source.soft_delete", Value: ""},
+		{Name: "--source", Path: "source.dsn", Value: "postgres://u:s3cret@h/d"},
+		{Name: "--token", Path: "http.token", Value: "s3cret"},
+		{Name: "--level", Path: "log.level", Value: "debug"},
+	}
+	want := load(t, config.Sources{Flags: given})
+	text := want.Starter("", map[string][]string{"source.template": {"Not in it: two\nlines"}})
+	if strings.Contains(text, "s3cret") || strings.Contains(text, "dsn") || strings.Contains(text, "token") || strings.Contains(text, "max_rows") || !strings.Contains(text, `  # Not in it: two\nlines`) {
+		t.Errorf("written:\n%s", text)
+	}
+	file := filepath.Join(t.TempDir(), "written.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := load(t, config.Sources{File: file})
+	for _, path := range []string{"pipeline", "source.table", "source.key", "source.template", "source.soft_delete", "sink.view", "log.level"} {
+		if got.Value(path) != want.Value(path) || got.Origin(path).Kind != config.FromFile {
+			t.Errorf("%s: %s from %s, want %s", path, got.Value(path), got.Origin(path), want.Value(path))
+		}
+	}
+}
+
 func TestEveryFormIsRead(t *testing.T) {
 	c := load(t, config.Sources{File: "testdata/full.good.yaml"})
 	rows := 1000

@@ -29,6 +29,16 @@ func (c Config) Entries() []Entry {
 	return entries
 }
 
+// Value is the text of a setting, named by its path, as a flag takes it; a secret is masked. It is empty where there is no such setting.
+func (c Config) Value(path string) string {
+	for _, s := range c.settings() {
+		if s.path == path {
+			return s.value.String()
+		}
+	}
+	return ""
+}
+
 // Print writes the effective values as YAML, each with its origin in a comment, secrets masked.
 func (c Config) Print(w io.Writer) error {
 	list := c.settings()

@@ -31,7 +31,7 @@ func Variable(path string) string {
 func (c *Config) settings() []setting {
 	list := []setting{{
 		path: "pipeline", value: (*text)(&c.Pipeline), rule: pipelineName(&c.Pipeline),
-		help: "Name of this pipeline: part of wal2vec's table names, and of the slot's and the publication's unless they are named.",
+		help: "Name of this pipeline: part of wal2vec's table names, and of the names of slot, publication and view unless they are named.",
 	}}
 	list = append(list, c.Source.settings()...)
 	list = append(list, c.Sink.settings()...)
@@ -85,7 +85,8 @@ func (s *Sink) settings() []setting {
 		help: "Role that runs wal2vec init, where it is neither of these. Schema and tables of another role are not read: it could run code by them.",
 	}, {
 		path: "sink.view", value: nameValue{&s.View},
-		help: "View that people query, as schema.name.",
+		help: "View that people query, as schema.name; analytics_features and the pipeline's name unless named here. A pipeline that has a view and " +
+			"is not told another name keeps it.",
 	}, {
 		path: "sink.storage", value: word{to: &s.Storage, words: []string{StorageVector, StorageHalfvec}},
 		help: "Column type of a new vector table: vector (4 bytes a component) or halfvec (2 bytes).",

@@ -21,7 +21,6 @@ type Model interface {
 // Engine is an encoder that passed its self-test.
 type Engine struct {
 	Model, Device, Precision, Kernel string
-	TokensPerSecond                  float64
 	// Slower says why it is slower than it could be here; nil when it is not.
 	Slower error
 }
@@ -55,7 +54,7 @@ func (e *examination) examineModel(ctx context.Context) {
 // judgeTest takes any error of the test for a finding: a model that does not run here is one, whatever its reason.
 func (e *examination) judgeTest(err error, engine Engine) bool {
 	if err == nil {
-		e.ok("model.selftest", "%s on %s, %s, %.0f tokens a second", engine.Model, engine.Device, engine.Precision, engine.TokensPerSecond)
+		e.ok("model.selftest", "%s on %s, %s", engine.Model, engine.Device, engine.Precision)
 		return true
 	}
 	if fault.KindOf(err) == fault.Unavailable {

@@ -269,5 +269,5 @@ func (m *fakeModel) Test(context.Context) (doctor.Engine, error) {
 	if m.test != nil {
 		return doctor.Engine{}, m.test
 	}
-	return doctor.Engine{Model: "fake", Device: "cpu", Precision: "fp32", Kernel: "standard", TokensPerSecond: 1, Slower: m.slower}, nil
+	return doctor.Engine{Model: "fake", Device: "cpu", Precision: "fp32", Kernel: "standard", Slower: m.slower}, nil
 }

@@ -43,7 +43,7 @@ func (e *examination) examineSink(ctx context.Context) {
 	}
 	c := e.opts.Config
 	e.sink.store = sink.New(sink.Options{
-		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(),
+		Pool: e.sink.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),
 	})
 	e.examineSinkSession(ctx)
 	if !e.examineSinkServer(ctx) {
@@ -144,7 +144,9 @@ func (e *examination) judgeExtension(err error, installed, available string) {
 
 func (e *examination) judgeSinkVersion(version int) {
 	major := version / 10000
-	if e.judge("sink.version", sink.CheckServer(version), Sink, "PostgreSQL %d.%d", major, version%10000) && major > newest {
+	if problem := sink.CheckServer(version); problem != nil || major <= newest {
+		e.judge("sink.version", problem, Sink, "PostgreSQL %d.%d", major, version%10000)
+	} else {
 		e.warn("sink.version", nothing, "PostgreSQL %d is newer than any that wal2vec was tried with (%d)", major, newest)
 	}
 }

@@ -136,7 +136,9 @@ func (e *examination) judgeServer() {
 	info := e.source.info
 	good := replication.ServerInfo{Version: info.Version, WALLevel: "logical"}
 	major := info.Version / 10000
-	if e.judge("source.version", good.Check(), Source, "PostgreSQL %d.%d", major, info.Version%10000) && major > newest {
+	if problem := good.Check(); problem != nil || major <= newest {
+		e.judge("source.version", problem, Source, "PostgreSQL %d.%d", major, info.Version%10000)
+	} else {
 		e.warn("source.version", nothing, "PostgreSQL %d is newer than any that wal2vec was tried with (%d)", major, newest)
 	}
 	good.Version = newest * 10000

@@ -65,10 +65,10 @@ func KindOf(err error) Kind {
 	return classify(err)
 }
 
-// Try returns the advice of the outermost Error in the chain, or "".
+// Try returns the advice of the outermost Error in the chain or, where that has none, what repairs a server that is out of a resource; else "".
 func Try(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*Error](err); ok && e.Try != "" {
 		return e.Try
 	}
-	return ""
+	return Exhausted(err)
 }

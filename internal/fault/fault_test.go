@@ -36,6 +36,23 @@ func TestKindOf(t *testing.T) {
 	f(fault.Wrap(&pgconn.PgError{Code: "28P01"}, fault.Model, "", "x"), fault.Model)
 }
 
+func TestAServerWithoutAResourceIsNamedWhereNothingElseIsAdvised(t *testing.T) {
+	full := fmt.Errorf("committing: %w", &pgconn.PgError{Code: "53100"})
+	f := func(err error, want string) {
+		t.Helper()
+		if got := fault.Try(err); got != want {
+			t.Errorf("%v: try %q, want %q", err, got, want)
+		}
+	}
+	f(full, fault.Exhausted(full))
+	f(fault.Wrap(full, fault.Unavailable, "", "x"), fault.Exhausted(full))
+	f(fault.Wrap(full, fault.Unavailable, "do this", "x"), "do this")
+	f(errors.New("x"), "")
+	if fault.Exhausted(full) == "" {
+		t.Error("a full disk has no advice")
+	}
+}
+
 func TestErrorSaysCauseAndAdvice(t *testing.T) {
 	err := fmt.Errorf("starting: %w", fault.Wrap(io.EOF, fault.Unavailable, "start the server", "connecting to %s", "db"))
 	if err.Error() != "starting: connecting to db: EOF" || fault.Try(err) != "start the server" || !errors.Is(err, io.EOF) {

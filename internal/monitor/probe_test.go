@@ -148,7 +148,7 @@ func TestStatusOfAStoppedPipeline(t *testing.T) {
 	if *s.RowsLive != 5 || *s.RowsFresh != 2 || *s.RowsStale != 3 || *s.DeadLetters != 1 || s.RowsCountedAt == nil {
 		t.Errorf("%d live, %d fresh, %d stale, %d dead", *s.RowsLive, *s.RowsFresh, *s.RowsStale, *s.DeadLetters)
 	}
-	if s.EpochCount != 2 || s.Model != "all-MiniLM-L6-v2" || s.Dimension != 384 || *s.Generation != 1 || s.Backfill != nil || s.PartialUntil != nil {
+	if s.EpochCount != 2 || s.Model != "all-MiniLM-L6-v2" || s.Dimension == nil || *s.Dimension != 384 || *s.Generation != 1 || s.Backfill != nil || s.PartialUntil != nil {
 		t.Errorf("%+v", s)
 	}
 	b.sink.Exec(t, `DROP TABLE "W2V".vectors_shop_1`)
@@ -360,7 +360,7 @@ func TestStatusInJSON(t *testing.T) {
 		WatermarkLSN: &w, ConfirmedFlushLSN: &confirmed, CurrentWALLSN: &current, LagBytes: &lag, LagSeconds: &seconds, SlotActive: &active,
 		WALStatus: &status, SafeWALBytes: &safe, RetainedWALBytes: &retained, RowsLive: &live, RowsFresh: &fresh, RowsStale: &stale,
 		RowsCountedAt: &at, DeadLetters: &dead, EpochCount: 1, SystemID: "7398000000000000000", PartialUntil: &partial,
-		Model: "all-MiniLM-L6-v2", Dimension: 384, Generation: &generation,
+		Model: "all-MiniLM-L6-v2", Dimension: new(384), Generation: &generation,
 		Backfill: &monitor.Backfill{ID: 3, Mode: "incremental", Running: true, Processed: 1000, Cursor: []string{"1000"}, StartedAt: at, UpdatedAt: at},
 	})
 }

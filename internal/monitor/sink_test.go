@@ -67,7 +67,7 @@ func TestTheMonitorSeesWhatTheSinkWrote(t *testing.T) {
 	if *got.RowsLive != counts.Live || *got.RowsFresh != counts.Fresh || *got.RowsStale != counts.Stale || counts.Live != 2 || counts.Stale != 1 {
 		t.Errorf("%d live, %d fresh, %d stale; the sink says %+v", *got.RowsLive, *got.RowsFresh, *got.RowsStale, counts)
 	}
-	if got.Phase != monitor.Stopped || *got.WatermarkLSN != w || got.EpochCount != 1 || got.Model != "m" || got.Dimension != 2 {
+	if got.Phase != monitor.Stopped || *got.WatermarkLSN != w || got.EpochCount != 1 || got.Model != "m" || *got.Dimension != 2 {
 		t.Errorf("%+v", got)
 	}
 	job, err := s.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental})

@@ -59,7 +59,7 @@ type Status struct {
 	SystemID     string      `json:"system_id"`
 	PartialUntil *change.LSN `json:"partial_until"`
 	Model        string      `json:"model"`
-	Dimension    int         `json:"dimension"`
+	Dimension    *int        `json:"dimension"`
 	Generation   *int        `json:"generation"`
 	Backfill     *Backfill   `json:"backfill"`
 }
@@ -109,7 +109,7 @@ func (s *Status) setSink(k *sinkState) {
 	s.DeadLetters = &k.deadLetters
 	s.Generation = k.generation
 	if k.generation != nil {
-		s.Model, s.Dimension = *k.model, *k.dimension
+		s.Model, s.Dimension = *k.model, k.dimension
 	}
 	s.Backfill = k.backfill
 }

@@ -168,7 +168,7 @@ func (b *Backfill) run(ctx context.Context) error {
 		if attempts > retryLimit {
 			return err
 		}
-		b.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("reading again from the last committed chunk")
+		b.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", pause).Msg("reading again from the last committed chunk")
 		if !wait(ctx, jitter(pause)) {
 			return context.Cause(ctx)
 		}

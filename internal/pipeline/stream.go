@@ -203,7 +203,7 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 		pause = min(pause, heldPause)
 		c.pause = pause
 	}
-	s.opts.Logger.Warn().Err(err).Dur("pause", pause).Msg("session ended, trying again")
+	s.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", pause).Msg("session ended, trying again")
 	return pause, nil
 }
 
@@ -254,6 +254,15 @@ func (s *Stream) mayRetry(err error, c *course) bool {
 		return !errors.Is(err, sink.ErrFenced) && (c.held.IsZero() || s.opts.Now().Sub(c.held) < s.opts.SlotWait)
 	default:
 		return false
+	}
+}
+
+// advise puts beside an error that is tried again what a person has to do for it to pass.
+func advise(err error) func(*zerolog.Event) {
+	return func(e *zerolog.Event) {
+		if fault.Exhausted(err) != "" {
+			e.Str("try", fault.Try(err))
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -138,8 +139,11 @@ func (r *Reader) parts(key change.Key) ([]string, error) {
 	return parts, nil
 }
 
-// explain names the table and what to do when one of its columns is gone, or may not be read.
+// explain names the table and what to do when one of its columns is gone, or may not be read. A fault says what is wrong with which table already.
 func (r *Reader) explain(err error, doing string) error {
+	if _, explained := errors.AsType[*fault.Error](err); explained {
+		return err
+	}
 	switch fault.SQLSTATE(err) {
 	case "42703":
 		return fault.Wrap(err, fault.Usage, "put the column back, or retire the generation whose template reads it; then: wal2vec backfill",

@@ -117,7 +117,7 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	conn, err := pgsession.Reader(ctx, config, settings)
 	if err != nil {
-		return fmt.Errorf("connecting to the source: %w", err)
+		return fmt.Errorf("connecting to the source: %w", fault.Connecting(err))
 	}
 	r.conn, r.role = conn, config.User
 	r.session++

@@ -1,0 +1,62 @@
+package fault
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Connecting is what is to be said of an error of pgx's when it connects. Where a server answered with a refusal of its own, such as a wrong
+// password, the attempts to speak TLS with it that it did not take up are left out: sslmode=prefer makes them, and they are not what is
+// wrong. Its chain holds all that the error's does. It returns any other error as it is.
+func Connecting(err error) error {
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	if !ok || SQLSTATE(err) == "" {
+		return err
+	}
+	attempts, ok := errors.Unwrap(failed).(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var told []string
+	for _, attempt := range attempts.Unwrap() {
+		if SQLSTATE(attempt) != "" || !declined(attempt) {
+			told = append(told, attempt.Error())
+		}
+	}
+	return &answered{
+		error: err,
+		text:  fmt.Sprintf("failed to connect to `user=%s database=%s`: %s", failed.Config.User, failed.Config.Database, strings.Join(told, "\n")),
+	}
+}
+
+// answered is an error that is told in fewer words.
+type answered struct {
+	error
+
+	text string
+}
+
+// Error is the shorter text.
+func (a *answered) Error() string { return a.text }
+
+// Unwrap returns the whole error.
+func (a *answered) Unwrap() error { return a.error }
+
+// declined reports whether an attempt ended with nothing that has a cause of its own: pgx gives the server's no to TLS no type. A network
+// that fails and a certificate that is not trusted have one.
+func declined(attempt error) bool {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	return classify(attempt) == Internal && !errors.As(attempt, &network) && !errors.As(attempt, &certificate) && !errors.As(attempt, &authority) &&
+		!errors.As(attempt, &host) && !errors.As(attempt, &invalid) && !errors.As(attempt, &record)
+}
