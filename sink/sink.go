@@ -159,7 +159,8 @@ func (s *Sink) explain(err error, doing string) error {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
 		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
 	case "25006":
-		return fault.Wrap(err, fault.Unavailable, "wal2vec doctor, which looks at what makes it so; it goes on when that has ended", "%s: the sink takes no writes", doing)
+		return fault.Wrap(err, fault.Unavailable, "wal2vec doctor, which looks at what makes it so; it goes on when that has ended",
+			"%s: the sink takes no writes", doing)
 	case "22021", "22P05":
 		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which compares the encodings", "%s: the sink's encoding has no form for a text", doing)
 	case "42501": // insufficient privilege

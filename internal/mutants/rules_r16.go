@@ -42,7 +42,10 @@ var r16 = rule{
 		{
 			name:  "the last transaction is not written",
 			fails: []string{"sink TestAWriterMovesTheColumnsThatCame"},
-			edits: []edit{{"sql/queries/sink_commit_compare_and_set.sql", "last_lsn = coalesce($9::pg_lsn, last_lsn)", "last_lsn = coalesce(last_lsn, $9::pg_lsn)"}},
+			edits: []edit{{
+				"sql/queries/sink_commit_compare_and_set.sql",
+				"last_lsn = coalesce($9::pg_lsn, last_lsn)", "last_lsn = coalesce(last_lsn, $9::pg_lsn)",
+			}},
 		},
 		{
 			name:  "a new slot keeps the last transaction of the old one",
