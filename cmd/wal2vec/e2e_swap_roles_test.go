@@ -185,7 +185,7 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 			as := func(role string) []string {
 				db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
-				return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"}
+				return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role), "WAL2VEC_SINK_OWNER=wal2vec_admin", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"}
 			}
 			must := func(env []string, args ...string) string {
 				t.Helper()
