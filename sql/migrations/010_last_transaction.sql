@@ -15,7 +15,7 @@ BEGIN
         FROM pg_catalog.pg_attribute AS a
         CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS x
         WHERE
-            a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.pipeline', {{.SchemaName}})) AND a.attname = 'watermark'
+            a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.pipeline', {{.SchemaName}}))::oid AND a.attname = 'watermark'
             AND x.privilege_type = 'UPDATE' AND x.grantee <> 0
     LOOP
         EXECUTE pg_catalog.format('GRANT UPDATE (last_lsn, last_xid, last_committed_at) ON TABLE %I.pipeline TO %s', {{.SchemaName}}, given.grantee);
