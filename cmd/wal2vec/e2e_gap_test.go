@@ -87,6 +87,8 @@ type gap struct {
 	before, spoil func(t *testing.T, w *gapWorld)
 	says          string
 	otherHistory  bool // than the watermark's
+	// byLog is true where the log alone tells, which a stream reads and a backfill does not: the refresh takes back what that wrote.
+	byLog bool
 	// encoded is the number of texts that the refresh encodes at most: those of edit, and what else the case brings.
 	encoded int
 }
@@ -208,7 +210,7 @@ func lostHistories() []gap {
 			putSourceBack(t, w, false)
 		},
 	}, {
-		name: "the source's disk was put back and its log has grown", says: "which the sink has, is not in the log", encoded: all, before: takeSourceImage,
+		name: "the source's disk was put back and its log has grown", says: "which the sink has, is not in the log", byLog: true, encoded: all, before: takeSourceImage,
 		spoil: func(t *testing.T, w *gapWorld) {
 			t.Helper()
 			putSourceBack(t, w, false)
@@ -216,7 +218,7 @@ func lostHistories() []gap {
 			w.fillLog(t)
 		},
 	}, {
-		name: "the disk was put back after a quiet time", says: "without having been there before", encoded: all,
+		name: "the disk was put back after a quiet time", says: "without having been there before", byLog: true, encoded: all,
 		spoil: func(t *testing.T, w *gapWorld) {
 			t.Helper()
 			takeSourceImage(t, w)
@@ -273,6 +275,9 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 			refused := refusal{args: []string{"stream", "--until-current"}, code: 6, says: []string{g.says}, try: "wal2vec init --resync"}
 			w.refuses(t, refused)
 			for _, command := range [][]string{{"backfill"}, {"dead-letter", "retry", "--all"}} {
+				if g.byLog {
+					break
+				}
 				if got := w.ends(nil, "", command...); got.code != 6 {
 					t.Errorf("%v ends with %d: %s", command, got.code, got.stderr)
 				}

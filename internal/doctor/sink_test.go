@@ -90,7 +90,7 @@ var sinkFindings = []finding{
 	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		role, _ := r.db.Role(t, "")
-		for _, what := range []string{"SCHEMA analytics_features", "VIEW analytics_features.product_embeddings"} {
+		for _, what := range []string{"SCHEMA analytics_features", "VIEW " + r.options.Config.Sink.View.String()} {
 			r.db.Exec(t, "ALTER "+what+" OWNER TO "+role)
 			r.mend(r.want("sink.owner", doctor.Warn))
 		}
@@ -191,12 +191,12 @@ var sinkFindings = []finding{
 	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		r.db.Exec(t, "DROP VIEW analytics_features.product_embeddings")
+		r.db.Exec(t, "DROP VIEW "+r.options.Config.Sink.View.String())
 		r.want("sink.view", doctor.Fail)
 	}},
 	{"a view of something else", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		r.db.Exec(t, "DROP VIEW analytics_features.product_embeddings; CREATE VIEW analytics_features.product_embeddings AS SELECT * FROM "+product)
+		r.db.Exec(t, "DROP VIEW "+r.options.Config.Sink.View.String()+"; CREATE VIEW "+r.options.Config.Sink.View.String()+" AS SELECT * FROM "+product)
 		r.want("sink.view", doctor.Fail)
 	}},
 	{"no active generation", func(t *testing.T, host *pgtest.Host) {
