@@ -253,16 +253,25 @@ func (p setupPlan) print(w io.Writer) error {
 			text.WriteString(";\n")
 		}
 	}
-	source := slices.Concat(p.publication, p.function)
+	source := inTransaction(slices.Concat(p.publication, p.function))
 	if p.slot != "" {
 		source = append(source, p.slot)
 	}
-	section("-- In the sink:\n", p.sink)
+	section("-- In the sink:\n", inTransaction(p.sink))
 	section("-- In the source:\n", source)
 	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
 	return nil
+}
+
+// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in the
+// place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
+func inTransaction(statements []string) []string {
+	if len(statements) == 0 {
+		return nil
+	}
+	return slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"})
 }
 
 // plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
@@ -280,10 +289,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err != nil {
 		return plan, err
 	}
-	if plan.function = append(plan.function, revoke...); len(plan.function) > 0 {
-		// In one transaction: PUBLIC must not get to call the function between its creation and the REVOKE.
-		plan.function = slices.Concat([]string{"BEGIN"}, plan.function, []string{"COMMIT"})
-	}
+	plan.function = append(plan.function, revoke...)
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
 		return plan, err
 	}
