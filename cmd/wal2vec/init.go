@@ -78,6 +78,8 @@ type setup struct {
 	// streamers are the roles that might write the pipeline when init began, left those of them that have nothing in the sink any more: a revocation
 	// was cut off before it came to the source.
 	streamers, left []string
+	// shared are the roles that stream another pipeline of the sink, too; noted where roles are to lose something.
+	shared []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
 	// first is true when this run gave the pipeline its first slot.
@@ -332,7 +334,7 @@ func (s *setup) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.streamers, s.left = nil, nil
+	s.streamers, s.left, s.shared = nil, nil, shared(roles)
 	revoke := slices.Clone(s.options.revoke)
 	for _, role := range roles {
 		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
