@@ -8,7 +8,7 @@
 --   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
 --   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
 --   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
---                   the table's owner and the publication, and no others. A table of another owner takes another such role.
+--                   the table's owner and the publication, and no others. A table of another owner takes another such role (wal2vec.swap).
 --
 -- Afterwards:
 --   1. Give them passwords or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
@@ -181,16 +181,46 @@ DECLARE
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
     );
     owner record;
+    members text;
+    others text;
 BEGIN
+    SELECT o.rolname, o.rolsuper INTO owner
+    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+    WHERE c.oid = source;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = swap) THEN
         EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', swap);
+    END IF;
+    -- One that is there already is taken only where no other role can act as it, and where it is no second owner's: the first pipeline would then have
+    -- a function that its table's owner could use for the rights of the second.
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = swap AND r.rolcanlogin) THEN
+        RAISE EXCEPTION 'role % may log in: set wal2vec.swap to a role of its own, or run: ALTER ROLE % NOLOGIN;', swap, pg_catalog.quote_ident(swap);
+    END IF;
+    SELECT pg_catalog.string_agg(m.rolname::text, ', ') INTO members
+    FROM pg_catalog.pg_auth_members AS a
+    JOIN pg_catalog.pg_roles AS s ON s.oid = a.roleid AND s.rolname = swap
+    JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+    WHERE NOT m.rolsuper AND m.rolname <> admin
+      -- Who makes a role without being a superuser may grant it from then on, and no more.
+      AND (
+          COALESCE((pg_catalog.to_jsonb(a) ->> 'set_option')::boolean, true)
+          OR COALESCE((pg_catalog.to_jsonb(a) ->> 'inherit_option')::boolean, true)
+      );
+    IF members IS NOT NULL THEN
+        RAISE EXCEPTION 'role % has members besides %: %', swap, admin, members
+            USING HINT = 'Set wal2vec.swap to a role of its own, or revoke the role from them.';
+    END IF;
+    SELECT pg_catalog.string_agg(g.rolname::text, ', ') INTO others
+    FROM pg_catalog.pg_auth_members AS a
+    JOIN pg_catalog.pg_roles AS s ON s.oid = a.member AND s.rolname = swap
+    JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+    WHERE source IS NOT NULL AND g.rolname <> owner.rolname;
+    IF others IS NOT NULL THEN
+        RAISE EXCEPTION 'role % is a member of %, and table % belongs to %: set wal2vec.swap to another role, one for each owner',
+            swap, others, source::regclass, owner.rolname;
     END IF;
     IF NOT pg_catalog.pg_has_role(admin::name, swap::name, 'MEMBER') THEN
         EXECUTE pg_catalog.format('GRANT %I TO %I', swap, admin);
     END IF;
-    SELECT o.rolname, o.rolsuper INTO owner
-    FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
-    WHERE c.oid = source;
     IF NOT owner.rolsuper AND NOT pg_catalog.pg_has_role(swap::name, owner.rolname, 'MEMBER') THEN
         BEGIN
             EXECUTE pg_catalog.format('GRANT %I TO %I', owner.rolname, swap);

@@ -62,6 +62,9 @@ func EnsurePublication(ctx context.Context, db Querier, name string, table chang
 
 // PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.
 func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table) ([]string, error) {
+	if err := CheckPublicationOwner(ctx, db, name, table.OID); err != nil {
+		return nil, err
+	}
 	return publicationSQL(ctx, db, name, table, nil)
 }
 
@@ -112,6 +115,25 @@ func (p publication) noteSQL(name string, oid uint32) string {
 		comment = p.comment + "\n" + comment
 	}
 	return "COMMENT ON PUBLICATION " + pgname.Identifier(name) + " IS " + pgname.Literal(comment)
+}
+
+// CheckPublicationOwner returns a fault of kind Usage where the publication is there and belongs to a role that could take the table out of it, or
+// add others, and has no business with the table: one that is neither this role, nor a superuser, nor has the rights of the table's owner.
+func CheckPublicationOwner(ctx context.Context, db Querier, name string, oid uint32) error {
+	var owner, tableOwner string
+	var trusted bool
+	err := db.QueryRow(ctx, sql.Query("source_publisher"), name, oid).Scan(&owner, &tableOwner, &trusted)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking who owns publication %q: %w", name, err)
+	case trusted:
+		return nil
+	}
+	try := fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s; -- or set another name: source.publication", pgname.Identifier(name), pgname.Identifier(tableOwner))
+	return fault.New(fault.Usage, try, "publication %q belongs to role %s, which has not the rights of role %s, who owns the table",
+		name, pgname.Identifier(owner), pgname.Identifier(tableOwner))
 }
 
 // PublicationExists reports whether there is a publication of that name.

@@ -260,3 +260,39 @@ func TestWhatLeavesAPublicationIsNoRowsToSay(t *testing.T) {
 	check("one that is noted, among others", "before", `ALTER PUBLICATION "pub" DROP TABLE ONLY "public"."before"`)
 	check("another pipeline's table, beside a note", "other", "")
 }
+
+// TestAPublicationOfAStrangerIsNotAdopted: its owner could take the table out of it again.
+func TestAPublicationOfAStrangerIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, itemTable+"; CREATE ROLE stranger; CREATE ROLE mart_owner; CREATE ROLE admin; CREATE ROLE swapping; GRANT mart_owner TO admin, swapping; "+
+		"GRANT CREATE ON DATABASE "+db.Name+" TO stranger, mart_owner, admin, swapping; ALTER TABLE item OWNER TO mart_owner; SET ROLE stranger; CREATE PUBLICATION pub; RESET ROLE")
+	table := inspected(t, db)
+	conn := db.Conn(t)
+	carries := func() bool {
+		return pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_publication_rel)")
+	}
+	for _, as := range []string{"RESET ROLE", "SET ROLE admin"} {
+		if _, err := conn.Exec(t.Context(), as); err != nil {
+			t.Fatal(err)
+		}
+		err := replication.EnsurePublication(t.Context(), conn, "pub", table)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), `belongs to role "stranger"`) || carries() {
+			t.Fatalf("%s: got %v; it carries the table: %v", as, err, carries())
+		}
+		if !strings.HasPrefix(fault.Try(err), `ALTER PUBLICATION "pub" OWNER TO "mart_owner";`) {
+			t.Errorf("the advice is %q", fault.Try(err))
+		}
+	}
+	// The table in it makes it no less the stranger's.
+	db.Exec(t, "ALTER PUBLICATION pub ADD TABLE item")
+	if err := replication.EnsurePublication(t.Context(), conn, "pub", table); fault.KindOf(err) != fault.Usage {
+		t.Errorf("got %v", err)
+	}
+	for _, owner := range []string{"mart_owner", "admin", "swapping", "CURRENT_USER"} {
+		db.Exec(t, "ALTER PUBLICATION pub OWNER TO "+owner)
+		if err := replication.EnsurePublication(t.Context(), conn, "pub", table); err != nil {
+			t.Errorf("of %s: %v", owner, err)
+		}
+	}
+}

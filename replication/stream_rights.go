@@ -58,13 +58,15 @@ func grantSQL(table, role string, columns []string) string {
 
 // RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
 // function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function
-// gives them too. A right to the whole table, to its schema or to the server was given by somebody else, and stays. None where they have nothing;
+// gives them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the whole table, to its schema or to the server was given by somebody else, and stays. None where they have nothing;
 // a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	before, err := s.noted(ctx, db)
 	if err != nil {
 		return nil, err
 	}
+	past := s
+	past.Shared = nil // no pipeline reads a table that has lost its name
 	var statements []string
 	for _, role := range roles {
 		given, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
@@ -83,7 +85,7 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 			if t.schema == s.Table.Schema && t.name == s.Table.Table {
 				continue
 			}
-			if given, err = s.given(ctx, db, t.schema, t.name, role); err != nil {
+			if given, err = past.given(ctx, db, t.schema, t.name, role); err != nil {
 				return nil, err
 			}
 			if revoke, err = given.revokeSQL(); err != nil {
@@ -101,17 +103,23 @@ type given struct {
 	columns             []string // those of other pipelines' functions are left out
 	ours                bool     // this role has the rights of the table's owner
 	calls               bool     // it may call the function
+	kept                []string // columns that it may read for another pipeline, as far as can be told
 }
 
 func (s Swap) given(ctx context.Context, db Querier, schema, table, role string) (given, error) {
 	g := given{schema: schema, table: table, role: role}
 	var others []string
-	err := db.QueryRow(ctx, sql.Query("source_stream_granted"), schema, table, s.Function.Sanitize(), role).Scan(&g.columns, &g.ours, &g.calls, &others)
+	var told bool
+	err := db.QueryRow(ctx, sql.Query("source_stream_granted"), schema, table, s.Function.Sanitize(), role).
+		Scan(&g.columns, &g.ours, &g.calls, &others, &told)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return g, nil
 	}
 	if err != nil {
 		return g, fmt.Errorf("asking what role %q was given: %w", role, err)
+	}
+	if !told && slices.Contains(s.Shared, role) {
+		g.columns, g.kept = nil, g.columns
 	}
 	for _, body := range others {
 		if ofTable(body, schema, table) {
@@ -125,12 +133,32 @@ func (g given) revokeSQL() ([]string, error) {
 	if len(g.columns) == 0 {
 		return nil, nil
 	}
-	quoted, table := pgname.Identifier(g.role), pgname.Qualified(g.schema, g.table)
-	revoke := fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(g.columns), table, quoted)
 	if !g.ours {
-		return nil, fault.New(fault.Usage, revoke+";", "only the owner of table %s can take back what role %s may read of it", table, quoted)
+		return nil, fault.New(fault.Usage, g.takes()+";", "only the owner of table %s can take back what role %s may read of it",
+			pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
 	}
-	return []string{revoke}, nil
+	return []string{g.takes()}, nil
+}
+
+func (g given) takes() string {
+	return fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
+}
+
+// Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, with the statement that takes them.
+func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
+	var lines []string
+	for _, role := range roles {
+		g, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
+		if err != nil {
+			return nil, err
+		}
+		if len(g.kept) > 0 {
+			g.columns = g.kept
+			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, since it streams another pipeline of this sink, which may need it: %s;",
+				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), g.takes()))
+		}
+	}
+	return lines, nil
 }
 
 // MayFollow returns those of the roles that were given the right to call the function.

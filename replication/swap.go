@@ -81,6 +81,8 @@ type Swap struct {
 	Function pgx.Identifier
 	// RunAs is the role that is to own function and publication; "" leaves them as they are.
 	RunAs string
+	// Shared are roles that stream another pipeline of the sink: what they may read is taken from them only where functions tell what that needs.
+	Shared []string
 	// Listed are the columns that the publication was last seen to list for the table of before; nil without a list, or where it was not seen.
 	Listed []string
 }

@@ -56,7 +56,7 @@ func (s Swap) listing(ctx context.Context, db Querier, known []string) (l listin
 
 // publish adds to the steps those that have the publication carry the new table, with the list of columns that the one of before had.
 func (s Swap) publish(ctx context.Context, db Querier, i *inspection, left *steps) error {
-	add, err := PublicationSQL(ctx, db, s.Publication, i.table)
+	add, err := publicationSQL(ctx, db, s.Publication, i.table, nil)
 	if err != nil || len(add) == 0 {
 		left.rest = append(left.rest, add...)
 		return err

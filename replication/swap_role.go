@@ -17,6 +17,9 @@ type SwapRole struct {
 	Name string
 	// Beyond says what it could do that the table's owner cannot: a verb with its object each. None is as it must be.
 	Beyond []string
+	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are the
+	// statements that end that.
+	Open, Close []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -27,10 +30,21 @@ type SwapRole struct {
 
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
+	var logsIn bool
+	var members []string
 	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
-		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema)
+		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
+			&logsIn, &members)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
+	}
+	role := pgname.Identifier(r.Name)
+	if logsIn {
+		r.Open, r.Close = append(r.Open, "may log in"), append(r.Close, "ALTER ROLE "+role+" NOLOGIN")
+	}
+	for _, member := range members {
+		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
+		r.Close = append(r.Close, "REVOKE "+role+" FROM "+pgname.Identifier(member))
 	}
 	return r, nil
 }
@@ -44,6 +58,10 @@ func (s Swap) lean(r SwapRole, callers []string) error {
 	if len(r.Beyond) > 0 {
 		return fault.Wrap(ErrUnfitRole, fault.Usage, s.roleAdvice(r, callers), "function %s would run as role %s, which %s",
 			function, pgname.Identifier(r.Name), strings.Join(r.Beyond, ", "))
+	}
+	if s.RunAs != "" && len(r.Open) > 0 {
+		return fault.New(fault.Usage, strings.Join(r.Close, "; ")+"; -- or name a role of its own", "role %s is to run function %s and %s: another role could act as it",
+			pgname.Identifier(r.Name), function, strings.Join(r.Open, ", "))
 	}
 	if s.RunAs == "" || r.exists && r.acts && r.ours && r.mayOwn && r.mayCreate {
 		return nil

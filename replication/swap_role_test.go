@@ -138,3 +138,32 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 		}
 	})
 }
+
+// TestTheSwapRoleIsNoOtherRolesToActAs: one that may log in, or has members, could drop the publication.
+func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		admin, conn := f.admin(t, "")
+		stranger, _ := f.newRole(t, "")
+		swap, _ := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; ALTER ROLE "+swap+" NOLOGIN; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+admin+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
+		f.swap.RunAs = swap
+		for _, c := range []struct{ does, says, closes string }{
+			{"ALTER ROLE " + swap + " LOGIN", "may log in", `ALTER ROLE "` + swap + `" NOLOGIN`},
+			{"GRANT " + swap + " TO " + stranger, `has member "` + stranger + `"`, `REVOKE "` + swap + `" FROM "` + stranger + `"`},
+		} {
+			db.Exec(t, c.does)
+			statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) || !strings.HasPrefix(fault.Try(err), c.closes+"; --") {
+				t.Errorf("%s: %q, %v (try: %s)", c.does, statements, err, fault.Try(err))
+			}
+			db.Exec(t, c.closes)
+		}
+		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if err != nil || len(statements) == 0 {
+			t.Errorf("%q, %v", statements, err)
+		}
+	})
+}

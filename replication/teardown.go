@@ -106,6 +106,11 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 			return err
 		}
 		statements = append(statements, revoke...)
+		kept, err := Kept(ctx, db, r.Swap, role)
+		if err != nil {
+			return err
+		}
+		out.Left = append(out.Left, kept...)
 	}
 	switch {
 	case now.exists && now.made():

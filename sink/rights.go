@@ -26,6 +26,8 @@ const (
 type Grant struct {
 	Role   string
 	Access Access
+	// Others is what the role may do to other pipelines of the schema. Roles alone tells it.
+	Others Access
 }
 
 // shared are the tables that pipelines share. In all but schema_version row policies let a role see the rows of the pipelines whose ledger
@@ -247,7 +249,7 @@ func (s *Sink) Roles(ctx context.Context) ([]Grant, error) {
 	}
 	grants := make([]Grant, len(roles))
 	for i, role := range roles {
-		grants[i] = Grant{Role: role.name, Access: Read}
+		grants[i] = Grant{Role: role.name, Access: Read, Others: role.others}
 		if role.writes {
 			grants[i].Access = Write
 		}

@@ -78,6 +78,8 @@ type setup struct {
 	// streamers are the roles that might write the pipeline when init began, left those of them that have nothing in the sink any more: a revocation
 	// was cut off before it came to the source.
 	streamers, left []string
+	// shared are the roles that stream another pipeline of the sink, too; noted where roles are to lose something.
+	shared []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
 	// first is true when this run gave the pipeline its first slot.
@@ -253,16 +255,25 @@ func (p setupPlan) print(w io.Writer) error {
 			text.WriteString(";\n")
 		}
 	}
-	source := slices.Concat(p.publication, p.function)
+	source := inTransaction(slices.Concat(p.publication, p.function))
 	if p.slot != "" {
 		source = append(source, p.slot)
 	}
-	section("-- In the sink:\n", p.sink)
+	section("-- In the sink:\n", inTransaction(p.sink))
 	section("-- In the source:\n", source)
 	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
 	return nil
+}
+
+// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in the
+// place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
+func inTransaction(statements []string) []string {
+	if len(statements) == 0 {
+		return nil
+	}
+	return slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"})
 }
 
 // plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
@@ -280,10 +291,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err != nil {
 		return plan, err
 	}
-	if plan.function = append(plan.function, revoke...); len(plan.function) > 0 {
-		// In one transaction: PUBLIC must not get to call the function between its creation and the REVOKE.
-		plan.function = slices.Concat([]string{"BEGIN"}, plan.function, []string{"COMMIT"})
-	}
+	plan.function = append(plan.function, revoke...)
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
 		return plan, err
 	}
@@ -326,7 +334,7 @@ func (s *setup) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.streamers, s.left = nil, nil
+	s.streamers, s.left, s.shared = nil, nil, shared(roles)
 	revoke := slices.Clone(s.options.revoke)
 	for _, role := range roles {
 		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
 )
 
@@ -15,6 +16,7 @@ import (
 func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
 	swap := swapOf(s.config, inspectOptions(s.config), s.table.Key, s.table.OID)
 	swap.RunAs = strings.Join(s.options.swapRole, "")
+	swap.Shared = s.shared
 	state, found, err := s.store.Registered(ctx)
 	if err != nil || !found || len(state.Generations) == 0 {
 		return swap, err
@@ -88,6 +90,13 @@ func (s *setup) takeBack(ctx context.Context) error {
 	}
 	statements, err := replication.RevokeStream(ctx, s.source, swap, s.revoked()...)
 	s.rights = append(s.rights, rightsIn(statements)...)
+	if err != nil {
+		return err
+	}
+	kept, err := replication.Kept(ctx, s.source, swap, s.revoked()...)
+	for _, line := range kept {
+		s.rights = append(s.rights, "left in the source: "+pgname.Visible(line))
+	}
 	return err
 }
 

@@ -93,7 +93,18 @@ func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
 			removed.Roles = append(removed.Roles, role.Role)
 		}
 	}
+	removed.Shared = shared(roles)
 	return removed
+}
+
+// shared are the roles that stream another pipeline of the sink, too.
+func shared(roles []sink.Grant) (names []string) {
+	for _, role := range roles {
+		if role.Others == sink.Write {
+			names = append(names, role.Role)
+		}
+	}
+	return names
 }
 
 // sayGone prints what was dropped, a line for each role of what was taken from it, and a line for each thing that stays.

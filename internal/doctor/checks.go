@@ -99,6 +99,8 @@ var tableChecks = []Check{
 		"The stream gets nothing: a gap, unless it follows.",
 	},
 	fails("publication.complete", "Does it carry all operations, rows and columns?", "Changes are left out."),
+	fails("publication.owner", "Does it belong to this role, a superuser, or a role with the rights of the table's owner?",
+		"Its owner can take the table out of it, which is a gap."),
 	warns("publication.others", "Does it carry no other table?", "Their changes are decoded, sent and dropped."),
 }
 

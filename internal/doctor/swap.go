@@ -35,6 +35,9 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		e.warn(check, inShell(fix),
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
+	case len(role.Open) > 0:
+		e.warn(check, inSource(strings.Join(role.Close, "; ")+";"),
+			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
 	case role.Creates:
 		e.warn(check, inSource("REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(e.source.info.Database)+" FROM "+name+";"),
 			"the function that follows swapped tables runs as role %s, which may still create in the database: only the hand-over needed that", name)

@@ -68,7 +68,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	var others int
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
 		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others, &everything)
-	if !e.could(err, "role.owner", "role.swap", "role.future", "table.partitions", "publication.others") {
+	if !e.could(err, "role.owner", "role.swap", "role.future", "table.partitions", "publication.owner", "publication.others") {
 		return
 	}
 	if partitioned {
@@ -110,6 +110,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
+	err = replication.CheckPublicationOwner(ctx, e.source.conn, c.Source.Publication, oid)
+	e.judge("publication.owner", err, Source, "no other role than one with the rights of the table's owner decides what publication %q carries", c.Source.Publication)
 	switch {
 	case publicationOwner == "":
 		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)

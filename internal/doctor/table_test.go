@@ -111,6 +111,14 @@ var tableFindings = []finding{
 		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE "+product+" (product_id, name)")
 		r.mend(r.want("publication.complete", doctor.Fail))
 	}},
+	{"a publication of a stranger", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		stranger, _ := r.db.Role(t, "")
+		r.want("publication.owner", doctor.OK)
+		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+stranger+"; ALTER PUBLICATION "+r.options.Config.Source.Publication+" OWNER TO "+stranger)
+		r.mend(r.want("publication.owner", doctor.Fail))
+		r.want("publication.owner", doctor.OK)
+	}},
 	{"a publication of more tables", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION "+r.options.Config.Source.Publication+" ADD TABLE public.other")

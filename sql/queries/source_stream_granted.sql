@@ -1,6 +1,6 @@
 -- What a role ($4) was given for a stream: the columns of the table ($1, $2) that its owner lets it read one by one, whether that owner is this
--- role's to act for, whether it may call the function ($3, its name with schema, quoted), and what the functions of other pipelines do that it
--- may call beside it. Anybody who may make functions beside the table can make one of such a name: one of ours runs as its owner, who has the rights
+-- role's to act for, whether it may call the function ($3, its name with schema, quoted), what the functions of other pipelines do that it
+-- may call beside it, and whether it may call one of another pipeline anywhere. Anybody who may make functions beside the table can make one of such a name: one of ours runs as its owner, who has the rights
 -- of the table's.
 SELECT
     ARRAY(
@@ -36,6 +36,15 @@ SELECT
           AND g.grantee = r.oid
           AND f.prosecdef
           AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
+    ),
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_proc AS f
+        CROSS JOIN LATERAL pg_catalog.aclexplode(f.proacl) AS g
+        WHERE pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+          AND f.oid IS DISTINCT FROM pg_catalog.to_regprocedure($3 || '()')
+          AND g.grantee = r.oid
+          AND f.prosecdef
     )
 FROM pg_catalog.pg_roles AS r
 LEFT JOIN (

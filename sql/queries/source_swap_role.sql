@@ -1,8 +1,9 @@
 -- What the role ($4; '' for the owner of the function, or this role where there is none) that the function ($3, its name with schema, quoted) runs as
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind,
--- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it.
-WITH role AS (
+-- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Last comes who could act as it:
+-- whether it may log in, and its members, but for superusers, this role, and those that have the rights of the table's owner without it, as the admin.
+WITH RECURSIVE role AS (
     SELECT COALESCE(
         NULLIF($4::text, ''),
         (SELECT pg_catalog.pg_get_userbyid(f.proowner)::text FROM pg_catalog.pg_proc AS f WHERE f.oid = pg_catalog.to_regprocedure($3 || '()')),
@@ -31,6 +32,13 @@ WITH role AS (
         )
         OR s.classid = 'pg_catalog.pg_database'::regclass AND s.deptype = 'a'
     )
+), without AS (
+    SELECT f.owner AS oid FROM facts AS f
+    UNION
+    SELECT a.member
+    FROM without AS w
+    JOIN pg_catalog.pg_auth_members AS a ON a.roleid = w.oid
+    JOIN facts AS f ON f.oid <> a.member
 )
 SELECT
     f.name,
@@ -77,5 +85,18 @@ SELECT
         false
     ),
     pg_catalog.current_database()::text,
-    COALESCE((SELECT n.nspname::text FROM pg_catalog.pg_namespace AS n WHERE n.oid = f.namespace), '')
+    COALESCE((SELECT n.nspname::text FROM pg_catalog.pg_namespace AS n WHERE n.oid = f.namespace), ''),
+    COALESCE(f.rolcanlogin AND f.oid <> f.owner AND NOT f.trusted, false),
+    CASE WHEN f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT m.rolname::text
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+        WHERE a.roleid = f.oid AND NOT m.rolsuper AND m.rolname <> CURRENT_USER AND NOT EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid)
+          -- Who makes a role without being a superuser may grant it from then on, and no more.
+          AND (
+              COALESCE((pg_catalog.to_jsonb(a) ->> 'set_option')::boolean, true)
+              OR COALESCE((pg_catalog.to_jsonb(a) ->> 'inherit_option')::boolean, true)
+          )
+        ORDER BY m.rolname
+    ) END
 FROM facts AS f
