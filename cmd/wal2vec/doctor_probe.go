@@ -166,20 +166,8 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
-	err = pr.checkCode(waiting)
-	if err == nil {
-		err = pr.harmless(waiting)
-	}
-	if err != nil {
-		pr.failed("probe.write", cause(waiting, err))
-		return
-	}
 	begun := time.Now()
-	if err := pr.update(waiting, key); err != nil {
-		check := "probe.row"
-		if fault.SQLSTATE(err) == notPermitted {
-			check = "probe.write"
-		}
+	if check, err := pr.update(waiting, key); err != nil {
 		pr.failed(check, cause(waiting, err))
 		return
 	}
@@ -267,76 +255,80 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// harmless refuses to write a row of another role's table, with triggers or functions that are not built in, as a superuser or as the owner of
-// wal2vec's tables: they would run with this role's rights.
-func (pr *prober) harmless(ctx context.Context) error {
+// harmless refuses an update of another role's table that could run more than functions of the server itself: it would run with this role's
+// rights. Unlike a read, it may write anything.
+func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 	if pr.config.Source.TrustOwner {
 		return nil
 	}
 	t := pr.state.Table
-	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
-	var owns, writes, reads bool
-	var role, what string
-	err := pr.searcher.store.pool.QueryRow(ctx, sql.Query("doctor_kind"), pr.config.Sink.Schema, "ledger_"+pr.config.Pipeline).
-		Scan(&owns, &writes, &reads, &role)
-	if err != nil {
-		return fmt.Errorf("asking what this role is for: %w", err)
+	found, err := replication.ForeignCode(ctx, tx, t.Schema, t.Name, true)
+	switch {
+	case err != nil:
+		return err
+	case len(found) > 0:
+		return fault.New(fault.Usage, asOwner, "an update would run a function of another role with the rights of this one: %s", found[0])
 	}
-	err = pr.source.QueryRow(ctx, sql.Query("doctor_probe_code"), relation, owns).Scan(&what)
+	relation := pgname.Qualified(t.Schema, t.Name)
+	var what string
+	err = tx.QueryRow(ctx, sql.Query("doctor_probe_code"), relation).Scan(&what)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
 		return fmt.Errorf("looking for what an update of %s runs: %w", relation, err)
 	}
-	return fault.New(fault.Usage, "wal2vec doctor --probe, as the role that streams",
-		"an update of %s runs %s of the table's owner with the rights of role %s, which may do more than that owner", relation, what,
-		pgname.Identifier(pr.source.Config().User))
+	return fault.New(fault.Usage, asOwner, "an update of %s may run what the table's owner wrote, with the rights of role %s: %s", relation,
+		pgname.Identifier(pr.source.Config().User), what)
 }
 
-// checkCode refuses an update that would run functions of another role with this one's rights: unlike a read, it may write anything.
-func (pr *prober) checkCode(ctx context.Context) error {
-	t := pr.state.Table
-	if pr.config.Source.TrustOwner {
-		return nil
-	}
-	found, err := replication.ForeignCode(ctx, pr.source, t.Schema, t.Name, true)
-	if err == nil && len(found) > 0 {
-		return fault.New(fault.Usage, "run the probe as the table's owner, or set source.trust_owner: true",
-			"an update would run a function of another role with the rights of this one: %s", found[0])
-	}
-	return err
-}
+const asOwner = "run the probe as the table's owner, or set source.trust_owner: true"
 
-func (pr *prober) update(ctx context.Context, key change.Key) error {
-	t := pr.state.Table
-	relation := pgname.Qualified(t.Schema, t.Name)
-	name, err := pr.column(ctx)
+// update returns the check that an error belongs to. The statement is parsed first, which locks the table: what is found harmless stays so.
+func (pr *prober) update(ctx context.Context, key change.Key) (check string, err error) {
+	const write, row, name = "probe.write", "probe.row", "wal2vec_probe"
+	relation := pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name)
+	set, err := pr.column(ctx)
 	if err != nil {
-		return err
+		return row, err
 	}
-	column := pgname.Identifier(name)
+	column := pgname.Identifier(set)
 	statement, err := sql.Render("doctor_probe_update", struct {
 		Table, Column string
 		Conditions    []string
 	}{relation, column, pr.conditions(1)})
 	if err != nil {
-		return err
+		return row, err
+	}
+	tx, err := pr.source.Begin(ctx)
+	if err != nil {
+		return row, fmt.Errorf("beginning an update: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // does nothing after a commit
+	if _, err := tx.Prepare(ctx, name, statement); err != nil {
+		return row, fmt.Errorf("preparing an update: %w", err)
+	}
+	if err := pr.harmless(ctx, tx); err != nil {
+		return write, err
 	}
 	pr.say("updates the row %s of %s, setting %s to itself: its triggers run", key, relation, column)
-	tag, err := pr.source.Exec(ctx, statement, asArguments(key.Parts())...)
+	tag, err := tx.Exec(ctx, name, asArguments(key.Parts())...)
+	if err == nil && tag.RowsAffected() == 0 {
+		return row, fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s, or a trigger keeps an update from it", relation, key)
+	}
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
 	switch {
 	case fault.SQLSTATE(err) == notPermitted:
 		role := pgname.Identifier(pr.source.Config().User)
 		grant := fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role)
 		revoke := fmt.Sprintf("REVOKE UPDATE (%s) ON %s FROM %s;", column, relation, role)
-		return fault.Wrap(err, fault.Usage, grant+" -- for the probe; role.source warns of it until: "+revoke, "updating a row")
+		return write, fault.Wrap(err, fault.Usage, grant+" -- for the probe; role.source warns of it until: "+revoke, "updating a row")
 	case err != nil:
-		return unreadableValue(err, "updating the row "+key.String())
-	case tag.RowsAffected() == 0:
-		return fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s, or a trigger keeps an update from it", relation, key)
+		return row, unreadableValue(err, "updating the row "+key.String())
 	default:
-		return nil
+		return "", nil
 	}
 }
 

@@ -3,6 +3,7 @@ package backfill
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -88,6 +89,26 @@ func (r *Reader) lookForPolicies(ctx context.Context) error {
 		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
 	}
 	r.policed = policed == "t"
+	return nil
+}
+
+// lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.
+func (r *Reader) lookAtTypes(ctx context.Context) error {
+	r.types = make(map[string]string)
+	_, err := r.run(ctx, sql.Query("source_types"), func(row rawRow) error {
+		r.types[string(row[0])] = string(row[1])
+		return nil
+	}, r.tableName()...)
+	if err != nil {
+		return fmt.Errorf("asking for the types of %s: %w", r.name(), err)
+	}
+	texts := make([]bool, len(r.row.Values))
+	for name, kind := range r.types {
+		if place := slices.Index(r.row.Values, quote(name)); place >= 0 {
+			texts[place] = kind == "text"
+		}
+	}
+	r.row.Texts = texts
 	return nil
 }
 

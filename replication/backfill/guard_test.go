@@ -313,3 +313,63 @@ func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 		}
 	})
 }
+
+// TestNoCastOfAnotherRoleIsRun where its types are read, or compared for a filter: the text is that of the log, which knows of no cast.
+func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		ctx := t.Context()
+		w.disarm(t)
+		w.db.Exec(t, "DROP INDEX shop.by_price; SET ROLE "+w.owner+`;
+			CREATE TYPE shop.mood AS ENUM ('sad', 'glad'); CREATE TYPE shop.pair AS (x int, y text); CREATE DOMAIN shop.feeling AS shop.mood;
+			CREATE FUNCTION shop.told(shop.mood) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT shop.weak_try()::text';
+			CREATE FUNCTION shop.told(shop.pair) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT shop.weak_try()::text';
+			CREATE CAST (shop.mood AS text) WITH FUNCTION shop.told(shop.mood) AS IMPLICIT;
+			CREATE CAST (shop.pair AS text) WITH FUNCTION shop.told(shop.pair) AS IMPLICIT;
+			ALTER TABLE shop.item ADD m shop.mood DEFAULT 'glad', ADD f shop.feeling DEFAULT 'sad', ADD p shop.pair DEFAULT (7, 'a b');
+			RESET ROLE`)
+		w.table.Template = template(t, "{name} {m} {f} {p}")
+		w.arm(t)
+		for _, w.asSuperuser = range []bool{false, true} {
+			r := w.reader(t, 0)
+			want := []string{"n", "glad", "sad", `(7,"a b")`}
+			same := func(what string, fields []change.Field, err error) {
+				t.Helper()
+				got := make([]string, len(fields))
+				for i, f := range fields {
+					got[i] = f.Text
+				}
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("%s: %q, %v", what, got, err)
+				}
+			}
+			c, err := r.Chunk(ctx, "", 1)
+			if err != nil || len(c.Rows) != 1 {
+				t.Fatalf("a chunk: %+v, %v", c, err)
+			}
+			same("a chunk", c.Rows[0].Fields, err)
+			rows, err := r.Rows(ctx, []change.Key{"1"})
+			if err != nil || len(rows) != 1 {
+				t.Fatalf("rows by key: %+v, %v", rows, err)
+			}
+			same("rows by key", rows[0].Fields, err)
+			for _, f := range []backfill.Filter{
+				{Column: "m", Operator: "=", Value: "glad"}, {Column: "m", Operator: ">", Value: "sad"}, {Column: "m", Operator: "LIKE", Value: "gl%"},
+				{Column: "f", Operator: "=", Value: "sad"}, {Column: "f", Operator: "ILIKE", Value: "S%"}, {Column: "p", Operator: "=", Value: `(7,"a b")`},
+				{Column: "p", Operator: "IS NOT NULL"}, {Column: "p", Operator: "<>", Value: "x"},
+			} {
+				found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name", "m", "f", "p"}, f)
+				same(fmt.Sprint("columns where ", f), found["1"], err)
+			}
+			if _, err := r.Fetch(ctx, []change.Key{"1"}, nil, backfill.Filter{Column: "p", Operator: "<", Value: "(8,)"}); fault.KindOf(err) != fault.Usage {
+				t.Errorf("an order of another role's type: %v", err)
+			}
+			if w.ran(t) {
+				t.Fatalf("the owner's function ran, as a superuser: %v", w.asSuperuser)
+			}
+		}
+		conn := w.db.Conn(t)
+		if _, err := conn.Exec(ctx, "BEGIN READ ONLY; SELECT m::text FROM shop.item"); err != nil || !w.ran(t) {
+			t.Errorf("it does not run elsewhere either, the test shows nothing: %v", err)
+		}
+	})
+}

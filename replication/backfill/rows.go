@@ -90,7 +90,7 @@ func choose(rows []received) []change.Key {
 func (r *Reader) rowsWithin(ctx context.Context, s selection, keys []change.Key) ([]received, uint64, error) {
 	var out []received
 	statement := func(k keyed) (string, [][]byte, error) {
-		s.Convert = r.row.Convert && !s.Raw // known since the connection was opened
+		s.Convert, s.Texts = r.row.Convert && !s.Raw, r.row.Texts // known since the connection was opened
 		return rowsStatement(s, k)
 	}
 	session, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
@@ -206,12 +206,36 @@ func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (st
 		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
 		if !slices.Contains(valueless, f.Operator) {
 			params = append(params, []byte(f.Value))
-			condition += " $" + strconv.Itoa(len(r.row.Key)+len(params))
+			var err error
+			if condition, err = r.condition(f.Column, filterOperators[n], len(r.row.Key)+len(params)); err != nil {
+				return "", nil, err
+			}
 		}
 		data.Filters = append(data.Filters, condition)
 	}
 	statement, err := sql.Render("source_rows", data)
 	return statement, params, err
+}
+
+// enumComparisons are the functions of comparisons: unlike for an operator, the server looks for no cast that another role made.
+var enumComparisons = map[string]string{"=": "enum_eq", "<>": "enum_ne", "<": "enum_lt", "<=": "enum_le", ">": "enum_gt", ">=": "enum_ge"}
+
+// condition compares a column with a parameter. Values of another role's types are compared by their text, enums in their order.
+func (r *Reader) condition(column, operator string, number int) (string, error) {
+	name, parameter := "t."+quote(column), "$"+strconv.Itoa(number)
+	kind := r.types[column]
+	compares, ordered := enumComparisons[operator]
+	switch {
+	case r.opts.TrustOwner || kind != "enum" && kind != "foreign":
+		return name + " " + operator + " " + parameter, nil
+	case kind == "enum" && ordered:
+		return "pg_catalog." + compares + "(" + name + ", " + parameter + ")", nil
+	case ordered && operator != "=" && operator != "<>":
+		return "", fault.New(fault.Usage, "compare with = or <>, or set source.trust_owner: true",
+			"column %s of %s is of a type of another role, whose functions a comparison by %s may call", column, r.name(), operator)
+	default:
+		return "CASE WHEN " + name + " IS DISTINCT FROM NULL THEN pg_catalog.format('%s', " + name + ") END " + operator + " " + parameter, nil
+	}
 }
 
 // byKey runs a statement that reads rows by their keys, and returns the session that it ran in.

@@ -19,6 +19,8 @@ import (
 type selection struct {
 	// Key and Values are quoted columns, each value once.
 	Key, Values []string
+	// Texts says which of Values were of type text or varchar when the connection was opened.
+	Texts []bool
 	// Templates holds for each template the places of its columns in Values, Readers for each of Values the templates that name it.
 	Templates, Readers [][]int
 	// Mark is the column that marks deleted rows, quoted; empty when there is none.
@@ -64,6 +66,7 @@ func newSelection(table change.Table) selection {
 	if table.SoftDelete != "" {
 		s.Mark = quote(table.SoftDelete)
 	}
+	s.Texts = make([]bool, len(s.Values))
 	return s
 }
 

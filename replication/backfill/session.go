@@ -53,7 +53,9 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
-	policed bool   // row policies of the table apply to that role
+	// types are those columns that source_types names.
+	types   map[string]string
+	policed bool // row policies of the table apply to that role
 	warned  bool
 }
 
@@ -129,6 +131,9 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	if err == nil {
 		err = r.examine(ctx)
+	}
+	if err == nil {
+		err = r.lookAtTypes(ctx)
 	}
 	if err == nil {
 		err = r.lookForPolicies(ctx)
