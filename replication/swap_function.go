@@ -95,6 +95,21 @@ func (p present) made() bool {
 	return strings.Contains(p.body, "schema_name CONSTANT text := ") && strings.Contains(p.body, "key_columns CONSTANT text[] := ARRAY[")
 }
 
+// made reports whether it was made for this table and publication: pipelines of two sinks may have one name.
+func (s Swap) made(p present) bool {
+	return p.made() && ofTable(p.body, s.Table.Schema, s.Table.Table) &&
+		strings.Contains(p.body, "    publication_name CONSTANT text := "+pgname.Literal(s.Publication)+";\n")
+}
+
+// whose says what a function that is not ours is, and what keeps it from being replaced.
+func (s Swap) whose(p present) string {
+	if p.made() {
+		return fmt.Sprintf("was made for another table than %s, or another publication than %s; a pipeline of this name in another sink may need it",
+			pgname.Qualified(s.Table.Schema, s.Table.Table), pgname.Identifier(s.Publication))
+	}
+	return "is not one that wal2vec made"
+}
+
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
 		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles)
@@ -111,7 +126,7 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
 // call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
 // has. There are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function
-// of that name that another role made is a fault of kind Usage; so is one that would run as a role with more than the rights of the table's owner,
+// of that name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with more than the rights of the table's owner,
 // and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
@@ -123,9 +138,12 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		return nil, fault.New(fault.Usage, "DROP FUNCTION "+name+";", "function %s belongs to role %q, who owns neither table nor publication",
 			name, now.owner)
 	}
-	if now.exists && !now.made() {
-		return nil, fault.New(fault.Usage, "rename or drop it, if it is yours: DROP FUNCTION "+name+";",
-			"function %s, of role %q, is not one that wal2vec made", name, now.owner)
+	if now.exists && !s.made(now) {
+		try := "rename or drop it, if it is yours: DROP FUNCTION " + name + ";"
+		if now.made() {
+			try = "give this pipeline another name (pipeline:); or, where no other pipeline of this name is left: DROP FUNCTION " + name + ";"
+		}
+		return nil, fault.New(fault.Usage, try, "function %s, of role %q, %s", name, now.owner, s.whose(now))
 	}
 	if len(roles) == 0 {
 		roles = now.roles

@@ -1,6 +1,8 @@
 package replication_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -39,6 +41,40 @@ func TestAPlantedFunctionKeepsNoOldTablesColumns(t *testing.T) {
 		prepare()
 		if got := f.readable(t, f.role, "item_old"); got != "id name body gone" {
 			t.Errorf("beside a function of the owner's it may read %q of the table of before", got)
+		}
+	})
+}
+
+// TestPipelinesOfOneNameKeepTheirFunctionsApart: two sinks may each have a pipeline of one name, whose tables stand in one schema. The first one's
+// function is neither replaced nor dropped for the second, nor taken from who may call it.
+func TestPipelinesOfOneNameKeepTheirFunctionsApart(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		db.Exec(t, "CREATE TABLE other (LIKE item INCLUDING ALL); RESET ROLE; CREATE PUBLICATION another; ALTER PUBLICATION another OWNER TO mart_owner; SET ROLE mart_owner")
+		conn := f.ownerConn(t)
+		table, publication := f.swap, f.swap
+		table.Table.Table, table.Is = "other", pgtest.One[uint32](t, db, "SELECT 'other'::regclass::oid")
+		publication.Publication = "another"
+		function := func() string {
+			return pgtest.One[string](t, db, "SELECT prosrc || proacl::text FROM pg_proc WHERE proname = 'follow'")
+		}
+		before := function()
+		for name, second := range map[string]replication.Swap{"table": table, "publication": publication} {
+			_, err := replication.SwapFunctionSQL(t.Context(), conn, second, []string{f.role})
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "made for another table") || !strings.Contains(fault.Try(err), "another name") {
+				t.Errorf("another %s: init: %v", name, err)
+			}
+			if statements, err := replication.RevokeStreamSQL(t.Context(), conn, second, f.role); err != nil || strings.Contains(strings.Join(statements, ";"), "FUNCTION") {
+				t.Errorf("another %s: --revoke: %q, %v", name, statements, err)
+			}
+			removed, err := replication.Remove(t.Context(), conn, replication.Removed{Swap: second, Roles: []string{f.role}})
+			if err != nil || !slices.ContainsFunc(removed.Left, func(left string) bool { return strings.Contains(left, "made for another table") }) {
+				t.Errorf("another %s: teardown: %+v, %v", name, removed, err)
+			}
+			if pgtest.One[bool](t, db, "SELECT to_regprocedure('follow()') IS NULL") || function() != before {
+				t.Fatalf("another %s: the first pipeline's function is another or gone", name)
+			}
 		}
 	})
 }
