@@ -78,3 +78,82 @@ func TestPipelinesOfOneNameKeepTheirFunctionsApart(t *testing.T) {
 		}
 	})
 }
+
+// TestTheOwnersFunctionIsNotHandedOver: the owner of the table can drop the function and make it again, word for word, but with a search path, a
+// language or rights of another kind. What is handed over, or called, is what init makes.
+func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		admin, conn := f.admin(t, "")
+		const role = "wal2vec_swap_planted"
+		db.Exec(t, "CREATE ROLE "+role+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin)
+		body := pgtest.One[string](t, db, "SELECT prosrc FROM pg_proc WHERE proname = 'follow'")
+		settings := pgtest.One[string](t, db, "SELECT proconfig::text FROM pg_proc WHERE proname = 'follow'")
+		// The comparison of the planted function would run as whom the function runs as.
+		db.Exec(t, `SET ROLE mart_owner; CREATE TABLE loot (role text); GRANT INSERT ON loot TO PUBLIC; CREATE FUNCTION own(name, text) RETURNS boolean LANGUAGE plpgsql
+			AS 'BEGIN INSERT INTO public.loot VALUES (current_user); RETURN true; END'; CREATE OPERATOR public.= (LEFTARG = name, RIGHTARG = text, FUNCTION = own)`)
+		plant := func(with, body string) {
+			t.Helper()
+			db.Exec(t, "DROP FUNCTION IF EXISTS follow(); CREATE FUNCTION follow() RETURNS void LANGUAGE plpgsql SECURITY DEFINER "+with+
+				" AS $planted$"+body+"$planted$; REVOKE ALL ON FUNCTION follow() FROM PUBLIC; GRANT EXECUTE ON FUNCTION follow() TO "+f.role)
+		}
+		const ours = " SET search_path = pg_catalog, pg_temp SET lock_timeout = 300 SET default_tablespace = '' SET standard_conforming_strings = on "
+		stream := f.as(t, f.role, f.password)
+		for name, planted := range map[string]func(){
+			"a search path":       func() { plant("SET search_path = public, pg_catalog", body) },
+			"no settings":         func() { plant("", body) },
+			"one setting more":    func() { plant(ours+"SET check_function_bodies = off", body) },
+			"the caller's rights": func() { plant(ours, body); db.Exec(t, "ALTER FUNCTION follow() SECURITY INVOKER") },
+			"a statement more": func() {
+				plant(ours, strings.Replace(body, "BEGIN\n", "BEGIN\n    INSERT INTO public.loot VALUES (session_user);\n", 1))
+			},
+			"code in place of name": func() {
+				plant(ours, strings.Replace(body, "owner_name CONSTANT text := 'mart_owner'", "owner_name CONSTANT text := public.loots()", 1))
+			},
+			"code in a list": func() {
+				plant(ours, strings.Replace(body, "read_columns CONSTANT text[] := ARRAY['id', ", "read_columns CONSTANT text[] := ARRAY['id', public.loots(), ", 1))
+			},
+		} {
+			planted()
+			if rights, err := f.swap.Rights(t.Context(), stream); err != nil || rights.May() || !rights.Altered {
+				t.Errorf("%s: the stream would call it: %+v, %v", name, rights, err)
+			}
+			if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); fault.KindOf(err) != fault.Gap {
+				t.Errorf("%s: the stream: %v", name, err)
+			}
+			// Without a hand-over too, it is made again.
+			statements, err := replication.SwapFunctionSQL(t.Context(), f.ownerConn(t), f.swap, nil)
+			if err != nil || len(statements) == 0 || !strings.Contains(statements[0], "CREATE OR REPLACE") {
+				t.Errorf("%s: init leaves it: %q, %v", name, statements, err)
+			}
+		}
+		// Exchanged between the look and the hand-over.
+		plant(ours, body)
+		if rights, err := f.swap.Rights(t.Context(), stream); err != nil || !rights.May() {
+			t.Fatalf("as init makes it: %+v, %v", rights, err)
+		}
+		f.swap.RunAs = role
+		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if err != nil {
+			t.Fatalf("%v (%s)", err, fault.Try(err))
+		}
+		plant("SET search_path = public, pg_catalog", body)
+		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.runs(t); got != [2]string{role, role} {
+			t.Errorf("function and publication are of %v", got)
+		}
+		if now := pgtest.One[string](t, db, "SELECT proconfig::text FROM pg_proc WHERE proname = 'follow'"); now != settings {
+			t.Errorf("its settings are %s", now)
+		}
+		f.swap.RunAs = ""
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
+			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+		if ran := pgtest.Column[string](t, db, "SELECT role FROM loot"); len(ran) > 0 {
+			t.Errorf("the owner's code ran as %v", ran)
+		}
+	})
+}

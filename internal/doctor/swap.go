@@ -35,6 +35,9 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		e.warn(check, inShell(fix),
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
+	case rights.Altered:
+		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
+			"the function that follows swapped tables is not as this version of init makes it: no stream calls it")
 	case role.Creates:
 		e.warn(check, inSource("REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(e.source.info.Database)+" FROM "+name+";"),
 			"the function that follows swapped tables runs as role %s, which may still create in the database: only the hand-over needed that", name)
