@@ -157,3 +157,36 @@ func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
 		}
 	})
 }
+
+// TestACallLeavesNothingInASessionThatGoesOn: code that runs in the call can prepare statements by the names of those that the session has, and no
+// rollback undoes that. So each call has a session of its own, which has none and runs nothing after it.
+func TestACallLeavesNothingInASessionThatGoesOn(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		db.Exec(t, `RESET ROLE; CREATE TABLE called (pid int, prepared bigint); GRANT INSERT, SELECT ON called TO PUBLIC; CREATE FUNCTION leave() RETURNS event_trigger LANGUAGE plpgsql AS
+			'BEGIN INSERT INTO public.called SELECT pg_backend_pid(), count(*) FROM pg_prepared_statements; EXECUTE ''DEALLOCATE ALL''; END';
+			CREATE EVENT TRIGGER leaves ON ddl_command_end WHEN TAG IN ('CREATE INDEX', 'ALTER PUBLICATION') EXECUTE FUNCTION leave(); SET ROLE mart_owner`)
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
+			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+		if calls := pgtest.One[int](t, db, "SELECT count(DISTINCT pid)::int FROM called WHERE prepared = 0"); calls != 2 { // the index, and the rest
+			t.Errorf("%d sessions without a statement of ours made the calls", calls)
+		}
+	})
+}
+
+// TestAFunctionThatChangesBetweenTwoCallsIsNotCalled: each call looks at it once more.
+func TestAFunctionThatChangesBetweenTwoCallsIsNotCalled(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		db.Exec(t, `RESET ROLE; CREATE FUNCTION change() RETURNS event_trigger LANGUAGE plpgsql AS
+			'BEGIN ALTER FUNCTION public.follow() SET search_path = public, pg_catalog; END';
+			CREATE EVENT TRIGGER changes ON ddl_command_end WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION change(); SET ROLE mart_owner`)
+		_, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap)
+		if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), "has changed") || f.published(t) {
+			t.Errorf("it was called: %v", err)
+		}
+	})
+}
