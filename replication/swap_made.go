@@ -54,28 +54,39 @@ const literal = `(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')`
 
 var (
 	aLiteral   = regexp.MustCompile(`^` + literal + `$`)
-	ofLiterals = regexp.MustCompile(`^(?:` + literal + `(?:, ` + literal + `)*)?$`)
+	ofLiterals = regexp.MustCompile(`^` + literal + `(?:, ` + literal + `)*$`)
 )
 
 // wrote reports whether the body is the one that functionSQL gives for this table and publication. The names in it that were read when it was made,
 // of the table's owner and of columns, may be any; nothing but such names may stand at their places.
 func (s Swap) wrote(body string) (bool, error) {
-	between := func(begin, end string) string {
-		_, after, _ := strings.Cut(body, begin)
-		inside, _, _ := strings.Cut(after, end)
-		return inside
-	}
 	const end = "]::text[];\n"
-	owner := between("    owner_name CONSTANT text := ", ";\n")
-	key, read := between("    key_columns CONSTANT text[] := ARRAY[", end), between("    read_columns CONSTANT text[] := ARRAY[", end)
-	listed := between("    "+bodyListed+"ARRAY[", end)
-	if !aLiteral.MatchString(owner) || !ofLiterals.MatchString(key) || !ofLiterals.MatchString(read) || !ofLiterals.MatchString(listed) {
-		return false, nil
+	lists := strings.Contains(body, bodyListed+"ARRAY[")
+	parts := []struct {
+		begin, end string
+		names      *regexp.Regexp
+	}{
+		{"    owner_name CONSTANT text := ", ";\n", aLiteral},
+		{"    key_columns CONSTANT text[] := ARRAY[", end, ofLiterals},
+		{"    read_columns CONSTANT text[] := ARRAY[", end, ofLiterals},
+		{"    " + bodyListed + "ARRAY[", end, ofLiterals},
 	}
-	var list []string
-	if listed != "" {
-		list = []string{listed}
+	if !lists {
+		parts = parts[:3]
 	}
-	create, err := s.functionSQL(owner, []string{key}, []string{read}, list)
+	// What is left without the names is the same for all.
+	for _, part := range parts {
+		before, after, _ := strings.Cut(body, part.begin)
+		names, rest, _ := strings.Cut(after, part.end)
+		if !part.names.MatchString(names) {
+			return false, nil
+		}
+		body = before + part.begin + part.end + rest
+	}
+	var listed []string
+	if lists {
+		listed = []string{""}
+	}
+	create, err := s.functionSQL("", nil, nil, listed)
 	return err == nil && bodyOf(create) == body, err
 }
