@@ -108,9 +108,17 @@ type given struct {
 
 func (s Swap) given(ctx context.Context, db Querier, schema, table, role string) (given, error) {
 	g := given{schema: schema, table: table, role: role}
+	now, err := s.present(ctx, db)
+	if err != nil {
+		return g, err
+	}
+	function := new(s.Function.Sanitize())
+	if now.exists && !s.made(now) { // that of another pipeline
+		function = nil
+	}
 	var others []string
 	var told bool
-	err := db.QueryRow(ctx, sql.Query("source_stream_granted"), schema, table, s.Function.Sanitize(), role).
+	err = db.QueryRow(ctx, sql.Query("source_stream_granted"), schema, table, function, role).
 		Scan(&g.columns, &g.ours, &g.calls, &others, &told)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return g, nil

@@ -125,7 +125,7 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 		return 0, err
 	}
 	if !left.done() {
-		err = s.prepare(ctx, conn, left)
+		err = s.prepare(ctx, connString, conn, left)
 	} else {
 		err = s.waitForWriters(ctx, conn)
 	}
@@ -204,7 +204,7 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 }
 
 // prepare runs what is left to do, as the owner or by the function.
-func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
+func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
 	rights, err := s.Rights(ctx, conn)
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	case rights.Function && forgets:
 		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed", s.Function.Sanitize(), s.Publication))
 	case rights.Function:
-		run = func() error { return s.call(ctx, conn) }
+		run = func() error { return s.call(ctx, connString, conn, left) }
 	case rights.Refused != "":
 		return s.forOwner(left, fmt.Sprintf("it belongs to %s, and %s", rights.Owner, rights.Refused))
 	default:
@@ -242,9 +242,22 @@ func (s Swap) prepare(ctx context.Context, conn *pgx.Conn, left steps) error {
 	}
 }
 
-// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it.
-func (s Swap) call(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, swapCall(s.Function))
+// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it. It is looked at once more
+// right before that. The session ends with the call: what code in it might leave there, such as other statements by the names of ours, runs nowhere.
+func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
+	calling, err := connect(ctx, connString, "wal2vec/swap")
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(ctx, calling)
+	rights, err := s.Rights(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if !rights.Function {
+		return s.forOwner(left, fmt.Sprintf("function %s() has changed, or is no longer this role's to call", s.Function.Sanitize()))
+	}
+	_, err = calling.Exec(ctx, swapCall(s.Function))
 	return err
 }
 

@@ -41,6 +41,8 @@ type SwapRights struct {
 	Role     string
 	// Refused is why a function that is there is not called; empty where it is, or there is none.
 	Refused string
+	// Altered says whether there is a function that differs from what SwapFunctionSQL makes: it is not called.
+	Altered bool
 
 	body string // of the function; empty where there is none
 }
@@ -61,12 +63,24 @@ func (r SwapRights) Grants(columns []string) bool {
 
 // Rights asks what the role of the connection may do.
 func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) {
+	var is shape
 	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body)
+		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body, &is.definer, &is.language, &is.settings)
 	if err != nil {
 		return r, fmt.Errorf("asking who owns the table: %w", err)
 	}
+	if r.Exists() {
+		same, err := s.wrote(r.body)
+		if err != nil {
+			return r, err
+		}
+		r.Altered = !same || !is.fits()
+	}
 	if !r.Function {
+		return r, nil
+	}
+	if r.Altered {
+		r.Function, r.Refused = false, fmt.Sprintf("function %s() is not as this version of wal2vec init makes it", s.Function.Sanitize())
 		return r, nil
 	}
 	s.RunAs = ""
@@ -88,6 +102,7 @@ type present struct {
 	body   string
 	public bool // everybody may call it
 	roles  []string
+	shape
 }
 
 // made reports whether wal2vec made it: the name alone is anybody's to give who may make functions beside the table.
@@ -95,9 +110,24 @@ func (p present) made() bool {
 	return strings.Contains(p.body, "schema_name CONSTANT text := ") && strings.Contains(p.body, "key_columns CONSTANT text[] := ARRAY[")
 }
 
+// made reports whether it was made for this table and publication: pipelines of two sinks may have one name.
+func (s Swap) made(p present) bool {
+	return p.made() && ofTable(p.body, s.Table.Schema, s.Table.Table) &&
+		strings.Contains(p.body, "    publication_name CONSTANT text := "+pgname.Literal(s.Publication)+";\n")
+}
+
+// whose says what a function that is not ours is, and what keeps it from being replaced.
+func (s Swap) whose(p present) string {
+	if p.made() {
+		return fmt.Sprintf("was made for another table than %s, or another publication than %s; a pipeline of this name in another sink may need it",
+			pgname.Qualified(s.Table.Schema, s.Table.Table), pgname.Identifier(s.Publication))
+	}
+	return "is not one that wal2vec made"
+}
+
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles)
+		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -111,7 +141,7 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
 // call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
 // has. There are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function
-// of that name that another role made is a fault of kind Usage; so is one that would run as a role with more than the rights of the table's owner,
+// of that name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with more than the rights of the table's owner,
 // and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
@@ -123,9 +153,12 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		return nil, fault.New(fault.Usage, "DROP FUNCTION "+name+";", "function %s belongs to role %q, who owns neither table nor publication",
 			name, now.owner)
 	}
-	if now.exists && !now.made() {
-		return nil, fault.New(fault.Usage, "rename or drop it, if it is yours: DROP FUNCTION "+name+";",
-			"function %s, of role %q, is not one that wal2vec made", name, now.owner)
+	if now.exists && !s.made(now) {
+		try := "rename or drop it, if it is yours: DROP FUNCTION " + name + ";"
+		if now.made() {
+			try = "give this pipeline another name (pipeline:); or, where no other pipeline of this name is left: DROP FUNCTION " + name + ";"
+		}
+		return nil, fault.New(fault.Usage, try, "function %s, of role %q, %s", name, now.owner, s.whose(now))
 	}
 	if len(roles) == 0 {
 		roles = now.roles
@@ -150,10 +183,13 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		return nil, err
 	}
 	var statements []string
-	if !now.exists || !strings.Contains(create, "$"+now.body+"$") {
+	handOver := s.handOverSQL(role, now)
+	// A function that is handed over is made in that transaction: its owner could exchange what was looked at before, settings included.
+	made := !now.exists || bodyOf(create) != now.body || !now.fits() || len(handOver) > 0
+	if made {
 		statements = append(statements, create)
 	}
-	if !now.exists || now.public {
+	if made || now.public { // it may have been dropped since
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
 	for _, role := range now.roles {
@@ -166,7 +202,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}
-	return append(statements, s.handOverSQL(role, now)...), nil
+	return append(statements, handOver...), nil
 }
 
 // disarmSQL takes a function from all who may call it.
@@ -199,20 +235,7 @@ func (s Swap) createFunction(ctx context.Context, db Querier, now present) (stri
 	if err != nil {
 		return "", err
 	}
-	data := map[string]any{
-		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
-		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
-		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": pgname.Literal(rights.Owner),
-		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": literals(s.Table.Key),
-		"ReadLiterals": literals(columns), "ListedLiterals": literals(listed), "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"),
-		"CallLiteral": pgname.Literal(swapCall(s.Function)),
-	}
-	tag := "$wal2vec$"
-	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
-		tag = "$wal2vec_" + tag[1:]
-	}
-	data["Tag"] = tag
-	return sql.Render("source_swap_function", data)
+	return s.functionSQL(pgname.Literal(rights.Owner), literals(s.Table.Key), literals(columns), literals(listed))
 }
 
 // notRead returns those of the columns that a function of this body does not let its callers read.

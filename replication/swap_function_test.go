@@ -528,7 +528,6 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 			t.Errorf("as another: %v", err)
 		}
 		// The function's end takes back what it gave to all.
-		other.Publication = "none" // they share one
 		removed := replication.Removed{Swap: other}
 		if _, err := replication.Remove(t.Context(), conn, removed); err != nil {
 			t.Fatal(err)

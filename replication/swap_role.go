@@ -110,9 +110,11 @@ func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 		return nil
 	}
 	role := pgname.Identifier(r.Name)
-	if owner != r.Name {
-		statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), role))
+	if owner == r.Name && r.publisher == r.Name {
+		return nil
 	}
+	// The function too where only the publication is of another: it may have been dropped since, and made in this transaction.
+	statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), role))
 	if r.publisher != r.Name {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), role))
 	}

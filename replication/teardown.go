@@ -91,7 +91,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	}
 	roles := slices.Clone(r.Roles)
 	drop := "DROP FUNCTION " + r.Function.Sanitize() + "()"
-	if now.exists && now.made() {
+	if now.exists && r.made(now) {
 		roles = append(roles, now.roles...)
 	}
 	var statements []string
@@ -113,10 +113,10 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 		out.Left = append(out.Left, kept...)
 	}
 	switch {
-	case now.exists && now.made():
+	case now.exists && r.made(now):
 		statements = append(statements, drop)
 	case now.exists:
-		out.Left = append(out.Left, fmt.Sprintf("function %s(), which wal2vec did not make: %s;", r.Function.Sanitize(), drop))
+		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s: %s;", r.Function.Sanitize(), r.whose(now), drop))
 	}
 	out.Done = append(out.Done, statements...)
 	return inOne(ctx, db, statements, "taking back what roles were given in the source")

@@ -38,6 +38,9 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	case len(role.Open) > 0:
 		e.warn(check, inSource(strings.Join(role.Close, "; ")+";"),
 			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
+	case rights.Altered:
+		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
+			"the function that follows swapped tables is not as this version of init makes it: no stream calls it")
 	case role.Creates:
 		e.warn(check, inSource("REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(e.source.info.Database)+" FROM "+name+";"),
 			"the function that follows swapped tables runs as role %s, which may still create in the database: only the hand-over needed that", name)

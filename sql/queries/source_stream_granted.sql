@@ -1,7 +1,7 @@
 -- What a role ($4) was given for a stream: the columns of the table ($1, $2) that its owner lets it read one by one, whether that owner is this
--- role's to act for, whether it may call the function ($3, its name with schema, quoted), what the functions of other pipelines do that it
--- may call beside it, and whether it may call one of another pipeline anywhere. Anybody who may make functions beside the table can make one of such a name: one of ours runs as its owner, who has the rights
--- of the table's.
+-- role's to act for, whether it may call the function ($3, its name with schema, quoted; NULL where that is another pipeline's), what the functions
+-- of other pipelines do that it may call beside it, and whether it may call one of another pipeline anywhere. Anybody who may make functions
+-- beside the table can make one of such a name: one of ours runs as its owner, who has the rights of the table's.
 SELECT
     ARRAY(
         SELECT a.attname::text

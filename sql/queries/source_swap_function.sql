@@ -148,6 +148,7 @@ BEGIN
                     SELECT
                     FROM pg_catalog.pg_proc AS f
                     WHERE f.pronamespace = c.relnamespace AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+                        AND f.prosecdef AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
                         AND pg_catalog.strpos(f.prosrc, pg_catalog.format(E'    table_name CONSTANT text := %L;\n', c.relname)) > 0
                 )
         );
