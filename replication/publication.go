@@ -131,7 +131,8 @@ func CheckPublicationOwner(ctx context.Context, db Querier, name string, oid uin
 	case trusted:
 		return nil
 	}
-	try := fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s; -- or set another name: source.publication", pgname.Identifier(name), pgname.Identifier(tableOwner))
+	try := fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s; -- or set another name: source.publication",
+		pgname.Identifier(name), pgname.Identifier(tableOwner))
 	return fault.New(fault.Usage, try, "publication %q belongs to role %s, which has not the rights of role %s, who owns the table",
 		name, pgname.Identifier(owner), pgname.Identifier(tableOwner))
 }

@@ -58,8 +58,8 @@ func grantSQL(table, role string, columns []string) string {
 
 // RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
 // function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function
-// gives them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the whole table, to its schema or to the server was given by somebody else, and stays. None where they have nothing;
-// a role that does not exist has nothing.
+// gives them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the
+// whole table, to its schema or to the server was given by another, and stays. None where they have nothing; a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	before, err := s.noted(ctx, db)
 	if err != nil {

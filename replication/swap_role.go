@@ -17,8 +17,8 @@ type SwapRole struct {
 	Name string
 	// Beyond says what it could do that the table's owner cannot: a verb with its object each. None is as it must be.
 	Beyond []string
-	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are the
-	// statements that end that.
+	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are
+	// the statements that end that.
 	Open, Close []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
@@ -60,7 +60,8 @@ func (s Swap) lean(r SwapRole, callers []string) error {
 			function, pgname.Identifier(r.Name), strings.Join(r.Beyond, ", "))
 	}
 	if s.RunAs != "" && len(r.Open) > 0 {
-		return fault.New(fault.Usage, strings.Join(r.Close, "; ")+"; -- or name a role of its own", "role %s is to run function %s and %s: another role could act as it",
+		return fault.New(fault.Usage, strings.Join(r.Close, "; ")+"; -- or name a role of its own",
+			"role %s is to run function %s and %s: another role could act as it",
 			pgname.Identifier(r.Name), function, strings.Join(r.Open, ", "))
 	}
 	if s.RunAs == "" || r.exists && r.acts && r.ours && r.mayOwn && r.mayCreate {

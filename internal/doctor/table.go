@@ -111,7 +111,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
 	err = replication.CheckPublicationOwner(ctx, e.source.conn, c.Source.Publication, oid)
-	e.judge("publication.owner", err, Source, "no other role than one with the rights of the table's owner decides what publication %q carries", c.Source.Publication)
+	e.judge("publication.owner", err, Source, "no other role than one with the rights of the table's owner decides what publication %q carries",
+		c.Source.Publication)
 	switch {
 	case publicationOwner == "":
 		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)

@@ -353,9 +353,14 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 			}
 			same("rows by key", rows[0].Fields, err)
 			for _, f := range []backfill.Filter{
-				{Column: "m", Operator: "=", Value: "glad"}, {Column: "m", Operator: ">", Value: "sad"}, {Column: "m", Operator: "LIKE", Value: "gl%"},
-				{Column: "f", Operator: "=", Value: "sad"}, {Column: "f", Operator: "ILIKE", Value: "S%"}, {Column: "p", Operator: "=", Value: `(7,"a b")`},
-				{Column: "p", Operator: "IS NOT NULL"}, {Column: "p", Operator: "<>", Value: "x"},
+				{Column: "m", Operator: "=", Value: "glad"},
+				{Column: "m", Operator: ">", Value: "sad"},
+				{Column: "m", Operator: "LIKE", Value: "gl%"},
+				{Column: "f", Operator: "=", Value: "sad"},
+				{Column: "f", Operator: "ILIKE", Value: "S%"},
+				{Column: "p", Operator: "=", Value: `(7,"a b")`},
+				{Column: "p", Operator: "IS NOT NULL"},
+				{Column: "p", Operator: "<>", Value: "x"},
 			} {
 				found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name", "m", "f", "p"}, f)
 				same(fmt.Sprint("columns where ", f), found["1"], err)
