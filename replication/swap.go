@@ -243,7 +243,8 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 }
 
 // call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it. It is looked at once
-// more right before that. The session ends with the call: what code in it might leave there, such as other statements by the names of ours, runs nowhere.
+// more right before that. The session ends with the call: what code in it might leave there, such as other statements by the names of ours,
+// runs nowhere.
 func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
 	calling, err := connect(ctx, connString, "wal2vec/swap")
 	if err != nil {
