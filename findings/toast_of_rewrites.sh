@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# PostgreSQL 18.4: how a table's rows were written anew shows in pg_class.reltoastrelid. VACUUM FULL, CLUSTER and TRUNCATE write another file
-# (relfilenode) and keep the TOAST table, by its object id. An ALTER TABLE that writes the rows anew (another type, SET UNLOGGED, SET LOGGED) gives the
+# PostgreSQL 18.4: how a table was rewritten shows in pg_class.reltoastrelid. VACUUM FULL, CLUSTER and TRUNCATE write another file
+# (relfilenode) and keep the TOAST table, by its object id. An ALTER TABLE that rewrites the table (another type, SET UNLOGGED, SET LOGGED) gives the
 # table another TOAST table. So a reader of the catalogue can tell a table that was compacted from one that was altered, or not logged for a while,
 # although both have another file and pg_class says "permanent" before and after.
 # Seen: "another file, same TOAST table" for the first three, "another file, another TOAST table" for the others.

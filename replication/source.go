@@ -128,7 +128,7 @@ func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, erro
 		stream.decoder.Foreign()
 	}
 	stream.shrinks(shrinker)
-	if stream.witness.due { // whoever held the slot until now may have confirmed more since it was looked at
+	if stream.witness.due { // the process that held the slot until now may have confirmed more since it was looked at
 		if state, err = s.check(ctx, place.Watermark); err != nil {
 			closeQuietly(ctx, conn)
 			return nil, err

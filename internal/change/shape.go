@@ -25,7 +25,7 @@ const (
 	MarkPartition   ShapeMark = "partition"   // OID OID: the file of a partition, and the transactions that attached it
 	MarkName        ShapeMark = "name"        // OID OID: the partition's name, for people
 	MarkPublication ShapeMark = "publication" // OID: the publication and the table's place in it
-	MarkFile        ShapeMark = "file"        // OID: what is another after the rows were written anew
+	MarkFile        ShapeMark = "file"        // OID: what is another after a rewrite of the table
 )
 
 // Reshaping is how a table's shape differs from what it was.
