@@ -353,7 +353,7 @@ const writersInterval = 50 * time.Millisecond
 
 // waitForWriters waits until the transactions that may have changed the table are visible to new snapshots: those that have the locks now.
 func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
-	first, err := s.writers(ctx, db)
+	first, err := Writers(ctx, db, s.Is)
 	if err != nil {
 		return err
 	}
@@ -365,7 +365,7 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		now, err := s.writers(ctx, db)
+		now, err := Writers(ctx, db, s.Is)
 		if err != nil {
 			return err
 		}
@@ -374,14 +374,15 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 	return nil
 }
 
-func (s Swap) writers(ctx context.Context, db Querier) ([]string, error) {
-	rows, err := db.Query(ctx, sql.Query("source_swap_writers"), s.Is)
+// Writers returns the transactions that may have changed a table and are not visible to every new snapshot yet, by the names that pg_locks has for them.
+func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
+	rows, err := db.Query(ctx, sql.Query("source_writers"), oid)
 	if err != nil {
-		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+		return nil, fmt.Errorf("looking for writers of the table: %w", err)
 	}
 	writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+		return nil, fmt.Errorf("looking for writers of the table: %w", err)
 	}
 	return writers, nil
 }
