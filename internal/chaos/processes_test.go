@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,7 +71,7 @@ func (w *world) start(name string, extra []string, args ...string) (*process, er
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.dir
 	cmd.Env = slices.Concat(w.env, []string{
-		"WAL2VEC_SOURCE_DSN=" + w.sourceProxy.DSN(w.t, w.source), "WAL2VEC_SINK_DSN=" + named(w.sinkProxy.DSN(w.t, w.sink), name),
+		"WAL2VEC_SOURCE_DSN=" + w.as(w.sourceProxy.DSN(w.t, w.source)), "WAL2VEC_SINK_DSN=" + named(w.as(w.sinkProxy.DSN(w.t, w.sink)), name),
 	}, extra)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
@@ -83,6 +84,17 @@ func (w *world) start(name string, extra []string, args ...string) (*process, er
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// as gives a connection string the program's role.
+func (w *world) as(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		w.t.Error(err)
+		return dsn
+	}
+	u.User = url.UserPassword(w.role, w.password)
+	return u.String()
 }
 
 // named adds a setting to a connection string, which the sink's trigger notes.
@@ -261,8 +273,9 @@ func (w *world) judgeEnd(p *process, role role, args, extra []string) error {
 		return nil
 	case slices.Contains(role.codes, end.code):
 		return nil
-	case end.code == 6 && w.gap.ever.Load():
+	case end.code == 6 && (w.gap.ever.Load() || w.windows.ever()):
 		w.report.Saw("refused because of a gap")
+		w.gap.refused.Store(true)
 		return nil
 	case end.code == 1 && (asked || strings.Contains(log, encoderDown)):
 		return nil
