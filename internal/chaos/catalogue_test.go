@@ -18,7 +18,7 @@ import (
 // catalogueFaults are changes of the source's and the sink's catalogue beside the program.
 var catalogueFaults = []fault{
 	{name: "not published", weight: 3, make: (*world).unpublish, possible: restless},
-	{name: "unlogged", weight: 2, make: (*world).unlog, possible: restless},
+	{name: "unlogged", weight: 2, make: (*world).unlog, possible: func(w *world) bool { return restless(w) && w.plan.schema }},
 	{name: "swapped table", weight: 5, make: (*world).swap, possible: restless},
 	{name: "altered table", weight: 4, make: (*world).alter, possible: restless},
 	{name: "settings of the role", weight: 4, sided: true, make: (*world).bend, possible: restless},
@@ -57,6 +57,13 @@ func (w *world) reaches(ctx context.Context, db *pgtest.DB) *pgx.Conn {
 // away is something that the table is for a while, in which changes of it are not published.
 type away struct{ there, back, done string }
 
+// bySchema takes the place of the first of aways where the publication is one of the table's schema.
+var bySchema = away{
+	there: "ALTER PUBLICATION wal2vec_chaos DROP TABLES IN SCHEMA staging_marts",
+	back:  "ALTER PUBLICATION wal2vec_chaos ADD TABLES IN SCHEMA staging_marts",
+	done:  "SELECT EXISTS (SELECT FROM pg_publication_namespace WHERE pnnspid = 'staging_marts'::regnamespace)",
+}
+
 var aways = []away{
 	{
 		there: "ALTER PUBLICATION wal2vec_chaos DROP TABLE staging_marts.dim_product",
@@ -78,6 +85,9 @@ var aways = []away{
 // unpublish takes the table away from the stream, for less than the time between two looks at it or for more.
 func (w *world) unpublish(_ side, r *rand.Rand) *lasting {
 	a, long := aways[r.IntN(len(aways))], r.IntN(4) == 0
+	if a == aways[0] && w.plan.schema {
+		a = bySchema
+	}
 	until := spell(r, 800*time.Millisecond)
 	if long {
 		until = spell(r, 7*time.Second)

@@ -197,8 +197,8 @@ func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 			(SELECT model FROM wal2vec.generation WHERE state = 'active'), (SELECT id FROM wal2vec.generation WHERE state = 'active'),
 			EXISTS (SELECT FROM wal2vec.backfill AS b WHERE b.outcome = 'swept' AND b.started_epoch = p.epoch),
 			(SELECT coalesce(max(b.started_lsn), '0/0')::text FROM wal2vec.backfill AS b
-				WHERE b.outcome = 'swept' AND b.row_limit IS NULL AND b.mode IN ('incremental', 'full'))
-		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Model, &generation, &l.Swept, &covered)
+				WHERE b.outcome = 'swept' AND b.row_limit IS NULL AND b.mode IN ('incremental', 'full')), p.source_oid
+		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Model, &generation, &l.Swept, &covered, &l.Relation)
 	if err != nil {
 		return l, fmt.Errorf("reading the pipeline: %w", err)
 	}

@@ -31,6 +31,8 @@ type Audit struct {
 	State State
 	// Unpublished is true where the log may not bring the change: it was made while the table, or changes of its kind, were not published.
 	Unpublished bool
+	// Relation is the object id of the table that was changed: a swap puts another in its place.
+	Relation uint32
 }
 
 // entry is a state that a key took on.
@@ -38,6 +40,7 @@ type entry struct {
 	lsn         change.LSN // the start of the commit's record
 	state       State
 	unpublished bool
+	relation    uint32
 }
 
 // History is what the table held, by commit position. The zero History is an empty table.
@@ -67,15 +70,15 @@ func (h *History) Add(commit change.LSN, changes []Audit) {
 		case c.Truncate:
 			for key, entries := range h.keys {
 				if entries[len(entries)-1].state.Live {
-					h.set(key, entry{lsn: commit, unpublished: c.Unpublished})
+					h.set(key, entry{lsn: commit, unpublished: c.Unpublished, relation: c.Relation})
 				}
 			}
 			continue
 		case c.Old != nil && (c.New == nil || *c.New != *c.Old):
-			h.set(*c.Old, entry{lsn: commit, unpublished: c.Unpublished})
+			h.set(*c.Old, entry{lsn: commit, unpublished: c.Unpublished, relation: c.Relation})
 		}
 		if c.New != nil {
-			h.set(*c.New, entry{lsn: commit, state: c.State, unpublished: c.Unpublished})
+			h.set(*c.New, entry{lsn: commit, state: c.State, unpublished: c.Unpublished, relation: c.Relation})
 		}
 	}
 }
@@ -103,11 +106,11 @@ func (h *History) At(key int64, watermark change.LSN) State {
 	return before[len(before)-1].state
 }
 
-// unseen reports whether a change of the key that committed below the watermark was not published, and no refresh has read it: one that began
-// at covered or before has read all that committed below.
-func (h *History) unseen(key int64, watermark, covered change.LSN) bool {
-	before, _ := h.at(key, watermark)
-	return slices.ContainsFunc(before, func(e entry) bool { return e.unpublished && e.lsn >= covered })
+// unseen reports whether a change of the key that committed below a position was not published, or was made to another table than the one that
+// is followed, and no refresh has read it: one that began at covered has read all that committed below.
+func (h *History) unseen(key int64, position change.LSN, l Look) bool {
+	before, _ := h.at(key, position)
+	return slices.ContainsFunc(before, func(e entry) bool { return e.lsn >= l.Covered && (e.unpublished || e.relation != l.Relation) })
 }
 
 // Live returns the keys with a text at a watermark.

@@ -22,7 +22,7 @@ CREATE SCHEMA chaos;
 CREATE TABLE chaos.audit (
 	id bigint GENERATED ALWAYS AS IDENTITY, xid bigint NOT NULL, old_key bigint, new_key bigint,
 	name text, brand text, category text, description text, deleted boolean,
-	at pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(), published boolean NOT NULL
+	at pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(), published boolean NOT NULL, relation oid NOT NULL
 );
 ALTER TABLE chaos.audit ALTER description SET STORAGE EXTERNAL;
 CREATE INDEX ON chaos.audit (xid);
@@ -30,21 +30,23 @@ CREATE FUNCTION chaos.note() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
 	x bigint := pg_current_xact_id()::text::bigint;
 	p boolean := EXISTS (
-		SELECT FROM pg_publication AS p JOIN pg_publication_rel AS r ON r.prpubid = p.oid JOIN pg_class AS c ON c.oid = r.prrelid
-		WHERE p.pubname = 'wal2vec_chaos' AND c.oid = TG_RELID AND c.relpersistence = 'p' AND c.relnamespace = 'staging_marts'::regnamespace
+		SELECT FROM pg_publication AS p JOIN pg_class AS c ON c.oid = TG_RELID
+		WHERE p.pubname = 'wal2vec_chaos' AND c.relpersistence = 'p' AND c.relnamespace = 'staging_marts'::regnamespace
+			AND (EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+				OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
 			AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
 	);
 BEGIN
 	IF TG_OP = 'TRUNCATE' THEN
-		INSERT INTO chaos.audit (xid, published) VALUES (x, p);
+		INSERT INTO chaos.audit (xid, published, relation) VALUES (x, p, TG_RELID);
 	ELSIF TG_OP = 'DELETE' THEN
-		INSERT INTO chaos.audit (xid, old_key, published) VALUES (x, OLD.product_id, p);
+		INSERT INTO chaos.audit (xid, old_key, published, relation) VALUES (x, OLD.product_id, p, TG_RELID);
 	ELSIF TG_OP = 'INSERT' THEN
-		INSERT INTO chaos.audit (xid, new_key, name, brand, category, description, deleted, published)
-		VALUES (x, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p);
+		INSERT INTO chaos.audit (xid, new_key, name, brand, category, description, deleted, published, relation)
+		VALUES (x, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p, TG_RELID);
 	ELSE
-		INSERT INTO chaos.audit (xid, old_key, new_key, name, brand, category, description, deleted, published)
-		VALUES (x, OLD.product_id, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p);
+		INSERT INTO chaos.audit (xid, old_key, new_key, name, brand, category, description, deleted, published, relation)
+		VALUES (x, OLD.product_id, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p, TG_RELID);
 	END IF;
 	RETURN NULL;
 END $$;
@@ -189,7 +191,7 @@ func (o *oracle) audits(ctx context.Context, commits []Commit) (map[uint32][]Aud
 		if hidden > 0 {
 			return fmt.Errorf("%d transactions are not visible yet", hidden)
 		}
-		rows, err := tx.Query(ctx, `SELECT xid, old_key, new_key, name, brand, category, description, coalesce(deleted, false), published, at::text
+		rows, err := tx.Query(ctx, `SELECT xid, old_key, new_key, name, brand, category, description, coalesce(deleted, false), published, at::text, relation
 			FROM chaos.audit WHERE xid = ANY ($1) ORDER BY id`, xids)
 		if err != nil {
 			return err
@@ -199,7 +201,7 @@ func (o *oracle) audits(ctx context.Context, commits []Commit) (map[uint32][]Aud
 		var deleted, published bool
 		var at string
 		fields := make([]*string, 4)
-		scans := []any{&xid, &a.Old, &a.New, &fields[0], &fields[1], &fields[2], &fields[3], &deleted, &published, &at}
+		scans := []any{&xid, &a.Old, &a.New, &fields[0], &fields[1], &fields[2], &fields[3], &deleted, &published, &at, &a.Relation}
 		_, err = pgx.ForEachRow(rows, scans, func() error {
 			got := a
 			got.Truncate = a.Old == nil && a.New == nil

@@ -33,11 +33,12 @@ var program = sync.OnceValues(func() (string, error) {
 
 // process is the program, running.
 type process struct {
-	name string
-	cmd  *exec.Cmd
-	log  tail
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; read after done
+	name  string
+	cmd   *exec.Cmd
+	begun time.Time
+	log   tail
+	done  chan struct{} // closed when it has ended
+	err   error         // how it ended; read after done
 
 	mu            sync.Mutex
 	killed, asked bool // to end, by the test
@@ -74,7 +75,7 @@ func (w *world) start(name string, extra []string, args ...string) (*process, er
 		"WAL2VEC_SOURCE_DSN=" + w.as(w.sourceProxy.DSN(w.t, w.source)), "WAL2VEC_SINK_DSN=" + named(w.as(w.sinkProxy.DSN(w.t, w.sink)), name),
 	}, extra)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, begun: time.Now(), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.log, &p.log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %v: %w", args, err)
@@ -272,6 +273,9 @@ func (w *world) judgeEnd(p *process, role role, args, extra []string) error {
 		w.report.Saw("fenced")
 		return nil
 	case slices.Contains(role.codes, end.code):
+		return nil
+	case end.code == 2 && w.windows.since(p.begun): // what is configured is not there
+		w.report.Saw("refused because the table was away")
 		return nil
 	case end.code == 6 && (w.gap.ever.Load() || w.windows.ever()):
 		w.report.Saw("refused because of a gap")

@@ -35,6 +35,8 @@ type plan struct {
 	gaps, resync bool
 	// catalogue asks for faults of the source's catalogue: a table that is not published for a while, is swapped, altered, and the like.
 	catalogue bool
+	// schema says that the publication is one of the table's schema.
+	schema bool
 	// small asks for a sink on a small disk.
 	small bool
 }
@@ -57,7 +59,7 @@ func newPlan(seed uint64, length time.Duration) plan {
 	if p.resync {
 		p.env = append(p.env, "WAL2VEC_STREAM_ON_GAP=resync")
 	}
-	p.catalogue = r.IntN(4) > 0
+	p.catalogue, p.schema = r.IntN(4) > 0, r.IntN(3) == 0
 	return p
 }
 
@@ -178,6 +180,9 @@ func (w *world) play() (*Report, error) {
 	(&writer{w: w, r: w.random("first"), keys: w.plan.keys}).many(first, w.plan.keys)
 	for _, s := range first.statements {
 		w.source.Exec(w.t, s.text, s.args...)
+	}
+	if w.plan.schema {
+		w.source.Exec(w.t, "CREATE PUBLICATION wal2vec_chaos FOR TABLES IN SCHEMA staging_marts")
 	}
 	if err := w.run(ctx, "init"); err != nil {
 		return nil, err
