@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
-// program builds the real program, with the places where tests kill it, beside the test's own, which goes with it.
+// program builds the real program, with the places where tests kill it, beside the test's own, which goes with it. CHAOS_PROGRAM names one that is
+// built already, for a machine without Go.
 var program = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("CHAOS_PROGRAM"); built != "" {
+		return built, nil
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("finding the test binary: %w", err)
