@@ -242,9 +242,9 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 	}
 }
 
-// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it. It is looked at once
-// more right before that. The session ends with the call: what code in it might leave there, such as other statements by the names of ours,
-// runs nowhere.
+// call has the function do the next step, in a transaction of its own: the function makes sure of it. It is looked at once more right before that,
+// and called by the object id that was looked at: who may put another function into its schema can drop it, and no more. The session ends with
+// the call: what code in it might leave there, such as other statements by the names of ours, runs nowhere.
 func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
 	calling, err := connect(ctx, connString, "wal2vec/swap")
 	if err != nil {
@@ -258,7 +258,10 @@ func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left 
 	if !rights.Function {
 		return s.forOwner(left, fmt.Sprintf("function %s() has changed, or is no longer this role's to call", s.Function.Sanitize()))
 	}
-	_, err = calling.Exec(ctx, swapCall(s.Function))
+	err = callByID(ctx, calling, rights.oid)
+	if fault.SQLSTATE(err) == "42883" { // it went since
+		return s.forOwner(left, err.Error())
+	}
 	return err
 }
 

@@ -164,7 +164,8 @@ BEGIN
             RETURN;
         END IF;
         IF pass = 1 THEN
-            IF pg_catalog.rtrim(pg_catalog.current_query(), E'; \n') IS DISTINCT FROM {{.CallLiteral}}
+            -- A call by the object id is a message of its own, without a text.
+            IF COALESCE(pg_catalog.rtrim(pg_catalog.current_query(), E'; \n'), {{.CallLiteral}}) <> {{.CallLiteral}}
                 OR pg_catalog.statement_timestamp() <> pg_catalog.transaction_timestamp() THEN
                 RAISE EXCEPTION 'this function is to be called alone, outside of a transaction block: %', {{.CallLiteral}}
                     USING ERRCODE = 'active_sql_transaction';
