@@ -302,7 +302,10 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 // guard returns a fault of kind Gap where the table, which is locked, would have this role run what its owner wrote; see source_swap_guard.
 func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
 	var reason string
-	err := tx.QueryRow(ctx, sql.Query("source_swap_guard"), s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+	query, err := sql.Render("source_swap_guard", nil)
+	if err == nil {
+		err = tx.QueryRow(ctx, query, s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+	}
 	if err != nil {
 		return fmt.Errorf("looking at what the new table would run: %w", err)
 	}

@@ -195,13 +195,21 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if made || now.public { // it may have been dropped since
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
+	had := now.roles
+	if made { // others may have been given it since the look, and may give it on
+		regrant, err := s.regrantSQL(roles)
+		if err != nil {
+			return nil, err
+		}
+		statements, had = append(statements, regrant), nil
+	}
 	for _, role := range now.roles {
 		if !slices.Contains(roles, role) {
 			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
 		}
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
-		if !slices.Contains(now.roles, role) {
+		if !slices.Contains(had, role) {
 			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}

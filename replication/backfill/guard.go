@@ -133,11 +133,14 @@ func (r *Reader) examine(ctx context.Context) error {
 		return nil
 	}
 	var found []change.Code
-	name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name), []byte("false")}
-	_, err := r.run(ctx, sql.Query("source_owner_code"), func(row rawRow) error {
+	query, err := sql.Render("source_code", struct{ Writes bool }{})
+	if err != nil {
+		return err
+	}
+	_, err = r.run(ctx, query, func(row rawRow) error {
 		found = append(found, change.Code{Place: string(row[0]), Function: string(row[1]), Owner: string(row[2])})
 		return nil
-	}, name...)
+	}, r.tableName()...)
 	if err != nil || len(found) == 0 {
 		return err
 	}
