@@ -294,6 +294,39 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	})
 }
 
+// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts and domains have no entry in pg_depend that
+// leads to a function of the owner's.
+func TestWhatRunsCodeWithoutNamingItIsSeen(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		w.disarm(t)
+		w.db.Exec(t, "DROP INDEX shop.by_price; SET ROLE "+w.owner+`; CREATE DOMAIN shop.odd AS text CHECK (shop.weak_try());
+			CREATE TYPE shop.mood AS ENUM ('sad', 'glad'); ALTER TABLE shop.item ADD at timestamptz, ADD day date, ADD m shop.mood; RESET ROLE`)
+		w.asSuperuser = true
+		for check, seen := range map[string]bool{
+			"ts_rewrite('a'::tsquery, 'SELECT shop.a(), shop.a()') IS NOT NULL": true,
+			"query_to_xml('SELECT 1', true, false, '') IS NOT NULL":             true,
+			"id::text::shop.odd IS NOT NULL":                                    true,
+			"ROW(id, name) IS NOT NULL":                                         true,
+			"random() < 2":                                                      true,
+			"pg_input_is_valid(name, 'shop.odd')":                               true,
+			"at <= now() AND at::date <= current_date AND day < at AND at + interval '1 day' > now()": false,
+			"name <> '' AND lower(name) = name AND length(id::text) < 9 AND body LIKE 'b%'":           false,
+			"date_trunc('day', at) = at AND to_char(at, 'YYYY') > '2000' AND m <> 'sad'":              false,
+			"CASE WHEN price > 0 THEN price IN (1, 2, 3) ELSE coalesce(gone, true) END":               false,
+		} {
+			w.db.Exec(t, "SET ROLE "+w.owner+"; ALTER TABLE shop.item ADD CONSTRAINT a CHECK ("+check+") NOT VALID; RESET ROLE")
+			_, err := w.reader(t, 0).Chunk(t.Context(), "", 3)
+			if !seen && err != nil {
+				t.Errorf("%s: %v", check, err)
+			}
+			if seen && (fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "constraint a may run what role "+w.owner+" wrote")) {
+				t.Errorf("%s: a superuser reads it: %v", check, err)
+			}
+			w.db.Exec(t, "ALTER TABLE shop.item DROP CONSTRAINT a")
+		}
+	})
+}
+
 // TestNoCheckIsEvaluatedForARead, whatever role or database set constraint_exclusion to.
 func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {

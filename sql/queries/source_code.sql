@@ -84,13 +84,15 @@ WITH RECURSIVE named AS (
     WHERE k.conbin IS NOT NULL
 {{- end}}
 ), found (rank, place, function, owner) AS (
-    SELECT CASE WHEN p.function IS NULL THEN 7 ELSE 6 END, t.place, p.function, COALESCE(CASE WHEN NOT o.rolsuper AND o.rolname <> SESSION_USER THEN p.owner END, t.owner)
+    SELECT
+        CASE WHEN other.code THEN 6 ELSE 7 END, t.place, CASE WHEN other.code THEN p.function END, CASE WHEN other.code THEN p.owner ELSE t.owner END
     FROM trees AS t
     CROSS JOIN LATERAL (
         {{query "source_code_parts"}}
     ) AS p
     LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = p.owner
-    WHERE NOT o.rolsuper AND o.rolname <> SESSION_USER OR NOT t.own{{if not .Writes}} AND (NOT p.steady OR o.rolname IS NULL){{end}}
+    CROSS JOIN LATERAL (SELECT NOT o.rolsuper AND o.rolname <> SESSION_USER) AS other (code)
+    WHERE other.code OR NOT t.own{{if not .Writes}} AND (NOT p.steady OR o.rolname IS NULL){{end}}
 {{- if .Writes}}
     UNION ALL
     SELECT 1, 'trigger ' || pg_catalog.quote_ident(g.tgname), NULL, r.relowner
@@ -150,7 +152,10 @@ FROM (
     SELECT DISTINCT
         d.rank,
         d.place,
-        COALESCE(pg_catalog.format('%I.%I(%s)', n.nspname, f.proname, pg_catalog.pg_get_function_identity_arguments(f.oid)), '') AS function,
+        CASE
+            WHEN f.oid IS NULL THEN ''
+            ELSE pg_catalog.format('%I.%I(%s)', n.nspname, f.proname, pg_catalog.pg_get_function_identity_arguments(f.oid))
+        END AS function,
         pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(d.owner)) AS owner
     FROM found AS d
     LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = d.function

@@ -16,7 +16,7 @@ LEFT JOIN pg_catalog.pg_operator AS o ON m.word[1] = 'opno' AND o.oid = m.word[2
 LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN m.word[1] = 'opno' THEN o.oprcode::oid ELSE m.word[2]::oid END
 LEFT JOIN LATERAL (
     SELECT
-        f.provolatile = 'i' OR f.provolatile = 's' AND f.pronargs = pg_catalog.cardinality(f.proargtypes::oid[])
+        f.provolatile = 'i' OR f.provolatile = 's'
         AND (f.proargtypes::oid[] || f.prorettype) && ARRAY[1082, 1083, 1114, 1184, 1186, 1266]::oid[] -- dates, times, intervals
         AND (f.proargtypes::oid[] || f.prorettype) <@ ARRAY[16, 20, 21, 23, 25, 700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700]::oid[] AS steady,
         f.oid < 16384 AND f.proowner = 10 AND f.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AS built
