@@ -271,7 +271,37 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 
 const asOwner = "run the probe as the table's owner, or set source.trust_owner: true"
 
-// update returns the check that an error belongs to. The statement is parsed first, which locks the table: what is found harmless stays so.
+// lock keeps the table and all below it as they are until the transaction ends: what parses an update locks what that names, as a role that may update
+// a single column too, and runs nothing.
+func (pr *prober) lock(ctx context.Context, tx pgx.Tx, relation, column string) error {
+	locked := 0
+	for {
+		rows, err := tx.Query(ctx, sql.Query("doctor_probe_family"), relation)
+		if err != nil {
+			return fmt.Errorf("looking for the partitions of %s: %w", relation, err)
+		}
+		family, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("looking for the partitions of %s: %w", relation, err)
+		}
+		if len(family) <= locked {
+			return nil
+		}
+		locked = len(family)
+		for n, table := range family {
+			statement, err := sql.Render("doctor_probe_lock", struct{ Table, Column string }{table, column})
+			if err == nil {
+				_, err = tx.Prepare(ctx, fmt.Sprintf("wal2vec_lock_%d_%d", locked, n), statement)
+			}
+			if err != nil {
+				return fmt.Errorf("locking %s: %w", table, err)
+			}
+		}
+	}
+}
+
+// update returns the check that an error belongs to. What is found harmless stays so; but for statistics, indexes that are built beside writers, and
+// partitions that are attached, which wait for no writer: so what was done is taken back where a second look finds any.
 func (pr *prober) update(ctx context.Context, key change.Key) (check string, err error) {
 	const write, row, name = "probe.write", "probe.row", "wal2vec_probe"
 	relation := pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name)
@@ -295,6 +325,9 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 	if _, err := tx.Prepare(ctx, name, statement); err != nil {
 		return row, fmt.Errorf("preparing an update: %w", err)
 	}
+	if err := pr.lock(ctx, tx, relation, column); err != nil {
+		return row, err
+	}
 	if err := pr.harmless(ctx, tx); err != nil {
 		return write, err
 	}
@@ -304,6 +337,9 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 		return row, fault.New(fault.Usage, "name another: --probe-key", "%s has no row %s, or a trigger keeps an update from it", relation, key)
 	}
 	if err == nil {
+		if err := pr.harmless(ctx, tx); err != nil {
+			return write, err
+		}
 		err = tx.Commit(ctx)
 	}
 	switch {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +15,12 @@ import (
 // newCheckup is a world on a server that the doctor has nothing to say about.
 func newCheckup(t *testing.T, n int) *world {
 	t.Helper()
-	host := pgtest.Server(t, "fsync=on", "full_page_writes=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB")
+	return newCheckupOf(t, pgtest.Major(), n)
+}
+
+func newCheckupOf(t *testing.T, major, n int) *world {
+	t.Helper()
+	host := pgtest.ServerOf(t, major, "fsync=on", "full_page_writes=on", "synchronous_commit=off", "max_slot_wal_keep_size=1GB")
 	w := newWorldOn(t, host.Database(t), n)
 	w.env = append(w.env, "HOME="+w.dir)
 	return w
@@ -210,6 +216,51 @@ func TestAProbeOfAnyTable(t *testing.T) {
 	w.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); DROP TRIGGER touch ON public.thing")
 	if f := w.finds(w.doctor(3, nil, "--probe"), "probe.row", doctor.Fail); !strings.Contains(f.Text, "trigger") {
 		t.Errorf("%+v", f)
+	}
+}
+
+// TestAProbeLocksPartitionsBeforeItLooks: what a partition gets while the probe looks at it would run with its rights.
+func TestAProbeLocksPartitionsBeforeItLooks(t *testing.T) {
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			w := newCheckupOf(t, major, 0)
+			w.env = append(w.env, hashed...)
+			w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+			owner, _ := w.db.Role(t, "")
+			w.db.Exec(t, `CREATE TABLE public.thing (id bigint PRIMARY KEY, name text, deleted boolean) PARTITION BY RANGE (id);
+				CREATE TABLE public.middle PARTITION OF public.thing DEFAULT PARTITION BY HASH (id);
+				CREATE TABLE public.part PARTITION OF public.middle FOR VALUES WITH (MODULUS 1, REMAINDER 0); INSERT INTO public.thing VALUES (1, 'one', false);
+				CREATE SEQUENCE public.ran; CREATE FUNCTION public.notes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''public.ran''); RETURN new; END';
+				ALTER TABLE public.thing OWNER TO `+owner+"; ALTER TABLE public.middle OWNER TO "+owner+"; ALTER TABLE public.part OWNER TO "+owner)
+			w.run("init")
+			w.start(nil, "stream").waitFor("streaming")
+			w.run("backfill")
+			w.finds(w.doctor(0, nil, "--probe", "--probe-key", "1"), "probe.search", doctor.OK)
+			tx, err := w.db.Conn(t).Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Exec(t.Context(), "SET ROLE "+owner+"; LOCK TABLE public.part IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan doctor.Report, 1)
+			go func() { done <- w.doctor(3, nil, "--probe", "--probe-key", "1") }()
+			pgtest.Eventually(t, processTimeout, func() (bool, string) {
+				return pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'public.part'::regclass)"), "the probe does not wait"
+			})
+			if _, err := tx.Exec(t.Context(), "CREATE TRIGGER notes BEFORE UPDATE ON public.part FOR EACH ROW EXECUTE FUNCTION public.notes()"); err != nil {
+				t.Fatal(err)
+			}
+			if err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if f := w.finds(<-done, "probe.write", doctor.Fail); !strings.Contains(f.Text, "trigger notes may run what role "+owner) {
+				t.Errorf("%+v", f)
+			}
+			if pgtest.One[bool](t, w.db, "SELECT is_called FROM public.ran") {
+				t.Error("the owner's trigger ran")
+			}
+		})
 	}
 }
 

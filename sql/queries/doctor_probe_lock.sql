@@ -1,0 +1,2 @@
+UPDATE ONLY {{.Table}}
+SET {{.Column}} = {{.Column}}
