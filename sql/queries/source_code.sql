@@ -1,8 +1,7 @@
--- What the server may run, with the rights of whoever {{if .Writes}}updates{{else}}reads{{end}} the table ($1, $2), of what another role wrote: expressions of indexes, statistics, CHECKs
--- and partition keys, which it evaluates while it plans a read too{{if .Writes}}; triggers, rules and policies whatever they call, generated columns, CHECKs of
--- domains, functions of ranges, and foreign keys that compare by casts{{end}}. Another is one that is neither a superuser nor this role; a superuser's
--- functions and types (extensions) are as good as built-in ones{{if .Writes}}, but for expressions of a table that is another's{{end}}. One row each: where it stands, the
--- function ('' where it is none, or one of the server that runs what it is told), and who could change it.
+-- What the server may run, with the rights of whoever reads{{if .Writes}} or updates{{end}} the table ($1, $2), of what another role wrote: expressions of indexes, statistics, CHECKs
+-- and partition keys, which it evaluates while it plans a read too{{if .Writes}}; functions of triggers, rules, policies, generated columns, CHECKs of domains,
+-- and ranges{{end}}. Another is one that is neither a superuser nor this session's; a superuser's functions and types (extensions) are as good as built-in
+-- ones. One row each: where it stands, the function ('' where it is none, or one of the server that runs what it is told), and who could change it.
 WITH RECURSIVE named AS (
     SELECT c.oid
     FROM pg_catalog.pg_class AS c
@@ -13,14 +12,9 @@ WITH RECURSIVE named AS (
     UNION
     SELECT i.inhrelid FROM family AS f JOIN pg_catalog.pg_inherits AS i ON i.inhparent = f.oid
 ), relations AS (
-    SELECT c.oid, c.relname, c.relowner, o.rolname = SESSION_USER{{if not .Writes}} OR o.rolsuper{{end}} AS own
-    FROM (
-        SELECT f.oid FROM family AS f
-{{- if .Writes}}
-        UNION SELECT a.relid::oid FROM named AS n CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(n.oid::pg_catalog.regclass) AS a
-{{- end}}
-    ) AS r
-    JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
+    SELECT c.oid, c.relname, c.relowner, o.rolname = SESSION_USER OR o.rolsuper AS own
+    FROM family AS f
+    JOIN pg_catalog.pg_class AS c ON c.oid = f.oid
     JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
 {{- if .Writes}}
 ), types (oid) AS (
@@ -85,14 +79,14 @@ WITH RECURSIVE named AS (
 {{- end}}
 ), found (rank, place, function, owner) AS (
     SELECT
-        CASE WHEN other.code THEN 6 ELSE 7 END, t.place, CASE WHEN other.code THEN p.function END, CASE WHEN other.code THEN p.owner ELSE t.owner END
+        CASE WHEN other.code THEN 2 ELSE 3 END, t.place, CASE WHEN other.code THEN p.function END, CASE WHEN other.code THEN p.owner ELSE t.owner END
     FROM trees AS t
     CROSS JOIN LATERAL (
         {{query "source_code_parts"}}
     ) AS p
     LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = p.owner
     CROSS JOIN LATERAL (SELECT NOT o.rolsuper AND o.rolname <> SESSION_USER) AS other (code)
-    WHERE other.code OR NOT t.own{{if not .Writes}} AND (NOT p.steady OR o.rolname IS NULL){{end}}
+    WHERE other.code OR NOT t.own AND (NOT p.steady OR o.rolname IS NULL)
 {{- if .Writes}}
     UNION ALL
     SELECT 1, 'trigger ' || pg_catalog.quote_ident(g.tgname), NULL, r.relowner
@@ -100,18 +94,7 @@ WITH RECURSIVE named AS (
     JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid
     WHERE NOT r.own AND NOT g.tgisinternal AND g.tgenabled <> 'D'
     UNION ALL
-    SELECT 2, 'rule ' || pg_catalog.quote_ident(w.rulename), NULL, r.relowner
-    FROM relations AS r
-    JOIN pg_catalog.pg_rewrite AS w ON w.ev_class = r.oid
-    WHERE NOT r.own
-    UNION ALL
-    SELECT 3, 'row policy ' || pg_catalog.quote_ident(l.polname), NULL, r.relowner
-    FROM relations AS r
-    JOIN pg_catalog.pg_policy AS l ON l.polrelid = r.oid
-    WHERE NOT r.own
-    UNION ALL
-    -- Of the role's own, those that call another's function.
-    SELECT 4, w.place, f.oid, f.proowner
+    SELECT 1, w.place, f.oid, f.proowner
     FROM relations AS r
     CROSS JOIN LATERAL (
         SELECT 'trigger ' || pg_catalog.quote_ident(g.tgname) AS place, 'pg_catalog.pg_trigger'::pg_catalog.regclass AS classid, g.oid
@@ -130,15 +113,9 @@ WITH RECURSIVE named AS (
     LEFT JOIN pg_catalog.pg_operator AS op ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND op.oid = d.refobjid
     JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass THEN d.refobjid ELSE op.oprcode::oid END
     JOIN pg_catalog.pg_roles AS o ON o.oid = f.proowner
-    WHERE r.own AND NOT o.rolsuper AND o.rolname <> SESSION_USER
+    WHERE NOT o.rolsuper AND o.rolname <> SESSION_USER
     UNION ALL
-    SELECT 5, 'foreign key ' || pg_catalog.quote_ident(k.conname), NULL, r.relowner
-    FROM relations AS r
-    JOIN pg_catalog.pg_constraint AS k ON k.contype = 'f' AND r.oid IN (k.conrelid, k.confrelid)
-    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey) OR a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
-    WHERE NOT r.own AND a.atttypid >= 16384
-    UNION ALL
-    SELECT 8, 'type ' || pg_catalog.quote_ident(y.typname), f.oid, f.proowner
+    SELECT 4, 'type ' || pg_catalog.quote_ident(y.typname), f.oid, f.proowner
     FROM types AS t
     JOIN pg_catalog.pg_range AS g ON g.rngtypid = t.oid
     JOIN pg_catalog.pg_type AS y ON y.oid = g.rngtypid

@@ -1,2 +1,0 @@
-UPDATE ONLY {{.Table}}
-SET {{.Column}} = {{.Column}}
