@@ -188,7 +188,7 @@ func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint
 	case step == "":
 		f.log.Warn().Err(err).Msg(published)
 	case fault.SQLSTATE(err) == notPermitted:
-		f.log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Visible(pgname.Identifier(owner))+", or drop that table").
+		f.log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Identifier(owner)+", or drop that table").
 			Msg(published + "; this role may not take it out of the publication")
 	default:
 		f.log.Warn().Err(err).Str("try", pgname.Pasteable(step)+";").Msg(published)
