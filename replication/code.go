@@ -10,9 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// ForeignCode returns what the server may run with this role's rights while it plans a read of the table, and what belongs to another role, which is no
-// superuser: who owns it has this role's rights for as long as the read takes. With writes also what it may run for who updates a row. No more than
-// twenty.
+// ForeignCode returns what the server may run with this role's rights while it plans a read of the table, of what another role wrote, which is no
+// superuser: that role has this role's rights for as long as the read takes. With writes also functions of others that it may run for who updates a
+// row. No more than twenty.
 func ForeignCode(ctx context.Context, db Querier, schema, table string, writes bool) ([]change.Code, error) {
 	query, err := sql.Render("source_code", struct{ Writes bool }{writes})
 	if err != nil {

@@ -393,8 +393,8 @@ func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
 	return writers, nil
 }
 
-// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids, and the role that owns the
-// publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication that
+// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids, and the role that owns
+// the publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication that
 // carries tables of others loses only what wal2vec noted there.
 func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (step, owner string, err error) {
 	var schema, name string

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,7 +78,7 @@ func (f *following) relay(t *testing.T, client net.Conn, target string, do func(
 		if head == 5 && (message[0] == 'F' || (message[0] == 'Q' || message[0] == 'P') && strings.Contains(string(body), f.call)) {
 			do()
 		}
-		if _, err := server.Write(append(message, body...)); err != nil {
+		if _, err := server.Write(slices.Concat(message, body)); err != nil {
 			return
 		}
 	}

@@ -238,7 +238,9 @@ func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
 			w.run("init")
 			w.start(nil, "stream").waitFor("streaming")
 			w.run("backfill")
-			versions := func() string { return pgtest.One[string](t, w.db, "SELECT string_agg(xmin::text, ',') FROM public.thing") }
+			versions := func() string {
+				return pgtest.One[string](t, w.db, "SELECT string_agg(xmin::text, ',') FROM public.thing")
+			}
 			before := versions()
 			w.finds(w.doctor(0, nil, "--probe", "--probe-key", "1"), "probe.search", doctor.OK)
 			if versions() == before {
