@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -20,6 +21,8 @@ type SwapRole struct {
 	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are
 	// the statements that end that.
 	Open, Close []string
+	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
+	Leave []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -31,10 +34,10 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members []string
+	var members, groups []string
 	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members)
+			&logsIn, &members, &groups)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -45,6 +48,12 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	for _, member := range members {
 		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
 		r.Close = append(r.Close, "REVOKE "+role+" FROM "+pgname.Identifier(member))
+	}
+	const group = "is a member of " // as the query has it
+	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
+		for _, other := range groups {
+			r.Leave = append(r.Leave, "REVOKE "+pgname.Identifier(other)+" FROM "+role)
+		}
 	}
 	return r, nil
 }

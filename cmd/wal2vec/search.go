@@ -71,6 +71,8 @@ type searchHit struct {
 	Key     []string           `json:"key"`
 	Score   float64            `json:"score"`
 	Columns map[string]*string `json:"columns"`
+	// TooLarge is the length in bytes of the columns, where that is more than stream.max_row_bytes and they are left out.
+	TooLarge uint32 `json:"too_large_bytes,omitempty"`
 }
 
 func (p *program) search(ctx context.Context, c config.Config, text string, o searchOptions) error {
@@ -298,9 +300,13 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 		}
 		hit := searchHit{Key: h.Key.Parts(), Score: h.Score, Columns: make(map[string]*string, len(columns))}
 		for i := range fields {
-			if fields[i].State == change.FieldValue {
+			switch fields[i].State {
+			case change.FieldValue:
 				hit.Columns[columns[i]] = &fields[i].Text
-			} else {
+			case change.FieldLarge:
+				hit.TooLarge = fields[i].Size
+				hit.Columns[columns[i]] = nil
+			default:
 				hit.Columns[columns[i]] = nil
 			}
 		}
@@ -359,6 +365,8 @@ func (p *program) printHits(r searchResult, columns []string) error {
 		for i, c := range columns {
 			if text := h.Columns[c]; text != nil {
 				cells[i] = pgname.Visible(shorten(*text))
+			} else if h.TooLarge > 0 {
+				cells[i] = fmt.Sprintf("(%d bytes: too large)", h.TooLarge)
 			}
 		}
 		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, pgname.Visible(strings.Join(h.Key, ",")), strings.Join(cells, "\t"))

@@ -2,7 +2,8 @@
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind,
 -- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Last comes who could act as it:
--- whether it may log in, and its members, but for superusers, this role, and those that have the rights of the table's owner without it, as the admin.
+-- whether it may log in, and its members, but for superusers, this role, and those that have the rights of the table's owner without it, as the admin; and
+-- the memberships that make it more than the owner, where they are all that does and it is a role that does nothing else.
 WITH RECURSIVE role AS (
     SELECT COALESCE(
         NULLIF($4::text, ''),
@@ -98,5 +99,12 @@ SELECT
               OR COALESCE((pg_catalog.to_jsonb(a) ->> 'inherit_option')::boolean, true)
           )
         ORDER BY m.rolname
+    ) END,
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT g.rolname::text
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+        ORDER BY g.rolname
     ) END
 FROM facts AS f
