@@ -267,7 +267,9 @@ func TestVectorsAndLettersGetRoomForLongKeys(t *testing.T) {
 	if got := pgtest.Column[string](t, b.db, definitions); !slices.Equal(got, want) {
 		t.Errorf("indexes are %q, new ones %q", got, want)
 	}
-	if !slices.ContainsFunc(want, func(d string) bool { return strings.Contains(d, "vectors_other_1_pkey") && strings.Contains(d, "INCLUDE (text_hash)") }) {
+	if !slices.ContainsFunc(want, func(d string) bool {
+		return strings.Contains(d, "vectors_other_1_pkey") && strings.Contains(d, "INCLUDE (text_hash)")
+	}) {
 		t.Errorf("the vectors of numbers have no hash in their index: %q", want)
 	}
 	if is := pgtest.One[string](t, b.db, file); is != kept {
