@@ -23,7 +23,25 @@ const (
 
 // read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
 // name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+//
+// A read that row policies keep from the rows is a fault of kind Usage with the statement that opens them: rows are never left out.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
+	err := r.attempt(ctx, statement, each, params...)
+	if fault.SQLSTATE(err) != "42501" || r.conn == nil {
+		return err
+	}
+	switch again, hidden := r.hidden(ctx); {
+	case hidden != nil:
+		return hidden
+	case again: // the server has planned it, and sent no row
+		return r.attempt(ctx, statement, each, params...)
+	default:
+		return err
+	}
+}
+
+// attempt is one try of a read.
+func (r *Reader) attempt(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(beginReading, nil, nil, nil, nil)
 	answerRows := 1 // the places of the answers in that transaction
@@ -82,16 +100,6 @@ func (r *Reader) tableName() [][]byte {
 	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
 }
 
-// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
-func (r *Reader) lookForPolicies(ctx context.Context) error {
-	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
-	if err != nil {
-		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
-	}
-	r.policed = policed == "t"
-	return nil
-}
-
 // lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.
 func (r *Reader) lookAtTypes(ctx context.Context) error {
 	r.types = make(map[string]string)
@@ -110,19 +118,6 @@ func (r *Reader) lookAtTypes(ctx context.Context) error {
 	}
 	r.row.Texts = texts
 	return nil
-}
-
-// admit adds the statements after which row policies take effect in the transaction where they are known to hide nothing and to call nothing of
-// another role; a read fails else. What PREPARE names is locked until the transaction ends, by a role that may read a single column too, and
-// neither planned nor run: so the policies that are looked at are those that take effect. It returns how many statements they are.
-func (r *Reader) admit(batch *pgconn.Batch) int {
-	// A name of ours, and the statement of this session alone.
-	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
-	batch.ExecParams("SELECT pg_catalog.set_config('row_security', 'on', true)", nil, nil, nil, nil) // else PREPARE fails
-	batch.ExecParams(lock+r.relation(), nil, nil, nil, nil)
-	batch.ExecParams(unprepare, nil, nil, nil, nil)
-	batch.ExecParams(sql.Query("source_policies"), r.tableName(), nil, nil, nil)
-	return 4
 }
 
 // examine looks for functions of other roles that a read of the table calls. A session that may run programs on the server, or reach its files, is

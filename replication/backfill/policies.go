@@ -1,0 +1,64 @@
+package backfill
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/sql"
+)
+
+// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
+func (r *Reader) lookForPolicies(ctx context.Context) error {
+	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
+	if err != nil {
+		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
+	}
+	r.policed = policed == "t"
+	return nil
+}
+
+// hidden tells of a read that the server refused whether row policies do it, which may have come since the session began: the advice is that of a
+// start, which refuses such a table (replication.Inspect). It returns true where they let this role see every row: the read is to be made again.
+func (r *Reader) hidden(ctx context.Context) (again bool, err error) {
+	before := r.policed
+	if err := r.lookForPolicies(ctx); err != nil || !r.policed {
+		return false, err
+	}
+	var opened bool
+	var hinders string
+	_, err = r.run(ctx, sql.Query("source_policies"), func(row rawRow) error {
+		opened, hinders = string(row[0]) == "t", string(row[1])
+		return nil
+	}, r.tableName()...)
+	role := pgname.Identifier(r.role)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("reading the row policies of %s: %w", r.name(), err)
+	case hinders != "":
+		const try = "name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ..."
+		return false, fault.New(fault.Usage, fmt.Sprintf(try, pgname.Identifier(hinders), r.relation()),
+			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", pgname.Identifier(hinders), r.relation(), role)
+	case !opened:
+		try := fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);", pgname.Identifier(r.role+"_reads"), r.relation(), role)
+		return false, fault.New(fault.Usage, try, "row security hides rows of %s from role %s", r.relation(), role)
+	default:
+		return !before, nil
+	}
+}
+
+// admit adds the statements after which row policies take effect in the transaction where they are known to hide nothing and to call nothing of
+// another role; a read fails else. What PREPARE names is locked until the transaction ends, by a role that may read a single column too, and
+// neither planned nor run: so the policies that are looked at are those that take effect. It returns how many statements they are.
+func (r *Reader) admit(batch *pgconn.Batch) int {
+	// A name of ours, and the statement of this session alone.
+	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
+	batch.ExecParams("SELECT pg_catalog.set_config('row_security', 'on', true)", nil, nil, nil, nil) // else PREPARE fails
+	batch.ExecParams(lock+r.relation(), nil, nil, nil, nil)
+	batch.ExecParams(unprepare, nil, nil, nil, nil)
+	batch.ExecParams(sql.Query("source_policies"), r.tableName(), nil, nil, nil)
+	return 4
+}
