@@ -34,17 +34,18 @@ func (r *Reader) hidden(ctx context.Context) (again bool, err error) {
 		opened, hinders = string(row[0]) == "t", string(row[1])
 		return nil
 	}, r.tableName()...)
-	role := pgname.Identifier(r.role)
+	role, table, policy := pgname.Identifier(r.role), pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name), pgname.Identifier(hinders)
+	own := pgname.Identifier(r.role + "_reads")
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("reading the row policies of %s: %w", r.name(), err)
 	case hinders != "":
-		const try = "name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ..."
-		return false, fault.New(fault.Usage, fmt.Sprintf(try, pgname.Identifier(hinders), r.relation()),
-			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", pgname.Identifier(hinders), r.relation(), role)
+		return false, fault.New(fault.Usage,
+			fmt.Sprintf("name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ...", policy, table),
+			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", policy, table, role)
 	case !opened:
-		try := fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);", pgname.Identifier(r.role+"_reads"), r.relation(), role)
-		return false, fault.New(fault.Usage, try, "row security hides rows of %s from role %s", r.relation(), role)
+		try := fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);", own, table, role)
+		return false, fault.New(fault.Usage, try, "row security hides rows of %s from role %s", table, role)
 	default:
 		return !before, nil
 	}

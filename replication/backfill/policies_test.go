@@ -184,9 +184,12 @@ func TestPoliciesThatComeUnderASession(t *testing.T) {
 		reads := map[string]func() (int, error){
 			"a chunk":     func() (int, error) { c, err := r.Chunk(t.Context(), "", 9); return len(c.Rows), err },
 			"rows by key": func() (int, error) { rows, err := r.Rows(t.Context(), []change.Key{"1", "2"}); return len(rows), err },
-			"columns":     func() (int, error) { got, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"}); return len(got), err },
-			"a sample":    func() (int, error) { keys, err := r.Sample(t.Context(), 3, 100); return len(keys), err },
-			"a count":     func() (int, error) { n, err := r.CountRows(t.Context()); return int(n), err },
+			"columns": func() (int, error) {
+				got, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"})
+				return len(got), err
+			},
+			"a sample": func() (int, error) { keys, err := r.Sample(t.Context(), 3, 100); return len(keys), err },
+			"a count":  func() (int, error) { n, err := r.CountRows(t.Context()); return int(n), err },
 		}
 		for what, read := range reads {
 			want, err := read()
