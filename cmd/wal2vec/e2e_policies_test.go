@@ -20,8 +20,12 @@ func TestRowSecurityThatComesUnderAPipeline(t *testing.T) {
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON "+product+" TO "+role+"; GRANT SELECT ON analytics_features.product_embeddings TO "+role)
 	as := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password)}
 	commands := [][]string{
-		{"backfill", "--full"}, {"audit", "--full"}, {"search", "a lamp", "--columns", "name"}, {"search", "a lamp", "--filter", "product_id>0"},
-		{"config", "print", "--row", "3"}, {"stream", "--until-current"},
+		{"backfill", "--full"},
+		{"audit", "--full"},
+		{"search", "a lamp", "--columns", "name"},
+		{"search", "a lamp", "--filter", "product_id>0"},
+		{"config", "print", "--row", "3"},
+		{"stream", "--until-current"},
 	}
 	all := func(when string, code int) {
 		t.Helper()

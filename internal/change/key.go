@@ -1,6 +1,7 @@
 package change
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -22,9 +23,9 @@ func KeyOf(parts ...string) Key { return Key(strings.Join(parts, keySeparator)) 
 // Parts returns the text outputs of the key columns.
 func (k Key) Parts() []string { return strings.Split(string(k), keySeparator) }
 
-// String prints the key for people, all of it visible and on one line, so that ParseKey reads it back: the parts with commas, and a part in which a comma,
-// a double quote or a space at an end could be mistaken, in double quotes, a quote in it twice: 7,"x, y". A part with hidden characters is U&"...", as
-// SQL writes it, with \xHH for a byte that is no character. The only part of a key needs no quotes.
+// String prints the key for people, all of it visible and on one line, so that ParseKey reads it back: the parts with commas. A part
+// in which a comma, a double quote or a space at an end could be mistaken stands in double quotes, a quote in it twice: 7,"x, y". One
+// with hidden characters is U&"...", as SQL writes it, with \xHH for a byte that is no character. The only part of a key needs no quotes.
 func (k Key) String() string {
 	parts := k.Parts()
 	for i, part := range parts {
@@ -186,14 +187,19 @@ func appendEscape(b *strings.Builder, text string) (rest string, size int) {
 	if len(text) < size {
 		return "", 0
 	}
-	code, err := strconv.ParseUint(text[begin:size], 16, 32)
-	switch {
-	case err != nil, code == 0, size != 3 && !utf8.ValidRune(rune(code)):
-		return "", 0
-	case size == 3:
-		b.WriteByte(byte(code))
-	default:
-		b.WriteRune(rune(code))
+	digits := text[begin:size]
+	if size == 3 {
+		one, err := hex.DecodeString(digits)
+		if err != nil || one[0] == 0 {
+			return "", 0
+		}
+		b.Write(one)
+		return text[size:], size
 	}
+	r, _, behind, err := strconv.UnquoteChar(`\U`+strings.Repeat("0", 8-len(digits))+digits, 0)
+	if err != nil || behind != "" || r == 0 || !utf8.ValidRune(r) {
+		return "", 0
+	}
+	b.WriteRune(r)
 	return text[size:], size
 }

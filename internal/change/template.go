@@ -30,8 +30,9 @@ const (
 )
 
 // Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
-// for themselves; a name that holds one stands in double quotes, a quote in it twice: {"a}b"}. A field that is NULL or blank drops out together with the literal before it (the first kept field drops the
-// literal between it and its dropped predecessors); leading and trailing literals stay only if some field does.
+// for themselves; a name that holds one stands in double quotes, a quote in it twice: {"a}b"}. A field that is NULL or blank drops
+// out together with the literal before it (the first kept field drops the literal between it and
+// its dropped predecessors); leading and trailing literals stay only if some field does.
 //
 // A Template may have further templates behind it (Join): each renders a text of its own from the same row.
 type Template struct {
