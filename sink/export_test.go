@@ -10,7 +10,7 @@ func (s *Sink) SetPatience(wait, pause time.Duration, tries int) {
 // NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to n.
 func NamesOf(pipeline string, n int) []string {
 	own := namesOf(pipeline)
-	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey}
+	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey, own.lettersLookup}
 	s := &Sink{pipeline: pipeline}
 	for id := 1; id <= n; id++ {
 		table := s.vectorTable(id)

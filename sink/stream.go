@@ -99,38 +99,14 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	if c.Watermark != 0 && c.Watermark < old {
 		return fmt.Errorf("committing a batch: the watermark would go back from %s to %s", old, c.Watermark)
 	}
-	w, err := st.layout.prepare(c.Changes, c.Encodings, 0)
-	if err != nil {
-		return err
+	err := st.write(ctx, c, nil)
+	if isTooLong(err) {
+		var unheld []change.Change
+		if c.Changes, unheld, err = st.sink.divide(ctx, st.layout, c.Changes); err != nil {
+			return err
+		}
+		err = st.write(ctx, c, unheld)
 	}
-	var out written
-	b := &pgx.Batch{}
-	b.Queue(st.sink.query("settings"))
-	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), old.String(), st.layout.counter,
-		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated),
-		nullable(c.Last.LSN), int64(c.Last.XID), c.Last.CommitTime)
-	if c.Truncated != 0 {
-		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
-		for _, g := range st.layout.generations {
-			b.Queue(g.removeDead)
-			b.Queue(g.lettersReconcile, st.sink.pipeline)
-		}
-	}
-	w.queue(b, st.sink, st.layout, st.epoch, &out)
-	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		failpoint.Hit("sink_begun")
-		if err := send(ctx, tx, b); err != nil {
-			return err
-		}
-		if err := out.check(); err != nil {
-			return err
-		}
-		if err := w.settle(ctx, tx, st.sink, st.layout, &out); err != nil {
-			return err
-		}
-		failpoint.Hit("sink_written")
-		return failpoint.Fail("sink_written")
-	})
 	switch {
 	case err == nil:
 		if c.Watermark != 0 {
@@ -142,6 +118,45 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	default:
 		return st.sink.explain(st.sink.unlessOutdated(ctx, st.layout, err), "writing to the sink")
 	}
+}
+
+// write is the transaction of a commit; the ledger cannot have the rows that are not held.
+func (st *Stream) write(ctx context.Context, c change.Commit, unheld []change.Change) error {
+	w, err := st.layout.prepare(c.Changes, c.Encodings, 0)
+	if err != nil {
+		return err
+	}
+	var out written
+	b := &pgx.Batch{}
+	b.Queue(st.sink.query("settings"))
+	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), st.Watermark().String(), st.layout.counter,
+		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated),
+		nullable(c.Last.LSN), int64(c.Last.XID), c.Last.CommitTime)
+	if c.Truncated != 0 {
+		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
+		for _, g := range st.layout.generations {
+			b.Queue(g.removeDead)
+			b.Queue(g.lettersReconcile, st.sink.pipeline, int64(st.epoch), c.Truncated.String(), noRoom)
+		}
+	}
+	w.queue(b, st.sink, st.layout, st.epoch, &out)
+	return st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		failpoint.Hit("sink_begun")
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		if err := out.check(); err != nil {
+			return err
+		}
+		if err := w.settle(ctx, tx, st.sink, st.layout, &out); err != nil {
+			return err
+		}
+		if _, err := st.layout.setAside(ctx, tx, st.sink, unheld, change.Version{Epoch: st.epoch}); err != nil {
+			return err
+		}
+		failpoint.Hit("sink_written")
+		return failpoint.Fail("sink_written")
+	})
 }
 
 // fenced tells why the compare-and-set found no row.

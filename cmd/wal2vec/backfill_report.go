@@ -101,7 +101,7 @@ func (r *backfillReport) index(ctx context.Context, s *store) (err error) {
 	if r.bar != nil {
 		r.bar.SetTotal(r.bar.Current(), true)
 	}
-	r.built, err = (&indexBuilder{store: s, log: r.log, bars: r.bars}).build(ctx)
+	r.built, err = newIndexBuilder(s, r.log, r.bars).build(ctx)
 	return err
 }
 

@@ -34,8 +34,8 @@ func newConfigPrint(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "print", Short: "Print the effective settings with their origin, secrets masked", Args: cobra.NoArgs,
 		Long: "Print the effective settings with their origin, secrets masked. With --row KEY, print the text that is encoded for that\n" +
-			"row instead, as stream and backfill render it, and its hash on standard error (a key of several columns: --row once for each\n" +
-			"column, or once with the parts joined by commas).",
+			"row instead, as stream and backfill render it, and its hash on standard error. A key of several columns: --row once for each\n" +
+			"column, or once as all commands print such a key: the parts with commas, one with a comma in double quotes: '7,\"x, y\"'.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -70,18 +70,18 @@ type printedRow struct {
 	Refused *string `json:"refused,omitempty"`
 }
 
-// rowKey reads the key from the values of --row: one for each column, or one that holds them all.
+// rowKey reads the key from the values of --row: one for each column, each as it is, or one that holds them all.
 func rowKey(row []string, columns int) (change.Key, error) {
 	if len(row) == 1 {
 		return parseKey(row[0], columns)
 	}
 	if len(row) != columns {
-		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %q has %d parts, the table's key has %d columns",
-			strings.Join(row, ","), len(row), columns)
+		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %s has %d parts, the table's key has %d columns",
+			change.KeyOf(row...), len(row), columns)
 	}
 	for _, part := range row {
-		if _, err := parseKey(part, 1); err != nil {
-			return "", err
+		if strings.Contains(part, "\x00") {
+			return "", fault.New(fault.Usage, "no value of PostgreSQL's holds one", "key %q holds a zero byte", part)
 		}
 	}
 	return change.KeyOf(row...), nil

@@ -21,6 +21,9 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
+// notPermitted is the SQLSTATE of a missing right.
+const notPermitted = "42501"
+
 // prober sends something through a running pipeline and follows it to its end.
 type prober struct {
 	program *program

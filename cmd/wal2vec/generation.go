@@ -20,13 +20,6 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-func splitKey(text string, columns int) []string {
-	if columns == 1 {
-		return []string{text}
-	}
-	return strings.SplitN(text, ",", columns)
-}
-
 // engine is an encoder with the checkpoint that it was made from.
 type engine struct {
 	vectorizer

@@ -140,7 +140,7 @@ func (s *setup) indexDue(ctx context.Context) error {
 		return err
 	}
 	s.view = viewOf(s.config, state)
-	return (&indexBuilder{store: s.store, log: s.log}).due(ctx, state)
+	return newIndexBuilder(s.store, s.log, nil).due(ctx, state)
 }
 
 // prepareInit connects, looks and refuses; it changes nothing.

@@ -369,7 +369,7 @@ func (p *program) printHits(r searchResult, columns []string) error {
 				cells[i] = fmt.Sprintf("(%d bytes: too large)", h.TooLarge)
 			}
 		}
-		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, pgname.Visible(strings.Join(h.Key, ",")), strings.Join(cells, "\t"))
+		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, change.KeyOf(h.Key...), strings.Join(cells, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

@@ -3,6 +3,7 @@ package change_test
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,8 +103,25 @@ func TestTemplateRender(t *testing.T) {
 	f("{{{name}}}", "{x}", v("x"))
 }
 
+// TestATemplateNamesAnyColumn that PostgreSQL has.
+func TestATemplateNamesAnyColumn(t *testing.T) {
+	t.Parallel()
+	for want, name := range map[string]string{
+		"{name}": "name", "{a b}": "a b", `{"a}b"}`: "a}b", `{"{"}`: "{", `{"}}"}`: "}}", `{"{{a}}"}`: "{{a}}", `{" a "}`: " a ", `{" "}`: " ",
+		`{"a""b"}`: `a"b`, `{""""}`: `"`, `{"""a"""}`: `"a"`, "{a'b}": "a'b",
+	} {
+		if got := change.InTemplate(name); got != want {
+			t.Errorf("%q is written as %s, want %s", name, got, want)
+		}
+		template, err := change.ParseTemplate("x " + want + "{{{b}")
+		if err != nil || !slices.Equal(template.Columns(), []string{name, "b"}) {
+			t.Errorf("%s: %q, %v", want, template.Columns(), err)
+		}
+	}
+}
+
 func TestParseTemplateRefuses(t *testing.T) {
-	for _, in := range []string{"", "no field", "{", "{}", "{a", "a}", "{a{b}}", "{ }"} {
+	for _, in := range []string{"", "no field", "{", "{}", "{a", "a}", "{a{b}}", "{ }", `{"a}`, `{"a"`, `{""}`, `{"a"b}`, `{"a" "b"}`} {
 		if _, err := change.ParseTemplate(in); err == nil {
 			t.Errorf("ParseTemplate(%q): want an error", in)
 		}

@@ -30,8 +30,9 @@ const (
 )
 
 // Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
-// for themselves. A field that is NULL or blank drops out together with the literal before it (the first kept field drops the
-// literal between it and its dropped predecessors); leading and trailing literals stay only if some field does.
+// for themselves; a name that holds one stands in double quotes, a quote in it twice: {"a}b"}. A field that is NULL or blank drops
+// out together with the literal before it (the first kept field drops the literal between it and
+// its dropped predecessors); leading and trailing literals stay only if some field does.
 //
 // A Template may have further templates behind it (Join): each renders a text of its own from the same row.
 type Template struct {
@@ -59,14 +60,11 @@ func ParseTemplate(source string) (Template, error) {
 			literal.WriteByte(rest[0])
 			rest = rest[2:]
 		case rest[0] == '{':
-			name, after, found := strings.Cut(rest[1:], "}")
-			if !found {
-				return Template{}, fmt.Errorf("parsing template: no closing brace after %q", rest)
+			name, after, err := columnIn(rest)
+			if err != nil {
+				return Template{}, fmt.Errorf("parsing template: %w", err)
 			}
-			if strings.TrimSpace(name) == "" || strings.Contains(name, "{") {
-				return Template{}, fmt.Errorf("parsing template: bad column name %q", name)
-			}
-			t.addField(strings.TrimSpace(name), literal.String())
+			t.addField(name, literal.String())
 			literal.Reset()
 			rest = after
 		case rest[0] == '}':
@@ -81,6 +79,41 @@ func ParseTemplate(source string) (Template, error) {
 	}
 	t.last = literal.String()
 	return t, nil
+}
+
+// columnIn reads the name of a column from an opening brace on, and returns what is behind the closing one.
+func columnIn(text string) (name, rest string, err error) {
+	inside := strings.TrimLeft(text[1:], " ")
+	if begun, isQuoted := strings.CutPrefix(inside, `"`); isQuoted {
+		name, rest, closed := quoted(begun)
+		if !closed {
+			return "", "", fmt.Errorf("no closing quote after %q", text)
+		}
+		rest, closed = strings.CutPrefix(strings.TrimLeft(rest, " "), "}")
+		if !closed {
+			return "", "", fmt.Errorf("no closing brace after %q", text[:len(text)-len(rest)])
+		}
+		if name == "" {
+			return "", "", fmt.Errorf("bad column name %q", name)
+		}
+		return name, rest, nil
+	}
+	name, rest, found := strings.Cut(text[1:], "}")
+	if !found {
+		return "", "", fmt.Errorf("no closing brace after %q", text)
+	}
+	if strings.TrimSpace(name) == "" || strings.Contains(name, "{") {
+		return "", "", fmt.Errorf("bad column name %q: one that holds a brace stands in double quotes", name)
+	}
+	return strings.TrimSpace(name), rest, nil
+}
+
+// InTemplate writes a column as a template names it: {name}, or {"na}me"} where the name could be read as something else.
+func InTemplate(column string) string {
+	if strings.ContainsAny(column, `{}"`) || strings.TrimSpace(column) != column {
+		return `{"` + strings.ReplaceAll(column, `"`, `""`) + `"}`
+	}
+	return "{" + column + "}"
 }
 
 func (t *Template) addField(column, literal string) {

@@ -24,7 +24,25 @@ const (
 
 // read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
 // name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+//
+// A read that row policies keep from the rows is a fault of kind Usage with the statement that opens them: rows are never left out.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
+	err := r.attempt(ctx, statement, each, params...)
+	if fault.SQLSTATE(err) != "42501" || r.conn == nil {
+		return err
+	}
+	switch again, hidden := r.hidden(ctx); {
+	case hidden != nil:
+		return hidden
+	case again: // the server has planned it, and sent no row
+		return r.attempt(ctx, statement, each, params...)
+	default:
+		return err
+	}
+}
+
+// attempt is one try of a read.
+func (r *Reader) attempt(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(beginReading, nil, nil, nil, nil)
 	answerRows := 1 + r.admit(batch) // the places of the answers in that transaction
@@ -81,16 +99,6 @@ func (r *Reader) leave(ctx context.Context) {
 // tableName are the parameters of queries that ask about the table.
 func (r *Reader) tableName() [][]byte {
 	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
-}
-
-// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
-func (r *Reader) lookForPolicies(ctx context.Context) error {
-	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
-	if err != nil {
-		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
-	}
-	r.policed = policed == "t"
-	return nil
 }
 
 // lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.

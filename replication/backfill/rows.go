@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -153,6 +154,8 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	switch {
 	case err == nil:
 		return out, nil
+	case isFault(err):
+		return nil, err
 	case fault.SQLSTATE(err) == "42501":
 		return nil, r.denied(err, columns, filters)
 	case fault.Untranslatable(err):
@@ -162,6 +165,12 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	default:
 		return nil, fmt.Errorf("reading columns of %s: %w", r.name(), err)
 	}
+}
+
+// isFault reports whether an error says already what is wrong and what to do.
+func isFault(err error) bool {
+	_, explained := errors.AsType[*fault.Error](err)
+	return explained
 }
 
 // denied names the columns that a role needs to be shown these, with these filters.
