@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
@@ -39,14 +40,19 @@ func newGenerationList(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				full, err := s.FullBackfill(ctx)
+				if err != nil {
+					return err
+				}
 				reports := make([]generationReport, len(found))
 				for i, g := range found {
 					reports[i] = reportOf(g)
+					reports[i].FullBackfill = full
 				}
 				if output == "json" {
 					return printJSON(p.stdout, reports)
 				}
-				return p.printGenerations(reports)
+				return p.printGenerations(reports, full)
 			})
 		},
 	}
@@ -89,6 +95,8 @@ type generationReport struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Coverage is the percentage of the rows that have their vector, dead letters counted as if they had.
 	Coverage float64 `json:"coverage_percent"`
+	// FullBackfill says whether the rows are all that the source has. It is the pipeline's; only the list has it.
+	FullBackfill change.FullBackfill `json:"full_backfill,omitempty"`
 	// Filling is true while the job that fills it is not complete, also when that was given up.
 	Filling     bool       `json:"filling"`
 	Index       string     `json:"index"`
@@ -120,7 +128,7 @@ func percentOf(c sink.Coverage) float64 {
 	return float64(int64(c.Share()*hundredths)) / 100
 }
 
-func (p *program) printGenerations(reports []generationReport) error {
+func (p *program) printGenerations(reports []generationReport, full change.FullBackfill) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ID\tSTATE\tMODEL\tDIM\tSTORAGE\tPRECISION\tROWS\tCOVERAGE\tDEAD LETTERS\tINDEX\tSIZE\tTEMPLATE")
 	for _, r := range reports {
@@ -134,6 +142,9 @@ func (p *program) printGenerations(reports []generationReport) error {
 		}
 		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension,
 			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
+	}
+	if full != change.BackfillDone {
+		_, _ = fmt.Fprintf(w, "%s (coverage is that of the rows that are known: wal2vec status)\n", monitor.FullBackfillText(full, nil, nil))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
