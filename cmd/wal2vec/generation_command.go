@@ -83,6 +83,7 @@ type generationReport struct {
 	State       string   `json:"state"`
 	Model       string   `json:"model"`
 	Template    string   `json:"template"`
+	Rule        int      `json:"template_rule"`
 	Dimension   int      `json:"dimension"`
 	Storage     string   `json:"storage"`
 	Precision   string   `json:"precision"`
@@ -107,7 +108,7 @@ type generationReport struct {
 
 func reportOf(g sink.GenerationReport) generationReport {
 	r := generationReport{
-		ID: g.ID, State: string(g.State), Model: g.Model, Template: g.Template, Dimension: g.Dimension, Storage: string(g.Storage),
+		ID: g.ID, State: string(g.State), Model: g.Model, Template: g.Template, Rule: g.Rule, Dimension: g.Dimension, Storage: string(g.Storage),
 		Precision: g.Precision, Precisions: g.Precisions, Fingerprint: g.Fingerprint, Rows: g.Rows, Live: g.Coverage.Live, Fresh: g.Coverage.Fresh,
 		DeadLetters: g.Coverage.Failed, Coverage: percentOf(g.Coverage), Filling: g.Filling, Index: string(g.Index), Bytes: g.Bytes,
 		CreatedAt: g.CreatedAt.UTC(),
