@@ -38,6 +38,12 @@ func TestALabelIsLeftOutWithItsValue(t *testing.T) {
 			if ended.code != 0 || !strings.Contains(ended.stderr, "older version's rule") || !strings.Contains(ended.stderr, "generation build") {
 				t.Errorf("a stream ends with %d: %s", ended.code, ended.stderr)
 			}
+			if f := w.finding("model.fingerprint"); !strings.Contains(f.Text, "older version's rule") {
+				t.Errorf("doctor: %+v", f)
+			}
+			if said := w.run("generation", "list"); !strings.Contains(said, labelled+" (rule 1)") {
+				t.Errorf("generation list:\n%s", said)
+			}
 			older[5] = "T: Moka END"
 			w.hashes("text_hash", older)
 			w.run("audit", "--full")
@@ -53,6 +59,9 @@ func TestALabelIsLeftOutWithItsValue(t *testing.T) {
 			w.hashes("text_hash", older)
 			w.hashes("text_hash_2", map[int]string{1: "T: tent. B: Alp END", 2: "B: Alp END", 3: "T: tent END", 5: "B: Moka END", 6: "B: Both END"})
 			w.run("audit", "--full")
+			if f := w.finding("model.fingerprint"); strings.Contains(f.Text, "rule") {
+				t.Errorf("doctor: %+v", f)
+			}
 			w.run("generation", "retire", "1", "--yes")
 			w.run("audit", "--full")
 		})

@@ -142,7 +142,7 @@ func (p *program) printGenerations(reports []generationReport, full change.FullB
 			state += ", filling"
 		}
 		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension,
-			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
+			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(templateText(r)))
 	}
 	if full != change.BackfillDone {
 		_, _ = fmt.Fprintf(w, "%s (coverage is that of the rows that are known: wal2vec status)\n", monitor.FullBackfillText(full, nil, nil))
@@ -159,6 +159,14 @@ func precisionText(r generationReport) string {
 		return r.Precision
 	}
 	return strings.Join(r.Precisions, ",")
+}
+
+// templateText is the template, with a word where its labels go by the rule of an older version.
+func templateText(r generationReport) string {
+	if template, err := change.ParseTemplate(r.Template); err == nil && template.Rule() != r.Rule {
+		return fmt.Sprintf("%s (rule %d)", r.Template, r.Rule)
+	}
+	return r.Template
 }
 
 func orDash(text string) string {
