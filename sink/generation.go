@@ -194,7 +194,8 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 }
 
 // MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
-// dimension and storage (when not empty) are compared. Where none was made by the present rule for templates, one of the older rule is. Another model or template than any generation's is an error of kind fault.Model.
+// dimension and storage (when not empty) are compared. Where none was made by the present rule for templates, one of the older rule is
+// taken. Another model or template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {
 	if st.Generation == nil {
 		return g, fault.New(fault.Usage, initCommand, "the pipeline has no generation of vectors yet")

@@ -6,9 +6,9 @@ import (
 	"unicode"
 )
 
-// A literal between two values has three parts, of which each may be empty. The unit is what stands directly behind the first value ("kg", ")"), the
-// separator what follows of white space and punctuation (". ", " - "), and the label the rest ("Brand: ", "("). One without any separator is one itself
-// ("x"), since nothing tells to which value it belongs.
+// literalParts are those of a literal between two values; each may be empty. The unit is what stands directly behind the first value ("kg", ")"),
+// the separator what follows of white space and punctuation (". ", " - "), and the label the rest ("Brand: ", "("). A literal without any
+// separator is one itself ("x"), since nothing tells to which value it belongs.
 type literalParts struct{ unit, separator, label string }
 
 func partsOf(literal string) literalParts {

@@ -111,7 +111,7 @@ func oracle(source string, fields []change.Field, older bool) string {
 			literals[len(literals)-1] += source[:1]
 		}
 	}
-	text, any := "", false
+	text, kept := "", false
 	for i, field := range fields {
 		value := strings.TrimSpace(field.Text)
 		if value == "" {
@@ -119,23 +119,23 @@ func oracle(source string, fields []change.Field, older bool) string {
 		}
 		before := literals[i]
 		switch {
-		case older && !any:
+		case older && !kept:
 			before = literals[0]
 		case !older && i > 0:
 			before = strings.TrimPrefix(before, unitIn(before, false))
-			if !any {
+			if !kept {
 				before = strings.TrimLeft(before, separators)
 				if !strings.ContainsAny(literals[i], separators) {
 					before = ""
 				}
 			}
 		}
-		text, any = text+before+value, true
+		text, kept = text+before+value, true
 		if !older {
 			text += unitIn(literals[i+1], i == len(fields)-1)
 		}
 	}
-	if !any {
+	if !kept {
 		return ""
 	}
 	end := literals[len(fields)]

@@ -51,9 +51,9 @@ type templateField struct {
 	first, later, after string
 }
 
-// The rules by which literals go with values. By RuleLabels the literal between two fields is a unit, which goes with the value before it, a separator,
-// which stands between two values, and a label, which goes with the value behind it. By RuleLiterals, that of older versions, all of it goes with
-// the value behind it, and the first value that is kept has the literal at the beginning, whichever that is.
+// The rules by which literals go with values. By RuleLabels the literal between two fields is a unit, which goes with the value before it, a
+// separator, which stands between two values, and a label, which goes with the value behind it. By RuleLiterals, that of older versions, all of
+// it goes with the value behind it, and the first value that is kept has the literal at the beginning, whichever that is.
 const (
 	RuleLiterals = 1
 	RuleLabels   = 2

@@ -27,7 +27,7 @@ var (
 	descSafe      = describe("slot_safe_wal_bytes", "Log that may still be written before the slot is lost; absent without a limit.")
 	descWALStatus = describe("slot_wal_status", "1 for the state of the slot's log, 0 for the others.", "status")
 	descRows      = describe("rows", "Rows of the source as the sink knows them: live, and of these with a fresh or a stale vector.", "state")
-	descFull      = describe("full_backfill", "1 for the present state, 0 for the others: every row of the source was read, is being read again, or was not.", "state")
+	descFull      = describe("full_backfill", "1 for the present state, 0 for the others: whether every row of the source was read.", "state")
 	descMissing   = describe("rows_missing", "About how many rows of the source the sink does not know; absent once a full backfill was made.")
 	descDead      = describe("dead_letters", "Rows set aside because they failed by themselves.")
 	descProbed    = describe("probe_timestamp_seconds", "When both source and sink last answered; slot and row figures are as old.")

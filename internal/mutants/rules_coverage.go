@@ -34,7 +34,7 @@ var coverage = rule{
 		{
 			name:  "an empty table is believed before it is durable",
 			fails: []string{"replication/backfill TestAnEmptyTableIsEmptyForGood"},
-			edits: []edit{{"replication/backfill/about.go", "	if err := r.WaitFlushed(ctx, shown); err != nil {", "	if err := r.WaitFlushed(ctx, min(1, shown)); err != nil {"}},
+			edits: []edit{{"replication/backfill/about.go", "r.WaitFlushed(ctx, shown)", "r.WaitFlushed(ctx, min(1, shown))"}},
 		},
 		{
 			name:  "a table of deleted rows is not empty",

@@ -41,11 +41,11 @@ func (r *Reader) AboutRows(ctx context.Context) (int64, error) {
 	}
 	var plans []struct {
 		Plan struct {
-			Rows float64 `json:"Plan Rows"`
-		} `json:"Plan"`
+			Rows float64 `json:"Plan Rows"` //nolint:tagliatelle // PostgreSQL's name
+		} `json:"Plan"` //nolint:tagliatelle // PostgreSQL's name
 	}
 	if err := json.Unmarshal([]byte(plan), &plans); err != nil || len(plans) != 1 {
-		return few, nil //nolint:nilerr // what was counted is right, and less than there are
+		return few, nil // what was counted is right, and less than there are
 	}
 	return max(few, int64(plans[0].Plan.Rows)), nil
 }
