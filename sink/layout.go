@@ -105,7 +105,7 @@ func textsOf(st State) (texts, error) {
 		if slices.Contains(t.columns, g.HashColumn) {
 			continue
 		}
-		template, err := change.ParseTemplate(g.Template)
+		template, err := change.ParseTemplateBy(g.Template, g.Rule)
 		if err != nil {
 			return t, fmt.Errorf("reading the template of generation %d: %w", g.ID, err)
 		}

@@ -26,6 +26,8 @@ type Start struct {
 	Shape change.Shape
 	// Resync opens a refresh: the new slot missed what happened since the old watermark.
 	Resync bool
+	// Empty says that the source had no row after the slot was made: the stream brings every row, and there is nothing to backfill.
+	Empty bool
 }
 
 // Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
@@ -77,6 +79,9 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		if _, err := tx.Exec(ctx, s.query("shape_start"), s.pipeline, marksOf(start.Shape)); err != nil {
 			return fmt.Errorf("noting the source table's shape: %w", err)
 		}
+		if start.Empty && !start.Resync {
+			return s.nothingToRead(ctx, tx, next, lsn)
+		}
 		if !start.Resync {
 			return nil
 		}
@@ -85,6 +90,19 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		}
 		return nil
 	})
+}
+
+// nothingToRead writes the backfill of an empty table, which has ended.
+func (s *Sink) nothingToRead(ctx context.Context, tx pgx.Tx, epoch change.Epoch, lsn string) error {
+	var id int64
+	err := tx.QueryRow(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, false, epoch, lsn, 0).Scan(&id)
+	if err == nil {
+		_, err = tx.Exec(ctx, s.query("job_close"), id, "swept", 0)
+	}
+	if err != nil {
+		return fmt.Errorf("noting that there is nothing to backfill: %w", err)
+	}
+	return nil
 }
 
 // Timelines are a change of the source's timeline under a slot that goes on: a standby that keeps a copy of it was promoted.

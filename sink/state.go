@@ -35,6 +35,8 @@ type State struct {
 	// Generations are those that are not retired, by their numbers; Generation is the active one of them, nil when there is none.
 	Generations []Generation
 	Generation  *Generation
+	// FullBackfill says whether every row of the source is known.
+	FullBackfill change.FullBackfill
 	// Jobs are the open backfills, oldest first.
 	Jobs []JobState
 	// OldestPending is the commit time of the oldest change that the stream had not committed when it last reported, at
@@ -91,6 +93,9 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	if st.FullBackfill, err = s.FullBackfill(ctx); err != nil {
+		return State{}, err
+	}
 	rows, err := s.pool.Query(ctx, s.query("jobs"), s.pipeline, int64(s.lockClass("backfill")), resting)
 	if err != nil {
 		return State{}, s.explain(err, "reading the open backfills")
@@ -112,6 +117,19 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 		st.OldestPending = *oldest
 	}
 	return st, nil
+}
+
+// FullBackfill reads whether every row of the source is known. Its error is of kind fault.Usage when the pipeline is not set up here.
+func (s *Sink) FullBackfill(ctx context.Context) (full change.FullBackfill, err error) {
+	err = s.pool.QueryRow(ctx, s.query("full_backfill"), s.pipeline).Scan(&full)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", s.missing()
+	case err != nil:
+		return "", s.explain(err, "asking whether every row of the source was read")
+	default:
+		return full, nil
+	}
 }
 
 // state reads the pipeline's row and its generations.

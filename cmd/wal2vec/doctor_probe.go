@@ -411,7 +411,12 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		pr.report.Add("probe.search", doctor.OK, "the row was deleted meanwhile", "", "")
 		return
 	}
-	rendered := batch.RenderRow(pr.config.Source.Template, rows[0], 0)
+	template, err := madeBy(pr.config.Source.Template, *pr.searcher.generation.Load())
+	if err != nil {
+		pr.failed("probe.search", err)
+		return
+	}
+	rendered := batch.RenderRow(template, rows[0], 0)
 	if rendered.Deleted {
 		pr.report.Add("probe.search", doctor.OK, "the row is soft-deleted or has no text: it is not searched for", "", "")
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -63,8 +64,10 @@ type searchResult struct {
 	Query        string     `json:"query"`
 	WatermarkLSN change.LSN `json:"watermark_lsn"`
 	// Generation is the one whose vectors were compared; the query was encoded by its model.
-	Generation int         `json:"generation"`
-	Hits       []searchHit `json:"hits"`
+	Generation int `json:"generation"`
+	// FullBackfill says whether every row of the source was there to be found.
+	FullBackfill change.FullBackfill `json:"full_backfill"`
+	Hits         []searchHit         `json:"hits"`
 }
 
 type searchHit struct {
@@ -281,7 +284,9 @@ func (s *searcher) nearest(ctx context.Context, q *query, k int) (sink.Result, e
 
 // fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
 func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []backfill.Filter) (searchResult, error) {
-	result := searchResult{WatermarkLSN: found.Watermark, Generation: found.Generation.ID, Hits: make([]searchHit, 0, len(found.Hits))}
+	result := searchResult{
+		WatermarkLSN: found.Watermark, Generation: found.Generation.ID, FullBackfill: found.FullBackfill, Hits: make([]searchHit, 0, len(found.Hits)),
+	}
 	keys := make([]change.Key, len(found.Hits))
 	for i, h := range found.Hits {
 		keys[i] = h.Key
@@ -375,6 +380,10 @@ func (p *program) printHits(r searchResult, columns []string) error {
 		return fmt.Errorf("printing the result: %w", err)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%d rows as of %s\n", len(r.Hits), r.WatermarkLSN)
+	if err != nil || r.FullBackfill == change.BackfillDone {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s (wal2vec status)\n", monitor.FullBackfillText(r.FullBackfill, nil, nil))
 	return err
 }
 

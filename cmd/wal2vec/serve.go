@@ -24,7 +24,7 @@ func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(
 	defer source.Close()
 	watch := monitor.New(source, f.store.pool, monitor.Options{
 		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.metrics, Trusted: f.store.Trusted,
-		Logger: f.log,
+		SourceRows: sourceRows(f.config), Logger: f.log,
 	})
 	server, err := f.listen(ctx, watch, stream)
 	if err != nil {

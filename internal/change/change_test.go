@@ -98,7 +98,8 @@ func TestTemplateRender(t *testing.T) {
 	f(product, "A. B. C", v("A"), v("B"), v("C"), null)
 	f(product, "", null, v(""), null, v("  "))
 	f("Product: {name} ({brand}) end", "Product: X (Y) end", v("X"), v("Y"))
-	f("Product: {name} ({brand}) end", "Product: Y) end", null, v("Y"))
+	f("Product: {name} ({brand}) end", "(Y) end", null, v("Y"))
+	f("Product: {name} ({brand}) end", "Product: X end", v("X"), null)
 	f("Product: {name} ({brand}) end", "", null, null)
 	f("{{{name}}}", "{x}", v("x"))
 }

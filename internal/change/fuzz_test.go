@@ -14,7 +14,7 @@ import (
 func FuzzTemplate(f *testing.F) {
 	for _, source := range []string{
 		"{name}. {brand}. {category}. {description}", "{{{name}}}", "{ name }{name}", "a{b}c{d}e", "{a}", "}}{{{x}", "{", "}", "{}", "{a{b}}", "no field",
-		" {a}\n", "{\"a b\"}: {ü}", "{a}}}", `{"a}b"}{ "{""" }`, "\xff{\xff}",
+		" {a}\n", "{\"a b\"}: {ü}", "{a}}}", `{"a}b"}{ "{""" }`, "\xff{\xff}", "T: {title}. S: {summary} END", "{a} ({b}), {c}kg", "{a}、色：{b}。",
 	} {
 		f.Add(source, "Pen\x00\x00 blue \x00\xff")
 		f.Add(source, "\x01\x00 \x00\u00a0\x00x")
@@ -49,6 +49,14 @@ func FuzzTemplate(f *testing.F) {
 			t.Fatalf("%q with %+v gave %q, then %q", source, fields, text, again.Render(fields))
 		}
 		checkRendered(t, template, fields, text)
+		older, err := change.ParseTemplateBy(source, change.RuleLiterals)
+		if err != nil || template.Same(older) != (template.Rule() == change.RuleLiterals) {
+			t.Fatalf("%q by the older rule: %+v, %v", source, older, err)
+		}
+		checkRendered(t, older, fields, older.Render(fields))
+		if template.Rule() == change.RuleLiterals && older.Render(fields) != text {
+			t.Fatalf("%q with %+v gives %q, by the older rule %q", source, fields, text, older.Render(fields))
+		}
 	})
 }
 

@@ -160,6 +160,7 @@ var pipelineChecks = []Check{
 	warns("pipeline.partial", "Does the sink show one moment of the source?",
 		"Until the watermark passes partial_until, some rows are newer than it says."),
 	warns("pipeline.jobs", "Is every open backfill being worked on?", "Rows are not refreshed, and tombstones are kept."),
+	warns("pipeline.backfill", "Has a backfill read every row of the source?", "Searches miss the rows that have not changed since init."),
 	warns("pipeline.coverage", "Has every live row the vector of its text?", "Searches miss rows."),
 	warns("pipeline.dead_letters", "Could every text be encoded?", "Searches miss rows."),
 	warns("pipeline.tombstones", "Are there fewer tombstones than rows?", "Something keeps them: the ledger grows."),

@@ -27,6 +27,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	c := e.opts.Config
 	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{
 		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Trusted: e.sink.store.Trusted, Slot: c.Source.Slot, Now: e.now,
+		SourceRows: e.opts.SourceRows,
 	})
 	status, err := m.Probe(ctx)
 	if status.SlotActive == nil && err != nil {
@@ -39,6 +40,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	} else {
 		e.judgeCoverage(status)
 	}
+	e.judgeFullBackfill(status)
 	e.examineTombstones(ctx)
 }
 
@@ -173,6 +175,22 @@ func (e *examination) judgeCoverage(s monitor.Status) {
 		e.warn("pipeline.coverage", inShell("wal2vec backfill"), "%d of %d live rows lack the vector of their text", stale, *s.RowsLive)
 	} else {
 		e.ok("pipeline.coverage", "%d live rows, %d with the vector of their text", *s.RowsLive, *s.RowsFresh)
+	}
+}
+
+// judgeFullBackfill tells of rows of the source that the sink does not know, since they have not changed since init.
+func (e *examination) judgeFullBackfill(s monitor.Status) {
+	const check = "pipeline.backfill"
+	text := monitor.FullBackfillText(e.state.FullBackfill, s.RowsMissing, s.SourceRows)
+	reads := func(j sink.JobState) bool { return j.UnderWay && j.Limit == 0 && j.Mode != sink.Retry }
+	switch at := slices.IndexFunc(e.state.Jobs, reads); {
+	case !e.state.Started():
+	case e.state.FullBackfill == change.BackfillDone:
+		e.ok(check, "every row of the source was read")
+	case at >= 0:
+		e.ok(check, "%s; job %d reads every row", text, e.state.Jobs[at].ID)
+	default:
+		e.warn(check, inShell("wal2vec backfill"), "%s", text)
 	}
 }
 

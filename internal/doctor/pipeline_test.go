@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -96,6 +97,33 @@ var pipelineFindings = []finding{
 		r.want("pipeline.jobs", doctor.OK)
 		r.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - interval '20 minutes'")
 		r.want("pipeline.jobs", doctor.Warn)
+	}},
+	{"no full backfill yet", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.want("pipeline.backfill", doctor.OK)
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET outcome = 'limit', row_limit = 3")
+		if f := r.want("pipeline.backfill", doctor.Warn); f.Text != "no full backfill yet: rows of the source that have not changed since init are missing" {
+			t.Errorf("%+v", f)
+		}
+		r.options.SourceRows = func(context.Context) (int64, error) { return 40, nil }
+		f := r.want("pipeline.backfill", doctor.Warn)
+		if f.Text != "no full backfill yet: about 37 of 40 rows of the source are missing" || f.Fix != "wal2vec backfill" {
+			t.Errorf("%+v", f)
+		}
+		limited, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental, Limit: 2})
+		r.ok(err)
+		defer limited.Close()
+		r.want("pipeline.backfill", doctor.Warn)
+		job, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental})
+		r.ok(err)
+		defer job.Close()
+		if f := r.want("pipeline.backfill", doctor.OK); !strings.Contains(f.Text, "no full backfill yet") {
+			t.Errorf("one is under way: %+v", f)
+		}
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET resync = true WHERE open AND row_limit IS NULL")
+		if f := r.want("pipeline.backfill", doctor.OK); !strings.Contains(f.Text, "a refresh has not ended") {
+			t.Errorf("a refresh is under way: %+v", f)
+		}
 	}},
 	{"rows without their vector", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wal2vec/wal2vec/internal/change"
 )
 
 // gauges is the collector of what is known at the moment of a scrape. A figure that is not known has no series.
@@ -25,17 +27,21 @@ var (
 	descSafe      = describe("slot_safe_wal_bytes", "Log that may still be written before the slot is lost; absent without a limit.")
 	descWALStatus = describe("slot_wal_status", "1 for the state of the slot's log, 0 for the others.", "status")
 	descRows      = describe("rows", "Rows of the source as the sink knows them: live, and of these with a fresh or a stale vector.", "state")
+	descFull      = describe("full_backfill", "1 for the present state, 0 for the others: whether every row of the source was read.", "state")
+	descMissing   = describe("rows_missing", "About how many rows of the source the sink does not know; absent once a full backfill was made.")
 	descDead      = describe("dead_letters", "Rows set aside because they failed by themselves.")
 	descProbed    = describe("probe_timestamp_seconds", "When both source and sink last answered; slot and row figures are as old.")
 )
 
 var walStatuses = []string{"reserved", "extended", "unreserved", "lost"}
 
+var fullBackfills = []change.FullBackfill{change.BackfillDone, change.BackfillRefreshing, change.BackfillNone}
+
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descUp, descActive, descLagBytes, descLag, descWatermark, descAdvanced, descSlot, descRetained, descSafe, descWALStatus,
-		descRows, descDead, descProbed,
+		descRows, descFull, descMissing, descDead, descProbed,
 	} {
 		out <- d
 	}
@@ -77,6 +83,12 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	bytes(descRows, s.RowsLive, "live")
 	bytes(descRows, s.RowsFresh, "fresh")
 	bytes(descRows, s.RowsStale, "stale")
+	if s.FullBackfill != "" {
+		for _, state := range fullBackfills {
+			set(descFull, truth(state == s.FullBackfill), string(state))
+		}
+	}
+	bytes(descMissing, s.RowsMissing)
 	bytes(descDead, s.DeadLetters)
 	if !g.m.report.At.IsZero() {
 		set(descProbed, seconds(g.m.report.At))

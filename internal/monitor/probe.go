@@ -36,6 +36,7 @@ type sinkState struct {
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
 	backfill      *Backfill
+	full          change.FullBackfill
 }
 
 // sourceState is what the source knows of the slot and its log.
@@ -90,6 +91,9 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 		return nil, m.explain(err, "reading the pipeline in the sink")
 	}
 	k.registered = true
+	if k.full, err = m.readFullBackfill(ctx); err != nil {
+		return nil, err
+	}
 	if b.id != nil {
 		if b.mode == nil || b.running == nil || b.processed == nil || b.created == nil || b.updated == nil {
 			return nil, fault.New(fault.Usage, "wal2vec doctor", "table backfill of the sink has job %d without its mode, progress or times", *b.id)
@@ -100,6 +104,18 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 		}
 	}
 	return &k, nil
+}
+
+func (m *Monitor) readFullBackfill(ctx context.Context) (full change.FullBackfill, err error) {
+	query, err := sql.Render("sink_full_backfill", struct{ Schema string }{m.quote()})
+	if err != nil {
+		return "", err
+	}
+	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(&full)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // torn down in between
+		return "", m.explain(err, "asking whether every row of the source was read")
+	}
+	return full, nil
 }
 
 // texts are the parts of a key; one that is missing is an empty text, and no array stays none.
@@ -118,6 +134,7 @@ func texts(parts []*string) []string {
 // rowCounts are the figures that take a scan of the ledger.
 type rowCounts struct {
 	live, fresh int64
+	source      *int64 // about how many rows the source has; nil where that is not asked for, or not known
 	at          time.Time
 }
 
@@ -144,7 +161,22 @@ func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, erro
 	case err != nil:
 		return nil, m.explain(err, "counting the rows of the sink")
 	}
+	rows.source = m.sourceRows(ctx, k)
 	return &rows, nil
+}
+
+// sourceRows estimates the rows of the source where the sink may not know all of them. That this role may not read the table, or cannot now, is no
+// error of the monitor's: the estimate is missing.
+func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) *int64 {
+	if m.opts.SourceRows == nil || k.full == change.BackfillDone {
+		return nil
+	}
+	n, err := m.opts.SourceRows(ctx)
+	if err != nil {
+		m.opts.Logger.Debug().Err(err).Msg("estimating the rows of the source")
+		return nil
+	}
+	return &n
 }
 
 func (m *Monitor) quote(table ...string) string {

@@ -54,6 +54,12 @@ type Status struct {
 	RowsCountedAt *time.Time `json:"rows_counted_at"`
 	DeadLetters   *int64     `json:"dead_letters"`
 
+	// FullBackfill says whether every row of the source is among the live ones; empty where that is not known.
+	FullBackfill change.FullBackfill `json:"full_backfill"`
+	// SourceRows and RowsMissing are estimates, which are made while FullBackfill is not done.
+	SourceRows  *int64 `json:"source_rows"`
+	RowsMissing *int64 `json:"rows_missing"`
+
 	// EpochCount is the number of the source's history that the pipeline follows; 0 before the first.
 	EpochCount   int64       `json:"epoch"`
 	SystemID     string      `json:"system_id"`
@@ -112,6 +118,40 @@ func (s *Status) setSink(k *sinkState) {
 		s.Model, s.Dimension = *k.model, k.dimension
 	}
 	s.Backfill = k.backfill
+	if k.watermark != 0 {
+		s.FullBackfill = k.full
+	}
+}
+
+// FullBackfillText says in a line what FullBackfill means for searches; empty where that is not known.
+func (s *Status) FullBackfillText() string {
+	return FullBackfillText(s.FullBackfill, s.RowsMissing, s.SourceRows)
+}
+
+// FullBackfillText says in a line what the sink lacks of the source; missing and rows are estimates, or nil.
+func FullBackfillText(full change.FullBackfill, missing, rows *int64) string {
+	about := ""
+	if missing != nil && rows != nil {
+		about = fmt.Sprintf(": about %d of %d rows of the source are missing", *missing, *rows)
+	}
+	switch full {
+	case change.BackfillDone:
+		return "done"
+	case change.BackfillNone:
+		if about == "" {
+			about = ": rows of the source that have not changed since init are missing"
+		}
+		return "no full backfill yet" + about
+	case change.BackfillRefreshing:
+		if missing == nil || *missing == 0 {
+			about = ": rows of the source may be missing or old"
+		}
+		return "a refresh has not ended" + about
+	case "":
+		return ""
+	default:
+		return "it is not known whether every row of the source was read"
+	}
 }
 
 func (s *Status) setSource(r *sourceState) {

@@ -161,6 +161,8 @@ func TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead(t *testing.T) {
 				"columns":      func() error { _, err := r.Fetch(ctx, []change.Key{"1"}, []string{"price"}); return err },
 				"a sample":     func() error { _, err := r.Sample(ctx, 3, 100); return err },
 				"a count":      func() error { _, err := r.CountRows(ctx); return err },
+				"a few":        func() error { _, err := r.AboutRows(ctx); return err },
+				"none":         func() error { _, err := r.Empty(ctx); return err },
 				"an estimate":  func() error { _, err := r.EstimateRows(ctx); return err },
 				"what follows": func() error { return r.WaitFlushed(ctx, 1) },
 			} {
