@@ -47,7 +47,7 @@ type Reshape struct {
 
 // Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started anew.
 func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}

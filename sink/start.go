@@ -31,7 +31,7 @@ type Start struct {
 // Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
 // pipeline that says so (ErrNoSlot). ErrFenced says that somebody else started the pipeline since epoch was read.
 func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	lsn := start.ConsistentPoint.String()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
@@ -103,7 +103,7 @@ type Timelines struct {
 // again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ type Swap struct {
 // watermark is below At.
 func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 	next := swap.From.Next()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}

@@ -25,7 +25,8 @@ type Stream struct {
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
 // wrote before is fenced from here on. The epoch is that of the source's history that the owner reads: in another one its positions
-// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot.
+// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot. A row that
+// another session keeps is waited for a moment: then nothing was written, and the error is ErrLocked, of kind fault.Busy.
 func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
@@ -33,25 +34,22 @@ func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (
 	if err := s.checkSchema(ctx, s.pool); err != nil {
 		return nil, err
 	}
-	st := &Stream{sink: s, owner: owner}
-	var watermark change.LSN
-	var counter int64
-	var slotted bool
-	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner, epoch).Scan(&st.epoch, &watermark, &counter, &slotted)
+	c, err := s.claim(ctx, owner, epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, s.notTaken(ctx)
 	}
 	if err != nil {
 		return nil, s.explain(err, "taking over the pipeline")
 	}
-	if !slotted {
+	if !c.slotted {
 		return nil, ErrNoSlot
 	}
-	st.watermark.Store(uint64(watermark))
+	st := &Stream{sink: s, owner: owner, epoch: c.epoch}
+	st.watermark.Store(uint64(c.watermark))
 	if st.layout, err = s.open(ctx, s.pool); err != nil {
 		return nil, err
 	}
-	if st.layout.counter != counter {
+	if st.layout.counter != c.counter {
 		return nil, ErrGenerations
 	}
 	return st, nil
@@ -117,7 +115,7 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 		}
 	}
 	w.queue(b, st.sink, st.layout, st.epoch, &out)
-	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = st.sink.writeTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		failpoint.Hit("sink_begun")
 		if err := send(ctx, tx, b); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -36,6 +37,7 @@ type sinkState struct {
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
 	backfill      *Backfill
+	blocker       *pgsession.Blocker // of the stream's sessions in the sink
 }
 
 // sourceState is what the source knows of the slot and its log.
@@ -99,7 +101,19 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
 		}
 	}
+	if k.blocker, err = m.readBlocker(ctx); err != nil {
+		return nil, err
+	}
 	return &k, nil
+}
+
+// readBlocker finds the session for whose lock the stream waits, or has been waiting in rounds.
+func (m *Monitor) readBlocker(ctx context.Context) (*pgsession.Blocker, error) {
+	b, err := pgsession.FindBlocker(ctx, m.sink, pgsession.Waiting{Application: pgsession.Streaming(m.opts.Pipeline)})
+	if err != nil || b == nil || b.Works(m.opts.Pipeline) || max(b.Waited, b.Since) < lockWaited {
+		return nil, err
+	}
+	return b, nil
 }
 
 // texts are the parts of a key; one that is missing is an empty text, and no array stays none.
