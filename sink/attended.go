@@ -1,9 +1,9 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -103,7 +103,8 @@ func (s *Sink) lookOut(ctx context.Context, pid int32) (last *pgsession.Blocker)
 		case <-timer.C:
 		}
 		if pid == 0 {
-			asked.Application, asked.AtLeast = s.pool.Config().ConnConfig.RuntimeParams["application_name"], s.patience.wait/2
+			own := s.pool.Config().ConnConfig.RuntimeParams["application_name"]
+			asked.Application, asked.AtLeast = cmp.Or(own, pgsession.Streaming(s.pipeline)), s.patience.wait/2
 		}
 		switch b, err := pgsession.FindBlocker(ctx, s.pool, asked); {
 		case err != nil: // who waits finds out for itself what is wrong with the sink
@@ -155,7 +156,7 @@ func (s *Sink) claim(ctx context.Context, owner string, epoch change.Epoch) (c c
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var pid int32
 		var set string
-		if err := tx.QueryRow(ctx, s.query("setup_settings"), fmt.Sprintf("%dms", (claimRounds * s.patience.wait).Milliseconds())).Scan(&pid, &set); err != nil {
+		if err := tx.QueryRow(ctx, s.query("setup_settings"), s.patience.setting(claimRounds)).Scan(&pid, &set); err != nil {
 			return err
 		}
 		stop := s.attend(ctx, pid)
