@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -267,7 +268,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 	for i := range histories {
 		histories[i].otherHistory = true
 	}
-	for _, g := range append(append(lostSlots(), lostTables()...), histories...) {
+	for _, g := range slices.Concat(lostSlots(), lostTables(), lostIdentities(), histories) {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			w := newGapWorld(t, g)
