@@ -74,6 +74,9 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
 		}
+		if _, err := tx.Exec(ctx, s.query("gap_clear"), s.pipeline); err != nil {
+			return fmt.Errorf("forgetting the gap: %w", err)
+		}
 		if _, err := tx.Exec(ctx, s.query("shape_start"), s.pipeline, marksOf(start.Shape)); err != nil {
 			return fmt.Errorf("noting the source table's shape: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -167,6 +168,20 @@ func (st *Stream) ReportPending(ctx context.Context, oldest time.Time) error {
 	}
 	if _, err := st.sink.pool.Exec(ctx, st.sink.query("report_pending"), st.sink.pipeline, st.owner, at); err != nil {
 		return st.sink.explain(err, "reporting what is pending")
+	}
+	return nil
+}
+
+// mostGapBytes bounds what is kept of a gap.
+const mostGapBytes = 1000
+
+// ReportGap tells status and doctor why a stream that read an epoch of the source could not go on; the next report of a stream takes it back.
+func (s *Sink) ReportGap(ctx context.Context, epoch change.Epoch, why string) error {
+	if len(why) > mostGapBytes {
+		why = strings.ToValidUTF8(why[:mostGapBytes], "")
+	}
+	if _, err := s.pool.Exec(ctx, s.query("report_gap"), s.pipeline, epoch, why); err != nil {
+		return s.explain(err, "reporting a gap")
 	}
 	return nil
 }

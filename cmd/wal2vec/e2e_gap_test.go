@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -283,6 +285,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 					t.Errorf("%v ends with %d: %s", command, got.code, got.stderr)
 				}
 			}
+			w.saysGap(t, g.says)
 			if g.otherHistory { // the policy for a slot that was let go is none for another history, which has no slot either
 				refused.env = []string{dropOnPressure}
 				w.refuses(t, refused)
@@ -292,6 +295,18 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
 		})
+	}
+}
+
+// saysGap: who looks without reading the log knows of the gap too.
+func (w *gapWorld) saysGap(t *testing.T, says string) {
+	t.Helper()
+	if status := w.status(); status.Phase != monitor.Gap {
+		t.Errorf("status says %s (%s), not %s", status.Phase, status.Reason, says)
+	}
+	report := w.doctor(3, nil)
+	if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail && strings.Contains(f.Fix, "wal2vec init --resync") }) {
+		t.Errorf("doctor does not know: %s", findingsText(report))
 	}
 }
 

@@ -34,6 +34,7 @@ type sinkState struct {
 	vectors       *string    // name of the active generation's table
 	hash          string     // the ledger's column for its texts
 	oldestPending *time.Time // by the source's clock
+	gap           string     // why the last stream ended, where that was one
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
 	backfill      *Backfill
@@ -84,7 +85,7 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 	}
 	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
 		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors, &k.hash,
-		&k.oldestPending, &k.reportAge, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
+		&k.oldestPending, &k.reportAge, &k.gap, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), missingTable(err):
 		return &sinkState{}, nil

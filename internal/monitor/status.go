@@ -184,7 +184,7 @@ func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 	return Streaming, ""
 }
 
-// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more than can be seen from outside.
+// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more than can be seen from outside, and leaves word.
 func gap(k *sinkState, r *sourceState) string {
 	switch {
 	case k.systemID != r.systemID:
@@ -197,6 +197,8 @@ func gap(k *sinkState, r *sourceState) string {
 		return fmt.Sprintf("slot %s is lost: the server has removed log that it needs", k.slot)
 	case r.confirmed > k.watermark:
 		return fmt.Sprintf("slot %s is confirmed to %s, ahead of the watermark %s", k.slot, r.confirmed, k.watermark)
+	case k.gap != "" && !r.active:
+		return "the stream ended: " + k.gap
 	default:
 		return ""
 	}
