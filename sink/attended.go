@@ -21,8 +21,8 @@ var ErrLocked = errors.New("the row of the pipeline is locked in the sink")
 // ends it. A transaction's next statement comes within milliseconds (a guess, with room for a machine that swaps).
 const hungAfter = 10 * time.Second
 
-// claimRounds is how much longer than for a set-up a takeover's one lock is waited for: the process that holds the slot has nothing else to do, and who
-// looks from outside is to see it waiting.
+// claimRounds is how much longer than for a set-up a takeover's one lock is waited for: the process that holds the slot has nothing else to do,
+// and who looks from outside is to see it waiting.
 const claimRounds = 3
 
 // attended are the waits of this process for locks, and who was in the way.
@@ -76,8 +76,8 @@ func (a *attended) end(wait int) {
 	delete(a.blocked, wait)
 }
 
-// attend looks, from half of the patience on, whether what this process writes waits for a lock, on another session. It says so, and ends who keeps the
-// lock where that is a session of this pipeline whose client has hung: its process was stopped in the middle of a transaction, and what takes its
+// attend looks, from half of the patience on, whether what this process writes waits for a lock, on another session. It says so, and ends who
+// keeps the lock where that is a session of this pipeline whose client has hung: its process was stopped in the middle of a transaction, and what takes its
 // place would wait for ever. Of several sessions of this process the one that waits may be another than the caller's, where pid is zero. The result
 // ends the looks, and returns who was last found in the way.
 func (s *Sink) attend(ctx context.Context, pid int32) (stop func() *pgsession.Blocker) {
@@ -150,7 +150,8 @@ type claimed struct {
 	slotted   bool
 }
 
-// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's row: ErrLocked, of kind fault.Busy, says who had it.
+// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's row: ErrLocked, of kind fault.Busy, says who
+// had it.
 func (s *Sink) claim(ctx context.Context, owner string, epoch change.Epoch) (c claimed, err error) {
 	var blocker *pgsession.Blocker
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

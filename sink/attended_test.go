@@ -30,7 +30,7 @@ func (b *bench) lives(pid int32) bool {
 
 // TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone: the session that keeps the pipeline's row is ended where it is one of this pipeline, with this
 // role, and its client says nothing. Any other stays, and is named.
-func TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone(t *testing.T) {
+func TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone(t *testing.T) { //nolint:tparallel // its subtests share one row
 	t.Parallel()
 	b := setup(t)
 	role, password := b.db.Role(t, "")

@@ -129,7 +129,7 @@ func TestAPartitionsIdentityThatDidNotHoldTheKey(t *testing.T) {
 			w.db.Exec(t, "CREATE TABLE public.part (LIKE "+product+", number bigint NOT NULL, PRIMARY KEY (product_id)) PARTITION BY RANGE (product_id)")
 			w.db.Exec(t, `CREATE TABLE public.part_1 PARTITION OF public.part FOR VALUES FROM (1) TO (100); CREATE UNIQUE INDEX part_1_number ON public.part_1 (number);
 				CREATE TABLE public.part_2 PARTITION OF public.part FOR VALUES FROM (100) TO (200)`)
-			w.db.Exec(t, "INSERT INTO public.part (product_id, name, number, deleted, updated_at) SELECT g * 5, 'row ' || g, g, false, now() FROM generate_series(1, 30) g")
+			w.db.Exec(t, "INSERT INTO public.part (product_id, name, number, deleted, updated_at) SELECT 5 * n, 'row ' || n, n * 1, false, now() FROM generate_series(1, 30) n")
 			parts := pair{pipeline: w.db.Name + "_p", table: "public.part", key: []string{"product_id"}}
 			w.env = append(w.env, set(map[string]string{
 				"pipeline": parts.pipeline, "source.table": "public.part", "source.slot": "wal2vec_" + parts.pipeline,

@@ -305,7 +305,9 @@ func (w *gapWorld) saysGap(t *testing.T, says string) {
 		t.Errorf("status says %s (%s), not %s", status.Phase, status.Reason, says)
 	}
 	report := w.doctor(3, nil)
-	if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool { return f.Status == doctor.Fail && strings.Contains(f.Fix, "wal2vec init --resync") }) {
+	if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool {
+		return f.Status == doctor.Fail && strings.Contains(f.Fix, "wal2vec init --resync")
+	}) {
 		t.Errorf("doctor does not know: %s", findingsText(report))
 	}
 }

@@ -348,7 +348,8 @@ func (d *Decoder) keyError(part int, kind byte) error {
 }
 
 // reidentify is what to do about an identity without the key. What was logged under it stays as it is, so the log is of no use up to there.
-const reidentify = "give it, and each partition, a replica identity that holds the key (wal2vec doctor says which does not); then: wal2vec init --resync"
+const reidentify = "give it, and each partition, a replica identity that holds the key (wal2vec doctor says which does not); " +
+	"then: wal2vec init --resync"
 
 // unidentified is the error of an UPDATE of a table whose replica identity does not hold the key, and whose old row did not come: whether the key
 // changed, and from what, is not in the log.
