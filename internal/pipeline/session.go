@@ -123,7 +123,10 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 	group.Go(func() error {
 		defer stopReading()
 		if err := se.takeover(intake, work, from); err != nil {
-			return unlessStopped(intake, err)
+			if errors.Is(err, errStoppedWaiting) {
+				return nil
+			}
+			return err
 		}
 		return se.flow(intake, work)
 	})
@@ -154,17 +157,20 @@ func (se *session) takeover(intake, ctx context.Context, from change.LSN) error 
 	return nil
 }
 
+// errStoppedWaiting ends a session that was asked to stop while it waited for another one's lock: nothing was taken in.
+var errStoppedWaiting = errors.New("stopped while waiting for the pipeline's row")
+
 // claim takes over in rounds while another session keeps the pipeline's row in the sink, as that of an owner that was stopped in the middle of a
 // transaction does: for as long as a held slot is waited for.
 func (se *session) claim(intake, ctx context.Context) (Writer, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(intake, cancel)()
 	begun := se.opts.Now()
 	for {
 		writer, err := se.ports.Sink.Takeover(ctx)
 		if !errors.Is(err, sink.ErrLocked) || se.opts.Now().Sub(begun) >= se.opts.SlotWait {
 			return writer, err
+		}
+		if intake.Err() != nil {
+			return nil, errStoppedWaiting
 		}
 		se.health.waiting(err)
 	}
