@@ -110,7 +110,7 @@ func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (Chunk
 	w.force = c.Force
 	var result ChunkResult
 	// Each statement must see what was committed before it, whatever a role's transactions are by default.
-	err = j.sink.inTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err = j.sink.writeTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if err := j.enter(ctx, tx, c); err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 		return 0, fault.New(fault.Internal, "", "%d chunks are written behind one that is not: a job that has not seen every key cannot sweep", n)
 	}
 	var swept int64
-	err := j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := j.sink.writeTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		if err := j.alone(ctx, tx); err != nil {
 			return err
 		}
@@ -257,7 +257,7 @@ func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
 
 // Finish closes a job that does not sweep.
 func (j *Job) Finish(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+	err := j.sink.writing(ctx, func(tx pgx.Tx) error {
 		// Chunks look at the job's row under a share of the pipeline's.
 		if _, err := j.sink.lockPipeline(ctx, tx); err != nil {
 			return err

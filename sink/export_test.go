@@ -7,6 +7,9 @@ func (s *Sink) SetPatience(wait, pause time.Duration, tries int) {
 	s.patience = patience{wait: wait, pause: pause, tries: tries}
 }
 
+// SetHungAfter takes the place of how long a session of the pipeline may let the server wait in a transaction.
+func (s *Sink) SetHungAfter(d time.Duration) { s.hungAfter = d }
+
 // NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to n.
 func NamesOf(pipeline string, n int) []string {
 	own := namesOf(pipeline)

@@ -186,3 +186,9 @@ func (s *Sink) inTx(ctx context.Context, l *layout, options pgx.TxOptions, f fun
 	defer conn.Release()
 	return pgx.BeginTxFunc(ctx, conn, options, f)
 }
+
+// writeTx is inTx for what takes locks.
+func (s *Sink) writeTx(ctx context.Context, l *layout, options pgx.TxOptions, f func(pgx.Tx) error) error {
+	defer s.attend(ctx, 0)()
+	return s.inTx(ctx, l, options, f)
+}

@@ -33,7 +33,7 @@ type Start struct {
 // Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
 // pipeline that says so (ErrNoSlot). ErrFenced says that somebody else started the pipeline since epoch was read.
 func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	lsn := start.ConsistentPoint.String()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
@@ -75,6 +75,9 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		}
 		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
+		}
+		if _, err := tx.Exec(ctx, s.query("gap_clear"), s.pipeline); err != nil {
+			return fmt.Errorf("forgetting the gap: %w", err)
 		}
 		if _, err := tx.Exec(ctx, s.query("shape_start"), s.pipeline, marksOf(start.Shape)); err != nil {
 			return fmt.Errorf("noting the source table's shape: %w", err)
@@ -121,7 +124,7 @@ type Timelines struct {
 // again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -182,7 +185,7 @@ type Swap struct {
 // watermark is below At.
 func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 	next := swap.From.Next()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}

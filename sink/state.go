@@ -43,6 +43,8 @@ type State struct {
 	// ReportedAt; zero when there was none. ReportedAt is zero when no stream has ever reported.
 	OldestPending time.Time
 	ReportedAt    time.Time
+	// Gap is why the last stream ended, where that was a gap and nothing has streamed since; else empty.
+	Gap string
 
 	all     []Generation // the retired ones too
 	counter int64        // of the set of generations
@@ -109,7 +111,7 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 		return State{}, s.explain(err, "reading the open backfills")
 	}
 	var oldest *time.Time
-	err = s.pool.QueryRow(ctx, s.query("stream_state"), s.pipeline).Scan(&oldest, &st.ReportedAt)
+	err = s.pool.QueryRow(ctx, s.query("stream_state"), s.pipeline).Scan(&oldest, &st.ReportedAt, &st.Gap)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return State{}, s.explain(err, "reading the stream's report")
 	}

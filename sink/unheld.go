@@ -28,7 +28,7 @@ var errTried = errors.New("tried")
 
 // divide tells the changes that the ledger can have from the others, after it has refused one of them. It writes nothing.
 func (s *Sink) divide(ctx context.Context, l *layout, changes []change.Change) (held, unheld []change.Change, err error) {
-	err = s.inTx(ctx, l, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = s.writeTx(ctx, l, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		for i := range changes {
 			c := &changes[i]
 			taken := true

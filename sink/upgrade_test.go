@@ -15,7 +15,7 @@ import (
 // beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one table.
 const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
-	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
+	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at; ALTER TABLE wal2vec.stream_state DROP COLUMN gap;
 	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts, DROP CONSTRAINT pipeline_epochs;
 	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions, DROP COLUMN template_rule;
 	ALTER TABLE wal2vec.backfill DROP CONSTRAINT backfill_cursor, DROP CONSTRAINT backfill_times;
@@ -103,7 +103,8 @@ func TestAWriterMovesTheColumnsThatCame(t *testing.T) {
 	b.db.Exec(t, `DELETE FROM wal2vec.schema_version
 			WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%last_transaction');
 		ALTER TABLE wal2vec.generation DROP COLUMN template_rule;
-		ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at`)
+		ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
+		ALTER TABLE wal2vec.stream_state DROP COLUMN gap`)
 	b.ok(b.sink.Migrate(t.Context()))
 	b.sink = b.as(role, secret)
 	place, err := b.sink.Place(t.Context())

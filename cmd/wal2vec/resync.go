@@ -116,6 +116,7 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 			return err
 		}
 	}
+	f.noteGap(ctx, gap)
 	switch allowed, err := f.mayResync(ctx, source); {
 	case err != nil:
 		return err
@@ -136,6 +137,13 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 	}
 	_, err = f.overtaken(ctx, source)
 	return err
+}
+
+// noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to stop where the sink takes none.
+func (f *follower) noteGap(ctx context.Context, gap error) {
+	if err := f.store.ReportGap(ctx, f.origin.Load().state.Epoch, printable(gap)); err != nil {
+		f.log.Debug().Err(err).Msg("reporting a gap")
+	}
 }
 
 // overtaken takes over what the sink says of the pipeline, if it was started anew since this process looked, and reports whether it was.

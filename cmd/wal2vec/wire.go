@@ -154,7 +154,13 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	}
 	// Each writer has one connection and asks over another; chunks that are encoded look up vectors.
 	conns := int32(2*writersOf(c.Backfill) + encodeAtOnce)
-	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), purpose, conns)
+	settings, err := poolSettings(c.SinkDSN(), sinkName(c), purpose, conns)
+	if err != nil {
+		return nil, err
+	}
+	// Who waits for one of its sessions sees whose it is.
+	settings.ConnConfig.RuntimeParams["application_name"] = pgsession.Application(purpose, c.Pipeline)
+	pool, err := openPool(ctx, settings, sinkName(c))
 	if err != nil {
 		return nil, err
 	}

@@ -156,6 +156,7 @@ var pipelineChecks = []Check{
 	fails("pipeline.history", "Is the source the server that the watermark belongs to, on its timeline?",
 		"A gap: rows may differ until a resync."),
 	warns("pipeline.stream", "Does a stream run, and report?", "Changes wait in the source's log."),
+	fails("pipeline.lock", "Does no session of the sink keep a lock that the stream waits for?", "Nothing is written until it lets go."),
 	warns("pipeline.lag", "Is the oldest change that waits young?", "Searches are that far behind."),
 	warns("pipeline.partial", "Does the sink show one moment of the source?",
 		"Until the watermark passes partial_until, some rows are newer than it says."),

@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -20,6 +22,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	e.judgePartial()
 	e.judgeJobs()
 	e.judgeGenerations()
+	e.examineLock(ctx)
 	if e.source.conn == nil {
 		return
 	}
@@ -74,6 +77,25 @@ func (e *examination) examineHistory(ctx context.Context) {
 		SystemID: e.state.SystemID, Timeline: e.state.Timeline,
 	})
 	e.judge("pipeline.history", source.Check(ctx, e.state.Watermark), Source, "system %s, timeline %d", info.SystemID, info.Timeline)
+}
+
+// lockWaited is how long a stream's wait for a lock is an ordinary one.
+const lockWaited = time.Second
+
+// examineLock looks for a session that keeps a lock for which the stream waits.
+func (e *examination) examineLock(ctx context.Context) {
+	const check = "pipeline.lock"
+	pipeline := e.opts.Config.Pipeline
+	b, err := pgsession.FindBlocker(ctx, e.sink.pool, pgsession.Waiting{Application: pgsession.Streaming(pipeline)})
+	switch {
+	case !e.could(err, check):
+	case b == nil || b.Works(pipeline) || max(b.Waited, b.Since) < lockWaited:
+		e.ok(check, "no session keeps a lock that the stream waits for")
+	case b.PID == 0:
+		e.fail(check, onServer(b.Try()), "the stream waits for %s", b)
+	default:
+		e.fail(check, inSink("SELECT pg_catalog.pg_terminate_backend("+strconv.Itoa(int(b.PID))+");"), "the stream waits for %s", b)
+	}
 }
 
 func (e *examination) judgePartial() {

@@ -23,6 +23,7 @@ var (
 	descWatermark = describe("watermark_lsn_bytes", "Position up to which the sink holds everything.")
 	descAdvanced  = describe("watermark_advanced_timestamp_seconds", "When the watermark last moved.")
 	descSlot      = describe("slot_active", "1 while some process reads the slot; absent when there is no slot.")
+	descLocked    = describe("stream_waiting_for_lock", "1 while the stream waits for a lock that another session keeps in the sink.")
 	descRetained  = describe("slot_retained_wal_bytes", "Log that the source keeps for the slot.")
 	descSafe      = describe("slot_safe_wal_bytes", "Log that may still be written before the slot is lost; absent without a limit.")
 	descWALStatus = describe("slot_wal_status", "1 for the state of the slot's log, 0 for the others.", "status")
@@ -40,7 +41,7 @@ var fullBackfills = []change.FullBackfill{change.BackfillDone, change.BackfillRe
 // Describe implements prometheus.Collector.
 func (g gauges) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descUp, descActive, descLagBytes, descLag, descWatermark, descAdvanced, descSlot, descRetained, descSafe, descWALStatus,
+		descUp, descActive, descLagBytes, descLag, descWatermark, descAdvanced, descSlot, descLocked, descRetained, descSafe, descWALStatus,
 		descRows, descFull, descMissing, descDead, descProbed,
 	} {
 		out <- d
@@ -72,6 +73,9 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	bytes(descLagBytes, s.LagBytes)
 	if s.SlotActive != nil {
 		set(descSlot, truth(*s.SlotActive))
+	}
+	if s.Phase != "" && s.Phase != Unknown {
+		set(descLocked, truth(s.Phase == WaitingForLock))
 	}
 	bytes(descRetained, s.RetainedWALBytes)
 	bytes(descSafe, s.SafeWALBytes)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -33,10 +34,12 @@ type sinkState struct {
 	vectors       *string    // name of the active generation's table
 	hash          string     // the ledger's column for its texts
 	oldestPending *time.Time // by the source's clock
+	gap           string     // why the last stream ended, where that was one
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
 	backfill      *Backfill
 	full          change.FullBackfill
+	blocker       *pgsession.Blocker // of the stream's sessions in the sink
 }
 
 // sourceState is what the source knows of the slot and its log.
@@ -83,7 +86,7 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 	}
 	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
 		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors, &k.hash,
-		&k.oldestPending, &k.reportAge, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
+		&k.oldestPending, &k.reportAge, &k.gap, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), missingTable(err):
 		return &sinkState{}, nil
@@ -103,6 +106,9 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
 		}
 	}
+	if k.blocker, err = m.readBlocker(ctx); err != nil {
+		return nil, err
+	}
 	return &k, nil
 }
 
@@ -116,6 +122,15 @@ func (m *Monitor) readFullBackfill(ctx context.Context) (full change.FullBackfil
 		return "", m.explain(err, "asking whether every row of the source was read")
 	}
 	return full, nil
+}
+
+// readBlocker finds the session for whose lock the stream waits, or has been waiting in rounds.
+func (m *Monitor) readBlocker(ctx context.Context) (*pgsession.Blocker, error) {
+	b, err := pgsession.FindBlocker(ctx, m.sink, pgsession.Waiting{Application: pgsession.Streaming(m.opts.Pipeline)})
+	if err != nil || b == nil || b.Works(m.opts.Pipeline) || max(b.Waited, b.Since) < lockWaited {
+		return nil, err
+	}
+	return b, nil
 }
 
 // texts are the parts of a key; one that is missing is an empty text, and no array stays none.

@@ -1,5 +1,5 @@
 // Package pgsession opens every connection of the program to a source or a sink, so that none is without the settings that its statements
-// rely on, whatever its role or its database sets. It knows nothing of what the connections are for.
+// rely on, whatever its role or its database sets, and finds the session that another one waits for.
 package pgsession
 
 import (
@@ -82,6 +82,7 @@ func asIs(conn *pgconn.PgConn) bool { return Encoding(conn.ParameterStatus("serv
 func settle(ctx context.Context, conn *pgconn.PgConn) error {
 	wanted := change.SessionParameters()
 	maps.Copy(wanted, change.LaterSessionParameters())
+	maps.Copy(wanted, change.SinkParameters())
 	if asIs(conn) {
 		wanted["client_encoding"] = string(None)
 	}
