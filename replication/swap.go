@@ -380,7 +380,8 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 	return nil
 }
 
-// Writers returns the transactions that may have changed a table and are not visible to every new snapshot yet, by the names that pg_locks has for them.
+// Writers returns the transactions that may have changed a table and are not visible to every new snapshot yet, by the names that pg_locks has for
+// them.
 func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
 	rows, err := db.Query(ctx, sql.Query("source_writers"), oid)
 	if err != nil {
@@ -394,8 +395,8 @@ func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
 }
 
 // UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids, and the role that owns
-// the publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication that
-// carries tables of others loses only what wal2vec noted there.
+// the publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication
+// that carries tables of others loses only what wal2vec noted there.
 func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (step, owner string, err error) {
 	var schema, name string
 	err = db.QueryRow(ctx, sql.Query("source_swap_old"), publication, was, is).Scan(&schema, &name, &owner)

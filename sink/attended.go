@@ -77,9 +77,9 @@ func (a *attended) end(wait int) {
 }
 
 // attend looks, from half of the patience on, whether what this process writes waits for a lock, on another session. It says so, and ends who
-// keeps the lock where that is a session of this pipeline whose client has hung: its process was stopped in the middle of a transaction, and what takes its
-// place would wait for ever. Of several sessions of this process the one that waits may be another than the caller's, where pid is zero. The result
-// ends the looks, and returns who was last found in the way.
+// keeps the lock where that is a session of this pipeline whose client has hung: its process was stopped in the middle of a transaction, and what
+// takes its place would wait for ever. Of several sessions of this process the one that waits may be another than the caller's, where pid is zero.
+// The result ends the looks, and returns who was last found in the way.
 func (s *Sink) attend(ctx context.Context, pid int32) (stop func() *pgsession.Blocker) {
 	watching, cancel := context.WithCancel(ctx)
 	found := make(chan *pgsession.Blocker, 1)

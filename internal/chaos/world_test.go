@@ -246,8 +246,15 @@ func (w *world) calm(c *checker) error {
 		return err
 	}
 	if w.plan.catalogue { // no backfill is needed for what was not published
-		if err := w.compareNow(ctx, c); err != nil {
-			return fmt.Errorf("before the last backfill: %w", err)
+		refreshed, err := c.refreshed(ctx)
+		if err != nil {
+			return err
+		}
+		if refreshed {
+			w.report.Saw("comparisons without a backfill")
+			if err := c.compare(); err != nil {
+				return fmt.Errorf("before the last backfill: %w", err)
+			}
 		}
 	}
 	for _, args := range [][]string{{"backfill"}, {"stream", "--until-current"}} {
@@ -262,17 +269,13 @@ func (w *world) calm(c *checker) error {
 	return errors.Join(c.compare(), w.compareGenerations())
 }
 
-// compareNow compares a look with the source's rows, if a backfill of the epoch has ended.
-func (w *world) compareNow(ctx context.Context, c *checker) error {
+// refreshed settles, and reports whether a backfill of the epoch has ended and nothing is ahead of the watermark.
+func (c *checker) refreshed(ctx context.Context) (bool, error) {
 	c.disconnect(ctx)
 	if err := c.settle(ctx); err != nil {
-		return err
+		return false, err
 	}
-	if !c.last.Swept || c.last.Partial > c.last.Watermark {
-		return nil
-	}
-	w.report.Saw("comparisons without a backfill")
-	return c.compare()
+	return c.last.Swept && c.last.Partial <= c.last.Watermark, nil
 }
 
 // settle takes a last look and judges all that are queued.
