@@ -18,6 +18,7 @@ func TestAGenerationKeepsTheRuleOfItsTemplate(t *testing.T) {
 	b := setupWith(t, productPipeline(), older)
 	// As a version before the column left it.
 	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%template_rule');
+		ALTER TABLE wal2vec.stream_state DROP COLUMN gap;
 		ALTER TABLE wal2vec.generation DROP COLUMN template_rule`)
 	newer := older
 	newer.Fingerprint, newer.OlderFingerprint, newer.Rule = "newer", "older", change.RuleLabels
