@@ -108,7 +108,7 @@ var pipelineFindings = []finding{
 			}
 			return false, "nothing"
 		})
-		r.db.Exec(t, fmt.Sprintf("SELECT pg_terminate_backend(%d)", pid))
+		r.paste(r.want("pipeline.lock", doctor.Fail))
 		<-done
 		r.want("pipeline.lock", doctor.OK)
 	}},
