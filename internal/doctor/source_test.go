@@ -457,9 +457,10 @@ func standbyWithACopy(t *testing.T, _ *pgtest.Host) {
 		t.Errorf("%+v", f)
 	}
 	standby.want("source.primary", doctor.Fail)
-	pgtest.Eventually(t, 30*time.Second, func() (bool, string) { // until the primary has told of the transactions that run
-		r.db.Exec(t, "SELECT pg_log_standby_snapshot()")
-		copied.Exec(t, "SELECT pg_sync_replication_slots()")
+	copied.Exec(t, "ALTER SYSTEM SET sync_replication_slots = on")
+	copied.Exec(t, "SELECT pg_reload_conf()")
+	pgtest.Eventually(t, time.Minute, func() (bool, string) {
+		r.db.Exec(t, "SELECT pg_log_standby_snapshot()") // the copy begins where the transactions that run are known
 		f := found(standby.examine(), "slot.failover")[0]
 		return f.Status == doctor.OK && strings.Contains(f.Text, "has a copy of slot"), f.Text
 	})
