@@ -180,8 +180,8 @@ func (e *examination) judgeFailover(name string) {
 // examineCopy looks at what a standby has of the slot, for the day of its promotion.
 func (e *examination) examineCopy(ctx context.Context, name string) {
 	const check = "slot.failover"
-	keep := onServer("a standby keeps a copy with sync_replication_slots and hot_standby_feedback on, dbname in its primary_conninfo, and its own slot " +
-		"(primary_slot_name) in the primary's synchronized_standby_slots, and begins it once the stream goes on; see docs/operations.md")
+	keep := onServer("a standby keeps a copy with sync_replication_slots and hot_standby_feedback on, dbname in its primary_conninfo, " +
+		"and its own slot (primary_slot_name) in the primary's synchronized_standby_slots, and begins it once the stream goes on; see docs/operations.md")
 	if e.source.info.Version < firstWithFailover {
 		e.warn(check, nothing, "PostgreSQL %d keeps the slot on the primary alone: a promotion needs wal2vec init --resync", e.source.info.Version/10000)
 		return

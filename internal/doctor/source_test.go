@@ -459,7 +459,7 @@ func standbyWithACopy(t *testing.T, _ *pgtest.Host) {
 	standby.want("source.primary", doctor.Fail)
 	copied.Exec(t, "ALTER SYSTEM SET sync_replication_slots = on")
 	copied.Exec(t, "SELECT pg_reload_conf()")
-	if host.Major() >= 19 { // the slot, which nobody reads, needs log and rows that the standby never had
+	if host.Major() >= 19 { // the slot, which no process reads, needs log and rows that the standby never had
 		pgtest.Eventually(t, time.Minute, func() (bool, string) {
 			f := found(standby.examine(), "slot.failover")[0]
 			return f.Status == doctor.Warn && strings.Contains(f.Text, "slotsync_skip_reason is wal_or_rows_removed"), f.Text
