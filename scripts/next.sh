@@ -45,19 +45,15 @@ configure_apt() {
 # candidate PACKAGE: the version that would be taken.
 candidate() { apt-cache "${apt[@]}" policy "$1" | sed -n 's/^ *Candidate: //p'; }
 
-# fetch_source sets $source, an unpacked pgvector, and $own, the flags that it needs.
+# fetch_source sets $source, an unpacked pgvector.
 fetch_source() {
   local suite
-  source=$work/pgvector own=()
+  source=$work/pgvector
   for suite in unstable stable; do
     mkdir -p "$work/source" "$source"
     if (cd "$work/source" && apt-get "${apt[@]}" source --tar-only -t "$suite" "pgvector/$suite") >"$work/log" 2>&1 9>&-; then
       tar -xf "$work"/source/pgvector_*.orig.tar.* -C "$source" --strip-components 1
       [ "$suite" = unstable ] || say "the mirror has no source of unstable's pgvector; taking $(basename "$work"/source/pgvector_*.orig.tar.*)"
-      if ! grep -q 'PG_VERSION_NUM >= 190000' "$source"/src/*.[ch]; then
-        own=(-include "$root/scripts/pgvector19.h")
-        sed -i 's/buildstate->tupdesc->attrs\[0\]\.atttypid/TupleDescAttr(buildstate->tupdesc, 0)->atttypid/' "$source/src/ivfbuild.c"
-      fi
       return 0
     fi
     rm -rf "$work/source"
@@ -107,8 +103,12 @@ compile_pgvector() {
   dpkg-deb -x "$work"/apt/archives/postgresql-server-dev-19_*.deb "$work/headers"
   version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$source/vector.control")
   say "compiling pgvector $version for PostgreSQL 19"
-  quietly "compiling pgvector" "${CC:-cc}" -O2 -fPIC -shared -w -ftree-vectorize -fassociative-math -fno-signed-zeros -fno-trapping-math \
-    "${own[@]}" -I "$work/headers/usr/include/postgresql/19/server" -o "$tree/lib/vector.so" "$source"/src/*.c -lm
+  local -a compile=("${CC:-cc}" -O2 -fPIC -shared -w -ftree-vectorize -fassociative-math -fno-signed-zeros -fno-trapping-math
+    -I "$work/headers/usr/include/postgresql/19/server" -o "$tree/lib/vector.so" "$source"/src/*.c -lm)
+  if ! "${compile[@]}" >/dev/null 2>&1 9>&-; then # one that does not know 19 yet
+    sed -i 's/buildstate->tupdesc->attrs\[0\]\.atttypid/TupleDescAttr(buildstate->tupdesc, 0)->atttypid/' "$source/src/ivfbuild.c"
+    quietly "compiling pgvector" "${compile[@]}" -include "$root/scripts/pgvector19.h"
+  fi
   cp "$source/vector.control" "$source"/sql/*--*--*.sql "$tree/share/extension/"
   cp "$source/sql/vector.sql" "$tree/share/extension/vector--$version.sql"
 }
