@@ -15,8 +15,8 @@ served=$(go list -test -f '{{.ImportPath}}: {{join .Deps " "}} .' ./... |
 plain=$(comm -23 <(sort <<<"$all") <(sort <<<"$served"))
 case ${WAL2VEC_TEST_SERVED:-} in
   '') ;;
-  all) plain= ;;
-  *) plain= served=$WAL2VEC_TEST_SERVED ;;
+  all) plain='' ;;
+  *) plain='' served=$WAL2VEC_TEST_SERVED ;;
 esac
 
 status=0
