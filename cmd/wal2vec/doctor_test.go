@@ -199,7 +199,7 @@ func TestWhatAProbeFinds(t *testing.T) {
 
 	// Before the publication is changed, since the stream ends at its next look at that.
 	stream.signal(syscall.SIGSTOP)
-	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
+	w.finds(w.doctor(5, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
 	stream.signal(syscall.SIGCONT)
 	w.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION wal2vec_"+w.db.Name+" SET TABLE public.other")
 	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.row", doctor.Skip)
