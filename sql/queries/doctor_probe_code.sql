@@ -10,7 +10,7 @@ WITH RECURSIVE family (oid) AS (
     SELECT c.oid
     FROM (SELECT f.oid FROM family AS f UNION SELECT a.relid::oid FROM pg_catalog.pg_partition_ancestors($1::text::regclass) AS a) AS r
     JOIN pg_catalog.pg_class AS c ON c.oid = r.oid
-    WHERE pg_catalog.pg_get_userbyid(c.relowner) <> CURRENT_USER
+    WHERE pg_catalog.pg_get_userbyid(c.relowner) <> SESSION_USER
 ), trees (what, tree) AS (
     SELECT 'constraint ' || pg_catalog.quote_ident(k.conname), k.conbin::text
     FROM pg_catalog.pg_constraint AS k

@@ -29,4 +29,4 @@ SELECT
         LIMIT 1
     ), '')
 FROM pg_catalog.pg_roles AS r
-WHERE r.rolname = current_user
+WHERE r.rolname = session_user

@@ -22,7 +22,7 @@ relation AS (
     WHERE c.relkind NOT IN ('i', 'I')
 )
 
-SELECT f.name, f.kind, o.rolname::text, o.rolsuper OR o.rolname = current_user OR o.rolname = $3::text, current_user::text
+SELECT f.name, f.kind, o.rolname::text, o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, session_user::text
 FROM (
     SELECT '' AS name, '' AS kind, s.owner
     FROM schema AS s
@@ -31,5 +31,5 @@ FROM (
     FROM relation AS r
 ) AS f
 JOIN pg_catalog.pg_roles AS o ON o.oid = f.owner
-WHERE f.kind = '' OR f.kind NOT IN ('r', 'p') OR NOT (o.rolsuper OR o.rolname = current_user OR o.rolname = $3::text)
+WHERE f.kind = '' OR f.kind NOT IN ('r', 'p') OR NOT (o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text)
 ORDER BY f.name

@@ -3,14 +3,14 @@
 -- it runs as its owner, its language, and its settings. No row where there is none.
 SELECT
     pg_catalog.pg_get_userbyid(f.proowner)::text,
-    f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER)
+    f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = SESSION_USER)
     OR f.proowner IN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1)
     OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2)
     OR EXISTS (
         SELECT
         FROM pg_catalog.pg_auth_members AS m
         JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
-        WHERE m.roleid = f.proowner AND r.rolname = CURRENT_USER
+        WHERE m.roleid = f.proowner AND r.rolname = SESSION_USER
     ),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),
