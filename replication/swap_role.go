@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -20,6 +21,8 @@ type SwapRole struct {
 	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are
 	// the statements that end that.
 	Open, Close []string
+	// Given says what others gave it rights to; each could do so at any moment, and lose by it what is theirs. Back are the statements that end it.
+	Given, Back []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -31,10 +34,10 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members []string
+	var members, grantors, back []string
 	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members)
+			&logsIn, &members, &grantors, &r.Given, &back)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -42,10 +45,15 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	if logsIn {
 		r.Open, r.Close = append(r.Open, "may log in"), append(r.Close, "ALTER ROLE "+role+" NOLOGIN")
 	}
-	for _, member := range members {
+	for i, member := range members {
 		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
-		r.Close = append(r.Close, "REVOKE "+role+" FROM "+pgname.Identifier(member))
+		revoke := "REVOKE " + role + " FROM " + pgname.Identifier(member)
+		if grantors[i] != "" {
+			revoke += " GRANTED BY " + pgname.Identifier(grantors[i]) + " CASCADE"
+		}
+		r.Close = append(r.Close, revoke)
 	}
+	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	return r, nil
 }
 

@@ -58,10 +58,10 @@ func (e *examination) examinePower(ctx context.Context) {
 	table := e.opts.Config.Source.Table
 	role := pgname.Identifier(e.source.info.User)
 	var createDB, createRole, bypass, secured bool
-	var memberships []string
+	var memberships, makers []string
 	var database string
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
-		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database)
+		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database, &makers)
 	if !e.could(err, check, "role.cluster") {
 		return
 	}
@@ -90,6 +90,11 @@ func (e *examination) examinePower(ctx context.Context) {
 			fix += " GRANT pg_read_all_stats TO " + role + ";"
 		}
 		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
+	}
+	for _, maker := range makers {
+		quiet = false
+		e.warn(check, inSource("REVOKE "+role+" FROM "+maker+" CASCADE;"),
+			"who made or was given role %s may make itself a member of it, and act as it: %s", role, maker)
 	}
 	if quiet {
 		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table, but REPLICATION", role)

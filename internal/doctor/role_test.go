@@ -101,6 +101,16 @@ var excessFindings = []finding{
 			r.mend(f)
 			r.want("role.monitor", doctor.OK)
 		}
+		// Who may grant it may grant it to itself.
+		other, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT "+role+" TO "+group+" WITH ADMIN OPTION; SET ROLE "+group+"; GRANT "+role+" TO "+other+" WITH ADMIN OPTION; RESET ROLE")
+		for _, f := range found(r.examine(), "role.power") {
+			if f.Status != doctor.Warn || !strings.Contains(f.Text, "act as it") {
+				t.Errorf("%+v", f)
+			}
+			r.paste(f)
+		}
+		r.want("role.power", doctor.OK)
 	}},
 	{"rights beyond the columns", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
