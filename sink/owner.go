@@ -31,6 +31,9 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 			alter := "ALTER SCHEMA " + pgname.Identifier(s.schema) + " OWNER TO " + pgname.Identifier(role) + ";"
 			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: "+alter,
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
+		case len(kind) > 1: // the kind and the name of what hangs on a table
+			return fault.New(fault.Usage, "find out what it is and who made it, and drop it",
+				"%q in schema %q of the sink has a %s of role %q, which could have role %q run what it likes", name, s.schema, kind, owner, role)
 		case !trusted:
 			return fault.New(fault.Usage, known+"; if not, have its owner drop or rename it",
 				"%q in schema %q of the sink belongs to role %q, which could have role %q run what it likes", name, s.schema, owner, role)

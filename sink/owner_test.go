@@ -235,6 +235,37 @@ func TestEachTableThatIsReadIsLookedAt(t *testing.T) {
 	}
 }
 
+// TestWhatHangsOnATableIsLookedAt: a trigger stays where the right to make one is taken back, and runs as who writes.
+func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.account("")
+	b.db.Exec(t, "CREATE SCHEMA theirs AUTHORIZATION "+other.name+"; CREATE SCHEMA ours; GRANT USAGE ON SCHEMA theirs, ours TO PUBLIC; "+
+		"CREATE FUNCTION ours.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "+
+		"GRANT USAGE ON SCHEMA wal2vec TO "+other.name+"; GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
+	b.plant(other, "CREATE FUNCTION theirs.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+		"CREATE FUNCTION theirs.yes() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+	for _, c := range []struct{ does, undo, says string }{
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.ledger_product FOR EACH ROW EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.ledger_product", "trigger z of role"},
+		{"CREATE TRIGGER z AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.vectors_product_1", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg('of', 'theirs')", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW WHEN (theirs.yes()) EXECUTE FUNCTION ours.tg()", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TABLE theirs.cascades (name text REFERENCES wal2vec.pipeline (name) ON UPDATE CASCADE ON DELETE CASCADE)", "DROP TABLE theirs.cascades", "foreign key of cascades"},
+	} {
+		b.plant(other, c.does)
+		b.db.Exec(t, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec FROM "+other.name)
+		_, err := b.sink.State(t.Context())
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.does, err)
+		}
+		b.db.Exec(t, c.undo+"; GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
+		b.state()
+	}
+	b.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg()") // by who owns the tables
+	b.state()
+}
+
 // TestAViewOfAnotherRoleIsToldOf: this program reads no view, people do.
 func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	t.Parallel()
