@@ -74,7 +74,7 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 			return nil, err
 		}
 		if given.calls {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s", s.Function.Sanitize(), pgname.Identifier(role)))
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", s.Function.Sanitize(), pgname.Identifier(role)))
 		}
 		revoke, err := given.revokeSQL()
 		if err != nil {
@@ -149,7 +149,7 @@ func (g given) revokeSQL() ([]string, error) {
 }
 
 func (g given) takes() string {
-	return fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
+	return fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s CASCADE", pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
 }
 
 // Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, with the statement that takes them.

@@ -102,6 +102,7 @@ type present struct {
 	body   string
 	public bool // everybody may call it
 	roles  []string
+	passed bool // one of them may pass the right on, or has it from another than the owner
 	shape
 }
 
@@ -127,7 +128,7 @@ func (s Swap) whose(p present) string {
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings)
+		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -193,12 +194,12 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
 	for _, role := range now.roles {
-		if !slices.Contains(roles, role) {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+		if !slices.Contains(roles, role) || now.passed {
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s CASCADE", name, pgname.Identifier(role)))
 		}
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
-		if !slices.Contains(now.roles, role) {
+		if !slices.Contains(now.roles, role) || now.passed {
 			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}
@@ -214,7 +215,7 @@ func disarmSQL(name string, now present) (statements []string) {
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
 	for _, role := range now.roles {
-		statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+		statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s CASCADE", name, pgname.Identifier(role)))
 	}
 	return statements
 }

@@ -45,7 +45,7 @@ func TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner(t *testing.T) {
 			db.Exec(t, strings.ReplaceAll(does, "ADMIN", admin))
 			statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
 			if !errors.Is(err, replication.ErrUnfitRole) || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), says) ||
-				!slices.Equal(statements, []string{`REVOKE ALL ON FUNCTION "public"."follow"() FROM ` + pgname.Identifier(f.role)}) {
+				!slices.Equal(statements, []string{`REVOKE ALL ON FUNCTION "public"."follow"() FROM ` + pgname.Identifier(f.role) + " CASCADE"}) {
 				t.Errorf("%s: %q, %v", does, statements, err)
 			}
 			if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), says) {
@@ -226,6 +226,63 @@ func TestRightsThatOthersGaveASwapRoleHinderNothing(t *testing.T) {
 		}
 		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
 			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+	})
+}
+
+// TestAGrantOptionOnTheFunctionIsTakenBack, with what was given by it: who made the function before may have planted one, and a function that is
+// replaced keeps them.
+func TestAGrantOptionOnTheFunctionIsTakenBack(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		_, conn := f.admin(t, "")
+		stranger, _ := f.newRole(t, "")
+		db.Exec(t, "GRANT EXECUTE ON FUNCTION follow() TO "+f.role+" WITH GRANT OPTION")
+		if _, err := f.as(t, f.role, f.password).Exec(t.Context(), "GRANT EXECUTE ON FUNCTION public.follow() TO "+stranger); err != nil {
+			t.Fatal(err)
+		}
+		for n := range 2 {
+			statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+			if err != nil || len(statements) > 0 != (n == 0) {
+				t.Fatalf("%q, %v", statements, err)
+			}
+			if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const grants = "SELECT string_agg(grantee::regrole::text || is_grantable, ' ') FROM pg_proc, aclexplode(proacl) WHERE proname = 'follow' AND grantee <> proowner"
+		if got := pgtest.One[string](t, db, grants); got != f.role+"false" {
+			t.Errorf("may call it: %s", got)
+		}
+	})
+}
+
+// TestWhatARolePassedOnDoesNotKeepItsRights: it could hand a column on whenever it was to be revoked.
+func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		_, conn := f.admin(t, "")
+		stranger, _ := f.newRole(t, "")
+		db.Exec(t, "GRANT SELECT (id, name) ON item TO "+f.role+" WITH GRANT OPTION; GRANT EXECUTE ON FUNCTION follow() TO "+f.role+" WITH GRANT OPTION")
+		passing := f.as(t, f.role, f.password)
+		for _, grant := range []string{"SELECT (id, name) ON public.item", "EXECUTE ON FUNCTION public.follow()"} {
+			if _, err := passing.Exec(t.Context(), "GRANT "+grant+" TO "+stranger); err != nil {
+				t.Fatal(err)
+			}
+		}
+		statements, err := replication.RevokeStreamSQL(t.Context(), conn, f.swap, f.role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			t.Fatal(err)
+		}
+		for _, role := range []string{f.role, stranger} {
+			if f.readable(t, role, "item") != "" || pgtest.One[bool](t, db, "SELECT has_function_privilege($1, 'public.follow()', 'EXECUTE')", role) {
+				t.Errorf("%s keeps rights", role)
+			}
 		}
 	})
 }

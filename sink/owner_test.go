@@ -272,17 +272,57 @@ func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	b := setup(t)
 	b.ok(b.sink.CheckView(t.Context()))
 	other := b.account("")
-	for _, what := range []string{"SCHEMA analytics_features", "VIEW " + viewName} {
+	for what, repair := range map[string]string{"SCHEMA analytics_features": "ALTER SCHEMA", "VIEW " + viewName: "DROP VIEW"} {
 		b.db.Exec(t, "ALTER "+what+" OWNER TO "+other.name)
 		err := b.sink.CheckView(t.Context())
-		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), "ALTER "+strings.Fields(what)[0]) {
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), repair) {
 			t.Errorf("%s of another role: %v, try %q", what, err, fault.Try(err))
 		}
 		b.db.Exec(t, fault.Try(err))
+		b.init(productPipeline(), generation(dimension))
 		b.ok(b.sink.CheckView(t.Context()))
 	}
 	b.db.Exec(t, "DROP SCHEMA analytics_features CASCADE")
 	b.ok(b.sink.CheckView(t.Context()))
+}
+
+// TestAViewThatRunsOthersCodeIsMadeAgain: its functions run as who reads it, also after it was given to a role that is trusted.
+func TestAViewThatRunsOthersCodeIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.trap()
+	planter := b.account("")
+	b.db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA analytics_features TO "+planter.name+"; GRANT USAGE ON SCHEMA wal2vec TO "+planter.name)
+	plain := pgtest.One[string](t, b.db, "SELECT pg_get_viewdef($1::text::regclass)", viewName)
+	for _, query := range []string{
+		"SELECT product_id, embedding, CASE WHEN trap.spring() THEN now() END AS updated_at FROM wal2vec.vectors_product_1",
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 WHERE trap.spring()",
+		// By what is built in alone.
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 WHERE query_to_xml('SELECT trap.spring()', true, true, '') IS NOT NULL",
+		"SELECT length(updated_at::text)::bigint AS product_id, embedding, updated_at FROM wal2vec.vectors_product_1",
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 ORDER BY random()",
+	} {
+		b.db.Exec(t, "DROP VIEW "+viewName)
+		b.plant(planter, "CREATE VIEW "+viewName+" AS "+query)
+		if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), "DROP VIEW") {
+			t.Errorf("%s: %v", query, err)
+		}
+		b.db.Exec(t, "ALTER VIEW "+viewName+" OWNER TO CURRENT_USER")
+		if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), "DROP VIEW") {
+			t.Errorf("%s, given away: %v", query, err)
+		}
+		b.init(productPipeline(), generation(dimension))
+		b.ok(b.sink.CheckView(t.Context()))
+		if is := pgtest.One[string](t, b.db, "SELECT pg_get_viewdef($1::text::regclass)", viewName); is != plain {
+			t.Errorf("%s became %s", query, is)
+		}
+	}
+	// Who adds a column of its own is told, and keeps it.
+	b.db.Exec(t, "CREATE OR REPLACE VIEW "+viewName+" AS SELECT product_id, embedding, updated_at, trap.spring() AS more FROM wal2vec.vectors_product_1")
+	b.init(productPipeline(), generation(dimension))
+	if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a column more: %v", err)
+	}
 }
 
 // TestRowPoliciesFollowTheirSchema: another role makes a schema of the name that wal2vec's had.

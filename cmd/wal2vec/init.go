@@ -126,7 +126,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	if err := s.store.CheckView(ctx); fault.KindOf(err) == fault.Usage {
-		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("another role could put another view in the place of this one")
+		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("the view that people read could run code of another role")
 	} else if err != nil {
 		return err
 	}

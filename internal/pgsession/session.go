@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -64,6 +65,7 @@ func ofSource(config *pgconn.Config, settings Settings) {
 	_, settled := wanted[roleSetting]
 	maps.Copy(config.RuntimeParams, wanted)
 	maps.Copy(config.RuntimeParams, settings)
+	note(config)
 	config.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		// A walsender takes the simple protocol alone.
 		var err error
@@ -86,6 +88,7 @@ func ofSource(config *pgconn.Config, settings Settings) {
 // ofSink sets them by a statement: poolers refuse a start-up parameter that they do not know. It is the first of the session: for some
 // target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call a function of that name which the database's search path finds first.
 func ofSink(config *pgconn.Config) {
+	note(config)
 	wanted := Parameters(config)
 	maps.Copy(wanted, change.LaterSessionParameters())
 	settling := func(ctx context.Context, conn *pgconn.PgConn) error { return settle(ctx, conn, maps.Clone(wanted)) }
@@ -99,6 +102,17 @@ func ofSink(config *pgconn.Config) {
 			return err
 		}
 		return validate(ctx, conn)
+	}
+}
+
+// note has statement.Run know of a GRANT or REVOKE that did nothing.
+func note(config *pgconn.Config) {
+	own := config.OnNotice
+	config.OnNotice = func(conn *pgconn.PgConn, notice *pgconn.Notice) {
+		statement.Note(conn, notice)
+		if own != nil {
+			own(conn, notice)
+		}
 	}
 }
 
