@@ -73,22 +73,26 @@ BEGIN
             );
     END LOOP;
     FOR found IN
-        SELECT r.rolname AS role, m.rolname AS member, a.admin_option AS grants
+        SELECT
+            r.rolname AS role, m.rolname AS member, a.admin_option AS grants,
+            -- From 16 on REVOKE takes what one grantor gave, and only warns where that is another one.
+            CASE WHEN a.grantor <> 10 AND pg_catalog.current_setting('server_version_num')::int >= 160000
+                THEN pg_catalog.format(' GRANTED BY %I', pg_catalog.pg_get_userbyid(a.grantor)) ELSE '' END AS granted
         FROM pg_catalog.pg_auth_members AS a
         JOIN pg_catalog.pg_roles AS r ON r.oid = a.roleid AND r.rolname = ANY (roles)
         JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
         WHERE NOT m.rolsuper AND m.rolname NOT IN (admin, CURRENT_USER, SESSION_USER) AND m.rolname <> ALL (makers)
-        ORDER BY a.admin_option DESC, r.rolname, m.rolname
+        ORDER BY a.admin_option DESC, a.grantor = 10, r.rolname, m.rolname
     LOOP
         IF found.grants THEN
             RAISE EXCEPTION 'role % is there, and role % may make itself and others members of it', found.role, found.member
                 USING HINT = pg_catalog.format(
-                    'If %1$s is a stranger, drop %2$s, or run REVOKE %2$s FROM %1$s CASCADE; and give %2$s another password. If not: SET wal2vec.makers = %3$L;',
-                    pg_catalog.quote_ident(found.member), pg_catalog.quote_ident(found.role), found.member
+                    'If %1$s is a stranger, drop %2$s, or run REVOKE %2$s FROM %1$s%4$s CASCADE; and give %2$s another password. If not: SET wal2vec.makers = %3$L;',
+                    pg_catalog.quote_ident(found.member), pg_catalog.quote_ident(found.role), found.member, found.granted
                 );
         END IF;
-        RAISE WARNING 'role % can act as %: if that is not meant, run REVOKE % FROM %;', found.member, found.role, pg_catalog.quote_ident(found.role),
-            pg_catalog.quote_ident(found.member);
+        RAISE WARNING 'role % can act as %: if that is not meant, run REVOKE % FROM %', found.member, found.role, pg_catalog.quote_ident(found.role),
+            pg_catalog.quote_ident(found.member) || found.granted || ' CASCADE;';
     END LOOP;
 END
 $$;

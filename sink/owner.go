@@ -68,7 +68,7 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		}
 		what, repair := fmt.Sprintf("schema %q of the view", schema), "ALTER SCHEMA "+pgname.Identifier(schema)+" OWNER TO "+pgname.Identifier(role)+";"
 		if found != "" {
-			what, repair = fmt.Sprintf("view %s.%s", schema, name), againSQL(schema, name)
+			what, repair = fmt.Sprintf("view %s.%s", schema, name), "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"
 		}
 		return fault.New(fault.Usage, repair,
 			"%s belongs to role %q, which could have any role that reads the view run what it likes", what, owner)
@@ -79,11 +79,7 @@ func (s *Sink) CheckView(ctx context.Context) error {
 	return s.checkQuery(ctx, schema, name)
 }
 
-// againSQL has the view made again. It is not to be given to another role: what it calls would stay.
-func againSQL(schema, name string) string {
-	return "DROP VIEW " + pgname.Qualified(schema, name) + "; -- then: wal2vec init"
-}
-
+// checkQuery advises to have the view made again, never to give it to another role: what it calls would stay.
 func (s *Sink) checkQuery(ctx context.Context, schema, name string) error {
 	st, err := s.state(ctx, s.pool)
 	if err != nil {
@@ -93,6 +89,6 @@ func (s *Sink) checkQuery(ctx context.Context, schema, name string) error {
 	if err != nil || !p.exists || p.plain || !p.ours {
 		return err
 	}
-	return fault.New(fault.Usage, againSQL(schema, name),
+	return fault.New(fault.Usage, "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init",
 		"view %s.%s is not as wal2vec init writes it: what it calls runs with the rights of any role that reads it", schema, name)
 }
