@@ -233,6 +233,11 @@ var kindFindings = []finding{
 		check("as granted")
 		r.db.Exec(t, "GRANT SELECT ON "+product+" TO "+role) // it may search by all
 		check("with all columns")
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline + 7") // the stream's role may, and so does a promotion
+		if f := r.want("pipeline.history", doctor.Warn); strings.Contains(f.Fix, "REPLICATION") || f.FixIn != doctor.Settings {
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline - 7")
 		r.db.Exec(t, "GRANT INSERT ON "+product+" TO "+role)
 		f := r.want("role.source", doctor.Warn)
 		if strings.Contains(f.Fix, "GRANT") || strings.Contains(f.Fix, "SELECT") {

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -43,6 +44,7 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 
 // Knock opens a session that runs no statement of ours: to ask whether the server lets it in. pgx may ask it what the server is.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
+	keepPassword(config, safefile.Owned)
 	maps.Copy(config.RuntimeParams, Parameters(config))
 	return pgconn.ConnectConfig(ctx, config)
 }
@@ -61,6 +63,7 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 
 // ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force.
 func ofSource(config *pgconn.Config, settings Settings) {
+	keepPassword(config, safefile.Owned)
 	wanted := Parameters(config)
 	_, settled := wanted[roleSetting]
 	maps.Copy(config.RuntimeParams, wanted)
@@ -88,6 +91,7 @@ func ofSource(config *pgconn.Config, settings Settings) {
 // ofSink sets them by a statement: poolers refuse a start-up parameter that they do not know. It is the first of the session: for some
 // target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call a function of that name which the database's search path finds first.
 func ofSink(config *pgconn.Config) {
+	keepPassword(config, safefile.Owned)
 	note(config)
 	wanted := Parameters(config)
 	maps.Copy(wanted, change.LaterSessionParameters())

@@ -35,6 +35,17 @@ func Check(path string) error {
 	return c.check(path)
 }
 
+// Owned reports whether a trusted account owns what the path names, whatever others may do with it: in a folder as /tmp is, no other account can take its
+// place.
+func Owned(path string) bool {
+	c, err := newChecker()
+	if err != nil {
+		return false
+	}
+	e, err := c.lstat(path)
+	return err == nil && slices.Contains(c.trusted, e.uid)
+}
+
 // CheckTree is Check for a folder and everything below it.
 func CheckTree(folder string) error {
 	c, err := newChecker()
