@@ -109,6 +109,20 @@ func (s Swap) roleAdvice(r SwapRole, callers []string) string {
 	return strings.Join(statements, "; ") + "; -- then: wal2vec init " + strings.Join(flags, " ")
 }
 
+// OwnedSQL are the statements that give function and publication to the role that was judged, for another to run: a function that a superuser made
+// would run as that one. A publication that was there before is left to its owner.
+func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]string, error) {
+	r, err := s.Role(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	statements := []string{fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), pgname.Identifier(r.Name))}
+	if publication {
+		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), pgname.Identifier(r.Name)))
+	}
+	return statements, nil
+}
+
 // handOverSQL gives function and publication to the role that is named, or that has the function and is no owner of a table.
 func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 	owner := now.owner

@@ -58,6 +58,12 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	s.unfit = nil
 	if errors.Is(err, replication.ErrUnfitRole) && swap.RunAs == "" {
 		s.unfit, err = err, nil
+	} else if err == nil && s.options.printSQL && len(function) > 0 && swap.RunAs == "" {
+		owned, err := swap.OwnedSQL(ctx, s.source, !exists)
+		if err != nil {
+			return nil, err
+		}
+		function = append(function, owned...)
 	}
 	return slices.Concat(function, statements), err
 }
