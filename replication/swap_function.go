@@ -139,11 +139,11 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	return p, nil
 }
 
-// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
-// call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
-// has. There are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function
-// of that name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a
-// role with more than the rights of the table's owner, and then the statements are those that take it from its callers.
+// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
+// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has. There
+// are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function of that
+// name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with
+// more than the rights of the table's owner, and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {

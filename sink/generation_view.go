@@ -59,8 +59,8 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 // viewSchemaNote is the comment by which a teardown knows a schema that was made for the view.
 const viewSchemaNote = "made by wal2vec init for its view"
 
-// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in it;
-// drops says whether the view goes.
+// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in
+// it; drops says whether the view goes.
 func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bool) ([]string, error) {
 	var empty bool
 	rows, err := q.Query(ctx, s.query("view_schema"), st.ViewSchema, st.ViewName, viewSchemaNote, drops)
@@ -153,10 +153,10 @@ type place struct {
 	// to the owner of the vectors, too: another role's view is not ours to drop.
 	exists, ours, made, droppable bool
 	// plain is true for one that is made and whose query is what wal2vec writes: it calls no function.
-	plain bool
-	kind                          string // pg_class.relkind
-	column                        string // its first vector column with its type
-	dimension                     int32  // of that column
+	plain     bool
+	kind      string // pg_class.relkind
+	column    string // its first vector column with its type
+	dimension int32  // of that column
 }
 
 func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, columns []string, tables ...string) (place, error) {

@@ -49,8 +49,9 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 	return exists, nil
 }
 
-// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass, or the view
-// is another than init writes: a view's functions run with the rights of who reads it, whatever role it was given to since. This program does not read it.
+// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass, or the
+// view is another than init writes: a view's functions run with the rights of who reads it, whatever role it was given to since. This program does
+// not read it.
 func (s *Sink) CheckView(ctx context.Context) error {
 	schema, name, err := s.currentView(ctx)
 	if err != nil {

@@ -197,7 +197,8 @@ func (st State) vectorTables() []string {
 	return tables
 }
 
-// revokeSteps takes from a role what it was given for this pipeline, and from others what it passed on: it could keep itself from being revoked by that. What pipelines share stays open to a role that has another of them.
+// revokeSteps takes from a role what it was given for this pipeline, and from others what it passed on: it could keep itself from being revoked by
+// that. What pipelines share stays open to a role that has another of them.
 func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string) ([]string, error) {
 	roles, err := s.grantees(ctx, q, st)
 	if err != nil {

@@ -293,7 +293,8 @@ func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 	}
 }
 
-// TestWhatIsPrintedBelongsToWhoPrintedIt: a superuser who pastes it would else have a function of its own that others may call, on another role's table.
+// TestWhatIsPrintedBelongsToWhoPrintedIt: a superuser who pastes it would else have a function of its own that others may call, on another role's
+// table.
 func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

@@ -267,8 +267,8 @@ func (p setupPlan) print(w io.Writer) error {
 	return nil
 }
 
-// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in the
-// place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
+// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in
+// the place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
 func inTransaction(statements []string) []string {
 	if len(statements) == 0 {
 		return nil

@@ -26,9 +26,9 @@ func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
 	return swap, err
 }
 
-// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables
-// for them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run
-// as a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
+// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables for
+// them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run as
+// a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
 func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {

@@ -15,8 +15,8 @@ var asActing = map[string]string{
 	"source_swap_role.sql":   "as whom the function would be made",
 }
 
-// TestNoGuardTakesTheActingRoleForThisOne: a connection string may name a role to act as, whose functions can take that back. So what belongs to it is trusted no
-// more than what belongs to others: guards compare with SESSION_USER.
+// TestNoGuardTakesTheActingRoleForThisOne: a connection string may name a role to act as, whose functions can take that back. So what belongs to it
+// is trusted no more than what belongs to others: guards compare with SESSION_USER.
 func TestNoGuardTakesTheActingRoleForThisOne(t *testing.T) {
 	t.Parallel()
 	compares := regexp.MustCompile(`(?i)(?:(?:=|<>|\bIN\s*\(|\bFROM)\s*(?:current_user|current_role|user)\b)|(?:\b(?:current_user|current_role)(?:::\w+)?\s*(?:=|<>|\bIN\b))`)

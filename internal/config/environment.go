@@ -84,8 +84,8 @@ func (e environment) outside(name string) bool {
 	return found && v.file == ""
 }
 
-// readDotEnv reads a .env file into the environment. One that another account could have written is passed over with a warning, and so is a folder of
-// that name, as some make for Python, or another thing that is no file.
+// readDotEnv reads a .env file into the environment. One that another account could have written is passed over with a warning, and so is a folder
+// of that name, as some make for Python, or another thing that is no file.
 func (l *loader) readDotEnv(env environment, path string) error {
 	content, err := safefile.ReadTrusted(path, mostDotEnvBytes)
 	if errors.Is(err, fs.ErrNotExist) {

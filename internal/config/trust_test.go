@@ -10,11 +10,11 @@ import (
 // TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn: its author may be a role of the database, which the user's session would then act for.
 func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 	realEnvironment(t, nil)
-	f := func(field, dotEnv string, real ...string) {
+	f := func(field, dotEnv string, outside ...string) {
 		t.Helper()
 		env := map[string]string{}
-		for i := 0; i+1 < len(real); i += 2 {
-			env[real[i]] = real[i+1]
+		for i := 0; i+1 < len(outside); i += 2 {
+			env[outside[i]] = outside[i+1]
 		}
 		_, err := config.Load(config.Sources{DotEnv: write(t, ".env", dotEnv), Env: env})
 		switch {

@@ -43,7 +43,7 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		if len(role.Back) > 0 {
 			fix = inSource(strings.Join(role.Back, "; ") + ";")
 		}
-		e.warn(check, fix, "others gave role %s, as which the function that follows swapped tables runs, rights to %s: the table's owner could make use of them",
+		e.warn(check, fix, "others gave role %s, as which the function that follows swapped tables runs, rights to %s: the table's owner could use them",
 			name, strings.Join(role.Given, ", "))
 	case rights.Altered:
 		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),

@@ -125,8 +125,8 @@ const roleSetting = "role"
 // naming finds a role among a connection string's options, which are arguments of a server process.
 var naming = regexp.MustCompile(`(?i)(?:^|\s)(?:-c\s*|--)role\s*=`)
 
-// Parameters returns the settings that a session of a connection string has from its beginning, as a new map. Its role is that which logged in, whatever role
-// the database or the role itself sets (the database's owner may do that), unless the connection string names one.
+// Parameters returns the settings that a session of a connection string has from its beginning, as a new map. Its role is that which logged in,
+// whatever role the database or the role itself sets (the database's owner may do that), unless the connection string names one.
 func Parameters(config *pgconn.Config) map[string]string {
 	wanted := change.SessionParameters()
 	for name, value := range config.RuntimeParams {

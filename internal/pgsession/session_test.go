@@ -193,7 +193,7 @@ func TestWhoOpensASessionSetsMore(t *testing.T) {
 }
 
 // TestOnlyAConnectionStringNamesARole: what the owner of the database, or who may alter the role, has set is not in force, in no session.
-func TestOnlyAConnectionStringNamesARole(t *testing.T) {
+func TestOnlyAConnectionStringNamesARole(t *testing.T) { //nolint:tparallel // a setting of the whole database at a time
 	t.Parallel()
 	db := pgtest.Database(t)
 	role, password := db.Role(t, "REPLICATION")

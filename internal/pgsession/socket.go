@@ -7,9 +7,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keepPassword has the server prove that it knows the password, instead of being told, where another account of this machine may be the one that listens: a
-// socket in a folder as /tmp is, which pgx takes where there is no /var/run/postgresql, and where no TLS would tell the server. A connection string that says
-// require_auth decides itself.
+// keepPassword has the server prove that it knows the password, instead of being told, where another account of this machine may be the one that
+// listens: a socket in a folder as /tmp is, which pgx takes where there is no /var/run/postgresql, and where no TLS would tell the server. A
+// connection string that says require_auth decides itself.
 func keepPassword(config *pgconn.Config, trusted func(socket string) bool) {
 	if config.RequireAuth != "" {
 		return

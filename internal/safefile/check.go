@@ -35,8 +35,8 @@ func Check(path string) error {
 	return c.check(path)
 }
 
-// Owned reports whether a trusted account owns what the path names, whatever others may do with it: in a folder as /tmp is, no other account can take its
-// place.
+// Owned reports whether a trusted account owns what the path names, whatever others may do with it: in a folder as /tmp is, no other account can
+// take its place.
 func Owned(path string) bool {
 	c, err := newChecker()
 	if err != nil {

@@ -81,8 +81,9 @@ func openNow(path string) (*os.File, error) {
 	return file, nil
 }
 
-// ReadTrusted is Read for a file that no account may have written but trusted ones: Check, and then Read. What Check finds missing is not read, since any
-// account may make it, in a folder as /tmp is, a moment later: it is an fs.ErrNotExist. What Check finds in order no other account can replace.
+// ReadTrusted is Read for a file that no account may have written but trusted ones: Check, and then Read. What Check finds missing is not read,
+// since any account may make it, in a folder as /tmp is, a moment later: it is an fs.ErrNotExist. What Check finds in order no other account can
+// replace.
 func ReadTrusted(path string, most int64) ([]byte, error) { return readAfter(Check, path, most) }
 
 func readAfter(check func(path string) error, path string, most int64) ([]byte, error) {

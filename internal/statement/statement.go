@@ -36,8 +36,8 @@ const unfit = "a right that was not given or taken"
 // ErrWithheld is the cause of an error of a GRANT or REVOKE that changed less than it says.
 var ErrWithheld = errors.New("a right was not given or taken")
 
-// Note is for the notices of a connection. A GRANT or REVOKE of a role that may not give or take a right is no error to PostgreSQL: it warns, and has done
-// nothing, or a part. Run makes an error of that, with the SQLSTATE of a right that is missing.
+// Note is for the notices of a connection. A GRANT or REVOKE of a role that may not give or take a right is no error to PostgreSQL: it warns, and
+// has done nothing, or a part. Run makes an error of that, with the SQLSTATE of a right that is missing.
 func Note(conn *pgconn.PgConn, notice *pgconn.Notice) {
 	const notRevoked, notGranted = "01006", "01007"
 	if notice.Code == notRevoked || notice.Code == notGranted {
