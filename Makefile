@@ -71,6 +71,10 @@ lint: build-parts ## Run the linters, the file length check, and govulncheck whe
 test: parts build-parts ## Test with the race detector, in random order, on PostgreSQL 18 and 16
 	@scripts/test.sh $(TEST_FLAGS)
 
+.PHONY: test-busy
+test-busy: parts build-parts ## The suite three times beside eight busy loops (hours; not part of check)
+	@scripts/busy.sh $(TEST_FLAGS)
+
 .PHONY: test-short
 test-short: parts build-parts ## Test on PostgreSQL 18 only, without the race detector
 	$(TIMED) 'test -short' go test -short $(TEST_FLAGS) ./...

@@ -306,7 +306,7 @@ func fingerprintOf(t *testing.T, c *tiny) string {
 func TestTextFingerprintKeepsItsPartsApart(t *testing.T) {
 	seen := map[string]bool{}
 	for _, parts := range [][3]string{{"m", "a", "b"}, {"m", "", "ab"}, {"m", "ab", ""}, {"n", "a", "b"}, {"m", "a\nb", ""}} {
-		got := TextFingerprint(parts[0], parts[1], parts[2])
+		got := TextFingerprint(parts[0], parts[1], parts[2], 1)
 		if seen[got] || len(got) != fingerprintDigits {
 			t.Errorf("%q: fingerprint %q is not new", parts, got)
 		}

@@ -47,9 +47,9 @@ func (c *Checkpoint) hash() (string, error) {
 }
 
 // TextFingerprint adds to a model's fingerprint what the caller does to a text before the model sees it: the prefix and the
-// template. The result names a generation's vector space.
-func TextFingerprint(model, prefix, template string) string {
-	return digest("wal2vec text 1", model, fmt.Sprintf("%q", prefix), fmt.Sprintf("%q", template))
+// template, with the number of the rule by which it is filled. The result names a generation's vector space.
+func TextFingerprint(model, prefix, template string, rule int) string {
+	return digest(fmt.Sprintf("wal2vec text %d", rule), model, fmt.Sprintf("%q", prefix), fmt.Sprintf("%q", template))
 }
 
 func digest(lines ...string) string {

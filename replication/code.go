@@ -10,17 +10,21 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// ForeignCode returns the functions that the server calls with this role's rights while it plans a read of the table, and that belong to another
-// role, which is no superuser: who owns them has this role's rights for as long as the read takes. With writes also those that it calls for who
-// writes a row. No more than twenty.
+// ForeignCode returns what the server may run with this role's rights while it plans a read of the table, of what another role wrote, which is no
+// superuser: that role has this role's rights for as long as the read takes. With writes also functions of others that it may run for who updates a
+// row. No more than twenty.
 func ForeignCode(ctx context.Context, db Querier, schema, table string, writes bool) ([]change.Code, error) {
-	rows, err := db.Query(ctx, sql.Query("source_owner_code"), schema, table, writes)
+	query, err := sql.Render("source_code", struct{ Writes bool }{writes})
 	if err != nil {
-		return nil, fmt.Errorf("looking for functions that a read of %s.%s calls: %w", schema, table, err)
+		return nil, err
+	}
+	rows, err := db.Query(ctx, query, schema, table)
+	if err != nil {
+		return nil, fmt.Errorf("looking for code of other roles that a read of %s.%s runs: %w", schema, table, err)
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[change.Code])
 	if err != nil {
-		return nil, fmt.Errorf("looking for functions that a read of %s.%s calls: %w", schema, table, err)
+		return nil, fmt.Errorf("looking for code of other roles that a read of %s.%s runs: %w", schema, table, err)
 	}
 	return found, nil
 }

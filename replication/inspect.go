@@ -146,6 +146,7 @@ func (i *inspection) relation(ctx context.Context) error {
 	var usage, rowSecurity, children bool
 	err := i.db.QueryRow(ctx, sql.Query("source_table"), i.opts.Schema, i.opts.Table).
 		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
+	i.table.Partitioned = kind == "p"
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fault.New(fault.Usage, "check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",

@@ -10,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -174,7 +173,7 @@ func (p *Proposal) chooseTexts(columns []column) {
 		words := wordsOf(c.name)
 		switch {
 		case !slices.Contains(textTypes, c.base):
-		case !nameable(c.name), slices.ContainsFunc(words, func(w string) bool { return slices.Contains(secretWords, w) }):
+		case slices.ContainsFunc(words, func(w string) bool { return slices.Contains(secretWords, w) }):
 			p.Left = append(p.Left, c.name)
 		case slices.Contains(codeWords, words[len(words)-1]):
 			codes = append(codes, c)
@@ -206,12 +205,6 @@ func textRank(name string) int {
 		return 2*n + min(len(words), 2) - 1
 	}
 	return 2*len(firstWords) + 1 + slices.Index(lastWords, last)
-}
-
-// nameable reports whether a template can name a column.
-func nameable(name string) bool {
-	t, err := change.ParseTemplate("{" + name + "}")
-	return err == nil && len(t.Columns()) == 1 && t.Columns()[0] == name
 }
 
 // wordsOf cuts a name into its words in lower case: first_name, firstName and "First Name" have the same. There is at least one.

@@ -14,7 +14,7 @@ import (
 
 // shape reads what the log says nothing of. It comes before every read of rows, so that what changes later is seen to differ.
 func (i *inspection) shape(ctx context.Context) error {
-	rows, err := i.db.Query(ctx, sql.Query("source_shape"), i.table.OID, neededColumns(i.table), i.opts.Publication)
+	rows, err := i.db.Query(ctx, sql.Query("source_shape"), i.table.OID, neededColumns(i.table), i.opts.Publication, i.opts.Key)
 	if err != nil {
 		return fmt.Errorf("inspecting the shape of %s: %w", i.name, err)
 	}

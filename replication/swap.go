@@ -242,9 +242,9 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 	}
 }
 
-// call has the function do the next step, by the simple protocol, in a transaction of its own: the function makes sure of it. It is looked at once
-// more right before that. The session ends with the call: what code in it might leave there, such as other statements by the names of ours,
-// runs nowhere.
+// call has the function do the next step, in a transaction of its own: the function makes sure of it. It is looked at once more right before that,
+// and called by the object id that was looked at: who may put another function into its schema can drop it, and no more. The session ends with
+// the call: what code in it might leave there, such as other statements by the names of ours, runs nowhere.
 func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
 	calling, err := connect(ctx, connString, "wal2vec/swap")
 	if err != nil {
@@ -258,7 +258,10 @@ func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left 
 	if !rights.Function {
 		return s.forOwner(left, fmt.Sprintf("function %s() has changed, or is no longer this role's to call", s.Function.Sanitize()))
 	}
-	_, err = calling.Exec(ctx, swapCall(s.Function))
+	err = callByID(ctx, calling, rights.oid)
+	if fault.SQLSTATE(err) == "42883" { // it went since
+		return s.forOwner(left, err.Error())
+	}
 	return err
 }
 
@@ -299,7 +302,10 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 // guard returns a fault of kind Gap where the table, which is locked, would have this role run what its owner wrote; see source_swap_guard.
 func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
 	var reason string
-	err := tx.QueryRow(ctx, sql.Query("source_swap_guard"), s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+	query, err := sql.Render("source_swap_guard", nil)
+	if err == nil {
+		err = tx.QueryRow(ctx, query, s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+	}
 	if err != nil {
 		return fmt.Errorf("looking at what the new table would run: %w", err)
 	}
@@ -353,7 +359,7 @@ const writersInterval = 50 * time.Millisecond
 
 // waitForWriters waits until the transactions that may have changed the table are visible to new snapshots: those that have the locks now.
 func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
-	first, err := s.writers(ctx, db)
+	first, err := Writers(ctx, db, s.Is)
 	if err != nil {
 		return err
 	}
@@ -365,7 +371,7 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
-		now, err := s.writers(ctx, db)
+		now, err := Writers(ctx, db, s.Is)
 		if err != nil {
 			return err
 		}
@@ -374,29 +380,31 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 	return nil
 }
 
-func (s Swap) writers(ctx context.Context, db Querier) ([]string, error) {
-	rows, err := db.Query(ctx, sql.Query("source_swap_writers"), s.Is)
+// Writers returns the transactions that may have changed a table and are not visible to every new snapshot yet, by the names that pg_locks has for
+// them.
+func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
+	rows, err := db.Query(ctx, sql.Query("source_writers"), oid)
 	if err != nil {
-		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+		return nil, fmt.Errorf("looking for writers of the table: %w", err)
 	}
 	writers, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, fmt.Errorf("looking for writers of the new table: %w", err)
+		return nil, fmt.Errorf("looking for writers of the table: %w", err)
 	}
 	return writers, nil
 }
 
-// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids; "" where there is none
-// to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication that carries tables of others loses
-// only what wal2vec noted there.
-func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (string, error) {
+// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids, and the role that owns
+// the publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication
+// that carries tables of others loses only what wal2vec noted there.
+func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (step, owner string, err error) {
 	var schema, name string
-	err := db.QueryRow(ctx, sql.Query("source_swap_old"), publication, was, is).Scan(&schema, &name)
+	err = db.QueryRow(ctx, sql.Query("source_swap_old"), publication, was, is).Scan(&schema, &name, &owner)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("looking for the old table: %w", err)
+		return "", "", fmt.Errorf("looking for the old table: %w", err)
 	}
-	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgname.Identifier(publication), pgname.Qualified(schema, name)), nil
+	return fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE ONLY %s", pgname.Identifier(publication), pgname.Qualified(schema, name)), owner, nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // swapFunctionVersion stands in the function. It rises with whatever changes in the function outside of its body.
-const swapFunctionVersion = "wal2vec_follow 2"
+const swapFunctionVersion = "wal2vec_follow 3"
 
 // functionPrefix begins the name of every such function.
 const functionPrefix = "wal2vec_follow_"
@@ -27,7 +27,7 @@ func SwapFunction(schema, pipeline string) pgx.Identifier {
 	return pgx.Identifier{schema, functionPrefix + pipeline}
 }
 
-// swapCall is the statement that calls the function; the function refuses every other.
+// swapCall is the only statement that the function lets itself be called by; a stream calls it by its object id (callByID).
 func swapCall(function pgx.Identifier) string { return "SELECT " + function.Sanitize() + "()" }
 
 // SwapRights say what the role of a connection may do with a table that takes the place of the pipeline's.
@@ -44,7 +44,9 @@ type SwapRights struct {
 	// Altered says whether there is a function that differs from what SwapFunctionSQL makes: it is not called.
 	Altered bool
 
-	body string // of the function; empty where there is none
+	body  string // of the function; empty where there is none
+	owner string // of the function
+	oid   uint32 // of the function
 }
 
 // Owns reports whether the role may prepare such a table by itself.
@@ -65,7 +67,7 @@ func (r SwapRights) Grants(columns []string) bool {
 func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) {
 	var is shape
 	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body, &is.definer, &is.language, &is.settings)
+		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body, &is.definer, &is.language, &is.settings, &r.owner, &r.oid)
 	if err != nil {
 		return r, fmt.Errorf("asking who owns the table: %w", err)
 	}
@@ -83,11 +85,12 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		r.Function, r.Refused = false, fmt.Sprintf("function %s() is not as this version of wal2vec init makes it", s.Function.Sanitize())
 		return r, nil
 	}
-	s.RunAs = ""
+	s.RunAs = r.owner // of the function that was looked at, whichever has its name by now
 	role, err := s.Role(ctx, db)
 	if err != nil {
 		return r, err
 	}
+	s.RunAs = ""
 	if err := s.lean(role, nil); err != nil {
 		r.Function, r.Refused = false, err.Error()
 	}
@@ -193,13 +196,21 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if made || now.public { // it may have been dropped since
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
+	had := now.roles
+	if made || now.passed { // others may have been given it since the look, and may give it on
+		regrant, err := s.regrantSQL(roles)
+		if err != nil {
+			return nil, err
+		}
+		statements, had = append(statements, regrant), nil
+	}
 	for _, role := range now.roles {
-		if !slices.Contains(roles, role) || now.passed {
+		if !slices.Contains(roles, role) {
 			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s CASCADE", name, pgname.Identifier(role)))
 		}
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
-		if !slices.Contains(now.roles, role) || now.passed {
+		if !slices.Contains(had, role) {
 			statements = append(statements, fmt.Sprintf("GRANT EXECUTE ON FUNCTION %s TO %s", name, pgname.Identifier(role)))
 		}
 	}

@@ -189,6 +189,11 @@ func TestTheCallerKeepsNoLock(t *testing.T) {
 			_, err := conn.PgConn().ExecBatch(ctx, batch).ReadAll()
 			return err
 		})
+		byID := func(before ...pgproto3.FrontendMessage) func(context.Context, *pgx.Conn) error {
+			return f.callsByID(t, before...)
+		}
+		refused("a call by its object id in a block", notAlone, byID(&pgproto3.Query{String: "BEGIN"}))
+		refused("a call by its object id in a pipeline", notAlone, byID(&pgproto3.Parse{Query: "SELECT 1"}, &pgproto3.Bind{}, &pgproto3.Execute{}))
 		const isolation = "25000"
 		for _, level := range []string{"repeatable read", "serializable"} { // where the owner's check would see the past
 			refused(level, isolation, run("SET default_transaction_isolation = '"+level+"'", f.call))
@@ -206,7 +211,33 @@ func TestTheCallerKeepsNoLock(t *testing.T) {
 	})
 }
 
-// TestTheFunctionTouchesItsOwnersTableOnly: whatever has the name, and whenever it got it.
+// callsByID calls the function by its object id, as a stream does, behind other messages.
+func (f *following) callsByID(t *testing.T, before ...pgproto3.FrontendMessage) func(context.Context, *pgx.Conn) error {
+	t.Helper()
+	id := pgtest.One[uint32](t, f.db, "SELECT 'follow()'::regprocedure::oid")
+	return func(_ context.Context, conn *pgx.Conn) error {
+		frontend := conn.PgConn().Frontend()
+		for _, message := range append(before, &pgproto3.FunctionCall{Function: id}) {
+			frontend.Send(message)
+		}
+		if err := frontend.Flush(); err != nil {
+			return err
+		}
+		for { // no answer of a call in a block is a success
+			message, err := frontend.Receive()
+			if err != nil {
+				return err
+			}
+			switch m := message.(type) {
+			case *pgproto3.ErrorResponse:
+				return pgconn.ErrorResponseToPgError(m)
+			case *pgproto3.FunctionCallResponse:
+				return nil
+			}
+		}
+	}
+}
+
 // TestTheFunctionRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK, as the function's owner, who may be another.
 func TestTheFunctionRunsNothingOfTheTablesOwner(t *testing.T) {
 	t.Parallel()

@@ -34,12 +34,24 @@ func (s Swap) functionSQL(owner string, key, read, listed []string) (string, err
 		"ReadLiterals": read, "ListedLiterals": listed, "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"),
 		"CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
+	data["Tag"] = tagFor(data)
+	return sql.Render("source_swap_function", data)
+}
+
+// tagFor is a tag that quotes what holds these texts.
+func tagFor(data map[string]any) string {
 	tag := "$wal2vec$"
 	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
 		tag = "$wal2vec_" + tag[1:]
 	}
-	data["Tag"] = tag
-	return sql.Render("source_swap_function", data)
+	return tag
+}
+
+// regrantSQL returns the statement that leaves the function to its owner and these roles.
+func (s Swap) regrantSQL(roles []string) (string, error) {
+	data := map[string]any{"FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "RoleLiterals": literals(roles)}
+	data["Tag"] = tagFor(data)
+	return sql.Render("source_swap_regrant", data)
 }
 
 // bodyOf is the function's body in a statement of functionSQL.

@@ -190,3 +190,31 @@ func TestAFunctionThatChangesBetweenTwoCallsIsNotCalled(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoIsGivenTheFunctionMeanwhileLosesIt: its owner can let others call it until it is made again, and could not know that it is another role's then.
+func TestWhoIsGivenTheFunctionMeanwhileLosesIt(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		between, betweenPassword := f.newRole(t, "")
+		late, _ := f.newRole(t, "")
+		f.db.Exec(t, "ALTER FUNCTION follow() SET lock_timeout = '1s'") // so that it is made again
+		conn := f.ownerConn(t)
+		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(t, "GRANT EXECUTE ON FUNCTION follow() TO "+between+", "+f.role+" WITH GRANT OPTION; GRANT EXECUTE ON FUNCTION follow() TO PUBLIC")
+		if _, err := f.as(t, between, betweenPassword).Exec(t.Context(), "GRANT EXECUTE ON FUNCTION public.follow() TO "+late+", "+f.role); err != nil {
+			t.Fatal(err)
+		}
+		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			t.Fatal(err)
+		}
+		rights := pgtest.Column[string](t, db, `SELECT concat_ws(' ', g.grantee::regrole, g.is_grantable) FROM pg_proc AS f CROSS JOIN LATERAL aclexplode(f.proacl) AS g
+			WHERE f.proname = 'follow' AND g.grantee <> f.proowner`)
+		if want := []string{f.role + " f"}; !slices.Equal(rights, want) {
+			t.Errorf("the function is called by %v, want %v", rights, want)
+		}
+	})
+}

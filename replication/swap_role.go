@@ -23,6 +23,8 @@ type SwapRole struct {
 	Open, Close []string
 	// Given says what others gave it rights to; each could do so at any moment, and lose by it what is theirs. Back are the statements that end it.
 	Given, Back []string
+	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
+	Leave []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -34,10 +36,10 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, grantors, back []string
+	var members, grantors, back, groups []string
 	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -54,6 +56,12 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		r.Close = append(r.Close, revoke)
 	}
 	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
+	const group = "is a member of " // as the query has it
+	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
+		for _, other := range groups {
+			r.Leave = append(r.Leave, "REVOKE "+pgname.Identifier(other)+" FROM "+role)
+		}
+	}
 	return r, nil
 }
 

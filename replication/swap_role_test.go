@@ -115,7 +115,7 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 				t.Errorf("function and publication are of %v", got)
 			}
 		}
-		const whole = 4 // it is made in the same transaction, and taken from PUBLIC
+		const whole = 6 // it is made in the same transaction, taken from all who may call it, and given to the one
 		hand(whole)
 		hand(0)
 		f.swap.RunAs = "" // it stays so

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pgvector/pgvector-go"
@@ -77,6 +78,8 @@ type Holding struct {
 	Norm       float64
 	// Refused is the hash of the text that the generation's dead letter of the key is about; zero without one.
 	Refused change.Hash
+	// Unheld is true where that letter says that the ledger cannot have the row.
+	Unheld bool
 }
 
 // Live reports whether the ledger has a row of the key that is not deleted.
@@ -116,11 +119,13 @@ func scanHoldings(rows pgx.Rows, to []Holding) error {
 	var deleted bool
 	var hash, vectorHash, refused []byte
 	var norm float64
-	_, err := pgx.ForEachRow(rows, []any{&at, &epoch, &lsn, &deleted, &hash, &vectorHash, &norm, &refused}, func() error {
+	var reason string
+	_, err := pgx.ForEachRow(rows, []any{&at, &epoch, &lsn, &deleted, &hash, &vectorHash, &norm, &refused, &reason}, func() error {
 		if err := oneOf(at, len(to)); err != nil {
 			return err
 		}
 		h := Holding{Known: epoch != nil, Deleted: deleted, HasVector: vectorHash != nil, Norm: norm}
+		h.Unheld = !h.Known && strings.HasPrefix(reason, noRoom)
 		if h.Known {
 			h.Version = change.Version{Epoch: *epoch, LSN: lsn}
 		}

@@ -83,17 +83,34 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx) (locked, error) {
 //
 // ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
+	if err := j.cover(ctx, c); err != nil {
+		return ChunkResult{}, err
+	}
+	result, err := j.write(ctx, c, nil)
+	if isTooLong(err) {
+		var unheld []change.Change
+		if c.Changes, unheld, err = j.sink.divide(ctx, j.layout, c.Changes); err != nil {
+			return ChunkResult{}, err
+		}
+		result, err = j.write(ctx, c, unheld)
+	}
+	if err != nil {
+		return ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
+	}
+	j.written(c, result)
+	return result, nil
+}
+
+// write is the transaction of a chunk; the ledger cannot have the rows that are not held.
+func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (ChunkResult, error) {
 	w, err := j.layout.prepare(c.Changes, c.Encodings, c.A.LSN)
 	if err != nil {
 		return ChunkResult{}, err
 	}
 	w.force = c.Force
-	if err := j.cover(ctx, c); err != nil {
-		return ChunkResult{}, err
-	}
 	var result ChunkResult
 	// Each statement must see what was committed before it, whatever a role's transactions are by default.
-	err = j.sink.inTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err = j.sink.writeTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if err := j.enter(ctx, tx, c); err != nil {
 			return err
 		}
@@ -108,18 +125,20 @@ func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
 		if err := w.settle(ctx, tx, j.sink, j.layout, &out); err != nil {
 			return err
 		}
+		aside, err := j.layout.setAside(ctx, tx, j.sink, unheld, c.A)
+		if err != nil {
+			return err
+		}
 		failpoint.Hit("sink_written")
 		if err := failpoint.Fail("sink_written"); err != nil {
 			return err
 		}
 		result = w.count(&out)
+		result.Failed += aside
+		result.Deleted += len(unheld) - aside
 		return j.advance(ctx, tx, c, result)
 	})
-	if err != nil {
-		return ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
-	}
-	j.written(c, result)
-	return result, nil
+	return result, err
 }
 
 // enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds.
@@ -177,7 +196,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 		return 0, fault.New(fault.Internal, "", "%d chunks are written behind one that is not: a job that has not seen every key cannot sweep", n)
 	}
 	var swept int64
-	err := j.sink.inTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err := j.sink.writeTx(ctx, j.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		if err := j.alone(ctx, tx); err != nil {
 			return err
 		}
@@ -208,7 +227,7 @@ func (j *Job) Sweep(ctx context.Context) (int64, error) {
 
 func (j *Job) reconcileLetters(ctx context.Context, tx pgx.Tx) error {
 	for _, g := range j.layout.generations {
-		if _, err := tx.Exec(ctx, g.lettersReconcile, j.sink.pipeline); err != nil {
+		if _, err := tx.Exec(ctx, g.lettersReconcile, j.sink.pipeline, int64(j.started.Epoch), (max(1, j.started.LSN) - 1).String(), noRoom); err != nil {
 			return err
 		}
 	}
@@ -238,7 +257,7 @@ func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
 
 // Finish closes a job that does not sweep.
 func (j *Job) Finish(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+	err := j.sink.writing(ctx, func(tx pgx.Tx) error {
 		// Chunks look at the job's row under a share of the pipeline's.
 		if _, err := j.sink.lockPipeline(ctx, tx); err != nil {
 			return err

@@ -7,10 +7,13 @@ func (s *Sink) SetPatience(wait, pause time.Duration, tries int) {
 	s.patience = patience{wait: wait, pause: pause, tries: tries}
 }
 
+// SetHungAfter takes the place of how long a session of the pipeline may let the server wait in a transaction.
+func (s *Sink) SetHungAfter(d time.Duration) { s.hungAfter = d }
+
 // NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to n.
 func NamesOf(pipeline string, n int) []string {
 	own := namesOf(pipeline)
-	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey}
+	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey, own.lettersLookup}
 	s := &Sink{pipeline: pipeline}
 	for id := 1; id <= n; id++ {
 		table := s.vectorTable(id)

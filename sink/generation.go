@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
@@ -55,6 +56,10 @@ type Generation struct {
 	Model    string
 	Source   string
 	Template string
+	// Rule is the number of the rule by which the template's literals go with its values; see change.Template.Rule.
+	Rule int
+	// OlderFingerprint is what Fingerprint would be by the older rule; empty where there is none, and for what is in the sink.
+	OlderFingerprint string
 	// Dimension is the length of a vector.
 	Dimension int
 	Storage   Storage
@@ -98,7 +103,7 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Generation, error) {
 		var g Generation
 		var activated *time.Time
-		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Source, &g.Template, &g.Dimension, &g.Storage, &g.Precision, &g.Precisions, &g.State,
+		err := row.Scan(&g.ID, &g.Fingerprint, &g.Model, &g.Source, &g.Template, &g.Rule, &g.Dimension, &g.Storage, &g.Precision, &g.Precisions, &g.State,
 			&g.Table, &g.HashColumn, &g.CreatedAt, &activated)
 		if activated != nil {
 			g.ActivatedAt = *activated
@@ -173,7 +178,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	for _, other := range st.all {
 		g.ID = max(g.ID, other.ID+1)
 	}
-	g.Precision = cmp.Or(g.Precision, AutoPrecision)
+	g.Precision, g.Rule = cmp.Or(g.Precision, AutoPrecision), cmp.Or(g.Rule, change.RuleLiterals)
 	g.Table = s.vectorTable(g.ID)
 	// Texts of one template have one column.
 	g.HashColumn = firstHashColumn
@@ -181,7 +186,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 		g.HashColumn = fmt.Sprintf("%s_%d", firstHashColumn, g.ID)
 	}
 	for _, other := range st.Generations {
-		if other.Template == g.Template {
+		if other.Template == g.Template && other.Rule == g.Rule {
 			g.HashColumn = other.HashColumn
 		}
 	}
@@ -189,16 +194,15 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 }
 
 // MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
-// dimension and storage (when not empty) are compared. Another model or template than any generation's is an error of kind fault.Model.
+// dimension and storage (when not empty) are compared. Where none was made by the present rule for templates, one of the older rule is
+// taken. Another model or template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {
 	if st.Generation == nil {
 		return g, fault.New(fault.Usage, initCommand, "the pipeline has no generation of vectors yet")
 	}
-	var alike []Generation
-	for _, have := range st.Generations {
-		if have.Fingerprint == g.Fingerprint && have.Dimension == g.Dimension {
-			alike = append(alike, have)
-		}
+	alike := st.alike(g.Fingerprint, g.Dimension)
+	if len(alike) == 0 && g.OlderFingerprint != "" {
+		alike = st.alike(g.OlderFingerprint, g.Dimension)
 	}
 	slices.SortStableFunc(alike, func(a, b Generation) int { return rank(a, g) - rank(b, g) })
 	if len(alike) == 0 {
@@ -209,6 +213,16 @@ func (st State) MadeBy(g Generation) (Generation, error) {
 	}
 	return g, fault.New(fault.Usage, fmt.Sprintf("configure %s, or make a generation of it: %s", pgname.Shell(string(alike[0].Storage)), buildCommand),
 		"generation %d stores %s, not %s", alike[0].ID, alike[0].Storage, g.Storage)
+}
+
+func (st State) alike(fingerprint string, dimension int) []Generation {
+	var alike []Generation
+	for _, have := range st.Generations {
+		if have.Fingerprint == fingerprint && have.Dimension == dimension {
+			alike = append(alike, have)
+		}
+	}
+	return alike
 }
 
 // rank orders generations of one vector space by how well they fit what is configured.
@@ -244,7 +258,7 @@ func (s *Sink) generationData(g Generation) map[string]any {
 	return map[string]any{
 		"Schema": quoteIdentifier(s.schema), "Name": quoteLiteral(s.pipeline), "ID": g.ID, "Fingerprint": quoteLiteral(g.Fingerprint),
 		"Model": quoteLiteral(g.Model), "Source": quoteLiteral(g.Source), "State": quoteLiteral(string(g.State)),
-		"HashColumn": quoteLiteral(g.HashColumn), "Template": quoteLiteral(g.Template), "Dimension": g.Dimension,
+		"HashColumn": quoteLiteral(g.HashColumn), "Template": quoteLiteral(g.Template), "Rule": g.Rule, "Dimension": g.Dimension,
 		"Storage": quoteLiteral(string(g.Storage)), "Precision": quoteLiteral(g.Precision), "Table": quoteLiteral(g.Table),
 	}
 }

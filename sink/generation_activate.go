@@ -156,7 +156,7 @@ func (s *Sink) holes(ctx context.Context, tx pgx.Tx, st State, g Generation, epo
 		return nil, coverage, err
 	}
 	// A small table that was searched before needs none.
-	if index != IndexValid && (index != IndexMissing || g.State != Previous || coverage.Live >= indexRows) {
+	if index != IndexValid && (index != IndexMissing || g.State != Previous || coverage.Live >= IndexRows) {
 		holes = append(holes, "its index is "+string(index))
 	}
 	return holes, coverage, nil

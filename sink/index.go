@@ -276,7 +276,7 @@ func (b *indexBuild) size(ctx context.Context) (indexSize, error) {
 		return size, fmt.Errorf("reading the server's settings: %w", err)
 	}
 	g := b.generation
-	size.beside = g.rowsOf(bytes) >= indexRows
+	size.beside = g.rowsOf(bytes) >= IndexRows
 	needed := g.rowsOf(bytes)*(int64(g.Dimension)*g.Storage.size()+indexNode) + indexSlack
 	switch {
 	case b.sink.indexMemory > 0:
@@ -414,8 +414,17 @@ func (s *Sink) IndexDue(ctx context.Context, g Generation) (bool, error) {
 	if err := s.pool.QueryRow(ctx, "SELECT pg_catalog.pg_table_size($1::text::regclass)", quoteIdentifier(s.schema, g.Table)).Scan(&bytes); err != nil {
 		return false, s.explain(err, "asking for the size of a generation")
 	}
-	return g.rowsOf(bytes) >= indexRows, nil
+	return g.rowsOf(bytes) >= IndexRows, nil
 }
 
-// indexRows is how many vectors a search compares one by one in less than about 10 ms (384 dimensions).
-const indexRows = 10_000
+// IndexRows is how many vectors a search compares one by one in less than about 10 ms (384 dimensions).
+const IndexRows = 10_000
+
+// IndexOwner returns the role that owns the table of a generation, and whether this role may build its index: only the owner may.
+func (s *Sink) IndexOwner(ctx context.Context, g Generation) (owner string, ours bool, err error) {
+	row := s.pool.QueryRow(ctx, s.query("index_owner"), quoteIdentifier(s.schema, g.Table))
+	if err := row.Scan(&owner, &ours); err != nil {
+		return "", false, s.explain(err, "asking who owns the vectors of a generation")
+	}
+	return owner, ours, nil
+}

@@ -176,11 +176,17 @@ func TestACancelledBuildTakesAwayWhatItLeft(t *testing.T) {
 	_, err = tx.Exec(t.Context(), "DELETE FROM wal2vec.vectors_product_1 WHERE product_id = -1")
 	b.ok(err)
 	ctx, cancel := context.WithCancel(t.Context())
-	err = b.sink.BuildIndex(ctx, *b.state().Generation, func(sink.IndexProgress) {
-		cancel()
-		_ = tx.Commit(t.Context())
+	ended, g := make(chan error, 1), *b.state().Generation
+	go func() { ended <- b.sink.BuildIndex(ctx, g, func(sink.IndexProgress) { cancel() }) }()
+	// The build cannot end by itself before the transaction does, which goes on until the server has canceled it.
+	<-ctx.Done()
+	pgtest.Eventually(t, 20*time.Second, func() (bool, string) {
+		const query = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%CREATE INDEX%' AND pid <> pg_backend_pid()"
+		n := pgtest.One[int](t, b.db, query)
+		return n == 0, "the build goes on"
 	})
-	if !errors.Is(err, context.Canceled) {
+	b.ok(tx.Commit(t.Context()))
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	pgtest.Eventually(t, 20*time.Second, func() (bool, string) {

@@ -97,6 +97,7 @@ func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 		return nil, err
 	}
 	j := &Job{sink: s, layout: l, holder: holder, copies: l.copies(s), again: params.Again, ahead: make(map[change.Key]progress)}
+	defer s.attend(ctx, 0)()
 	if err := pgx.BeginFunc(ctx, holder, func(tx pgx.Tx) error { return j.open(ctx, tx, params) }); err != nil {
 		j.Close()
 		return nil, err
@@ -327,7 +328,7 @@ func (j *Job) cover(ctx context.Context, c Chunk) error {
 	}
 	until := max(c.PartialUntil, c.PartialAhead)
 	var one int
-	err := pgx.BeginFunc(ctx, j.sink.pool, func(tx pgx.Tx) error {
+	err := j.sink.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}

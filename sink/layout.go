@@ -48,6 +48,9 @@ type target struct {
 	lettersWrite     string
 	lettersClear     string
 	lettersReconcile string
+
+	lettersUnheld     string
+	lettersUnheldGone string
 }
 
 // open reads the pipeline and renders its statements.
@@ -82,6 +85,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 			removeDead: render("vectors_delete_dead", t), needed: render("vectors_needed", t), stale: render("vectors_stale", t),
 			strip: render("letters_strip", t), search: render("search", t), counts: render("counts", t),
 			lettersWrite: render("letters_write", t), lettersClear: render("letters_clear", t), lettersReconcile: render("letters_reconcile", t),
+			lettersUnheld: render("letters_unheld", t), lettersUnheldGone: render("letters_unheld_gone", t),
 		})
 	}
 	l.lettersHeal, l.lettersDrop = render("letters_heal", own), render("letters_drop", own)
@@ -101,7 +105,7 @@ func textsOf(st State) (texts, error) {
 		if slices.Contains(t.columns, g.HashColumn) {
 			continue
 		}
-		template, err := change.ParseTemplate(g.Template)
+		template, err := change.ParseTemplateBy(g.Template, g.Rule)
 		if err != nil {
 			return t, fmt.Errorf("reading the template of generation %d: %w", g.ID, err)
 		}
@@ -181,4 +185,10 @@ func (s *Sink) inTx(ctx context.Context, l *layout, options pgx.TxOptions, f fun
 	}
 	defer conn.Release()
 	return pgx.BeginTxFunc(ctx, conn, options, f)
+}
+
+// writeTx is inTx for what takes locks.
+func (s *Sink) writeTx(ctx context.Context, l *layout, options pgx.TxOptions, f func(pgx.Tx) error) error {
+	defer s.attend(ctx, 0)()
+	return s.inTx(ctx, l, options, f)
 }

@@ -116,7 +116,7 @@ func (s *Sink) dropLetters(ctx context.Context, keys []change.Key, all bool) ([]
 		named.add(parts, nil)
 	}
 	var dropped []change.Key
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := s.lockPipeline(ctx, tx); err != nil {
 			return err
 		}

@@ -347,8 +347,8 @@ func TestARetryDoesNotUndoWhatIsNewer(t *testing.T) {
 	}
 }
 
-// TestAKeyThatIsTooLongForALetterStopsNothing: its row lacks its vector, the others are written.
-func TestAKeyThatIsTooLongForALetterStopsNothing(t *testing.T) {
+// TestAKeyThatFillsAnIndexEntryHasItsLetter, as the ledger has it: 2,692 bytes that nothing compresses.
+func TestAKeyThatFillsAnIndexEntryHasItsLetter(t *testing.T) {
 	t.Parallel()
 	p := productPipeline()
 	p.Table.Key = []change.Column{{Name: "code", Type: "text"}}
@@ -358,16 +358,28 @@ func TestAKeyThatIsTooLongForALetterStopsNothing(t *testing.T) {
 	change1 := func(key, text string) change.Change {
 		return change.Change{Key: change.Key(key), LSN: 0x1101, Document: change.NewDocument(text)}
 	}
-	long, longer, short := change1(incompressible[:2500], "a"), change1(incompressible[:2680], "b"), change1("short", "c")
-	changes := []change.Change{long, longer, short}
+	long, longest, short := change1(incompressible[:2500], "a"), change1(incompressible[:2692], "b"), change1("short", "c")
+	changes := []change.Change{long, longest, short}
 	slices.SortFunc(changes, func(x, y change.Change) int { return strings.Compare(string(x.Key), string(y.Key)) })
-	b.ok(stream.Commit(t.Context(), change.Commit{Changes: changes, Watermark: 0x1200, Encodings: encoded(nil, refusalsOf(changes...))}))
+	for i, watermark := range []change.LSN{0x1200, 0x1300} { // one for a key, however often
+		if i == 1 {
+			for at := range changes {
+				changes[at].LSN = 0x1201
+			}
+		}
+		b.ok(stream.Commit(t.Context(), change.Commit{Changes: changes, Watermark: watermark, Encodings: encoded(nil, refusalsOf(changes...))}))
+	}
 	letters, err := b.sink.DeadLetters(t.Context(), 0)
 	b.ok(err)
-	if len(letters) != 2 || slices.ContainsFunc(letters, func(d sink.DeadLetter) bool { return d.Key == longer.Key }) {
-		t.Errorf("%d letters", len(letters))
+	if len(letters) != 3 || slices.ContainsFunc(letters, func(d sink.DeadLetter) bool { return d.Attempts != 2 }) {
+		t.Errorf("letters %+v", letters)
 	}
-	if counts, err := b.sink.Counts(t.Context()); err != nil || counts.DeadLetters != 2 || counts.Live != 3 || counts.Stale != 3 {
+	if counts, err := b.sink.Counts(t.Context()); err != nil || counts.DeadLetters != 3 || counts.Live != 3 || counts.Stale != 3 {
 		t.Errorf("counts %+v, %v", counts, err)
+	}
+	longest.LSN = 0x1301
+	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{longest}, Watermark: 0x1400, Encodings: encoded(vectorsOf(dimension, longest), nil)}))
+	if counts, err := b.sink.Counts(t.Context()); err != nil || counts.DeadLetters != 2 || counts.Fresh != 1 {
+		t.Errorf("once it has its vector: counts %+v, %v", counts, err)
 	}
 }

@@ -8,12 +8,14 @@ import "fmt"
 type names struct {
 	ledger, ledgerKey, tombstones string
 	letters, lettersKey           string
+	lettersLookup                 string
 }
 
 func namesOf(pipeline string) names {
 	return names{
 		ledger: "ledger_" + pipeline, ledgerKey: "pkey_ledger_" + pipeline, tombstones: "tombstones_" + pipeline,
 		letters: "dead_letter_" + pipeline, lettersKey: "pkey_dead_letter_" + pipeline,
+		lettersLookup: "key_dead_letter_" + pipeline,
 	}
 }
 

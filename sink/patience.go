@@ -21,6 +21,11 @@ type patience struct {
 	tries int
 }
 
+// setting is lock_timeout for so many times the wait.
+func (p patience) setting(times int) string {
+	return fmt.Sprintf("%dms", (time.Duration(times) * p.wait).Milliseconds())
+}
+
 const (
 	// lockWait is far above what a stream's or a search's own transaction takes, and below what a person notices as a stream that hangs (a guess).
 	lockWait = 2 * time.Second
@@ -65,7 +70,7 @@ func (s *Sink) trySetUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		var pid int32
 		var set string
-		if err := tx.QueryRow(ctx, s.query("setup_settings"), fmt.Sprintf("%dms", s.patience.wait.Milliseconds())).Scan(&pid, &set); err != nil {
+		if err := tx.QueryRow(ctx, s.query("setup_settings"), s.patience.setting(1)).Scan(&pid, &set); err != nil {
 			return fmt.Errorf("bounding the wait for locks: %w", err)
 		}
 		watching, stop := context.WithCancel(ctx)

@@ -49,7 +49,7 @@ var moved = []struct {
 	{"backfill", []string{
 		"token", "cursor", "processed", "written", "unchanged", "superseded", "failed", "swept", "swap", "open", "outcome", "updated_at",
 	}},
-	{"stream_state", []string{"oldest_pending", "reported_at"}},
+	{"stream_state", []string{"oldest_pending", "reported_at", "gap"}},
 	{"shape", []string{"marks"}},
 }
 

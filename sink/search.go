@@ -39,6 +39,8 @@ type Result struct {
 	Generation Generation
 	// PartialUntil is the position until which the answer may show more than its watermark says; zero when it does not.
 	PartialUntil change.LSN
+	// FullBackfill says whether every row of the source was there to be found.
+	FullBackfill change.FullBackfill
 	Hits         []Hit // nearest first
 }
 
@@ -103,6 +105,7 @@ func (s *Sink) searchOnce(ctx context.Context, q Query) (Result, error) {
 			}
 			return nil
 		})
+		b.Queue(s.query("full_backfill"), s.pipeline).QueryRow(func(row pgx.Row) error { return row.Scan(&result.FullBackfill) })
 		nearest := func(b *pgx.Batch) {
 			b.Queue(g.search, pgvector.NewVector(q.Vector), q.K).Query(func(rows pgx.Rows) error {
 				result.Hits = result.Hits[:0]

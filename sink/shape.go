@@ -45,10 +45,14 @@ type Reshape struct {
 	Refresh bool
 }
 
-// Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started anew.
+// Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started anew. It waits
+// for no lock for long, since it runs beside a stream and before it: its error is then of kind fault.Unavailable.
 func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, s.query("setup_settings"), s.patience.setting(1)); err != nil {
 			return err
 		}
 		var v, truncated change.Version

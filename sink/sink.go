@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"regexp"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,6 +54,8 @@ type Sink struct {
 	indexMemory int64
 	maxRowBytes int64
 	patience    patience
+	hungAfter   time.Duration
+	attended    attended
 }
 
 // New returns a Sink; it connects to nothing.
@@ -63,7 +66,7 @@ func New(opts Options) *Sink {
 	return &Sink{
 		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, keepView: opts.KeepView, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
-		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries},
+		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries}, hungAfter: hungAfter,
 	}
 }
 

@@ -26,12 +26,14 @@ type Start struct {
 	Shape change.Shape
 	// Resync opens a refresh: the new slot missed what happened since the old watermark.
 	Resync bool
+	// Empty says that the source had no row after the slot was made: the stream brings every row, and there is nothing to backfill.
+	Empty bool
 }
 
 // Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
 // pipeline that says so (ErrNoSlot). ErrFenced says that somebody else started the pipeline since epoch was read.
 func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -53,7 +55,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	lsn := start.ConsistentPoint.String()
-	return pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	return s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
@@ -74,8 +76,14 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
 		}
+		if _, err := tx.Exec(ctx, s.query("gap_clear"), s.pipeline); err != nil {
+			return fmt.Errorf("forgetting the gap: %w", err)
+		}
 		if _, err := tx.Exec(ctx, s.query("shape_start"), s.pipeline, marksOf(start.Shape)); err != nil {
 			return fmt.Errorf("noting the source table's shape: %w", err)
+		}
+		if start.Empty && !start.Resync {
+			return s.nothingToRead(ctx, tx, next, lsn)
 		}
 		if !start.Resync {
 			return nil
@@ -85,6 +93,19 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		}
 		return nil
 	})
+}
+
+// nothingToRead writes the backfill of an empty table, which has ended.
+func (s *Sink) nothingToRead(ctx context.Context, tx pgx.Tx, epoch change.Epoch, lsn string) error {
+	var id int64
+	err := tx.QueryRow(ctx, s.query("job_insert"), s.pipeline, Incremental, 0, false, epoch, lsn, 0).Scan(&id)
+	if err == nil {
+		_, err = tx.Exec(ctx, s.query("job_close"), id, "swept", 0)
+	}
+	if err != nil {
+		return fmt.Errorf("noting that there is nothing to backfill: %w", err)
+	}
+	return nil
 }
 
 // Timelines are a change of the source's timeline under a slot that goes on: a standby that keeps a copy of it was promoted.
@@ -103,7 +124,7 @@ type Timelines struct {
 // again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
-	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}
@@ -164,7 +185,7 @@ type Swap struct {
 // watermark is below At.
 func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 	next := swap.From.Next()
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
 		}

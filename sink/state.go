@@ -35,12 +35,16 @@ type State struct {
 	// Generations are those that are not retired, by their numbers; Generation is the active one of them, nil when there is none.
 	Generations []Generation
 	Generation  *Generation
+	// FullBackfill says whether every row of the source is known.
+	FullBackfill change.FullBackfill
 	// Jobs are the open backfills, oldest first.
 	Jobs []JobState
 	// OldestPending is the commit time of the oldest change that the stream had not committed when it last reported, at
 	// ReportedAt; zero when there was none. ReportedAt is zero when no stream has ever reported.
 	OldestPending time.Time
 	ReportedAt    time.Time
+	// Gap is why the last stream ended, where that was a gap and nothing has streamed since; else empty.
+	Gap string
 
 	all     []Generation // the retired ones too
 	counter int64        // of the set of generations
@@ -91,6 +95,9 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	if st.FullBackfill, err = s.FullBackfill(ctx); err != nil {
+		return State{}, err
+	}
 	rows, err := s.pool.Query(ctx, s.query("jobs"), s.pipeline, int64(s.lockClass("backfill")), resting)
 	if err != nil {
 		return State{}, s.explain(err, "reading the open backfills")
@@ -104,7 +111,7 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 		return State{}, s.explain(err, "reading the open backfills")
 	}
 	var oldest *time.Time
-	err = s.pool.QueryRow(ctx, s.query("stream_state"), s.pipeline).Scan(&oldest, &st.ReportedAt)
+	err = s.pool.QueryRow(ctx, s.query("stream_state"), s.pipeline).Scan(&oldest, &st.ReportedAt, &st.Gap)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return State{}, s.explain(err, "reading the stream's report")
 	}
@@ -112,6 +119,19 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 		st.OldestPending = *oldest
 	}
 	return st, nil
+}
+
+// FullBackfill reads whether every row of the source is known. Its error is of kind fault.Usage when the pipeline is not set up here.
+func (s *Sink) FullBackfill(ctx context.Context) (full change.FullBackfill, err error) {
+	err = s.pool.QueryRow(ctx, s.query("full_backfill"), s.pipeline).Scan(&full)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", s.missing()
+	case err != nil:
+		return "", s.explain(err, "asking whether every row of the source was read")
+	default:
+		return full, nil
+	}
 }
 
 // state reads the pipeline's row and its generations.

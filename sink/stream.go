@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +26,8 @@ type Stream struct {
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
 // wrote before is fenced from here on. The epoch is that of the source's history that the owner reads: in another one its positions
-// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot.
+// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot. A row that
+// another session keeps is waited for a moment: then nothing was written, and the error is ErrLocked, of kind fault.Busy.
 func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
@@ -33,25 +35,22 @@ func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (
 	if err := s.checkSchema(ctx, s.pool); err != nil {
 		return nil, err
 	}
-	st := &Stream{sink: s, owner: owner}
-	var watermark change.LSN
-	var counter int64
-	var slotted bool
-	err := s.pool.QueryRow(ctx, s.query("takeover"), s.pipeline, owner, epoch).Scan(&st.epoch, &watermark, &counter, &slotted)
+	c, err := s.claim(ctx, owner, epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, s.notTaken(ctx)
 	}
 	if err != nil {
 		return nil, s.explain(err, "taking over the pipeline")
 	}
-	if !slotted {
+	if !c.slotted {
 		return nil, ErrNoSlot
 	}
-	st.watermark.Store(uint64(watermark))
+	st := &Stream{sink: s, owner: owner, epoch: c.epoch}
+	st.watermark.Store(uint64(c.watermark))
 	if st.layout, err = s.open(ctx, s.pool); err != nil {
 		return nil, err
 	}
-	if st.layout.counter != counter {
+	if st.layout.counter != c.counter {
 		return nil, ErrGenerations
 	}
 	return st, nil
@@ -99,38 +98,14 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	if c.Watermark != 0 && c.Watermark < old {
 		return fmt.Errorf("committing a batch: the watermark would go back from %s to %s", old, c.Watermark)
 	}
-	w, err := st.layout.prepare(c.Changes, c.Encodings, 0)
-	if err != nil {
-		return err
+	err := st.write(ctx, c, nil)
+	if isTooLong(err) {
+		var unheld []change.Change
+		if c.Changes, unheld, err = st.sink.divide(ctx, st.layout, c.Changes); err != nil {
+			return err
+		}
+		err = st.write(ctx, c, unheld)
 	}
-	var out written
-	b := &pgx.Batch{}
-	b.Queue(st.sink.query("settings"))
-	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), old.String(), st.layout.counter,
-		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated),
-		nullable(c.Last.LSN), int64(c.Last.XID), c.Last.CommitTime)
-	if c.Truncated != 0 {
-		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
-		for _, g := range st.layout.generations {
-			b.Queue(g.removeDead)
-			b.Queue(g.lettersReconcile, st.sink.pipeline)
-		}
-	}
-	w.queue(b, st.sink, st.layout, st.epoch, &out)
-	err = st.sink.inTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		failpoint.Hit("sink_begun")
-		if err := send(ctx, tx, b); err != nil {
-			return err
-		}
-		if err := out.check(); err != nil {
-			return err
-		}
-		if err := w.settle(ctx, tx, st.sink, st.layout, &out); err != nil {
-			return err
-		}
-		failpoint.Hit("sink_written")
-		return failpoint.Fail("sink_written")
-	})
 	switch {
 	case err == nil:
 		if c.Watermark != 0 {
@@ -142,6 +117,45 @@ func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	default:
 		return st.sink.explain(st.sink.unlessOutdated(ctx, st.layout, err), "writing to the sink")
 	}
+}
+
+// write is the transaction of a commit; the ledger cannot have the rows that are not held.
+func (st *Stream) write(ctx context.Context, c change.Commit, unheld []change.Change) error {
+	w, err := st.layout.prepare(c.Changes, c.Encodings, 0)
+	if err != nil {
+		return err
+	}
+	var out written
+	b := &pgx.Batch{}
+	b.Queue(st.sink.query("settings"))
+	b.Queue(st.sink.query("commit_compare_and_set"), st.sink.pipeline, st.owner, int64(st.epoch), st.Watermark().String(), st.layout.counter,
+		nullable(c.Watermark), nullable(c.PartialUntil), nullable(c.Truncated),
+		nullable(c.Last.LSN), int64(c.Last.XID), c.Last.CommitTime)
+	if c.Truncated != 0 {
+		b.Queue(st.layout.ledgerTruncate, int64(st.epoch), c.Truncated.String())
+		for _, g := range st.layout.generations {
+			b.Queue(g.removeDead)
+			b.Queue(g.lettersReconcile, st.sink.pipeline, int64(st.epoch), c.Truncated.String(), noRoom)
+		}
+	}
+	w.queue(b, st.sink, st.layout, st.epoch, &out)
+	return st.sink.writeTx(ctx, st.layout, pgx.TxOptions{}, func(tx pgx.Tx) error {
+		failpoint.Hit("sink_begun")
+		if err := send(ctx, tx, b); err != nil {
+			return err
+		}
+		if err := out.check(); err != nil {
+			return err
+		}
+		if err := w.settle(ctx, tx, st.sink, st.layout, &out); err != nil {
+			return err
+		}
+		if _, err := st.layout.setAside(ctx, tx, st.sink, unheld, change.Version{Epoch: st.epoch}); err != nil {
+			return err
+		}
+		failpoint.Hit("sink_written")
+		return failpoint.Fail("sink_written")
+	})
 }
 
 // fenced tells why the compare-and-set found no row.
@@ -169,6 +183,20 @@ func (st *Stream) ReportPending(ctx context.Context, oldest time.Time) error {
 	}
 	if _, err := st.sink.pool.Exec(ctx, st.sink.query("report_pending"), st.sink.pipeline, st.owner, at); err != nil {
 		return st.sink.explain(err, "reporting what is pending")
+	}
+	return nil
+}
+
+// mostGapBytes bounds what is kept of a gap.
+const mostGapBytes = 1000
+
+// ReportGap tells status and doctor why a stream that read an epoch of the source could not go on; the next report of a stream takes it back.
+func (s *Sink) ReportGap(ctx context.Context, epoch change.Epoch, why string) error {
+	if len(why) > mostGapBytes {
+		why = strings.ToValidUTF8(why[:mostGapBytes], "")
+	}
+	if _, err := s.pool.Exec(ctx, s.query("report_gap"), s.pipeline, epoch, why); err != nil {
+		return s.explain(err, "reporting a gap")
 	}
 	return nil
 }

@@ -15,7 +15,8 @@ type tables struct {
 	LedgerKey       string // the index of its primary key
 	TombstonesIndex string
 	Letters         string // the pipeline's dead letters
-	LettersKey      string // the index of their primary key
+	LettersKey      string // the index that keeps them one for each key and generation
+	LettersLookup   string // the index by key
 	Pipeline        string // its name, as a constant
 	Generation      int
 	Hash            string   // the ledger's column for the texts of the generation's template
@@ -27,6 +28,7 @@ type tables struct {
 	View            string
 	After           bool // rows behind a key are read
 	Keys            []keyColumn
+	Wide            bool // a part of the key is a text: it may fill an entry of an index
 	// Extension is the schema of pgvector, Storage a vector column's type, as in "public".vector(384).
 	Extension     string
 	Storage       string
@@ -155,10 +157,11 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 	t := tables{
 		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, own.ledger), LedgerKey: quoteIdentifier(own.ledgerKey),
 		TombstonesIndex: quoteIdentifier(own.tombstones), Letters: s.letters(), LettersKey: quoteIdentifier(own.lettersKey),
-		Pipeline: quoteLiteral(s.pipeline),
+		LettersLookup: quoteIdentifier(own.lettersLookup), Pipeline: quoteLiteral(s.pipeline),
 	}
 	for _, column := range key {
 		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type.SQL()})
+		t.Wide = t.Wide || column.Type.Text()
 	}
 	return t
 }

@@ -38,7 +38,7 @@ func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 func (s *Sink) collect(ctx context.Context, l *layout) (int64, error) {
 	var n int64
 	var expired []JobState
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := s.writing(ctx, func(tx pgx.Tx) error {
 		p, err := s.lockPipeline(ctx, tx)
 		if err != nil {
 			return err

@@ -15,9 +15,9 @@ import (
 // beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one table.
 const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
-	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
+	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at; ALTER TABLE wal2vec.stream_state DROP COLUMN gap;
 	ALTER TABLE wal2vec.pipeline DROP CONSTRAINT pipeline_texts, DROP CONSTRAINT pipeline_epochs;
-	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions;
+	ALTER TABLE wal2vec.generation DROP CONSTRAINT generation_precisions, DROP COLUMN template_rule;
 	ALTER TABLE wal2vec.backfill DROP CONSTRAINT backfill_cursor, DROP CONSTRAINT backfill_times;
 	ALTER TABLE wal2vec.stream_state DROP CONSTRAINT stream_state_times;
 	ALTER TABLE wal2vec.shape DROP CONSTRAINT shape_marks;
@@ -31,7 +31,8 @@ const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 		FOR one IN SELECT name FROM wal2vec.pipeline LOOP
 			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'pkey_ledger_' || one, 'ledger_' || one || '_pkey');
 			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'tombstones_' || one, 'ledger_' || one || '_dead');
-			EXECUTE format('ALTER INDEX wal2vec.%I RENAME TO %I', 'pkey_dead_letter_' || one, 'dead_letter_' || one || '_pkey');
+			EXECUTE format('DROP INDEX wal2vec.%I', 'key_dead_letter_' || one);
+			EXECUTE format('ALTER TABLE wal2vec.%I DROP CONSTRAINT %I, ADD PRIMARY KEY (pipeline, key, generation)', 'dead_letter_' || one, 'pkey_dead_letter_' || one);
 			EXECUTE format('ALTER TABLE wal2vec.%I DROP CONSTRAINT letter_pipeline, DROP CONSTRAINT letter_key, DROP CONSTRAINT letter_reason,
 				DROP CONSTRAINT letter_counts, DROP CONSTRAINT letter_times', 'dead_letter_' || one);
 			EXECUTE format('ALTER TABLE wal2vec.%I RENAME CONSTRAINT %I TO dead_letter_text_hash_check', 'dead_letter_' || one,
@@ -99,8 +100,11 @@ func TestAWriterMovesTheColumnsThatCame(t *testing.T) {
 	b := setup(t)
 	role, secret := b.db.Role(t, "")
 	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Write}))
-	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE name LIKE '%last_transaction';
-		ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at`)
+	b.db.Exec(t, `DELETE FROM wal2vec.schema_version
+			WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%last_transaction');
+		ALTER TABLE wal2vec.generation DROP COLUMN template_rule;
+		ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at;
+		ALTER TABLE wal2vec.stream_state DROP COLUMN gap`)
 	b.ok(b.sink.Migrate(t.Context()))
 	b.sink = b.as(role, secret)
 	place, err := b.sink.Place(t.Context())
@@ -243,4 +247,42 @@ func TestLettersThatWerePartitionsBecomeTables(t *testing.T) {
 func indexesOf(tb testing.TB, db *pgtest.DB) []string {
 	tb.Helper()
 	return pgtest.Column[string](tb, db, "SELECT tablename || ' ' || indexname FROM pg_indexes WHERE schemaname = 'wal2vec' ORDER BY 1")
+}
+
+// TestVectorsAndLettersGetRoomForLongKeys: those of an older version, beside a pipeline whose keys are numbers, which keeps its index as it is.
+func TestVectorsAndLettersGetRoomForLongKeys(t *testing.T) {
+	t.Parallel()
+	p := productPipeline()
+	p.Table.Key = []change.Column{{Name: "nr", Type: "integer"}, {Name: `co"de`, Type: "character varying(4000)"}}
+	b := setupWith(t, p, generation(dimension))
+	b.beside()
+	const definitions = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'wal2vec' ORDER BY 1"
+	want := pgtest.Column[string](t, b.db, definitions)
+	b.db.Exec(t, `DELETE FROM wal2vec.schema_version WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%wide_keys');
+		ALTER TABLE wal2vec.stream_state DROP COLUMN gap;
+		ALTER TABLE wal2vec.vectors_product_1 DROP CONSTRAINT vectors_product_1_pkey, ADD PRIMARY KEY (nr, "co""de") INCLUDE (text_hash)`)
+	for _, one := range []string{"product", "other"} {
+		b.db.Exec(t, "DROP INDEX wal2vec.key_dead_letter_"+one+"; ALTER TABLE wal2vec.dead_letter_"+one+" DROP CONSTRAINT pkey_dead_letter_"+one+
+			", ADD CONSTRAINT pkey_dead_letter_"+one+" PRIMARY KEY (pipeline, key, generation)")
+	}
+	const file = "SELECT pg_relation_filenode('wal2vec.vectors_other_1_pkey')::text"
+	kept := pgtest.One[string](t, b.db, file)
+	b.ok(b.sink.Migrate(t.Context()))
+	if got := pgtest.Column[string](t, b.db, definitions); !slices.Equal(got, want) {
+		t.Errorf("indexes are %q, new ones %q", got, want)
+	}
+	if !slices.ContainsFunc(want, func(d string) bool {
+		return strings.Contains(d, "vectors_other_1_pkey") && strings.Contains(d, "INCLUDE (text_hash)")
+	}) {
+		t.Errorf("the vectors of numbers have no hash in their index: %q", want)
+	}
+	if is := pgtest.One[string](t, b.db, file); is != kept {
+		t.Error("the index of a pipeline whose keys are numbers was built again")
+	}
+	text := pgtest.One[string](t, b.db, "SELECT string_agg(md5(g::text), '') FROM generate_series(1, 90) AS g")
+	one := change.Change{Key: change.KeyOf("7", text[:2688]), LSN: 0x1101, Document: change.NewDocument("one")}
+	b.commit(b.takeover(), 0x1200, one)
+	if counts, err := b.sink.Counts(t.Context()); err != nil || counts.Fresh != 1 {
+		t.Errorf("counts %+v, %v", counts, err)
+	}
 }

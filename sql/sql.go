@@ -61,6 +61,8 @@ var functions = template.FuncMap{
 	"join": strings.Join,
 	"inc":  func(i int) int { return i + 1 },
 	"add":  func(i, j int) int { return i + j },
+	// query puts the text of another query into this one: a rule that several of them go by stands in one file.
+	"query": Query,
 }
 
 // parsed has the templates that were rendered before, by their text: a sink renders a dozen for each generation that a server names.

@@ -167,6 +167,6 @@ func (a *auditing) listFindings(w io.Writer, findings []audit.Finding) {
 		if f.Repaired {
 			detail += " (repaired)"
 		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(keyCell(f.Key)), pgname.Visible(detail))
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(f.Key.String()), pgname.Visible(detail))
 	}
 }

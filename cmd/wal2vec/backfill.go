@@ -289,6 +289,9 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	if err == nil && job.Limit() == 0 {
 		err = report.index(ctx, f.store)
 	}
+	if err == nil {
+		err = report.lookForMissing(ctx, f)
+	}
 	return report.close(summary, err)
 }
 

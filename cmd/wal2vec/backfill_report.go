@@ -9,6 +9,8 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
@@ -25,21 +27,26 @@ type backfillReport struct {
 	// first is true when something follows: standard output holds one JSON object, that of what was asked for.
 	first bool
 
-	job    int64
-	mode   sink.Mode
-	resync bool
-	device string
-	model  string
-	table  string
-	view   string
-	before int64 // rows that earlier runs of the job processed
-	total  int64 // rows that the job will have processed at its end
+	job     int64
+	mode    sink.Mode
+	resync  bool
+	limited bool
+	device  string
+	model   string
+	table   string
+	view    string
+	before  int64 // rows that earlier runs of the job processed
+	total   int64 // rows that the job will have processed at its end
 
-	bars   *mpb.Progress
-	bar    *mpb.Bar
-	built  indexed
-	logged time.Time
-	begun  time.Time
+	bars  *mpb.Progress
+	bar   *mpb.Bar
+	built indexed
+	// full says whether every row of the source is known now; where it is not, all and missing are about how many there are, and are not known.
+	full    change.FullBackfill
+	all     int64
+	missing *int64
+	logged  time.Time
+	begun   time.Time
 }
 
 func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions) *backfillReport {
@@ -50,7 +57,7 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 	return &backfillReport{
 		program: p, log: f.log, json: o.output == "json",
 		first: job.Mode() == sink.Build || f.config.Backfill.Full && job.Mode() != sink.Full,
-		job:   job.ID(), mode: job.Mode(), resync: job.Resync(),
+		job:   job.ID(), mode: job.Mode(), resync: job.Resync(), limited: job.Limit() > 0,
 		device: f.engine.Stats().Device, model: f.engine.checkpoint.Name(), table: f.config.Source.Table.String(),
 		view: f.view, before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
 	}
@@ -101,8 +108,25 @@ func (r *backfillReport) index(ctx context.Context, s *store) (err error) {
 	if r.bar != nil {
 		r.bar.SetTotal(r.bar.Current(), true)
 	}
-	r.built, err = (&indexBuilder{store: s, log: r.log, bars: r.bars}).build(ctx)
+	r.built, err = newIndexBuilder(s, r.log, r.bars).build(ctx)
 	return err
+}
+
+// lookForMissing asks what a backfill with a limit has left.
+func (r *backfillReport) lookForMissing(ctx context.Context, f *filler) (err error) {
+	if r.full, err = f.store.FullBackfill(ctx); err != nil || r.full == change.BackfillDone {
+		return err
+	}
+	if r.all, err = f.reader.AboutRows(ctx); err != nil {
+		return err
+	}
+	counts, err := f.store.Counts(ctx)
+	if err != nil {
+		return err
+	}
+	missing := max(0, r.all-counts.Live)
+	r.missing = &missing
+	return nil
 }
 
 // backfillSummary is the result of a backfill; its JSON names are a contract.
@@ -127,6 +151,10 @@ type backfillSummary struct {
 	// Of the indexes that were built after the load, which the duration does not hold; zero when none was.
 	IndexSeconds float64 `json:"index_seconds"`
 	IndexBytes   int64   `json:"index_bytes"`
+	// FullBackfill says whether every row of the source is known; RowsMissing estimates how many are not, where it is not done. Empty and nil
+	// after an error.
+	FullBackfill change.FullBackfill `json:"full_backfill"`
+	RowsMissing  *int64              `json:"rows_missing"`
 }
 
 func perSecond(n int64, d time.Duration) float64 {
@@ -150,7 +178,7 @@ func (r *backfillReport) close(s pipeline.Summary, err error) error {
 		Job: r.job, Mode: string(r.mode), Device: r.device, Model: r.model, Done: s.Done, Total: r.total, Processed: s.Processed,
 		Encoded: s.Encoded, Failed: s.Failed, SkippedCurrent: s.UpToDate, Superseded: s.Superseded, WithoutText: s.Deleted, Removed: s.Swept,
 		Batches: s.Batches, Seconds: s.Duration.Seconds(), RowsPerSecond: perSecond(s.Processed, s.Duration),
-		IndexSeconds: r.built.seconds, IndexBytes: r.built.bytes,
+		IndexSeconds: r.built.seconds, IndexBytes: r.built.bytes, FullBackfill: r.full, RowsMissing: r.missing,
 	}
 	if s.Processed > 0 {
 		out.MillisPerRow = s.Duration.Seconds() * 1000 / float64(s.Processed)
@@ -169,7 +197,10 @@ func (r *backfillReport) print(s backfillSummary) error {
 		return printJSON(r.program.stdout, s)
 	}
 	head := "Backfill complete"
-	if !s.Done {
+	switch {
+	case s.Done && r.limited:
+		head = "Backfill complete, up to its limit"
+	case !s.Done:
 		head = "Backfill interrupted; the same command goes on from here"
 	}
 	_, err := fmt.Fprintf(r.program.stdout, `%s
@@ -187,10 +218,13 @@ func (r *backfillReport) print(s backfillSummary) error {
   average               %.2f ms/row
 `, head, s.Device, s.Total, s.Processed, s.Encoded, s.Failed, s.SkippedCurrent, s.WithoutText, s.Removed, s.Batches,
 		time.Duration(s.Seconds*float64(time.Second)).Round(time.Millisecond), s.RowsPerSecond, s.MillisPerRow)
-	if err != nil || s.IndexBytes == 0 {
-		return err
+	if err == nil && s.IndexBytes > 0 {
+		_, err = fmt.Fprintf(r.program.stdout, "  index                 built in %s, %d KiB\n",
+			time.Duration(s.IndexSeconds*float64(time.Second)).Round(time.Millisecond), s.IndexBytes>>10)
 	}
-	_, err = fmt.Fprintf(r.program.stdout, "  index                 built in %s, %d KiB\n",
-		time.Duration(s.IndexSeconds*float64(time.Second)).Round(time.Millisecond), s.IndexBytes>>10)
+	if err == nil && s.FullBackfill != "" && s.FullBackfill != change.BackfillDone {
+		_, err = fmt.Fprintf(r.program.stdout, "%s; wal2vec backfill, without --limit, reads every row\n",
+			monitor.FullBackfillText(s.FullBackfill, s.RowsMissing, &r.all))
+	}
 	return err
 }

@@ -34,8 +34,9 @@ func newConfigPrint(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "print", Short: "Print the effective settings with their origin, secrets masked", Args: cobra.NoArgs,
 		Long: "Print the effective settings with their origin, secrets masked. With --row KEY, print the text that is encoded for that\n" +
-			"row instead, as stream and backfill render it, and its hash on standard error (a key of several columns: --row once for each\n" +
-			"column, or once with the parts joined by commas).",
+			"row instead, as stream and backfill render it; on standard error what was left out with columns that have no value, and the\n" +
+			"hash. A key of several columns: --row once for each column, or once as all commands print such a key: the parts with commas,\n" +
+			"one with a comma in double quotes: '7,\"x, y\"'.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -68,20 +69,24 @@ type printedRow struct {
 	TextBytes int `json:"text_bytes,omitempty"`
 	// Refused says why a row that is too large becomes a dead letter; its hash is that of its length.
 	Refused *string `json:"refused,omitempty"`
+	// LeftOut are the columns without a value, with the literals of the template that go with them.
+	LeftOut []change.Omission `json:"left_out"`
+	// OlderText is the text by the rule of older versions, where that is another: a generation that they made has it.
+	OlderText *string `json:"text_by_older_rule,omitempty"`
 }
 
-// rowKey reads the key from the values of --row: one for each column, or one that holds them all.
+// rowKey reads the key from the values of --row: one for each column, each as it is, or one that holds them all.
 func rowKey(row []string, columns int) (change.Key, error) {
 	if len(row) == 1 {
 		return parseKey(row[0], columns)
 	}
 	if len(row) != columns {
-		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %q has %d parts, the table's key has %d columns",
-			strings.Join(row, ","), len(row), columns)
+		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %s has %d parts, the table's key has %d columns",
+			change.KeyOf(row...), len(row), columns)
 	}
 	for _, part := range row {
-		if _, err := parseKey(part, 1); err != nil {
-			return "", err
+		if strings.Contains(part, "\x00") {
+			return "", fault.New(fault.Usage, "no value of PostgreSQL's holds one", "key %q holds a zero byte", part)
 		}
 	}
 	return change.KeyOf(row...), nil
@@ -107,10 +112,20 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 	if len(rows) == 0 {
 		return fault.New(fault.Usage, "", "%s has no row with key %s", pgx.Identifier{table.Schema, table.Name}.Sanitize(), key)
 	}
-	rendered := batch.RenderRow(table.Template, rows[0], 0)
+	return p.showRow(table.Template, rows[0], output)
+}
+
+// showRow prints a row as the template renders it.
+func (p *program) showRow(template change.Template, row change.Row, output string) error {
+	rendered := batch.RenderRow(template, row, 0)
 	text, hash := rendered.Document.Text, rendered.Document.Hash.String()
+	left := template.Omissions(row.Fields)
+	older, err := olderText(template, row, rendered)
+	if err != nil {
+		return err
+	}
 	if output == "json" {
-		printed := printedRow{Key: rows[0].Key.Parts(), Deleted: rendered.Deleted}
+		printed := printedRow{Key: row.Key.Parts(), Deleted: rendered.Deleted, LeftOut: append([]change.Omission{}, left...), OlderText: older}
 		switch refusal := rendered.Document.Refusal(); {
 		case refusal != "":
 			printed.Refused, printed.Hash = &refusal, &hash
@@ -119,22 +134,40 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 		}
 		return printJSON(p.stdout, printed)
 	}
-	if rendered.Deleted {
-		_, err = fmt.Fprintln(p.stderr, "the row is soft-deleted or has no text: it gets no vector")
-		return err
-	}
-	if refusal := rendered.Document.Refusal(); refusal != "" {
-		_, err = fmt.Fprintln(p.stderr, refusal+": it becomes a dead letter")
-		return err
-	}
-	if _, err := fmt.Fprintln(p.stdout, pgname.Visible(text)); err != nil {
-		return err
-	}
-	if whole := rendered.Document.Whole; whole > 0 {
-		if _, err := fmt.Fprintf(p.stderr, "the first %d of %d bytes: the model is given no more\n", len(text), whole); err != nil {
+	var notes strings.Builder
+	switch refusal := rendered.Document.Refusal(); {
+	case rendered.Deleted:
+		notes.WriteString("the row is soft-deleted or has no text: it gets no vector\n")
+	case refusal != "":
+		notes.WriteString(refusal + ": it becomes a dead letter\n")
+	default:
+		if _, err := fmt.Fprintln(p.stdout, pgname.Visible(text)); err != nil {
 			return err
 		}
+		if whole := rendered.Document.Whole; whole > 0 {
+			fmt.Fprintf(&notes, "the first %d of %d bytes: the model is given no more\n", len(text), whole)
+		}
+		for _, omission := range left {
+			fmt.Fprintf(&notes, "left out: %s (no value)\n", pgname.Visible(omission.Text))
+		}
+		if older != nil {
+			fmt.Fprintf(&notes, "by the rule of older versions, which a generation of theirs keeps: %s\n", pgname.Visible(*older))
+		}
+		fmt.Fprintf(&notes, "hash %s\n", hash)
 	}
-	_, err = fmt.Fprintln(p.stderr, "hash", hash)
+	_, err = io.WriteString(p.stderr, notes.String())
 	return err
+}
+
+// olderText is the row's text by the rule of older versions; nil where it is the same.
+func olderText(template change.Template, row change.Row, rendered change.Change) (*string, error) {
+	older, err := change.ParseTemplateBy(template.String(), change.RuleLiterals)
+	if err != nil {
+		return nil, err
+	}
+	was := batch.RenderRow(older.Limited(template.Limit()), row, 0)
+	if was.Document.Hash == rendered.Document.Hash || was.Document.Refusal() != "" {
+		return nil, nil //nolint:nilnil // there is no other text
+	}
+	return &was.Document.Text, nil
 }

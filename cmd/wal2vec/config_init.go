@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -242,7 +243,11 @@ func (i *proposing) propose(ctx context.Context) error {
 		i.set("source.key", config.Columns(p.Key))
 	}
 	if i.unset("source.template") {
-		i.set("source.template", "{"+strings.Join(p.Texts, "}. {")+"}")
+		columns := make([]string, len(p.Texts))
+		for n, name := range p.Texts {
+			columns[n] = change.InTemplate(name)
+		}
+		i.set("source.template", strings.Join(columns, ". "))
 		if len(p.Left) > 0 {
 			i.notes["source.template"] = []string{"Not in it, of type text: " + strings.Join(p.Left, ", ") + "."}
 		}

@@ -41,8 +41,8 @@ func TestTheFirstHourOnAnyTable(t *testing.T) {
 			"of type text: author_email, slug.\n|view: analytics_features.article_embeddings\n",
 	}, {
 		name: `"Press"."The Release"`, file: "release.yaml", first: "ALTER TABLE \"Press\".\"The Release\" REPLICA IDENTITY USING INDEX",
-		says: "pipeline: the_release_embeddings\n|table: \"\\\"Press\\\".\\\"The Release\\\"\"\n|key: [Nr]\n|template: \"{Head: line}\"\n|" +
-			"of type text: a}b, lang.\n|active may say the contrary|soft_delete: \"\"\n",
+		says: "pipeline: the_release_embeddings\n|table: \"\\\"Press\\\".\\\"The Release\\\"\"\n|key: [Nr]\n|template: \"{Head: line}. {\\\"a}b\\\"}\"\n|" +
+			"of type text: lang.\n|active may say the contrary|soft_delete: \"\"\n",
 	}} {
 		written := w.ends(nil, "", "config", "init", table.name, "--out", table.file)
 		if written.code != 0 || written.stderr != "" {

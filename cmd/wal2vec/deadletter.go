@@ -99,7 +99,7 @@ func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
 	_, _ = fmt.Fprintln(w, "key\tsince\tattempts\tlsn\ttext hash\tgeneration\treason")
 	for _, d := range letters {
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%d\t%s\n",
-			keyCell(d.Key), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Generation, pgname.Visible(d.Reason))
+			d.Key.String(), d.FirstAt.UTC().Format(time.RFC3339), d.Attempts, d.Version.LSN, d.Hash, d.Generation, pgname.Visible(d.Reason))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the dead letters: %w", err)
@@ -111,9 +111,6 @@ func (p *program) printDeadLetters(letters []sink.DeadLetter, more bool) error {
 	return nil
 }
 
-// keyCell keeps a key in its cell of a table.
-func keyCell(key change.Key) string { return pgname.Visible(key.String()) }
-
 // letterChoice names dead letters on the command line.
 type letterChoice struct {
 	keys []string
@@ -121,7 +118,7 @@ type letterChoice struct {
 }
 
 func (o *letterChoice) flags(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&o.keys, "key", nil, "key of a dead letter as list shows it; may be given several times")
+	cmd.Flags().StringArrayVar(&o.keys, "key", nil, "key of a dead letter as list shows it, parts with commas: '7,\"x, y\"'; may be given several times")
 	cmd.Flags().BoolVar(&o.all, "all", false, "every dead letter")
 	cmd.MarkFlagsMutuallyExclusive("key", "all")
 }
@@ -161,7 +158,7 @@ func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, 
 			return nil, err
 		}
 		if !there[key] {
-			return nil, fault.New(fault.Usage, "wal2vec dead-letter list", "no dead letter has the key %s", keyCell(key))
+			return nil, fault.New(fault.Usage, "wal2vec dead-letter list", "no dead letter has the key %s", key.String())
 		}
 		chosen = append(chosen, key)
 	}

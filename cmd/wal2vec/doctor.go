@@ -77,6 +77,7 @@ func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.O
 	return doctor.Options{
 		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: unreadableDSN, Unconnected: unconnected,
 		Consistent: func(state sink.State, table change.Table) error { return checkState(c, state, table) },
+		SourceRows: sourceRows(c),
 	}
 }
 

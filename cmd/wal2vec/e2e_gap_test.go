@@ -3,11 +3,14 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -267,7 +270,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 	for i := range histories {
 		histories[i].otherHistory = true
 	}
-	for _, g := range append(append(lostSlots(), lostTables()...), histories...) {
+	for _, g := range slices.Concat(lostSlots(), lostTables(), lostIdentities(), histories) {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
 			w := newGapWorld(t, g)
@@ -282,6 +285,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 					t.Errorf("%v ends with %d: %s", command, got.code, got.stderr)
 				}
 			}
+			w.saysGap(t, g.says)
 			if g.otherHistory { // the policy for a slot that was let go is none for another history, which has no slot either
 				refused.env = []string{dropOnPressure}
 				w.refuses(t, refused)
@@ -291,6 +295,20 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
 		})
+	}
+}
+
+// saysGap: who looks without reading the log knows of the gap too.
+func (w *gapWorld) saysGap(t *testing.T, says string) {
+	t.Helper()
+	if status := w.status(); status.Phase != monitor.Gap {
+		t.Errorf("status says %s (%s), not %s", status.Phase, status.Reason, says)
+	}
+	report := w.doctor(3, nil)
+	if !slices.ContainsFunc(report.Findings, func(f doctor.Finding) bool {
+		return f.Status == doctor.Fail && strings.Contains(f.Fix, "wal2vec init --resync")
+	}) {
+		t.Errorf("doctor does not know: %s", findingsText(report))
 	}
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +21,7 @@ func (w *world) indexes() string {
 // crowd puts so many vectors of one direction into the table of the first generation.
 func (w *world) crowd(n int) {
 	w.t.Helper()
-	w.db.Exec(w.t, "INSERT INTO wal2vec.vectors_"+w.db.Name+"_1 SELECT 1000000 + i, decode(md5(i::text), 'hex'), array_fill(0.05, ARRAY[384])::vector "+
+	w.db.Exec(w.t, "INSERT INTO wal2vec.vectors_"+w.db.Name+"_1 SELECT 1000000 + i, decode(md5(i::text), 'hex'), array_fill(0.05, ARRAY[384])::public.vector "+
 		"FROM generate_series(1, $1::int) AS i", n)
 }
 
@@ -88,16 +90,88 @@ func TestAStreamAndInitBuildAnIndexThatIsDue(t *testing.T) {
 	}
 }
 
-// TestABackfillOfARoleThatMayNotBuildSaysSo and ends well.
+// TestTheDocumentedRolesGetAnIndex of a table that has grown, by what the advice says; below that no line is a warning.
+func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, pgtest.Server(t).Database(t), 20) // roles belong to a server
+	w.env = append(append(w.env, hashed...), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.db.Exec(t, string(roles))
+	w.db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+
+		" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin, wal2vec_swap; ALTER ROLE wal2vec_admin PASSWORD 'a'; ALTER ROLE wal2vec_stream PASSWORD 's'")
+	admin := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor("wal2vec_admin", "a")}
+	streamer := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor("wal2vec_stream", "s"), "WAL2VEC_SINK_OWNER=wal2vec_admin"}
+	must := func(env []string, args ...string) string {
+		t.Helper()
+		got := w.ends(env, "", args...)
+		if got.code != 0 {
+			t.Fatalf("%v: exit code %d\n%s%s", args, got.code, got.stdout, got.stderr)
+		}
+		return got.stdout + got.stderr
+	}
+	const advice = "wal2vec init  # as role wal2vec_admin"
+	// says counts the lines about the index: those at info, and those that warn, each with the advice.
+	says := func(when, output string, infos, warnings int) {
+		t.Helper()
+		var info, warn int
+		for line := range strings.Lines(output) {
+			switch {
+			case strings.Contains(line, "no index is needed below 10000 vectors") && strings.Contains(line, `"level":"info"`):
+				info++
+			case strings.Contains(line, "there is no index") && strings.Contains(line, `"level":"warn"`) && strings.Contains(line, advice):
+				warn++
+			case strings.Contains(line, "must be owner"), strings.Contains(line, `"level":"warn"`) && strings.Contains(line, "index"):
+				t.Errorf("%s: %s", when, line)
+			}
+		}
+		if info != infos || warn != warnings {
+			t.Errorf("%s: %d lines at info and %d warnings, want %d and %d:\n%s", when, info, warn, infos, warnings, output)
+		}
+	}
+	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+	says("small", must(streamer, "backfill"), 1, 0)
+	says("small, again", must(streamer, "backfill"), 1, 0)
+	doctor := w.ends(streamer, "", "doctor", "-o", "json")
+	if strings.Contains(doctor.stdout, advice) {
+		t.Errorf("doctor of a small table:\n%s", doctor.stdout)
+	}
+	w.crowd(12_000)
+	stream := w.start(streamer, "stream")
+	pgtest.Eventually(t, processTimeout, func() (bool, string) { return stream.output.contains("there is no index"), stream.output.String() })
+	stream.stop()
+	says("a stream of a large table", stream.output.String(), 0, 1)
+	says("a backfill of a large table", must(streamer, "backfill", "--limit", "1"), 0, 0)
+	if doctor = w.ends(streamer, "", "doctor", "-o", "json"); !strings.Contains(doctor.stdout, advice) {
+		t.Errorf("doctor of a large table:\n%s", doctor.stdout)
+	}
+	// The advice, followed.
+	must(admin, "init")
+	if got, want := w.indexes(), "vectors_"+w.db.Name+"_1_hnsw"; got != want {
+		t.Errorf("indexes %q after init, want %q", got, want)
+	}
+	says("with an index", must(streamer, "backfill"), 0, 0)
+	if doctor = w.ends(streamer, "", "doctor", "-o", "json"); strings.Contains(doctor.stdout, advice) {
+		t.Errorf("doctor of a table with an index:\n%s", doctor.stdout)
+	}
+}
+
+// TestABackfillOfARoleThatMayNotBuildSaysSo, and ends well.
 func TestABackfillOfARoleThatMayNotBuildSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 20)
+	w.env = append(w.env, hashed...)
 	w.run("init")
+	w.crowd(12_000)
 	name, password := w.db.Role(t, "REPLICATION")
 	w.run("init", "--grant-stream", name)
+	w.db.Exec(t, "DROP INDEX wal2vec.vectors_"+w.db.Name+"_1_hnsw")
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+name+"; GRANT SELECT ON ALL TABLES IN SCHEMA staging_marts TO "+name)
+	// An incremental backfill sweeps what is not in the source, and leaves the table as large as it was.
 	got := w.ends([]string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(name, password)}, "", "backfill")
-	if got.code != 0 || !strings.Contains(got.stderr, "searches go without an index") || !strings.Contains(got.stderr, "wal2vec init") ||
+	if got.code != 0 || strings.Count(got.stderr, "there is no index") != 1 || !strings.Contains(got.stderr, "wal2vec init  # as role ") ||
 		!strings.Contains(got.stdout, "Backfill complete") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.stderr, got.stdout)
 	}

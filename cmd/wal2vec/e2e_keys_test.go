@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -70,7 +71,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 	w.checkPair(lines)
 
 	w.db.Exec(t, insert, 7, "x,y, and z", "with commas")
-	if got := w.ends(ofLines, "", "config", "print", "--row", "7,x,y, and z"); got.stdout != "with commas\n" {
+	if got := w.ends(ofLines, "", "config", "print", "--row", `7,"x,y, and z"`); got.stdout != "with commas\n" {
 		t.Errorf("printed %q, %s", got.stdout, got.stderr)
 	}
 	var printed printedRow
@@ -79,6 +80,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		t.Errorf("printed %+v", printed)
 	}
 	w.refuses(t, refusal{env: ofLines, args: []string{"config", "print", "--row", "7", "--row", "x", "--row", "y"}, code: 2, says: []string{"7,x,y"}, try: "each column"})
+	w.refuses(t, refusal{env: ofLines, args: []string{"config", "print", "--row", "7,x,y, and z"}, code: 2, says: []string{"4 parts", "2 columns"}, try: `'7,"x, y"'`})
 	w.refuses(t, refusal{env: ofLines, args: []string{"config", "print", "--row", "8", "--row", "none"}, code: 2, says: []string{"Order Line", "8,none"}})
 	// The pipelines share a schema: the end of one is not the other's.
 	if got := w.ends(ofLines, "", "teardown", "--yes"); got.code != 0 {
@@ -185,4 +187,53 @@ func TestKeysOfDomains(t *testing.T) {
 		t.Errorf("a stream whose key has another type ends with exit code %d:\n%s", code, stream.output)
 	}
 	w.refuses(t, refusal{args: []string{"stream"}, code: 2, says: []string{"small"}, try: "teardown"})
+}
+
+// TestKeysThatLookAlike: each command prints such a key in a form of its own, which each command that takes a key reads back.
+func TestKeysThatLookAlike(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	w.env = append(append(w.env, hashed...), "WAL2VEC_SOURCE_TABLE=public.alike", "WAL2VEC_SOURCE_KEY=a,b")
+	w.db.Exec(t, `CREATE TABLE alike (a text, b text, name text, brand text, category text, description text, deleted boolean, PRIMARY KEY (a, b))`)
+	printed := map[string]change.Key{
+		`"a,b",c`: change.KeyOf("a,b", "c"), `a,"b,c"`: change.KeyOf("a", "b,c"), `U&"a\000Ab",`: change.KeyOf("a\nb", ""), `plain,7`: change.KeyOf("plain", "7"),
+	}
+	for form, key := range printed {
+		w.db.Exec(t, "INSERT INTO alike (a, b, name) VALUES ($1, $2, $3)", key.Parts()[0], key.Parts()[1], "row "+form+" "+poisonWord)
+	}
+	w.run("init")
+	w.run("backfill")
+	cells := func(output string, column int) []string {
+		var found []string
+		for line := range strings.Lines(output) {
+			if cell := strings.Fields(line); len(cell) > column {
+				if _, known := printed[cell[column]]; known {
+					found = append(found, cell[column])
+				}
+			}
+		}
+		slices.Sort(found)
+		return found
+	}
+	forms := slices.Sorted(maps.Keys(printed))
+	if list := w.run("dead-letter", "list"); !slices.Equal(cells(list, 0), forms) {
+		t.Errorf("dead letters:\n%s", list)
+	}
+	for _, form := range forms {
+		if got := w.ends(nil, "", "config", "print", "--row", form); got.stdout != "row "+form+" "+poisonWord+"\n" {
+			t.Errorf("--row %s prints %s%s", form, got.stdout, got.stderr)
+		}
+		if got := w.ends(nil, "", "dead-letter", "drop", "--key", form); got.code != 0 || !strings.Contains(got.stdout, "dropped 1 ") {
+			t.Errorf("drop --key %s: %s%s", form, got.stdout, got.stderr)
+		}
+	}
+	if audit := w.ends(nil, "", "audit", "--full"); audit.code != 3 || !slices.Equal(cells(audit.stdout, 1), forms) {
+		t.Errorf("audit: exit code %d\n%s%s", audit.code, audit.stdout, audit.stderr)
+	}
+	w.db.Exec(t, "UPDATE alike SET name = 'better'")
+	w.run("stream", "--until-current")
+	if found := w.run("search", "better", "-k", "9"); !slices.Equal(cells(found, 1), forms) {
+		t.Errorf("search:\n%s", found)
+	}
+	w.refuses(t, refusal{args: []string{"dead-letter", "drop", "--key", "a,b,c"}, code: 2, says: []string{"3 parts"}, try: `'7,"x, y"'`})
 }

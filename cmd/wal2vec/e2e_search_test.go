@@ -109,7 +109,7 @@ func (w *world) checkAnswer(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &answer); err != nil {
 		t.Fatalf("%v\n%s%s", err, got.stdout, got.stderr)
 	}
-	if names := slices.Sorted(maps.Keys(answer)); !slices.Equal(names, []string{"generation", "hits", "query", "watermark_lsn"}) {
+	if names := slices.Sorted(maps.Keys(answer)); !slices.Equal(names, []string{"full_backfill", "generation", "hits", "query", "watermark_lsn"}) {
 		t.Errorf("an answer has %v", names)
 	}
 	hit, _ := answer["hits"].([]any)[0].(map[string]any)

@@ -34,6 +34,14 @@ func TestASiblingKeepsTheColumnsThatItReads(t *testing.T) {
 		must(append(of(pipeline), "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(streamer, password)), "stream", "--until-current")
 	}
 	const line = "left in the source: what role "
+	// What is printed for another to run says so too, once, and runs.
+	printed := must(of("_a"), "init", "--print-sql", "--revoke", streamer)
+	if strings.Count(printed, "-- Left in the source: what role ") != 1 || !strings.Contains(printed, "which may need it: REVOKE SELECT (") {
+		t.Errorf("init --print-sql says %s", printed)
+	}
+	if printed := must(of("_a"), "init", "--print-sql", "--revoke", streamer, "--grant-stream", streamer); strings.Contains(printed, "Left in the source") {
+		t.Errorf("of a role that is given it again, init --print-sql says %s", printed)
+	}
 	if said := must(of("_a"), "init", "--revoke", streamer); !strings.Contains(said, line) || !strings.Contains(said, "REVOKE SELECT (") {
 		t.Errorf("init says %s", said)
 	}

@@ -65,6 +65,25 @@ func TestASwapIsFollowedByTheFunction(t *testing.T) {
 	}
 }
 
+// TestATableThatStaysPublishedIsToldOf: only the publication's owner may take it out, whom the line names, once.
+func TestATableThatStaysPublishedIsToldOf(t *testing.T) {
+	t.Parallel()
+	w := newSwapWorld(t, 0)
+	role, env := w.streamedBy(t)
+	w.db.Exec(t, functionOf(t, w, role))
+	stream := w.start(env, "stream")
+	stream.waitFor("streaming")
+	w.db.Exec(t, "BEGIN; "+bare+`; ALTER TABLE staging_marts.dim_product RENAME TO "old one"; ALTER TABLE staging_marts.dim_product__tmp RENAME TO dim_product; COMMIT`)
+	stream.refreshed(1)
+	line := regexp.MustCompile(`(?m)^.*the old table is still published, which costs some log and harms nothing; this role may not take it out of the publication.*$`).
+		FindAllString(stream.output.String(), -1)
+	stream.stop()
+	const want = `DROP TABLE ONLY \"staging_marts\".\"old one\"; -- as role \"postgres\", or drop that table`
+	if len(line) != 1 || !strings.Contains(line[0], want) || strings.Contains(line[0], "42501") {
+		t.Errorf("got %q\n%s", line, stream.output)
+	}
+}
+
 // functionOf is what init prints of the function, for a role.
 func functionOf(t *testing.T, w *gapWorld, role string) string {
 	t.Helper()

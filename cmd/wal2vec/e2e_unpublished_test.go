@@ -85,3 +85,38 @@ func TestWhatWasNotPublishedIsRefreshedUnderAStream(t *testing.T) {
 	}
 	s.checkFeedback()
 }
+
+// TestARefreshWaitsForWhoWroteUnpublished: a transaction that wrote while the table was not published, and commits after it is published again,
+// is in no log. A refresh that read before its end would never see its rows. One of them is prepared in between, and keeps its locks.
+func TestARefreshWaitsForWhoWroteUnpublished(t *testing.T) {
+	t.Parallel()
+	s := newUnpublished(t)
+	stream := s.start([]string{resyncOnGap}, "stream")
+	stream.waitFor("streaming")
+	for i, prepared := range []bool{false, true} {
+		ctx := t.Context()
+		s.db.Exec(t, fmt.Sprintf(unpublished[3].there, s.publication()))
+		conn := s.db.Conn(t)
+		name := fmt.Sprintf("%s_%d", s.db.Name, i)
+		for _, statement := range []string{"BEGIN", fmt.Sprintf("UPDATE thing SET name = 'late %d' WHERE id = %d", i, 20+i)} {
+			if _, err := conn.Exec(ctx, statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.db.Exec(t, fmt.Sprintf(unpublished[3].back, s.publication()))
+		end := "COMMIT"
+		stream.waitForCount("its refresh waits for their end", i+1)
+		if prepared {
+			if _, err := conn.Exec(ctx, fmt.Sprintf("PREPARE TRANSACTION '%s'", name)); err != nil {
+				t.Fatal(err)
+			}
+			end = fmt.Sprintf("COMMIT PREPARED '%s'", name)
+		}
+		if _, err := conn.Exec(ctx, end); err != nil {
+			t.Fatal(err)
+		}
+		s.converges(t, end)
+	}
+	stream.stop()
+	s.checkFeedback()
+}

@@ -46,8 +46,8 @@ func checkKey(t *testing.T, text string, columns int) {
 		checkRefused(t, err)
 		return
 	}
-	if parts := key.Parts(); len(parts) != columns || strings.Join(parts, ",") != text {
-		t.Fatalf("%q became %q", text, parts)
+	if again, err := parseKey(key.String(), columns); err != nil || again != key || len(key.Parts()) != columns {
+		t.Fatalf("%q became %q, which is printed as %s: %v", text, key.Parts(), key, err)
 	}
 }
 

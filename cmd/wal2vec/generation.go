@@ -14,18 +14,12 @@ import (
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
-
-func splitKey(text string, columns int) []string {
-	if columns == 1 {
-		return []string{text}
-	}
-	return strings.SplitN(text, ",", columns)
-}
 
 // engine is an encoder with the checkpoint that it was made from.
 type engine struct {
@@ -189,11 +183,26 @@ func precisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precisio
 
 // generationOf is what the configured model and template make: the vector space of the pipeline.
 func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
-	return sink.Generation{
-		Fingerprint: models.TextFingerprint(checkpoint.Fingerprint(), checkpoint.PassagePrefix(), c.Source.Template.String()),
-		Model:       checkpoint.Name(), Source: sourceOf(c.Encoder.Model), Template: c.Source.Template.String(), Dimension: checkpoint.Dimension(),
-		Storage: sink.Storage(c.Sink.Storage), Precision: c.Encoder.Precision,
+	template := c.Source.Template
+	fingerprint := func(rule int) string {
+		return models.TextFingerprint(checkpoint.Fingerprint(), checkpoint.PassagePrefix(), template.String(), rule)
 	}
+	g := sink.Generation{
+		Fingerprint: fingerprint(template.Rule()), Model: checkpoint.Name(), Source: sourceOf(c.Encoder.Model), Template: template.String(),
+		Rule: template.Rule(), Dimension: checkpoint.Dimension(), Storage: sink.Storage(c.Sink.Storage), Precision: c.Encoder.Precision,
+	}
+	if g.Rule != change.RuleLiterals {
+		g.OlderFingerprint = fingerprint(change.RuleLiterals)
+	}
+	return g
+}
+
+// madeBy is a template by the rule of a generation that was made of it; any other template as it is.
+func madeBy(template change.Template, g sink.Generation) (change.Template, error) {
+	if template.String() != g.Template {
+		return template, nil
+	}
+	return change.ParseTemplateBy(g.Template, g.Rule)
 }
 
 // sourceOf is what opens a model again from another working folder: its name among the parts, or a whole path.

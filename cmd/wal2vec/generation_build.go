@@ -250,6 +250,6 @@ func (f *filler) report(ctx context.Context, id int) (sink.GenerationReport, err
 
 // index builds the generation's index and shows how far it is.
 func (f *filler) index(ctx context.Context, g sink.Generation) error {
-	b := &indexBuilder{store: f.store, log: f.log}
+	b := newIndexBuilder(f.store, f.log, nil)
 	return b.one(ctx, g)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
@@ -39,14 +40,19 @@ func newGenerationList(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				full, err := s.FullBackfill(ctx)
+				if err != nil {
+					return err
+				}
 				reports := make([]generationReport, len(found))
 				for i, g := range found {
 					reports[i] = reportOf(g)
+					reports[i].FullBackfill = full
 				}
 				if output == "json" {
 					return printJSON(p.stdout, reports)
 				}
-				return p.printGenerations(reports)
+				return p.printGenerations(reports, full)
 			})
 		},
 	}
@@ -77,6 +83,7 @@ type generationReport struct {
 	State       string   `json:"state"`
 	Model       string   `json:"model"`
 	Template    string   `json:"template"`
+	Rule        int      `json:"template_rule"`
 	Dimension   int      `json:"dimension"`
 	Storage     string   `json:"storage"`
 	Precision   string   `json:"precision"`
@@ -89,6 +96,8 @@ type generationReport struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Coverage is the percentage of the rows that have their vector, dead letters counted as if they had.
 	Coverage float64 `json:"coverage_percent"`
+	// FullBackfill says whether the rows are all that the source has. It is the pipeline's; only the list has it.
+	FullBackfill change.FullBackfill `json:"full_backfill,omitempty"`
 	// Filling is true while the job that fills it is not complete, also when that was given up.
 	Filling     bool       `json:"filling"`
 	Index       string     `json:"index"`
@@ -99,7 +108,7 @@ type generationReport struct {
 
 func reportOf(g sink.GenerationReport) generationReport {
 	r := generationReport{
-		ID: g.ID, State: string(g.State), Model: g.Model, Template: g.Template, Dimension: g.Dimension, Storage: string(g.Storage),
+		ID: g.ID, State: string(g.State), Model: g.Model, Template: g.Template, Rule: g.Rule, Dimension: g.Dimension, Storage: string(g.Storage),
 		Precision: g.Precision, Precisions: g.Precisions, Fingerprint: g.Fingerprint, Rows: g.Rows, Live: g.Coverage.Live, Fresh: g.Coverage.Fresh,
 		DeadLetters: g.Coverage.Failed, Coverage: percentOf(g.Coverage), Filling: g.Filling, Index: string(g.Index), Bytes: g.Bytes,
 		CreatedAt: g.CreatedAt.UTC(),
@@ -120,7 +129,7 @@ func percentOf(c sink.Coverage) float64 {
 	return float64(int64(c.Share()*hundredths)) / 100
 }
 
-func (p *program) printGenerations(reports []generationReport) error {
+func (p *program) printGenerations(reports []generationReport, full change.FullBackfill) error {
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "ID\tSTATE\tMODEL\tDIM\tSTORAGE\tPRECISION\tROWS\tCOVERAGE\tDEAD LETTERS\tINDEX\tSIZE\tTEMPLATE")
 	for _, r := range reports {
@@ -133,7 +142,10 @@ func (p *program) printGenerations(reports []generationReport) error {
 			state += ", filling"
 		}
 		_, _ = fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, state, pgname.Visible(r.Model), r.Dimension,
-			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(r.Template))
+			pgname.Visible(r.Storage), precisionText(r), rows, coverage, letters, orDash(r.Index), size, pgname.Visible(templateText(r)))
+	}
+	if full != change.BackfillDone {
+		_, _ = fmt.Fprintf(w, "%s (coverage is that of the rows that are known: wal2vec status)\n", monitor.FullBackfillText(full, nil, nil))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
@@ -147,6 +159,14 @@ func precisionText(r generationReport) string {
 		return r.Precision
 	}
 	return strings.Join(r.Precisions, ",")
+}
+
+// templateText is the template, with a word where its labels go by the rule of an older version.
+func templateText(r generationReport) string {
+	if template, err := change.ParseTemplate(r.Template); err == nil && template.Rule() != r.Rule {
+		return fmt.Sprintf("%s (rule %d)", r.Template, r.Rule)
+	}
+	return r.Template
 }
 
 func orDash(text string) string {

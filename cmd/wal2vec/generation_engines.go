@@ -50,8 +50,15 @@ func (p *program) newEngines(c config.Config, s *store, state sink.State) (*engi
 	return e, nil
 }
 
-// warn says so when another generation is active than the one that is configured.
+// olderRuleTry makes a generation by the present rule.
+const olderRuleTry = "wal2vec generation build --activate, when the time suits: it encodes every text by the present rule, beside the stream"
+
+// warn says so when another generation is active than the one that is configured, and when that goes by an older rule.
 func (e *engines) warn(log zerolog.Logger, state sink.State) {
+	if e.config.Source.Template.Rule() != e.configured.Rule {
+		log.Warn().Int("generation", e.configured.ID).Str("source.template", e.configured.Template).Str("try", olderRuleTry).
+			Msg("the generation goes by an older version's rule for the template, by which a label may stay where its value is missing")
+	}
 	if active := state.Generation; active != nil && active.ID != e.configured.ID {
 		log.Warn().Int("configured", e.configured.ID).Str("state", string(e.configured.State)).Int("active", active.ID).
 			Str("encoder.model", active.Source).Str("source.template", active.Template).

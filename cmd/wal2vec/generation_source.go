@@ -74,7 +74,7 @@ func (e *engines) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
 
 // recorded is the configuration with what the sink says of a generation, but for its model, which only checkpointFor opens.
 func recorded(c config.Config, g sink.Generation) (config.Config, error) {
-	template, err := change.ParseTemplate(g.Template)
+	template, err := change.ParseTemplateBy(g.Template, g.Rule)
 	if err != nil {
 		return c, err
 	}

@@ -18,7 +18,7 @@ func (w *world) checkBrands(id int) {
 	var texts []string
 	seen := make(map[string]bool)
 	rows := pgtest.Column[string](w.t, w.db, `SELECT product_id || '|' || CASE WHEN btrim(brand) <> '' AND price IS NOT NULL THEN 'Made by ' || btrim(brand) || ' at ' || price
-		WHEN btrim(brand) <> '' THEN 'Made by ' || btrim(brand) ELSE coalesce('Made by ' || price, '') END FROM staging_marts.dim_product WHERE NOT deleted`)
+		WHEN btrim(brand) <> '' THEN 'Made by ' || btrim(brand) ELSE coalesce('at ' || price, '') END FROM staging_marts.dim_product WHERE NOT deleted`)
 	for _, row := range rows {
 		key, text, _ := strings.Cut(row, "|")
 		if text == "" {

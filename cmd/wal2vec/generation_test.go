@@ -417,7 +417,7 @@ func TestWhatGenerationCommandsPrint(t *testing.T) {
 		}
 	}
 	generation := []string{
-		"id", "state", "model", "template", "dimension", "storage", "precision", "precisions", "fingerprint", "rows", "rows_live", "rows_fresh", "dead_letters",
+		"id", "state", "model", "template", "template_rule", "dimension", "storage", "precision", "precisions", "fingerprint", "rows", "rows_live", "rows_fresh", "dead_letters",
 		"coverage_percent", "filling", "index", "bytes", "created_at", "activated_at",
 	}
 	var built, done, gone map[string]any
@@ -433,6 +433,6 @@ func TestWhatGenerationCommandsPrint(t *testing.T) {
 	var list []map[string]any
 	w.result(&list, nil, "generation", "list", "-o", "json")
 	for _, g := range list {
-		names(g, generation...)
+		names(g, append(generation, "full_backfill")...)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -20,6 +21,12 @@ type indexBuilder struct {
 	store *store
 	log   zerolog.Logger
 	bars  *mpb.Progress // nil without a terminal
+	// told are the generations of which this process has said who may build their index.
+	told map[int]bool
+}
+
+func newIndexBuilder(s *store, log zerolog.Logger, bars *mpb.Progress) *indexBuilder {
+	return &indexBuilder{store: s, log: log, bars: bars, told: make(map[int]bool)}
 }
 
 // indexed is what a builder built.
@@ -30,7 +37,7 @@ type indexed struct {
 }
 
 // build builds the index of every generation that has none, but not of one that is being filled: what fills it builds it after that. A role
-// that may not is told who may, and goes on without: searches are exact then, and slower.
+// that may not goes on without: searches are exact then, and slower.
 func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 	var done indexed
 	state, err := b.store.State(ctx)
@@ -45,13 +52,13 @@ func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 		if index.State == sink.IndexValid || g.State == sink.Building {
 			continue
 		}
-		begun := time.Now()
-		err = b.one(ctx, g)
-		if fault.SQLSTATE(err) == notPermitted {
-			b.log.Warn().Err(err).Str("try", fault.Try(err)).Msg("searches go without an index")
+		if left, err := b.leaves(ctx, g); err != nil {
+			return done, err
+		} else if left {
 			continue
 		}
-		if err != nil {
+		begun := time.Now()
+		if err := b.one(ctx, g); err != nil {
 			return done, err
 		}
 		if index, err = b.store.Index(ctx, g); err != nil {
@@ -64,8 +71,27 @@ func (b *indexBuilder) build(ctx context.Context) (indexed, error) {
 	return done, nil
 }
 
-// notPermitted is the SQLSTATE of a missing right.
-const notPermitted = "42501"
+// leaves reports whether the index of a generation is another role's to build, and says so once: who does, and how. Below the size at which searches
+// want one nothing is wrong.
+func (b *indexBuilder) leaves(ctx context.Context, g sink.Generation) (bool, error) {
+	owner, ours, err := b.store.IndexOwner(ctx, g)
+	if err != nil || ours {
+		return false, err
+	}
+	due, err := b.store.IndexDue(ctx, g)
+	switch {
+	case err != nil || b.told[g.ID]:
+		return true, err
+	case !due:
+		b.log.Info().Int("generation", g.ID).Str("owner", owner).
+			Msgf("no index is needed below %d vectors; from there on the owner of the table builds it: wal2vec init", sink.IndexRows)
+	default:
+		b.told[g.ID] = true
+		b.log.Warn().Int("generation", g.ID).Str("owner", owner).Str("try", "wal2vec init  # as role "+pgname.Shell(owner)).
+			Msg("searches compare every vector: there is no index, and only the owner of the table may build it")
+	}
+	return true, nil
+}
 
 func (b *indexBuilder) one(ctx context.Context, g sink.Generation) error {
 	if b.bars == nil {
@@ -113,6 +139,7 @@ const indexInterval = 10 * time.Minute
 
 // indexing runs a stream, and beside it builds indexes that are due: those of tables that no backfill has filled.
 func (f *follower) indexing(ctx context.Context, run func(context.Context) error) error {
+	builder := newIndexBuilder(f.store, f.log, nil)
 	group, working := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(working)
 	group.Go(func() error {
@@ -128,7 +155,7 @@ func (f *follower) indexing(ctx context.Context, run func(context.Context) error
 				return nil
 			case <-timer.C:
 			}
-			if err := f.index(beside); err != nil && beside.Err() == nil {
+			if err := f.index(beside, builder); err != nil && beside.Err() == nil {
 				f.log.Warn().Err(err).Str("try", fault.Try(err)).Msg("an index that is due is not built")
 			}
 			timer.Reset(indexInterval)
@@ -139,13 +166,13 @@ func (f *follower) indexing(ctx context.Context, run func(context.Context) error
 
 // index builds the indexes that are due, but for generations that a backfill is loading, which does it at its end. One that was left open must
 // not keep searches without an index until it is given up.
-func (f *follower) index(ctx context.Context) error {
+func (f *follower) index(ctx context.Context, builder *indexBuilder) error {
 	state, err := f.store.State(ctx)
 	if err != nil {
 		return err
 	}
 	state.Generations = slices.DeleteFunc(state.Generations, state.Loading)
-	return (&indexBuilder{store: f.store, log: f.log}).due(ctx, state)
+	return builder.due(ctx, state)
 }
 
 // due builds the indexes of generations that have grown past the size at which searches want one.
@@ -156,6 +183,11 @@ func (b *indexBuilder) due(ctx context.Context, state sink.State) error {
 			return err
 		}
 		if !due || g.State == sink.Building {
+			continue
+		}
+		if left, err := b.leaves(ctx, g); err != nil {
+			return err
+		} else if left {
 			continue
 		}
 		if err := b.one(ctx, g); err != nil {

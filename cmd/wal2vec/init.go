@@ -140,7 +140,7 @@ func (s *setup) indexDue(ctx context.Context) error {
 		return err
 	}
 	s.view = viewOf(s.config, state)
-	return (&indexBuilder{store: s.store, log: s.log}).due(ctx, state)
+	return newIndexBuilder(s.store, s.log, nil).due(ctx, state)
 }
 
 // prepareInit connects, looks and refuses; it changes nothing.
@@ -237,6 +237,8 @@ type setupPlan struct {
 	// where nothing is asked for.
 	function []string
 	slot     string // the statement that creates it; empty when the pipeline has one
+	// kept are lines that tell what roles keep in the source, though they are revoked.
+	kept []string
 }
 
 // ownPath is how printed SQL begins. Who runs it may have a schema of another role on the search path: one that is called like the role that runs
@@ -261,6 +263,9 @@ func (p setupPlan) print(w io.Writer) error {
 	}
 	section("-- In the sink:\n", inTransaction(p.sink))
 	section("-- In the source:\n", source)
+	for _, line := range p.kept {
+		text.WriteString("-- Left in the source: " + pgname.Visible(line) + "\n")
+	}
 	if _, err := io.WriteString(w, text.String()); err != nil {
 		return fmt.Errorf("printing the statements: %w", err)
 	}
@@ -287,11 +292,11 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if err := s.findStreamers(ctx); err != nil {
 		return plan, err
 	}
-	revoke, err := s.planRevocation(ctx)
+	revoke, kept, err := s.planRevocation(ctx)
 	if err != nil {
 		return plan, err
 	}
-	plan.function = append(plan.function, revoke...)
+	plan.function, plan.kept = append(plan.function, revoke...), kept
 	if plan.sink, err = s.store.Plan(ctx, s.pipeline(), s.generation, s.grants()...); err != nil {
 		return plan, err
 	}

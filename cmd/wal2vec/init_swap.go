@@ -68,13 +68,18 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	return slices.Concat(function, statements), err
 }
 
-// planRevocation returns the statements that take back what roles were given in the source. One that is given it again in the same run keeps it.
-func (s *setup) planRevocation(ctx context.Context) ([]string, error) {
+// planRevocation returns the statements that take back what roles were given in the source, and a line for each that keeps something for another
+// pipeline. One that is given it again in the same run keeps it.
+func (s *setup) planRevocation(ctx context.Context) (statements, kept []string, err error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return replication.RevokeStreamSQL(ctx, s.source, swap, s.revoked()...)
+	if statements, err = replication.RevokeStreamSQL(ctx, s.source, swap, s.revoked()...); err != nil {
+		return nil, nil, err
+	}
+	kept, err = replication.Kept(ctx, s.source, swap, s.revoked()...)
+	return statements, kept, err
 }
 
 // revoked are the roles that lose what --grant-stream gave them in the source. A role that only searches was given nothing there: what it may

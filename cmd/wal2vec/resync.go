@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -46,6 +47,7 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 	err = r.store.Start(ctx, sink.Start{
 		From: state.Epoch, Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: r.server.SystemID,
 		Timeline: r.server.Timeline, SourceOID: r.table.OID, Shape: r.table.Shape, Resync: state.Started(),
+		Empty: !state.Started() && r.empty(ctx),
 	})
 	if errors.Is(err, sink.ErrFenced) {
 		return err // whoever was faster may have a slot of this name by now: it is not ours to drop
@@ -55,6 +57,20 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 	}
 	r.log.Info().Str("slot", slot.Name).Stringer("lsn", slot.ConsistentPoint).Bool("failover", slot.Failover).Msg("slot created")
 	return nil
+}
+
+// empty reports whether the table has no row, once the slot was made. Where that cannot be told, a backfill is what makes sure.
+func (r restart) empty(ctx context.Context) bool {
+	reader := backfill.NewReader(backfill.Options{
+		ConnString: r.config.Source.DSN.Reveal(), Table: r.table, SystemID: r.server.SystemID, Timeline: r.server.Timeline, Followed: r.table.OID,
+		TrustOwner: r.config.Source.TrustOwner,
+	})
+	defer reader.Close(ctx)
+	empty, err := reader.Empty(ctx)
+	if err != nil {
+		r.log.Debug().Err(err).Msg("asking whether the table has rows")
+	}
+	return err == nil && empty
 }
 
 // drop drops the slot. A stream that came between finds out at its next commit that the pipeline is not its own any more, and lets go.
@@ -100,6 +116,7 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 			return err
 		}
 	}
+	f.noteGap(ctx, gap)
 	switch allowed, err := f.mayResync(ctx, source); {
 	case err != nil:
 		return err
@@ -120,6 +137,13 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 	}
 	_, err = f.overtaken(ctx, source)
 	return err
+}
+
+// noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to stop where the sink takes none.
+func (f *follower) noteGap(ctx context.Context, gap error) {
+	if err := f.store.ReportGap(ctx, f.origin.Load().state.Epoch, printable(gap)); err != nil {
+		f.log.Debug().Err(err).Msg("reporting a gap")
+	}
 }
 
 // overtaken takes over what the sink says of the pipeline, if it was started anew since this process looked, and reports whether it was.

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/backfill"
 	"github.com/wal2vec/wal2vec/sink"
@@ -63,14 +64,18 @@ type searchResult struct {
 	Query        string     `json:"query"`
 	WatermarkLSN change.LSN `json:"watermark_lsn"`
 	// Generation is the one whose vectors were compared; the query was encoded by its model.
-	Generation int         `json:"generation"`
-	Hits       []searchHit `json:"hits"`
+	Generation int `json:"generation"`
+	// FullBackfill says whether every row of the source was there to be found.
+	FullBackfill change.FullBackfill `json:"full_backfill"`
+	Hits         []searchHit         `json:"hits"`
 }
 
 type searchHit struct {
 	Key     []string           `json:"key"`
 	Score   float64            `json:"score"`
 	Columns map[string]*string `json:"columns"`
+	// TooLarge is the length in bytes of the columns, where that is more than stream.max_row_bytes and they are left out.
+	TooLarge uint32 `json:"too_large_bytes,omitempty"`
 }
 
 func (p *program) search(ctx context.Context, c config.Config, text string, o searchOptions) error {
@@ -279,7 +284,9 @@ func (s *searcher) nearest(ctx context.Context, q *query, k int) (sink.Result, e
 
 // fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
 func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []backfill.Filter) (searchResult, error) {
-	result := searchResult{WatermarkLSN: found.Watermark, Generation: found.Generation.ID, Hits: make([]searchHit, 0, len(found.Hits))}
+	result := searchResult{
+		WatermarkLSN: found.Watermark, Generation: found.Generation.ID, FullBackfill: found.FullBackfill, Hits: make([]searchHit, 0, len(found.Hits)),
+	}
 	keys := make([]change.Key, len(found.Hits))
 	for i, h := range found.Hits {
 		keys[i] = h.Key
@@ -298,9 +305,13 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 		}
 		hit := searchHit{Key: h.Key.Parts(), Score: h.Score, Columns: make(map[string]*string, len(columns))}
 		for i := range fields {
-			if fields[i].State == change.FieldValue {
+			switch fields[i].State {
+			case change.FieldValue:
 				hit.Columns[columns[i]] = &fields[i].Text
-			} else {
+			case change.FieldLarge:
+				hit.TooLarge = fields[i].Size
+				hit.Columns[columns[i]] = nil
+			default:
 				hit.Columns[columns[i]] = nil
 			}
 		}
@@ -359,14 +370,20 @@ func (p *program) printHits(r searchResult, columns []string) error {
 		for i, c := range columns {
 			if text := h.Columns[c]; text != nil {
 				cells[i] = pgname.Visible(shorten(*text))
+			} else if h.TooLarge > 0 {
+				cells[i] = fmt.Sprintf("(%d bytes: too large)", h.TooLarge)
 			}
 		}
-		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, pgname.Visible(strings.Join(h.Key, ",")), strings.Join(cells, "\t"))
+		_, _ = fmt.Fprintf(w, "%.4f\t%s\t%s\n", h.Score, change.KeyOf(h.Key...), strings.Join(cells, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
 	_, err := fmt.Fprintf(p.stdout, "%d rows as of %s\n", len(r.Hits), r.WatermarkLSN)
+	if err != nil || r.FullBackfill == change.BackfillDone {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s (wal2vec status)\n", monitor.FullBackfillText(r.FullBackfill, nil, nil))
 	return err
 }
 

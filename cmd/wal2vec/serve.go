@@ -24,7 +24,7 @@ func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(
 	defer source.Close()
 	watch := monitor.New(source, f.store.pool, monitor.Options{
 		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.metrics, Trusted: f.store.Trusted,
-		Logger: f.log,
+		SourceRows: sourceRows(f.config), Logger: f.log,
 	})
 	server, err := f.listen(ctx, watch, stream)
 	if err != nil {
@@ -51,7 +51,7 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 		return nil, nil //nolint:nilnil // no server is an answer
 	}
 	server := api.New(api.Sources{
-		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health()) },
+		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health(), f.store.Blocked()) },
 		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
 		Metrics: f.metrics.Registry(),
 	}, httpOptions(f.config.HTTP, f.log))
@@ -70,9 +70,11 @@ func httpOptions(c config.HTTP, log zerolog.Logger) api.Options {
 }
 
 // components says how the stream and both databases are.
-func components(report monitor.Report, health pipeline.Health) []api.Component {
-	stream := api.Component{Name: "stream", Ready: health.Ready()}
+func components(report monitor.Report, health pipeline.Health, blocker string) []api.Component {
+	stream := api.Component{Name: "stream", Ready: health.Ready() && blocker == ""}
 	switch {
+	case blocker != "":
+		stream.Reason = "waiting for a lock in the sink, kept by " + blocker
 	case health.Err != nil:
 		stream.Reason = fmt.Sprintf("%v (%d attempts)", health.Err, health.Attempts)
 	case !health.Streaming:

@@ -26,9 +26,14 @@ type shapeWatch struct {
 	// noticed is a change whose refresh is not open yet; nil when there is none.
 	noticed *sink.Reshape
 	// high is the end of the log after the look: what was logged in the form of before lies below it.
-	high    change.LSN
+	high change.LSN
+	oid  uint32 // of the table that was looked at
+	// writers are the transactions that were writing then, by their names in pg_locks. What they wrote before the change may be in no log, also
+	// where they commit after it: the refresh must see them.
+	writers []string
 	changes []string
 	said    string // the last complaint
+	waits   bool   // whether the wait for writers was said
 }
 
 // watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look before comes before the target of
@@ -140,12 +145,40 @@ func (w *shapeWatch) look(ctx context.Context) error {
 		_, err = w.store.Reshape(ctx, reshape)
 		return err
 	}
+	if n := w.noticed; n != nil && n.Epoch == state.Epoch && maps.Equal(n.Was, known) && maps.Equal(n.Now, table.Shape) {
+		return nil // noticed already, with its writers
+	}
+	w.oid = oid
+	writers, err := replication.Writers(ctx, w.source, oid)
+	if err != nil {
+		return err
+	}
 	high, err := w.origin.Load().source.Current(ctx)
 	if err != nil {
 		return err
 	}
-	w.noticed, w.high, w.changes = &reshape, high, changes
+	w.noticed, w.high, w.writers, w.changes, w.waits = &reshape, high, writers, changes, false
 	return nil
+}
+
+// writersLeft reports whether a transaction that wrote before the change is open still.
+func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
+	if len(w.writers) == 0 {
+		return false, nil
+	}
+	if w.source == nil {
+		var err error
+		if w.source, err = connectSource(ctx, w.config, "shape"); err != nil {
+			return false, err
+		}
+	}
+	now, err := replication.Writers(ctx, w.source, w.oid)
+	if err != nil {
+		w.disconnect(ctx)
+		return false, err
+	}
+	w.writers = slices.DeleteFunc(w.writers, func(writer string) bool { return !slices.Contains(now, writer) })
+	return len(w.writers) > 0, nil
 }
 
 // settle opens the refresh of a change that was noticed, once the watermark has passed the look.
@@ -155,6 +188,14 @@ func (w *shapeWatch) settle(ctx context.Context) {
 	}
 	version, err := w.store.Version(ctx)
 	if err == nil && (version.Epoch != w.noticed.Epoch || version.LSN < w.high) {
+		return
+	}
+	left := false
+	if err == nil {
+		left, err = w.writersLeft(ctx)
+	}
+	if left {
+		w.sayWaits()
 		return
 	}
 	var opened bool
@@ -175,6 +216,14 @@ func (w *shapeWatch) settle(ctx context.Context) {
 		w.log.Warn().Str("changed", what).Str("try", "wal2vec backfill").
 			Msg("the source table was changed in a way that its log does not tell: until a refresh, rows may be as they were before it")
 	}
+}
+
+func (w *shapeWatch) sayWaits() {
+	if !w.waits {
+		w.log.Info().Str("changed", strings.Join(w.changes, "; ")).Int("transactions", len(w.writers)).
+			Msg("the source table was changed beside transactions that write to it: its refresh waits for their end")
+	}
+	w.waits = true
 }
 
 func (w *shapeWatch) disconnect(ctx context.Context) {

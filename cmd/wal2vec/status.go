@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -62,8 +63,22 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 	log := p.logger(c.Log)
 	m := monitor.New(source, pool, monitor.Options{
 		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Trusted: newStore(pool, c, log).Trusted, Logger: log,
+		SourceRows: sourceRows(c),
 	})
 	return m.Probe(ctx)
+}
+
+// sourceRows estimates the rows of the source table over a connection of its own, as a backfill would read them.
+func sourceRows(c config.Config) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (int64, error) {
+		table, err := inspect(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		reader := newReader(c, table)
+		defer reader.Close(ctx)
+		return reader.AboutRows(ctx)
+	}
 }
 
 func (p *program) printStatus(s monitor.Status) error {
@@ -83,6 +98,7 @@ func (p *program) printStatus(s monitor.Status) error {
 	line("wal retained", orNone(s.RetainedWALBytes, monitor.BytesText)+", safe "+orNone(s.SafeWALBytes, monitor.BytesText))
 	line("rows", fmt.Sprintf("%s live, %s fresh, %s stale",
 		orNone(s.RowsLive, countText), orNone(s.RowsFresh, countText), orNone(s.RowsStale, countText)))
+	line("full backfill", cmp.Or(s.FullBackfillText(), "-"))
 	line("dead letters", orNone(s.DeadLetters, countText))
 	line("model", modelText(s))
 	if b := s.Backfill; b != nil {

@@ -178,15 +178,19 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
 func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
-	step, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, was, is)
+	const published = "the old table is still published, which costs some log and harms nothing"
+	step, owner, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, was, is)
 	if err == nil && step != "" {
 		err = statement.Run(ctx, source, step)
 	}
-	if err != nil {
-		try := ""
-		if step != "" {
-			try = pgname.Pasteable(step) + ";"
-		}
-		f.log.Warn().Err(err).Str("try", try).Msg("the old table is still published, which costs some log and harms nothing")
+	switch {
+	case err == nil:
+	case step == "":
+		f.log.Warn().Err(err).Msg(published)
+	case fault.SQLSTATE(err) == notPermitted:
+		f.log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Identifier(owner)+", or drop that table").
+			Msg(published + "; this role may not take it out of the publication")
+	default:
+		f.log.Warn().Err(err).Str("try", pgname.Pasteable(step)+";").Msg(published)
 	}
 }

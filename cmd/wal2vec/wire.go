@@ -154,7 +154,13 @@ func openStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	}
 	// Each writer has one connection and asks over another; chunks that are encoded look up vectors.
 	conns := int32(2*writersOf(c.Backfill) + encodeAtOnce)
-	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), purpose, conns)
+	settings, err := poolSettings(c.SinkDSN(), sinkName(c), purpose, conns)
+	if err != nil {
+		return nil, err
+	}
+	// Who waits for one of its sessions sees whose it is.
+	settings.ConnConfig.RuntimeParams["application_name"] = pgsession.Application(purpose, c.Pipeline)
+	pool, err := openPool(ctx, settings, sinkName(c))
 	if err != nil {
 		return nil, err
 	}
@@ -265,17 +271,16 @@ func warnOfCode(log zerolog.Logger) func(change.Code) {
 	}
 }
 
-// parseKey reads a key as people type it: the parts of a key of several columns are joined by commas, which only the last part may
-// hold itself.
+// keyForm says how a key of several columns is written.
+const keyForm = `join the parts with commas, a part with a comma or a double quote in double quotes: '7,"x, y"'`
+
+// parseKey reads a key as people type it and as all commands print it (change.Key).
 func parseKey(text string, columns int) (change.Key, error) {
-	if strings.Contains(text, "\x00") { // it would be read as two parts
-		return "", fault.New(fault.Usage, "no value of Postgres' holds one", "key %q holds a zero byte", text)
+	key, err := change.ParseKey(text, columns)
+	if err != nil {
+		return "", fault.New(fault.Usage, keyForm, "key %q: %v", text, err)
 	}
-	parts := splitKey(text, columns)
-	if len(parts) != columns {
-		return "", fault.New(fault.Usage, "join the parts with commas", "key %q has %d parts, the table's key has %d columns", text, len(parts), columns)
-	}
-	return change.KeyOf(parts...), nil
+	return key, nil
 }
 
 // unreadableValue makes a fault of the user's out of the server's refusal to read a value that was typed.

@@ -71,6 +71,10 @@ var adviceReviewed = map[string]string{
 	"internal/config/load.go setFromFile":          "safefile quotes",
 	"internal/config/yaml.go readFile":             "safefile quotes",
 	"internal/pgserver/bundle.go untrusted":        "safefile quotes",
+	"internal/doctor/pipeline.go examineLock":      "pgsession.Blocker.Try: constants and a number",
+	"sink/attended.go meet":                        "as examineLock",
+	"replication/pgoutput/decoder.go keyError":     "quoted names, and the constant reidentify",
+	"sink/attended.go lockedBy":                    "as examineLock",
 }
 
 // adviceFound is a place whose advice holds what may be anybody's text.

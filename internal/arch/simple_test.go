@@ -81,7 +81,6 @@ var several = map[string]string{
 	"cmd/wal2vec/demo_mart.go openMart": "the demo's tables, a file of package sql, on its own throw-away server",
 	"replication/slot.go create":        "a replication command: a walsender knows no other protocol; the slot's name is quoted",
 	"replication/source.go one":         "as create; its statements are constants",
-	"replication/swap.go call":          "one call, of a name that is quoted: the function wants a transaction of its own, which the extended protocol has not",
 	"sink/migrate.go runSteps":          "the migrations, files of package sql",
 }
 

@@ -64,7 +64,7 @@ func (o *Options) judge(row *change.Change, h *sink.Holding) verdict {
 		return verdict{kind: StaleText, detail: "a vector of a row without a text by the generation's template", within: agreed}
 	case want == none && agreed:
 		return verdict{}
-	case want != none && !h.HasVector && agreed && h.Refused == want:
+	case want != none && !h.HasVector && (agreed || h.Unheld) && h.Refused == want:
 		return verdict{letter: true}
 	case want != none && !h.HasVector:
 		return verdict{kind: Missing, detail: "no vector", within: agreed}

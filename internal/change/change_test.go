@@ -3,6 +3,7 @@ package change_test
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,13 +98,31 @@ func TestTemplateRender(t *testing.T) {
 	f(product, "A. B. C", v("A"), v("B"), v("C"), null)
 	f(product, "", null, v(""), null, v("  "))
 	f("Product: {name} ({brand}) end", "Product: X (Y) end", v("X"), v("Y"))
-	f("Product: {name} ({brand}) end", "Product: Y) end", null, v("Y"))
+	f("Product: {name} ({brand}) end", "(Y) end", null, v("Y"))
+	f("Product: {name} ({brand}) end", "Product: X end", v("X"), null)
 	f("Product: {name} ({brand}) end", "", null, null)
 	f("{{{name}}}", "{x}", v("x"))
 }
 
+// TestATemplateNamesAnyColumn that PostgreSQL has.
+func TestATemplateNamesAnyColumn(t *testing.T) {
+	t.Parallel()
+	for want, name := range map[string]string{
+		"{name}": "name", "{a b}": "a b", `{"a}b"}`: "a}b", `{"{"}`: "{", `{"}}"}`: "}}", `{"{{a}}"}`: "{{a}}", `{" a "}`: " a ", `{" "}`: " ",
+		`{"a""b"}`: `a"b`, `{""""}`: `"`, `{"""a"""}`: `"a"`, "{a'b}": "a'b",
+	} {
+		if got := change.InTemplate(name); got != want {
+			t.Errorf("%q is written as %s, want %s", name, got, want)
+		}
+		template, err := change.ParseTemplate("x " + want + "{{{b}")
+		if err != nil || !slices.Equal(template.Columns(), []string{name, "b"}) {
+			t.Errorf("%s: %q, %v", want, template.Columns(), err)
+		}
+	}
+}
+
 func TestParseTemplateRefuses(t *testing.T) {
-	for _, in := range []string{"", "no field", "{", "{}", "{a", "a}", "{a{b}}", "{ }"} {
+	for _, in := range []string{"", "no field", "{", "{}", "{a", "a}", "{a{b}}", "{ }", `{"a}`, `{"a"`, `{""}`, `{"a"b}`, `{"a" "b"}`} {
 		if _, err := change.ParseTemplate(in); err == nil {
 			t.Errorf("ParseTemplate(%q): want an error", in)
 		}

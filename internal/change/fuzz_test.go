@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 func FuzzTemplate(f *testing.F) {
 	for _, source := range []string{
 		"{name}. {brand}. {category}. {description}", "{{{name}}}", "{ name }{name}", "a{b}c{d}e", "{a}", "}}{{{x}", "{", "}", "{}", "{a{b}}", "no field",
-		" {a}\n", "{\"a b\"}: {ü}", "{a}}}", "\xff{\xff}",
+		" {a}\n", "{\"a b\"}: {ü}", "{a}}}", `{"a}b"}{ "{""" }`, "\xff{\xff}", "T: {title}. S: {summary} END", "{a} ({b}), {c}kg", "{a}、色：{b}。",
 	} {
 		f.Add(source, "Pen\x00\x00 blue \x00\xff")
 		f.Add(source, "\x01\x00 \x00\u00a0\x00x")
@@ -33,8 +34,9 @@ func FuzzTemplate(f *testing.F) {
 			t.Fatalf("%q has columns %q and says %q", source, columns, template)
 		}
 		for _, column := range columns {
-			if column == "" || column != strings.TrimSpace(column) || strings.ContainsAny(column, "{}") {
-				t.Fatalf("%q has a column %q", source, column)
+			written, err := change.ParseTemplate(change.InTemplate(column))
+			if column == "" || err != nil || !slices.Equal(written.Columns(), []string{column}) {
+				t.Fatalf("%q has a column %q, which is written as %s: %v", source, column, change.InTemplate(column), err)
 			}
 		}
 		again, err := change.ParseTemplate(template.String())
@@ -47,6 +49,14 @@ func FuzzTemplate(f *testing.F) {
 			t.Fatalf("%q with %+v gave %q, then %q", source, fields, text, again.Render(fields))
 		}
 		checkRendered(t, template, fields, text)
+		older, err := change.ParseTemplateBy(source, change.RuleLiterals)
+		if err != nil || template.Same(older) != (template.Rule() == change.RuleLiterals) {
+			t.Fatalf("%q by the older rule: %+v, %v", source, older, err)
+		}
+		checkRendered(t, older, fields, older.Render(fields))
+		if template.Rule() == change.RuleLiterals && older.Render(fields) != text {
+			t.Fatalf("%q with %+v gives %q, by the older rule %q", source, fields, text, older.Render(fields))
+		}
 	})
 }
 

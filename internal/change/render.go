@@ -2,7 +2,6 @@ package change
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -27,18 +26,21 @@ func (t Template) pieces(pieces []string, fields []Field) (all []string, size in
 		if fields[i].State != FieldValue || text == "" {
 			continue
 		}
-		before := f.separator
+		before := f.later
 		if len(pieces) == 0 {
-			before = strings.TrimLeftFunc(t.leading, unicode.IsSpace)
+			before = f.first
 		}
 		pieces = append(pieces, before, text)
 		size += len(before) + len(text)
+		if f.after != "" {
+			pieces = append(pieces, f.after)
+			size += len(f.after)
+		}
 	}
 	if len(pieces) == 0 {
 		return nil, 0
 	}
-	last := strings.TrimRightFunc(t.last, unicode.IsSpace)
-	return append(pieces, last), size + len(last)
+	return append(pieces, t.tail), size + len(t.tail)
 }
 
 // join returns pieces of so many bytes in one.

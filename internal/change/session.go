@@ -54,3 +54,18 @@ func LaterSessionParameters() map[string]string {
 		"transaction_timeout": "0", // 17 and later; of a walsender, decoding is a transaction
 	}
 }
+
+// SinkParameters are the further settings of the sink's sessions, by which the server ends those of a process that has stopped, or whose machine is
+// gone, with the locks that they keep. No transaction of ours in the sink is open while texts are encoded or the source is read: between two of its
+// statements lie milliseconds. What the server waits for is the next message after an answer, which is a short one, not the whole of a batch.
+func SinkParameters() map[string]string {
+	return map[string]string{
+		"idle_in_transaction_session_timeout": "1min",
+		// A client's machine that does not acknowledge: found after a minute where we send nothing, and where the server's own answer is on its way. A
+		// session without TCP takes them, and leaves them out.
+		"tcp_keepalives_idle":     "30",
+		"tcp_keepalives_interval": "10",
+		"tcp_keepalives_count":    "3",
+		"tcp_user_timeout":        "60000",
+	}
+}

@@ -24,6 +24,7 @@ const (
 	MarkLabel       ShapeMark = "label"       // OID of a value of an enum: the transaction that named it, its text
 	MarkPartition   ShapeMark = "partition"   // OID OID: the file of a partition, and the transactions that attached it
 	MarkName        ShapeMark = "name"        // OID OID: the partition's name, for people
+	MarkIdentity    ShapeMark = "identity"    // OID OID: the replica identity of a partition, and the transactions that may have changed it
 	MarkPublication ShapeMark = "publication" // OID: the publication and the table's place in it
 	MarkFile        ShapeMark = "file"        // OID: what is another after a rewrite of the table
 )
@@ -51,6 +52,10 @@ func (s Shape) Since(old Shape) Reshaping {
 		case MarkPartition:
 			r.partition(s, old, name, known)
 		case MarkName:
+		case MarkIdentity:
+			if known {
+				r.Changes = append(r.Changes, fmt.Sprintf("the replica identity of partition %s may have been changed", s[string(MarkName)+" "+name]))
+			}
 		case MarkRewrite:
 			if column := string(MarkColumn) + " " + name; known && rewritten(was, now) && s[column] == old[column] {
 				r.changed(MarkColumn, name, was, now)
@@ -142,7 +147,7 @@ func (s Shape) Columns() Shape {
 		switch ShapeMark(kind) {
 		case MarkColumn, MarkRewrite, MarkType, MarkLabel:
 			columns[mark] = value
-		case MarkPartition, MarkName, MarkPublication, MarkFile:
+		case MarkPartition, MarkName, MarkIdentity, MarkPublication, MarkFile:
 		}
 	}
 	return columns

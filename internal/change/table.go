@@ -10,6 +10,8 @@ type Table struct {
 	Schema string
 	Name   string
 	OID    uint32
+	// Partitioned is true for a table whose rows are in partitions, which have replica identities of their own.
+	Partitioned bool
 	// Key lists the key columns in the configured order.
 	Key []Column
 	// Template renders a row's text.

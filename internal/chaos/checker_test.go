@@ -54,6 +54,8 @@ type checker struct {
 	digests map[modelled]Digest
 	moved   int64             // the last move that was judged
 	owners  map[string]string // owner to process
+	// beyond is since when the slot is confirmed beyond the watermark; zero where it is not.
+	beyond time.Time
 }
 
 // modelled is a text as one model sees it.
@@ -135,8 +137,8 @@ func (c *checker) look(ctx context.Context) error {
 		return errors.Join(errLater, err)
 	}
 	epoch := c.last.Epoch
-	if mended := !w.gap.open.Load(); mended && confirmed > l.Watermark && epoch == l.Epoch { // a new slot is of an epoch to come
-		return fmt.Errorf("the slot is confirmed up to %s, beyond the watermark %s", confirmed, l.Watermark)
+	if err := c.judgeSlot(confirmed, l); err != nil {
+		return err
 	}
 	if epoch > l.Epoch || (epoch == l.Epoch && c.last.Watermark > l.Watermark) {
 		return fmt.Errorf("the watermark went back from %s in epoch %d to %s in %d", c.last.Watermark, epoch, l.Watermark, l.Epoch)
@@ -149,6 +151,24 @@ func (c *checker) look(ctx context.Context) error {
 	c.last, c.queue = l, append(c.queue, l)
 	w.trace("looked", fmt.Sprintf("W %s partial %s slot %s swept %t", l.Watermark, l.Partial, confirmed, l.Swept))
 	return nil
+}
+
+// judgeSlot complains of a slot that is confirmed beyond the watermark. A new slot is of an epoch to come: where a table that was not published
+// may have led to one, it has some time to come.
+func (c *checker) judgeSlot(confirmed change.LSN, l Look) error {
+	const patience = 30 * time.Second
+	switch {
+	case c.last.Epoch != l.Epoch || c.w.gap.open.Load() || confirmed <= l.Watermark:
+		c.beyond = time.Time{}
+		return nil
+	case !c.w.windows.ever():
+	case c.beyond.IsZero():
+		c.beyond = time.Now()
+		return nil
+	case time.Since(c.beyond) < patience:
+		return nil
+	}
+	return fmt.Errorf("the slot is confirmed up to %s, beyond the watermark %s", confirmed, l.Watermark)
 }
 
 // confirmed returns the slot's confirmed position; zero where the source does not say.
@@ -170,13 +190,15 @@ func (c *checker) confirmed(ctx context.Context) change.LSN {
 
 func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 	l := Look{Rows: make(map[int64]Row)}
-	var watermark, partial string
+	var watermark, partial, covered string
 	var generation int
 	err := tx.QueryRow(ctx, `SELECT epoch, watermark::text, coalesce(partial_until, '0/0')::text,
 			(SELECT vector_table FROM wal2vec.generation WHERE state = 'active'),
 			(SELECT model FROM wal2vec.generation WHERE state = 'active'), (SELECT id FROM wal2vec.generation WHERE state = 'active'),
-			EXISTS (SELECT FROM wal2vec.backfill AS b WHERE b.outcome = 'swept' AND b.started_epoch = p.epoch)
-		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Model, &generation, &l.Swept)
+			EXISTS (SELECT FROM wal2vec.backfill AS b WHERE b.outcome = 'swept' AND b.started_epoch = p.epoch),
+			(SELECT coalesce(max(b.started_lsn), '0/0')::text FROM wal2vec.backfill AS b
+				WHERE b.outcome = 'swept' AND b.row_limit IS NULL AND b.mode IN ('incremental', 'full')), p.source_oid
+		FROM wal2vec.pipeline AS p`).Scan(&l.Epoch, &watermark, &partial, &c.vectors, &l.Model, &generation, &l.Swept, &covered, &l.Relation)
 	if err != nil {
 		return l, fmt.Errorf("reading the pipeline: %w", err)
 	}
@@ -184,6 +206,9 @@ func (c *checker) snapshot(ctx context.Context, tx pgx.Tx) (Look, error) {
 		return l, err
 	}
 	if l.Partial, err = change.ParseLSN(partial); err != nil {
+		return l, err
+	}
+	if l.Covered, err = change.ParseLSN(covered); err != nil {
 		return l, err
 	}
 	rows, err := tx.Query(ctx, `SELECT coalesce(l.product_id, v.product_id), coalesce(l.epoch, 0), l.product_id IS NOT NULL,

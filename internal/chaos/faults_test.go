@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -66,7 +67,7 @@ var faults = []fault{
 // makeTrouble makes faults until the time of the plan is over or ctx ends, and then takes back those that go on.
 func (w *world) makeTrouble(ctx context.Context) {
 	r := w.random("faults")
-	total := 0
+	total, faults := 0, slices.Concat(faults, catalogueFaults)
 	for _, f := range faults {
 		total += f.weight
 	}
@@ -260,13 +261,18 @@ func (w *world) stopEncoder(_ side, r *rand.Rand) *lasting {
 // stopOwner stops the process that streams until another has taken over, and then lets it go on: it must find out, by a lost session or
 // by the fence. Half of the times its connections to the source do not tell: then the fence alone can.
 func (w *world) stopOwner(_ side, r *rand.Rand) *lasting {
-	stranded, linger := r.IntN(2) == 0, time.Duration(r.Int64N(int64(2*time.Second)))
-	s := &stopped{w: w, owner: w.owner(), linger: linger, deadline: time.Now().Add(stopPatience)}
-	s.p = w.procs.byPID(ownerPID(s.owner))
-	if s.p == nil || !strings.HasPrefix(s.p.name, streamRole.name) {
+	p := w.procs.byPID(ownerPID(w.owner()))
+	if p == nil || !strings.HasPrefix(p.name, streamRole.name) {
 		return nil
 	}
-	s.p.signal(syscall.SIGSTOP)
+	p.signal(syscall.SIGSTOP)
+	return w.watchStopped(p, r)
+}
+
+// watchStopped goes on with a stopped stream.
+func (w *world) watchStopped(p *process, r *rand.Rand) *lasting {
+	stranded, linger := r.IntN(2) == 0, time.Duration(r.Int64N(int64(2*time.Second)))
+	s := &stopped{w: w, p: p, owner: w.owner(), linger: linger, deadline: time.Now().Add(stopPatience)}
 	if stranded {
 		w.sourceProxy.Strand()
 	}

@@ -15,6 +15,38 @@ type gap struct {
 	open atomic.Bool
 	// ever is true once a slot was lost: processes may end because of it from then on.
 	ever atomic.Bool
+	// refused is true since a process ended because of a gap, until an operator has begun a new epoch.
+	refused atomic.Bool
+}
+
+// operate does what the error of a gap says, where the stream does not do it by itself and no slot was dropped: `init --resync`.
+func (w *world) operate(ctx context.Context) error {
+	const interval = 500 * time.Millisecond
+	for wait(ctx, interval) {
+		if w.plan.resync || !w.gap.refused.Load() || w.gap.open.Load() || w.windows.open() {
+			continue
+		}
+		w.gap.open.Store(true)
+		for wait(ctx, interval) {
+			p, err := w.start("operator", nil, "init", "--resync")
+			if err != nil {
+				return err
+			}
+			select {
+			case <-p.done:
+			case <-ctx.Done():
+				w.stop(p)
+				return nil
+			}
+			if p.err == nil { // else a server was down, or somebody has the slot
+				w.report.Saw("resyncs by an operator")
+				w.gap.refused.Store(false)
+				break
+			}
+			w.trace("operator", p.log.String())
+		}
+	}
+	return nil
 }
 
 // loseSlot drops the slot under the stream. With on_gap: resync the stream mends that by itself; else `init --resync` is run, as its

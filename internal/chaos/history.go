@@ -29,12 +29,18 @@ type Audit struct {
 	Old, New *int64
 	// State is the row's after the change.
 	State State
+	// Unpublished is true where the log may not bring the change: it was made while the table, or changes of its kind, were not published.
+	Unpublished bool
+	// Relation is the object id of the table that was changed: a swap puts another in its place.
+	Relation uint32
 }
 
 // entry is a state that a key took on.
 type entry struct {
-	lsn   change.LSN // the start of the commit's record
-	state State
+	lsn         change.LSN // the start of the commit's record
+	state       State
+	unpublished bool
+	relation    uint32
 }
 
 // History is what the table held, by commit position. The zero History is an empty table.
@@ -42,6 +48,8 @@ type History struct {
 	keys map[int64][]entry
 	// Transactions and Changes count what was added.
 	Transactions, Changes int
+	// Unpublished counts the changes that the log may not bring.
+	Unpublished int
 }
 
 // Add appends a transaction; positions rise.
@@ -55,19 +63,22 @@ func (h *History) Add(commit change.LSN, changes []Audit) {
 	h.Transactions++
 	h.Changes += len(changes)
 	for _, c := range changes {
+		if c.Unpublished {
+			h.Unpublished++
+		}
 		switch {
 		case c.Truncate:
 			for key, entries := range h.keys {
 				if entries[len(entries)-1].state.Live {
-					h.set(key, entry{lsn: commit})
+					h.set(key, entry{lsn: commit, unpublished: c.Unpublished, relation: c.Relation})
 				}
 			}
 			continue
 		case c.Old != nil && (c.New == nil || *c.New != *c.Old):
-			h.set(*c.Old, entry{lsn: commit})
+			h.set(*c.Old, entry{lsn: commit, unpublished: c.Unpublished, relation: c.Relation})
 		}
 		if c.New != nil {
-			h.set(*c.New, entry{lsn: commit, state: c.State})
+			h.set(*c.New, entry{lsn: commit, state: c.State, unpublished: c.Unpublished, relation: c.Relation})
 		}
 	}
 }
@@ -93,6 +104,13 @@ func (h *History) At(key int64, watermark change.LSN) State {
 		return State{}
 	}
 	return before[len(before)-1].state
+}
+
+// unseen reports whether a change of the key that committed below a position was not published, or was made to another table than the one that
+// is followed, and no refresh has read it: one that began at covered has read all that committed below.
+func (h *History) unseen(key int64, position change.LSN, l Look) bool {
+	before, _ := h.at(key, position)
+	return slices.ContainsFunc(before, func(e entry) bool { return e.lsn >= l.Covered && (e.unpublished || e.relation != l.Relation) })
 }
 
 // Live returns the keys with a text at a watermark.

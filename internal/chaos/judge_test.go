@@ -116,6 +116,49 @@ func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	f("the same, of a live row", "the sink has -", put(9, Row{Known: true, Epoch: -3}))
 }
 
+// What the log does not bring may be missing until a backfill that began later has read every row, and no longer.
+func TestJudgeWaitsForARefreshOfWhatWasNotPublished(t *testing.T) {
+	t.Parallel()
+	const old, next = 7, 8 // object ids
+	unpublished := func(a Audit) Audit { a.Unpublished = true; return a }
+	on := func(relation uint32, a Audit) Audit { a.Relation = relation; return a }
+	var h History
+	h.Add(100, []Audit{on(old, set(1, "a")), on(old, set(2, "b")), on(old, set(3, "c"))})
+	h.Add(200, []Audit{on(old, unpublished(set(1, "unseen")))})
+	h.Add(300, []Audit{on(next, set(3, "swapped"))})
+	if h.Unpublished != 1 {
+		t.Errorf("%d changes were not published", h.Unpublished)
+	}
+	f := func(name string, l Look, want ...string) {
+		t.Helper()
+		l.Epoch, l.Swept = 1, true
+		l.Rows = map[int64]Row{1: row("a"), 2: row("b"), 3: row("c")}
+		got := Judge(&h, l, alphabet{})
+		for i, line := range got {
+			got[i], _, _ = strings.Cut(line, " at W")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	f("before all of it", Look{Watermark: 150, Relation: old})
+	f("not read yet", Look{Watermark: 250, Covered: 200, Relation: old})
+	f("read by a backfill that began later", Look{Watermark: 250, Covered: 201, Relation: old}, "key 1")
+	f("the old table is followed still", Look{Watermark: 350, Covered: 201, Relation: old}, "key 1")
+	f("the new table is followed, and not read yet", Look{Watermark: 350, Covered: 150, Relation: next}, "key 3")
+	f("the new table is read", Look{Watermark: 350, Covered: 350, Relation: next}, "key 1", "key 3")
+	partial := Look{Watermark: 150, Partial: 201, Relation: old}
+	f("ahead of the watermark", partial)
+	var w windows
+	end := w.begin(10)
+	if !w.contain(10) || !w.contain(1<<40) || w.contain(9) || !w.open() {
+		t.Error("a window that has not ended")
+	}
+	if end(20); !w.contain(20) || w.contain(21) || w.open() || !w.ever() {
+		t.Error("a window that has ended")
+	}
+}
+
 func TestJudgeWantsADeadLetterWithItsReason(t *testing.T) {
 	t.Parallel()
 	var h History

@@ -21,27 +21,39 @@ ALTER TABLE staging_marts.dim_product ALTER description SET STORAGE EXTERNAL;
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.audit (
 	id bigint GENERATED ALWAYS AS IDENTITY, xid bigint NOT NULL, old_key bigint, new_key bigint,
-	name text, brand text, category text, description text, deleted boolean
+	name text, brand text, category text, description text, deleted boolean,
+	at pg_lsn NOT NULL DEFAULT pg_current_wal_insert_lsn(), published boolean NOT NULL, relation oid NOT NULL
 );
 ALTER TABLE chaos.audit ALTER description SET STORAGE EXTERNAL;
 CREATE INDEX ON chaos.audit (xid);
 CREATE FUNCTION chaos.note() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
 	x bigint := pg_current_xact_id()::text::bigint;
+	p boolean := EXISTS (
+		SELECT FROM pg_publication AS p JOIN pg_class AS c ON c.oid = TG_RELID
+		WHERE p.pubname = 'wal2vec_chaos' AND c.relpersistence = 'p' AND c.relnamespace = 'staging_marts'::regnamespace
+			AND (EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = c.oid)
+				OR EXISTS (SELECT FROM pg_publication_namespace AS n WHERE n.pnpubid = p.oid AND n.pnnspid = c.relnamespace))
+			AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
+	);
 BEGIN
 	IF TG_OP = 'TRUNCATE' THEN
-		INSERT INTO chaos.audit (xid) VALUES (x);
+		INSERT INTO chaos.audit (xid, published, relation) VALUES (x, p, TG_RELID);
 	ELSIF TG_OP = 'DELETE' THEN
-		INSERT INTO chaos.audit (xid, old_key) VALUES (x, OLD.product_id);
+		INSERT INTO chaos.audit (xid, old_key, published, relation) VALUES (x, OLD.product_id, p, TG_RELID);
 	ELSIF TG_OP = 'INSERT' THEN
-		INSERT INTO chaos.audit (xid, new_key, name, brand, category, description, deleted)
-		VALUES (x, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted);
+		INSERT INTO chaos.audit (xid, new_key, name, brand, category, description, deleted, published, relation)
+		VALUES (x, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p, TG_RELID);
 	ELSE
-		INSERT INTO chaos.audit (xid, old_key, new_key, name, brand, category, description, deleted)
-		VALUES (x, OLD.product_id, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted);
+		INSERT INTO chaos.audit (xid, old_key, new_key, name, brand, category, description, deleted, published, relation)
+		VALUES (x, OLD.product_id, NEW.product_id, NEW.name, NEW.brand, NEW.category, NEW.description, NEW.deleted, p, TG_RELID);
 	END IF;
 	RETURN NULL;
 END $$;
+` + auditTriggers
+
+// auditTriggers are those of the table that has the name now.
+const auditTriggers = `
 CREATE TRIGGER note_row AFTER INSERT OR UPDATE OR DELETE ON staging_marts.dim_product FOR EACH ROW EXECUTE FUNCTION chaos.note();
 CREATE TRIGGER note_truncate AFTER TRUNCATE ON staging_marts.dim_product FOR EACH STATEMENT EXECUTE FUNCTION chaos.note();
 `
@@ -54,17 +66,19 @@ type oracle struct {
 	from     change.LSN // the last commit that was taken in, or where the log began
 	texts    map[change.Hash]string
 	history  History
+	// windows are times in which the table was not published.
+	windows *windows
 
 	conn *pgx.Conn
 }
 
 // newOracle sets up the audit of an empty table.
-func newOracle(ctx context.Context, db *pgtest.DB) (*oracle, error) {
+func newOracle(ctx context.Context, db *pgtest.DB, unpublished *windows) (*oracle, error) {
 	template, err := change.ParseTemplate("{name}. {brand}. {category}. {description}")
 	if err != nil {
 		return nil, err
 	}
-	o := &oracle{db: db, template: template, texts: make(map[change.Hash]string)}
+	o := &oracle{db: db, template: template, texts: make(map[change.Hash]string), windows: unpublished}
 	if err := o.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -177,21 +191,27 @@ func (o *oracle) audits(ctx context.Context, commits []Commit) (map[uint32][]Aud
 		if hidden > 0 {
 			return fmt.Errorf("%d transactions are not visible yet", hidden)
 		}
-		rows, err := tx.Query(ctx, `SELECT xid, old_key, new_key, name, brand, category, description, coalesce(deleted, false)
+		rows, err := tx.Query(ctx, `SELECT xid, old_key, new_key, name, brand, category, description, coalesce(deleted, false), published, at::text, relation
 			FROM chaos.audit WHERE xid = ANY ($1) ORDER BY id`, xids)
 		if err != nil {
 			return err
 		}
 		var xid int64
 		var a Audit
-		var deleted bool
+		var deleted, published bool
+		var at string
 		fields := make([]*string, 4)
-		scans := []any{&xid, &a.Old, &a.New, &fields[0], &fields[1], &fields[2], &fields[3], &deleted}
+		scans := []any{&xid, &a.Old, &a.New, &fields[0], &fields[1], &fields[2], &fields[3], &deleted, &published, &at, &a.Relation}
 		_, err = pgx.ForEachRow(rows, scans, func() error {
 			got := a
 			got.Truncate = a.Old == nil && a.New == nil
 			if got.State = (State{}); a.New != nil && !deleted {
 				got.State = o.state(fields)
+			}
+			position, err := change.ParseLSN(at)
+			got.Unpublished = !published || o.windows.contain(position)
+			if err != nil {
+				return err
 			}
 			found[uint32(xid)] = append(found[uint32(xid)], got)
 			return nil

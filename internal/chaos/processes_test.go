@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,12 @@ import (
 	"time"
 )
 
-// program builds the real program, with the places where tests kill it, beside the test's own, which goes with it.
+// program builds the real program, with the places where tests kill it, beside the test's own, which goes with it. CHAOS_PROGRAM names one that is
+// built already, for a machine without Go.
 var program = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("CHAOS_PROGRAM"); built != "" {
+		return built, nil
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("finding the test binary: %w", err)
@@ -32,11 +37,12 @@ var program = sync.OnceValues(func() (string, error) {
 
 // process is the program, running.
 type process struct {
-	name string
-	cmd  *exec.Cmd
-	log  tail
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; read after done
+	name  string
+	cmd   *exec.Cmd
+	begun time.Time
+	log   tail
+	done  chan struct{} // closed when it has ended
+	err   error         // how it ended; read after done
 
 	mu            sync.Mutex
 	killed, asked bool // to end, by the test
@@ -70,10 +76,10 @@ func (w *world) start(name string, extra []string, args ...string) (*process, er
 	cmd := exec.Command(w.binary, args...)
 	cmd.Dir = w.dir
 	cmd.Env = slices.Concat(w.env, []string{
-		"WAL2VEC_SOURCE_DSN=" + w.sourceProxy.DSN(w.t, w.source), "WAL2VEC_SINK_DSN=" + named(w.sinkProxy.DSN(w.t, w.sink), name),
+		"WAL2VEC_SOURCE_DSN=" + w.as(w.sourceProxy.DSN(w.t, w.source)), "WAL2VEC_SINK_DSN=" + named(w.as(w.sinkProxy.DSN(w.t, w.sink)), name),
 	}, extra)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	p := &process{name: name, cmd: cmd, begun: time.Now(), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.log, &p.log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %v: %w", args, err)
@@ -83,6 +89,17 @@ func (w *world) start(name string, extra []string, args ...string) (*process, er
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// as gives a connection string the program's role.
+func (w *world) as(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		w.t.Error(err)
+		return dsn
+	}
+	u.User = url.UserPassword(w.role, w.password)
+	return u.String()
 }
 
 // named adds a setting to a connection string, which the sink's trigger notes.
@@ -261,8 +278,12 @@ func (w *world) judgeEnd(p *process, role role, args, extra []string) error {
 		return nil
 	case slices.Contains(role.codes, end.code):
 		return nil
-	case end.code == 6 && w.gap.ever.Load():
+	case end.code == 2 && w.windows.since(p.begun): // what is configured is not there
+		w.report.Saw("refused because the table was away")
+		return nil
+	case end.code == 6 && (w.gap.ever.Load() || w.windows.ever()):
 		w.report.Saw("refused because of a gap")
+		w.gap.refused.Store(true)
 		return nil
 	case end.code == 1 && (asked || strings.Contains(log, encoderDown)):
 		return nil

@@ -15,6 +15,8 @@ type Report struct {
 	// Transactions and Changes are what the oracle saw commit.
 	Transactions int `json:"transactions"`
 	Changes      int `json:"changes"`
+	// Unpublished counts the changes that the log may not have brought.
+	Unpublished int `json:"changes_unpublished"`
 	// Looks, Rows and Watermarks are what was compared with the oracle; Partial counts the looks at a sink ahead of its watermark.
 	Looks      int `json:"looks"`
 	Partial    int `json:"looks_partial"`
@@ -83,7 +85,8 @@ func (r *Report) Closed(h *History) *Report {
 	defer r.mu.Unlock()
 	return &Report{
 		Seed: r.Seed, Minutes: r.Minutes, Major: r.Major, Databases: r.Databases, Transactions: h.Transactions, Changes: h.Changes,
-		Looks: r.Looks, Partial: r.Partial, Watermarks: r.Watermarks, Rows: r.Rows, Letters: r.Letters,
+		Unpublished: h.Unpublished,
+		Looks:       r.Looks, Partial: r.Partial, Watermarks: r.Watermarks, Rows: r.Rows, Letters: r.Letters,
 		Faults: maps.Clone(r.Faults), Seen: maps.Clone(r.Seen), Written: maps.Clone(r.Written), Skipped: r.Skipped,
 	}
 }

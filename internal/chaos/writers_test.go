@@ -95,7 +95,8 @@ func (wr *writer) explain(err error) error {
 	switch {
 	case cause.Code == "23505", // another writer has the key
 		strings.HasPrefix(cause.Code, "40"), cause.Code == "55P03", // deadlock, lock time-out
-		strings.HasPrefix(cause.Code, "57"), strings.HasPrefix(cause.Code, "53"): // the server stops, starts, or has no room
+		strings.HasPrefix(cause.Code, "57"), strings.HasPrefix(cause.Code, "53"), // the server stops, starts, or has no room
+		wr.w.plan.catalogue && (cause.Code == "42P01" || cause.Code == "XX000" || cause.Code == "0A000"): // the table is elsewhere, or another
 		return nil
 	}
 	return err

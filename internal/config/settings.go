@@ -54,7 +54,8 @@ func (s *Source) settings() []setting {
 		help: "Key columns, spelt as in the catalogue; a unique index must cover exactly these. In the environment: a,b.",
 	}, {
 		path: "source.template", value: template{&s.Template},
-		help: "Text of a row: column names in braces. A NULL or blank column drops out with the text before it; {{ and }} stand for braces.",
+		help: "Text of a row: column names in braces. A NULL or blank column drops out with its label (docs/template.md); {{ and }} stand for braces, " +
+			`and a column's name that holds one is written {"a}b"}.`,
 	}, {
 		path: "source.soft_delete", value: (*text)(&s.SoftDelete), empty: "there is none", rule: optionalName(&s.SoftDelete),
 		help: "Column that marks a row as deleted: true, or not NULL where it is no boolean.",

@@ -25,6 +25,8 @@ type Options struct {
 	// Unreadable and Unconnected say of a connection string that cannot be read, and of a server that does not let us in, what it means;
 	// where is "source" or "sink".
 	Unreadable, Unconnected func(err error, where string) error
+	// SourceRows says about how many rows the source has; nil where it is not to be asked.
+	SourceRows func(context.Context) (int64, error)
 	// NoSlot is the error of a pipeline that has no slot.
 	NoSlot error
 	// Print prints an error in one line, without passwords.

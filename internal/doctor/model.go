@@ -38,7 +38,7 @@ func (e *examination) examineModel(ctx context.Context) {
 	case e.state.Generation == nil || !e.state.Started():
 		e.skip("model.fingerprint", "the pipeline is not set up completely")
 	default:
-		e.judge("model.fingerprint", m.Match(*e.state), Shell, "the active generation's is %.12s", e.state.Generation.Fingerprint)
+		e.judge("model.fingerprint", m.Match(*e.state), Shell, "the active generation's is %.12s%s", e.state.Generation.Fingerprint, e.olderRule())
 	}
 	engine, err := m.Test(ctx)
 	if !e.judgeTest(err, engine) {
@@ -49,6 +49,15 @@ func (e *examination) examineModel(ctx context.Context) {
 	} else {
 		e.ok("model.speed", "%s operators", cmp.Or(engine.Kernel, "no"))
 	}
+}
+
+// olderRule is a remark on an active generation whose texts are made by the rule of an older version; empty for any other.
+func (e *examination) olderRule() string {
+	template, active := e.opts.Config.Source.Template, e.state.Generation
+	if template.String() != active.Template || template.Rule() == active.Rule {
+		return ""
+	}
+	return "; it goes by an older version's rule for the template's labels, until another is built: wal2vec generation build --activate"
 }
 
 // judgeTest takes any error of the test for a finding: a model that does not run here is one, whatever its reason.

@@ -3,10 +3,12 @@ package doctor
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -20,6 +22,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	e.judgePartial()
 	e.judgeJobs()
 	e.judgeGenerations()
+	e.examineLock(ctx)
 	if e.source.conn == nil {
 		return
 	}
@@ -27,6 +30,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	c := e.opts.Config
 	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{
 		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Trusted: e.sink.store.Trusted, Slot: c.Source.Slot, Now: e.now,
+		SourceRows: e.opts.SourceRows,
 	})
 	status, err := m.Probe(ctx)
 	if status.SlotActive == nil && err != nil {
@@ -39,6 +43,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	} else {
 		e.judgeCoverage(status)
 	}
+	e.judgeFullBackfill(status)
 	e.examineTombstones(ctx)
 }
 
@@ -77,6 +82,25 @@ func (e *examination) examineHistory(ctx context.Context) {
 		SystemID: e.state.SystemID, Timeline: e.state.Timeline,
 	})
 	e.judge("pipeline.history", source.Check(ctx, e.state.Watermark), Source, "system %s, timeline %d", info.SystemID, info.Timeline)
+}
+
+// lockWaited is how long a stream's wait for a lock is an ordinary one.
+const lockWaited = time.Second
+
+// examineLock looks for a session that keeps a lock for which the stream waits.
+func (e *examination) examineLock(ctx context.Context) {
+	const check = "pipeline.lock"
+	pipeline := e.opts.Config.Pipeline
+	b, err := pgsession.FindBlocker(ctx, e.sink.pool, pgsession.Waiting{Application: pgsession.Streaming(pipeline)})
+	switch {
+	case !e.could(err, check):
+	case b == nil || b.Works(pipeline) || max(b.Waited, b.Since) < lockWaited:
+		e.ok(check, "no session keeps a lock that the stream waits for")
+	case b.PID == 0:
+		e.fail(check, onServer(b.Try()), "the stream waits for %s", b)
+	default:
+		e.fail(check, inSink("SELECT pg_catalog.pg_terminate_backend("+strconv.Itoa(int(b.PID))+");"), "the stream waits for %s", b)
+	}
 }
 
 func (e *examination) judgePartial() {
@@ -178,6 +202,22 @@ func (e *examination) judgeCoverage(s monitor.Status) {
 		e.warn("pipeline.coverage", inShell("wal2vec backfill"), "%d of %d live rows lack the vector of their text", stale, *s.RowsLive)
 	} else {
 		e.ok("pipeline.coverage", "%d live rows, %d with the vector of their text", *s.RowsLive, *s.RowsFresh)
+	}
+}
+
+// judgeFullBackfill tells of rows of the source that the sink does not know, since they have not changed since init.
+func (e *examination) judgeFullBackfill(s monitor.Status) {
+	const check = "pipeline.backfill"
+	text := monitor.FullBackfillText(e.state.FullBackfill, s.RowsMissing, s.SourceRows)
+	reads := func(j sink.JobState) bool { return j.UnderWay && j.Limit == 0 && j.Mode != sink.Retry }
+	switch at := slices.IndexFunc(e.state.Jobs, reads); {
+	case !e.state.Started():
+	case e.state.FullBackfill == change.BackfillDone:
+		e.ok(check, "every row of the source was read")
+	case at >= 0:
+		e.ok(check, "%s; job %d reads every row", text, e.state.Jobs[at].ID)
+	default:
+		e.warn(check, inShell("wal2vec backfill"), "%s", text)
 	}
 }
 

@@ -1,11 +1,17 @@
 package doctor_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -28,6 +34,29 @@ func gone(name, statement string) finding {
 			t.Errorf("%+v", f)
 		}
 	}}
+}
+
+// keep locks the pipeline's row in a session.
+func (r *rig) keep(conn *pgx.Conn, application string) (pid uint32) {
+	r.t.Helper()
+	for _, statement := range []string{"SET application_name = '" + application + "'", "BEGIN", "SELECT FROM wal2vec.pipeline FOR UPDATE"} {
+		_, err := conn.Exec(r.t.Context(), statement)
+		r.ok(err)
+	}
+	return conn.PgConn().PID()
+}
+
+// wait writes the pipeline's row as its stream does, which takes until the result is closed.
+func (r *rig) wait(conn *pgx.Conn) (done chan struct{}) {
+	r.t.Helper()
+	_, err := conn.Exec(r.t.Context(), "SET application_name = '"+pgsession.Streaming(r.options.Config.Pipeline)+"'")
+	r.ok(err)
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = conn.Exec(r.t.Context(), "UPDATE wal2vec.pipeline SET owner = owner")
+	}()
+	return done
 }
 
 var pipelineFindings = []finding{
@@ -65,6 +94,50 @@ var pipelineFindings = []finding{
 		r.want("pipeline.stream", doctor.Warn)
 	}},
 	warned("a stream that does not report", "pipeline.stream", "UPDATE wal2vec.stream_state SET reported_at = now() - interval '1 hour'"),
+	{"a lock that the stream waits for", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		keeper, waiter := r.db.Conn(t), r.db.Conn(t)
+		pid := r.keep(keeper, "psql")
+		done := r.wait(waiter)
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			for _, f := range r.examine().Findings {
+				if f.Check == "pipeline.lock" {
+					fix := fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d);", pid)
+					return f.Status == doctor.Fail && f.Fix == fix && strings.Contains(f.Text, fmt.Sprintf("process %d", pid)), f.Text
+				}
+			}
+			return false, "nothing"
+		})
+		r.paste(r.want("pipeline.lock", doctor.Fail))
+		<-done
+		r.want("pipeline.lock", doctor.OK)
+	}},
+	{"a session of the stream that works", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		keeper, waiter := r.db.Conn(t), r.db.Conn(t)
+		r.keep(keeper, pgsession.Streaming(r.options.Config.Pipeline))
+		working := make(chan struct{})
+		go func() {
+			defer close(working)
+			_, _ = keeper.Exec(t.Context(), "SELECT pg_sleep(3600)")
+		}()
+		done := r.wait(waiter)
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			return pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND waitstart < now() - interval '1 s')"), "nobody waits"
+		})
+		r.want("pipeline.lock", doctor.OK)
+		r.db.Exec(t, fmt.Sprintf("SELECT pg_terminate_backend(%d)", keeper.PgConn().PID()))
+		<-working
+		<-done
+	}},
+	{"a gap that the last stream found in the log", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.stop()
+		r.db.Exec(t, "UPDATE wal2vec.stream_state SET gap = 'a change is not in the log'")
+		if f := r.want("slot.usable", doctor.Fail); f.Fix != "wal2vec init --resync" || !strings.Contains(f.Text, "a change is not in the log") {
+			t.Errorf("%+v", f)
+		}
+	}},
 	warned("a stream that is behind", "pipeline.lag", "UPDATE wal2vec.stream_state SET oldest_pending = now() - interval '1 hour'"),
 	warned("a sink between two moments", "pipeline.partial", "UPDATE wal2vec.pipeline SET partial_until = 'FF/0'"),
 	{"a sink between two moments, and a stream that leads it out", func(t *testing.T, host *pgtest.Host) {
@@ -96,6 +169,33 @@ var pipelineFindings = []finding{
 		r.want("pipeline.jobs", doctor.OK)
 		r.db.Exec(t, "UPDATE wal2vec.backfill SET updated_at = now() - interval '20 minutes'")
 		r.want("pipeline.jobs", doctor.Warn)
+	}},
+	{"no full backfill yet", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		r.want("pipeline.backfill", doctor.OK)
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET outcome = 'limit', row_limit = 3")
+		if f := r.want("pipeline.backfill", doctor.Warn); f.Text != "no full backfill yet: rows of the source that have not changed since init are missing" {
+			t.Errorf("%+v", f)
+		}
+		r.options.SourceRows = func(context.Context) (int64, error) { return 40, nil }
+		f := r.want("pipeline.backfill", doctor.Warn)
+		if f.Text != "no full backfill yet: about 37 of 40 rows of the source are missing" || f.Fix != "wal2vec backfill" {
+			t.Errorf("%+v", f)
+		}
+		limited, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental, Limit: 2})
+		r.ok(err)
+		defer limited.Close()
+		r.want("pipeline.backfill", doctor.Warn)
+		job, err := r.sink.OpenJob(t.Context(), sink.JobParams{Mode: sink.Incremental})
+		r.ok(err)
+		defer job.Close()
+		if f := r.want("pipeline.backfill", doctor.OK); !strings.Contains(f.Text, "no full backfill yet") {
+			t.Errorf("one is under way: %+v", f)
+		}
+		r.db.Exec(t, "UPDATE wal2vec.backfill SET resync = true WHERE open AND row_limit IS NULL")
+		if f := r.want("pipeline.backfill", doctor.OK); !strings.Contains(f.Text, "a refresh has not ended") {
+			t.Errorf("a refresh is under way: %+v", f)
+		}
 	}},
 	{"rows without their vector", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

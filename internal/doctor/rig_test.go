@@ -153,6 +153,11 @@ func (r *rig) fill() {
 		commit.Changes = append(commit.Changes, change.Change{Key: change.KeyOf(key), LSN: version.LSN, Document: text})
 	}
 	r.ok(r.stream.Commit(ctx, commit))
+	job, err := r.sink.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
+	r.ok(err)
+	defer job.Close()
+	_, err = job.Sweep(ctx)
+	r.ok(err)
 	r.ok(r.stream.ReportPending(ctx, time.Time{}))
 }
 

@@ -378,8 +378,16 @@ func (e *examination) examineIndexes(ctx context.Context) {
 		}
 		texts = append(texts, fmt.Sprintf("generation %d: %s", g.ID, index.State))
 		if due && g.State != sink.Building {
+			owner, ours, err := e.sink.store.IndexOwner(ctx, g)
+			if !e.could(err, "sink.index") {
+				return
+			}
 			bad = true
-			e.warn("sink.index", setUp, "the index of generation %d is %s", g.ID, index.State)
+			fix := setUp
+			if !ours {
+				fix = inShell("wal2vec init  # as role " + pgname.Shell(owner))
+			}
+			e.warn("sink.index", fix, "the index of generation %d is %s", g.ID, index.State)
 		}
 	}
 	if !bad {

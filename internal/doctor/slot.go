@@ -77,6 +77,10 @@ func (e *examination) examineUsable(ctx context.Context) {
 	if err == nil {
 		err = replication.CheckSlot(ofLog, e.state.Watermark)
 	}
+	if err == nil && e.state.Gap != "" && !e.slot.Active { // the log is read by streams alone
+		e.fail(check, inShell("wal2vec init --resync"), "the last stream ended in a gap: %s", e.state.Gap)
+		return
+	}
 	e.judge(check, err, Source, "slot %q is confirmed to %s, the watermark is %s", e.slot.Name, e.slot.ConfirmedFlush, after.LSN)
 }
 

@@ -30,6 +30,10 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	}
 	name := pgname.Identifier(role.Name)
 	switch {
+	case len(role.Leave) > 0:
+		e.warn(check, inSource(strings.Join(role.Leave, "; ")+"; -- what it follows for another owner takes a swap role of its own: deploy/roles.sql"),
+			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
+			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
 		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
 		e.warn(check, inShell(fix),

@@ -17,6 +17,8 @@ const (
 	killEnvironment = "FAILPOINT"
 	// failEnvironment names the place that fails; a second number says how many times in a row ("sink_written:3:2").
 	failEnvironment = "FAILPOINT_ERROR"
+	// stopEnvironment names the place where the program is stopped, as by SIGSTOP: it stays there, with its connections open, until SIGCONT.
+	stopEnvironment = "FAILPOINT_STOP"
 )
 
 // place is a named place and its counters.
@@ -63,8 +65,16 @@ func (p *place) acts(name string) bool {
 
 var killed = sync.OnceValue(func() *place { return parsePlace(killEnvironment) })
 
-// Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often enough.
+var stopped = sync.OnceValue(func() *place { return parsePlace(stopEnvironment) })
+
+// Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often enough, and stops it where FAILPOINT_STOP does.
 func Hit(name string) {
+	if stopped().acts(name) {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if !killed().acts(name) {
 		return
 	}

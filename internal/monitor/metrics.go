@@ -206,7 +206,7 @@ func (m *Metrics) show(r Report) {
 		s.WALStatus, s.SafeWALBytes, s.RetainedWALBytes = old.WALStatus, old.SafeWALBytes, old.RetainedWALBytes
 	}
 	if r.SinkErr != nil {
-		r.Status.WatermarkLSN, r.Status.DeadLetters = old.WatermarkLSN, old.DeadLetters
+		r.Status.WatermarkLSN, r.Status.DeadLetters, r.Status.FullBackfill = old.WatermarkLSN, old.DeadLetters, old.FullBackfill
 	}
 	if r.Err() != nil {
 		r.Status.LagBytes, r.At = old.LagBytes, m.report.At

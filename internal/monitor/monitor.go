@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
 )
 
 // Options say what is watched and how often.
@@ -17,6 +19,8 @@ type Options struct {
 	Schema   string
 	// Trusted reports whether the schema is there, or that it must not be read since another role could run code by it; nil where all may be read.
 	Trusted func(ctx context.Context) (exists bool, err error)
+	// SourceRows says about how many rows the source has, which is asked while the sink may not know all of them; nil where it cannot be asked.
+	SourceRows func(ctx context.Context) (int64, error)
 	// Slot is the configured slot: it is looked at where the sink cannot tell.
 	Slot string
 	// Metrics, if any, show what Run finds.
@@ -144,6 +148,10 @@ func (s *Status) setRows(rows *rowCounts) {
 	}
 	stale := rows.live - rows.fresh
 	s.RowsLive, s.RowsFresh, s.RowsStale, s.RowsCountedAt = &rows.live, &rows.fresh, &stale, &rows.at
+	if rows.source != nil && s.FullBackfill != change.BackfillDone {
+		missing := max(0, *rows.source-rows.live)
+		s.SourceRows, s.RowsMissing = rows.source, &missing
+	}
 }
 
 // Latest returns the last report of Run: its rows may have been counted earlier, as Status.RowsCountedAt says.

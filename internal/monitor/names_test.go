@@ -41,9 +41,10 @@ func names(t *testing.T) []string {
 func TestMetricNames(t *testing.T) {
 	want := []string{
 		"wal2vec_batches_total", "wal2vec_build_info", "wal2vec_changes_total", "wal2vec_dead_letters", "wal2vec_errors_total",
-		"wal2vec_freshness_seconds", "wal2vec_lag_bytes", "wal2vec_lag_seconds", "wal2vec_probe_timestamp_seconds", "wal2vec_rows",
-		"wal2vec_slot_active", "wal2vec_slot_retained_wal_bytes", "wal2vec_slot_safe_wal_bytes", "wal2vec_slot_wal_status",
-		"wal2vec_stage_seconds", "wal2vec_stream_active", "wal2vec_stream_retries_total", "wal2vec_texts_encoded_total",
+		"wal2vec_freshness_seconds", "wal2vec_full_backfill", "wal2vec_lag_bytes", "wal2vec_lag_seconds", "wal2vec_probe_timestamp_seconds",
+		"wal2vec_rows", "wal2vec_rows_missing", "wal2vec_slot_active", "wal2vec_slot_retained_wal_bytes", "wal2vec_slot_safe_wal_bytes", "wal2vec_slot_wal_status",
+		"wal2vec_stage_seconds", "wal2vec_stream_active", "wal2vec_stream_retries_total", "wal2vec_stream_waiting_for_lock",
+		"wal2vec_texts_encoded_total",
 		"wal2vec_texts_truncated_total", "wal2vec_up", "wal2vec_watermark_advanced_timestamp_seconds", "wal2vec_watermark_lsn_bytes",
 	}
 	if got := names(t); !slices.Equal(got, want) {

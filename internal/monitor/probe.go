@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -33,9 +34,12 @@ type sinkState struct {
 	vectors       *string    // name of the active generation's table
 	hash          string     // the ledger's column for its texts
 	oldestPending *time.Time // by the source's clock
+	gap           string     // why the last stream ended, where that was one
 	reportAge     *float64   // seconds since the stream last reported, by the sink's clock
 	deadLetters   int64
 	backfill      *Backfill
+	full          change.FullBackfill
+	blocker       *pgsession.Blocker // of the stream's sessions in the sink
 }
 
 // sourceState is what the source knows of the slot and its log.
@@ -82,7 +86,7 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 	}
 	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(
 		&k.slot, &k.systemID, &k.epoch, &k.watermark, &k.partialUntil, &k.keys, &k.generation, &k.model, &k.dimension, &k.vectors, &k.hash,
-		&k.oldestPending, &k.reportAge, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
+		&k.oldestPending, &k.reportAge, &k.gap, &k.deadLetters, &b.id, &b.mode, &b.running, &b.processed, &b.cursor, &b.created, &b.updated)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), missingTable(err):
 		return &sinkState{}, nil
@@ -90,6 +94,9 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 		return nil, m.explain(err, "reading the pipeline in the sink")
 	}
 	k.registered = true
+	if k.full, err = m.readFullBackfill(ctx); err != nil {
+		return nil, err
+	}
 	if b.id != nil {
 		if b.mode == nil || b.running == nil || b.processed == nil || b.created == nil || b.updated == nil {
 			return nil, fault.New(fault.Usage, "wal2vec doctor", "table backfill of the sink has job %d without its mode, progress or times", *b.id)
@@ -99,7 +106,31 @@ func (m *Monitor) readSink(ctx context.Context) (*sinkState, error) {
 			StartedAt: b.created.UTC(), UpdatedAt: b.updated.UTC(),
 		}
 	}
+	if k.blocker, err = m.readBlocker(ctx); err != nil {
+		return nil, err
+	}
 	return &k, nil
+}
+
+func (m *Monitor) readFullBackfill(ctx context.Context) (full change.FullBackfill, err error) {
+	query, err := sql.Render("sink_full_backfill", struct{ Schema string }{m.quote()})
+	if err != nil {
+		return "", err
+	}
+	err = m.sink.QueryRow(ctx, query, m.opts.Pipeline).Scan(&full)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // torn down in between
+		return "", m.explain(err, "asking whether every row of the source was read")
+	}
+	return full, nil
+}
+
+// readBlocker finds the session for whose lock the stream waits, or has been waiting in rounds.
+func (m *Monitor) readBlocker(ctx context.Context) (*pgsession.Blocker, error) {
+	b, err := pgsession.FindBlocker(ctx, m.sink, pgsession.Waiting{Application: pgsession.Streaming(m.opts.Pipeline)})
+	if err != nil || b == nil || b.Works(m.opts.Pipeline) || max(b.Waited, b.Since) < lockWaited {
+		return nil, err
+	}
+	return b, nil
 }
 
 // texts are the parts of a key; one that is missing is an empty text, and no array stays none.
@@ -118,6 +149,7 @@ func texts(parts []*string) []string {
 // rowCounts are the figures that take a scan of the ledger.
 type rowCounts struct {
 	live, fresh int64
+	source      *int64 // about how many rows the source has; nil where that is not asked for, or not known
 	at          time.Time
 }
 
@@ -144,7 +176,22 @@ func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, erro
 	case err != nil:
 		return nil, m.explain(err, "counting the rows of the sink")
 	}
+	rows.source = m.sourceRows(ctx, k)
 	return &rows, nil
+}
+
+// sourceRows estimates the rows of the source where the sink may not know all of them. That this role may not read the table, or cannot now, is no
+// error of the monitor's: the estimate is missing.
+func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) *int64 {
+	if m.opts.SourceRows == nil || k.full == change.BackfillDone {
+		return nil
+	}
+	n, err := m.opts.SourceRows(ctx)
+	if err != nil {
+		m.opts.Logger.Debug().Err(err).Msg("estimating the rows of the source")
+		return nil
+	}
+	return &n
 }
 
 func (m *Monitor) quote(table ...string) string {

@@ -168,7 +168,7 @@ func TestStatusOfARunningStream(t *testing.T) {
 		b.sink.Exec(t, `INSERT INTO "W2V".stream_state VALUES ('shop', `+oldest+`, `+reported+`) ON CONFLICT (pipeline) DO UPDATE `+
 			`SET oldest_pending = excluded.oldest_pending, reported_at = excluded.reported_at`)
 	}
-	if s := b.probe(t); s.Phase != monitor.Streaming || !*s.SlotActive || s.LagSeconds != nil {
+	if s := b.probe(t); s.Phase != monitor.NotReporting || s.Reason == "" || !*s.SlotActive || s.LagSeconds != nil {
 		t.Errorf("nothing reported yet: %+v", s)
 	}
 	report("NULL", "clock_timestamp()")
@@ -180,7 +180,7 @@ func TestStatusOfARunningStream(t *testing.T) {
 		t.Errorf("90 s behind: %s, %v", s.Phase, *s.LagSeconds)
 	}
 	report("NULL", "clock_timestamp() - interval '1 min'")
-	if s := b.probe(t); s.LagSeconds != nil {
+	if s := b.probe(t); s.LagSeconds != nil || s.Phase != monitor.NotReporting {
 		t.Errorf("an old report says nothing: %v", *s.LagSeconds)
 	}
 	b.sink.Exec(t, `UPDATE "W2V".pipeline SET partial_until = '7/8'`)
@@ -216,6 +216,50 @@ func TestStatusOfABackfill(t *testing.T) {
 	if s.Phase != monitor.Backfilling || s.Backfill.ID != 3 || s.Backfill.Mode != "incremental" || s.Backfill.Processed != 2000 || len(s.Backfill.Cursor) != 2 {
 		t.Errorf("a running backfill: %s %+v", s.Phase, s.Backfill)
 	}
+}
+
+// TestStatusOfThePipelinesFullBackfill: while there is none, the rows of the source are estimated; an estimate that fails is missing.
+func TestStatusOfThePipelinesFullBackfill(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	b := setup(t, db, db)
+	asked, rows, failure := 0, int64(50), error(nil)
+	b.monitor = monitor.New(db.Pool(t), db.Pool(t), monitor.Options{
+		Pipeline: "shop", Schema: "W2V", Slot: b.slot, SourceRows: func(context.Context) (int64, error) { asked++; return rows, failure },
+	})
+	if s := b.probe(t); s.FullBackfill != "" || s.FullBackfillText() != "" || s.SourceRows != nil {
+		t.Errorf("before init: %+v", s)
+	}
+	b.install(t)
+	b.rows(t) // 5 are live
+	f := func(full change.FullBackfill, missing int64, text string) {
+		t.Helper()
+		s := b.probe(t)
+		got := int64(-1)
+		if s.RowsMissing != nil {
+			got = *s.RowsMissing
+		}
+		if s.FullBackfill != full || got != missing || s.FullBackfillText() != text || (s.SourceRows == nil) != (s.RowsMissing == nil) {
+			t.Errorf("%q, %d missing, %q, want %q, %d, %q", s.FullBackfill, got, s.FullBackfillText(), full, missing, text)
+		}
+	}
+	f(change.BackfillNone, 45, "no full backfill yet: about 45 of 50 rows of the source are missing")
+	rows = 4
+	f(change.BackfillNone, 0, "no full backfill yet: about 0 of 4 rows of the source are missing")
+	failure = fault.New(fault.Unavailable, "", "the source is away")
+	f(change.BackfillNone, -1, "no full backfill yet: rows of the source that have not changed since init are missing")
+	b.sink.Exec(t, `INSERT INTO "W2V".backfill (pipeline, mode, resync, started_epoch, started_lsn) VALUES ('shop', 'incremental', true, 1, '0/1')`)
+	f(change.BackfillRefreshing, -1, "a refresh has not ended: rows of the source may be missing or old")
+	failure, rows = nil, 6
+	f(change.BackfillRefreshing, 1, "a refresh has not ended: about 1 of 6 rows of the source are missing")
+	b.sink.Exec(t, `UPDATE "W2V".backfill SET open = false, outcome = 'swept'`)
+	before := asked
+	f(change.BackfillDone, -1, "done")
+	if asked != before {
+		t.Error("the rows of the source were asked for without need")
+	}
+	b.sink.Exec(t, `UPDATE "W2V".pipeline SET epoch = 0, watermark = NULL`) // not set up
+	f("", -1, "")
 }
 
 func TestGaps(t *testing.T) {
@@ -359,7 +403,7 @@ func TestStatusInJSON(t *testing.T) {
 		SchemaVersion: monitor.SchemaVersion, Pipeline: "shop", Phase: monitor.Backfilling, Slot: "wal2vec_shop", ReportedAt: at,
 		WatermarkLSN: &w, ConfirmedFlushLSN: &confirmed, CurrentWALLSN: &current, LagBytes: &lag, LagSeconds: &seconds, SlotActive: &active,
 		WALStatus: &status, SafeWALBytes: &safe, RetainedWALBytes: &retained, RowsLive: &live, RowsFresh: &fresh, RowsStale: &stale,
-		RowsCountedAt: &at, DeadLetters: &dead, EpochCount: 1, SystemID: "7398000000000000000", PartialUntil: &partial,
+		RowsCountedAt: &at, DeadLetters: &dead, FullBackfill: change.BackfillNone, SourceRows: new(int64(2500)), RowsMissing: new(int64(500)), EpochCount: 1, SystemID: "7398000000000000000", PartialUntil: &partial,
 		Model: "all-MiniLM-L6-v2", Dimension: new(384), Generation: &generation,
 		Backfill: &monitor.Backfill{ID: 3, Mode: "incremental", Running: true, Processed: 1000, Cursor: []string{"1000"}, StartedAt: at, UpdatedAt: at},
 	})

@@ -49,6 +49,7 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 	metrics := monitor.NewMetrics(monitor.MetricsOptions{Pipeline: "shop"})
 	m := monitor.New(db.Pool(t), db.Pool(t), monitor.Options{
 		Pipeline: "shop", Schema: "W2V", Metrics: metrics, Interval: 5 * time.Millisecond, RowsInterval: time.Hour,
+		SourceRows: func(context.Context) (int64, error) { return 50, nil },
 	})
 	if !m.Latest().At.IsZero() {
 		t.Error("there is no report before the first probe")
@@ -73,6 +74,9 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 		`wal2vec_rows{pipeline="shop",state="live"}`:                 "5",
 		`wal2vec_rows{pipeline="shop",state="fresh"}`:                "2",
 		`wal2vec_rows{pipeline="shop",state="stale"}`:                "3",
+		`wal2vec_full_backfill{pipeline="shop",state="none"}`:        "1",
+		`wal2vec_full_backfill{pipeline="shop",state="done"}`:        "0",
+		`wal2vec_rows_missing{pipeline="shop"}`:                      "45",
 		`wal2vec_dead_letters{pipeline="shop"}`:                      "1",
 		`wal2vec_slot_active{pipeline="shop"}`:                       "0",
 		`wal2vec_slot_wal_status{pipeline="shop",status="reserved"}`: "1",
@@ -100,6 +104,12 @@ func TestRunShowsWhatItFinds(t *testing.T) {
 	if exact, err := m.Probe(t.Context()); err != nil || *exact.RowsLive != 0 {
 		t.Errorf("%v, %+v", err, exact)
 	}
+	b.sink.Exec(t, `INSERT INTO "W2V".backfill (pipeline, mode, started_epoch, started_lsn, open, outcome) VALUES ('shop', 'full', 1, '0/1', false, 'swept')`)
+	shows(map[string]string{
+		`wal2vec_full_backfill{pipeline="shop",state="none"}`: "0",
+		`wal2vec_full_backfill{pipeline="shop",state="done"}`: "1",
+		`wal2vec_rows_missing{pipeline="shop"}`:               "",
+	})
 	// A stream of this process knows its watermark earlier than a probe.
 	metrics.BatchCommitted("idle", nil, change.LSN(1)<<40)
 	committed := time.Now()

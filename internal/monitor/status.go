@@ -21,6 +21,10 @@ const (
 	Stopped        Phase = "stopped"
 	CatchingUp     Phase = "catching_up"
 	Streaming      Phase = "streaming"
+	// WaitingForLock is the phase of a stream that cannot write: another session keeps a lock in the sink.
+	WaitingForLock Phase = "waiting_for_lock"
+	// NotReporting is the phase of a pipeline whose slot a process reads that does not report: it starts, or hangs, or is no stream.
+	NotReporting Phase = "not_reporting"
 	// Unknown is the phase of a Status that came with an error.
 	Unknown Phase = "unknown"
 )
@@ -54,6 +58,12 @@ type Status struct {
 	RowsCountedAt *time.Time `json:"rows_counted_at"`
 	DeadLetters   *int64     `json:"dead_letters"`
 
+	// FullBackfill says whether every row of the source is among the live ones; empty where that is not known.
+	FullBackfill change.FullBackfill `json:"full_backfill"`
+	// SourceRows and RowsMissing are estimates, which are made while FullBackfill is not done.
+	SourceRows  *int64 `json:"source_rows"`
+	RowsMissing *int64 `json:"rows_missing"`
+
 	// EpochCount is the number of the source's history that the pipeline follows; 0 before the first.
 	EpochCount   int64       `json:"epoch"`
 	SystemID     string      `json:"system_id"`
@@ -84,6 +94,8 @@ const (
 	catchingUpBytes = 256 << 20
 	// reportLife is three times the interval at which an idle stream reports: an older report says nothing of now.
 	reportLife = 30 * time.Second
+	// lockWaited is how long a wait for a lock is an ordinary one (a guess: far above what a transaction of ours takes).
+	lockWaited = time.Second
 )
 
 // set fills in everything that follows from what the sink and the source said. Either is nil when it could not be asked.
@@ -112,6 +124,40 @@ func (s *Status) setSink(k *sinkState) {
 		s.Model, s.Dimension = *k.model, k.dimension
 	}
 	s.Backfill = k.backfill
+	if k.watermark != 0 {
+		s.FullBackfill = k.full
+	}
+}
+
+// FullBackfillText says in a line what FullBackfill means for searches; empty where that is not known.
+func (s *Status) FullBackfillText() string {
+	return FullBackfillText(s.FullBackfill, s.RowsMissing, s.SourceRows)
+}
+
+// FullBackfillText says in a line what the sink lacks of the source; missing and rows are estimates, or nil.
+func FullBackfillText(full change.FullBackfill, missing, rows *int64) string {
+	about := ""
+	if missing != nil && rows != nil {
+		about = fmt.Sprintf(": about %d of %d rows of the source are missing", *missing, *rows)
+	}
+	switch full {
+	case change.BackfillDone:
+		return "done"
+	case change.BackfillNone:
+		if about == "" {
+			about = ": rows of the source that have not changed since init are missing"
+		}
+		return "no full backfill yet" + about
+	case change.BackfillRefreshing:
+		if missing == nil || *missing == 0 {
+			about = ": rows of the source may be missing or old"
+		}
+		return "a refresh has not ended" + about
+	case "":
+		return ""
+	default:
+		return "it is not known whether every row of the source was read"
+	}
 }
 
 func (s *Status) setSource(r *sourceState) {
@@ -158,11 +204,18 @@ func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 	if reason := gap(k, r); reason != "" {
 		return Gap, reason
 	}
+	if k.blocker != nil {
+		return WaitingForLock, fmt.Sprintf("the stream waits for a lock in the sink, kept by %s: %s", k.blocker, k.blocker.Try())
+	}
 	if s.Backfill != nil && s.Backfill.Running {
 		return Backfilling, ""
 	}
 	if !r.active {
 		return Stopped, fmt.Sprintf("nobody reads slot %s: wal2vec stream", k.slot)
+	}
+	if s.LagBytes != nil && s.LagSeconds == nil {
+		return NotReporting, fmt.Sprintf("a process reads slot %s, and no stream has reported for %s: it starts, hangs, or is another program",
+			k.slot, reportLife)
 	}
 	late := s.LagSeconds != nil && *s.LagSeconds > catchingUpAge.Seconds()
 	if late || s.LagBytes != nil && *s.LagBytes > catchingUpBytes {
@@ -171,7 +224,7 @@ func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 	return Streaming, ""
 }
 
-// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more than can be seen from outside.
+// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more than can be seen from outside, and leaves word.
 func gap(k *sinkState, r *sourceState) string {
 	switch {
 	case k.systemID != r.systemID:
@@ -184,6 +237,8 @@ func gap(k *sinkState, r *sourceState) string {
 		return fmt.Sprintf("slot %s is lost: the server has removed log that it needs", k.slot)
 	case r.confirmed > k.watermark:
 		return fmt.Sprintf("slot %s is confirmed to %s, ahead of the watermark %s", k.slot, r.confirmed, k.watermark)
+	case k.gap != "" && !r.active:
+		return "the stream ended: " + k.gap
 	default:
 		return ""
 	}

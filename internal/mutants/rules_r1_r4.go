@@ -19,8 +19,8 @@ var r1 = rule{
 				{
 					commitSink,
 					`	w.queue(b, st.sink, st.layout, st.epoch, &out)
-	err =`,
-					"	err =",
+	return`,
+					"	return",
 				},
 			},
 		},

@@ -30,15 +30,16 @@ const Superuser = "postgres"
 // defaults suit many small tests at once and a demo of a few thousand rows.
 func defaults() map[string]string {
 	return map[string]string{
-		"listen_addresses":        "127.0.0.1",
-		"unix_socket_directories": "", // a socket's path is limited to 107 bytes, a temporary folder's is not
-		"wal_level":               "logical",
-		"max_replication_slots":   "64",
-		"max_wal_senders":         "64",
-		"max_connections":         "300",
-		"max_worker_processes":    "16",
-		"fsync":                   "off",
-		"synchronous_commit":      "on",
+		"listen_addresses":          "127.0.0.1",
+		"unix_socket_directories":   "", // a socket's path is limited to 107 bytes, a temporary folder's is not
+		"wal_level":                 "logical",
+		"max_replication_slots":     "64",
+		"max_wal_senders":           "64",
+		"max_prepared_transactions": "16",
+		"max_connections":           "300",
+		"max_worker_processes":      "16",
+		"fsync":                     "off",
+		"synchronous_commit":        "on",
 		// The passwords are random, so stretching them only costs a few milliseconds a connection.
 		"scram_iterations": "1",
 		// Segments in /dev/shm would outlive a killed server, and are limited to 64 MB in many containers.

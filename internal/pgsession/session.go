@@ -1,5 +1,5 @@
 // Package pgsession opens every connection of the program to a source or a sink, so that none is without the settings that its statements
-// rely on, whatever its role or its database sets. It knows nothing of what the connections are for.
+// rely on, whatever its role or its database sets, and finds the session that another one waits for.
 package pgsession
 
 import (
@@ -95,6 +95,7 @@ func ofSink(config *pgconn.Config) {
 	note(config)
 	wanted := Parameters(config)
 	maps.Copy(wanted, change.LaterSessionParameters())
+	maps.Copy(wanted, change.SinkParameters())
 	settling := func(ctx context.Context, conn *pgconn.PgConn) error { return settle(ctx, conn, maps.Clone(wanted)) }
 	validate := config.ValidateConnect
 	if validate == nil {

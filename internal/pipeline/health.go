@@ -79,6 +79,13 @@ func (b *healthBox) down(err error) {
 	}
 }
 
+// waiting notes why a session that holds the slot does not stream yet.
+func (b *healthBox) waiting(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.h.Err = err
+}
+
 // committed notes the watermark of a commit.
 func (b *healthBox) committed(watermark change.LSN) {
 	b.mu.Lock()

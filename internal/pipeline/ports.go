@@ -63,7 +63,8 @@ func (o OneEncoder) Of(context.Context, int) (Encoder, error) { return o.Encoder
 type Sink interface {
 	// Place reads the committed watermark, and the last transaction that was written.
 	Place(ctx context.Context) (change.Place, error)
-	// Takeover makes this process the owner of the pipeline.
+	// Takeover makes this process the owner of the pipeline. It waits for a moment where another session has locked the pipeline's row, and then returns
+	// an error that is sink.ErrLocked.
 	Takeover(ctx context.Context) (Writer, error)
 	// Awaited reports whether somebody waits for the watermark to pass a position.
 	Awaited(ctx context.Context) (bool, error)

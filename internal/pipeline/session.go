@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // session is one connected run of a stream: four goroutines in a row (replication, collect, prepare, commit) and one beside them
@@ -120,7 +122,10 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 	})
 	group.Go(func() error {
 		defer stopReading()
-		if err := se.takeover(work, from); err != nil {
+		if err := se.takeover(intake, work, from); err != nil {
+			if errors.Is(err, errStoppedWaiting) {
+				return nil
+			}
 			return err
 		}
 		return se.flow(intake, work)
@@ -133,8 +138,8 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 }
 
 // takeover makes this process the owner, once it holds the slot: a process that merely tries never fences the one that streams.
-func (se *session) takeover(ctx context.Context, from change.LSN) error {
-	writer, err := se.ports.Sink.Takeover(ctx)
+func (se *session) takeover(intake, ctx context.Context, from change.LSN) error {
+	writer, err := se.claim(intake, ctx)
 	if err != nil {
 		return fmt.Errorf("taking over the pipeline: %w", err)
 	}
@@ -150,6 +155,25 @@ func (se *session) takeover(ctx context.Context, from change.LSN) error {
 	se.health.up(from)
 	se.opts.Logger.Info().Stringer("lsn", from).Msg("streaming")
 	return nil
+}
+
+// errStoppedWaiting ends a session that was asked to stop while it waited for another one's lock: nothing was taken in.
+var errStoppedWaiting = errors.New("stopped while waiting for the pipeline's row")
+
+// claim takes over in rounds while another session keeps the pipeline's row in the sink, as that of an owner that was stopped in the middle of a
+// transaction does: for as long as a held slot is waited for.
+func (se *session) claim(intake, ctx context.Context) (Writer, error) {
+	begun := se.opts.Now()
+	for {
+		writer, err := se.ports.Sink.Takeover(ctx)
+		if !errors.Is(err, sink.ErrLocked) || se.opts.Now().Sub(begun) >= se.opts.SlotWait {
+			return writer, err
+		}
+		if intake.Err() != nil {
+			return nil, errStoppedWaiting
+		}
+		se.health.waiting(err)
+	}
 }
 
 func (se *session) flow(intake, work context.Context) error {

@@ -44,7 +44,8 @@ type StreamOptions struct {
 	IdleInterval time.Duration
 	// DrainTimeout bounds the time from the request to stop until what was taken in is committed; then it is abandoned.
 	DrainTimeout time.Duration
-	// SlotWait is how long a slot is waited for that another process holds, from the first look that found it held.
+	// SlotWait is how long a slot is waited for that another process holds, from the first look that found it held; and as long again the pipeline's
+	// row, where another session has it locked.
 	SlotWait time.Duration
 	// RetryMax caps the pause between two sessions.
 	RetryMax time.Duration
@@ -251,6 +252,9 @@ func (s *Stream) mayRetry(err error, c *course) bool {
 	case fault.Unavailable:
 		return started || errors.Is(err, replication.ErrForeign)
 	case fault.Busy:
+		if errors.Is(err, sink.ErrLocked) { // the session has waited
+			return false
+		}
 		return !errors.Is(err, sink.ErrFenced) && (c.held.IsZero() || s.opts.Now().Sub(c.held) < s.opts.SlotWait)
 	default:
 		return false

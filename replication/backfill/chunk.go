@@ -2,7 +2,6 @@ package backfill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -141,7 +140,7 @@ func (r *Reader) parts(key change.Key) ([]string, error) {
 
 // explain names the table and what to do when one of its columns is gone, or may not be read. A fault says what is wrong with which table already.
 func (r *Reader) explain(err error, doing string) error {
-	if _, explained := errors.AsType[*fault.Error](err); explained {
+	if isFault(err) {
 		return err
 	}
 	switch fault.SQLSTATE(err) {

@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -23,13 +24,28 @@ const (
 
 // read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
 // name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+//
+// A read that row policies keep from the rows is a fault of kind Usage with the statement that opens them: rows are never left out.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
+	err := r.attempt(ctx, statement, each, params...)
+	if fault.SQLSTATE(err) != "42501" || r.conn == nil {
+		return err
+	}
+	switch again, hidden := r.hidden(ctx); {
+	case hidden != nil:
+		return hidden
+	case again: // the server has planned it, and sent no row
+		return r.attempt(ctx, statement, each, params...)
+	default:
+		return err
+	}
+}
+
+// attempt is one try of a read.
+func (r *Reader) attempt(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	batch := &pgconn.Batch{}
 	batch.ExecParams(beginReading, nil, nil, nil, nil)
-	answerRows := 1 // the places of the answers in that transaction
-	if r.policed {
-		answerRows += r.admit(batch)
-	}
+	answerRows := 1 + r.admit(batch) // the places of the answers in that transaction
 	answerOID := answerRows + 1
 	batch.ExecParams(statement, params, nil, nil, nil)
 	if r.opts.Followed != 0 {
@@ -52,6 +68,9 @@ func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) e
 	if err := results.Close(); err != nil {
 		err = r.broken(ctx, err)
 		r.leave(ctx)
+		if altered := r.altered(ctx, err); altered != nil {
+			return altered
+		}
 		if r.opts.Followed == 0 {
 			return err
 		}
@@ -82,20 +101,20 @@ func (r *Reader) tableName() [][]byte {
 	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
 }
 
-// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
-func (r *Reader) lookForPolicies(ctx context.Context) error {
-	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
-	if err != nil {
-		return fmt.Errorf("asking for the row policies of %s: %w", r.name(), err)
-	}
-	r.policed = policed == "t"
-	return nil
-}
-
 // lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.
 func (r *Reader) lookAtTypes(ctx context.Context) error {
-	r.types = make(map[string]string)
-	_, err := r.run(ctx, sql.Query("source_types"), func(row rawRow) error {
+	r.types, r.columns = make(map[string]string), nil
+	// Which types there were comes first: an alteration in between is then noticed by each read.
+	_, err := r.run(ctx, sql.Query("source_types_now"), func(row rawRow) error {
+		for _, array := range row {
+			r.columns = append(r.columns, bytes.Clone(array))
+		}
+		return nil
+	}, r.tableName()...)
+	if err != nil {
+		return fmt.Errorf("asking for the types of %s: %w", r.name(), err)
+	}
+	_, err = r.run(ctx, sql.Query("source_types"), func(row rawRow) error {
 		r.types[string(row[0])] = string(row[1])
 		return nil
 	}, r.tableName()...)
@@ -112,17 +131,44 @@ func (r *Reader) lookAtTypes(ctx context.Context) error {
 	return nil
 }
 
-// admit adds the statements after which row policies take effect in the transaction where they are known to hide nothing and to call nothing of
-// another role; a read fails else. What PREPARE names is locked until the transaction ends, by a role that may read a single column too, and
-// neither planned nor run: so the policies that are looked at are those that take effect. It returns how many statements they are.
-func (r *Reader) admit(batch *pgconn.Batch) int {
+// admit adds the statements before one that reads. The table is locked until the transaction ends: what PREPARE names is, by a role that may read a
+// single column too, and neither planned nor run. So its columns still have the types that the statement was made for, or the read fails: a cast of a
+// text would be the owner's function where the column has become of another type. Row policies take effect where they are known to hide nothing
+// and to call nothing of another role; a read fails else. It returns how many statements they are.
+func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
+	add := func(statement string, params ...[]byte) {
+		batch.ExecParams(statement, params, nil, nil, nil)
+		statements++
+	}
+	if r.policed {
+		add("SELECT pg_catalog.set_config('row_security', 'on', true)") // else PREPARE fails
+	}
 	// A name of ours, and the statement of this session alone.
 	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
-	batch.ExecParams("SELECT pg_catalog.set_config('row_security', 'on', true)", nil, nil, nil, nil) // else PREPARE fails
-	batch.ExecParams(lock+r.relation(), nil, nil, nil, nil)
-	batch.ExecParams(unprepare, nil, nil, nil, nil)
-	batch.ExecParams(sql.Query("source_policies"), r.tableName(), nil, nil, nil)
-	return 4
+	add(lock + r.relation())
+	add(unprepare)
+	add(sql.Query("source_types_kept"), r.typesKept()...)
+	if r.policed {
+		add(sql.Query("source_policies"), r.tableName()...)
+	}
+	return statements
+}
+
+// typesKept are the parameters of the query source_types_kept.
+func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns) }
+
+// altered returns a fault of kind Unavailable where a read failed because a column got another type since the connection was opened. The next read
+// opens one, and looks again.
+func (r *Reader) altered(ctx context.Context, err error) error {
+	const divisionByZero = "22012"
+	if fault.SQLSTATE(err) != divisionByZero || r.conn == nil {
+		return nil
+	}
+	if _, err := r.run(ctx, sql.Query("source_types_kept"), nil, r.typesKept()...); fault.SQLSTATE(err) != divisionByZero {
+		return nil
+	}
+	r.drop(ctx)
+	return fault.New(fault.Unavailable, "try again", "a column of table %s got another type while it was being read", r.name())
 }
 
 // examine looks for functions of other roles that a read of the table calls. A session that may run programs on the server, or reach its files, is
@@ -133,11 +179,14 @@ func (r *Reader) examine(ctx context.Context) error {
 		return nil
 	}
 	var found []change.Code
-	name := [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name), []byte("false")}
-	_, err := r.run(ctx, sql.Query("source_owner_code"), func(row rawRow) error {
+	query, err := sql.Render("source_code", struct{ Writes bool }{})
+	if err != nil {
+		return err
+	}
+	_, err = r.run(ctx, query, func(row rawRow) error {
 		found = append(found, change.Code{Place: string(row[0]), Function: string(row[1]), Owner: string(row[2])})
 		return nil
-	}, name...)
+	}, r.tableName()...)
 	if err != nil || len(found) == 0 {
 		return err
 	}

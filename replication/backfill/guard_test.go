@@ -161,6 +161,8 @@ func TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead(t *testing.T) {
 				"columns":      func() error { _, err := r.Fetch(ctx, []change.Key{"1"}, []string{"price"}); return err },
 				"a sample":     func() error { _, err := r.Sample(ctx, 3, 100); return err },
 				"a count":      func() error { _, err := r.CountRows(ctx); return err },
+				"a few":        func() error { _, err := r.AboutRows(ctx); return err },
+				"none":         func() error { _, err := r.Empty(ctx); return err },
 				"an estimate":  func() error { _, err := r.EstimateRows(ctx); return err },
 				"what follows": func() error { return r.WaitFlushed(ctx, 1) },
 			} {
@@ -294,6 +296,39 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	})
 }
 
+// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts and domains have no entry in pg_depend that
+// leads to a function of the owner's.
+func TestWhatRunsCodeWithoutNamingItIsSeen(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		w.disarm(t)
+		w.db.Exec(t, "DROP INDEX shop.by_price; SET ROLE "+w.owner+`; CREATE DOMAIN shop.odd AS text CHECK (shop.weak_try());
+			CREATE TYPE shop.mood AS ENUM ('sad', 'glad'); ALTER TABLE shop.item ADD at timestamptz, ADD day date, ADD m shop.mood; RESET ROLE`)
+		w.asSuperuser = true
+		for check, seen := range map[string]bool{
+			"ts_rewrite('a'::tsquery, 'SELECT shop.a(), shop.a()') IS NOT NULL": true,
+			"query_to_xml('SELECT 1', true, false, '') IS NOT NULL":             true,
+			"id::text::shop.odd IS NOT NULL":                                    true,
+			"ROW(id, name) IS NOT NULL":                                         true,
+			"random() < 2":                                                      true,
+			"pg_input_is_valid(name, 'shop.odd')":                               true,
+			"at <= now() AND at::date <= current_date AND day < at AND at + interval '1 day' > now()": false,
+			"name <> '' AND lower(name) = name AND length(id::text) < 9 AND body LIKE 'b%'":           false,
+			"date_trunc('day', at) = at AND to_char(at, 'YYYY') > '2000' AND m <> 'sad'":              false,
+			"CASE WHEN price > 0 THEN price IN (1, 2, 3) ELSE coalesce(gone, true) END":               false,
+		} {
+			w.db.Exec(t, "SET ROLE "+w.owner+"; ALTER TABLE shop.item ADD CONSTRAINT a CHECK ("+check+") NOT VALID; RESET ROLE")
+			_, err := w.reader(t, 0).Chunk(t.Context(), "", 3)
+			if !seen && err != nil {
+				t.Errorf("%s: %v", check, err)
+			}
+			if seen && (fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "constraint a may run what role "+w.owner+" wrote")) {
+				t.Errorf("%s: a superuser reads it: %v", check, err)
+			}
+			w.db.Exec(t, "ALTER TABLE shop.item DROP CONSTRAINT a")
+		}
+	})
+}
+
 // TestNoCheckIsEvaluatedForARead, whatever role or database set constraint_exclusion to.
 func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
@@ -374,6 +409,76 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 		}
 		conn := w.db.Conn(t)
 		if _, err := conn.Exec(ctx, "BEGIN READ ONLY; SELECT m::text FROM shop.item"); err != nil || !w.ran(t) {
+			t.Errorf("it does not run elsewhere either, the test shows nothing: %v", err)
+		}
+	})
+}
+
+// TestAColumnThatBecomesAnotherTypeIsNotCast: a reader that has seen a text goes by what the table is when it reads.
+func TestAColumnThatBecomesAnotherTypeIsNotCast(t *testing.T) {
+	onEach(t, func(t *testing.T, w *weak) {
+		ctx := t.Context()
+		w.disarm(t)
+		as := func(statements string) { w.db.Exec(t, "SET ROLE "+w.owner+"; "+statements+"; RESET ROLE") }
+		w.db.Exec(t, "DROP INDEX shop.by_price")
+		as(`CREATE TYPE shop.mood AS ENUM ('sad', 'glad'); CREATE FUNCTION shop.told(shop.mood) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT shop.weak_try()::text';
+			CREATE CAST (shop.mood AS text) WITH FUNCTION shop.told(shop.mood) AS IMPLICIT`)
+		becomes := func(kind string) {
+			t.Helper()
+			w.disarm(t)
+			as("ALTER TABLE shop.item ALTER body TYPE " + kind)
+			w.arm(t)
+		}
+		for _, w.asSuperuser = range []bool{false, true} {
+			for name, read := range map[string]func(r *backfill.Reader) (string, error){
+				"a chunk": func(r *backfill.Reader) (string, error) {
+					c, err := r.Chunk(ctx, "", 1)
+					if err != nil || len(c.Rows) != 1 {
+						return "", err
+					}
+					return c.Rows[0].Fields[1].Text, nil
+				},
+				"rows by key": func(r *backfill.Reader) (string, error) {
+					rows, err := r.Rows(ctx, []change.Key{"1"})
+					if err != nil || len(rows) != 1 {
+						return "", err
+					}
+					return rows[0].Fields[1].Text, nil
+				},
+				"columns by a filter": func(r *backfill.Reader) (string, error) {
+					found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"body"}, backfill.Filter{Column: "body", Operator: "LIKE", Value: "%"})
+					if err != nil || len(found["1"]) != 1 {
+						return "", err
+					}
+					return found["1"][0].Text, nil
+				},
+			} {
+				r := w.reader(t, 0)
+				if got, err := read(r); err != nil || got != "b" {
+					t.Fatalf("%s, a text: %q, %v", name, got, err)
+				}
+				as("ALTER TABLE shop.item ADD beside text") // which is no reason to stop
+				if got, err := read(r); err != nil || got != "b" {
+					t.Errorf("%s, with a column more: %q, %v", name, got, err)
+				}
+				becomes("shop.mood USING 'glad'::shop.mood")
+				if _, err := read(r); !fault.Retryable(err) || !strings.Contains(err.Error(), "got another type") {
+					t.Errorf("%s, altered: %v", name, err)
+				}
+				if got, err := read(r); err != nil || got != "glad" {
+					t.Errorf("%s, again: %q, %v", name, got, err)
+				}
+				if w.ran(t) {
+					t.Fatalf("%s: the owner's function ran, as a superuser: %v", name, w.asSuperuser)
+				}
+				r.Close(ctx)
+				becomes("text USING 'b'")
+				as("ALTER TABLE shop.item DROP beside")
+			}
+		}
+		becomes("shop.mood USING 'glad'::shop.mood")
+		conn := w.db.Conn(t)
+		if _, err := conn.Exec(ctx, "BEGIN READ ONLY; SELECT body::text FROM shop.item"); err != nil || !w.ran(t) {
 			t.Errorf("it does not run elsewhere either, the test shows nothing: %v", err)
 		}
 	})

@@ -1,12 +1,15 @@
 package backfill_test
 
 import (
+	"context"
 	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication/backfill"
 )
 
 // TestAChunkEndsWhereItsBytesDo, and counts nothing of a row that is too large: its values are not sent.
@@ -40,6 +43,44 @@ func TestAChunkEndsWhereItsBytesDo(t *testing.T) {
 	// 1 and 2; 3, which is not sent, 4 and 5; 6 and 7.
 	if !slices.Equal(sizes, []int{2, 3, 2}) {
 		t.Errorf("chunks of %d rows", sizes)
+	}
+}
+
+// TestColumnsThatAreTooLargeAreNotFetched: a search shows their length instead.
+func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			role, password := db.Role(t, "")
+			db.Exec(t, `CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, price numeric, gone boolean);
+				INSERT INTO item VALUES (1, 'é', repeat('x', 2000), 1), (2, 'n', repeat('x', 1000), 2), (3, 'n', NULL, 3); GRANT SELECT (id, name, body) ON item TO `+role)
+			table := items(t)
+			table.Template = table.Template.Limited(1500)
+			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table})
+			t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
+			keys := []change.Key{"1", "2", "3"}
+			found, err := r.Fetch(t.Context(), keys, []string{"body", "name"})
+			if err != nil || len(found) != 3 {
+				t.Fatalf("%v, %v", found, err)
+			}
+			for _, f := range found["1"] {
+				if f.State != change.FieldLarge || f.Size != 2002 || f.Text != "" {
+					t.Errorf("too large: %+v", f)
+				}
+			}
+			if f := found["2"]; len(f[0].Text) != 1000 || f[1].Text != "n" {
+				t.Errorf("within the limit: %+v", f)
+			}
+			if f := found["3"]; f[0].State == change.FieldValue || f[1].Text != "n" {
+				t.Errorf("without a value: %+v", f)
+			}
+			// What is not asked for is neither counted nor read, by a role that may read these columns alone.
+			if found, err = r.Fetch(t.Context(), keys, []string{"name"}); err != nil || found["1"][0].Text != "é" {
+				t.Errorf("the name alone: %+v, %v", found, err)
+			}
+		})
 	}
 }
 

@@ -164,3 +164,68 @@ func connectAs(t *testing.T, db *pgtest.DB, role, password string) *pgx.Conn {
 	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 	return conn
 }
+
+// TestPoliciesThatComeUnderASession: no read leaves rows out; each says what a start says, and reads on after the advice was followed.
+func TestPoliciesThatComeUnderASession(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	owner, _ := db.Role(t, "")
+	role, password := db.Role(t, "")
+	t.Cleanup(func() { db.Exec(t, "DROP ROLE IF EXISTS "+role+"_group") })
+	with := strings.NewReplacer("OWNER", owner, "READER", role)
+	db.Exec(t, with.Replace(policed)+"; ALTER TABLE shop.item DISABLE ROW LEVEL SECURITY")
+	table := items(t)
+	table.Schema = "shop"
+	table.OID = pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid")
+	advice := replication.OpenRowsSQL("shop", "item", role)
+	for _, followed := range []uint32{0, table.OID} {
+		r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
+		defer r.Close(t.Context())
+		reads := map[string]func() (int, error){
+			"a chunk":     func() (int, error) { c, err := r.Chunk(t.Context(), "", 9); return len(c.Rows), err },
+			"rows by key": func() (int, error) { rows, err := r.Rows(t.Context(), []change.Key{"1", "2"}); return len(rows), err },
+			"columns": func() (int, error) {
+				got, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"})
+				return len(got), err
+			},
+			"a sample": func() (int, error) { keys, err := r.Sample(t.Context(), 3, 100); return len(keys), err },
+			"a count":  func() (int, error) { n, err := r.CountRows(t.Context()); return int(n), err },
+		}
+		for what, read := range reads {
+			want, err := read()
+			if err != nil || want == 0 {
+				t.Fatalf("%s: %d, %v", what, want, err)
+			}
+			refused := func(try string) {
+				t.Helper()
+				if n, err := read(); n != 0 || fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), try) || !strings.Contains(err.Error(), role) {
+					t.Errorf("%s: %d, %v, try %q", what, n, err, fault.Try(err))
+				}
+			}
+			db.Exec(t, "ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY")
+			refused(advice)
+			db.Exec(t, advice)
+			if n, err := read(); err != nil || n != want {
+				t.Errorf("%s after the advice: %d, %v", what, n, err)
+			}
+			db.Exec(t, "CREATE POLICY less ON shop.item AS RESTRICTIVE USING (id < 3)")
+			refused(`ALTER POLICY "less"`)
+			db.Exec(t, "DROP POLICY less ON shop.item; DROP POLICY "+role+"_reads ON shop.item")
+			refused(advice)
+			db.Exec(t, "ALTER TABLE shop.item DISABLE ROW LEVEL SECURITY")
+			if n, err := read(); err != nil || n != want {
+				t.Errorf("%s once row security is off: %d, %v", what, n, err)
+			}
+			// Switched on with a policy that opens every row: the session that did not know of it reads on.
+			r.Close(t.Context())
+			if _, err := read(); err != nil {
+				t.Fatal(err)
+			}
+			db.Exec(t, advice+" ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY")
+			if n, err := read(); err != nil || n != want {
+				t.Errorf("%s with a policy for it: %d, %v", what, n, err)
+			}
+			db.Exec(t, "ALTER TABLE shop.item DISABLE ROW LEVEL SECURITY; DROP POLICY "+role+"_reads ON shop.item")
+		}
+	}
+}

@@ -38,6 +38,12 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 			if n, err := r.EstimateRows(ctx); err != nil || n != 10 {
 				t.Errorf("estimated %d, %v", n, err)
 			}
+			if n, err := r.AboutRows(ctx); err != nil || n != 10 {
+				t.Errorf("about %d, %v", n, err)
+			}
+			if empty, err := r.Empty(ctx); err != nil || empty {
+				t.Errorf("empty: %v, %v", empty, err)
+			}
 			if keys, err := r.Sample(ctx, 3, 100); err != nil || len(keys) != 3 {
 				t.Errorf("a sample: %v, %v", keys, err)
 			}

@@ -2,8 +2,10 @@ package backfill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,19 +133,29 @@ var (
 	valueless       = []string{"IS NULL", "IS NOT NULL"}
 )
 
-// Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column.
+// Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column. Where these are more
+// bytes together than a row may have (see change.FieldLarge), each is of that state, with their length.
 // A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
 	out := make(map[change.Key][]change.Field, len(keys))
 	statement := func(k keyed) (string, [][]byte, error) { return r.fetchStatement(k, columns, filters) }
 	_, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
-		out[keyOf(raw[:n])] = fieldsOf(raw[n:])
-		return nil
+		fields, size := raw[n:len(raw)-1], raw[len(raw)-1]
+		if size == nil {
+			out[keyOf(raw[:n])] = fieldsOf(fields)
+			return nil
+		}
+		bytes, err := strconv.ParseInt(string(size), 10, 64)
+		large := slices.Repeat([]change.Field{{State: change.FieldLarge, Size: uint32(min(bytes, math.MaxUint32))}}, len(fields)) //nolint:gosec // bounded
+		out[keyOf(raw[:n])] = large
+		return err
 	})
 	switch {
 	case err == nil:
 		return out, nil
+	case isFault(err):
+		return nil, err
 	case fault.SQLSTATE(err) == "42501":
 		return nil, r.denied(err, columns, filters)
 	case fault.Untranslatable(err):
@@ -153,6 +165,12 @@ func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string,
 	default:
 		return nil, fmt.Errorf("reading columns of %s: %w", r.name(), err)
 	}
+}
+
+// isFault reports whether an error says already what is wrong and what to do.
+func isFault(err error) bool {
+	_, explained := errors.AsType[*fault.Error](err)
+	return explained
 }
 
 // denied names the columns that a role needs to be shown these, with these filters.
@@ -188,13 +206,13 @@ type keyed struct {
 func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (string, [][]byte, error) {
 	data := struct {
 		keyed
-		Columns, Filters []string
-	}{keyed: k}
-	for _, c := range r.row.Key {
-		data.Columns = append(data.Columns, "t."+c)
-	}
+		Key, Names, Columns, Filters []string
+		Texts                        []bool
+		Most                         int64
+	}{keyed: k, Key: r.row.Key, Names: r.row.ordinals(), Most: r.row.limit}
 	for _, c := range columns {
-		data.Columns = append(data.Columns, "t."+quote(c))
+		data.Columns = append(data.Columns, quote(c))
+		data.Texts = append(data.Texts, r.types[c] == "text")
 	}
 	var params [][]byte
 	for _, f := range filters {

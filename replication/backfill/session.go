@@ -53,8 +53,9 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
-	// types are those columns that source_types names.
+	// types are those columns that source_types names; columns are the names and types of all as source_types_now tells them.
 	types   map[string]string
+	columns [][]byte
 	policed bool // row policies of the table apply to that role
 	warned  bool
 }

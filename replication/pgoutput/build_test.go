@@ -55,9 +55,18 @@ type columnSpec struct {
 }
 
 func relationMessage(oid uint32, columns ...columnSpec) []byte {
+	return relationWith(oid, "id", columns...)
+}
+
+// relationWith describes a relation whose replica identity is one column.
+func relationWith(oid uint32, identity string, columns ...columnSpec) []byte {
 	b := builder{typeRelation}.u32(oid).text("public").text("product").u8('d').u16(len(columns))
 	for _, c := range columns {
-		b = b.u8(0).text(c.name).u32(c.oid).u32(^uint32(0))
+		flags := 0
+		if c.name == identity {
+			flags = inIdentity
+		}
+		b = b.u8(byte(flags)).text(c.name).u32(c.oid).u32(^uint32(0))
 	}
 	return b
 }

@@ -261,6 +261,9 @@ func (d *Decoder) written(l *layout) error {
 	if len(old) == 0 {
 		old = nil
 	}
+	if old == nil && d.row.updates && !l.identified {
+		return d.unidentified()
+	}
 	key, err := d.key(l, row, old)
 	if err != nil {
 		return err
@@ -339,10 +342,20 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	case kindOmitted:
 		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}
-	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; as the table's owner, and give it a replica identity that holds the column",
+	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; as the table's owner, and "+reidentify,
 		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
-	return fault.New(fault.Usage, try,
-		"a change of %s carries no value of key column %q", d.name, column)
+	return fault.New(fault.Gap, try, "a change of %s carries no value of key column %q: which row it is of is not in the log", d.name, column)
+}
+
+// reidentify is what to do about an identity without the key. What was logged under it stays as it is, so the log is of no use up to there.
+const reidentify = "give it, and each partition, a replica identity that holds the key (wal2vec doctor says which does not); " +
+	"then: wal2vec init --resync"
+
+// unidentified is the error of an UPDATE of a table whose replica identity does not hold the key, and whose old row did not come: whether the key
+// changed, and from what, is not in the log.
+func (d *Decoder) unidentified() error {
+	return fault.New(fault.Gap, reidentify,
+		"an UPDATE of %s was logged while its replica identity did not hold the key: a key that it changed is not in the log", d.name)
 }
 
 func (d *Decoder) softDeleted(l *layout, row []value) bool {

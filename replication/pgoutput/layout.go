@@ -14,6 +14,9 @@ type layout struct {
 	key        []int
 	fields     []int // one for each of Template.Columns()
 	softDelete int   // -1 when there is none
+	// identified is true where the log carries the old key of every row whose key changes. Of a partitioned table nobody says so here: what is
+	// described is the table, and each partition has an identity of its own.
+	identified bool
 	uses       []use // of each column
 }
 
@@ -35,7 +38,7 @@ func newLayout(table change.Table, columns []relationColumn, bases bases) (*layo
 		}
 		return i, nil
 	}
-	l := &layout{width: len(columns), softDelete: -1}
+	l := &layout{width: len(columns), softDelete: -1, identified: true}
 	for _, key := range table.Key {
 		i, err := find(key.Name, "the key")
 		if err != nil {
@@ -48,6 +51,7 @@ func newLayout(table change.Table, columns []relationColumn, bases bases) (*layo
 				"key column %q of %s is not of type %s any more", key.Name, name, key.Type)
 		}
 		l.key = append(l.key, i)
+		l.identified = l.identified && (columns[i].identifies || table.Partitioned)
 	}
 	for _, column := range table.Template.Columns() { // one that is gone from the table too stops the read by key, which names it
 		i, found := at[column]

@@ -97,19 +97,23 @@ type relation struct {
 }
 
 type relationColumn struct {
-	name string
-	oid  uint32 // of the type
+	name       string
+	oid        uint32 // of the type
+	identifies bool   // the old row of an UPDATE or DELETE carries it
 }
+
+// inIdentity is the flag of such a column; under REPLICA IDENTITY FULL each has it.
+const inIdentity = 1
 
 func (m *relation) parse(r *reader) error {
 	m.oid = r.uint32()
 	r.text() // schema and table are not looked at: a rename changes them, the object id stays
 	r.text()
-	r.uint8() // replica identity, checked in the catalogue
+	r.uint8() // the kind of replica identity; which columns are in it is said beside each
 	m.columns = m.columns[:0]
 	for range r.columns() {
-		r.uint8() // flags
-		column := relationColumn{name: string(r.text()), oid: r.uint32()}
+		flags := r.uint8()
+		column := relationColumn{name: string(r.text()), oid: r.uint32(), identifies: flags&inIdentity != 0}
 		r.uint32() // type modifier
 		if r.short {
 			break
@@ -125,9 +129,11 @@ type row struct {
 	newRow   []value
 	oldRow   []value // empty when the message carries none
 	oldWhole bool
+	updates  bool // it is an UPDATE
 }
 
 func (m *row) parse(kind byte, r *reader) error {
+	m.updates = kind == typeUpdate
 	switch kind {
 	case typeInsert:
 		return m.parseInsert(r)

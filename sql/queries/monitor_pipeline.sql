@@ -14,6 +14,7 @@ SELECT
     coalesce(g.hash_column, ''),
     s.oldest_pending,
     extract(epoch FROM clock_timestamp() - s.reported_at)::double precision,
+    coalesce(s.gap, ''),
     (SELECT count(DISTINCT d.key) FROM {{.Letters}} AS d WHERE d.pipeline = p.name),
     b.id,
     b.mode,

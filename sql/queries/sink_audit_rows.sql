@@ -7,7 +7,8 @@ SELECT
     l.{{.Hash}},
     v.text_hash,
     coalesce(sqrt(-(v.embedding OPERATOR({{.Extension}}.<#>) v.embedding)), 0),
-    d.text_hash
+    d.text_hash,
+    coalesce(d.reason, '')
 FROM unnest({{.Arrays 1}}) WITH ORDINALITY AS n ({{.Aliases}}, position)
 LEFT JOIN {{.Ledger}} AS l ON {{.Match "l" "n"}}
 LEFT JOIN {{.Vectors}} AS v ON {{.Match "v" "n"}}

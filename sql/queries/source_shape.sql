@@ -1,5 +1,5 @@
 -- What decides, besides the rows themselves, which rows the table ($1) has and what its columns ($2) print: one mark a row, as change.Shape
--- names them. $3 is the publication.
+-- names them. $3 is the publication, $4 the key.
 WITH RECURSIVE columns AS (
     SELECT
         a.attname, a.attnum, a.atttypid, a.atttypmod, a.attgenerated, a.xmin AS altered, r.relfilenode,
@@ -75,6 +75,22 @@ UNION ALL
 SELECT mark.name || ' ' || $1::oid::text || ' ' || p.oid::text, mark.value
 FROM partitions AS p
 CROSS JOIN LATERAL (VALUES ('partition', p.place), ('name', p.relname::text)) AS mark (name, value)
+UNION ALL
+-- An UPDATE of a key under an identity that does not hold it says nothing of the key of before, and the log does not tell which identity a partition
+-- had. Only one with an index that could be such an identity may have had it: then any ALTER of the partition counts.
+SELECT 'identity ' || $1::oid::text || ' ' || p.oid::text, pg_catalog.concat_ws(' ', c.relreplident, (
+    SELECT c.xmin::text || ' ' || pg_catalog.string_agg(i.indexrelid::text || ':' || i.xmin::text, ' ' ORDER BY i.indexrelid)
+    FROM pg_catalog.pg_index AS i
+    WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND NOT $4::text[] <@ ARRAY(
+        SELECT a.attname::text
+        FROM pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE k.place <= i.indnkeyatts
+    )
+    HAVING pg_catalog.count(*) > 0
+))
+FROM partitions AS p
+JOIN pg_catalog.pg_class AS c ON c.oid = p.oid
 UNION ALL
 -- The rows' transactions tell what was changed and put back: what was not published meanwhile is not in the log. That of a table's dependence on
 -- its schema tells of a table that was moved away and back.

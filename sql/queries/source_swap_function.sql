@@ -164,7 +164,8 @@ BEGIN
             RETURN;
         END IF;
         IF pass = 1 THEN
-            IF pg_catalog.rtrim(pg_catalog.current_query(), E'; \n') IS DISTINCT FROM {{.CallLiteral}}
+            -- A call by the object id is a message of its own, without a text.
+            IF COALESCE(pg_catalog.rtrim(pg_catalog.current_query(), E'; \n'), {{.CallLiteral}}) <> {{.CallLiteral}}
                 OR pg_catalog.statement_timestamp() <> pg_catalog.transaction_timestamp() THEN
                 RAISE EXCEPTION 'this function is to be called alone, outside of a transaction block: %', {{.CallLiteral}}
                     USING ERRCODE = 'active_sql_transaction';
@@ -197,17 +198,21 @@ BEGIN
         END IF;
         locked := target;
         -- SET NOT NULL asks whether a CHECK implies it, and for that evaluates what is constant in one; REPLICA IDENTITY asks a unique index for its
-        -- expressions and predicate, and another may get the index's name at any moment: both as the role that alters. So no function of the table's
-        -- owner may stand there. What is built in has no entry in pg_depend.
-        SELECT CASE d.classid WHEN 'pg_catalog.pg_class'::regclass THEN 'unique index' ELSE 'CHECK' END INTO reason
-        FROM pg_catalog.pg_depend AS d
-        WHERE d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
-            AND (
-                nullable IS NOT NULL AND d.classid = 'pg_catalog.pg_constraint'::regclass
-                AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = target AND k.contype = 'c')
-                OR unidentified AND d.classid = 'pg_catalog.pg_class'::regclass
-                AND d.objid IN (SELECT i.indexrelid FROM pg_catalog.pg_index AS i WHERE i.indrelid = target AND i.indisunique)
-            )
+        -- expressions and predicate, and another may get the index's name at any moment: both as the role that alters. So nothing of the table's
+        -- owner may stand there.
+        SELECT t.what INTO reason
+        FROM (
+            SELECT 'CHECK' AS what, k.conbin::text AS tree
+            FROM pg_catalog.pg_constraint AS k
+            WHERE nullable IS NOT NULL AND k.conrelid = target AND k.contype = 'c'
+            UNION ALL
+            SELECT 'unique index', pg_catalog.concat(i.indexprs::text, i.indpred::text)
+            FROM pg_catalog.pg_index AS i
+            WHERE unidentified AND i.indrelid = target AND i.indisunique
+        ) AS t
+        CROSS JOIN LATERAL (
+            {{query "source_code_parts"}}
+        ) AS p
         LIMIT 1;
         IF reason IS NOT NULL THEN
             RAISE EXCEPTION '%.% has a % that calls functions which are not built in: its owner has to give it NOT NULL and the replica identity',

@@ -1,7 +1,6 @@
 -- What stands against having the table that has a name ($1, $2) altered by this role, which may have more rights than the table's owner: '' for
 -- nothing. ALTER TABLE goes on to children. REPLICA IDENTITY ($3) asks a unique index for its expressions and predicate, as the role that alters, and
--- another may get the index's name at any moment. What is built in has no entry in pg_depend. The owner's own session runs nothing but the owner's.
--- For CHECKs see source_owner_code.
+-- another may get the index's name at any moment. The owner's own session runs nothing but the owner's. For CHECKs see source_code.
 WITH RECURSIVE named AS (
     SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner) = SESSION_USER AS own
     FROM pg_catalog.pg_class AS c
@@ -20,10 +19,14 @@ SELECT CASE
     WHEN n.own THEN ''
     WHEN $3 AND EXISTS (
         SELECT
-        FROM pg_catalog.pg_index AS x
-        JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.indexrelid
-        WHERE x.indrelid IN (SELECT r.oid FROM relations AS r) AND x.indisunique
-            AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
+        FROM (
+            SELECT pg_catalog.concat(x.indexprs::text, x.indpred::text) AS tree
+            FROM pg_catalog.pg_index AS x
+            WHERE x.indrelid IN (SELECT r.oid FROM relations AS r) AND x.indisunique
+        ) AS t
+        CROSS JOIN LATERAL (
+            {{query "source_code_parts"}}
+        ) AS p
     ) THEN 'it has a unique index that calls functions which are not built in'
     ELSE ''
 END

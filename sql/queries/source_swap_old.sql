@@ -1,6 +1,6 @@
--- The name of a table that the publication ($1) lists by itself, by its object id ($2); none where it does not, or has gone. Where the publication lists
+-- The name of a table that the publication ($1) lists by itself, by its object id ($2), and the publication's owner; none where it does not, or has gone. Where the publication lists
 -- more than this one and the one that took its place ($3), only a table that wal2vec noted in the publication's comment.
-SELECT n.nspname::text, c.relname::text
+SELECT n.nspname::text, c.relname::text, pg_catalog.pg_get_userbyid(p.pubowner)::text
 FROM pg_catalog.pg_publication AS p
 JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
 JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid

@@ -3,8 +3,9 @@
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind,
 -- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
--- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Last comes what others gave the role of their
--- own: any role may do that, so it is told, and hinders nothing.
+-- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
+-- own: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
+-- does and it is a role that does nothing else.
 WITH RECURSIVE role AS (
     SELECT COALESCE(
         NULLIF($4::text, ''),
@@ -130,5 +131,12 @@ SELECT
         WHERE b.deptype = 'a'
         ORDER BY b.classid, b.objid, b.objsubid
         LIMIT 5
+    ) END,
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT g.rolname::text
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+        ORDER BY g.rolname
     ) END
 FROM facts AS f

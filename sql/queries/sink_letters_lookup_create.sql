@@ -1,0 +1,1 @@
+CREATE INDEX {{.LettersLookup}} ON {{.Letters}} USING hash (key)
