@@ -75,7 +75,7 @@ var sourceChecks = []Check{
 	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?",
 		"A table that is built anew is not readable."),
 	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table, and may no other role make itself a member of it?",
-		"Whoever has its password can do more than stream."),
+		"Whoever has its password can do more than stream; another role can act as it."),
 	warns("role.source", "May the role do nothing with table, schema and database but read columns?",
 		"Whoever has its password can change or drop the data, or read more of it."),
 	warns("role.cluster", "Does pg_hba.conf keep the role to its database, and from physical replication connections?",
@@ -138,7 +138,7 @@ var sinkChecks = []Check{
 	{
 		"sink.owner",
 		[]Status{Fail, Warn},
-		"Do the schema, wal2vec's tables and the view belong to this role, a superuser, or sink.owner?",
+		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and is the view as `init` writes it?",
 		"Their owner can run code as whoever reads them: every command refuses the tables.",
 	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
@@ -153,8 +153,12 @@ var sinkChecks = []Check{
 var pipelineChecks = []Check{
 	fails("pipeline.registered", "Is the pipeline set up?", "There is nothing to stream."),
 	fails("pipeline.settings", "Is it set up for the configured table, key, slot and publication?", "The stream refuses."),
-	fails("pipeline.history", "Is the source the server that the watermark belongs to, on its timeline?",
-		"A gap: rows may differ until a resync."),
+	{
+		"pipeline.history",
+		[]Status{Fail, Warn},
+		"Is the source the server that the watermark belongs to, on its timeline?",
+		"A gap: rows may differ until a resync.",
+	},
 	warns("pipeline.stream", "Does a stream run, and report?", "Changes wait in the source's log."),
 	fails("pipeline.lock", "Does no session of the sink keep a lock that the stream waits for?", "Nothing is written until it lets go."),
 	warns("pipeline.lag", "Is the oldest change that waits young?", "Searches are that far behind."),
