@@ -83,7 +83,7 @@ func TestSettingsOfTheDatabasesBendNothing(t *testing.T) {
 	w.check()
 	// What is idle or in a transaction for longer than the database allows goes on.
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {
-		old := pgtest.One[bool](t, w.db, "SELECT bool_and(backend_start < now() - interval '3 seconds') FROM pg_stat_activity WHERE application_name = 'wal2vec/stream'")
+		old := pgtest.One[bool](t, w.db, "SELECT bool_and(backend_start < now() - interval '3 seconds') FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/stream%'")
 		return old, "the sessions are young"
 	})
 	if now := pgtest.One[int](t, w.db, walsender); now != pid || pid == 0 {
