@@ -96,6 +96,10 @@ test-sources: parts build-parts ## Test against sources of PostgreSQL 14, 15 and
 	@scripts/parts.sh sources
 	$(TIMED) 'test: older sources' go test -race -shuffle=on -timeout 20m -tags sources -run '^TestOldSource' $(TEST_FLAGS) ./...
 
+.PHONY: test-next
+test-next: parts build-parts ## Test on the versions to come, PostgreSQL 19 and newest 18 with pgvector of Debian's experimental and unstable suites
+	@scripts/next.sh $(TEST_FLAGS)
+
 .PHONY: dbt
 dbt: parts build-parts ## Run the dbt project below deploy/dbt with dbt-postgres, and wal2vec behind it
 	@scripts/dbt.sh $(TEST_FLAGS)

@@ -23,6 +23,10 @@ start_server() { # PACKAGE==VERSION
   python3 -m venv "$work/venv"
   "$work/venv/bin/pip" install --quiet --disable-pip-version-check "$1"
   bin=$(find "$work/venv" -path '*pginstall18/bin' -type d | head -n 1)
+  run_server "$1"
+}
+
+run_server() { # PACKAGE, of which $bin has the programs
   chmod -R a+rX "$work"
   mkdir "$work/data" && chmod 700 "$work/data"
   [ "$(id -u)" != 0 ] || chown nobody "$work/data"

@@ -141,13 +141,29 @@ func TestServerInfo(t *testing.T) {
 		info.MaxSlotWALKeepSize == nil || *info.MaxSlotWALKeepSize != 1<<30 || info.Database != db.Name || info.User == "" {
 		t.Errorf("got %+v", info)
 	}
-	if err := info.Check(); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "wal_level") {
-		t.Errorf("got %v", err)
+	if info.WALLevel != "replica" || info.EffectiveWALLevel != "replica" {
+		t.Errorf("got %+v", info)
 	}
-	info.WALLevel = "logical"
-	if err := info.Check(); err != nil {
-		t.Error(err)
+	for _, c := range []struct {
+		version          int
+		level, effective string
+		refused          bool
+	}{
+		{180004, "replica", "replica", true},
+		{180004, "logical", "logical", false},
+		{190000, "minimal", "minimal", true},
+		{190000, "replica", "replica", false}, // until there is a logical slot
+		{190000, "replica", "logical", false},
+		{190000, "logical", "logical", false},
+	} {
+		given := info
+		given.Version, given.WALLevel, given.EffectiveWALLevel = c.version, c.level, c.effective
+		err := given.Check()
+		if refused := fault.KindOf(err) == fault.Usage && strings.Contains(err.Error(), `wal_level of the source server is "`+c.level+`"`); refused != c.refused || !refused && err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
+	info.WALLevel, info.EffectiveWALLevel = "logical", "logical"
 	if err := info.CheckFreeSlot(); err != nil {
 		t.Error(err)
 	}

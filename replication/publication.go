@@ -96,6 +96,9 @@ func publicationSQL(ctx context.Context, db Querier, name string, table change.T
 	if p.listed {
 		return nil, nil
 	}
+	if p.everything {
+		return nil, leftOut(ctx, db, name, table, fault.Usage)
+	}
 	if listed != nil {
 		relation += " (" + pgname.List(listed) + ")"
 	}
@@ -169,6 +172,9 @@ func checkPublished(ctx context.Context, db Querier, name string, table change.T
 	if err := p.check(name, table); err != nil {
 		return err
 	}
+	if !p.listed && p.everything {
+		return leftOut(ctx, db, name, table, fault.Gap)
+	}
 	if !p.listed {
 		return fault.New(fault.Gap, resync, "publication %q does not carry table %s.%s", name, table.Schema, table.Name)
 	}
@@ -187,12 +193,14 @@ type publication struct {
 	publishable                       []string // those of them that a publication can carry
 	comment                           string   // without the line that notes tables
 	noted                             []uint32 // tables that wal2vec published; see noteSQL
+	everything                        bool     // for all tables: none can be added to it
 }
 
 func readPublication(ctx context.Context, db Querier, name string, table change.Table) (publication, error) {
 	var p publication
 	err := db.QueryRow(ctx, sql.Query("source_publication"), name, table.OID).Scan(&p.exists, &p.insert, &p.update, &p.deletes, &p.truncate,
-		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable, &p.comment, &p.noted)
+		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable, &p.comment, &p.noted,
+		&p.everything)
 	if err != nil {
 		return p, fmt.Errorf("reading publication %q: %w", name, err)
 	}

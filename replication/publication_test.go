@@ -299,3 +299,53 @@ func TestAPublicationOfAStrangerIsNotAdopted(t *testing.T) {
 		}
 	}
 }
+
+// TestAPublicationForAllTablesThatLeavesTheTableOut: no ALTER PUBLICATION adds a table to one that is for all.
+func TestAPublicationForAllTablesThatLeavesTheTableOut(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	conn := db.Conn(t)
+	const parts = "CREATE TABLE whole (id bigint PRIMARY KEY, name text, body text, gone boolean NOT NULL DEFAULT false) PARTITION BY RANGE (id); " +
+		"CREATE TABLE item PARTITION OF whole FOR VALUES FROM (0) TO (100)"
+	f := func(name, ddl, what, try string) {
+		t.Helper()
+		db.Exec(t, "DROP PUBLICATION IF EXISTS pub; DROP TABLE IF EXISTS item; DROP TABLE IF EXISTS whole; DROP TABLE IF EXISTS \"o.ther\"")
+		db.Exec(t, "CREATE TABLE \"o.ther\" (id int PRIMARY KEY)")
+		for statement := range strings.SplitSeq(ddl, "; ") {
+			db.Exec(t, statement)
+		}
+		table := inspected(t, db)
+		err := replication.EnsurePublication(t.Context(), conn, "pub", table)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), what) || fault.Try(err) != try {
+			t.Errorf("%s: got %v (try: %s)", name, err, fault.Try(err))
+		}
+		err = replication.CheckPublication(t.Context(), conn, "pub", table)
+		if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), what) || !strings.HasPrefix(fault.Try(err), try) {
+			t.Errorf("%s: got %v (try: %s)", name, err, fault.Try(err))
+		}
+		if !strings.HasSuffix(try, ";") {
+			return
+		}
+		if !strings.HasSuffix(fault.Try(err), "; -- then: wal2vec init --resync") {
+			t.Errorf("%s: try %s", name, fault.Try(err))
+		}
+		db.Exec(t, try)
+		if err := errors.Join(replication.EnsurePublication(t.Context(), conn, "pub", table), replication.CheckPublication(t.Context(), conn, "pub", table)); err != nil {
+			t.Errorf("%s: after %s: %v", name, try, err)
+		}
+		if left := pgtest.Column[string](t, db, "SELECT tablename::text FROM pg_publication_tables WHERE pubname = 'pub'"); slices.Contains(left, "o.ther") == strings.Contains(try, "o.ther") {
+			t.Errorf("%s: %s publishes %v", name, try, left)
+		}
+	}
+	f("a partition, under the name above it", parts+"; CREATE PUBLICATION pub FOR ALL TABLES WITH (publish_via_partition_root = true)",
+		"by its own name", "follow the table that it is a partition of, or name another publication: source.publication")
+	if db.Host.Major() < 19 {
+		return
+	}
+	f("the table", itemTable+"; CREATE PUBLICATION pub FOR ALL TABLES EXCEPT (TABLE item)",
+		`EXCEPT "public"."item": it does not carry "public"."item"`, `ALTER PUBLICATION "pub" SET ALL TABLES;`)
+	f("the table and another", itemTable+"; CREATE PUBLICATION pub FOR ALL TABLES EXCEPT (TABLE item, \"o.ther\")",
+		`EXCEPT "public"."item"`, `ALTER PUBLICATION "pub" SET ALL TABLES EXCEPT (TABLE ONLY "public"."o.ther");`)
+	f("what it is a partition of", parts+"; CREATE PUBLICATION pub FOR ALL TABLES EXCEPT (TABLE whole)",
+		`EXCEPT "public"."whole": it does not carry "public"."item"`, `ALTER PUBLICATION "pub" SET ALL TABLES;`)
+}

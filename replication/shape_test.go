@@ -113,6 +113,17 @@ func TestShapeTellsWhatIsPublishedWithTheSchema(t *testing.T) {
 		{"CREATE TABLE another (id int PRIMARY KEY); DROP TABLE another", ""},
 		{"DROP PUBLICATION pub; CREATE PUBLICATION pub FOR ALL TABLES", "the publication"},
 	})
+	if db.Host.Major() < 19 {
+		return
+	}
+	reshape(t, db, opts, []reshaping{
+		{"ALTER PUBLICATION pub SET ALL TABLES EXCEPT (TABLE item)", "the publication"},
+		{"ALTER PUBLICATION pub SET ALL TABLES", "the publication"},
+		{"CREATE TABLE another (id int PRIMARY KEY); ALTER PUBLICATION pub SET ALL TABLES EXCEPT (TABLE another)", ""},
+		{"ALTER PUBLICATION pub SET ALL TABLES EXCEPT (TABLE another, item)", "the publication"},
+		{"ALTER PUBLICATION pub SET ALL TABLES; ALTER PUBLICATION pub SET ALL TABLES EXCEPT (TABLE item)", "the publication"}, // and another EXCEPT
+		{"REPACK item", ""},
+	})
 }
 
 func TestShapeTellsOfGeneratedColumns(t *testing.T) {

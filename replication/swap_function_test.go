@@ -342,13 +342,18 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 		}
 		defer caller.Close(t.Context())
 		// What a search path of the caller's would bring in.
+		literals := "SET standard_conforming_strings = off"
+		if f.db.Host.Major() >= pgtest.FixedStrings {
+			literals = "SELECT"
+		}
 		for _, statement := range []string{
+			literals,
 			"CREATE TEMP TABLE pg_class (oid oid, relowner oid, relkind \"char\", relreplident \"char\", relnamespace oid, relname name)",
 			"CREATE TEMP TABLE pg_publication (oid oid, pubname name, puballtables bool)",
 			"CREATE FUNCTION pg_temp.evil(text, text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''as %'', current_user; END'",
 			"CREATE OPERATOR pg_temp.= (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.evil)",
 			"CREATE OPERATOR pg_temp.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.evil)",
-			"SET search_path = pg_temp, pg_catalog; SET lock_timeout = 0; SET standard_conforming_strings = off; SET client_min_messages = debug5",
+			"SET search_path = pg_temp, pg_catalog; SET lock_timeout = 0; SET client_min_messages = debug5",
 		} {
 			if _, err := caller.Exec(t.Context(), statement); err != nil {
 				t.Fatal(err)

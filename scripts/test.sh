@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the Go tests with the race detector and in random order, on each PostgreSQL major named in
 # WAL2VEC_TEST_MAJORS (default: 18 16). Packages whose tests cannot start a PostgreSQL run once.
+# With WAL2VEC_TEST_SERVED only packages that start a server run: all, or those that it names.
 # Arguments are handed to go test.
 #
 # usage: scripts/test.sh [GO-TEST-FLAG...]
@@ -12,6 +13,11 @@ all=$(go list ./...) || exit
 served=$(go list -test -f '{{.ImportPath}}: {{join .Deps " "}} .' ./... |
   sed -n 's|^\([^ ]*\)\.test: .* github.com/wal2vec/wal2vec/internal/pgserver .*|\1|p') || exit
 plain=$(comm -23 <(sort <<<"$all") <(sort <<<"$served"))
+case ${WAL2VEC_TEST_SERVED:-} in
+  '') ;;
+  all) plain='' ;;
+  *) plain='' served=$WAL2VEC_TEST_SERVED ;;
+esac
 
 status=0
 run() { # HEADING PACKAGES FLAGS...

@@ -192,7 +192,7 @@ func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (
 // row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a tombstone, "" when there is none.
 func (b *bench) row(key int) string {
 	b.tb.Helper()
-	rows := pgtest.Column[string](b.tb, b.db, "SELECT CASE WHEN l.deleted THEN '-' ELSE encode(l.text_hash, 'hex') END || '@' || l.lsn "+
+	rows := pgtest.Column[string](b.tb, b.db, "SELECT CASE WHEN l.deleted THEN '-' ELSE encode(l.text_hash, 'hex') END || '@' || (l.lsn - '0/0') "+
 		"|| CASE WHEN v.text_hash = l.text_hash AND NOT l.deleted THEN '' WHEN v.text_hash IS NULL AND l.deleted THEN '' "+
 		"WHEN v.text_hash IS NULL THEN ' without vector' ELSE ' with vector ' || encode(v.text_hash, 'hex') END "+
 		"FROM wal2vec.ledger_product l LEFT JOIN wal2vec.vectors_product_1 v USING (product_id) WHERE product_id = $1", key)
@@ -203,10 +203,10 @@ func (b *bench) row(key int) string {
 }
 
 func live(text string, lsn change.LSN) string {
-	return fmt.Sprintf("%s@%s", change.HashText(text), lsn)
+	return fmt.Sprintf("%s@%d", change.HashText(text), lsn)
 }
 
-func dead(lsn change.LSN) string { return fmt.Sprintf("-@%s", lsn) }
+func dead(lsn change.LSN) string { return fmt.Sprintf("-@%d", lsn) }
 
 func (b *bench) want(key int, want string) {
 	b.tb.Helper()

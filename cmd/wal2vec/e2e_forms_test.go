@@ -17,9 +17,12 @@ func TestStreamAndBackfillRenderAlike(t *testing.T) {
 		tags text[], doc jsonb, code char(8), flag boolean, words varchar(40), net inet, span int4range, gone_at timestamptz, PRIMARY KEY (id))`)
 	for _, setting := range []string{
 		"datestyle = 'German, DMY'", "intervalstyle = 'iso_8601'", "timezone = 'Asia/Kathmandu'", "extra_float_digits = -5", "bytea_output = 'escape'", "lc_monetary = 'C'",
-		"client_encoding = 'LATIN1'", "search_path = ''", "standard_conforming_strings = off", "default_transaction_read_only = off", "quote_all_identifiers = on",
+		"client_encoding = 'LATIN1'", "search_path = ''", "default_transaction_read_only = off", "quote_all_identifiers = on",
 	} {
 		w.db.Exec(t, "ALTER DATABASE "+w.db.Name+" SET "+setting)
+	}
+	if w.db.Host.Major() < pgtest.FixedStrings {
+		w.db.Exec(t, "ALTER DATABASE "+w.db.Name+" SET standard_conforming_strings = off")
 	}
 	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.shop_thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_SOFT_DELETE=gone_at",
 		"WAL2VEC_SOURCE_TEMPLATE={"+strings.ReplaceAll(columns, ", ", "} | {")+"}", "WAL2VEC_BACKFILL_CHUNK_KEYS=7")

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // TestARowOfTheSinkDoesNotChooseWhatIsReadOrDropped: who may write the pipeline's row names other things in it.
@@ -360,6 +361,18 @@ func TestARoleThatSearchesIsToldWhatItIsFor(t *testing.T) {
 		if strings.Contains(told, "ALTER ROLE") || strings.Contains(told, "--grant-stream") || !strings.Contains(told, "the role that streams") {
 			t.Errorf("%q, exit code %d:\n%s", command, got.code, told)
 		}
+	}
+}
+
+// TestInitWarnsOfAnOldPgvector, where the server has one.
+func TestInitWarnsOfAnOldPgvector(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	files := pgtest.One[string](t, w.db, "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+	got := w.ends(hashed, "", "init")
+	warned := strings.Contains(got.stderr, "pgvector can damage its indexes") && strings.Contains(got.stderr, "install pgvector 0.8.4")
+	if got.code != 0 || warned != (sink.CheckLibrary(files) != nil) {
+		t.Errorf("with pgvector %s: exit code %d: %s", files, got.code, got.stderr)
 	}
 }
 

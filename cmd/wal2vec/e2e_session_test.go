@@ -48,13 +48,16 @@ func bends(w *world, db *pgtest.DB) {
 	db.Exec(w.t, shadows)
 	settings := []string{
 		"search_path = evil, pg_catalog, public", "DateStyle = 'German, DMY'", "IntervalStyle = 'sql_standard'", "TimeZone = 'Asia/Tokyo'", "extra_float_digits = -5",
-		"bytea_output = escape", "xmlbinary = hex", "xmloption = document", "quote_all_identifiers = on", "standard_conforming_strings = off", "array_nulls = off",
+		"bytea_output = escape", "xmlbinary = hex", "xmloption = document", "quote_all_identifiers = on", "array_nulls = off",
 		"transform_null_equals = on", "client_encoding = LATIN1", "exit_on_error = on", "default_transaction_isolation = serializable",
 		"default_transaction_deferrable = on", "idle_session_timeout = '2s'", "idle_in_transaction_session_timeout = '2s'",
 		"role = pg_monitor", "row_security = off", "backslash_quote = off", "gin_fuzzy_search_limit = 1",
 	}
 	if db.Host.Major() >= 17 {
 		settings = append(settings, "transaction_timeout = '2s'")
+	}
+	if db.Host.Major() < pgtest.FixedStrings {
+		settings = append(settings, "standard_conforming_strings = off")
 	}
 	for _, setting := range settings {
 		db.Exec(w.t, "ALTER DATABASE "+db.Name+" SET "+setting)

@@ -130,6 +130,11 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 	} else if err != nil {
 		return err
 	}
+	if err := s.store.CheckLibrary(ctx); fault.KindOf(err) == fault.Usage {
+		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("the sink's pgvector can damage its indexes")
+	} else if err != nil {
+		return err
+	}
 	return p.sayReady(s, created)
 }
 

@@ -33,6 +33,7 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/connect.go judgeTLS":          "source or sink",
 	"models/hub/client.go refused":                 "an address, escaped by net/url",
 	"replication/backfill/chunk.go duplicate":      "Reader.relation quotes",
+	"replication/except.go leftOut":                "each table is put there by pgname.Qualified",
 	"replication/identity.go key":                  "inspection.name is quoted",
 	"replication/identity.go identityFault":        "identitySQL, whose callers quote",
 	"replication/inspect.go relation":              "inspection.name and inspection.role are quoted",

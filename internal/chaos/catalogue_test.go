@@ -80,6 +80,14 @@ var aways = []away{
 		back:  "ALTER TABLE chaos.dim_product SET SCHEMA staging_marts",
 		done:  "SELECT to_regclass('staging_marts.dim_product') IS NOT NULL",
 	},
+	{ // what is deleted in this time is logged without its key
+		there: `DO $$ BEGIN EXECUTE format('ALTER TABLE staging_marts.dim_product REPLICA IDENTITY USING INDEX %I', (
+			SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+			JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+			WHERE i.indrelid = 'staging_marts.dim_product'::regclass AND a.attname = 'other' LIMIT 1)); END $$`,
+		back: "ALTER TABLE staging_marts.dim_product REPLICA IDENTITY DEFAULT",
+		done: "SELECT relreplident = 'd' FROM pg_class WHERE oid = 'staging_marts.dim_product'::regclass",
+	},
 }
 
 // unpublish takes the table away from the stream, for less than the time between two looks at it or for more.

@@ -10,9 +10,10 @@
 //
 //	make chaos SEED=7 MINUTES=2 PG=16
 //
-// Three of four seeds also change the catalogue: the table leaves its publication or its schema for a while, is unlogged, altered, swapped with a
-// DROP; roles get settings, and write nothing for a while. The trigger notes for each change which table it was and whether it was published. What
-// was not published is not in the log: it may be missing until a backfill that began later has read every row, and at the end nothing may be.
+// Three of four seeds also change the catalogue: the table leaves its publication or its schema for a while, its identity leaves the key, it is
+// unlogged, altered, swapped with a DROP; roles get settings, and write nothing for a while. The trigger notes for each change which table it was and
+// whether it was published. What was not published is not in the log: it may be missing until a backfill that began later has read every row, and at
+// the end nothing may be.
 //
 // The environment of the test: CHAOS_SEED, CHAOS_MINUTES, CHAOS_REPORT (a file for the report; without it the test's log), CHAOS_LOGS (a folder for
 // what each process printed), CHAOS_PROGRAM (the program, built with the tag failpoint).

@@ -17,7 +17,7 @@ import (
 // auditSetup writes every change of the table down in the transaction that makes it. The descriptions are not compressed, so that
 // those of more than about 2,000 bytes are TOASTed.
 const auditSetup = `
-ALTER TABLE staging_marts.dim_product ALTER description SET STORAGE EXTERNAL;
+ALTER TABLE staging_marts.dim_product ALTER description SET STORAGE EXTERNAL, ADD other uuid NOT NULL UNIQUE DEFAULT gen_random_uuid();
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.audit (
 	id bigint GENERATED ALWAYS AS IDENTITY, xid bigint NOT NULL, old_key bigint, new_key bigint,

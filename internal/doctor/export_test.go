@@ -9,16 +9,16 @@ import (
 // JudgeVersions is what the doctor says of servers of versions that tests have none of.
 func JudgeVersions(opts Options, version int) Report {
 	e := newExamination(opts)
-	e.source.info = replication.ServerInfo{Version: version, WALLevel: "logical"}
+	e.source.info = replication.ServerInfo{Version: version, WALLevel: logical, EffectiveWALLevel: logical}
 	e.judgeServer()
 	e.judgeSinkVersion(version)
 	return e.report()
 }
 
-// JudgeExtension is what the doctor says of a sink whose server has no pgvector.
-func JudgeExtension(opts Options) Report {
+// JudgeExtension is what the doctor says of a sink with other versions of pgvector than that of the tests, or without it.
+func JudgeExtension(opts Options, installed, available string) Report {
 	e := newExamination(opts)
-	e.judgeExtension(nil, "", "")
+	e.judgeExtension(nil, installed, available)
 	return e.report()
 }
 

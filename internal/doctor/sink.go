@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -133,6 +134,9 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 
 func (e *examination) judgeExtension(err error, installed, available string) {
 	switch {
+	case installed != "" && err == nil && sink.CheckLibrary(cmp.Or(available, installed)) != nil:
+		old := sink.CheckLibrary(cmp.Or(available, installed))
+		e.warn("sink.pgvector", adviceOf(fault.Try(old), Sink), "%s", e.opts.Print(old))
 	case installed != "":
 		e.judge("sink.pgvector", err, Sink, "pgvector %s", installed)
 	case available != "":

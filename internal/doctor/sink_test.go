@@ -6,6 +6,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -46,7 +47,11 @@ var sinkFindings = []finding{
 	{"no pgvector in the database", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "DROP EXTENSION vector")
-		r.mend(r.want("sink.pgvector", doctor.Fail))
+		r.paste(r.want("sink.pgvector", doctor.Fail))
+		report := r.examine()
+		if f := found(report, "sink.pgvector"); len(f) != 1 || f[0].Status != doctor.OK && f[0] != r.oldVector(report) {
+			t.Errorf("%+v", f)
+		}
 	}},
 	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -219,4 +224,19 @@ var sinkFindings = []finding{
 			"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'wal2vec.half'::regclass")
 		r.want("sink.index", doctor.Warn)
 	}},
+}
+
+// oldVector is what a report says of a server whose pgvector is below 0.8.4; nothing of others.
+func (r *rig) oldVector(report doctor.Report) doctor.Finding {
+	r.t.Helper()
+	version := pgtest.One[string](r.t, r.db, "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+	problem := sink.CheckLibrary(version)
+	if problem == nil {
+		return doctor.Finding{}
+	}
+	f := found(report, "sink.pgvector")
+	if len(f) != 1 || f[0].Status != doctor.Warn || f[0].Fix != fault.Try(problem) || f[0].FixIn != doctor.Server || !strings.Contains(f[0].Text, version) {
+		r.t.Fatalf("pgvector %s: %+v", version, f)
+	}
+	return f[0]
 }

@@ -30,14 +30,18 @@ func (e *examination) examineSlot(ctx context.Context) {
 	if e.state == nil || !e.state.Started() {
 		return
 	}
+	if e.source.info.InRecovery {
+		e.examineCopy(ctx, name)
+		return
+	}
 	e.examineUsable(ctx)
 	if !e.slot.Exists {
 		return
 	}
-	var temporary, twoPhase bool
+	var temporary, twoPhase, synced bool
 	var retained int64
-	var reader string
-	err = e.source.conn.QueryRow(ctx, queries.Query("doctor_slot"), name).Scan(&temporary, &twoPhase, &retained, &reader)
+	var reader, skipped string
+	err = e.source.conn.QueryRow(ctx, queries.Query("doctor_slot"), name).Scan(&temporary, &twoPhase, &retained, &reader, &synced, &skipped)
 	if !e.could(err, "slot.kind", "slot.reader", "slot.retained") {
 		return
 	}
@@ -92,6 +96,9 @@ func (e *examination) examineRoom() {
 		e.ok("source.slots", "%d of %d are in use, the pipeline's among them", info.Slots, info.MaxSlots)
 	case free != nil:
 		e.fail("source.slots", e.setting("max_replication_slots", strconv.Itoa(info.MaxSlots+5), true), "%s", e.opts.Print(free))
+	case e.source.repacks > 0:
+		e.ok("source.slots", "%d of %d are in use, and %d of the %d that REPACK has for itself", info.Slots, info.MaxSlots,
+			e.source.repacks, e.source.repackSlots)
 	default:
 		e.ok("source.slots", "%d of %d are in use", info.Slots, info.MaxSlots)
 	}
@@ -167,5 +174,37 @@ func (e *examination) judgeFailover(name string) {
 			"synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
 	default:
 		e.ok("slot.failover", "standbys get it, and the stream waits for %s", f.synchronized)
+	}
+}
+
+// examineCopy looks at what a standby has of the slot, for the day of its promotion.
+func (e *examination) examineCopy(ctx context.Context, name string) {
+	const check = "slot.failover"
+	keep := onServer("a standby keeps a copy with sync_replication_slots and hot_standby_feedback on, dbname in its primary_conninfo, " +
+		"and its own slot (primary_slot_name) in the primary's synchronized_standby_slots, and begins it once the stream goes on; see docs/operations.md")
+	if e.source.info.Version < firstWithFailover {
+		e.warn(check, nothing, "PostgreSQL %d keeps the slot on the primary alone: a promotion needs wal2vec init --resync", e.source.info.Version/10000)
+		return
+	}
+	if !e.slot.Exists {
+		e.warn(check, keep, "this standby has no copy of slot %q: its promotion would be a gap", name)
+		return
+	}
+	var temporary, twoPhase, synced bool
+	var retained int64
+	var reader, skipped string
+	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_slot"), name).Scan(&temporary, &twoPhase, &retained, &reader, &synced, &skipped)
+	if !e.could(err, check) {
+		return
+	}
+	switch {
+	case !synced:
+		e.warn(check, nothing, "slot %q of this standby is no copy of the primary's: its promotion would be a gap", name)
+	case skipped != "":
+		e.warn(check, keep, "this standby does not bring its copy of slot %q up to date: slotsync_skip_reason is %s", name, skipped)
+	case temporary:
+		e.warn(check, keep, "this standby's copy of slot %q is not complete yet, and would not outlive its promotion", name)
+	default:
+		e.ok(check, "this standby has a copy of slot %q, confirmed to %s", name, e.slot.ConfirmedFlush)
 	}
 }

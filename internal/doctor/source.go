@@ -26,6 +26,7 @@ type sourceFacts struct {
 	standbyNames         string
 	synchronous          int // standbys that commits wait for
 	physicalSlots        []string
+	repacks, repackSlots int     // slots of REPACK (CONCURRENTLY), and how many there may be
 	synchronized         string  // synchronized_standby_slots
 	walRate              float64 // bytes a second since the server's statistics began
 	superuser, monitor   bool
@@ -35,7 +36,7 @@ type sourceFacts struct {
 }
 
 // newest is the newest version of PostgreSQL that was tried.
-const newest = 18
+const newest = 19
 
 func (e *examination) examineSource(ctx context.Context) {
 	err := e.connectSource(ctx)
@@ -122,7 +123,7 @@ func (e *examination) readSource(ctx context.Context) error {
 	}
 	var idle int64
 	err = f.conn.QueryRow(ctx, queries.Query("doctor_source")).Scan(&f.senders, &f.sendersBusy, &idle, &f.standbyNames, &f.synchronous,
-		&f.physicalSlots, &f.synchronized, &f.walRate, &f.superuser, &f.monitor, &f.provider)
+		&f.physicalSlots, &f.synchronized, &f.walRate, &f.superuser, &f.monitor, &f.provider, &f.repacks, &f.repackSlots)
 	if err != nil {
 		return fmt.Errorf("reading the source's settings: %w", err)
 	}
@@ -133,7 +134,7 @@ func (e *examination) readSource(ctx context.Context) error {
 // judgeServer asks package replication about one property at a time: of the others it is told what is well.
 func (e *examination) judgeServer() {
 	info := e.source.info
-	good := replication.ServerInfo{Version: info.Version, WALLevel: "logical"}
+	good := replication.ServerInfo{Version: info.Version, EffectiveWALLevel: logical}
 	major := info.Version / 10000
 	if problem := good.Check(); problem != nil || major <= newest {
 		e.judge("source.version", problem, Source, "PostgreSQL %d.%d", major, info.Version%10000)
@@ -143,12 +144,7 @@ func (e *examination) judgeServer() {
 	good.Version = newest * 10000
 	good.InRecovery = info.InRecovery
 	e.judge("source.primary", good.Check(), Source, "a primary, system %s, timeline %d", info.SystemID, info.Timeline)
-	good.InRecovery, good.WALLevel = false, info.WALLevel
-	if good.Check() == nil {
-		e.ok("source.wal_level", "wal_level is logical")
-	} else {
-		e.fail("source.wal_level", e.setting("wal_level", "logical", true), "wal_level is %s", info.WALLevel)
-	}
+	e.judgeWALLevel()
 	what := "role " + info.User + " is no superuser"
 	if e.source.superuser {
 		what = "role " + info.User + " is a superuser"
@@ -161,6 +157,25 @@ func (e *examination) judgeServer() {
 	default:
 		e.ok("source.provider", "%s; %s: it cannot change the server's settings by SQL, nor grant REPLICATION but by the provider's role",
 			provider, what)
+	}
+}
+
+const logical = "logical"
+
+// judgeWALLevel asks what is in effect: from PostgreSQL 19 on, wal_level = replica is enough as soon as there is a logical slot.
+func (e *examination) judgeWALLevel() {
+	const check = "source.wal_level"
+	info := e.source.info
+	info.InRecovery = false
+	switch problem := info.Check(); {
+	case fault.KindOf(problem) != 0:
+		e.fail(check, e.setting("wal_level", logical, true), "wal_level is %s", info.WALLevel)
+	case info.WALLevel == logical:
+		e.ok(check, "wal_level is logical")
+	case info.EffectiveWALLevel == logical:
+		e.ok(check, "wal_level is %s, logical in effect: there is a logical slot", info.WALLevel)
+	default:
+		e.ok(check, "wal_level is %s: the server writes what is needed as soon as there is a logical slot", info.WALLevel)
 	}
 }
 

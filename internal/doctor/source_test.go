@@ -286,11 +286,30 @@ var elsewhere = []finding{
 		settingsFor(t, copied, copied.DSN).want("sink.writable", doctor.Fail)
 	}},
 	{"no logical log", func(t *testing.T, _ *pgtest.Host) {
-		host := pgtest.Server(t, healthySettings("wal_level=replica")...)
+		host := pgtest.Server(t, healthySettings("wal_level=minimal", "max_wal_senders=0")...)
 		r := bare(t, host)
 		f := r.want("source.wal_level", doctor.Fail)
 		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
 	}},
+	{"a log that a slot makes logical", func(t *testing.T, _ *pgtest.Host) {
+		host := pgtest.Server(t, healthySettings("wal_level=replica")...)
+		r := bare(t, host)
+		if host.Major() < 19 {
+			f := r.want("source.wal_level", doctor.Fail)
+			r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+			return
+		}
+		if f := r.want("source.wal_level", doctor.OK); !strings.Contains(f.Text, "as soon as there is") {
+			t.Errorf("%+v", f)
+		}
+		r.setUp()
+		if f := r.want("source.wal_level", doctor.OK); !strings.Contains(f.Text, "logical in effect") {
+			t.Errorf("%+v", f)
+		}
+		r.want("slot.usable", doctor.OK)
+	}},
+	{"a REPACK at work takes no slot of the pipeline's", repackAtWork},
+	{"a standby with a copy of the slot", standbyWithACopy},
 	{"no slot left", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("max_replication_slots=1")...)
 		r := bare(t, host)
@@ -323,7 +342,8 @@ var elsewhere = []finding{
 		for version, want := range map[int]map[string]doctor.Status{
 			130011: {"source.version": doctor.Fail, "sink.version": doctor.Fail},
 			150003: {"source.version": doctor.OK, "sink.version": doctor.Fail},
-			190000: {"source.version": doctor.Warn, "sink.version": doctor.Warn},
+			190001: {"source.version": doctor.OK, "sink.version": doctor.OK},
+			200000: {"source.version": doctor.Warn, "sink.version": doctor.Warn},
 		} {
 			report := doctor.JudgeVersions(options, version)
 			for check, status := range want {
@@ -334,9 +354,22 @@ var elsewhere = []finding{
 				}
 			}
 		}
-		if f := found(doctor.JudgeExtension(options), "sink.pgvector"); f[0].Status != doctor.Fail || f[0].FixIn != doctor.Server {
-			t.Errorf("%+v", f)
+		f := func(installed, available string, want doctor.Status) {
+			t.Helper()
+			saw.note("sink.pgvector", want)
+			f := found(doctor.JudgeExtension(options, installed, available), "sink.pgvector")
+			if len(f) != 1 || f[0].Status != want || want != doctor.OK && f[0].FixIn != doctor.Server {
+				t.Errorf("pgvector %q, the server has %q: %+v", installed, available, f)
+			}
 		}
+		f("", "", doctor.Fail)
+		f("0.8.0", "0.8.0", doctor.Warn)
+		f("0.8.3", "0.8.3", doctor.Warn)
+		f("0.8.3", "", doctor.Warn)
+		f("0.8.4", "0.8.4", doctor.OK)
+		f("0.8.0", "0.8.7", doctor.OK) // the files count: the code is there
+		f("0.9.0", "0.9.0", doctor.OK)
+		f("1.0", "1.0", doctor.OK)
 	}},
 }
 
@@ -378,5 +411,64 @@ func TestASourceThatDoesNotAnswerIsSkipped(t *testing.T) {
 			t.Errorf("%v", report.Err())
 		}
 		proxy.Thaw()
+	})
+}
+
+// repackAtWork holds a REPACK (CONCURRENTLY) at its end by an open transaction; its slot has a place of its own. Older servers have no such command.
+func repackAtWork(t *testing.T, _ *pgtest.Host) {
+	host := pgtest.Server(t, healthySettings("max_replication_slots=1")...)
+	r := bare(t, host)
+	if host.Major() < 19 {
+		r.want("source.slots", doctor.OK)
+		return
+	}
+	holder := r.db.Conn(t)
+	_, err := holder.Exec(t.Context(), "BEGIN; SELECT FROM "+r.options.Config.Source.Table.String())
+	r.ok(err)
+	conn := r.db.Conn(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.WithoutCancel(t.Context()), "REPACK (CONCURRENTLY) "+r.options.Config.Source.Table.String())
+		ended <- err
+	}()
+	pgtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		return pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE plugin = 'pgrepack')"), "no slot of REPACK"
+	})
+	if f := r.want("source.slots", doctor.OK); !strings.Contains(f.Text, "0 of 1 are in use, and 1 of the 5 that REPACK has for itself") {
+		t.Errorf("%+v", f)
+	}
+	_, err = holder.Exec(t.Context(), "COMMIT")
+	r.ok(errors.Join(err, <-ended))
+}
+
+// standbyWithACopy looks at a standby before its promotion.
+func standbyWithACopy(t *testing.T, _ *pgtest.Host) {
+	host := pgtest.ServerOf(t, max(withEverything, pgtest.Major()), healthySettings("hot_standby_feedback=on")...)
+	r := healthy(t, host)
+	r.stop()
+	copied := host.Standby(t, "hot_standby_feedback=on").Named(t, r.db.Name)
+	end := pgtest.One[string](t, r.db, "SELECT pg_current_wal_insert_lsn()::text")
+	pgtest.Eventually(t, 30*time.Second, func() (bool, string) {
+		return pgtest.One[bool](t, copied, "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", end), "the standby is behind"
+	})
+	standby := settingsFor(t, copied, copied.DSN)
+	standby.options.Config.Source.Slot = r.options.Config.Source.Slot
+	if f := standby.want("slot.failover", doctor.Warn); !strings.Contains(f.Text, "no copy") || f.FixIn != doctor.Server {
+		t.Errorf("%+v", f)
+	}
+	standby.want("source.primary", doctor.Fail)
+	copied.Exec(t, "ALTER SYSTEM SET sync_replication_slots = on")
+	copied.Exec(t, "SELECT pg_reload_conf()")
+	if host.Major() >= 19 { // the slot, which no process reads, needs log and rows that the standby never had
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			f := found(standby.examine(), "slot.failover")[0]
+			return f.Status == doctor.Warn && strings.Contains(f.Text, "slotsync_skip_reason is wal_or_rows_removed"), f.Text
+		})
+	}
+	pgtest.Eventually(t, time.Minute, func() (bool, string) {
+		r.db.Exec(t, "SELECT pg_log_standby_snapshot()") // the copy begins where the transactions that run are known
+		r.db.Exec(t, "SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())", r.options.Config.Source.Slot)
+		f := found(standby.examine(), "slot.failover")[0]
+		return f.Status == doctor.OK && strings.Contains(f.Text, "has a copy of slot"), f.Text
 	})
 }

@@ -18,9 +18,12 @@ import (
 // changes how constants are read.
 func askServer(t *testing.T, db *pgtest.DB, name, text string) {
 	t.Helper()
-	for _, setting := range []string{"on", "off"} {
-		db.Exec(t, "BEGIN; SET LOCAL standard_conforming_strings = "+setting+"; SET LOCAL escape_string_warning = off; "+
-			"CREATE TEMPORARY TABLE "+pgname.Identifier(name)+" ()")
+	states := []string{"on", "off"}
+	if db.Host.Major() >= pgtest.FixedStrings {
+		states = states[:1]
+	}
+	for _, setting := range states {
+		db.Exec(t, "BEGIN; SET LOCAL standard_conforming_strings = "+setting+"; SET LOCAL client_min_messages = error; CREATE TEMPORARY TABLE "+pgname.Identifier(name)+" ()")
 		got := pgtest.One[[]string](t, db, "SELECT ARRAY[relname, "+pgname.Literal(text)+"]::text[] FROM pg_class WHERE oid = $1::text::regclass",
 			pgname.Catalogue(name))
 		tables := pgtest.Column[string](t, db, "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
@@ -78,7 +81,11 @@ func TestLibpqReadsTheValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"it's a \\ back", "a b=c", "\n\t", "$(id)", "application_name=x", "' host='nowhere", `\`} {
+	names := []string{"it's a \\ back", "a b=c", "\t", "$(id)", "application_name=x", "' host='nowhere", `\`}
+	if db.Host.Major() < 19 { // which takes no line end in the name of a database or a role
+		names = append(names, "\n\t")
+	}
+	for _, name := range names {
 		db.Exec(t, "CREATE DATABASE "+pgname.Identifier(name))
 		var pairs []string
 		for _, pair := range [][2]string{

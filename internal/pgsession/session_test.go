@@ -31,6 +31,9 @@ func hostile(major int) map[string]string {
 	if major >= 17 {
 		settings["transaction_timeout"] = "1h"
 	}
+	if major >= pgtest.FixedStrings {
+		delete(settings, "standard_conforming_strings")
+	}
 	return settings
 }
 
@@ -71,6 +74,9 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 	maps.Copy(wanted, change.LaterSessionParameters())
 	if db.Host.Major() < 17 {
 		delete(wanted, "transaction_timeout")
+	}
+	if db.Host.Major() >= pgtest.FixedStrings {
+		delete(wanted, "standard_conforming_strings")
 	}
 	bentNow := show(t, connected(t)(pgconn.ConnectConfig(t.Context(), raw)), wanted)
 	for name := range wanted {

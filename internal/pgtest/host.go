@@ -191,6 +191,9 @@ func (h *Host) admin(ctx context.Context, statements ...string) error {
 	return nil
 }
 
+// FixedStrings is the first major version that reads no string literal in the old way: standard_conforming_strings stays on.
+const FixedStrings = 19
+
 // Major returns the server's major version.
 func (h *Host) Major() int { return h.major }
 

@@ -21,6 +21,8 @@ SELECT
         WHERE p.rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin', 'alloydbsuperuser', 'supabase_admin', 'neon_superuser')
         ORDER BY p.rolname
         LIMIT 1
-    ), '')
+    ), ''),
+    (SELECT pg_catalog.count(*)::int FROM pg_catalog.pg_replication_slots AS s WHERE s.plugin = 'pgrepack'),
+    coalesce(pg_catalog.current_setting('max_repack_replication_slots', true)::int, 0)
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = current_user

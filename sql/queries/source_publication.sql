@@ -50,7 +50,9 @@ SELECT
             pg_catalog.substring(pg_catalog.obj_description(p.oid, 'pg_publication'), '(?:^|\n)wal2vec tables: ([0-9 ]*)$'), ' '
         ))
         ORDER BY c.oid
-    )
+    ),
+    COALESCE(p.puballtables, false)
 FROM (VALUES ($1::text)) AS wanted (name)
 LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = wanted.name
-LEFT JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = $2
+LEFT JOIN pg_catalog.pg_publication_rel AS r
+    ON r.prpubid = p.oid AND r.prrelid = $2 AND pg_catalog.to_jsonb(r) ->> 'prexcept' IS DISTINCT FROM 'true'

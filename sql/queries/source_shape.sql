@@ -94,7 +94,7 @@ JOIN pg_catalog.pg_class AS c ON c.oid = p.oid
 UNION ALL
 -- The rows' transactions tell what was changed and put back: what was not published meanwhile is not in the log. That of a table's dependence on
 -- its schema tells of a table that was moved away and back.
-SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, coalesce(r.oid::text, s.place))
+SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, coalesce(r.oid::text, s.place), e.place)
 FROM pg_catalog.pg_publication AS p
 LEFT JOIN pg_catalog.pg_publication_rel AS r
     ON r.prpubid = p.oid AND r.prrelid = $1::oid AND pg_catalog.to_jsonb(r) ->> 'prexcept' IS DISTINCT FROM 'true'
@@ -109,6 +109,14 @@ LEFT JOIN LATERAL (
         AND d.refclassid = 'pg_catalog.pg_namespace'::regclass
     WHERE c.oid = $1::oid
 ) AS s ON true
+-- PostgreSQL 19: FOR ALL TABLES EXCEPT the table, or one that it is a partition of. A publication that carries it again afterwards has another mark.
+LEFT JOIN LATERAL (
+    SELECT 'except ' || pg_catalog.string_agg(o.oid::text, ' ' ORDER BY o.oid) AS place
+    FROM pg_catalog.pg_publication_rel AS o
+    WHERE o.prpubid = p.oid
+      AND pg_catalog.to_jsonb(o) ->> 'prexcept' = 'true'
+      AND (o.prrelid = $1::oid OR o.prrelid IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors($1::oid::regclass) AS a (relid)))
+) AS e ON true
 WHERE p.pubname::text = $3::text
   AND (r.oid IS NOT NULL OR s.place IS NOT NULL OR p.puballtables)
 UNION ALL
