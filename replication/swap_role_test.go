@@ -152,7 +152,7 @@ func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
 		for _, c := range []struct{ does, says, closes string }{
 			{"ALTER ROLE " + swap + " LOGIN", "may log in", `ALTER ROLE "` + swap + `" NOLOGIN`},
 			{"GRANT " + swap + " TO " + stranger, `has member "` + stranger + `"`, `REVOKE "` + swap + `" FROM "` + stranger + `"`},
-			// Who may grant it may grant it to itself. So may who makes a role without being a superuser, and says so to nobody.
+			// Who may grant it may grant it to itself. So may who makes a role without being a superuser, and tells no other role.
 			{"GRANT " + swap + " TO " + stranger + " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", `has member "` + stranger + `"`, `REVOKE "` + swap + `" FROM "` + stranger + `"`},
 		} {
 			db.Exec(t, c.does)

@@ -30,7 +30,7 @@ func SessionParameters() map[string]string {
 		"backslash_quote":             "safe_encoding",
 		"row_security":                "on",
 		"gin_fuzzy_search_limit":      "0", // else a filter that has a GIN index finds some of the rows
-		// The planner calls immutable functions of a table's CHECKs, whoever made them, to find out whether they hold.
+		// The planner calls immutable functions of a table's CHECKs, whatever role made them, to find out whether they hold.
 		"constraint_exclusion": "off",
 		// An error says what failed, never with which texts.
 		"log_parameter_max_length_on_error": "0",

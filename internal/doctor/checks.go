@@ -143,7 +143,7 @@ var sinkChecks = []Check{
 	{
 		"sink.owner",
 		[]Status{Fail, Warn},
-		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and is the view as `init` writes it?",
+		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and is the view what `init` writes?",
 		"Their owner can run code as whoever reads them: every command refuses the tables.",
 	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),

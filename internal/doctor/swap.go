@@ -43,7 +43,7 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		e.warn(check, inSource(strings.Join(role.Close, "; ")+";"),
 			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
 	case len(role.Given) > 0:
-		fix := onServer("have whoever gave it take it back")
+		fix := onServer("have the role that gave it take it back")
 		if len(role.Back) > 0 {
 			fix = inSource(strings.Join(role.Back, "; ") + ";")
 		}

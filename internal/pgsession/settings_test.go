@@ -40,7 +40,7 @@ var left = []struct{ name, why string }{
 	{`vacuum_.*`, "of VACUUM, which no session of ours runs"},
 }
 
-// others are contexts of settings that nobody but a superuser can set for a session, unless a superuser gave a role that right, or that only the
+// others are contexts of settings that only a superuser can set for a session, unless a superuser gave a role that right, or that only the
 // start of a session can name, or the server's own start and files.
 var others = []string{"superuser", "superuser-backend", "backend", "sighup", "postmaster", "internal"}
 

@@ -5,7 +5,7 @@ SELECT
     o.alike AND o.one AS made,
     o.alike AND o.one AND o.owner AS droppable,
     -- What init writes, as the server prints it (before 16 with the table's name before each column). It calls nothing: a view's functions run as who
-    -- reads it, whoever owns it.
+    -- reads it, whatever role owns it.
     o.alike AND o.one AND CASE WHEN pg_catalog.current_setting('server_version_num')::int < 160000
         THEN pg_catalog.replace(pg_catalog.pg_get_viewdef(c.oid), pg_catalog.quote_ident(o.relation) || '.', '') ELSE pg_catalog.pg_get_viewdef(c.oid)
     END = pg_catalog.concat(

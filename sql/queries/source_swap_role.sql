@@ -46,7 +46,7 @@ WITH RECURSIVE role AS (
 ), members AS (
     SELECT DISTINCT
         m.rolname::text AS name,
-        -- Before 16 a membership is one, whoever gave it; a superuser's REVOKE is then that of the server's first role.
+        -- Before 16 a membership is one, whatever role gave it; a superuser's REVOKE is then that of the server's first role.
         CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
             THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END AS grantor
     FROM facts AS f
