@@ -28,6 +28,8 @@
 --   wal2vec.sink_schema     sink.schema, without quotes             wal2vec
 --   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
 --   wal2vec.admin, wal2vec.stream, wal2vec.search, wal2vec.swap: the roles, without quotes
+--   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those four, since they made them. Only the
+--                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
 --
 -- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
@@ -42,6 +44,58 @@
 -- A role that may create schemas can put functions into one that is called like the role that runs this, where they would be found: from here on
 -- nothing is looked for there, nor in public. What is below names pg_catalog all the same, for those who paste a part of it.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog', false);
+
+-- A role that may create roles could make these before you do; it then knows their passwords, and can make itself a member of them at any moment: from
+-- PostgreSQL 16 on it has ADMIN OPTION on what it made. And the owner of the database could have this session act as another role.
+DO $$
+DECLARE
+    admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
+    roles constant text[] := ARRAY[
+        admin, COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.stream', true), ''), 'wal2vec_stream'),
+        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.search', true), ''), 'wal2vec_search'),
+        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')
+    ];
+    makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
+    found record;
+BEGIN
+    FOR found IN
+        SELECT s.setdatabase <> 0 AS here, s.setrole <> 0 AS own
+        FROM pg_catalog.pg_db_role_setting AS s
+        CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+        WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()))
+          AND s.setrole IN (0, (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = SESSION_USER))
+          AND pg_catalog.starts_with(c.setting, 'role=')
+    LOOP
+        RAISE EXCEPTION 'sessions of role % in database % act as another role, because a setting says so', SESSION_USER, pg_catalog.current_database()
+            USING HINT = pg_catalog.format(
+                'Run ALTER ROLE %s %s RESET role; and then this file in a new session.', CASE WHEN found.own THEN pg_catalog.quote_ident(SESSION_USER) ELSE 'ALL' END,
+                CASE WHEN found.here THEN 'IN DATABASE ' || pg_catalog.quote_ident(pg_catalog.current_database()) ELSE '' END
+            );
+    END LOOP;
+    FOR found IN
+        SELECT
+            r.rolname AS role, m.rolname AS member, a.admin_option AS grants,
+            -- From 16 on REVOKE takes what one grantor gave, and only warns where that is another one.
+            CASE WHEN a.grantor <> 10 AND pg_catalog.current_setting('server_version_num')::int >= 160000
+                THEN pg_catalog.format(' GRANTED BY %I', pg_catalog.pg_get_userbyid(a.grantor)) ELSE '' END AS granted
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS r ON r.oid = a.roleid AND r.rolname = ANY (roles)
+        JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+        WHERE NOT m.rolsuper AND m.rolname NOT IN (admin, CURRENT_USER, SESSION_USER) AND m.rolname <> ALL (makers)
+        ORDER BY a.admin_option DESC, a.grantor = 10, r.rolname, m.rolname
+    LOOP
+        IF found.grants THEN
+            RAISE EXCEPTION 'role % is there, and role % may make itself and others members of it', found.role, found.member
+                USING HINT = pg_catalog.format(
+                    'If %1$s is a stranger, drop %2$s, or run REVOKE %2$s FROM %1$s%4$s CASCADE; and give %2$s another password. If not: SET wal2vec.makers = %3$L;',
+                    pg_catalog.quote_ident(found.member), pg_catalog.quote_ident(found.role), found.member, found.granted
+                );
+        END IF;
+        RAISE WARNING 'role % can act as %: if that is not meant, run REVOKE % FROM %', found.member, found.role, pg_catalog.quote_ident(found.role),
+            pg_catalog.quote_ident(found.member) || found.granted || ' CASCADE;';
+    END LOOP;
+END
+$$;
 
 -- What is not set has these values.
 DO $$
@@ -180,6 +234,7 @@ DECLARE
     source constant oid := pg_catalog.to_regclass(
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
     );
+    makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     owner record;
     members text;
     others text;
@@ -200,9 +255,10 @@ BEGIN
     JOIN pg_catalog.pg_roles AS s ON s.oid = a.roleid AND s.rolname = swap
     JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
     WHERE NOT m.rolsuper AND m.rolname <> admin
-      -- Who makes a role without being a superuser may grant it from then on, and no more.
+      -- Who makes a role without being a superuser may grant it from then on, and so can become it: above it is said who may be such a one.
       AND (
-          COALESCE((pg_catalog.to_jsonb(a) ->> 'set_option')::boolean, true)
+          m.rolname NOT IN (CURRENT_USER, SESSION_USER) AND m.rolname <> ALL (makers)
+          OR COALESCE((pg_catalog.to_jsonb(a) ->> 'set_option')::boolean, true)
           OR COALESCE((pg_catalog.to_jsonb(a) ->> 'inherit_option')::boolean, true)
       );
     IF members IS NOT NULL THEN

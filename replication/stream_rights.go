@@ -57,9 +57,9 @@ func grantSQL(table, role string, columns []string) string {
 }
 
 // RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
-// function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function
-// gives them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the
-// whole table, to its schema or to the server was given by another, and stays. None where they have nothing; a role that does not exist has nothing.
+// function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function gives
+// them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the whole
+// table, to its schema or to the server was given by another, and stays. None where they have nothing; a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	before, err := s.noted(ctx, db)
 	if err != nil {
@@ -74,7 +74,7 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 			return nil, err
 		}
 		if given.calls {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s", s.Function.Sanitize(), pgname.Identifier(role)))
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", s.Function.Sanitize(), pgname.Identifier(role)))
 		}
 		revoke, err := given.revokeSQL()
 		if err != nil {
@@ -149,7 +149,8 @@ func (g given) revokeSQL() ([]string, error) {
 }
 
 func (g given) takes() string {
-	return fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s", pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
+	return fmt.Sprintf("REVOKE SELECT (%s) ON TABLE %s FROM %s CASCADE",
+		pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
 }
 
 // Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, with the statement that takes them.

@@ -105,6 +105,7 @@ type present struct {
 	body   string
 	public bool // everybody may call it
 	roles  []string
+	passed bool // one of them may pass the right on, or has it from another than the owner
 	shape
 }
 
@@ -130,7 +131,7 @@ func (s Swap) whose(p present) string {
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings)
+		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -141,11 +142,11 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	return p, nil
 }
 
-// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles
-// call it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it
-// has. There are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function
-// of that name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a
-// role with more than the rights of the table's owner, and then the statements are those that take it from its callers.
+// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
+// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has. There
+// are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function of that
+// name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with
+// more than the rights of the table's owner, and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -196,7 +197,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
 	had := now.roles
-	if made { // others may have been given it since the look, and may give it on
+	if made || now.passed { // others may have been given it since the look, and may give it on
 		regrant, err := s.regrantSQL(roles)
 		if err != nil {
 			return nil, err
@@ -205,7 +206,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	for _, role := range now.roles {
 		if !slices.Contains(roles, role) {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s CASCADE", name, pgname.Identifier(role)))
 		}
 	}
 	for _, role := range slices.Compact(slices.Sorted(slices.Values(roles))) {
@@ -225,7 +226,7 @@ func disarmSQL(name string, now present) (statements []string) {
 		statements = append(statements, "REVOKE ALL ON FUNCTION "+name+" FROM PUBLIC")
 	}
 	for _, role := range now.roles {
-		statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s", name, pgname.Identifier(role)))
+		statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s FROM %s CASCADE", name, pgname.Identifier(role)))
 	}
 	return statements
 }

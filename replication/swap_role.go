@@ -21,6 +21,8 @@ type SwapRole struct {
 	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are
 	// the statements that end that.
 	Open, Close []string
+	// Given says what others gave it rights to; each could do so at any moment, and lose by it what is theirs. Back are the statements that end it.
+	Given, Back []string
 	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
 	Leave []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
@@ -34,10 +36,10 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, groups []string
+	var members, grantors, back, groups []string
 	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &groups)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -45,10 +47,15 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	if logsIn {
 		r.Open, r.Close = append(r.Open, "may log in"), append(r.Close, "ALTER ROLE "+role+" NOLOGIN")
 	}
-	for _, member := range members {
+	for i, member := range members {
 		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
-		r.Close = append(r.Close, "REVOKE "+role+" FROM "+pgname.Identifier(member))
+		revoke := "REVOKE " + role + " FROM " + pgname.Identifier(member)
+		if grantors[i] != "" {
+			revoke += " GRANTED BY " + pgname.Identifier(grantors[i]) + " CASCADE"
+		}
+		r.Close = append(r.Close, revoke)
 	}
+	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	const group = "is a member of " // as the query has it
 	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
 		for _, other := range groups {
@@ -108,6 +115,20 @@ func (s Swap) roleAdvice(r SwapRole, callers []string) string {
 		flags = append(flags, pgname.Flag("grant-stream", caller))
 	}
 	return strings.Join(statements, "; ") + "; -- then: wal2vec init " + strings.Join(flags, " ")
+}
+
+// OwnedSQL are the statements that give function and publication to the role that was judged, for another to run: a function that a superuser made
+// would run as that one. A publication that was there before is left to its owner.
+func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]string, error) {
+	r, err := s.Role(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	statements := []string{fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), pgname.Identifier(r.Name))}
+	if publication {
+		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), pgname.Identifier(r.Name)))
+	}
+	return statements, nil
 }
 
 // handOverSQL gives function and publication to the role that is named, or that has the function and is no owner of a table.

@@ -28,8 +28,8 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, s.viewTaken(ctx, q, found, g)
 	}
 	recorded := st.ViewSchema == schema && st.ViewName == name
-	if found.exists && recorded {
-		return nil, nil
+	if found.exists && recorded && (found.plain || !found.droppable) {
+		return nil, nil // what has other columns is left to who wrote it; see CheckView
 	}
 	var steps []string
 	if !recorded {
@@ -59,8 +59,8 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 // viewSchemaNote is the comment by which a teardown knows a schema that was made for the view.
 const viewSchemaNote = "made by wal2vec init for its view"
 
-// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in it;
-// drops says whether the view goes.
+// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in
+// it; drops says whether the view goes.
 func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bool) ([]string, error) {
 	var empty bool
 	rows, err := q.Query(ctx, s.query("view_schema"), st.ViewSchema, st.ViewName, viewSchemaNote, drops)
@@ -152,9 +152,11 @@ type place struct {
 	// ours is true for a view that shows the pipeline's vectors, made for one that is as wal2vec makes it, and droppable for one that belongs
 	// to the owner of the vectors, too: another role's view is not ours to drop.
 	exists, ours, made, droppable bool
-	kind                          string // pg_class.relkind
-	column                        string // its first vector column with its type
-	dimension                     int32  // of that column
+	// plain is true for one that is made and whose query is what wal2vec writes: it calls no function.
+	plain     bool
+	kind      string // pg_class.relkind
+	column    string // its first vector column with its type
+	dimension int32  // of that column
 }
 
 func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, columns []string, tables ...string) (place, error) {
@@ -163,7 +165,7 @@ func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, 
 	if err != nil {
 		return p, fmt.Errorf("looking for the view: %w", err)
 	}
-	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.made, &p.droppable, &p.column, &p.dimension}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.made, &p.droppable, &p.plain, &p.column, &p.dimension}, func() error {
 		p.exists = true
 		return nil
 	})

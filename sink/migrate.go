@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -46,6 +47,10 @@ func (s *Sink) runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
 		} else {
 			err = statement.Run(ctx, tx, step)
 		}
+		if errors.Is(err, statement.ErrWithheld) && strings.Contains(step, " USAGE ON SCHEMA ") { // the view may be in a schema of another role
+			s.log.Warn().Err(err).Str("try", "have the owner of the schema run: "+step+";").Msg("a right to a schema is another role's to give")
+			err = nil
+		}
 		if err != nil {
 			return explainStep(err, step)
 		}
@@ -85,6 +90,8 @@ func explainStep(err error, step string) error {
 		return fault.Wrap(err, fault.Usage, "install pgvector "+oldestVectorString+" or later on the sink's server", "running %q", line)
 	case "42P07", "42723": // a table or function of this name exists already
 		return fault.Wrap(err, fault.Usage, "drop what is in the way, or set another name: sink.schema", "running %q", line)
+	case "42P16": // a view of this name has columns of other types
+		return fault.Wrap(err, fault.Usage, "look at what it is, drop the view, and run wal2vec init again", "running %q", line)
 	case "2BP01": // dependent objects still exist
 		return fault.Wrap(err, fault.Usage, "drop what depends on it first", "running %q", line)
 	default:

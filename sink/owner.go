@@ -31,6 +31,9 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 			alter := "ALTER SCHEMA " + pgname.Identifier(s.schema) + " OWNER TO " + pgname.Identifier(role) + ";"
 			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: "+alter,
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
+		case len(kind) > 1: // the kind and the name of what hangs on a table
+			return fault.New(fault.Usage, "find out what it is and who made it, and drop it",
+				"%q in schema %q of the sink has a %s of role %q, which could have role %q run what it likes", name, s.schema, kind, owner, role)
 		case !trusted:
 			return fault.New(fault.Usage, known+"; if not, have its owner drop or rename it",
 				"%q in schema %q of the sink belongs to role %q, which could have role %q run what it likes", name, s.schema, owner, role)
@@ -46,8 +49,9 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 	return exists, nil
 }
 
-// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass: it
-// could have whoever reads the view run what it likes. This program does not read it.
+// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass, or the
+// view is another than init writes: a view's functions run with the rights of who reads it, whatever role it was given to since. This program does
+// not read it.
 func (s *Sink) CheckView(ctx context.Context) error {
 	schema, name, err := s.currentView(ctx)
 	if err != nil {
@@ -63,15 +67,29 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		if trusted {
 			return nil
 		}
-		what, alter := fmt.Sprintf("schema %q of the view", schema), "ALTER SCHEMA "+pgname.Identifier(schema)
+		what, repair := fmt.Sprintf("schema %q of the view", schema), "ALTER SCHEMA "+pgname.Identifier(schema)+" OWNER TO "+pgname.Identifier(role)+";"
 		if found != "" {
-			what, alter = fmt.Sprintf("view %s.%s", schema, name), "ALTER VIEW "+pgname.Qualified(schema, name)
+			what, repair = fmt.Sprintf("view %s.%s", schema, name), "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"
 		}
-		return fault.New(fault.Usage, alter+" OWNER TO "+pgname.Identifier(role)+";",
+		return fault.New(fault.Usage, repair,
 			"%s belongs to role %q, which could have any role that reads the view run what it likes", what, owner)
 	})
 	if err != nil {
 		return s.explain(err, "asking whose the view is")
 	}
-	return nil
+	return s.checkQuery(ctx, schema, name)
+}
+
+// checkQuery advises to have the view made again, never to give it to another role: what it calls would stay.
+func (s *Sink) checkQuery(ctx context.Context, schema, name string) error {
+	st, err := s.state(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	p, err := s.inspectView(ctx, s.pool, schema, name, viewColumns(st.Table.Key), st.vectorTables()...)
+	if err != nil || !p.exists || p.plain || !p.ours {
+		return err
+	}
+	return fault.New(fault.Usage, "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init",
+		"view %s.%s is not as wal2vec init writes it: what it calls runs with the rights of any role that reads it", schema, name)
 }

@@ -145,6 +145,15 @@ func TestASchemaThatAnotherRolePlantedIsNotRead(t *testing.T) {
 			b.plant(planter, "GRANT USAGE ON SCHEMA wal2vec TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO PUBLIC",
 				"ALTER TABLE wal2vec.schema_version ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON wal2vec.schema_version USING (trap.spring())")
 		},
+		// A member of the planter, and a superuser, acts as the planter from the start, until a function of the planter takes that back.
+		"a table with a policy, and a role that the database sets": func(b *bench, planter account) {
+			b.db.Exec(b.tb, "ALTER DATABASE "+b.db.Name+" OWNER TO "+planter.name)
+			b.tb.Cleanup(func() { b.db.Exec(b.tb, "ALTER DATABASE "+b.db.Name+" OWNER TO CURRENT_USER") })
+			b.plant(planter, "CREATE SCHEMA wal2vec; GRANT USAGE ON SCHEMA wal2vec TO PUBLIC; CREATE TABLE wal2vec.schema_version (version integer, name text); "+
+				"GRANT ALL ON wal2vec.schema_version TO PUBLIC; INSERT INTO wal2vec.schema_version VALUES (1, 'x'); "+
+				"ALTER TABLE wal2vec.schema_version ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY p ON wal2vec.schema_version USING (trap.spring())",
+				"ALTER DATABASE "+b.db.Name+" SET role = "+planter.name)
+		},
 	}
 	for name, plant := range planters {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +167,7 @@ func TestASchemaThatAnotherRolePlantedIsNotRead(t *testing.T) {
 			b.refusedAs(b.as(streamer.name, streamer.password), planter.name, streamer.name)
 			b.refusedAs(b.trusting(admin.name, streamer.name, streamer.password), planter.name, streamer.name)
 			b.refusedAs(b.sink, planter.name) // a superuser
+			b.refusedAs(sink.New(sink.Options{Pool: b.db.Pool(t), Pipeline: "product", View: viewName}), planter.name)
 			// What was planted works: who reads it runs it.
 			b.plant(streamer, "SELECT max(version) FROM wal2vec.schema_version")
 			if loot := b.loot(); fmt.Sprint(loot) != "["+streamer.name+"]" {
@@ -225,23 +235,94 @@ func TestEachTableThatIsReadIsLookedAt(t *testing.T) {
 	}
 }
 
+// TestWhatHangsOnATableIsLookedAt: a trigger stays where the right to make one is taken back, and runs as who writes.
+func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.account("")
+	b.db.Exec(t, "CREATE SCHEMA theirs AUTHORIZATION "+other.name+"; CREATE SCHEMA ours; GRANT USAGE ON SCHEMA theirs, ours TO PUBLIC; "+
+		"CREATE FUNCTION ours.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; "+
+		"GRANT USAGE ON SCHEMA wal2vec TO "+other.name+"; GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
+	b.plant(other, "CREATE FUNCTION theirs.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+		"CREATE FUNCTION theirs.yes() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+	for _, c := range []struct{ does, undo, says string }{
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.ledger_product FOR EACH ROW EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.ledger_product", "trigger z of role"},
+		{"CREATE TRIGGER z AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.vectors_product_1", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg('of', 'theirs')", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW WHEN (theirs.yes()) EXECUTE FUNCTION ours.tg()", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
+		{"CREATE TABLE theirs.cascades (name text REFERENCES wal2vec.pipeline (name) ON UPDATE CASCADE ON DELETE CASCADE)", "DROP TABLE theirs.cascades", "foreign key of cascades"},
+	} {
+		b.plant(other, c.does)
+		b.db.Exec(t, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec FROM "+other.name)
+		_, err := b.sink.State(t.Context())
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.does, err)
+		}
+		b.db.Exec(t, c.undo+"; GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
+		b.state()
+	}
+	b.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg()") // by who owns the tables
+	b.state()
+}
+
 // TestAViewOfAnotherRoleIsToldOf: this program reads no view, people do.
 func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ok(b.sink.CheckView(t.Context()))
 	other := b.account("")
-	for _, what := range []string{"SCHEMA analytics_features", "VIEW " + viewName} {
+	for what, repair := range map[string]string{"SCHEMA analytics_features": "ALTER SCHEMA", "VIEW " + viewName: "DROP VIEW"} {
 		b.db.Exec(t, "ALTER "+what+" OWNER TO "+other.name)
 		err := b.sink.CheckView(t.Context())
-		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), "ALTER "+strings.Fields(what)[0]) {
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), repair) {
 			t.Errorf("%s of another role: %v, try %q", what, err, fault.Try(err))
 		}
 		b.db.Exec(t, fault.Try(err))
+		b.init(productPipeline(), generation(dimension))
 		b.ok(b.sink.CheckView(t.Context()))
 	}
 	b.db.Exec(t, "DROP SCHEMA analytics_features CASCADE")
 	b.ok(b.sink.CheckView(t.Context()))
+}
+
+// TestAViewThatRunsOthersCodeIsMadeAgain: its functions run as who reads it, also after it was given to a role that is trusted.
+func TestAViewThatRunsOthersCodeIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.trap()
+	planter := b.account("")
+	b.db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA analytics_features TO "+planter.name+"; GRANT USAGE ON SCHEMA wal2vec TO "+planter.name)
+	plain := pgtest.One[string](t, b.db, "SELECT pg_get_viewdef($1::text::regclass)", viewName)
+	for _, query := range []string{
+		"SELECT product_id, embedding, CASE WHEN trap.spring() THEN now() END AS updated_at FROM wal2vec.vectors_product_1",
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 WHERE trap.spring()",
+		// By what is built in alone.
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 WHERE query_to_xml('SELECT trap.spring()', true, false, '') IS NOT NULL",
+		"SELECT length(updated_at::text)::bigint AS product_id, embedding, updated_at FROM wal2vec.vectors_product_1",
+		"SELECT product_id, embedding, updated_at FROM wal2vec.vectors_product_1 ORDER BY random()",
+	} {
+		b.db.Exec(t, "DROP VIEW "+viewName)
+		b.plant(planter, "CREATE VIEW "+viewName+" AS "+query)
+		if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), "DROP VIEW") {
+			t.Errorf("%s: %v", query, err)
+		}
+		b.db.Exec(t, "ALTER VIEW "+viewName+" OWNER TO CURRENT_USER")
+		if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), "DROP VIEW") {
+			t.Errorf("%s, given away: %v", query, err)
+		}
+		b.init(productPipeline(), generation(dimension))
+		b.ok(b.sink.CheckView(t.Context()))
+		if is := pgtest.One[string](t, b.db, "SELECT pg_get_viewdef($1::text::regclass)", viewName); is != plain {
+			t.Errorf("%s became %s", query, is)
+		}
+	}
+	// Who adds a column of its own is told, and keeps it.
+	b.db.Exec(t, "CREATE OR REPLACE VIEW "+viewName+" AS SELECT product_id, embedding, updated_at, trap.spring() AS more FROM wal2vec.vectors_product_1")
+	b.init(productPipeline(), generation(dimension))
+	if err := b.sink.CheckView(t.Context()); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a column more: %v", err)
+	}
 }
 
 // TestRowPoliciesFollowTheirSchema: another role makes a schema of the name that wal2vec's had.

@@ -95,7 +95,7 @@ func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
 	if len(grants) == 0 {
 		return nil
 	}
-	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
+	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		st, err := s.state(ctx, tx)
 		if err != nil {
 			return nil, err
@@ -110,6 +110,10 @@ func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
 		}
 		return steps, nil
 	})
+	if err != nil {
+		return s.explainOwned(ctx, err, "giving and taking rights")
+	}
+	return nil
 }
 
 // grantSteps needs of st the generations and the view's recorded name.
@@ -193,7 +197,8 @@ func (st State) vectorTables() []string {
 	return tables
 }
 
-// revokeSteps takes from a role what it was given for this pipeline. What pipelines share stays open to a role that has another of them.
+// revokeSteps takes from a role what it was given for this pipeline, and from others what it passed on: it could keep itself from being revoked by
+// that. What pipelines share stays open to a role that has another of them.
 func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string) ([]string, error) {
 	roles, err := s.grantees(ctx, q, st)
 	if err != nil {
@@ -205,9 +210,9 @@ func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string
 			"role %q has no rights on pipeline %q that could be taken back", role, s.pipeline)
 	}
 	own := append([]string{"ledger_" + s.pipeline, "dead_letter_" + s.pipeline}, st.vectorTables()...)
-	steps := []string{"REVOKE ALL ON TABLE " + s.quoteTables(own) + " FROM " + quoteIdentifier(role)}
+	steps := []string{"REVOKE ALL ON TABLE " + s.quoteTables(own) + " FROM " + quoteIdentifier(role) + " CASCADE"}
 	if roles[at].view {
-		steps = append(steps, "REVOKE ALL ON TABLE "+quoteIdentifier(st.ViewSchema, st.ViewName)+" FROM "+quoteIdentifier(role))
+		steps = append(steps, "REVOKE ALL ON TABLE "+quoteIdentifier(st.ViewSchema, st.ViewName)+" FROM "+quoteIdentifier(role)+" CASCADE")
 	}
 	return append(steps, s.closeShared(st, roles[at])...), nil
 }
@@ -261,14 +266,14 @@ func (s *Sink) Roles(ctx context.Context) ([]Grant, error) {
 func (s *Sink) closeShared(st State, g grantee) []string {
 	role := quoteIdentifier(g.name)
 	steps := []string{
-		"REVOKE ALL ON TABLE " + s.quoteTables(shared) + " FROM " + role,
-		"REVOKE ALL ON SCHEMA " + quoteIdentifier(s.schema) + " FROM " + role,
+		"REVOKE ALL ON TABLE " + s.quoteTables(shared) + " FROM " + role + " CASCADE",
+		"REVOKE ALL ON SCHEMA " + quoteIdentifier(s.schema) + " FROM " + role + " CASCADE",
 	}
 	if g.others != Nothing {
 		steps = append(steps, s.sharedSteps(Grant{Role: g.name, Access: g.others})...)
 	}
 	if st.ViewSchema != "" && !g.elsewhere {
-		steps = append(steps, "REVOKE USAGE ON SCHEMA "+quoteIdentifier(st.ViewSchema)+" FROM "+role)
+		steps = append(steps, "REVOKE USAGE ON SCHEMA "+quoteIdentifier(st.ViewSchema)+" FROM "+role+" CASCADE")
 	}
 	return steps
 }
@@ -367,7 +372,7 @@ func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string
 			if r.Role != "" {
 				grantee = quoteIdentifier(r.Role)
 			}
-			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + r.Pipeline}, r.vectors...))+" FROM "+grantee)
+			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + r.Pipeline}, r.vectors...))+" FROM "+grantee+" CASCADE")
 			continue
 		}
 		granted, err := s.tableSteps(r.Pipeline, Grant{Role: r.Role, Access: r.Access}, nil)

@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -350,5 +353,54 @@ func TestASlotOfAnotherNameIsNotTaken(t *testing.T) {
 	b.ok(b.sink.Start(t.Context(), start))
 	if st := b.state(); st.Slot != "another" || st.SlotName != "another" {
 		t.Errorf("after the start %+v", st)
+	}
+}
+
+// TestRightsOfWhoMayGiveNoneAreRefused: PostgreSQL only warns, and says GRANT or REVOKE as if it were done.
+func TestRightsOfWhoMayGiveNoneAreRefused(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ops, secret := b.db.Role(t, "")
+	streamer, _ := b.db.Role(t, "")
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: ops, Access: sink.Read}, sink.Grant{Role: streamer, Access: sink.Write}))
+	owner := pgtest.One[string](t, b.db, "SELECT current_user::text")
+	config, err := pgxpool.ParseConfig(b.db.DSNFor(ops, secret))
+	b.ok(err)
+	pool, err := pgsession.Pool(t.Context(), config)
+	b.ok(err)
+	defer pool.Close()
+	as := sink.New(sink.Options{Pool: pool, Pipeline: "product", Owner: owner, View: viewName, Logger: zerolog.Nop()})
+	stranger, _ := b.db.Role(t, "")
+	for _, g := range []sink.Grant{{Role: streamer, Access: sink.Nothing}, {Role: stranger, Access: sink.Read}, {Role: ops, Access: sink.Write}} {
+		err := as.Grant(t.Context(), g)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error()+fault.Try(err), owner) {
+			t.Errorf("%+v: %v (try %s)", g, err, fault.Try(err))
+		}
+	}
+	if !pgtest.One[bool](t, b.db, "SELECT has_table_privilege($1, 'wal2vec.ledger_product', 'UPDATE')", streamer) || len(left(t, b.db, stranger)) > 0 {
+		t.Error("something was given or taken")
+	}
+}
+
+// TestWhatARolePassedOnDoesNotKeepItsRights, nor those whom it gave them.
+func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	streamer, secret := b.db.Role(t, "")
+	stranger, _ := b.db.Role(t, "")
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Write}))
+	things := []string{
+		"USAGE ON SCHEMA wal2vec", "SELECT ON wal2vec.ledger_product", "SELECT ON wal2vec.pipeline", "UPDATE (watermark) ON wal2vec.pipeline", "USAGE ON SCHEMA analytics_features",
+		"SELECT ON " + viewName,
+	}
+	for _, right := range things {
+		b.db.Exec(t, "GRANT "+right+" TO "+streamer+" WITH GRANT OPTION")
+		b.plant(account{streamer, secret}, "GRANT "+right+" TO "+stranger)
+	}
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Nothing}))
+	for _, role := range []string{streamer, stranger} {
+		if rights := left(t, b.db, role); len(rights) != 0 {
+			t.Errorf("%s keeps %q", role, rights)
+		}
 	}
 }

@@ -51,11 +51,10 @@ func (f auditFile) load() (audit.Report, error) {
 	if f.path == "" || f.restart {
 		return begin, nil
 	}
-	err := safefile.Check(f.path) // what another account writes there could say that all was looked at
+	text, err := safefile.ReadTrusted(f.path, mostStateBytes) // what another account writes there could say that all was looked at
 	if problem, ok := errors.AsType[*safefile.Error](err); ok {
 		return begin, fault.Wrap(err, fault.Usage, "name another file with --state, or "+problem.Try, "reading how far the audit is")
 	}
-	text, err := safefile.Read(f.path, mostStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return begin, nil
 	}

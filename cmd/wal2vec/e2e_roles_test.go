@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -51,5 +55,75 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	refused("CREATE ROLE before_us LOGIN PASSWORD 'known'", "sa.t", "before_us", "may log in")
 	if pgtest.One[bool](t, db, "SELECT pg_has_role('before_us', 'own_a', 'MEMBER')") {
 		t.Error("a role that may log in got the owner's rights")
+	}
+}
+
+// TestTheRolesTakeNoRoleThatAStrangerMade: who may create roles can make them first, and grant them to itself whenever it likes.
+func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, "CREATE ROLE own; CREATE ROLE cr CREATEROLE REPLICATION; CREATE ROLE friend; CREATE TABLE public.t (id int PRIMARY KEY); ALTER TABLE public.t OWNER TO own")
+	run := func(settings string) error {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), db.DSN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close(t.Context()) }()
+		_, err = conn.Exec(t.Context(), "SET wal2vec.source_table = 'public.t'; SET wal2vec.source_columns = 'id'; "+settings+string(script))
+		return err
+	}
+	refused := func(settings, says string) (hint string) {
+		t.Helper()
+		err := run(settings)
+		refusal, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || !strings.Contains(err.Error(), says) {
+			t.Fatalf("%s: %v, want %q", settings, err, says)
+		}
+		return refusal.Hint
+	}
+	for _, role := range []string{"admin", "stream", "search", "swap"} {
+		name := "their_" + role
+		attributes := " LOGIN"
+		if role == "swap" {
+			attributes = " NOLOGIN"
+		}
+		settings := "SET wal2vec.swap = 'swap_beside_" + role + "'; SET wal2vec." + role + " = '" + name + "'; "
+		db.Exec(t, "SET ROLE cr; CREATE ROLE "+name+attributes+"; RESET ROLE")
+		const says = "role cr may make itself and others members of it"
+		hint := refused(settings, "role "+name+" is there, and "+says)
+		if pgtest.One[bool](t, db, "SELECT pg_has_role($1, 'own', 'MEMBER') OR has_table_privilege($1, 'public.t', 'SELECT')", name) {
+			t.Errorf("%s got rights", name)
+		}
+		refused("SET wal2vec.makers = 'friend'; "+settings, says)
+		if err := run("SET wal2vec.makers = 'friend, cr'; " + settings); err != nil {
+			t.Errorf("a maker that is named: %v", err)
+		}
+		_, revoke, _ := strings.Cut(hint, "run ")
+		revoke, _, _ = strings.Cut(revoke, ";")
+		db.Exec(t, "SET ROLE cr; GRANT "+name+" TO friend; RESET ROLE")
+		if role == "swap" {
+			refused("SET wal2vec.makers = 'cr'; "+settings, "has members besides")
+		} else if err := run("SET wal2vec.makers = 'cr'; " + settings); err != nil {
+			t.Errorf("a member that it was made by a maker is warned of: %v", err)
+		}
+		db.Exec(t, revoke)
+		if err := run(settings); err != nil {
+			t.Errorf("after %q: %v", revoke, err)
+		}
+	}
+	// The owner of the database has the session act as a role of its own.
+	for _, set := range []string{"DATABASE " + db.Name, "ROLE ALL", "ROLE ALL IN DATABASE " + db.Name, "ROLE " + pgtest.One[string](t, db, "SELECT quote_ident(session_user)")} {
+		db.Exec(t, "ALTER "+set+" SET role = cr")
+		_, reset, _ := strings.Cut(refused("SET wal2vec.swap = 'last'; ", "because a setting says so"), "Run ")
+		reset, _, _ = strings.Cut(reset, ";")
+		db.Exec(t, reset)
+		if err := run("SET wal2vec.swap = 'last'; "); err != nil {
+			t.Errorf("after %q: %v", reset, err)
+		}
 	}
 }

@@ -37,6 +37,8 @@ const shadows = `CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
 			EXECUTE format('ALTER FUNCTION evil.operate(%s, %s) RENAME TO %I', f.l, f.r, 'operate_' || md5(f.oprname || f.l));
 		END LOOP;
 	END $$;
+	CREATE FUNCTION evil.refuse(pg_catalog.text) RETURNS boolean LANGUAGE sql AS 'SELECT evil.found() IS NULL';
+	CREATE DOMAIN evil.text AS pg_catalog.text CHECK (evil.refuse(VALUE));
 	CREATE VIEW evil.pg_settings AS SELECT 'none'::text AS name, ''::text AS setting;
 	CREATE VIEW evil.pg_class AS SELECT 0::oid AS oid`
 
@@ -49,6 +51,7 @@ func bends(w *world, db *pgtest.DB) {
 		"bytea_output = escape", "xmlbinary = hex", "xmloption = document", "quote_all_identifiers = on", "array_nulls = off",
 		"transform_null_equals = on", "client_encoding = LATIN1", "exit_on_error = on", "default_transaction_isolation = serializable",
 		"default_transaction_deferrable = on", "idle_session_timeout = '2s'", "idle_in_transaction_session_timeout = '2s'",
+		"role = pg_monitor", "row_security = off", "backslash_quote = off", "gin_fuzzy_search_limit = 1",
 	}
 	if db.Host.Major() >= 17 {
 		settings = append(settings, "transaction_timeout = '2s'")
@@ -83,7 +86,7 @@ func TestSettingsOfTheDatabasesBendNothing(t *testing.T) {
 	w.check()
 	// What is idle or in a transaction for longer than the database allows goes on.
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {
-		old := pgtest.One[bool](t, w.db, "SELECT bool_and(backend_start < now() - interval '3 seconds') FROM pg_stat_activity WHERE application_name = 'wal2vec/stream'")
+		old := pgtest.One[bool](t, w.db, "SELECT bool_and(backend_start < now() - interval '3 seconds') FROM pg_stat_activity WHERE application_name LIKE 'wal2vec/stream%'")
 		return old, "the sessions are young"
 	})
 	if now := pgtest.One[int](t, w.db, walsender); now != pid || pid == 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -308,5 +309,31 @@ func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 			}
 			stream.stop()
 		})
+	}
+}
+
+// TestWhatIsPrintedBelongsToWhoPrintedIt: a superuser who pastes it would else have a function of its own that others may call, on another role's
+// table.
+func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	owner, password := w.db.Role(t, "")
+	streamer, _ := w.db.Role(t, "REPLICATION")
+	w.db.Exec(t, "GRANT CREATE ON DATABASE "+w.db.Name+" TO "+owner+"; GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+owner+"; ALTER TABLE "+product+" OWNER TO "+owner)
+	t.Cleanup(func() { w.db.Exec(t, "DROP OWNED BY "+owner+" CASCADE") })
+	got := w.ends([]string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(owner, password)}, "", "init", "--print-sql", "--grant-stream", streamer)
+	if got.code != 0 {
+		t.Fatalf("exit code %d: %s", got.code, got.stderr)
+	}
+	psql := exec.CommandContext(t.Context(), w.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", w.db.DSN)
+	psql.Stdin = strings.NewReader(got.stdout)
+	if out, err := psql.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const whose = `SELECT string_agg(DISTINCT o::text, ' ') FROM (SELECT proowner::regrole FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%' UNION ALL
+		SELECT pubowner::regrole FROM pg_publication) AS x (o)`
+	if is := pgtest.One[string](t, w.db, whose); is != owner {
+		t.Errorf("function and publication are of %s, not of %s", is, owner)
 	}
 }

@@ -126,7 +126,7 @@ func (p *program) init(ctx context.Context, c config.Config, o initOptions) erro
 		return err
 	}
 	if err := s.store.CheckView(ctx); fault.KindOf(err) == fault.Usage {
-		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("another role could put another view in the place of this one")
+		s.log.Warn().Str("reason", printable(err)).Str("try", fault.Try(err)).Msg("the view that people read could run code of another role")
 	} else if err != nil {
 		return err
 	}
@@ -277,8 +277,8 @@ func (p setupPlan) print(w io.Writer) error {
 	return nil
 }
 
-// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in the
-// place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
+// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in
+// the place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
 func inTransaction(statements []string) []string {
 	if len(statements) == 0 {
 		return nil

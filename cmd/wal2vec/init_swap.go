@@ -26,9 +26,9 @@ func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
 	return swap, err
 }
 
-// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables
-// for them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run
-// as a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
+// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables for
+// them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run as
+// a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
 func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {
@@ -58,6 +58,12 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	s.unfit = nil
 	if errors.Is(err, replication.ErrUnfitRole) && swap.RunAs == "" {
 		s.unfit, err = err, nil
+	} else if err == nil && s.options.printSQL && len(function) > 0 && swap.RunAs == "" {
+		owned, err := swap.OwnedSQL(ctx, s.source, !exists)
+		if err != nil {
+			return nil, err
+		}
+		function = append(function, owned...)
 	}
 	return slices.Concat(function, statements), err
 }

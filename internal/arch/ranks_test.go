@@ -60,9 +60,9 @@ var testOnly = map[string][]string{
 
 // bottom says what the packages of rank 0 import beyond the standard library.
 var bottom = map[string][]string{
-	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"}, // an injected error
-	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
-	"internal/statement": {"github.com/jackc/pgx/v5"},        // what runs a statement
+	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"},                            // an injected error
+	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"},                            // SQLSTATEs
+	"internal/statement": {"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn"}, // what runs a statement
 	"models/onnxpb": { // generated
 		"google.golang.org/protobuf/reflect/protoreflect",
 		"google.golang.org/protobuf/runtime/protoimpl",

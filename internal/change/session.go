@@ -7,6 +7,9 @@ package change
 // default_transaction_read_only is not among them: where it is set, a person or a guard of the disk wants no writes for now.
 func SessionParameters() map[string]string {
 	return map[string]string{
+		// As whom a statement runs: who may alter a database or a role could otherwise have every session act as a role of theirs, which then counts as
+		// this one. See pgsession.Parameters for who names a role in a connection string.
+		"role": "none",
 		// What a text is.
 		"client_encoding":    "UTF8",
 		"DateStyle":          "ISO",
@@ -24,6 +27,13 @@ func SessionParameters() map[string]string {
 		"standard_conforming_strings": "on",
 		"array_nulls":                 "on",
 		"transform_null_equals":       "off",
+		"backslash_quote":             "safe_encoding",
+		"row_security":                "on",
+		"gin_fuzzy_search_limit":      "0", // else a filter that has a GIN index finds some of the rows
+		// The planner calls immutable functions of a table's CHECKs, whatever role made them, to find out whether they hold.
+		"constraint_exclusion": "off",
+		// An error says what failed, never with which texts.
+		"log_parameter_max_length_on_error": "0",
 		// Idle is normal for these connections, and so is a long decoding, load or build: a role's own limits must not cut them. What needs a
 		// limit has one of its own.
 		"idle_session_timeout":                "0",

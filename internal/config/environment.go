@@ -52,11 +52,10 @@ func (l *loader) newEnvironment(s Sources) (environment, error) {
 	default:
 		return nil, fault.New(fault.Usage, "export "+dotEnvSwitch+"=off", "configuration: %s must be on or off", dotEnvSwitch)
 	}
-	if reads && l.mayRead(s.DotEnv) {
+	if reads {
 		if err := l.readDotEnv(env, s.DotEnv); err != nil {
 			return nil, err
 		}
-		l.dotEnv = s.DotEnv
 	}
 	for _, name := range folders {
 		if _, found := env.lookup(name); found && s.Env[name] == "" {
@@ -74,21 +73,6 @@ func (l *loader) newEnvironment(s Sources) (environment, error) {
 	return env, nil
 }
 
-// mayRead reports whether no other account could have written a .env file; where one could, it warns. A file that is not there may be
-// read.
-func (l *loader) mayRead(path string) bool {
-	err := safefile.Check(path)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return true
-	}
-	try := "move it to a folder that this account can look at, or export " + dotEnvSwitch + "=off"
-	if problem, ok := errors.AsType[*safefile.Error](err); ok {
-		try = problem.Try
-	}
-	l.warn(fault.Wrap(err, fault.Usage, try, "the file %s is not read", path))
-	return false
-}
-
 func (e environment) lookup(name string) (variable, bool) {
 	v, found := e[name]
 	return v, found && v.text != ""
@@ -100,15 +84,23 @@ func (e environment) outside(name string) bool {
 	return found && v.file == ""
 }
 
-// readDotEnv reads a .env file into the environment. A folder of that name, as some make for Python, or another thing that is no file is
-// passed over with a warning.
+// readDotEnv reads a .env file into the environment. One that another account could have written is passed over with a warning, and so is a folder
+// of that name, as some make for Python, or another thing that is no file.
 func (l *loader) readDotEnv(env environment, path string) error {
-	content, err := safefile.Read(path, mostDotEnvBytes)
+	content, err := safefile.ReadTrusted(path, mostDotEnvBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if kind, ok := errors.AsType[*safefile.KindError](err); ok {
 		l.warn(fault.New(fault.Usage, "export "+dotEnvSwitch+"=off", "%s is not read: it %s", path, kind.Why()))
+		return nil
+	}
+	if problem := safefile.Check(path); err != nil && problem != nil {
+		try := "move it to a folder that this account can look at, or export " + dotEnvSwitch + "=off"
+		if open, ok := errors.AsType[*safefile.Error](problem); ok {
+			try = open.Try
+		}
+		l.warn(fault.Wrap(problem, fault.Usage, try, "the file %s is not read", path))
 		return nil
 	}
 	if err != nil {
@@ -121,6 +113,7 @@ func (l *loader) readDotEnv(env environment, path string) error {
 		return fault.New(fault.Usage, "write NAME=value, with quotes around a value that holds spaces or #",
 			"configuration: %s:%d: is not NAME=value", path, badLine(content))
 	}
+	l.dotEnv = path
 	for name, text := range variables {
 		env[name] = variable{text: text, file: path}
 	}

@@ -66,6 +66,7 @@ func (l *loader) readLibpq(env environment) {
 func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) {
 	c := l.newConnection(path, *to, dotEnv)
 	l.checkFiles(c)
+	l.checkSession(c)
 	if c.steeredByDotEnv() {
 		*to = l.keepApart(c, env)
 	} else {

@@ -71,6 +71,11 @@ func (e *examination) examineHistory(ctx context.Context) {
 		e.ok("pipeline.history", "system %s, timeline %d", info.SystemID, info.Timeline)
 		return
 	}
+	if e.searches() { // the log can be asked by a role with REPLICATION alone, which this one must not get
+		e.warn("pipeline.history", asStreamer, "the pipeline follows system %s on timeline %d up to %s, this is system %s on timeline %d; %s",
+			e.state.SystemID, e.state.Timeline, e.state.Watermark, info.SystemID, info.Timeline, e.isFor())
+		return
+	}
 	c := e.opts.Config
 	source := replication.NewSource(replication.Options{
 		ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: e.state.Table,

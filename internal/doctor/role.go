@@ -58,10 +58,10 @@ func (e *examination) examinePower(ctx context.Context) {
 	table := e.opts.Config.Source.Table
 	role := pgname.Identifier(e.source.info.User)
 	var createDB, createRole, bypass, secured bool
-	var memberships []string
+	var memberships, makers, grantors []string
 	var database string
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
-		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database)
+		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database, &makers, &grantors)
 	if !e.could(err, check, "role.cluster") {
 		return
 	}
@@ -90,6 +90,14 @@ func (e *examination) examinePower(ctx context.Context) {
 			fix += " GRANT pg_read_all_stats TO " + role + ";"
 		}
 		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
+	}
+	for i, maker := range makers {
+		quiet = false
+		fix := "REVOKE " + role + " FROM " + pgname.Identifier(maker)
+		if grantors[i] != "" {
+			fix += " GRANTED BY " + pgname.Identifier(grantors[i])
+		}
+		e.warn(check, inSource(fix+" CASCADE;"), "role %s may make itself a member of role %s, and act as it", pgname.Identifier(maker), role)
 	}
 	if quiet {
 		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table, but REPLICATION", role)

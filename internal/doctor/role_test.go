@@ -101,6 +101,16 @@ var excessFindings = []finding{
 			r.mend(f)
 			r.want("role.monitor", doctor.OK)
 		}
+		// Who may grant it may grant it to itself.
+		other, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT "+role+" TO "+group+" WITH ADMIN OPTION; SET ROLE "+group+"; GRANT "+role+" TO "+other+" WITH ADMIN OPTION; RESET ROLE")
+		for _, f := range found(r.examine(), "role.power") {
+			if f.Status != doctor.Warn || !strings.Contains(f.Text, "act as it") {
+				t.Errorf("%+v", f)
+			}
+			r.paste(f)
+		}
+		r.want("role.power", doctor.OK)
 	}},
 	{"rights beyond the columns", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -231,6 +241,11 @@ var kindFindings = []finding{
 		check("as granted")
 		r.db.Exec(t, "GRANT SELECT ON "+product+" TO "+role) // it may search by all
 		check("with all columns")
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline + 7") // the stream's role may, and so does a promotion
+		if f := r.want("pipeline.history", doctor.Warn); strings.Contains(f.Fix, "REPLICATION") || f.FixIn != doctor.Settings {
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline - 7")
 		r.db.Exec(t, "GRANT INSERT ON "+product+" TO "+role)
 		f := r.want("role.source", doctor.Warn)
 		if strings.Contains(f.Fix, "GRANT") || strings.Contains(f.Fix, "SELECT") {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -82,7 +81,7 @@ func (e *examination) judgeEncoding() {
 
 // wantedSettings are those that a session of the source has, but for what the doctor's own bounds.
 func (e *examination) wantedSettings() map[string]string {
-	wanted := change.SessionParameters()
+	wanted := pgsession.Parameters(&e.source.conn.Config().Config)
 	delete(wanted, "statement_timeout")
 	delete(wanted, "lock_timeout")
 	if pgsession.EncodingOf(e.source.conn) == pgsession.None {

@@ -42,6 +42,13 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	case len(role.Open) > 0:
 		e.warn(check, inSource(strings.Join(role.Close, "; ")+";"),
 			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
+	case len(role.Given) > 0:
+		fix := onServer("have the role that gave it take it back")
+		if len(role.Back) > 0 {
+			fix = inSource(strings.Join(role.Back, "; ") + ";")
+		}
+		e.warn(check, fix, "others gave role %s, as which the function that follows swapped tables runs, rights to %s: the table's owner could use them",
+			name, strings.Join(role.Given, ", "))
 	case rights.Altered:
 		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
 			"the function that follows swapped tables is not as this version of init makes it: no stream calls it")

@@ -13,6 +13,14 @@ type account struct {
 	uid, gid uint32
 }
 
+// uidOrOwn is the account that the server runs as.
+func (a *account) uidOrOwn() uint32 {
+	if a == nil {
+		return uint32(os.Geteuid()) //nolint:gosec // never negative on Unix
+	}
+	return a.uid
+}
+
 // serverAccount returns the user to run as: PostgreSQL refuses root, so root runs it as nobody.
 func serverAccount() (*account, error) {
 	if os.Geteuid() != 0 {

@@ -104,10 +104,15 @@ func (s *Server) up(ctx context.Context) error {
 
 // ready waits until the server accepts a connection.
 func (s *Server) ready(ctx context.Context, proc *process) error {
+	config, err := pgconn.ParseConfig(s.DSN("postgres"))
+	if err != nil {
+		return err
+	}
+	config.RequireAuth = "scram-sha-256" // whatever listens on this port is not told the password
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
-		conn, err := pgconn.Connect(ctx, s.DSN("postgres"))
+		conn, err := pgconn.ConnectConfig(ctx, config)
 		if err == nil {
 			err = conn.Close(ctx)
 			// Another server may answer on this port while ours fails to bind it; that one refuses our password.

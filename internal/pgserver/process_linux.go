@@ -40,7 +40,12 @@ func children(pid int) []int {
 	return found
 }
 
-// freeSharedMemory removes the small System V segment that a killed postmaster leaves behind; id is from its postmaster.pid.
-func freeSharedMemory(id int) {
+// freeSharedMemory removes the small System V segment that a killed postmaster leaves behind; id is from its postmaster.pid. Any process of the
+// server's account may write there: so the segment has to be one that this account could remove itself.
+func freeSharedMemory(id int, owner uint32) {
+	var segment unix.SysvShmDesc
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &segment); err != nil || segment.Perm.Uid != owner || segment.Perm.Cuid != owner {
+		return
+	}
 	_, _ = unix.SysvShmCtl(id, unix.IPC_RMID, nil)
 }

@@ -14,4 +14,4 @@ func attributes() *syscall.SysProcAttr {
 func children(int) []int { return nil }
 
 // freeSharedMemory does nothing: the next postmaster with the same data folder reuses the segment.
-func freeSharedMemory(int) {}
+func freeSharedMemory(int, uint32) {}

@@ -184,7 +184,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		segment = -1 // an orderly end has freed it
 	}
 	if segment >= 0 {
-		freeSharedMemory(segment)
+		freeSharedMemory(segment, s.who.uidOrOwn())
 	}
 	s.log.Debug().Int("port", s.port).Msg("PostgreSQL stopped")
 	return s.folder.remove()

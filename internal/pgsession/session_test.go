@@ -25,7 +25,8 @@ func hostile(major int) map[string]string {
 		"bytea_output": "escape", "lc_monetary": "C.UTF-8", "xmlbinary": "hex", "xmloption": "document", "search_path": "evil, pg_catalog",
 		"quote_all_identifiers": "on", "standard_conforming_strings": "off", "array_nulls": "off", "transform_null_equals": "on",
 		"idle_session_timeout": "1h", "idle_in_transaction_session_timeout": "1h", "statement_timeout": "1h", "lock_timeout": "1h", "exit_on_error": "on",
-		"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on",
+		"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on", "backslash_quote": "off", "row_security": "off",
+		"gin_fuzzy_search_limit": "1", "constraint_exclusion": "on", "log_parameter_max_length_on_error": "-1",
 	}
 	if major >= 17 {
 		settings["transaction_timeout"] = "1h"
@@ -41,6 +42,8 @@ const shadows = `CREATE SCHEMA evil;
 	CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
 	CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
 	CREATE FUNCTION evil.same(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
+	CREATE FUNCTION evil.pg_is_in_recovery() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
+	CREATE DOMAIN evil.text AS pg_catalog.text CHECK (pg_catalog.length(evil.lower(VALUE)) > 0);
 	CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
 	CREATE VIEW evil.pg_settings AS SELECT 'none'::text AS name;
 	GRANT USAGE ON SCHEMA evil TO PUBLIC`
@@ -51,7 +54,10 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 	db := pgtest.Database(t)
 	db.Exec(t, shadows)
 	role, password := db.Role(t, "REPLICATION")
+	other, _ := db.Role(t, "")
+	db.Exec(t, "GRANT "+other+" TO "+role)
 	bent := hostile(db.Host.Major())
+	bent["role"] = other
 	for name, value := range bent {
 		literal := "'" + value + "'"
 		if name == "search_path" {
@@ -78,9 +84,13 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 			t.Errorf("the role does not bend %s, which a session relies on", name)
 		}
 	}
-	for name, open := range sessions(t, dsn) {
+	opened := sessions(t, dsn)
+	for name, open := range sessions(t, dsn+"&target_session_attrs=primary") { // pgx asks the server for it
+		opened[name+" of a primary"] = open
+	}
+	for name, open := range opened {
 		wanted := maps.Clone(wanted)
-		if name == "sink" || name == "pool" {
+		if strings.HasPrefix(name, "sink") || strings.HasPrefix(name, "pool") {
 			maps.Copy(wanted, change.SinkParameters())
 		}
 		got := show(t, open(), wanted)
@@ -189,5 +199,49 @@ func TestWhoOpensASessionSetsMore(t *testing.T) {
 	got := show(t, conn, map[string]string{"search_path": "", "lock_timeout": ""})
 	if want := map[string]string{"search_path": "pg_catalog", "lock_timeout": "5s"}; !maps.Equal(got, want) {
 		t.Errorf("got %v", got)
+	}
+}
+
+// TestOnlyAConnectionStringNamesARole: what the owner of the database, or who may alter the role, has set is not in force, in no session.
+func TestOnlyAConnectionStringNamesARole(t *testing.T) { //nolint:tparallel // a setting of the whole database at a time
+	t.Parallel()
+	db := pgtest.Database(t)
+	role, password := db.Role(t, "REPLICATION")
+	evil, _ := db.Role(t, "")
+	team, _ := db.Role(t, "")
+	db.Exec(t, "GRANT "+evil+", "+team+" TO "+role)
+	setters := map[string]string{
+		"the database": "DATABASE " + db.Name, "the role": "ROLE " + role, "the role in the database": "ROLE " + role + " IN DATABASE " + db.Name,
+		"every role in the database": "ROLE ALL IN DATABASE " + db.Name,
+	}
+	f := func(t *testing.T, options, want string) {
+		t.Helper()
+		for name, open := range sessions(t, db.DSNFor(role, password)+options) {
+			results, err := open().Exec(t.Context(), "SELECT current_user, session_user").ReadAll()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if is, who := string(results[0].Rows[0][0]), string(results[0].Rows[0][1]); is != want || who != role {
+				t.Errorf("%s: %s acts as %s, want %s", name, who, is, want)
+			}
+		}
+	}
+	for who, setter := range setters {
+		db.Exec(t, "ALTER "+setter+" SET role = "+evil)
+		t.Run(who, func(t *testing.T) {
+			conn := connected(t)(pgconn.Connect(t.Context(), db.DSNFor(role, password)))
+			if results, err := conn.Exec(t.Context(), "SELECT current_user").ReadAll(); err != nil || string(results[0].Rows[0][0]) != evil {
+				t.Fatalf("another client is not bent: %v", err)
+			}
+			f(t, "", role)
+			f(t, "&role=none", role)
+			f(t, "&role="+team, team)
+			f(t, "&ROLE="+team, team)
+			f(t, "&options=-c%20role%3D"+team, team)
+			f(t, "&options=--role%3D"+team, team)
+			f(t, "&options=-c%20lock_timeout%3D1%20-cRole%3D"+team, team)
+			f(t, "&options=-c%20lock_timeout%3D1", role)
+		})
+		db.Exec(t, "ALTER "+setter+" RESET role")
 	}
 }

@@ -35,6 +35,17 @@ func Check(path string) error {
 	return c.check(path)
 }
 
+// Owned reports whether a trusted account owns what the path names, whatever others may do with it: in a folder as /tmp is, no other account can
+// take its place.
+func Owned(path string) bool {
+	c, err := newChecker()
+	if err != nil {
+		return false
+	}
+	e, err := c.lstat(path)
+	return err == nil && slices.Contains(c.trusted, e.uid)
+}
+
 // CheckTree is Check for a folder and everything below it.
 func CheckTree(folder string) error {
 	c, err := newChecker()
@@ -194,9 +205,9 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 	case closed, e.mode&fs.ModeSymlink != 0, e.mode.IsDir() && e.mode&fs.ModeSticky != 0:
 		return e, nil
 	case e.mode&byEveryone != 0:
-		return e, writable(path, "every account")
+		return e, writable(path, "every account", e.mode.IsRegular())
 	case e.mode&byGroup != 0 && !c.private(e.gid):
-		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid))
+		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid), e.mode.IsRegular())
 	case c.secret && e.mode.IsRegular() && e.mode&readable != 0 && !strings.HasPrefix(path, mounted):
 		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + pgname.Shell(path)}
 	}

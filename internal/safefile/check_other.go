@@ -5,6 +5,9 @@ package safefile
 // Check finds nothing: the system has no owners and modes of this kind.
 func Check(string) error { return nil }
 
+// Owned is true for all.
+func Owned(string) bool { return true }
+
 // CheckTree finds nothing either.
 func CheckTree(string) error { return nil }
 

@@ -157,7 +157,7 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	p := writable(path, "every account")
+	p := writable(path, "every account", true)
 	if out, err := exec.CommandContext(t.Context(), "sh", "-c", p.Try).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", p.Try, err, out)
 	}

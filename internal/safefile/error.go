@@ -65,6 +65,11 @@ func outside(path string, owner uint32) *Error {
 	}
 }
 
-func writable(path, by string) *Error {
-	return &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
+// writable does not say of a file that its mode is all: what others wrote into it is there, and a process that has it open goes on writing.
+func writable(path, by string, file bool) *Error {
+	e := &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
+	if file {
+		e.Try += "  # if what is in it is yours; if not, make it again in a new file"
+	}
+	return e
 }

@@ -81,6 +81,18 @@ func openNow(path string) (*os.File, error) {
 	return file, nil
 }
 
+// ReadTrusted is Read for a file that no account may have written but trusted ones: Check, and then Read. What Check finds missing is not read,
+// since any account may make it, in a folder as /tmp is, a moment later: it is an fs.ErrNotExist. What Check finds in order no other account can
+// replace.
+func ReadTrusted(path string, most int64) ([]byte, error) { return readAfter(Check, path, most) }
+
+func readAfter(check func(path string) error, path string, most int64) ([]byte, error) {
+	if err := check(path); err != nil {
+		return nil, err
+	}
+	return Read(path, most)
+}
+
 // Read returns what is in a regular file of at most so many bytes. A larger one is a *SizeError, anything that is no file a *KindError.
 func Read(path string, most int64) ([]byte, error) {
 	file, err := Open(path)

@@ -67,3 +67,21 @@ func TestAFileHasABound(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhatWasNotThereIsNotRead: another account makes it between the look and the read.
+func TestWhatWasNotThereIsNotRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), ".env")
+	theirs := func(path string) error {
+		err := Check(path)
+		if err := os.WriteFile(path, []byte("theirs"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return err
+	}
+	if content, err := readAfter(theirs, path, 100); !errors.Is(err, fs.ErrNotExist) || content != nil {
+		t.Errorf("read %q, %v", content, err)
+	}
+	if content, err := ReadTrusted(path, 100); err != nil || string(content) != "theirs" {
+		t.Errorf("a file of this account: %q, %v", content, err)
+	}
+}

@@ -3,6 +3,8 @@ package statement_test
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/statement"
@@ -27,4 +29,34 @@ func TestTheSecondStatementIsRefusedAndNoneRuns(t *testing.T) {
 	if err := statement.Run(t.Context(), conn, "INSERT INTO nowhere VALUES (1)"); fault.SQLSTATE(err) != "42P01" {
 		t.Errorf("a statement that fails: %v", err)
 	}
+}
+
+// TestARightThatWasNotGivenIsAnError: PostgreSQL warns, and says GRANT or REVOKE as if it were done.
+func TestARightThatWasNotGivenIsAnError(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	role, password := db.Role(t, "")
+	other, _ := db.Role(t, "")
+	db.Exec(t, "CREATE TABLE theirs (a int, b int); GRANT SELECT (a) ON theirs TO "+role+" WITH GRANT OPTION; GRANT SELECT (b), INSERT ON theirs TO "+role+", "+other)
+	config, err := pgx.ParseConfig(db.DSNFor(role, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OnNotice = statement.Note
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	f := func(text, want string) {
+		t.Helper()
+		if err := statement.Run(t.Context(), conn, text); fault.SQLSTATE(err) != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	f("GRANT SELECT (a) ON theirs TO "+other, "")
+	f("GRANT SELECT (b) ON theirs TO "+other, "42501")
+	f("SELECT 1", "")
+	f("REVOKE INSERT ON theirs FROM "+other, "42501")
+	f("REVOKE SELECT (a) ON theirs FROM "+other, "")
 }

@@ -16,7 +16,7 @@ BEGIN
         EXECUTE pg_catalog.format(
             'ALTER TABLE %1$s DROP CONSTRAINT %2$I, '
             'ADD CONSTRAINT %3$I EXCLUDE USING hash ('
-            '(CASE WHEN pg_catalog.array_ndims(key) = 1 THEN pg_catalog.array_append(key, generation::text) END) WITH =)',
+            '(CASE WHEN pg_catalog.array_ndims(key) = 1 THEN pg_catalog.array_append(key, generation::text) END) WITH OPERATOR(pg_catalog.=))',
             found.letters, found.was, 'pkey_dead_letter_' || found.pipeline
         );
         EXECUTE pg_catalog.format('CREATE INDEX %I ON %s USING hash (key)', 'key_dead_letter_' || found.pipeline, found.letters);

@@ -1,5 +1,6 @@
 -- What this role may do on the server besides streaming from the table ($1, $2): its attributes, and whether the table has row security; the
--- roles that it was granted and that bring more than the statistics of other sessions; and another database that it has the right to enter.
+-- roles that it was granted and that bring more than the statistics of other sessions; another database that it has the right to enter; and who may make
+-- itself a member of it, and so can act as it, with who gave it that (from 16 on, where it was another than the server's first role).
 SELECT
     r.rolcreatedb,
     r.rolcreaterole,
@@ -27,6 +28,22 @@ SELECT
         WHERE d.datallowconn AND d.datname <> pg_catalog.current_database() AND pg_catalog.has_database_privilege(d.oid, 'CONNECT')
         ORDER BY d.datname = 'postgres' DESC, d.datname
         LIMIT 1
-    ), '')
+    ), ''),
+    ARRAY(
+        SELECT m.rolname::text
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+        WHERE a.roleid = r.oid AND a.admin_option AND NOT m.rolsuper
+        ORDER BY a.grantor = 10, m.rolname, a.grantor
+    ),
+    ARRAY(
+        SELECT CASE
+            WHEN a.grantor <> 10 AND pg_catalog.current_setting('server_version_num')::int >= 160000 THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE ''
+        END
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+        WHERE a.roleid = r.oid AND a.admin_option AND NOT m.rolsuper
+        ORDER BY a.grantor = 10, m.rolname, a.grantor
+    )
 FROM pg_catalog.pg_roles AS r
-WHERE r.rolname = current_user
+WHERE r.rolname = session_user

@@ -12,7 +12,7 @@ CREATE TABLE {{.Letters}} (
     first_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     last_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     -- One for each key and generation. A hash takes a key of any length, where a B-tree's entry ends at 2,704 bytes.
-    CONSTRAINT {{.LettersKey}} EXCLUDE USING hash ((CASE WHEN pg_catalog.array_ndims(key) = 1 THEN pg_catalog.array_append(key, generation::text) END) WITH =),
+    CONSTRAINT {{.LettersKey}} EXCLUDE USING hash ((CASE WHEN pg_catalog.array_ndims(key) = 1 THEN pg_catalog.array_append(key, generation::text) END) WITH OPERATOR(pg_catalog.=)),
     CONSTRAINT letter_pipeline CHECK (pipeline = {{.Pipeline}}),
     CONSTRAINT letter_key CHECK ((pg_catalog.array_ndims(key) = 1 AND pg_catalog.array_lower(key, 1) = 1 AND pg_catalog.array_length(key, 1) = {{len .Keys}} AND {{.Written "key"}}) IS TRUE),
     CONSTRAINT letter_reason CHECK (pg_catalog.length(reason) <= 4000),

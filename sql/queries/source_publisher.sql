@@ -3,7 +3,7 @@
 SELECT
     o.rolname::text,
     pg_catalog.pg_get_userbyid(c.relowner)::text,
-    o.rolname = CURRENT_USER OR o.rolsuper OR pg_catalog.pg_has_role(o.oid, c.relowner, 'MEMBER')
+    o.rolname = SESSION_USER OR o.rolsuper OR pg_catalog.pg_has_role(o.oid, c.relowner, 'MEMBER')
 FROM pg_catalog.pg_publication AS p
 JOIN pg_catalog.pg_roles AS o ON o.oid = p.pubowner
 CROSS JOIN pg_catalog.pg_class AS c

@@ -1,7 +1,7 @@
 -- What a role ($4) was given for a stream: the columns of the table ($1, $2) that its owner lets it read one by one, whether that owner is this
 -- role's to act for, whether it may call the function ($3, its name with schema, quoted; NULL where that is another pipeline's), what the functions
--- of other pipelines do that it may call beside it, and whether it may call one of another pipeline anywhere. Anybody who may make functions
--- beside the table can make one of such a name: one of ours runs as its owner, who has the rights of the table's.
+-- of other pipelines do that it may call beside it, and whether there is one. Any role can make a function of such a name somewhere, with a body as ours
+-- have it: one that tells something runs as its owner, who has the rights of the table's, and stands beside the table.
 SELECT
     ARRAY(
         SELECT a.attname::text
@@ -45,6 +45,8 @@ SELECT
           AND f.oid IS DISTINCT FROM pg_catalog.to_regprocedure($3 || '()')
           AND g.grantee = r.oid
           AND f.prosecdef
+          AND f.pronamespace = c.relnamespace
+          AND pg_catalog.pg_has_role(f.proowner, c.relowner, 'USAGE')
     )
 FROM pg_catalog.pg_roles AS r
 LEFT JOIN (

@@ -1,16 +1,16 @@
 -- The function ($3, its name with schema, quoted) as it is: whose it is, whether that is the owner of the table ($1), of the publication ($2) or
 -- this role or one that this was made a member of, what it does, and who may call it; PUBLIC is told apart, since a role may have that name. Last: whether
--- it runs as its owner, its language, and its settings. No row where there is none.
+-- it runs as its owner, its language, its settings, and whether one who may call it may pass that on or has it from another than the owner. No row where there is none.
 SELECT
     pg_catalog.pg_get_userbyid(f.proowner)::text,
-    f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER)
+    f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = SESSION_USER)
     OR f.proowner IN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1)
     OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2)
     OR EXISTS (
         SELECT
         FROM pg_catalog.pg_auth_members AS m
         JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
-        WHERE m.roleid = f.proowner AND r.rolname = CURRENT_USER
+        WHERE m.roleid = f.proowner AND r.rolname = SESSION_USER
     ),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),
@@ -22,7 +22,10 @@ SELECT
     ),
     f.prosecdef,
     l.lanname::text,
-    COALESCE(f.proconfig, ARRAY[]::text[])
+    COALESCE(f.proconfig, ARRAY[]::text[]),
+    EXISTS (
+        SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee <> f.proowner AND (a.is_grantable OR a.grantor <> f.proowner)
+    )
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
 WHERE f.oid = pg_catalog.to_regprocedure($3 || '()')

@@ -2,7 +2,7 @@
 -- nothing. ALTER TABLE goes on to children. REPLICA IDENTITY ($3) asks a unique index for its expressions and predicate, as the role that alters, and
 -- another may get the index's name at any moment. The owner's own session runs nothing but the owner's. For CHECKs see source_code.
 WITH RECURSIVE named AS (
-    SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner) = CURRENT_USER AS own
+    SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner) = SESSION_USER AS own
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = $1 AND c.relname = $2

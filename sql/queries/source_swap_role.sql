@@ -1,9 +1,11 @@
 -- What the role ($4; '' for the owner of the function, or this role where there is none) that the function ($3, its name with schema, quoted) runs as
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind,
--- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Last comes who could act as it:
--- whether it may log in, and its members, but for superusers, this role, and those that have the rights of the table's owner without it, as the admin; and
--- the memberships that make it more than the owner, where they are all that does and it is a role that does nothing else.
+-- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Then comes who could act as it:
+-- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
+-- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
+-- own: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
+-- does and it is a role that does nothing else.
 WITH RECURSIVE role AS (
     SELECT COALESCE(
         NULLIF($4::text, ''),
@@ -18,11 +20,12 @@ WITH RECURSIVE role AS (
     LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = $2
 ), belongings AS (
-    SELECT s.deptype, s.classid, s.objid, s.dbid
+    SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid IN (0, d.oid) AS here
     FROM facts AS f
     JOIN pg_catalog.pg_shdepend AS s ON s.refclassid = 'pg_catalog.pg_authid'::regclass AND s.refobjid = f.oid AND s.deptype IN ('o', 'a')
+    JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
     WHERE NOT (
-        s.dbid = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database())
+        s.dbid = d.oid
         AND (
             s.classid = 'pg_catalog.pg_publication'::regclass
             OR s.classid = 'pg_catalog.pg_proc'::regclass
@@ -40,6 +43,17 @@ WITH RECURSIVE role AS (
     FROM without AS w
     JOIN pg_catalog.pg_auth_members AS a ON a.roleid = w.oid
     JOIN facts AS f ON f.oid <> a.member
+), members AS (
+    SELECT DISTINCT
+        m.rolname::text AS name,
+        -- Before 16 a membership is one, whatever role gave it; a superuser's REVOKE is then that of the server's first role.
+        CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
+            THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END AS grantor
+    FROM facts AS f
+    JOIN pg_catalog.pg_auth_members AS a ON a.roleid = f.oid
+    JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+    WHERE f.oid <> f.owner AND NOT f.trusted
+        AND NOT m.rolsuper AND m.rolname <> CURRENT_USER AND NOT EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid)
 )
 SELECT
     f.name,
@@ -61,10 +75,10 @@ SELECT
             WHERE g.oid <> f.oid AND pg_catalog.pg_has_role(f.oid, g.oid, 'MEMBER') AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
             ORDER BY g.rolname
         ) || ARRAY(
-            SELECT CASE b.deptype WHEN 'o' THEN 'owns ' ELSE 'has rights to ' END || pg_catalog.count(*)::text || ' other objects'
+            SELECT 'owns ' || pg_catalog.count(*)::text || ' other objects'
             FROM belongings AS b
-            GROUP BY b.deptype
-            ORDER BY b.deptype DESC
+            WHERE b.deptype = 'o'
+            HAVING pg_catalog.count(*) > 0
         )
     END,
     -- What is to be given before it can own them. A superuser's ALTER asks for none of it but the membership in the table's owner.
@@ -88,17 +102,35 @@ SELECT
     pg_catalog.current_database()::text,
     COALESCE((SELECT n.nspname::text FROM pg_catalog.pg_namespace AS n WHERE n.oid = f.namespace), ''),
     COALESCE(f.rolcanlogin AND f.oid <> f.owner AND NOT f.trusted, false),
-    CASE WHEN f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
-        SELECT m.rolname::text
-        FROM pg_catalog.pg_auth_members AS a
-        JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
-        WHERE a.roleid = f.oid AND NOT m.rolsuper AND m.rolname <> CURRENT_USER AND NOT EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid)
-          -- Who makes a role without being a superuser may grant it from then on, and no more.
-          AND (
-              COALESCE((pg_catalog.to_jsonb(a) ->> 'set_option')::boolean, true)
-              OR COALESCE((pg_catalog.to_jsonb(a) ->> 'inherit_option')::boolean, true)
-          )
-        ORDER BY m.rolname
+    ARRAY(SELECT m.name FROM members AS m ORDER BY m.grantor = '', m.name, m.grantor),
+    ARRAY(SELECT m.grantor FROM members AS m ORDER BY m.grantor = '', m.name, m.grantor),
+    -- What others gave it: the object, and what takes it back, as far as that is in this database and of a usual kind.
+    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT CASE WHEN b.here THEN pg_catalog.pg_describe_object(b.classid, b.objid, b.objsubid) ELSE 'something in another database' END
+        FROM belongings AS b
+        WHERE b.deptype = 'a'
+        ORDER BY b.classid, b.objid, b.objsubid
+        LIMIT 5
+    ) END,
+    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT CASE
+            WHEN i.type = 'default acl' THEN pg_catalog.format(
+                'ALTER DEFAULT PRIVILEGES %s REVOKE ALL ON %s FROM %I',
+                pg_catalog.regexp_replace(i.identity, ' on [a-z ]+$', ''), pg_catalog.upper(pg_catalog.substring(i.identity, ' on ([a-z ]+)$')), f.name
+            )
+            WHEN i.type IN ('table', 'view', 'materialized view', 'foreign table', 'table column', 'sequence', 'schema', 'function', 'procedure', 'type')
+                THEN pg_catalog.format(
+                    'REVOKE ALL ON %s %s FROM %I',
+                    CASE WHEN i.type IN ('sequence', 'schema', 'function', 'procedure', 'type') THEN pg_catalog.upper(i.type) ELSE 'TABLE' END,
+                    i.identity, f.name
+                )
+            ELSE ''
+        END
+        FROM belongings AS b
+        LEFT JOIN LATERAL pg_catalog.pg_identify_object(b.classid, b.objid, 0) AS i ON b.here
+        WHERE b.deptype = 'a'
+        ORDER BY b.classid, b.objid, b.objsubid
+        LIMIT 5
     ) END,
     CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
         SELECT g.rolname::text

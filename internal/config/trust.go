@@ -1,0 +1,63 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Some settings let another role of the database act for the one that connects: sink.owner, source.trust_owner, and what a connection string sets
+// on the server, a role to act as among it. The author of a folder that was fetched may be such a role. So what .env leads of them has effect only
+// for a session that is .env's own, with an address and a password that stand beside it. A password proves that: without one the server may know
+// its client by other means (a socket's peer, a certificate), which are the user's.
+
+// harmless are the keywords of a connection string that set nothing on the server but names.
+var harmless = append([]string{
+	"user", "dbname", "target_session_attrs", "password", "passfile",
+	"sslcert", "sslkey", "sslpassword", "sslcertmode", "sslinline", "sslcrl", "sslcrldir", "sslcompression",
+	"ssl_min_protocol_version", "ssl_max_protocol_version", "min_protocol_version", "max_protocol_version", "gssencmode", "krbsrvname", "krbspn",
+	"gsslib",
+	"requirepeer", "connect_timeout", "load_balance_hosts", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+	"tcp_user_timeout", "application_name", "fallback_application_name", "client_encoding", "default_query_exec_mode", "statement_cache_capacity",
+	"description_cache_capacity", "pool_max_conns", "pool_min_conns", "pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_lifetime_jitter",
+	"pool_max_conn_idle_time", "pool_health_check_period",
+}, steering...)
+
+// ownAddress reports whether .env says where the connection leads and with which password, in its variables PG*.
+func (c connection) ownAddress() bool {
+	return c.get(c.added, "password") != "" && (c.get(c.added, "host") != "" || c.get(c.added, "hostaddr") != "")
+}
+
+// standsBeside reports whether a file that .env leads holds the whole way to a session: .env itself, or the settings file that it names.
+func (l *loader) standsBeside(c connection, file string) bool {
+	return c.led && l.home(c.path) == file && c.get(c.own, "password") != "" || c.ownAddress() && file == l.dotEnv
+}
+
+// checkSession finds what .env sets in a session that is not its own.
+func (l *loader) checkSession(c connection) {
+	f := func(pairs []pair, allowed bool) {
+		for _, p := range pairs {
+			if allowed || slices.Contains(harmless, strings.ToLower(p.key)) {
+				continue
+			}
+			l.fault(c.path, Origin{Kind: FromEnvironment, File: l.dotEnv},
+				p.key+" of .env has effect only beside an address and a password of .env: export it")
+		}
+	}
+	f(c.added, l.standsBeside(c, l.dotEnv))
+	if c.led {
+		f(c.own, c.get(c.own, "password") != "")
+	}
+	session := []string{"source.trust_owner", "sink.owner"}
+	switch {
+	case c.path == "sink.dsn":
+		session = session[1:]
+	case l.config.Sink.DSN != "":
+		session = session[:1]
+	}
+	for _, path := range session {
+		o := l.config.Origin(path)
+		if l.ledByDotEnv(path) && !l.standsBeside(c, o.File) {
+			l.fault(path, o, "has effect in .env, or in a file that .env names, only beside an address and a password there: export it")
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package pgsession_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wal2vec/wal2vec/internal/pgsession"
+)
+
+// asking listens as a server that asks for the password in the clear, and tells what it gets.
+func asking(t *testing.T, socket string) <-chan string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	got := make(chan string, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		server := pgproto3.NewBackend(conn, conn)
+		_, err = server.ReceiveStartupMessage()
+		if err == nil {
+			server.Send(&pgproto3.AuthenticationCleartextPassword{})
+			err = server.Flush()
+		}
+		if err == nil {
+			err = server.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+		}
+		var message pgproto3.FrontendMessage
+		if err == nil {
+			message, err = server.Receive()
+		}
+		password, _ := message.(*pgproto3.PasswordMessage)
+		if err != nil || password == nil {
+			got <- ""
+			return
+		}
+		got <- password.Password
+	}()
+	return got
+}
+
+// TestNoSocketOfAnotherAccountIsToldThePassword: in a folder as /tmp is, any account can listen where the server is not.
+func TestNoSocketOfAnotherAccountIsToldThePassword(t *testing.T) {
+	t.Parallel()
+	opens := map[string]func(ctx context.Context, dsn string) error{
+		"source": func(ctx context.Context, dsn string) error {
+			c, err := pgx.ParseConfig(dsn)
+			if err == nil {
+				_, err = pgsession.Source(ctx, c, nil)
+			}
+			return err
+		},
+		"reader":    func(ctx context.Context, dsn string) error { return plain(ctx, dsn, pgsession.Reader) },
+		"walsender": func(ctx context.Context, dsn string) error { return plain(ctx, dsn, pgsession.Walsender) },
+		"knock": func(ctx context.Context, dsn string) error {
+			return plain(ctx, dsn, func(ctx context.Context, c *pgconn.Config, _ pgsession.Settings) (*pgconn.PgConn, error) {
+				return pgsession.Knock(ctx, c)
+			})
+		},
+		"sink": func(ctx context.Context, dsn string) error {
+			c, err := pgx.ParseConfig(dsn)
+			if err == nil {
+				_, err = pgsession.Sink(ctx, c)
+			}
+			return err
+		},
+		"pool": func(ctx context.Context, dsn string) error {
+			c, err := pgxpool.ParseConfig(dsn)
+			if err != nil {
+				return err
+			}
+			pool, err := pgsession.Pool(ctx, c)
+			if err == nil {
+				err = pool.Ping(ctx)
+				pool.Close()
+			}
+			return err
+		},
+	}
+	for name, open := range opens {
+		for _, of := range []string{"", " require_auth=password"} {
+			dir, err := os.MkdirTemp("", "w2v") // the name of a socket is short
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+				t.Fatal(err)
+			}
+			socket := filepath.Join(dir, ".s.PGSQL.5432")
+			got := asking(t, socket)
+			mine := os.Geteuid() != 0
+			if !mine {
+				if err := os.Lchown(socket, 65534, 65534); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := ""
+			if mine || of != "" {
+				want = "secret"
+			}
+			if err := open(t.Context(), "host="+dir+" user=u password=secret dbname=d"+of); err == nil {
+				t.Errorf("%s: connected", name)
+			}
+			if is := <-got; is != want {
+				t.Errorf("%s%s: the server got %q", name, of, is)
+			}
+		}
+	}
+}
+
+func plain(ctx context.Context, dsn string, open func(context.Context, *pgconn.Config, pgsession.Settings) (*pgconn.PgConn, error)) error {
+	c, err := pgconn.ParseConfig(dsn)
+	if err == nil {
+		_, err = open(ctx, c, nil)
+	}
+	return err
+}
