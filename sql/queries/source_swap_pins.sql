@@ -1,0 +1,11 @@
+-- Keeps the names of these schemas with what has them, up to the end of the transaction; see source_swap_pin.
+DO {{.Tag}}
+DECLARE
+    schema_name text;
+BEGIN
+    PERFORM pg_catalog.set_config('client_min_messages', 'error', true); -- a role that is not the schema's owner is warned that it takes nothing
+    FOREACH schema_name IN ARRAY ARRAY[{{join .SchemaLiterals ", "}}]::text[] LOOP
+        {{query "source_swap_pin"}}
+    END LOOP;
+END
+{{.Tag}}
