@@ -108,7 +108,7 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 			if err != nil || len(statements) != want {
 				t.Fatalf("%q, %v", statements, err)
 			}
-			if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 				t.Fatal(err)
 			}
 			if got := f.runs(t); got != [2]string{role, role} {

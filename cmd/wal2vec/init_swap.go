@@ -128,7 +128,7 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		return err
 	}
 	if rights.Owns() {
-		if err = replication.EnsureSwapFunction(ctx, s.source, statements); err == nil {
+		if err = swap.EnsureFunction(ctx, s.source, statements); err == nil {
 			s.rights = append(s.rights, rightsIn(statements)...)
 		}
 	}
