@@ -146,7 +146,7 @@ func TestAPartitionsSchemaKeepsItsName(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
 		f := newFollowing(t, db)
 		f.schemas(t)
-		db.Exec(t, `ALTER PUBLICATION pub SET (publish_via_partition_root = true); CREATE SCHEMA parts; CREATE TABLE item (id bigint, name text, body text, gone boolean) PARTITION BY RANGE (id); CREATE UNIQUE INDEX ON item (id);
+		db.Exec(t, `RESET ROLE; ALTER PUBLICATION pub SET (publish_via_partition_root = true); SET ROLE mart_owner; CREATE SCHEMA parts; CREATE TABLE item (id bigint, name text, body text, gone boolean) PARTITION BY RANGE (id); CREATE UNIQUE INDEX ON item (id);
 			CREATE TABLE parts.low PARTITION OF item FOR VALUES FROM (0) TO (1000)`)
 		renaming := f.ownerConn(t)
 		for held := false; !held; {
