@@ -294,7 +294,7 @@ func TestTheCallersSettingsDoNotSayHowLongALockIsHeld(t *testing.T) {
 		f := newFollowing(t, db)
 		const names = "'synchronous_commit', 'maintenance_work_mem', 'max_parallel_maintenance_workers', 'enable_indexscan', 'enable_hashjoin', 'work_mem', 'random_page_cost', " +
 			"'jit_above_cost', 'join_collapse_limit'"
-		db.Exec(t, `RESET ROLE; CREATE TABLE seen (role text, name text, setting text); GRANT INSERT ON seen TO PUBLIC; CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
+		db.Exec(t, `RESET ROLE; CREATE TABLE seen (role text, name text, setting text); GRANT ALL ON seen TO PUBLIC; CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
 			$$BEGIN INSERT INTO public.seen SELECT current_user, name, setting FROM pg_settings WHERE name IN (`+names+`); RETURN NULL; END$$;
 			CREATE TABLE queue (); GRANT INSERT ON queue TO PUBLIC; CREATE TRIGGER sees AFTER INSERT ON queue FOR EACH STATEMENT EXECUTE FUNCTION see();
 			CREATE FUNCTION enqueue() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.queue DEFAULT VALUES; END';

@@ -49,8 +49,10 @@ BEGIN
     PERFORM pg_catalog.set_config(s.name, s.boot_val, true)
     FROM pg_catalog.pg_settings AS s
     WHERE s.context = 'user' AND s.source IN ('client', 'session', 'user', 'database user', 'interactive', 'test') AND s.setting <> s.boot_val
-        AND s.name ~ '^(synchronous_commit|(maintenance_)?work_mem|hash_mem_multiplier|temp_tablespaces|backend_flush_after|temp_buffers)$'
-        || '|^(enable_|geqo|jit|(min|max)_parallel_|(debug_|force_)parallel_)|_(cost|collapse_limit|io_concurrency|fraction|cache_size|above_cost)$';
+        AND (
+            s.name ~ '^(synchronous_commit|(maintenance_)?work_mem|hash_mem_multiplier|temp_tablespaces|backend_flush_after)$'
+            OR s.name ~ '^(enable_|geqo|jit|(min|max)_parallel_|(debug|force)_parallel_)|_(cost|collapse_limit|io_concurrency|fraction|cache_size)$'
+        );
     -- A snapshot of before would show the owner of before.
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'this function runs under READ COMMITTED only' USING ERRCODE = 'invalid_transaction_state';
