@@ -20,9 +20,7 @@ import (
 // What is looked up after it is what stands at the names. It waits as long as the transaction waits for a lock; a schema whose name moves is an error with
 // SQLSTATE 55P03, and so is one that is not there, but for who is lenient.
 func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error {
-	data := map[string]any{"Lenient": lenient, "SchemaLiterals": literals(slices.Sorted(slices.Values(schemas)))}
-	data["Tag"] = tagFor(data)
-	query, err := sql.Render("source_swap_pins", data)
+	query, err := pinSQL(lenient, schemas)
 	if err == nil {
 		err = statement.Run(ctx, tx, query)
 	}
@@ -30,6 +28,16 @@ func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error 
 		return fmt.Errorf("keeping the name of schema %s: %w", pgname.List(schemas), err)
 	}
 	return nil
+}
+
+// PinSQL returns the statement that keeps the name of a schema with what has it, up to the end of a transaction: the first of those that another role is
+// to run there, which name the schema. See pin.
+func PinSQL(schema string) (string, error) { return pinSQL(false, []string{schema}) }
+
+func pinSQL(lenient bool, schemas []string) (string, error) {
+	data := map[string]any{"Lenient": lenient, "SchemaLiterals": literals(slices.Sorted(slices.Values(schemas)))}
+	data["Tag"] = tagFor(data)
+	return sql.Render("source_swap_pins", data)
 }
 
 // tree is a table with its partitions.
