@@ -295,10 +295,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
 		return plan, err
 	}
-	if plan.function, err = s.planFunction(ctx); err != nil {
-		return plan, err
-	}
-	if plan.pin, err = replication.PinSQL(s.table.Schema); err != nil {
+	if plan.pin, plan.function, err = s.planSource(ctx); err != nil {
 		return plan, err
 	}
 	if err := s.findStreamers(ctx); err != nil {
