@@ -266,11 +266,13 @@ func ofTable(body, schema, table string) bool {
 		strings.Contains(body, "table_name CONSTANT text := "+pgname.Literal(table)+";\n")
 }
 
-// EnsureFunction runs the statements of SwapFunctionSQL and StreamGrantsSQL in one transaction: at no moment may everybody call the function, as those who may create one could
-// otherwise have had it called before its rights were taken from PUBLIC.
+// EnsureFunction runs the statements of SwapFunctionSQL and StreamGrantsSQL in one transaction: at no
+// moment may everybody call the function, as those who may create one could otherwise have had it
+// called before its rights were taken from PUBLIC.
 //
-// The statements name the schema, whose owner could give its name to another schema between two of them: the name is kept, and what they made is
-// looked at before they are committed. A function that is not what they say is a fault of kind Usage whose cause is ErrNotAsMade.
+// The statements name the schema, whose owner could give its name to another schema between two of
+// them: the name is kept, and what they made is looked at before they are committed. A function that
+// is not what they say is a fault of kind Usage whose cause is ErrNotAsMade.
 func (s Swap) EnsureFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
 	return s.inOne(ctx, conn, statements, "making the function that follows swapped tables", func(tx pgx.Tx) error {
 		return s.handedOver(ctx, tx, statements)

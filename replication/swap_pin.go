@@ -15,10 +15,12 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// pin keeps the names of these schemas with the schemas that have them, up to the end of the transaction. What is altered is told by its name, and no
-// lock on a table keeps its schema from being renamed: the name could mean another table of the same owner than the one that was locked and looked at.
-// What is looked up after it is what stands at the names. It waits as long as the transaction waits for a lock; a schema whose name moves is an error with
-// SQLSTATE 55P03, and so is one that is not there, but for who is lenient.
+// pin keeps the names of these schemas with the schemas that have them, up to the end of the
+// transaction. What is altered is told by its name, and no lock on a table keeps its schema from being
+// renamed: the name could mean another table of the same owner than the one that was locked and looked
+// at. What is looked up after it is what stands at the names. It waits as long as the transaction
+// waits for a lock; a schema whose name moves is an error with SQLSTATE 55P03, and so is one that is
+// not there, but for who is lenient.
 func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error {
 	query, err := pinSQL(lenient, schemas)
 	if err == nil {
@@ -30,8 +32,8 @@ func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error 
 	return nil
 }
 
-// PinSQL returns the statement that keeps the name of a schema with what has it, up to the end of a transaction: the first of those that another role is
-// to run there, which name the schema. See pin.
+// PinSQL returns the statement that keeps the name of a schema with what has it, up to the end of a
+// transaction: the first of those that another role is to run there, which name the schema. See pin.
 func PinSQL(schema string) (string, error) { return pinSQL(false, []string{schema}) }
 
 func pinSQL(lenient bool, schemas []string) (string, error) {
@@ -69,8 +71,9 @@ func (s Swap) moved() error {
 	return fault.New(fault.Unavailable, "", "the name of table %s.%s, or of a partition, moved", s.Table.Schema, s.Table.Table)
 }
 
-// settled runs what a trigger may have left for the end of the transaction, and returns a fault of kind Unavailable where what was altered is not the
-// table that was looked at: what a statement ran goes back with the transaction.
+// settled runs what a trigger may have left for the end of the transaction, and returns a fault of
+// kind Unavailable where what was altered is not the table that was looked at: what a statement ran
+// goes back with the transaction.
 func (s Swap) settled(ctx context.Context, tx pgx.Tx, t tree) error {
 	if err := statement.Run(ctx, tx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 		return err
@@ -96,8 +99,9 @@ func (s Swap) settled(ctx context.Context, tx pgx.Tx, t tree) error {
 // ErrNotAsMade is the cause of a fault of kind Usage: at the end of the transaction that made the function it is another.
 var ErrNotAsMade = errors.New("it is not as it was made")
 
-// handedOver returns a fault where these statements made the function, and what has its name now is not what they say, or they changed another of that
-// name: a function that is handed over runs with the rights of its new owner, whoever wrote it.
+// handedOver returns a fault where these statements made the function, and what has its name now is
+// not what they say, or they changed another of that name: a function that is handed over runs with
+// the rights of its new owner, whoever wrote it.
 func (s Swap) handedOver(ctx context.Context, tx pgx.Tx, statements []string) error {
 	made := slices.IndexFunc(statements, func(statement string) bool { return bodyOf(statement) != "" })
 	if made < 0 {

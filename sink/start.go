@@ -54,8 +54,9 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 // refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew.
 // ErrFenced says that somebody else started the pipeline since From was read.
 //
-// An epoch that no pipeline can have come to was written by other means, and the next one might not be allowed: epochs begin again then. What carries an
-// epoch above the pipeline's gives way to every write.
+// An epoch that no pipeline can have come to was written by other means, and the next one might not be
+// allowed: epochs begin again then. What carries an epoch above the pipeline's gives way to every
+// write.
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	if start.From.Count() >= mostHistories {
@@ -67,7 +68,8 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
 		tag, err := tx.Exec(ctx, s.query("start"), s.pipeline, start.From, next, start.Slot, lsn, start.SystemID, start.Timeline, start.SourceOID)
-		if violated, _ := errors.AsType[*pgconn.PgError](err); violated != nil && violated.ConstraintName == "pipeline_slot" { // the row names the slot that it may have
+		// The row names the slot that it may have.
+		if violated, is := errors.AsType[*pgconn.PgError](err); is && violated.ConstraintName == "pipeline_slot" {
 			return fault.Wrap(err, fault.Usage, "put source.slot back, or as the role that set the pipeline up: wal2vec init --resync",
 				"slot %q is not the one that pipeline %q may have", start.Slot, s.pipeline)
 		}
