@@ -42,22 +42,34 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 }
 
 // EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
-// and must not change by itself (a row filter, missing operations) is a fault of kind Usage.
-func EnsurePublication(ctx context.Context, db Querier, name string, table change.Table) error {
+// and must not change by itself (a row filter, missing operations) is a fault of kind Usage. All is done to the table that was looked at, or nothing.
+func EnsurePublication(ctx context.Context, db Beginner, name string, table change.Table) error {
 	statements, err := PublicationSQL(ctx, db, name, table)
 	if err != nil {
 		return err
 	}
-	for _, step := range statements {
-		if err := statement.Run(ctx, db, step); err != nil {
-			if fault.SQLSTATE(err) == "42501" {
-				try := "run it as the table's owner with CREATE on the database: " + pgname.Pasteable(step) + ";"
-				return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
-			}
+	if len(statements) == 0 {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		err := pin(ctx, tx, false, table.Schema)
+		if err == nil {
+			err = CheckName(ctx, tx, table)
+		}
+		if err != nil {
 			return fmt.Errorf("preparing publication %q: %w", name, err)
 		}
-	}
-	return nil
+		for _, step := range statements {
+			if err := statement.Run(ctx, tx, step); err != nil {
+				if fault.SQLSTATE(err) == "42501" {
+					try := "run it as the table's owner with CREATE on the database: " + pgname.Pasteable(step) + ";"
+					return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
+				}
+				return fmt.Errorf("preparing publication %q: %w", name, err)
+			}
+		}
+		return nil
+	})
 }
 
 // PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.

@@ -349,3 +349,29 @@ func TestAPublicationForAllTablesThatLeavesTheTableOut(t *testing.T) {
 	f("what it is a partition of", parts+"; CREATE PUBLICATION pub FOR ALL TABLES EXCEPT (TABLE whole)",
 		`EXCEPT "public"."whole": it does not carry "public"."item"`, `ALTER PUBLICATION "pub" SET ALL TABLES;`)
 }
+
+// TestAPublicationIsOfTheTableThatWasLookedAt, also where the schema's name was given to another since.
+func TestAPublicationIsOfTheTableThatWasLookedAt(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, "CREATE SCHEMA shop; CREATE TABLE shop.item (id bigint PRIMARY KEY, name text); CREATE SCHEMA other; CREATE TABLE other.item (id bigint PRIMARY KEY, name text)")
+	conn := db.Conn(t)
+	table, err := replication.Inspect(t.Context(), conn, replication.InspectOptions{
+		Schema: "shop", Table: "item", Key: []string{"id"}, Template: mustTemplate(t, "{name}"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Exec(t, "ALTER SCHEMA shop RENAME TO was; ALTER SCHEMA other RENAME TO shop")
+	err = replication.EnsurePublication(t.Context(), conn, "pub", table)
+	if _, swapped := errors.AsType[*replication.SwapError](err); !swapped {
+		t.Errorf("got %v", err)
+	}
+	db.Exec(t, "ALTER SCHEMA shop RENAME TO other; ALTER SCHEMA was RENAME TO shop")
+	if err := replication.EnsurePublication(t.Context(), conn, "pub", table); err != nil {
+		t.Error(err)
+	}
+	if published := pgtest.Column[uint32](t, db, "SELECT prrelid FROM pg_publication_rel"); len(published) != 1 || published[0] != table.OID {
+		t.Errorf("published are %v, not %d", published, table.OID)
+	}
+}

@@ -35,7 +35,7 @@ func (f *following) neighbour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+	if err := s.EnsureFunction(t.Context(), conn, statements); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -192,7 +192,7 @@ func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) 
 	if err != nil || len(statements) == 0 {
 		return nil, err
 	}
-	if err := inOne(ctx, conn, statements, "taking back what roles were given in the source"); err != nil {
+	if err := s.inOne(ctx, conn, statements, takingBack, nil); err != nil {
 		return nil, err
 	}
 	return statements, nil

@@ -268,6 +268,15 @@ func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left 
 // asOwner plans anew when the table is locked, and runs the next step of that. left is the plan of before.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	name := pgname.Qualified(s.Table.Schema, s.Table.Table)
+	tree, err := s.tree(ctx, tx)
+	// An index is built as the table's owner, and takes its time, in which no other role should wait for the schema.
+	pinned := left.index == ""
+	if pinned && err == nil {
+		tree, err = s.pinTree(ctx, tx)
+	}
+	if err != nil {
+		return err
+	}
 	// LOCK TABLE takes a view and what stands behind it. The first lock waits for nothing; then the name stays with what has it.
 	if err := statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT", name)); err != nil {
 		return err
@@ -278,7 +287,7 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	if err := statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", name)); err != nil {
 		return err
 	}
-	left, err := s.plan(ctx, tx)
+	left, err = s.plan(ctx, tx)
 	if err == nil {
 		err = s.guard(ctx, tx, left)
 	}
@@ -291,12 +300,19 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	} else if err := s.checkCode(ctx, tx, left); err != nil {
 		return err
 	}
+	locked, err := s.tree(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if left.index == "" && (!pinned || slices.ContainsFunc(locked.schemas, func(schema string) bool { return !slices.Contains(tree.schemas, schema) })) {
+		return s.moved()
+	}
 	for _, step := range statements {
 		if err := statement.Run(ctx, tx, step); err != nil {
 			return fmt.Errorf("%s: %w", step, err)
 		}
 	}
-	return nil
+	return s.settled(ctx, tx, locked)
 }
 
 // guard returns a fault of kind Gap where the table, which is locked, would have this role run what its owner wrote; see source_swap_guard.

@@ -16,7 +16,7 @@ import (
 )
 
 // swapFunctionVersion stands in the function. It rises with whatever changes in the function outside of its body.
-const swapFunctionVersion = "wal2vec_follow 3"
+const swapFunctionVersion = "wal2vec_follow 4"
 
 // functionPrefix begins the name of every such function.
 const functionPrefix = "wal2vec_follow_"
@@ -266,20 +266,40 @@ func ofTable(body, schema, table string) bool {
 		strings.Contains(body, "table_name CONSTANT text := "+pgname.Literal(table)+";\n")
 }
 
-// EnsureSwapFunction runs the statements in one transaction: at no moment may everybody call the function, as those who may create one could
-// otherwise have had it called before its rights were taken from PUBLIC.
-func EnsureSwapFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
-	return inOne(ctx, conn, statements, "making the function that follows swapped tables")
+// EnsureFunction runs the statements of SwapFunctionSQL and StreamGrantsSQL in one transaction: at no
+// moment may everybody call the function, as those who may create one could otherwise have had it
+// called before its rights were taken from PUBLIC.
+//
+// The statements name the schema, whose owner could give its name to another schema between two of
+// them: the name is kept, and what they made is looked at before they are committed. A function that
+// is not what they say is a fault of kind Usage whose cause is ErrNotAsMade.
+func (s Swap) EnsureFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
+	return s.inOne(ctx, conn, statements, "making the function that follows swapped tables", func(tx pgx.Tx) error {
+		return s.handedOver(ctx, tx, statements)
+	})
 }
 
-func inOne(ctx context.Context, conn Beginner, statements []string, doing string) error {
+// takingBack is what inOne does for --revoke and teardown.
+const takingBack = "taking back what roles were given in the source"
+
+func (s Swap) inOne(ctx context.Context, conn Beginner, statements []string, doing string, then func(pgx.Tx) error) error {
+	if len(statements) == 0 {
+		return nil
+	}
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		// What takes back may come when the schema is gone.
+		if err := pin(ctx, tx, then == nil, s.Table.Schema); err != nil {
+			return err
+		}
 		for _, step := range statements {
 			if err := statement.Run(ctx, tx, step); err != nil {
 				return err
 			}
 		}
-		return nil
+		if then == nil {
+			return nil
+		}
+		return then(tx)
 	})
 	if fault.SQLSTATE(err) == "42501" {
 		return fault.Wrap(err, fault.Usage, "run it as the role that owns table and publication", "%s", doing)

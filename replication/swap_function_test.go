@@ -82,7 +82,7 @@ func (f *following) grant(t *testing.T, roles ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := replication.EnsureSwapFunction(t.Context(), conn, slices.Concat(function, columns)); err != nil {
+	if err := f.swap.EnsureFunction(t.Context(), conn, slices.Concat(function, columns)); err != nil {
 		t.Fatalf("%v\n%s", err, strings.Join(function, ";\n"))
 	}
 }

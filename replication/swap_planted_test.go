@@ -139,7 +139,7 @@ func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
 			t.Fatalf("%v (%s)", err, fault.Try(err))
 		}
 		plant("SET search_path = public, pg_catalog", body)
-		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+		if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 			t.Fatal(err)
 		}
 		if got := f.runs(t); got != [2]string{role, role} {
@@ -208,7 +208,7 @@ func TestWhoIsGivenTheFunctionMeanwhileLosesIt(t *testing.T) {
 		if _, err := f.as(t, between, betweenPassword).Exec(t.Context(), "GRANT EXECUTE ON FUNCTION public.follow() TO "+late+", "+f.role); err != nil {
 			t.Fatal(err)
 		}
-		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+		if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 			t.Fatal(err)
 		}
 		rights := pgtest.Column[string](t, db, `SELECT concat_ws(' ', g.grantee::regrole, g.is_grantable) FROM pg_proc AS f CROSS JOIN LATERAL aclexplode(f.proacl) AS g

@@ -60,7 +60,7 @@ func (f *following) ways(t *testing.T) []way {
 	}
 }
 
-const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
+const waiting = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT l.granted AND a.datname = current_database())"
 
 // raced begins w, has the test do something once it waits for a lock, and returns how it ended, and whether it waited.
 func (f *following) raced(t *testing.T, w way, then func()) (waited bool, err error) {

@@ -108,7 +108,7 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 			if err != nil || len(statements) != want {
 				t.Fatalf("%q, %v", statements, err)
 			}
-			if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 				t.Fatal(err)
 			}
 			if got := f.runs(t); got != [2]string{role, role} {
@@ -247,7 +247,7 @@ func TestAGrantOptionOnTheFunctionIsTakenBack(t *testing.T) {
 			if err != nil || len(statements) > 0 != (n == 0) {
 				t.Fatalf("%q, %v", statements, err)
 			}
-			if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+			if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -276,7 +276,7 @@ func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+		if err := f.swap.EnsureFunction(t.Context(), conn, statements); err != nil {
 			t.Fatal(err)
 		}
 		for _, role := range []string{f.role, stranger} {

@@ -165,7 +165,7 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := replication.EnsureSwapFunction(t.Context(), conn, statements); err != nil {
+	if err := s.EnsureFunction(t.Context(), conn, statements); err != nil {
 		t.Fatalf("%v\n%s", err, strings.Join(statements, "\n"))
 	}
 	for range 2 { // the index, and the rest

@@ -119,7 +119,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s: %s;", r.Function.Sanitize(), r.whose(now), drop))
 	}
 	out.Done = append(out.Done, statements...)
-	return inOne(ctx, db, statements, "taking back what roles were given in the source")
+	return r.inOne(ctx, db, statements, takingBack, nil)
 }
 
 // dropPublication drops the publication if it exists. Where it carries tables besides ours it stays, without ours.

@@ -78,6 +78,8 @@ type Holding struct {
 	Norm       float64
 	// Refused is the hash of the text that the generation's dead letter of the key is about; zero without one.
 	Refused change.Hash
+	// Ahead is true where no commit can have brought the version: it is above the pipeline's, and keeps later ones out.
+	Ahead bool
 	// Unheld is true where that letter says that the ledger cannot have the row.
 	Unheld bool
 }
@@ -104,7 +106,12 @@ func (a *Audit) Look(ctx context.Context, keys []change.Key) (Look, error) {
 		if err != nil {
 			return err
 		}
-		return scanHoldings(rows, look.Holdings)
+		err = scanHoldings(rows, look.Holdings)
+		for i := range look.Holdings {
+			h := &look.Holdings[i]
+			h.Ahead = h.Known && h.Version.Compare(change.Version{Epoch: p.version.Epoch, LSN: max(p.version.LSN, p.partial)}) > 0
+		}
+		return err
 	})
 	if err != nil {
 		return Look{}, err
@@ -277,7 +284,7 @@ func (a *Audit) read(ctx context.Context, f func(pgx.Tx, locked) error) error {
 		var p locked
 		b := &pgx.Batch{}
 		b.Queue(a.sink.query("audit_settings"))
-		b.Queue(a.sink.query("audit_pipeline"), a.sink.pipeline).QueryRow(func(row pgx.Row) error { return row.Scan(p.fields()...) })
+		b.Queue(a.sink.query("audit_pipeline"), a.sink.pipeline).QueryRow(func(row pgx.Row) error { return row.Scan(append(p.fields(), &p.partial)...) })
 		if err := send(ctx, tx, b); err != nil {
 			return err
 		}

@@ -59,6 +59,7 @@ type locked struct {
 	version   change.Version
 	truncated change.Version
 	counter   int64
+	partial   change.LSN // where it is asked for
 }
 
 func (p *locked) fields() []any {
@@ -111,7 +112,7 @@ func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (Chunk
 	var result ChunkResult
 	// Each statement must see what was committed before it, whatever a role's transactions are by default.
 	err = j.sink.writeTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		if err := j.enter(ctx, tx, c); err != nil {
+		if w.known, err = j.enter(ctx, tx, c); err != nil {
 			return err
 		}
 		failpoint.Hit("sink_begun")
@@ -141,8 +142,9 @@ func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (Chunk
 	return result, err
 }
 
-// enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds.
-func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
+// enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds. It returns the position up to which
+// the sink may show rows.
+func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) (change.LSN, error) {
 	var p locked
 	var partial change.LSN
 	var one int
@@ -161,20 +163,21 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) error {
 		return ErrJobLost
 	})
 	if err := send(ctx, tx, b); err != nil {
-		return err
+		return 0, err
 	}
+	known := max(partial, p.version.LSN)
 	switch {
 	case p.version.Epoch != c.A.Epoch, p.truncated.Compare(c.A) > 0:
-		return ErrChunkStale
+		return 0, ErrChunkStale
 	case p.counter != j.layout.counter:
-		return ErrGenerations
+		return 0, ErrGenerations
 	case c.A.Compare(j.started) < 0:
 		// A tombstone above the job's start may be gone already: only the start keeps them.
-		return fmt.Errorf("writing a chunk: it was read at %s, before its job started at %s", c.A, j.started)
-	case c.PartialUntil > max(partial, p.version.LSN):
-		return fmt.Errorf("writing a chunk: it shows what is before %s, the pipeline's row says %s", c.PartialUntil, partial)
+		return 0, fmt.Errorf("writing a chunk: it was read at %s, before its job started at %s", c.A, j.started)
+	case c.PartialUntil > known:
+		return 0, fmt.Errorf("writing a chunk: it shows what is before %s, the pipeline's row says %s", c.PartialUntil, partial)
 	}
-	return nil
+	return known, nil
 }
 
 func (w *writes) count(out *written) ChunkResult {

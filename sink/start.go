@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
@@ -52,15 +53,23 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 // Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
 // refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew.
 // ErrFenced says that somebody else started the pipeline since From was read.
+//
+// An epoch that no pipeline can have come to was written by other means, and the next one might not be
+// allowed: epochs begin again then. What carries an epoch above the pipeline's gives way to every
+// write.
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
+	if start.From.Count() >= mostHistories {
+		next = change.Epoch(0).Next()
+	}
 	lsn := start.ConsistentPoint.String()
 	return s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return fmt.Errorf("starting the pipeline: %w", err)
 		}
 		tag, err := tx.Exec(ctx, s.query("start"), s.pipeline, start.From, next, start.Slot, lsn, start.SystemID, start.Timeline, start.SourceOID)
-		if fault.SQLSTATE(err) == "23514" { // check violation: the row names the slot that it may have
+		// The row names the slot that it may have.
+		if violated, is := errors.AsType[*pgconn.PgError](err); is && violated.ConstraintName == "pipeline_slot" {
 			return fault.Wrap(err, fault.Usage, "put source.slot back, or as the role that set the pipeline up: wal2vec init --resync",
 				"slot %q is not the one that pipeline %q may have", start.Slot, s.pipeline)
 		}
@@ -94,6 +103,9 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 		return nil
 	})
 }
+
+// mostHistories is more than a pipeline has that begins one every second for eight years. Those of an epoch have 31 bits.
+const mostHistories = 1 << 28
 
 // nothingToRead writes the backfill of an empty table, which has ended.
 func (s *Sink) nothingToRead(ctx context.Context, tx pgx.Tx, epoch change.Epoch, lsn string) error {

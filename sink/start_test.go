@@ -155,3 +155,69 @@ func TestASwapIsRefused(t *testing.T) {
 	f("another table", func(s *sink.Swap) { s.Was++ })
 	f("the watermark is below", func(s *sink.Swap) { s.At++ })
 }
+
+// TestAResyncGetsAPipelineOut, whatever a stream's role has written into the columns that are its to write: versions that no commit reaches keep nothing out.
+func TestAResyncGetsAPipelineOut(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.commit(b.takeover(), 0x9100, upsert(1, 0x9001, "old"), upsert(2, 0x9001, "gone"), upsert(3, 0x9001, "cut"))
+	// What the checks of the row allow.
+	b.db.Exec(t, `UPDATE wal2vec.pipeline SET epoch = 4611686018427387903, truncated_epoch = 4611686018427387903, truncated_at = 'FFFFFFFF/FFFFFFFF',
+		partial_until = 'FFFFFFFF/FFFFFFFF', watermark = 'FFFFFFFF/00000000'`)
+	b.db.Exec(t, "UPDATE wal2vec.ledger_product SET epoch = 9223372036854775807, lsn = 'FFFFFFFF/FFFFFFFF'")
+	b.ok(b.sink.Disown(t.Context(), b.state().Epoch))
+	b.ok(b.sink.Start(t.Context(), sink.Start{
+		From: b.state().Epoch, Slot: "wal2vec_product", ConsistentPoint: 0x9200, SystemID: "7400000000000000001", Timeline: 1, SourceOID: 16384, Resync: true,
+	}))
+	if count := b.version().Epoch.Count(); count != 1 {
+		t.Errorf("the pipeline is in history %d", count)
+	}
+	stream := b.takeover()
+	three := upsert(3, 0x9301, "three")
+	b.ok(stream.Commit(t.Context(), change.Commit{Truncated: 0x9300, Changes: []change.Change{three}, Watermark: 0x9400, Encodings: encoded(vectorsOf(dimension, three), nil)}))
+	b.want(1, dead(0x9300)) // by the TRUNCATE
+	b.want(3, live("three", 0x9301))
+	b.db.Exec(t, "UPDATE wal2vec.ledger_product SET epoch = 9223372036854775807, text_hash = '\\x000102030405060708090a0b0c0d0e0f', deleted = false WHERE product_id IN (1, 2)")
+	b.start(true)
+	j := b.job(everything)
+	a := b.version()
+	if r, err := b.chunk(j, a, upsert(1, 0, "one")); err != nil || r.Superseded != 0 {
+		t.Errorf("the refresh: %+v, %v", r, err)
+	}
+	if n, err := j.Sweep(t.Context()); err != nil || n != 2 {
+		t.Errorf("swept %d, %v", n, err)
+	}
+	b.want(1, live("one", a.LSN))
+	b.want(2, dead(a.LSN))
+}
+
+// TestARowAheadOfItsPipelineGivesWay: within its epoch, and not what a part of a transaction, or a row that was read by its key, has brought before the
+// watermark.
+func TestARowAheadOfItsPipelineGivesWay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	stream := b.takeover()
+	part := upsert(1, 0x9801, "part")
+	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{part}, PartialUntil: 0x9801, Encodings: encoded(vectorsOf(dimension, part), nil)}))
+	two, three := upsert(2, 0x9801, "two"), upsert(3, 0x9801, "three")
+	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{two, three}, PartialUntil: 0x9801, Encodings: encoded(vectorsOf(dimension, two, three), nil)}))
+	b.db.Exec(t, "UPDATE wal2vec.ledger_product SET lsn = '0/9802' WHERE product_id = 2; UPDATE wal2vec.ledger_product SET epoch = epoch + 1 WHERE product_id = 3")
+	audit, err := b.sink.OpenAudit(t.Context(), 0)
+	b.ok(err)
+	look, err := audit.Look(t.Context(), []change.Key{part.Key, two.Key, three.Key})
+	b.ok(err)
+	if h := look.Holdings; h[0].Ahead || !h[1].Ahead || !h[2].Ahead {
+		t.Errorf("ahead are %v, %v and %v", h[0].Ahead, h[1].Ahead, h[2].Ahead)
+	}
+	j, a := b.job(everything), b.version()
+	if r, err := b.chunk(j, a, upsert(1, 0, "read before"), upsert(2, 0, "2"), upsert(3, 0, "3")); err != nil || r.Superseded != 1 {
+		t.Errorf("the chunk: %+v, %v", r, err)
+	}
+	b.want(1, live("part", 0x9801))
+	b.want(2, live("2", a.LSN))
+	b.want(3, live("3", a.LSN))
+	// A stream's later version wins over any other of its epoch only where it is later, and over every one of another epoch.
+	b.db.Exec(t, "UPDATE wal2vec.ledger_product SET epoch = epoch + 1 WHERE product_id = 3")
+	b.commit(stream, 0x9900, upsert(3, 0x9901-0x100, "streamed"))
+	b.want(3, live("streamed", 0x9801))
+}

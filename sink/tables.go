@@ -111,8 +111,8 @@ func (t tables) Same(left, right string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// FirstKey is the number of the first key column's parameter behind the position and one array of hashes for each template.
-func (t tables) FirstKey() int { return 3 + len(t.Hashes) }
+// FirstKey is the number of the first key column's parameter behind the position, those of the rows and one array of hashes for each template.
+func (t tables) FirstKey() int { return 4 + len(t.Hashes) }
 
 func (t tables) each(f func(int, keyColumn) string) string {
 	parts := make([]string, len(t.Keys))

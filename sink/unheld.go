@@ -63,7 +63,7 @@ func (l *layout) takes(ctx context.Context, tx pgx.Tx, key change.Key) (bool, er
 	}
 	one := newKeyed(len(parts))
 	one.add(parts, nil)
-	before := []any{int64(0), []string{change.LSN(0).String()}}
+	before := []any{int64(0), change.LastLSN.String(), []string{change.LSN(0).String()}}
 	for range l.texts.columns {
 		before = append(before, [][]byte{nil})
 	}

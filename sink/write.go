@@ -23,6 +23,8 @@ type writes struct {
 	upserts []upserts // one for each of the layout's generations
 
 	force bool
+	// known is the position up to which commits of the epoch may have brought rows, as the pipeline's row says, which is locked.
+	known change.LSN
 }
 
 // upserts are the upserts of a transaction as one generation takes them.
@@ -72,7 +74,7 @@ func (l *layout) parts(key change.Key) ([]string, error) {
 // prepare sorts changes into parameters. Every row gets version lsn, or its own when lsn is zero.
 func (l *layout) prepare(changes []change.Change, encoded change.Encodings, lsn change.LSN) (*writes, error) {
 	n := len(l.key)
-	w := &writes{all: newKeyed(n), deletes: newKeyed(n), upserts: make([]upserts, len(l.generations))}
+	w := &writes{all: newKeyed(n), deletes: newKeyed(n), upserts: make([]upserts, len(l.generations)), known: change.LastLSN}
 	for i := range w.upserts {
 		w.upserts[i] = upserts{gone: newKeyed(n), given: newKeyed(n), owed: newKeyed(n), failed: newKeyed(n)}
 	}
@@ -183,7 +185,7 @@ func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out
 	if w.all.len() == 0 {
 		return
 	}
-	versions := []any{int64(epoch), w.lsns}
+	versions := []any{int64(epoch), w.known.String(), w.lsns}
 	for _, hashes := range w.hashes {
 		versions = append(versions, hashes)
 	}

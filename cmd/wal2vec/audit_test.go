@@ -90,6 +90,9 @@ func (w *world) plant() []string {
 		// Stale: both rows, the vector, the ledger's row.
 		"UPDATE " + vectors + " SET text_hash = " + other + " WHERE product_id IN (11, 12)",
 		"UPDATE " + ledger + " SET text_hash = " + other + " WHERE product_id IN (11, 13)",
+		// Versions that no commit has brought: of an epoch to come, and of a position that no log reaches; nothing else is wrong with them.
+		"UPDATE " + ledger + " SET epoch = 9223372036854775807 WHERE product_id = 31",
+		"UPDATE " + ledger + " SET lsn = 'FFFFFFFF/FFFFFFFF' WHERE product_id = 32",
 		// Vectors that no encoder makes, and one of another text.
 		"UPDATE " + vectors + " SET embedding = array_fill(0, ARRAY[384])::vector WHERE product_id = 21",
 		"UPDATE " + vectors + " SET embedding = embedding * array_fill(1.01, ARRAY[384])::vector WHERE product_id = 22",
@@ -99,7 +102,7 @@ func (w *world) plant() []string {
 	}
 	return []string{
 		"missing 1", "missing 2", "missing 3", "missing 4", "orphan 900001", "orphan 900002", "orphan 900003", "orphan 102", "orphan 103",
-		"stale_text 11", "stale_text 12", "stale_text 13", "orphan 101", "zero 21", "not_unit_length 22", "differs 23",
+		"stale_text 11", "stale_text 12", "stale_text 13", "orphan 101", "ahead 31", "ahead 32", "zero 21", "not_unit_length 22", "differs 23",
 	}
 }
 

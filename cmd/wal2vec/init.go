@@ -241,6 +241,7 @@ type setupPlan struct {
 	// function makes the function that follows swapped tables for roles that do not own them, and gives and takes what roles may read; empty
 	// where nothing is asked for.
 	function []string
+	pin      string // the statement before those for the source that keeps the names in them
 	slot     string // the statement that creates it; empty when the pipeline has one
 	// kept are lines that tell what roles keep in the source, though they are revoked.
 	kept []string
@@ -262,7 +263,10 @@ func (p setupPlan) print(w io.Writer) error {
 			text.WriteString(";\n")
 		}
 	}
-	source := inTransaction(slices.Concat(p.publication, p.function))
+	source := slices.Concat(p.publication, p.function)
+	if len(source) > 0 {
+		source = inTransaction(slices.Concat([]string{p.pin}, source))
+	}
 	if p.slot != "" {
 		source = append(source, p.slot)
 	}
@@ -291,7 +295,7 @@ func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
 		return plan, err
 	}
-	if plan.function, err = s.planFunction(ctx); err != nil {
+	if plan.pin, plan.function, err = s.planSource(ctx); err != nil {
 		return plan, err
 	}
 	if err := s.findStreamers(ctx); err != nil {

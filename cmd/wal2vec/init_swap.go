@@ -68,6 +68,15 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 	return slices.Concat(function, statements), err
 }
 
+// planSource returns the statements of planFunction, and the one that comes before all for the source: the names in them keep their meaning.
+func (s *setup) planSource(ctx context.Context) (pin string, function []string, err error) {
+	if function, err = s.planFunction(ctx); err != nil {
+		return "", nil, err
+	}
+	pin, err = replication.PinSQL(s.table.Schema)
+	return pin, function, err
+}
+
 // planRevocation returns the statements that take back what roles were given in the source, and a line for each that keeps something for another
 // pipeline. One that is given it again in the same run keeps it.
 func (s *setup) planRevocation(ctx context.Context) (statements, kept []string, err error) {
@@ -128,7 +137,7 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		return err
 	}
 	if rights.Owns() {
-		if err = replication.EnsureSwapFunction(ctx, s.source, statements); err == nil {
+		if err = swap.EnsureFunction(ctx, s.source, statements); err == nil {
 			s.rights = append(s.rights, rightsIn(statements)...)
 		}
 	}

@@ -27,13 +27,15 @@ const (
 	Zero Kind = "zero"
 	// NotUnit is a vector that is not of length 1, where the model makes all of that length.
 	NotUnit Kind = "not_unit_length"
+	// Ahead is a row of the ledger whose version is above what the pipeline has reached: no commit of wal2vec wrote it, and it may keep changes out.
+	Ahead Kind = "ahead"
 	// Differs is a vector that its text, encoded again, is not near to.
 	Differs Kind = "differs"
 )
 
 // Kinds lists the kinds in the order of a report.
 func Kinds() []Kind {
-	return []Kind{Missing, Orphan, StaleText, WrongGeneration, NotFinite, Zero, NotUnit, Differs}
+	return []Kind{Missing, Orphan, StaleText, WrongGeneration, Ahead, NotFinite, Zero, NotUnit, Differs}
 }
 
 // lengthError is how far a vector's length may be from 1: the bound of the encoder's self-test, which leaves room for half precision.
@@ -55,6 +57,9 @@ func (o *Options) judge(row *change.Change, h *sink.Holding) verdict {
 	live := row != nil && !row.Deleted
 	if live {
 		want = row.Text(o.Template).Hash
+	}
+	if h.Ahead {
+		return verdict{kind: Ahead, detail: "the ledger holds version " + h.Version.String() + ", which the pipeline has not reached", within: true}
 	}
 	agreed := h.Live() && h.Hash == want // ledger and source say the same
 	switch none := (change.Hash{}); {
@@ -134,7 +139,7 @@ func awaits(jobs []sink.JobState, generation int, h *sink.Holding) bool {
 			whole = j.Resync || j.Limit == 0 && j.UnderWay
 		case sink.Retry:
 		}
-		if whole && (!h.Known || h.Version.Compare(j.Started) < 0) {
+		if whole && (!h.Known || h.Ahead || h.Version.Compare(j.Started) < 0) {
 			return true
 		}
 	}

@@ -40,6 +40,8 @@ func TestJudge(t *testing.T) {
 		{name: "half precision", row: live, holds: with(func(h *sink.Holding) { h.Norm = 0.9995 })},
 		{name: "deleted, unknown", row: deleted},
 		{name: "gone, a tombstone", holds: with(func(h *sink.Holding) { noVector(h); tombstone(h) })},
+		{name: "a version ahead", row: live, holds: with(func(h *sink.Holding) { h.Ahead = true }), kind: Ahead, within: true},
+		{name: "a tombstone ahead", holds: with(func(h *sink.Holding) { noVector(h); tombstone(h); h.Ahead = true }), kind: Ahead, within: true},
 		{name: "no vector", row: live, holds: with(noVector), kind: Missing, within: true},
 		{name: "nothing", row: live, kind: Missing},
 		{name: "a tombstone", row: live, holds: with(func(h *sink.Holding) { noVector(h); tombstone(h) }), kind: Missing},

@@ -3,12 +3,16 @@ package change
 import (
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
 
 // LSN is a position in the write-ahead log: a byte offset from its beginning. Zero means "no position".
 type LSN uint64
+
+// LastLSN is a position that no log reaches.
+const LastLSN LSN = math.MaxUint64
 
 // ParseLSN reads the form that Postgres prints, two hexadecimal halves with a slash ("16/B374D848").
 func ParseLSN(s string) (LSN, error) {

@@ -42,7 +42,7 @@ func (r *rig) grantStream(role string) {
 	r.ok(err)
 	columns, err := replication.StreamGrantsSQL(r.t.Context(), conn, swap, []string{role})
 	r.ok(err)
-	r.ok(replication.EnsureSwapFunction(r.t.Context(), conn, append(function, columns...)))
+	r.ok(swap.EnsureFunction(r.t.Context(), conn, append(function, columns...)))
 }
 
 // rulesFor are the lines of pg_hba.conf that leave a role one database.

@@ -15,9 +15,9 @@ var r10 = rule{
 			edits: []edit{{
 				chunkFile,
 				`	case p.counter != j.layout.counter:
-		return ErrGenerations`,
+		return 0, ErrGenerations`,
 				`	case p.counter < 0:
-		return ErrGenerations`,
+		return 0, ErrGenerations`,
 			}},
 		},
 		{

@@ -36,6 +36,7 @@ DECLARE
     note text;
     statement text;
     altering boolean := false;
+    named boolean := false;
     indexed boolean := false;
     lists text[];
     listed text[];
@@ -43,6 +44,15 @@ DECLARE
 BEGIN
     -- What is told before the locks go may take as long as the caller does not listen: nothing is, up to the transaction's end.
     PERFORM pg_catalog.set_config('client_min_messages', 'error', true);
+    -- Nor does the caller say how long the work behind a lock takes, or what its commit waits for: such settings are the server's own, up to there, but for
+    -- those that the server's files set.
+    PERFORM pg_catalog.set_config(s.name, s.boot_val, true)
+    FROM pg_catalog.pg_settings AS s
+    WHERE s.context = 'user' AND s.source IN ('client', 'session', 'user', 'database user', 'interactive', 'test') AND s.setting <> s.boot_val
+        AND (
+            s.name ~ '^(synchronous_commit|(maintenance_)?work_mem|hash_mem_multiplier|temp_tablespaces|backend_flush_after)$'
+            OR s.name ~ '^(enable_|geqo|jit|(min|max)_parallel_|(debug|force)_parallel_)|_(cost|collapse_limit|io_concurrency|fraction|cache_size)$'
+        );
     -- A snapshot of before would show the owner of before.
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'this function runs under READ COMMITTED only' USING ERRCODE = 'invalid_transaction_state';
@@ -153,7 +163,8 @@ BEGIN
                 )
         );
         IF pass = 3 THEN
-            IF target <> locked OR indexed AND key_index IS NULL OR pg_catalog.cardinality(grants) > 0
+            EXECUTE $strays${{query "source_swap_strays"}}$strays$ INTO reason USING ARRAY[locked];
+            IF reason IS NOT NULL OR target <> locked OR indexed AND key_index IS NULL OR pg_catalog.cardinality(grants) > 0
                 OR altering AND NOT indexed AND (nullable IS NOT NULL OR unidentified OR NOT published) THEN
                 RAISE EXCEPTION 'the name %.% moved on', schema_name, table_name USING ERRCODE = 'lock_not_available';
             END IF;
@@ -182,6 +193,12 @@ BEGIN
             END LOOP;
             -- Only for the rights no writer has to wait.
             altering := nullable IS NOT NULL OR key_index IS NULL OR unidentified OR NOT published;
+            -- What follows alters by name, with the rights of this function, and runs what stands at the name. Not so an index: that is built as the table's
+            -- owner, takes its time, in which nobody should wait for the schema, and is looked for at the table that was locked.
+            named := altering AND key_index IS NOT NULL;
+            IF named THEN
+                {{query "source_swap_pin"}}
+            END IF;
             -- LOCK TABLE takes a view and what stands behind it, and waits for each by itself. So the first lock waits for nothing; then the name
             -- stays with what has it, and a table is all that the second one waits for.
             LOCK TABLE ONLY {{.Table}} IN ACCESS SHARE MODE NOWAIT;
@@ -287,6 +304,9 @@ BEGIN
                 )
             );
         ELSIF altering THEN
+            IF NOT named THEN
+                RAISE EXCEPTION 'the name %.% moved on', schema_name, table_name USING ERRCODE = 'lock_not_available';
+            END IF;
             IF nullable IS NOT NULL THEN
                 EXECUTE pg_catalog.format('ALTER TABLE ONLY %I.%I ', schema_name, table_name) || nullable;
             END IF;
@@ -316,6 +336,8 @@ BEGIN
                 EXECUTE pg_catalog.format('COMMENT ON PUBLICATION %I IS %L', publication_name, note);
             END IF;
         END IF;
+        -- Whatever has queued a trigger up to the end of the transaction: it runs here, with the rights of this function, and not with those of the caller.
+        SET CONSTRAINTS ALL IMMEDIATE;
     END LOOP;
 EXCEPTION
     -- An error is told to the caller before its transaction ends: one who does not listen would keep the locks until then.
