@@ -340,31 +340,6 @@ func (s *setup) slotGap(ctx context.Context, slot replication.SlotState) (gap, e
 	return gap, nil
 }
 
-func (s *setup) findStreamers(ctx context.Context) error {
-	if len(s.options.revoke) == 0 {
-		return nil
-	}
-	roles, err := s.store.Roles(ctx)
-	if err != nil {
-		return err
-	}
-	s.streamers, s.left, s.shared = nil, nil, shared(roles)
-	revoke := slices.Clone(s.options.revoke)
-	for _, role := range roles {
-		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
-		if role.Access == sink.Write {
-			s.streamers = append(s.streamers, role.Role)
-		}
-	}
-	swap, err := s.swapping(ctx)
-	if err != nil {
-		return err
-	}
-	s.left, err = replication.MayFollow(ctx, s.source, swap, revoke...)
-	s.streamers = append(s.streamers, s.left...)
-	return err
-}
-
 // rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
 // the right to make one is all that is tried.
 func (s *setup) rehearse(ctx context.Context, plan setupPlan) error {

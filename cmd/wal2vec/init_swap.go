@@ -9,6 +9,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
 )
 
 // swapping describes the table for the function that follows swapped ones. Which columns a role gets to read is the settings' to say, not the
@@ -89,6 +90,31 @@ func (s *setup) planRevocation(ctx context.Context) (statements, kept []string, 
 	}
 	kept, err = replication.Kept(ctx, s.source, swap, s.revoked()...)
 	return statements, kept, err
+}
+
+func (s *setup) findStreamers(ctx context.Context) error {
+	if len(s.options.revoke) == 0 {
+		return nil
+	}
+	roles, err := s.store.Roles(ctx)
+	if err != nil {
+		return err
+	}
+	s.streamers, s.left, s.shared = nil, nil, shared(roles)
+	revoke := slices.Clone(s.options.revoke)
+	for _, role := range roles {
+		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
+		if role.Access == sink.Write {
+			s.streamers = append(s.streamers, role.Role)
+		}
+	}
+	swap, err := s.swapping(ctx)
+	if err != nil {
+		return err
+	}
+	s.left, err = replication.MayFollow(ctx, s.source, swap, revoke...)
+	s.streamers = append(s.streamers, s.left...)
+	return err
 }
 
 // revoked are the roles that lose what --grant-stream gave them in the source. A role that only searches was given nothing there: what it may
