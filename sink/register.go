@@ -55,7 +55,7 @@ func (s *Sink) registerSteps(st State, found bool, p Pipeline) ([]string, error)
 		t := s.tablesOf(p.Table.Key)
 		return []string{
 			render("register", data), render("ledger_create", t), render("ledger_tombstones_create", t),
-			render("letters_create", t), render("letters_lookup_create", t),
+			render("letters_create", t), render("letters_identity", t), render("letters_lookup_create", t),
 		}, nil
 	}
 	if err := s.checkRegistered(st, p); err != nil {

@@ -263,13 +263,17 @@ func TestVectorsAndLettersGetRoomForLongKeys(t *testing.T) {
 		ALTER TABLE wal2vec.vectors_product_1 DROP CONSTRAINT vectors_product_1_pkey, ADD PRIMARY KEY (nr, "co""de") INCLUDE (text_hash)`)
 	for _, one := range []string{"product", "other"} {
 		b.db.Exec(t, "DROP INDEX wal2vec.key_dead_letter_"+one+"; ALTER TABLE wal2vec.dead_letter_"+one+" DROP CONSTRAINT pkey_dead_letter_"+one+
-			", ADD CONSTRAINT pkey_dead_letter_"+one+" PRIMARY KEY (pipeline, key, generation)")
+			", ADD CONSTRAINT pkey_dead_letter_"+one+" PRIMARY KEY (pipeline, key, generation), REPLICA IDENTITY DEFAULT")
 	}
 	const file = "SELECT pg_relation_filenode('wal2vec.vectors_other_1_pkey')::text"
 	kept := pgtest.One[string](t, b.db, file)
 	b.ok(b.sink.Migrate(t.Context()))
 	if got := pgtest.Column[string](t, b.db, definitions); !slices.Equal(got, want) {
 		t.Errorf("indexes are %q, new ones %q", got, want)
+	}
+	const identities = "SELECT DISTINCT relreplident::text FROM pg_class WHERE oid IN ('wal2vec.dead_letter_product'::regclass, 'wal2vec.dead_letter_other'::regclass)"
+	if got := pgtest.Column[string](t, b.db, identities); !slices.Equal(got, []string{"f"}) {
+		t.Errorf("replica identities of the letters are %q", got)
 	}
 	if !slices.ContainsFunc(want, func(d string) bool {
 		return strings.Contains(d, "vectors_other_1_pkey") && strings.Contains(d, "INCLUDE (text_hash)")

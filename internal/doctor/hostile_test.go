@@ -214,7 +214,7 @@ func evilSinkFixes(t *testing.T, host *pgtest.Host) {
 		t.Errorf("%s gives wal2vec %q", f.Fix, given)
 	}
 	view := pgname.Qualified(evil("s"), evil("view"))
-	r.db.Exec(t, "DROP VIEW "+view+"; CREATE VIEW "+view+" AS SELECT * FROM "+evilTable)
+	r.db.Exec(t, "DROP VIEW IF EXISTS "+view+"; CREATE VIEW "+view+" AS SELECT * FROM "+evilTable)
 	r.paste(r.want("sink.view", doctor.Fail))
 	if n := pgtest.One[int](t, r.db, "SELECT count(*)::int FROM pg_views WHERE viewname = $1", evil("view")); n != 0 {
 		t.Error("the view is there")

@@ -19,6 +19,8 @@ BEGIN
             '(CASE WHEN pg_catalog.array_ndims(key) = 1 THEN pg_catalog.array_append(key, generation::text) END) WITH OPERATOR(pg_catalog.=))',
             found.letters, found.was, 'pkey_dead_letter_' || found.pipeline
         );
+        -- Without a primary key its DELETEs would be refused where a publication is of all tables, and sink and source are one database.
+        EXECUTE pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', found.letters);
         EXECUTE pg_catalog.format('CREATE INDEX %I ON %s USING hash (key)', 'key_dead_letter_' || found.pipeline, found.letters);
     END LOOP;
     FOR found IN
