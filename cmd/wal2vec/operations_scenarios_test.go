@@ -157,7 +157,7 @@ func guideLag(t *testing.T, r *reader) {
 	}
 	r.db.Exec(t, "UPDATE "+product+" SET name = 'waits for a person' WHERE product_id = 6")
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {
-		n := pgtest.One[int](t, r.sink, "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'wal2vec/stream'")
+		n := pgtest.One[int](t, r.sink, "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'wal2vec/stream%'")
 		return n > 0, "the stream does not wait"
 	})
 	r.says(r.types(), "wal2vec/stream", "a person", "LOCK TABLE")
