@@ -72,8 +72,11 @@ func (s *Sink) inspectIndex(ctx context.Context, q querier, g Generation) (Index
 	var bytes *int64
 	var locked bool
 	_, err = pgx.ForEachRow(rows, []any{&name, &valid, &bytes, &found.building, &locked}, func() error {
-		if name != nil && (valid == nil || bytes == nil) {
-			return fault.New(fault.Usage, mayAsk, "the sink names an index without its state or its size")
+		if name != nil && valid == nil {
+			return fault.New(fault.Usage, mayAsk, "the sink names an index without its state")
+		}
+		if name != nil && bytes == nil { // dropped while it was looked at
+			name = nil
 		}
 		if name != nil && !*valid {
 			found.invalid = append(found.invalid, *name)

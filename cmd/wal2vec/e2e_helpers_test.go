@@ -144,7 +144,7 @@ func withoutLog(stderr string) string {
 }
 
 // footprintQuery lists everything that init might make, with its rights and who may use it.
-const footprintQuery = `SELECT 'schema ' || nspname || coalesce(' ' || nspacl::text, '') FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+const footprintQuery = `SELECT 'schema ' || nspname || ' ' || coalesce(nspacl, acldefault('n', nspowner))::text FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 UNION ALL SELECT c.relkind::text || ' ' || n.nspname || '.' || c.relname || coalesce(' ' || c.relacl::text, '') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 UNION ALL SELECT 'publication ' || p.pubname || coalesce(' of ' || r.prrelid::regclass::text, '') FROM pg_publication p LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid

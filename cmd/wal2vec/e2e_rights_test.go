@@ -263,14 +263,14 @@ func TestEachRightThatChangesIsPrinted(t *testing.T) {
 		"given in the sink: all that stream and backfill need, to role "+first, "given in the sink: all that search and status need, to role "+reader,
 		`given in the source: EXECUTE ON `+function+` TO "`+first+`"`,
 		`given in the source: SELECT ("product_id", "name", "brand", "category", "description", "deleted") ON TABLE "staging_marts"."dim_product" TO "`+first+`"`)
-	says([]string{"init", "--grant-stream", second}, `taken in the source: ALL ON `+function+` FROM "`+first+`"`, `given in the source: EXECUTE ON `+function+` TO "`+second+`"`)
+	says([]string{"init", "--grant-stream", second}, `taken in the source: ALL ON `+function+` FROM "`+first+`" CASCADE`, `given in the source: EXECUTE ON `+function+` TO "`+second+`"`)
 	says([]string{"init", "--revoke", first}, "taken in the sink: all that was given for pipeline "+w.db.Name+", from role "+first,
-		`taken in the source: SELECT ("product_id", "name", "brand", "category", "description", "deleted") ON TABLE "staging_marts"."dim_product" FROM "`+first+`"`)
+		`taken in the source: SELECT ("product_id", "name", "brand", "category", "description", "deleted") ON TABLE "staging_marts"."dim_product" FROM "`+first+`" CASCADE`)
 	if again := w.run("init"); strings.Contains(again, "given in") || strings.Contains(again, "taken in") {
 		t.Errorf("nothing changes, and it prints\n%s", again)
 	}
 	says([]string{"teardown", "--yes"}, "taken in the sink: all that stream and backfill need, from role "+second, "taken in the sink: all that search and status need, from role "+reader,
-		`taken in the source: ALL ON `+function+` FROM "`+second+`"`)
+		`taken in the source: ALL ON `+function+` FROM "`+second+`" CASCADE`)
 }
 
 // TestATeardownFindsGranteesWithoutTheFunction, which is not made where swaps are refused.

@@ -1,4 +1,4 @@
--- Keeps the name of a schema, schema_name, with the schema that has it, up to the end of the transaction. No lock does that: ALTER SCHEMA … RENAME takes
+-- Keeps the name of a schema, schema_name, with the schema that has it, up to the end of the transaction. No lock does that: ALTER SCHEMA ... RENAME takes
 -- none on a table. But it writes the schema's row, and waits for a transaction that has written that row before, to fail where it commits. So this one
 -- writes it, and changes nothing: an owner has its grant options whatever its row says, and who has the use of a schema may ask for that. The name may
 -- have been looked up in a cache from before a rename: that the row which has the name now was written here shows in its transaction, whose lock is this
