@@ -31,7 +31,7 @@
 --   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those four, since they made them. Only the
 --                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
 --
--- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
+-- REPLICATION is much: any client that has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
 -- database is shop, and 10.0.0.7 the machine that streams. The same for wal2vec_admin. Other names may need double quotes there.
 --

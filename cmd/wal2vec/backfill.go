@@ -57,7 +57,7 @@ func newBackfill(p *program) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.full, "full", false, "encode every text again, also where the vector is fresh")
 	flags.BoolVar(&o.incremental, "incremental", false, "encode only what is missing or stale (the default)")
-	flags.BoolVar(&o.restart, "restart", false, "discard what an interrupted run left and begin anew")
+	flags.BoolVar(&o.restart, "restart", false, "discard what an interrupted run left and begin again")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count what would be encoded; change nothing")
 	flags.Int64Var(&o.limit, "limit", 0, "end after so many rows, without deleting anything")
 	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "rows read a second at most")
