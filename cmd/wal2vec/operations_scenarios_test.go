@@ -295,7 +295,7 @@ func guideRoles(t *testing.T, r *reader) {
 	r.types()                                     // pgvector
 	as(w.db.DSNFor("wal2vec_admin", "change-me-1"))
 	if said := r.types(); strings.Contains(said, "would run as role") {
-		t.Errorf("init as the admin leaves the function out:\n%s", said)
+		t.Fatalf("init as the admin leaves the function out:\n%s", said)
 	}
 	as(w.db.DSN)
 	r.types()
