@@ -210,6 +210,7 @@ func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letter
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "dropped %d dead letters; their rows stay without a vector until they change, or the next backfill or audit --repair tries them again\n", len(dropped))
+	_, err = fmt.Fprintf(p.stdout, "dropped %d dead letters; their rows stay without a vector until they change, or the next backfill or "+
+		"audit --repair tries them again\n", len(dropped))
 	return err
 }
