@@ -10,18 +10,20 @@
 --   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
 --                   the table's owner and the publication, and no others. A table of another owner takes another such role (wal2vec.swap).
 --
--- Afterwards:
---   1. Give them passwords or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
---   2. A publication of a table takes the table's owner:  GRANT the_owner TO wal2vec_admin, wal2vec_swap;
---   3. Once, in the sink, as a superuser:                 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
---   4. As wal2vec_admin:                                  wal2vec init
---   5. As wal2vec_admin:   wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
---   6. In the settings of the other two roles:            sink.owner: wal2vec_admin   (in the environment: WAL2VEC_SINK_OWNER)
---   7. Run this file again: it takes back from wal2vec_admin and wal2vec_swap what steps 4 and 5 alone needed, CREATE on the database.
+-- Each step by the role that it names (docs/operations.md, "Roles", has the same steps with every command):
+--   1. A superuser runs this file, in the source and, if that is another database, in the sink:
+--        psql -X -v ON_ERROR_STOP=1 -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
+--   2. The superuser gives the roles passwords, or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
+--      and, since a publication of a table takes the table's owner:            GRANT the_owner TO wal2vec_admin, wal2vec_swap;
+--      and, once, in the sink:                                                 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
+--   3. wal2vec_admin runs:   wal2vec init
+--      and then:             wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
+--   4. The superuser runs this file again: it takes back from wal2vec_admin and wal2vec_swap what step 3 alone needed, CREATE on the database.
+--   5. The settings of wal2vec_stream and wal2vec_search get:   sink.owner: wal2vec_admin   (in the environment: WAL2VEC_SINK_OWNER)
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --
---   psql -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
+--   psql -X -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
 --
 --   wal2vec.source_table    the source table, with its schema       staging_marts.dim_product
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
@@ -31,7 +33,7 @@
 --   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those four, since they made them. Only the
 --                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
 --
--- REPLICATION is much: whoever has the password of such a role can read every change of the database, drop every slot and copy the whole server
+-- REPLICATION is much: any client that has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
 -- database is shop, and 10.0.0.7 the machine that streams. The same for wal2vec_admin. Other names may need double quotes there.
 --

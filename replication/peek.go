@@ -81,7 +81,7 @@ func peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, foreign bool, each
 		return err
 	}
 	if state.ConfirmedFlush > o.From {
-		return fault.New(fault.Unavailable, "try again", "slot %q was read meanwhile", o.Slot)
+		return fault.New(fault.Unavailable, "try again", "slot %q was read in the meantime", o.Slot)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestShapeTellsWhatChangesTextsWithoutAnEvent(t *testing.T) {
 		{"TRUNCATE item", ""},
 		{"ALTER TABLE item ADD COLUMN more text DEFAULT 'x'", ""},
 		{"CLUSTER item USING item_pkey", ""},
-		{"ALTER TABLE item ALTER other TYPE text; ALTER TABLE item DROP COLUMN other", "written anew"}, // as SET UNLOGGED, SET LOGGED: nothing tells the two apart
+		{"ALTER TABLE item ALTER other TYPE text; ALTER TABLE item DROP COLUMN other", "written again"}, // as SET UNLOGGED, SET LOGGED: nothing tells the two apart
 		{"ALTER TABLE item RENAME COLUMN spare TO rest", ""},
 		{"ALTER TABLE item ALTER name SET NOT NULL; ALTER TABLE item ALTER name SET DEFAULT 'n'; ALTER TABLE item ALTER name SET STORAGE EXTERNAL", ""},
 		{"CREATE INDEX ON item (name); REINDEX TABLE item; ANALYZE item", ""},
@@ -106,7 +106,7 @@ func TestShapeTellsWhatIsPublishedWithTheSchema(t *testing.T) {
 		{"ALTER PUBLICATION pub DROP TABLES IN SCHEMA public; ALTER PUBLICATION pub ADD TABLES IN SCHEMA public", "the publication"},
 		{"ALTER TABLE item SET SCHEMA elsewhere; ALTER TABLE elsewhere.item SET SCHEMA public", "the publication"},
 		{"ALTER TABLE item RENAME TO x; ALTER TABLE x RENAME TO item", ""},
-		{"ALTER TABLE item SET UNLOGGED; ALTER TABLE item SET LOGGED", "written anew"},
+		{"ALTER TABLE item SET UNLOGGED; ALTER TABLE item SET LOGGED", "written again"},
 		{"VACUUM FULL item", ""},
 		{"ALTER PUBLICATION pub ADD TABLE item", "the publication"},
 		{"DROP PUBLICATION pub; CREATE PUBLICATION pub FOR ALL TABLES", "the publication"},
@@ -157,7 +157,7 @@ func TestShapeTellsOfPartitions(t *testing.T) {
 		{"ALTER TABLE item ATTACH PARTITION deep FOR VALUES FROM (30) TO (40)", "partition deep_1 came with rows"},
 		{"ALTER TABLE apart RENAME TO item_3", ""},
 		{"TRUNCATE item_3", "partition item_3 was truncated"},
-		{"ALTER TABLE item DETACH PARTITION item_3; UPDATE item_3 SET name = 'outside'; ALTER TABLE item ATTACH PARTITION item_3 FOR VALUES FROM (20) TO (30)", "partition item_3 was truncated, rewritten or attached anew"},
+		{"ALTER TABLE item DETACH PARTITION item_3; UPDATE item_3 SET name = 'outside'; ALTER TABLE item ATTACH PARTITION item_3 FOR VALUES FROM (20) TO (30)", "partition item_3 was truncated, rewritten or attached again"},
 		{"ALTER TABLE item DETACH PARTITION deep; UPDATE deep SET name = 'outside'; ALTER TABLE item ATTACH PARTITION deep FOR VALUES FROM (30) TO (40)", "partition deep_1 was"},
 		{"ALTER TABLE item DETACH PARTITION item_1", "partition item_1 was detached"},
 		{"DROP TABLE item_2", "partition item_2 was detached or dropped"},

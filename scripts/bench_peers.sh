@@ -26,6 +26,6 @@ if [ ! -e "$venv/complete" ]; then
   touch "$venv/complete"
 fi
 [ "${1:-}" != --install ] || exit 0
-# Models come from the parts: nothing is fetched, and nobody is told.
+# Models come from the parts: nothing is fetched or sent.
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TRANSFORMERS_OFFLINE=1
 exec "$venv/bin/python" "$root/scripts/bench_peers.py" --wal2vec "$root/bin/wal2vec" --cache "$cache" "$@"

@@ -3,7 +3,7 @@
 # prints one JSON object: the medians, their spread, and the ratio.
 #
 # It needs bin/wal2vec, the parts with CUDA (make parts GPU=1), a file of products, and a Python that has torch with CUDA and
-# sentence-transformers. Nothing else should run meanwhile.
+# sentence-transformers. Nothing else should run at the same time.
 #
 # usage: scripts/gpu_bench.sh DATA [ROWS]     DATA: JSON lines with name, brand, category, description, plain or .zst; ROWS: 120000
 # settings: WAL2VEC=bin/wal2vec  PYTHON=python3  RUNS=5  PEER_ROWS=20000  PEER_BATCHES="32 128 512 2048"  PEER=no leaves it out

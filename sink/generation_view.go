@@ -136,7 +136,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 	}
 	if len(dependents) > 0 {
 		return nil, fault.New(fault.Usage, "drop them, activate, and make them again",
-			"%s.%s has to be made anew, as its vectors become %s(%d), and on it depend: %s",
+			"%s.%s has to be made again, since its vectors become %s(%d), and on it depend: %s",
 			schema, name, is.Storage, is.Dimension, strings.Join(dependents, ", "))
 	}
 	if !found.made { // what somebody added to it would be lost

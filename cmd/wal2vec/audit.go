@@ -58,7 +58,7 @@ func newAudit(p *program) *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.full, "full", false, "compare every row")
 	flags.IntVar(&o.sample, "sample", 10_000, "compare so many rows, and look up so many keys of the sink")
-	flags.IntVar(&o.reencode, "reencode", 200, "encode about so many texts again; 0 for none")
+	flags.IntVar(&o.reencode, "reencode", 200, "encode so many texts again, up to twice as many where rows are few; 0 for none")
 	flags.IntVar(&o.generation, "generation", 0, "generation to audit (default: the active one)")
 	flags.BoolVar(&o.repair, "repair", false, "read the rows of the findings again and write them, in every generation")
 	flags.BoolVar(&o.restart, "restart", false, "begin again, also where a full audit was interrupted")

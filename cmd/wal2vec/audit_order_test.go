@@ -134,7 +134,7 @@ func TestAuditBesideAResyncAndASwap(t *testing.T) { // not in parallel, as above
 			w.run("init", "--resync")
 		}
 	})
-	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "started anew") {
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "started again") {
 		t.Errorf("beside a resync: %v, found %+v", err, report.Findings)
 	}
 	// What the refresh has yet to come to is its to mend.

@@ -32,7 +32,7 @@ type doctorOptions struct {
 func newDoctor(p *program) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
-		Use: "doctor", Short: "Check everything that the pipeline relies on, and say what mends it", GroupID: "look", Args: cobra.NoArgs,
+		Use: "doctor", Short: "Check everything that the pipeline relies on, and say how to repair it", GroupID: "look", Args: cobra.NoArgs,
 		Long: "Check everything that the pipeline relies on. Each line is ok, warn, fail, or skip where a check could not be made; what is not ok\n" +
 			"comes with the statement or command that repairs it. Nothing is changed. docs/doctor.md explains every check.\n\n" +
 			"Ends with exit code 0 when nothing fails, 3 when something does, 5 when a check could not be made (a database that does not answer).",

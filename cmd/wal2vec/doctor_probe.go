@@ -408,7 +408,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		return
 	}
 	if len(rows) == 0 {
-		pr.report.Add("probe.search", doctor.OK, "the row was deleted meanwhile", "", "")
+		pr.report.Add("probe.search", doctor.OK, "the row was deleted in the meantime", "", "")
 		return
 	}
 	template, err := madeBy(pr.config.Source.Template, *pr.searcher.generation.Load())

@@ -288,7 +288,7 @@ func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []
 	err = replication.Peek(t.Context(), peeking, peek, func(e change.Event) {
 		logged = append(logged, batch.Render(table.Template, change.Change{Key: e.Key}, e.Fields).Document)
 	})
-	if err != nil && !strings.Contains(err.Error(), "was read meanwhile") { // it was made behind From
+	if err != nil && !strings.Contains(err.Error(), "was read in the meantime") { // it was made behind From
 		t.Fatal(err)
 	}
 	reader := backfill.NewReader(backfill.Options{ConnString: dsn, Table: table})

@@ -216,7 +216,7 @@ func (p *program) fill(ctx context.Context, f *filler, g sink.Generation, o buil
 		if anew, stateErr := f.startedAnew(ctx, epoch); !anew || stateErr != nil || !errors.Is(err, sink.ErrJobLost) {
 			return errors.Join(err, stateErr)
 		}
-		f.log.Warn().Int("generation", g.ID).Msg("the pipeline was started anew: reading every row again")
+		f.log.Warn().Int("generation", g.ID).Msg("the pipeline was started again in a new epoch: reading every row again")
 	}
 }
 

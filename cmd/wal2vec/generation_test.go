@@ -276,7 +276,7 @@ func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 	if err := build.wait(); err != nil {
 		t.Fatal(err)
 	}
-	if !build.output.contains("started anew") {
+	if !build.output.contains("started again") {
 		t.Errorf("the build did not notice:\n%s", build.output)
 	}
 	w.checkGeneration(2, model(small))

@@ -20,6 +20,7 @@ var guideScenarios = map[string]func(t *testing.T, r *reader){
 	"The daily look":                       guideDailyLook,
 	"Doctor":                               guideDoctor,
 	"Roles":                                guideRoles,
+	"A role that no longer streams":        guideRevoke,
 	"What REPLICATION leaves open":         guideReplication,
 	"Lag":                                  guideLag,
 	"A gap":                                guideGap,
@@ -270,14 +271,59 @@ func (r *reader) livesByRoles(t *testing.T) (streamer []string) {
 	return []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password), "WAL2VEC_SINK_DSN=" + w.db.DSNFor(role, password)}
 }
 
+// guideRoles sets a pipeline up by the guide alone, on a server that has no role of wal2vec's.
 func guideRoles(t *testing.T, r *reader) {
+	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
+	r.world = w
+	w.env = append(w.env, hashed...)
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	w.db.Exec(t, "CREATE ROLE mart_owner; ALTER SCHEMA staging_marts OWNER TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
+	checkout, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(checkout, "deploy"), filepath.Join(w.dir, "deploy")); err != nil {
+		t.Fatal(err)
+	}
+	unset := w.env
+	as := func(dsn string) {
+		w.env = append(slices.Clip(unset), "WAL2VEC_SOURCE_DSN="+dsn, "WAL2VEC_SINK_DSN="+dsn)
+	}
+	as(w.db.DSN)
+	r.types()                                     // the script,
+	r.says(r.types(), "ALTER ROLE", "GRANT ROLE") // passwords,
+	r.types()                                     // pgvector
+	as(w.db.DSNFor("wal2vec_admin", "change-me-1"))
+	if said := r.types(); strings.Contains(said, "would run as role") {
+		t.Fatalf("init as the admin leaves the function out:\n%s", said)
+	}
+	as(w.db.DSN)
+	r.types()
+	if may := pgtest.Column[string](t, w.db, "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'wal2vec%' AND has_database_privilege(rolname, current_database(), 'CREATE')"); len(may) > 0 {
+		t.Errorf("%v may still create schemas", may)
+	}
+	as(w.db.DSNFor("wal2vec_stream", "change-me-2"))
+	w.env = append(w.env, "WAL2VEC_SINK_OWNER=wal2vec_admin")
+	stream := w.start(nil, "stream")
+	stream.waitFor("streaming")
+	r.types()
+	w.write(2)
+	w.settle()
+	w.db.Exec(t, "SET ROLE mart_owner")
+	(&gapWorld{world: w}).swap(t, bare, swapped(1))
+	w.db.Exec(t, "RESET ROLE")
+	stream.refreshed(1)
+	w.settle()
+	stream.stop()
+	w.checkPair(pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}})
+}
+
+func guideRevoke(t *testing.T, r *reader) {
 	streamer := r.livesByRoles(t)
-	r.says(r.types(), "was set up already")
-	r.write(2)
+	r.run("init", "--grant-stream", "wal2vec_stream")
 	if got := r.ends(streamer, "", "stream", "--until-current"); got.code != 0 {
 		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
 	}
-	r.checkPair(pair{pipeline: r.db.Name, table: product, key: []string{"product_id"}})
 	r.types()
 	if got := r.ends(streamer, "", "stream", "--until-current"); got.code != 2 {
 		t.Errorf("after it was revoked: exit code %d\n%s", got.code, got.stderr)

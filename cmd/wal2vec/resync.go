@@ -131,7 +131,7 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 	if done, err := f.overtaken(ctx, source); done || err != nil { // while this one waited for its turn
 		return err
 	}
-	f.log.Warn().Err(gap).Msg("gap: starting the pipeline anew")
+	f.log.Warn().Err(gap).Msg("gap: starting the pipeline again, in a new epoch")
 	if err := f.startAnew(ctx, source); err != nil {
 		return err
 	}

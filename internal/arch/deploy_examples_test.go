@@ -138,8 +138,12 @@ func checkHead(content string, files []string) []string {
 			wrong = append(wrong, "wal2vec.service: its head does not make "+match[1])
 		}
 	}
-	setUp := strings.Index(commands, "wal2vec init ")
+	roles := strings.Index(commands, "ON_ERROR_STOP=1 -f - app <deploy/roles.sql")
+	setUp := strings.Index(commands, "wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream")
 	start := strings.Index(commands, "systemctl enable")
+	if roles < 0 || roles > setUp {
+		wrong = append(wrong, "wal2vec.service: its head does not make the roles before it uses them")
+	}
 	if setUp < 0 || start < 0 || setUp > start {
 		wrong = append(wrong, "wal2vec.service: its head does not run `wal2vec init` before it starts the stream")
 	}
@@ -180,7 +184,9 @@ func TestTheHeadsOfDeployFilesLeadToARunningStream(t *testing.T) {
 			t.Errorf("with %q for %q: got %q, want one with %q", with, old, got, want)
 		}
 	}
-	f(" wal2vec init --grant", " wal2vec status --grant", "`wal2vec init`")
+	f(" wal2vec init --swap", " wal2vec status --swap", "`wal2vec init`")
+	f(" --swap-role wal2vec_swap", "", "`wal2vec init`")
+	f(" <deploy/roles.sql", " <deploy/role.sql", "does not make the roles")
 	f("deploy/systemd/wal2vec-backfill.timer", "", "does not install wal2vec-backfill.timer")
 	f("deploy/systemd/wal2vec-backfill.service", "", "does not install wal2vec-backfill.service")
 	f(" /etc/wal2vec/source-dsn ", " ", "does not make /etc/wal2vec/source-dsn")

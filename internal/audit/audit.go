@@ -166,7 +166,7 @@ func (a *Auditor) run(ctx context.Context) error {
 		return fmt.Errorf("reading the watermark: %w", err)
 	}
 	if v.Epoch != a.report.Epoch {
-		return fault.New(fault.Unavailable, "run it again", "the pipeline was started anew during the audit")
+		return fault.New(fault.Unavailable, "run it again", "the pipeline was started again in a new epoch during the audit")
 	}
 	a.report.At, a.report.Phase = v.LSN, PhaseDone
 	return nil

@@ -96,7 +96,7 @@ func (r *Reshaping) changed(kind ShapeMark, name, was, now string) {
 	case MarkType:
 		r.Changes = append(r.Changes, "a composite type was changed")
 	case MarkFile:
-		r.Changes = append(r.Changes, "the table's rows were written anew, perhaps after a time without a log (SET UNLOGGED)")
+		r.Changes = append(r.Changes, "the table's rows were written again, perhaps after a time without a log (SET UNLOGGED)")
 	default:
 		r.Changes = append(r.Changes, "the publication was changed")
 	}
@@ -107,7 +107,7 @@ func (r *Reshaping) partition(s, old Shape, name string, known bool) {
 	partition := old[string(MarkName)+" "+name]
 	switch {
 	case known:
-		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was truncated, rewritten or attached anew", partition))
+		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was truncated, rewritten or attached again", partition))
 	case s.describes(table):
 		r.Changes = append(r.Changes, fmt.Sprintf("partition %s was detached or dropped", partition))
 	}

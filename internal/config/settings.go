@@ -70,7 +70,8 @@ func (s *Source) settings() []setting {
 		help: "How long to wait for a slot that another process holds, at the start and later, before giving up with exit code 4.",
 	}, {
 		path: "source.trust_owner", value: (*boolean)(&s.TrustOwner),
-		help: "Read the table without a warning, and as a superuser too, where that calls functions of another role, which then has this role's rights.",
+		help: "Read the table also where a read calls functions of another role: without a warning, and as a superuser too. " +
+			"Those functions then run with the rights of this role.",
 	}}
 }
 
@@ -147,7 +148,7 @@ func (s *Stream) settings() []setting {
 		help: "Memory of one batch at most, in bytes or with a unit: 8MiB.",
 	}, {
 		path: "stream.max_age", value: (*duration)(&s.MaxAge), rule: atLeast(&s.MaxAge, 0),
-		help: "How long a finished transaction waits for the end of an unfinished one behind it, before the batch is cut.",
+		help: "How long a complete transaction waits in a batch while the next one is still arriving. Then the batch ends, in the middle of the next one.",
 	}, {
 		path: "stream.max_row_bytes", value: (*size)(&s.MaxRowBytes), rule: sizeBetween(&s.MaxRowBytes, 1<<10, 2<<30),
 		help: "Bytes of one row at most, over the columns that a template names: a larger row becomes a dead letter, in the stream and in every " +
@@ -205,7 +206,7 @@ func (b *Backfill) settings() []setting {
 
 func (h *HTTP) settings() []setting {
 	return []setting{{
-		path: "http.listen", value: (*offText)(&h.Listen), empty: "off: nothing is served", rule: address(&h.Listen),
+		path: "http.listen", value: (*offText)(&h.Listen), empty: "nothing is served", rule: address(&h.Listen),
 		help: "Address of /metrics, /healthz, /readyz and /status, as host:port; port 0 takes a free one, off serves nothing.",
 	}, {
 		path: "http.token", value: secret{&h.Token}, empty: "none is asked for", file: true, rule: printable(&h.Token),
@@ -216,7 +217,8 @@ func (h *HTTP) settings() []setting {
 		help:  "Names and addresses, without port, that a request's Host header may hold besides loopback ones and the address that it came in on.",
 	}, {
 		path: "http.max_connections", value: (*number)(&h.MaxConnections), rule: between(&h.MaxConnections, 1, 65536),
-		help: "Connections open at once; one more takes the place of one that waits, which keeps it for its first 20 ms (less below 250).",
+		help: "Connections open at once. At the limit a new connection takes the place of an older one, first of one that waits for a request. " +
+			"Each keeps its place for at least 20 ms (less if the limit is below 250).",
 	}}
 }
 

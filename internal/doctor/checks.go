@@ -26,7 +26,7 @@ func Checks() []Check {
 var configChecks = []Check{
 	fails("config.load", "Do the settings load, and agree with one another?", "No command runs."),
 	warns("config.secrets", "Are files that hold settings and passwords closed to other users?", "Other users of the machine can read or change them."),
-	warns("config.http", "Does whoever reaches the HTTP address need a token?", "Status and metrics are open to the network."),
+	warns("config.http", "Does every client of the HTTP address need a token?", "Status and metrics are open to the network."),
 }
 
 var sourceChecks = []Check{
@@ -50,14 +50,14 @@ var sourceChecks = []Check{
 	fails("source.slots", "Is a replication slot free for init?", "The slot cannot be made."),
 	fails("source.senders", "Is a WAL sender free for the stream?", "The stream cannot connect."),
 	warns("source.wal_limit", "Does max_slot_wal_keep_size bound the log that slots hold back?", "A stopped stream fills the source's disk."),
-	warns("source.idle_slots", "Are slots kept however long nobody reads them?",
+	warns("source.idle_slots", "Are slots kept however long no process reads them?",
 		"idle_replication_slot_timeout drops the slot of a stream that was stopped: a gap."),
 	warns("source.sender_timeout", "Is wal_sender_timeout between 5 s and an hour?",
 		"Shorter, pauses cut the stream; without one, the slot of a dead stream stays taken."),
 	fails("source.synchronous", "Is a standby there for synchronous_standby_names?",
 		"Commits stay invisible, and the watermark stands still."),
 	warns("source.transactions", "Is no transaction open for long?",
-		"The server keeps its log and dead rows; a slot cannot be made meanwhile."),
+		"The server keeps its log and dead rows; a slot cannot be made in the meantime."),
 	warns("source.prepared", "Is no prepared transaction left behind?", "As for an open transaction, and it survives restarts."),
 	warns("source.other_slots", "Does no other slot hold back much log unread?", "The source's disk fills."),
 	{
@@ -73,13 +73,13 @@ var sourceChecks = []Check{
 	warns("role.swap", "Can the function that follows swapped tables do nothing but what the table's owner may, and publish what is published?",
 		"The owner of the table acts with the rights of the role that it runs as, or the next table is published whole."),
 	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?",
-		"A table that is built anew is not readable."),
+		"A table that is built again is not readable."),
 	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table, and may no other role make itself a member of it?",
-		"Whoever has its password can do more than stream; another role can act as it."),
+		"Any client that has its password can do more than stream; another role can act as it."),
 	warns("role.source", "May the role do nothing with table, schema and database but read columns?",
-		"Whoever has its password can change or drop the data, or read more of it."),
+		"Any client that has its password can change or drop the data, or read more of it."),
 	warns("role.cluster", "Does pg_hba.conf keep the role to its database, and from physical replication connections?",
-		"Whoever has its password can copy the whole server with pg_basebackup, or enter other databases."),
+		"Any client that has its password can copy the whole server with pg_basebackup, or enter other databases."),
 }
 
 var tableChecks = []Check{
@@ -107,7 +107,7 @@ var tableChecks = []Check{
 var slotChecks = []Check{
 	fails("slot.usable", "Can the slot bring everything after the watermark?", "A gap: rows may differ until a resync."),
 	{"slot.kind", []Status{Fail, Warn}, "Is it permanent, without two-phase decoding?", "A temporary slot ends with its session."},
-	fails("slot.reader", "Is whoever reads it wal2vec?", "Another program takes the changes."),
+	fails("slot.reader", "Is the process that reads it wal2vec?", "Another program takes the changes."),
 	warns("slot.retained", "Does it hold back less than half of stream.retained_limit?",
 		"The source's disk fills as long as the stream is behind."),
 	warns("slot.budget", "Is more than half of max_slot_wal_keep_size left?", "The server drops the log that the slot needs: a gap."),
@@ -144,7 +144,7 @@ var sinkChecks = []Check{
 		"sink.owner",
 		[]Status{Fail, Warn},
 		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and is the view what `init` writes?",
-		"Their owner can run code as whoever reads them: every command refuses the tables.",
+		"Their owner can run code with the rights of the role that reads them: every command refuses the tables.",
 	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
@@ -167,8 +167,8 @@ var pipelineChecks = []Check{
 	warns("pipeline.stream", "Does a stream run, and report?", "Changes wait in the source's log."),
 	fails("pipeline.lock", "Does no session of the sink keep a lock that the stream waits for?", "Nothing is written until it lets go."),
 	warns("pipeline.lag", "Is the oldest change that waits young?", "Searches are that far behind."),
-	warns("pipeline.partial", "Does the sink show one moment of the source?",
-		"Until the watermark passes partial_until, some rows are newer than it says."),
+	warns("pipeline.partial", "Do all rows in the sink show the source at the watermark?",
+		"Some rows are newer than the watermark says, until it reaches partial_until."),
 	warns("pipeline.jobs", "Is every open backfill being worked on?", "Rows are not refreshed, and tombstones are kept."),
 	warns("pipeline.backfill", "Has a backfill read every row of the source?", "Searches miss the rows that have not changed since init."),
 	warns("pipeline.coverage", "Has every live row the vector of its text?", "Searches miss rows."),

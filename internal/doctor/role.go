@@ -67,7 +67,7 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 	e.examineCluster(ctx, database)
 	if e.source.superuser {
-		e.warn(check, onServer(ownRole), "role %s is a superuser: whoever has its password has the server", role)
+		e.warn(check, onServer(ownRole), "role %s is a superuser: any client with its password has the whole server", role)
 		return
 	}
 	quiet := true

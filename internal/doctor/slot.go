@@ -72,7 +72,7 @@ func (e *examination) examineUsable(ctx context.Context) {
 		return
 	}
 	if after.Epoch != e.state.Epoch {
-		e.skip(check, "the pipeline was started anew meanwhile: run it again")
+		e.skip(check, "the pipeline was started again in the meantime: run it again")
 		return
 	}
 	ofLog, ofSlot := e.slot, e.slot
@@ -113,7 +113,7 @@ func (e *examination) examineRoom() {
 func (e *examination) judgeReader(reader string) {
 	switch {
 	case !e.slot.Active:
-		e.ok("slot.reader", "nobody reads it now")
+		e.ok("slot.reader", "no process reads it now")
 	case reader == "":
 		e.ok("slot.reader", "process %d, whose name this role may not see", e.slot.ActivePID)
 	case strings.HasPrefix(reader, "wal2vec/"):

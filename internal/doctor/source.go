@@ -192,7 +192,7 @@ func (e *examination) judgeSettings() {
 		e.warn("source.idle_slots", e.setting("idle_replication_slot_timeout", "0", false),
 			"idle_replication_slot_timeout is %s: a stream that stands still for so long loses its slot", f.idleSlots)
 	} else {
-		e.ok("source.idle_slots", "slots are kept however long nobody reads them")
+		e.ok("source.idle_slots", "slots are kept however long no process reads them")
 	}
 	const least, most = 5 * time.Second, time.Hour
 	switch timeout := f.info.WALSenderTimeout; {
@@ -276,12 +276,12 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
 		found = true
-		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_catalog.pg_drop_replication_slot(%s); -- if nobody needs it", pgname.Literal(name))),
-			"nobody reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
+		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_catalog.pg_drop_replication_slot(%s); -- if no program needs it", pgname.Literal(name))),
+			"no process reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
 		return nil
 	})
 	if e.could(err, "source.other_slots") && !found {
-		e.ok("source.other_slots", "no slot that nobody reads holds back more than %s", monitor.BytesText(e.limits.OtherSlot))
+		e.ok("source.other_slots", "no slot without a reader holds back more than %s", monitor.BytesText(e.limits.OtherSlot))
 	}
 }
 

@@ -107,7 +107,7 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 		e.ok("role.future", "%s: of a new table in its place it reads what its owner grants", e.isFor())
 	default:
 		e.warn("role.future", grantStream(role, tableOwner),
-			"role %s may not read tables that %s will make in schema %s: one that is built anew in the place of %s is not readable",
+			"role %s may not read tables that %s will make in schema %s: one that is built again in the place of %s is not readable",
 			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
 	}
 	err = replication.CheckPublicationOwner(ctx, e.source.conn, c.Source.Publication, oid)

@@ -211,7 +211,7 @@ func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 		return Backfilling, ""
 	}
 	if !r.active {
-		return Stopped, fmt.Sprintf("nobody reads slot %s: wal2vec stream", k.slot)
+		return Stopped, fmt.Sprintf("no process reads slot %s: wal2vec stream", k.slot)
 	}
 	if s.LagBytes != nil && s.LagSeconds == nil {
 		return NotReporting, fmt.Sprintf("a process reads slot %s, and no stream has reported for %s: it starts, hangs, or is another program",

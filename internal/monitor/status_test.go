@@ -35,7 +35,7 @@ func TestPhases(t *testing.T) {
 	f(Streaming, "", func(*sinkState, *sourceState) {})
 	f(NotInitialised, "wal2vec init", func(k *sinkState, _ *sourceState) { *k = sinkState{} })
 	f(NotInitialised, "wal2vec init", func(k *sinkState, _ *sourceState) { k.watermark, k.epoch = 0, 0 })
-	f(Stopped, "nobody reads slot s", func(_ *sinkState, r *sourceState) { r.active = false })
+	f(Stopped, "no process reads slot s", func(_ *sinkState, r *sourceState) { r.active = false })
 	f(CatchingUp, "", func(k *sinkState, _ *sourceState) { k.oldestPending = &minute })
 	f(CatchingUp, "", func(_ *sinkState, r *sourceState) { r.current = 1 << 40 })
 	f(Streaming, "", func(_ *sinkState, r *sourceState) { r.current += 64 << 20 }) // a busy neighbour between two idle positions
