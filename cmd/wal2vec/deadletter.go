@@ -170,8 +170,8 @@ func newDeadLetterDrop(p *program) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "drop", Short: "Forget dead letters", Args: cobra.NoArgs,
-		Long: "Forget dead letters. Their rows stay without a vector until they change or a backfill encodes them; if that fails, they are\n" +
-			"dead letters again.",
+		Long: "Forget dead letters. Their rows stay without a vector until they change. The next backfill or audit --repair tries them again (status and audit\n" +
+			"count them as stale and missing until then); what fails then is a dead letter again.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
 				return err
@@ -210,6 +210,7 @@ func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letter
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "dropped %d dead letters; a row stays without a vector until it changes or a backfill encodes it\n", len(dropped))
+	_, err = fmt.Fprintf(p.stdout, "dropped %s; a row stays without a vector until it changes; the next backfill or audit --repair tries it again, and what fails is a dead letter again\n",
+		counted(len(dropped), "dead letter"))
 	return err
 }

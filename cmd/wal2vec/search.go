@@ -379,7 +379,7 @@ func (p *program) printHits(r searchResult, columns []string) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d rows as of %s\n", len(r.Hits), r.WatermarkLSN)
+	_, err := fmt.Fprintf(p.stdout, "%s as of %s\n", counted(len(r.Hits), "row"), r.WatermarkLSN)
 	if err != nil || r.FullBackfill == change.BackfillDone {
 		return err
 	}
