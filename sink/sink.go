@@ -160,7 +160,9 @@ func (s *Sink) explain(err error, doing string) error {
 	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
-		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
+		absent := fault.Missing(initCommand, "%s: schema %q is not set up", doing, s.schema)
+		absent.Err = err
+		return absent
 	case "25006":
 		return fault.Wrap(err, fault.Unavailable, "wal2vec doctor, which looks at what makes it so; it goes on when that has ended",
 			"%s: the sink takes no writes", doing)
@@ -175,5 +177,5 @@ func (s *Sink) explain(err error, doing string) error {
 }
 
 func (s *Sink) missing() error {
-	return fault.New(fault.Usage, initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
+	return fault.Missing(initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
 }

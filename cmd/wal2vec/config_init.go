@@ -26,6 +26,7 @@ type configInitOptions struct {
 	out        string
 	force, yes bool
 	table      string
+	named      bool // the file is not the default one
 }
 
 const (
@@ -73,8 +74,10 @@ type proposing struct {
 
 func (p *program) configInit(ctx context.Context, o configInitOptions) error {
 	if o.out == "" {
-		o.out = cmp.Or(p.configFile, os.Getenv("WAL2VEC_CONFIG"), settingsFile)
+		o.out = cmp.Or(p.configFile, os.Getenv("WAL2VEC_CONFIG"))
 	}
+	o.named = o.out != ""
+	o.out = cmp.Or(o.out, settingsFile)
 	if err := free(o); err != nil {
 		return err
 	}
@@ -116,7 +119,11 @@ func free(o configInitOptions) error {
 	}
 	switch _, err := os.Lstat(o.out); {
 	case err == nil:
-		return fault.New(fault.Usage, "give another file: --out FILE, or --force to replace it", "%s is there already", o.out)
+		try := "give another file: --out FILE, or --force to replace it"
+		if o.out == settingsFile && !o.named {
+			try = "export WAL2VEC_CONFIG=" + settingsFile + ", and the commands use it; for another file --out FILE, or --force to replace it"
+		}
+		return fault.New(fault.Usage, try, "%s is there already", o.out)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fault.Wrap(err, fault.Usage, "give another file: --out FILE", "looking for %s", o.out)
 	}

@@ -74,10 +74,14 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 }
 
 func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.Options {
+	starter := ""
+	if p.overlooked {
+		starter = useStarter
+	}
 	return doctor.Options{
 		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: unreadableDSN, Unconnected: unconnected,
 		Consistent: func(state sink.State, table change.Table) error { return checkState(c, state, table) },
-		SourceRows: sourceRows(c),
+		SourceRows: sourceRows(c), UseStarter: starter,
 	}
 }
 

@@ -34,6 +34,8 @@ type Options struct {
 	// Files are files beside the configuration that may hold passwords: a .env file, libpq's password file. They need not exist.
 	Files  []string
 	Limits Limits
+	// UseStarter is the command that names the settings file where one lies beside settings that name none; else empty.
+	UseStarter string
 	// Dial and LookUp connect to the servers; nil takes the network.
 	Dial   pgconn.DialFunc
 	LookUp pgconn.LookupFunc
@@ -177,7 +179,11 @@ func (e *examination) judge(check string, err error, database Place, ok string, 
 	case fault.Unavailable, fault.Internal:
 		e.skip(check, "%s", e.opts.Print(err))
 	default:
-		e.fail(check, adviceOf(fault.Try(err), database), "%s", e.opts.Print(err))
+		fix := adviceOf(fault.Try(err), database)
+		if e.opts.UseStarter != "" && fault.Absent(err) {
+			fix = inShell(e.opts.UseStarter)
+		}
+		e.fail(check, fix, "%s", e.opts.Print(err))
 	}
 	return false
 }
