@@ -125,6 +125,9 @@ func (p *program) printReport(r doctor.Report) error {
 		if f.Fix != "" {
 			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], advice(f.Fix))
 		}
+		for _, line := range f.Lines {
+			fmt.Fprintf(&text, "        %-22s  %s\n", "", advice(line))
+		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
 		if n := skipped[reason]; n > fewSkips {

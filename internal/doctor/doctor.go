@@ -75,7 +75,7 @@ func DefaultLimits() Limits {
 // Refused is the report of a configuration that does not load.
 func Refused(err error, now time.Time, line func(error) string) Report {
 	e := newExamination(Options{Now: func() time.Time { return now }})
-	e.fail("config.load", advice{Settings, fault.Try(err)}, "%s", line(err))
+	e.fail("config.load", inSettings(fault.Try(err)), "%s", line(err))
 	e.skipRest("the settings do not load")
 	return e.report()
 }
@@ -150,7 +150,7 @@ func (e *examination) closeSource(ctx context.Context) {
 }
 
 func (e *examination) add(check string, status Status, fix advice, text string) {
-	e.findings = append(e.findings, Finding{Check: check, Status: status, Text: text, Fix: fix.text, FixIn: fix.place})
+	e.findings = append(e.findings, Finding{Check: check, Status: status, Text: text, Fix: fix.text, FixIn: fix.place, Lines: fix.lines})
 }
 
 func (e *examination) ok(check, text string, args ...any) {
