@@ -59,7 +59,7 @@ func newBackfill(p *program) *cobra.Command {
 	flags.BoolVar(&o.incremental, "incremental", false, "encode only what is missing or stale (the default)")
 	flags.BoolVar(&o.restart, "restart", false, "discard what an interrupted run left and begin anew")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count what would be encoded; change nothing")
-	flags.Int64Var(&o.limit, "limit", 0, "end after so many rows, without deleting anything")
+	flags.Int64Var(&o.limit, "limit", 0, "end after so many rows, without deleting anything; each run begins at the first key")
 	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "rows read a second at most")
 	outputFlag(cmd, &o.output)
 	cmd.MarkFlagsMutuallyExclusive("full", "incremental")
