@@ -265,10 +265,10 @@ func (i *proposing) propose(ctx context.Context) error {
 		case p.SoftDelete != "":
 		case p.Active != "":
 			i.notes["source.soft_delete"] = []string{
-				"No column marks deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
+				"No column is known to mark deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
 			}
 		default:
-			i.notes["source.soft_delete"] = []string{"No column marks deleted rows."}
+			i.notes["source.soft_delete"] = []string{"No column has a name that is known to mark deleted rows, such as deleted or is_deleted: name one here if there is one."}
 		}
 	}
 	if i.unset("pipeline") {
@@ -315,6 +315,7 @@ func (i *proposing) answer(path string) error {
 		i.proposed = slices.Concat(before, []config.Flag{{Name: "answer", Path: path, Value: text}})
 		loadErr := i.load()
 		if loadErr == nil {
+			delete(i.notes, path) // what was said of the proposal
 			return nil
 		}
 		i.proposed = before
