@@ -250,7 +250,7 @@ func (g Generation) refuse(other Generation) error {
 		return fault.New(fault.Model, "set source.template: "+strconv.Quote(g.Template)+", or make a generation of the other: "+buildCommand,
 			"generation %d was made with the template %q, not %q", g.ID, g.Template, other.Template)
 	}
-	return fault.New(fault.Model, "set encoder.model: "+cmp.Or(g.Source, g.Model)+", or make a generation of the other: "+buildCommand,
+	return fault.New(fault.Model, "set encoder.model: "+strconv.Quote(cmp.Or(g.Source, g.Model))+", or make a generation of the other: "+buildCommand,
 		"generation %d was made by %s (%d dimensions, fingerprint %.12s), not by %s (%d, %.12s)",
 		g.ID, g.Model, g.Dimension, g.Fingerprint, other.Model, other.Dimension, other.Fingerprint)
 }
