@@ -82,7 +82,8 @@ func mayNot(step string) string {
 	case strings.HasPrefix(step, "CREATE EXTENSION "):
 		return step + "; -- once, in the sink, as a superuser; then run it again"
 	case strings.HasPrefix(step, "CREATE SCHEMA "):
-		return "run deploy/roles.sql, again where a teardown dropped the schema that it made; or run it as a role that may, or have it run: wal2vec init --print-sql"
+		return "run deploy/roles.sql, again where a teardown dropped the schema that it made; or run it as" +
+			" a role that may, or have it run: wal2vec init --print-sql"
 	default:
 		return "run it as a role that may (deploy/roles.sql), or have it run: wal2vec init --print-sql"
 	}

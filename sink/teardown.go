@@ -44,7 +44,8 @@ func (s *Sink) ownersTask(ctx context.Context, err error) error {
 	if s.pool.QueryRow(ctx, s.query("schema_owner"), s.schema).Scan(&owner) != nil {
 		return err
 	}
-	return fault.Wrap(err, fault.Usage, "run it as role "+quoteIdentifier(owner)+", which owns wal2vec's tables", "this role may not drop pipeline %q", s.pipeline)
+	return fault.Wrap(err, fault.Usage, "run it as role "+quoteIdentifier(owner)+", which owns wal2vec's tables",
+		"this role may not drop pipeline %q", s.pipeline)
 }
 
 func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {

@@ -122,7 +122,7 @@ func (p *program) sayIdle(ctx context.Context, s *searcher) error {
 	defer positions.Close(ctx)
 	streaming, err := positions.Streaming(ctx)
 	if err != nil || streaming {
-		return nil //nolint:nilerr // the result is there, and this is a note on it
+		return nil // the result is there, and this is a note on it
 	}
 	_, err = fmt.Fprintln(p.stdout, "no stream runs: changes since then are not in the scores (wal2vec stream)")
 	return err
@@ -404,7 +404,8 @@ func (p *program) printHits(r searchResult, columns []string) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%s as of %s: the scores are of the texts at that position, the columns are read now\n", counted(len(r.Hits), "row"), r.WatermarkLSN)
+	_, err := fmt.Fprintf(p.stdout, "%s as of %s: the scores are of the texts at that position, the columns are read now\n",
+		counted(len(r.Hits), "row"), r.WatermarkLSN)
 	if err != nil || r.FullBackfill == change.BackfillDone {
 		return err
 	}

@@ -89,7 +89,8 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := p.sayGone(c, viewOf(c, state), roles, removal); err != nil || !fault.Absent(s.CheckSchema(ctx)) {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "schema %s is gone with its last pipeline: before another init by a role that may not create schemas, run deploy/roles.sql again\n",
+	_, err = fmt.Fprintf(p.stdout, "schema %s is gone with its last pipeline: before another init by a role that may not create schemas, "+
+		"run deploy/roles.sql again\n",
 		pgname.Visible(c.Sink.Schema))
 	return err
 }
@@ -100,7 +101,8 @@ func nothingToDrop(err error) error {
 		return err
 	}
 	return &fault.Error{
-		Kind: fault.Usage, What: "there is nothing to drop", Try: "name the pipeline that is meant: --config FILE, or --pipeline NAME", Err: err, Absent: true,
+		Kind: fault.Usage, What: "there is nothing to drop",
+		Try: "name the pipeline that is meant: --config FILE, or --pipeline NAME", Err: err, Absent: true,
 	}
 }
 

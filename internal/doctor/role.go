@@ -128,7 +128,8 @@ func linesFor(role, database string, version int, d door) advice {
 		}
 		first = map[bool]string{true: "hostssl ", false: "host "}[d.encrypted] + its + " " + name + " " + d.address + network + "scram-sha-256"
 	}
-	fix := onServer("in pg_hba.conf, above all other lines and in this order, then reload; of the first, address and method are the stream's (docs/operations.md, Roles)")
+	fix := onServer("in pg_hba.conf, above all other lines and in this order, then reload; of the first, address and method are the stream's " +
+		"(docs/operations.md, Roles)")
 	fix.lines = []string{
 		first, "host all " + name + " all reject", "host replication " + name + " all reject", "local all " + name + " reject",
 		"local replication " + name + " reject",
