@@ -65,7 +65,8 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: out.resumed, Done: !out.Stopped,
 		Rows: out.Rows, Keys: out.Keys, Again: out.Again,
 		Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
-		Counts: make(map[string]int64), Found: out.Found(), SetAside: out.SetAside, Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
+		Counts: make(map[string]int64), Found: out.Found(),
+		SetAside: out.SetAside, Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
 		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}
 	if a.options.full {

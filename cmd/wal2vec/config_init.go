@@ -268,7 +268,9 @@ func (i *proposing) propose(ctx context.Context) error {
 				"No column is known to mark deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
 			}
 		default:
-			i.notes["source.soft_delete"] = []string{"No column has a name that is known to mark deleted rows, such as deleted or is_deleted: name one here if there is one."}
+			i.notes["source.soft_delete"] = []string{
+				"No column has a name that is known to mark deleted rows, such as deleted or is_deleted: name one here if there is one.",
+			}
 		}
 	}
 	if i.unset("pipeline") {
