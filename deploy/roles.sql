@@ -200,6 +200,8 @@ DECLARE
     unknown text;
 BEGIN
     IF source IS NULL THEN
+        RAISE NOTICE 'table % is not in database %: no role is given its columns (in a sink database without the source, that is right)',
+            pg_catalog.current_setting('wal2vec.source_table'), pg_catalog.current_database();
         RETURN;
     END IF;
     SELECT pg_catalog.quote_ident(n.nspname), pg_catalog.format('%I.%I', n.nspname, c.relname) INTO beside, named

@@ -149,7 +149,7 @@ func (i *inspection) relation(ctx context.Context) error {
 	i.table.Partitioned = kind == "p"
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return fault.New(fault.Usage, "check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",
+		return fault.Missing("check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",
 			"table %s does not exist in the source database", i.name)
 	case err != nil:
 		return fmt.Errorf("inspecting table %s: %w", i.name, err)

@@ -167,3 +167,15 @@ func dropPublication(ctx context.Context, db Querier, name string, ours []noted,
 	out.Done = append(out.Done, statements...)
 	return nil
 }
+
+// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statement that takes them; empty where there are none,
+// or where that cannot be asked.
+func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string) string {
+	var columns []string
+	if err := conn.QueryRow(ctx, sql.Query("source_columns_left"), schema, table, role).Scan(&columns); err != nil || len(columns) == 0 {
+		return ""
+	}
+	to := pgname.Identifier(role)
+	return "SELECT of role " + to + " on columns that init did not give: REVOKE SELECT (" + pgname.List(columns) + ") ON TABLE " +
+		pgname.Qualified(schema, table) + " FROM " + to + ";"
+}

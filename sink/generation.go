@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -246,10 +247,10 @@ const buildCommand = "wal2vec generation build"
 // refuse says how what is configured differs from the active generation.
 func (g Generation) refuse(other Generation) error {
 	if g.Template != other.Template {
-		return fault.New(fault.Model, "put source.template back, or make a generation of it: "+buildCommand,
+		return fault.New(fault.Model, "set source.template: "+strconv.Quote(g.Template)+", or make a generation of the other: "+buildCommand,
 			"generation %d was made with the template %q, not %q", g.ID, g.Template, other.Template)
 	}
-	return fault.New(fault.Model, "put encoder.model back, or make a generation of it: "+buildCommand,
+	return fault.New(fault.Model, "set encoder.model: "+strconv.Quote(cmp.Or(g.Source, g.Model))+", or make a generation of the other: "+buildCommand,
 		"generation %d was made by %s (%d dimensions, fingerprint %.12s), not by %s (%d, %.12s)",
 		g.ID, g.Model, g.Dimension, g.Fingerprint, other.Model, other.Dimension, other.Fingerprint)
 }

@@ -76,6 +76,19 @@ func (s *Sink) schemaNames() any {
 	return struct{ Schema, SchemaName string }{quoteIdentifier(s.schema), quoteLiteral(s.schema)}
 }
 
+// mayNot says who may run a step.
+func mayNot(step string) string {
+	switch {
+	case strings.HasPrefix(step, "CREATE EXTENSION "):
+		return step + "; -- once, in the sink, as a superuser; then run it again"
+	case strings.HasPrefix(step, "CREATE SCHEMA "):
+		return "run deploy/roles.sql, again where a teardown dropped the schema that it made; or run it as" +
+			" a role that may, or have it run: wal2vec init --print-sql"
+	default:
+		return "run it as a role that may (deploy/roles.sql), or have it run: wal2vec init --print-sql"
+	}
+}
+
 func explainStep(err error, step string) error {
 	for strings.HasPrefix(step, "--") {
 		_, step, _ = strings.Cut(step, "\n")
@@ -84,8 +97,7 @@ func explainStep(err error, step string) error {
 	line = strings.TrimSuffix(line, " (")
 	switch fault.SQLSTATE(err) {
 	case "42501": // insufficient privilege
-		return fault.Wrap(err, fault.Usage, "run it as a role that may (deploy/roles.sql), or have it run: wal2vec init --print-sql",
-			"running %q", line)
+		return fault.Wrap(err, fault.Usage, mayNot(step), "running %q", line)
 	case "58P01", "0A000": // undefined file, feature not supported: the extension is not installed
 		return fault.Wrap(err, fault.Usage, "install pgvector "+oldestVectorString+" or later on the sink's server", "running %q", line)
 	case "42P07", "42723": // a table or function of this name exists already

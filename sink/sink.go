@@ -160,14 +160,17 @@ func (s *Sink) explain(err error, doing string) error {
 	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
-		return fault.Wrap(err, fault.Usage, initCommand, "%s: schema %q is not set up", doing, s.schema)
+		absent := fault.Missing(initCommand, "%s: schema %q is not set up", doing, s.schema)
+		absent.Err = err
+		return absent
 	case "25006":
 		return fault.Wrap(err, fault.Unavailable, "wal2vec doctor, which looks at what makes it so; it goes on when that has ended",
 			"%s: the sink takes no writes", doing)
 	case "22021", "22P05":
 		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which compares the encodings", "%s: the sink's encoding has no form for a text", doing)
 	case "42501": // insufficient privilege
-		const grant = initCommand + " --grant-stream=ROLE, as the role that set it up (to search: --grant-search=ROLE)"
+		const grant = "run it as the stream's role; to give this one the right: " + initCommand + " --grant-stream=ROLE, " +
+			"as the role that set it up (to search: --grant-search=ROLE)"
 		return fault.Wrap(err, fault.Usage, grant, "%s: this role may not", doing)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
@@ -175,5 +178,5 @@ func (s *Sink) explain(err error, doing string) error {
 }
 
 func (s *Sink) missing() error {
-	return fault.New(fault.Usage, initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
+	return fault.Missing(initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
 }

@@ -221,7 +221,7 @@ func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
 		err = q.QueryRow(ctx, s.query("schema_version")).Scan(&version)
 	}
 	if !exists || fault.SQLSTATE(err) == "42P01" { // undefined table: every command meets it before init
-		return 0, fault.New(fault.Usage, initCommand, "wal2vec is not set up in schema %q of the sink", s.schema)
+		return 0, fault.Missing(initCommand, "wal2vec is not set up in schema %q of the sink", s.schema)
 	}
 	if err != nil {
 		return 0, s.explain(err, "reading the version of wal2vec's schema")

@@ -14,7 +14,7 @@ import (
 // wal2vec's schema. Nothing is left when it fails half-way: it is one transaction. It drops what bears the pipeline's names and belongs to
 // the owner of wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind fault.Usage.
 func (s *Sink) Teardown(ctx context.Context) error {
-	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) { return s.planTeardown(ctx, tx) })
+	return s.ownersTask(ctx, s.setUp(ctx, func(tx pgx.Tx) ([]string, error) { return s.planTeardown(ctx, tx) }))
 }
 
 // RehearseTeardown is Teardown that is taken back: what would stop it, such as a view that somebody made on the vectors, is its error.
@@ -32,7 +32,20 @@ func (s *Sink) RehearseTeardown(ctx context.Context) error {
 	if errors.Is(err, errRehearsed) {
 		return nil
 	}
-	return err
+	return s.ownersTask(ctx, err)
+}
+
+// ownersTask says of an error for want of a right which role owns the pipeline's tables, and may drop them.
+func (s *Sink) ownersTask(ctx context.Context, err error) error {
+	if fault.SQLSTATE(err) != "42501" {
+		return err
+	}
+	var owner string
+	if s.pool.QueryRow(ctx, s.query("schema_owner"), s.schema).Scan(&owner) != nil {
+		return err
+	}
+	return fault.Wrap(err, fault.Usage, "run it as role "+quoteIdentifier(owner)+", which owns wal2vec's tables",
+		"this role may not drop pipeline %q", s.pipeline)
 }
 
 func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {

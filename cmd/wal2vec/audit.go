@@ -192,7 +192,7 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 	}
 	if err != nil {
 		if o.full {
-			_, _ = fmt.Fprintf(p.stderr, "audit interrupted after %d rows; the same command goes on from there\n", report.Rows)
+			_, _ = fmt.Fprintf(p.stderr, "audit interrupted after %s; the same command goes on from there\n", counted(report.Rows, "row"))
 		}
 		return err
 	}

@@ -42,6 +42,7 @@ type auditReport struct {
 	Pending     int64            `json:"pending"`
 	Counts      map[string]int64 `json:"counts"`
 	Found       int64            `json:"findings_total"`
+	SetAside    int64            `json:"findings_set_aside"` // those that a repair made dead letters of
 	Left        int64            `json:"findings_left"`
 	Findings    []auditFinding   `json:"findings"` // the first 10,000
 	Notes       []string         `json:"notes"`
@@ -55,6 +56,7 @@ type auditFinding struct {
 	Key      []string `json:"key"`
 	Detail   string   `json:"detail"`
 	Repaired bool     `json:"repaired"`
+	SetAside bool     `json:"set_aside"`
 }
 
 func (a *auditing) reportOf(out *auditOutcome) auditReport {
@@ -63,7 +65,8 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: out.resumed, Done: !out.Stopped,
 		Rows: out.Rows, Keys: out.Keys, Again: out.Again,
 		Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
-		Counts: make(map[string]int64), Found: out.Found(), Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
+		Counts: make(map[string]int64), Found: out.Found(),
+		SetAside: out.SetAside, Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
 		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}
 	if a.options.full {
@@ -79,7 +82,7 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 		r.Counts[string(kind)] = out.Counts[kind]
 	}
 	for _, f := range out.Findings {
-		finding := auditFinding{Kind: string(f.Kind), Key: []string{}, Detail: f.Detail, Repaired: f.Repaired}
+		finding := auditFinding{Kind: string(f.Kind), Key: []string{}, Detail: f.Detail, Repaired: f.Repaired, SetAside: f.SetAside}
 		if f.Key != "" {
 			finding.Key = f.Key.Parts()
 		}
@@ -112,8 +115,10 @@ func (a *auditing) print(out *auditOutcome) error {
 		try = "wal2vec backfill --full"
 	case a.options.repair:
 		try = "wal2vec status"
+	case a.state.FullBackfill == change.BackfillNone && out.Counts[audit.Missing] == r.Left:
+		return fault.New(fault.Findings, "wal2vec backfill", "the vectors differ from the source: %s; no full backfill yet", counted(r.Left, "finding"))
 	}
-	return fault.New(fault.Findings, try, "the vectors differ from the source: %d findings", r.Left)
+	return fault.New(fault.Findings, try, "the vectors differ from the source: %s", counted(r.Left, "finding"))
 }
 
 // shownFindings bounds the findings of a kind in the table.
@@ -139,34 +144,45 @@ func (a *auditing) printTable(r auditReport, out *auditOutcome) error {
 		line(strings.ReplaceAll(string(kind), "_", " "), "%d", r.Counts[string(kind)])
 	}
 	if a.options.repair {
-		line("repaired", "%d of %d", r.Found-r.Left, r.Found)
+		line("repaired", "%d of %d", r.Found-r.SetAside-r.Left, r.Found)
+		if r.SetAside > 0 {
+			line("set aside", "%d: no vector was made, see wal2vec dead-letter list", r.SetAside)
+		}
 	}
 	line("duration", "%s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
 	line("throughput", "%.0f rows/s", r.PerSecond)
 	for _, note := range r.Notes {
 		line("note", "%s", note)
 	}
-	a.listFindings(w, out.Findings)
+	a.listFindings(w, out)
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
 	return nil
 }
 
-// listFindings prints the first findings of each kind.
-func (a *auditing) listFindings(w io.Writer, findings []audit.Finding) {
+// listFindings prints the first findings of each kind, and how many more there are.
+func (a *auditing) listFindings(w io.Writer, out *auditOutcome) {
 	shown := make(map[audit.Kind]int)
-	if len(findings) > 0 {
+	if len(out.Findings) > 0 {
 		_, _ = fmt.Fprintln(w, "\nFINDING\tKEY\tDETAIL")
 	}
-	for _, f := range findings {
+	for _, f := range out.Findings {
 		if shown[f.Kind]++; shown[f.Kind] > shownFindings {
 			continue
 		}
 		detail := f.Detail
-		if f.Repaired {
+		switch {
+		case f.Repaired:
 			detail += " (repaired)"
+		case f.SetAside:
+			detail += " (set aside: dead letter)"
 		}
 		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(f.Key.String()), pgname.Visible(detail))
+	}
+	for _, kind := range audit.Kinds() {
+		if more := out.Counts[kind] - int64(min(shown[kind], shownFindings)); more > 0 {
+			_, _ = fmt.Fprintf(w, "%s\t\tand %d more\n", strings.ReplaceAll(string(kind), "_", " "), more)
+		}
 	}
 }

@@ -206,7 +206,7 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 		before: "CREATE SCHEMA analytics_features", after: "DROP SCHEMA analytics_features",
 	}, "REPLICATION", create, usage, read, owner)
 	rs = add(rs, refusal{
-		name: "no pgvector", code: 2, says: []string{"CREATE EXTENSION vector"}, try: "roles.sql",
+		name: "no pgvector", code: 2, says: []string{"CREATE EXTENSION vector"}, try: "CREATE EXTENSION vector SCHEMA public; -- once, in the sink, as a superuser",
 		before: "DROP EXTENSION vector", after: "CREATE EXTENSION vector SCHEMA public",
 	}, "REPLICATION", create, usage, read, owner)
 	w.db.Exec(t, "ALTER TABLE staging_marts.dim_product OWNER TO owner_of_"+w.db.Name)

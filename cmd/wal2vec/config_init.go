@@ -26,6 +26,7 @@ type configInitOptions struct {
 	out        string
 	force, yes bool
 	table      string
+	named      bool // the file is not the default one
 }
 
 const (
@@ -73,8 +74,10 @@ type proposing struct {
 
 func (p *program) configInit(ctx context.Context, o configInitOptions) error {
 	if o.out == "" {
-		o.out = cmp.Or(p.configFile, os.Getenv("WAL2VEC_CONFIG"), settingsFile)
+		o.out = cmp.Or(p.configFile, os.Getenv("WAL2VEC_CONFIG"))
 	}
+	o.named = o.out != ""
+	o.out = cmp.Or(o.out, settingsFile)
 	if err := free(o); err != nil {
 		return err
 	}
@@ -116,7 +119,11 @@ func free(o configInitOptions) error {
 	}
 	switch _, err := os.Lstat(o.out); {
 	case err == nil:
-		return fault.New(fault.Usage, "give another file: --out FILE, or --force to replace it", "%s is there already", o.out)
+		try := "give another file: --out FILE, or --force to replace it"
+		if o.out == settingsFile && !o.named {
+			try = "export WAL2VEC_CONFIG=" + settingsFile + ", and the commands use it; for another file --out FILE, or --force to replace it"
+		}
+		return fault.New(fault.Usage, try, "%s is there already", o.out)
 	case !errors.Is(err, fs.ErrNotExist):
 		return fault.Wrap(err, fault.Usage, "give another file: --out FILE", "looking for %s", o.out)
 	}
@@ -258,10 +265,12 @@ func (i *proposing) propose(ctx context.Context) error {
 		case p.SoftDelete != "":
 		case p.Active != "":
 			i.notes["source.soft_delete"] = []string{
-				"No column marks deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
+				"No column is known to mark deleted rows. " + p.Active + " may say the contrary, for which there is no rule: every row gets a vector.",
 			}
 		default:
-			i.notes["source.soft_delete"] = []string{"No column marks deleted rows."}
+			i.notes["source.soft_delete"] = []string{
+				"No column has a name that is known to mark deleted rows, such as deleted or is_deleted: name one here if there is one.",
+			}
 		}
 	}
 	if i.unset("pipeline") {
@@ -308,6 +317,7 @@ func (i *proposing) answer(path string) error {
 		i.proposed = slices.Concat(before, []config.Flag{{Name: "answer", Path: path, Value: text}})
 		loadErr := i.load()
 		if loadErr == nil {
+			delete(i.notes, path) // what was said of the proposal
 			return nil
 		}
 		i.proposed = before

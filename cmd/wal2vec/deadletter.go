@@ -210,7 +210,8 @@ func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letter
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "dropped %d dead letters; their rows stay without a vector until they change, or the next backfill or "+
-		"audit --repair tries them again\n", len(dropped))
+	_, err = fmt.Fprintf(p.stdout, "dropped %s; a row stays without a vector until it changes; "+
+		"the next backfill or audit --repair tries it again, and what fails is a dead letter again\n",
+		counted(len(dropped), "dead letter"))
 	return err
 }

@@ -67,8 +67,8 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	if output == "json" {
 		return errors.Join(printJSON(p.stdout, summary), damaged)
 	}
-	_, err = fmt.Fprintf(p.stdout, "retried %d dead letters: %d encoded, %d still fail, %d gone from the source\n",
-		summary.Retried, summary.Encoded, summary.Failed, summary.Gone)
+	_, err = fmt.Fprintf(p.stdout, "retried %s: %d encoded, %d still fail, %d gone from the source\n",
+		counted(summary.Retried, "dead letter"), summary.Encoded, summary.Failed, summary.Gone)
 	return errors.Join(err, damaged)
 }
 

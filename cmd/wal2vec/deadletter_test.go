@@ -177,7 +177,7 @@ func TestDroppedLettersStayForgottenUntilABackfill(t *testing.T) {
 		t.Errorf("backfill: %+v", summary)
 	}
 	w.check()
-	if said := w.run("dead-letter", "drop", "--key", "3"); !strings.Contains(said, "dropped 1 dead letters") {
+	if said := w.run("dead-letter", "drop", "--key", "3"); !strings.Contains(said, "dropped 1 dead letter;") {
 		t.Errorf("drop says %q", said)
 	}
 	if letters := w.deadLetters(); len(letters) != 2 {

@@ -74,10 +74,14 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 }
 
 func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.Options {
+	starter := ""
+	if p.overlooked {
+		starter = useStarter
+	}
 	return doctor.Options{
 		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: unreadableDSN, Unconnected: unconnected,
 		Consistent: func(state sink.State, table change.Table) error { return checkState(c, state, table) },
-		SourceRows: sourceRows(c),
+		SourceRows: sourceRows(c), UseStarter: starter,
 	}
 }
 
@@ -120,6 +124,9 @@ func (p *program) printReport(r doctor.Report) error {
 		fmt.Fprintf(&text, "  %-4s  %-22s  %s\n", f.Status, f.Check, pgname.Visible(f.Text))
 		if f.Fix != "" {
 			fmt.Fprintf(&text, "        %-22s  %s: %s\n", "", fixPlaces[f.FixIn], advice(f.Fix))
+		}
+		for _, line := range f.Lines {
+			fmt.Fprintf(&text, "        %-22s  %s\n", "", advice(line))
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(skipped)) {

@@ -297,7 +297,7 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 
 // withoutRow searches for the text of a row that is there: the message has shown that the log reaches the sink. Who names a row is refused.
 func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) {
-	what := fmt.Sprintf("an update of %s runs what its owner, role %s, wrote, with the rights of role %s",
+	what := fmt.Sprintf("an update of %s would run whatever triggers and functions its owner, role %s, puts there, with the rights of role %s",
 		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), pgname.Identifier(owner), pgname.Identifier(pr.source.Config().User))
 	if pr.options.key != "" {
 		pr.failed("probe.write", fault.New(fault.Usage, asOwner, "%s", what))

@@ -94,6 +94,10 @@ func TestNoCommandSaysThatAllIsThereBeforeEveryRowWasRead(t *testing.T) {
 				t.Errorf("a backfill with a limit says\n%s", said)
 			}
 			w.wantFull(change.BackfillNone, 37)
+			got := w.ends([]string{"XDG_CACHE_HOME=" + t.TempDir()}, "", "audit", "--full")
+			if got.code != 3 || !strings.Contains(got.stderr, "37 findings; no full backfill yet\ntry: wal2vec backfill\n") || !strings.Contains(got.stdout, "and 27 more") {
+				t.Errorf("an audit before the first full backfill ends with %d:\n%s%s", got.code, got.stdout, got.stderr)
+			}
 
 			w.start([]string{"WAL2VEC_BACKFILL_IN_FLIGHT=1", "FAILPOINT=backfill_committed:2"}, "backfill").mustBeKilled()
 			if f := w.finding("pipeline.backfill"); f.Status != doctor.OK || !strings.Contains(f.Text, "no full backfill yet") {

@@ -102,6 +102,14 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	if r := w.audits(0); r.DeadLetters != 3 {
 		t.Errorf("audit: %+v", r)
 	}
+	w.run("dead-letter", "drop", "--all", "--yes")
+	repaired := w.run("audit", "--full", "--repair")
+	for _, want := range []string{"repaired 0 of 3", "set aside 3: no vector was made", "(set aside: dead letter)"} {
+		if !strings.Contains(strings.Join(strings.Fields(repaired), " "), want) {
+			t.Errorf("a repair of rows that are too large lacks %q:\n%s", want, repaired)
+		}
+	}
+	w.wantsLarge("after a repair", 1, "1", "2", "500")
 	higher := []string{"WAL2VEC_STREAM_MAX_ROW_BYTES=8KiB"}
 	w.result(&retried, higher, "dead-letter", "retry", "--all", "-o", "json")
 	if retried.Failed != 0 || retried.Encoded != 3 {

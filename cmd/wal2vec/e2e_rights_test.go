@@ -201,7 +201,7 @@ func TestATeardownLooksBeforeItDrops(t *testing.T) {
 	w.run("init", "--grant-stream", streamer)
 	w.run("backfill")
 	as := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(streamer, password)}
-	w.refuses(t, refusal{env: as, args: []string{"teardown", "--yes"}, code: 2, says: []string{"owner"}, try: "run it as a role that may"})
+	w.refuses(t, refusal{env: as, args: []string{"teardown", "--yes"}, code: 2, says: []string{"owner", "may not drop pipeline"}, try: "run it as role \"postgres\", which owns wal2vec's tables"})
 	w.db.Exec(t, "CREATE VIEW somebodys AS SELECT * FROM analytics_features.product_embeddings")
 	w.refuses(t, refusal{args: []string{"teardown", "--yes"}, code: 2, says: []string{"DROP VIEW"}, try: "drop what depends"})
 	stream := w.start(nil, "stream")
@@ -212,7 +212,16 @@ func TestATeardownLooksBeforeItDrops(t *testing.T) {
 	w.write(1)
 	w.run("stream", "--until-current")
 	w.check()
-	w.run("teardown", "--yes")
+	searcher, _ := w.db.Role(t, "")
+	w.run("init", "--grant-search", searcher)
+	w.db.Exec(t, "GRANT SELECT (name) ON "+product+" TO "+searcher)
+	said := w.run("teardown", "--yes")
+	for _, want := range []string{"REVOKE SELECT (\"name\") ON TABLE", "schema wal2vec is gone with its last pipeline"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("a teardown does not say %q:\n%s", want, said)
+		}
+	}
+	w.refuses(t, refusal{args: []string{"teardown", "--yes"}, code: 2, says: []string{"nothing to drop"}, try: "name the pipeline that is meant"})
 }
 
 // TestASlotOfAnotherDatabaseIsNotTouched: names of slots are the server's, and a default name is soon taken twice.

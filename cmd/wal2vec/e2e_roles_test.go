@@ -51,6 +51,20 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	refused("ALTER ROLE wal2vec_swap LOGIN", "sa.t", "wal2vec_swap", "may log in")
 	refused("ALTER ROLE wal2vec_swap NOLOGIN; GRANT wal2vec_swap TO stranger", "sa.t", "wal2vec_swap", "has members besides wal2vec_admin: stranger")
 	taken("REVOKE wal2vec_swap FROM stranger; CREATE ROLE super SUPERUSER; GRANT wal2vec_swap TO super", "sa.t", "wal2vec_swap")
+	c, err := pgx.ParseConfig(db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var noticed []string
+	c.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { noticed = append(noticed, n.Message) }
+	conn, err := pgx.ConnectConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if _, err := conn.Exec(t.Context(), "SET wal2vec.source_table = 'sa.mistyped'; "+string(script)); err != nil || !strings.Contains(strings.Join(noticed, "\n"), "table sa.mistyped is not in database") {
+		t.Errorf("of a table that is not there: %q, %v", noticed, err)
+	}
 	// One that somebody has made before.
 	refused("CREATE ROLE before_us LOGIN PASSWORD 'known'", "sa.t", "before_us", "may log in")
 	if pgtest.One[bool](t, db, "SELECT pg_has_role('before_us', 'own_a', 'MEMBER')") {

@@ -124,6 +124,7 @@ func (w *world) checkAnswer(t *testing.T) {
 	if len(lines) != 4 || strings.Join(strings.Fields(lines[0]), " ") != "SCORE KEY NAME BRAND CATEGORY DESCRIPTION" || !strings.HasPrefix(lines[3], "2 rows as of ") {
 		t.Errorf("the table is\n%s", table)
 	}
+	w.refuses(t, refusal{args: []string{"search", "light", "--columns", "name,prices"}, code: 2, says: []string{"column prices does not exist"}, try: "check the columns"})
 }
 
 // checkPlan makes sure that people's own queries on the view use the index.

@@ -262,9 +262,14 @@ func (p *program) activateIn(ctx context.Context, s *store, a sink.Activation) (
 	for _, hole := range done.Forced {
 		_, _ = fmt.Fprintf(p.stderr, "warning: %s\n", hole)
 	}
-	_, err = fmt.Fprintf(p.stderr, "set in the configuration: encoder.model: %s, source.template: %s, sink.storage: %s\n",
-		config.YAML(orDash(modelOf(done.Is))), config.YAML(done.Is.Template), config.YAML(string(done.Is.Storage)))
+	_, err = fmt.Fprintf(p.stderr, "set in the configuration: %s\n", settingsOf(done.Is))
 	return result, err
+}
+
+// settingsOf are the settings that name a generation.
+func settingsOf(g sink.Generation) string {
+	return fmt.Sprintf("encoder.model: %s, source.template: %s, sink.storage: %s",
+		config.YAML(orDash(modelOf(g))), config.YAML(g.Template), config.YAML(string(g.Storage)))
 }
 
 // modelOf is what encoder.model is to say for a generation.
@@ -307,6 +312,7 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 		if err != nil {
 			return err
 		}
+		p.warnOfRetired(ctx, s, r.Generation, "name")
 		return fault.New(fault.Usage, fmt.Sprintf("wal2vec generation retire %d --yes", id),
 			"this drops the %d vectors (%s) of %s, which is %s", r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
 	}
@@ -314,11 +320,32 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 	if err != nil {
 		return err
 	}
+	p.warnOfRetired(ctx, s, r.Generation, "still name")
 	if output == "json" {
 		return printJSON(p.stdout, retirement{ID: id, Rows: r.Rows, Bytes: r.Bytes})
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s is retired: %d vectors (%s) dropped\n", r.Generation, r.Rows, monitor.BytesText(r.Bytes))
 	return err
+}
+
+// warnOfRetired says what to set where the settings are those of a generation that goes and the active one was made of others: with them every
+// command that encodes or searches refuses.
+func (p *program) warnOfRetired(ctx context.Context, s *store, gone sink.Generation, name string) {
+	c, err := p.load()
+	if err != nil {
+		return
+	}
+	state, err := s.State(ctx)
+	if err != nil || state.Generation == nil {
+		return
+	}
+	named := func(g sink.Generation) bool {
+		return g.Template == c.Source.Template.String() && modelOf(g) == c.Encoder.Model
+	}
+	if active := *state.Generation; named(gone) && !named(active) {
+		_, _ = fmt.Fprintf(p.stderr, "warning: the settings %s what generation %d was made of; for the active generation %d set in the configuration: %s\n",
+			name, gone.ID, active.ID, settingsOf(active))
+	}
 }
 
 // flagOf is a flag of a command that sets a setting.

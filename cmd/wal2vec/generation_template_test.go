@@ -64,11 +64,17 @@ func TestATemplateIsChangedBesideARunningStream(t *testing.T) {
 	w.checkGeneration(1)
 	w.run("backfill") // by the configuration of the first template, for both
 	w.checkBrands(2)
-	w.run("generation", "retire", "1", "--yes")
+	warning := "for the active generation 2 set in the configuration: encoder.model: "
+	if got := w.ends(nil, "", "generation", "retire", "1"); got.code != 2 || !strings.Contains(got.stderr, warning) {
+		t.Errorf("exit code %d before a retirement:\n%s", got.code, got.stderr)
+	}
+	if got := w.ends(nil, "", "generation", "retire", "1", "--yes"); got.code != 0 || !strings.Contains(got.stderr, warning) {
+		t.Errorf("exit code %d of a retirement:\n%s", got.code, got.stderr)
+	}
 	w.write(4)
 	w.settle()
 	w.checkBrands(2)
-	w.refuses(t, refusal{args: []string{"backfill"}, code: 7, says: []string{brandTemplate, "{name}. {brand}"}, try: "wal2vec generation build"})
+	w.refuses(t, refusal{args: []string{"backfill"}, code: 7, says: []string{brandTemplate, "{name}. {brand}"}, try: "set source.template: \"" + brandTemplate + "\", or make a generation of the other: wal2vec generation build"})
 	stream.stop()
 	w.env = append(w.env, set(map[string]string{"source.template": brandTemplate})...)
 	w.run("stream", "--until-current")

@@ -220,7 +220,7 @@ func guideDeadLetters(t *testing.T, r *reader) {
 	if letters := w.deadLetters(); len(letters) != 1 || letters[0].Key[0] != "7" {
 		t.Errorf("letters %+v", letters)
 	}
-	r.says(r.types(), "dropped 1 dead letters")
+	r.says(r.types(), "dropped 1 dead letter;")
 	w.heal("7")
 	w.run("stream", "--until-current")
 	w.check()

@@ -15,6 +15,14 @@ func outputFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVarP(to, "output", "o", "table", "form of the result: table or json")
 }
 
+// counted is a number of things; "s" makes more of one.
+func counted[N int | int64](n N, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 func checkOutput(output string) error {
 	if output != "table" && output != "json" {
 		return fault.New(fault.Usage, "-o json", "--output %q: must be table or json", output)

@@ -24,7 +24,11 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 		err = misused
 	}
 	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", pgname.Visible(config.Scrub(oneLine(err.Error()))))
-	if try := fault.Try(err); try != "" {
+	try := fault.Try(err)
+	if p.overlooked && fault.Absent(err) {
+		try = useStarter
+	}
+	if try != "" {
 		_, _ = fmt.Fprintf(p.stderr, "try: %s\n", advice(try))
 	}
 	return int(fault.KindOf(err))

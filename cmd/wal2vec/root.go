@@ -25,6 +25,7 @@ type program struct {
 	flags      []config.Flag // settings given as flags, in their order
 	set        []string      // --set PATH=VALUE
 	warned     bool          // of what the configuration warns of
+	overlooked bool          // a settings file lies here, and no configuration was named
 
 	shared *engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
@@ -118,9 +119,25 @@ func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) 
 		change(&sources)
 	}
 	c, err := config.Load(sources)
+	p.overlooked = overlooks(c)
 	p.warn(c, flags)
 	return c, err
 }
+
+// overlooks reports whether config init's file lies in this folder, the settings come from no file, and table or pipeline are the default ones.
+func overlooks(c config.Config) bool {
+	unset := func(path string) bool { return c.Origin(path).Kind == config.FromDefault }
+	for _, s := range config.Settings() {
+		if c.Origin(s.Path).Kind == config.FromFile {
+			return false
+		}
+	}
+	_, err := os.Lstat(settingsFile)
+	return err == nil && (unset("source.table") || unset("pipeline"))
+}
+
+// useStarter is what to do where a table or a pipeline is not there and the settings file was overlooked.
+const useStarter = "export WAL2VEC_CONFIG=" + settingsFile + "  # no command reads this file of the folder until it is named"
 
 // warn prints what the configuration warns of, once; a command may load it several times.
 func (p *program) warn(c config.Config, flags []config.Flag) {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -109,7 +110,31 @@ func (p *program) search(ctx context.Context, c config.Config, text string, o se
 	if o.output == "json" {
 		return printJSON(p.stdout, result)
 	}
-	return p.printHits(result, columns)
+	if err := p.printHits(result, columns); err != nil {
+		return err
+	}
+	return p.sayIdle(ctx, s)
+}
+
+// sayIdle says below a result that no stream runs, where this role can ask.
+func (p *program) sayIdle(ctx context.Context, s *searcher) error {
+	positions := &positions{store: s.store, config: s.config}
+	defer positions.Close(ctx)
+	streaming, err := positions.Streaming(ctx)
+	if err != nil || streaming {
+		return nil // the result is there, and this is a note on it
+	}
+	_, err = fmt.Fprintln(p.stdout, "no stream runs: changes since then are not in the scores (wal2vec stream)")
+	return err
+}
+
+// unknownColumn is an error about a column that the table has not, by the name that was asked for: in the statement it has the table's before it.
+func unknownColumn(err error) error {
+	const try = "check the columns in --columns and --filter"
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return fault.New(fault.Usage, try, "reading source columns: %s", strings.Replace(pg.Message, "column t.", "column ", 1))
+	}
+	return fault.Wrap(err, fault.Usage, try, "reading source columns")
 }
 
 // searcher is everything that a search needs, opened and checked.
@@ -294,7 +319,7 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 	rows, err := s.reader.Fetch(ctx, keys, columns, filters...)
 	if err != nil {
 		if fault.SQLSTATE(err) == "42703" {
-			return result, fault.Wrap(err, fault.Usage, "check the columns in --columns and --filter", "reading source columns")
+			return result, unknownColumn(err)
 		}
 		return result, unreadableValue(err, "filtering")
 	}
@@ -379,7 +404,8 @@ func (p *program) printHits(r searchResult, columns []string) error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d rows as of %s\n", len(r.Hits), r.WatermarkLSN)
+	_, err := fmt.Fprintf(p.stdout, "%s as of %s: the scores are of the texts at that position, the columns are read now\n",
+		counted(len(r.Hits), "row"), r.WatermarkLSN)
 	if err != nil || r.FullBackfill == change.BackfillDone {
 		return err
 	}

@@ -63,7 +63,7 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	if err == nil && totals.Current {
 		failed := ""
 		if totals.TextsFailed > 0 {
-			failed = fmt.Sprintf(", %d texts could not be encoded (wal2vec dead-letter list)", totals.TextsFailed)
+			failed = fmt.Sprintf(", %s could not be encoded (wal2vec dead-letter list)", counted(totals.TextsFailed, "text"))
 		}
 		_, err = fmt.Fprintf(p.stdout, "up to date at %s: %d upserts, %d deletes, %d texts encoded%s, %d batches, %s\n",
 			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, failed, totals.Batches, totals.Duration.Round(time.Millisecond))

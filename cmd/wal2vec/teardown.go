@@ -53,12 +53,12 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	defer s.Close()
 	release, err := s.Exclusive(ctx)
 	if err != nil {
-		return err
+		return nothingToDrop(err)
 	}
 	defer release()
 	state, err := s.State(ctx)
 	if err != nil {
-		return err
+		return nothingToDrop(err)
 	}
 	if err := ownNames(c, state); err != nil {
 		return err
@@ -81,7 +81,29 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 	if err := s.Teardown(ctx); err != nil {
 		return err
 	}
-	return p.sayGone(c, viewOf(c, state), roles, removal)
+	for _, role := range roles {
+		if left := replication.ColumnsLeft(ctx, source, c.Source.Table.Schema, c.Source.Table.Name, role.Role); left != "" {
+			removal.Left = append(removal.Left, left)
+		}
+	}
+	if err := p.sayGone(c, viewOf(c, state), roles, removal); err != nil || !fault.Absent(s.CheckSchema(ctx)) {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "schema %s is gone with its last pipeline: before another init by a role that may not create schemas, "+
+		"run deploy/roles.sql again\n",
+		pgname.Visible(c.Sink.Schema))
+	return err
+}
+
+// nothingToDrop says of an error about a pipeline that is not there that a teardown has no work; any other stays as it is.
+func nothingToDrop(err error) error {
+	if !fault.Absent(err) {
+		return err
+	}
+	return &fault.Error{
+		Kind: fault.Usage, What: "there is nothing to drop",
+		Try: "name the pipeline that is meant: --config FILE, or --pipeline NAME", Err: err, Absent: true,
+	}
 }
 
 // removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that

@@ -142,7 +142,7 @@ func TestRowsPrintNoControls(t *testing.T) {
 		if noise(damaged.stdout+damaged.stderr) != "" || damaged.code != int(fault.Usage) || !strings.Contains(damaged.stderr, "dead-letter drop --all --yes") {
 			t.Errorf("%q ends with %d and prints\n%s%s", args, damaged.code, damaged.stdout, damaged.stderr)
 		}
-		if args[1] == "list" && !strings.Contains(damaged.stdout, "\n77 ") || args[1] == "retry" && !strings.Contains(damaged.stdout, "retried 1 dead letters") {
+		if args[1] == "list" && !strings.Contains(damaged.stdout, "\n77 ") || args[1] == "retry" && !strings.Contains(damaged.stdout, "retried 1 dead letter:") {
 			t.Errorf("%q passes over the others: %s", args, damaged.stdout)
 		}
 	}

@@ -96,6 +96,7 @@ type Auditor struct {
 
 	suspects []suspect
 	listed   map[change.Key]bool // keys with a finding that is not repaired
+	refused  map[change.Key]bool // keys whose text the last settle found to be a dead letter's
 	samples  []sample
 	chunks   int
 	every    int64 // one of so many rows is encoded again

@@ -34,6 +34,7 @@ func (a *Auditor) settle(ctx context.Context, suspects []suspect) ([]Finding, er
 	suspects = slices.Clone(suspects)
 	slices.SortFunc(suspects, func(x, y suspect) int { return strings.Compare(string(x.key), string(y.key)) })
 	suspects = slices.CompactFunc(suspects, func(x, y suspect) bool { return x.key == y.key })
+	a.refused = make(map[change.Key]bool)
 	var findings []Finding
 	for tries, pause := 0, firstPause; len(suspects) > 0; tries, pause = tries+1, min(2*pause, lastPause) {
 		if tries == mostLooks {
@@ -153,6 +154,7 @@ func (l *look) conclude(ctx context.Context) error {
 		row, h := l.rows[s.key], &l.held.Holdings[i]
 		v := l.auditor.opts.judge(row, h)
 		f := Finding{Kind: v.kind, Key: s.key, Detail: v.detail}
+		l.auditor.refused[s.key] = v.letter // where the look is taken again, that one counts
 		switch {
 		case v.kind == "" && s.encode && h.HasVector:
 			encode = append(encode, sampleOf(row, l.auditor.opts.Template))

@@ -7,7 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// repair has the keys read and written again, and marks the findings that are not there any more.
+// repair has the keys read and written again, and marks the findings that are not there any more: repaired, or set aside where the row has a dead
+// letter in place of a vector.
 func (a *Auditor) repair(ctx context.Context, found []Finding) error {
 	keys, again := make([]change.Key, len(found)), make([]suspect, len(found))
 	for i, f := range found {
@@ -25,7 +26,9 @@ func (a *Auditor) repair(ctx context.Context, found []Finding) error {
 		left[f.Key] = true
 	}
 	for i := range found {
-		found[i].Repaired = !left[found[i].Key]
+		key := found[i].Key
+		found[i].SetAside = a.refused[key]
+		found[i].Repaired = !left[key] && !a.refused[key]
 	}
 	return nil
 }

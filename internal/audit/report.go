@@ -13,7 +13,12 @@ type Finding struct {
 	Detail string
 	// Repaired is true when the key was read again by a repair and looked right afterwards.
 	Repaired bool
+	// SetAside is true when a repair read the row again and made a dead letter of it: it has no vector.
+	SetAside bool
 }
+
+// over reports whether nothing is left to do about a finding.
+func (f *Finding) over() bool { return f.Repaired || f.SetAside }
 
 // mostFindings bounds the findings that are listed, and ends an audit that repairs nothing: so many are no drift, and a backfill mends all.
 const mostFindings = 10_000
@@ -51,8 +56,10 @@ type Report struct {
 	// DeadLetters counts the rows that have no vector because the model refuses their text, Pending the differences that are younger than the
 	// watermark, or an open backfill's to mend.
 	DeadLetters, Pending int64
-	// Counts counts the findings by kind, Left those that no repair mended; Findings lists the first of them.
+	// Counts counts the findings by kind, SetAside those that a repair made dead letters of, which DeadLetters counts too, Left those that are
+	// neither repaired nor set aside; Findings lists the first of them.
 	Counts   map[Kind]int64
+	SetAside int64
 	Left     int64
 	Findings []Finding
 	Seconds  float64
@@ -79,7 +86,11 @@ func (r *Report) add(findings ...Finding) {
 	}
 	for _, f := range findings {
 		r.Counts[f.Kind]++
-		if !f.Repaired {
+		if f.SetAside {
+			r.SetAside++
+			r.DeadLetters++
+		}
+		if !f.over() {
 			r.Left++
 		}
 		if len(r.Findings) < mostFindings {
@@ -94,11 +105,11 @@ func (r *Report) note(text string) {
 	}
 }
 
-// suspects takes what is not repaired out of the report, to be proven again.
+// suspects takes what is neither repaired nor set aside out of the report, to be proven again.
 func (r *Report) suspects() []suspect {
 	var again []suspect
 	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool {
-		if f.Repaired {
+		if f.over() {
 			return false
 		}
 		r.Counts[f.Kind]--

@@ -12,13 +12,14 @@ import (
 type advice struct {
 	place Place
 	text  string
+	lines []string // of a file, as they are to be written into it
 }
 
-func inSource(text string) advice   { return advice{Source, text} }
-func inSink(text string) advice     { return advice{Sink, text} }
-func inShell(text string) advice    { return advice{Shell, text} }
-func inSettings(text string) advice { return advice{Settings, text} }
-func onServer(text string) advice   { return advice{Server, text} }
+func inSource(text string) advice   { return advice{place: Source, text: text} }
+func inSink(text string) advice     { return advice{place: Sink, text: text} }
+func inShell(text string) advice    { return advice{place: Shell, text: text} }
+func inSettings(text string) advice { return advice{place: Settings, text: text} }
+func onServer(text string) advice   { return advice{place: Server, text: text} }
 
 var (
 	nothing = advice{}
@@ -37,7 +38,7 @@ func adviceOf(try string, database Place) advice {
 	case try == "":
 		return nothing
 	case statements != "":
-		return advice{database, commented(statements, " -- ", strings.TrimPrefix(words, "-- "))}
+		return advice{place: database, text: commented(statements, " -- ", strings.TrimPrefix(words, "-- "))}
 	case shell.MatchString(try):
 		command, words := pgname.Command(try)
 		return inShell(commented(command, "  # ", strings.TrimSpace(words)))

@@ -34,6 +34,8 @@ type Options struct {
 	// Files are files beside the configuration that may hold passwords: a .env file, libpq's password file. They need not exist.
 	Files  []string
 	Limits Limits
+	// UseStarter is the command that names the settings file where one lies beside settings that name none; else empty.
+	UseStarter string
 	// Dial and LookUp connect to the servers; nil takes the network.
 	Dial   pgconn.DialFunc
 	LookUp pgconn.LookupFunc
@@ -73,7 +75,7 @@ func DefaultLimits() Limits {
 // Refused is the report of a configuration that does not load.
 func Refused(err error, now time.Time, line func(error) string) Report {
 	e := newExamination(Options{Now: func() time.Time { return now }})
-	e.fail("config.load", advice{Settings, fault.Try(err)}, "%s", line(err))
+	e.fail("config.load", inSettings(fault.Try(err)), "%s", line(err))
 	e.skipRest("the settings do not load")
 	return e.report()
 }
@@ -148,7 +150,7 @@ func (e *examination) closeSource(ctx context.Context) {
 }
 
 func (e *examination) add(check string, status Status, fix advice, text string) {
-	e.findings = append(e.findings, Finding{Check: check, Status: status, Text: text, Fix: fix.text, FixIn: fix.place})
+	e.findings = append(e.findings, Finding{Check: check, Status: status, Text: text, Fix: fix.text, FixIn: fix.place, Lines: fix.lines})
 }
 
 func (e *examination) ok(check, text string, args ...any) {
@@ -177,7 +179,11 @@ func (e *examination) judge(check string, err error, database Place, ok string, 
 	case fault.Unavailable, fault.Internal:
 		e.skip(check, "%s", e.opts.Print(err))
 	default:
-		e.fail(check, adviceOf(fault.Try(err), database), "%s", e.opts.Print(err))
+		fix := adviceOf(fault.Try(err), database)
+		if e.opts.UseStarter != "" && fault.Absent(err) {
+			fix = inShell(e.opts.UseStarter)
+		}
+		e.fail(check, fix, "%s", e.opts.Print(err))
 	}
 	return false
 }

@@ -39,8 +39,11 @@ func AdviceOf(try string) (place Place, text string) {
 	return a.place, a.text
 }
 
-// LinesFor are the advices for a role and a server's version that end in a line of pg_hba.conf.
-func LinesFor(role string, version int) [2]string {
-	physical, elsewhere := linesFor(role, version)
-	return [2]string{physical.text, elsewhere.text}
+// LinesFor are the lines of pg_hba.conf for a role, a database, a server's version, and where the session comes from; or what stands in their way.
+func LinesFor(role, database string, version int, address string, encrypted bool) []string {
+	fix := linesFor(role, database, version, door{address: address, encrypted: encrypted})
+	if fix.lines == nil {
+		return []string{fix.text}
+	}
+	return fix.lines
 }

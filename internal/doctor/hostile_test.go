@@ -159,16 +159,12 @@ func evilClusterFixes(t *testing.T, host *pgtest.Host) {
 	r.db.Exec(t, "ALTER ROLE "+pgname.Identifier(role)+" REPLICATION")
 	var lines []string
 	for _, f := range found(as.examine(), "role.cluster") {
-		_, line, _ := strings.Cut(f.Fix, ": ")
-		line, _, _ = strings.Cut(line, " (docs/")
-		lines = append(lines, line)
+		lines = append(lines, f.Lines...)
 	}
-	if len(lines) != 2 || strings.ContainsAny(lines[0]+lines[1], "\n\u202e") {
+	if len(lines) != 5 || strings.ContainsAny(strings.Join(lines, ""), "\n\u202e") {
 		t.Fatalf("%q", lines)
 	}
-	name, _ := pgname.HBA(role, host.Major())
-	database, _ := pgname.HBA(pgtest.One[string](t, r.db, "SELECT current_database()"), host.Major())
-	host.Rules(t, "host "+database+" "+name+" all scram-sha-256\n"+strings.Join(lines, "\n"))
+	host.Rules(t, strings.Join(lines, "\n")) // the first lets it into its database
 	as.want("role.cluster", doctor.OK)
 	r.want("role.cluster", doctor.Warn) // another role is let in as before
 }

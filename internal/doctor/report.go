@@ -45,6 +45,8 @@ type Finding struct {
 	// Fix mends it; empty where nothing is to be mended or nobody can say how. FixIn is where.
 	Fix   string `json:"fix"`
 	FixIn Place  `json:"fix_in"`
+	// Lines are the lines of a file that Fix speaks of, in their order.
+	Lines []string `json:"lines,omitempty"`
 }
 
 // Report is what the checks found, in the order of Checks.

@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
@@ -59,13 +60,13 @@ func (e *examination) examinePower(ctx context.Context) {
 	role := pgname.Identifier(e.source.info.User)
 	var createDB, createRole, bypass, secured bool
 	var memberships, makers, grantors []string
-	var database string
+	var door door
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
-		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &database, &makers, &grantors)
+		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &door.other, &makers, &grantors, &door.address, &door.encrypted)
 	if !e.could(err, check, "role.cluster") {
 		return
 	}
-	e.examineCluster(ctx, database)
+	e.examineCluster(ctx, door)
 	if e.source.superuser {
 		e.warn(check, onServer(ownRole), "role %s is a superuser: any client with its password has the whole server", role)
 		return
@@ -104,16 +105,36 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 }
 
-// linesFor are advices to write a line into pg_hba.conf that keeps a role from physical replication connections, and one from other databases.
-func linesFor(role string, version int) (physical, elsewhere advice) {
+// door is where the server lets the role in.
+type door struct {
+	other     string // another database that the role has the right to enter; empty without one
+	address   string // of the session, as the server sees it; empty for a local socket
+	encrypted bool
+}
+
+// linesFor is the advice to write lines into pg_hba.conf that keep a role to one database and from physical replication connections.
+func linesFor(role, database string, version int, d door) advice {
 	const perMajor = 10000
-	name, ok := pgname.HBA(role, version/perMajor)
-	if !ok {
-		rename := onServer("give the role a name without line ends and hidden characters: before version 16 no line of pg_hba.conf can hold this one")
-		return rename, rename
+	name, named := pgname.HBA(role, version/perMajor)
+	its, ok := pgname.HBA(database, version/perMajor)
+	if !named || !ok {
+		return onServer("give role and database names without line ends and hidden characters: before version 16 no line of pg_hba.conf can hold these")
 	}
-	return onServer("in pg_hba.conf, above every line that lets it in: host replication " + name + " all reject (docs/operations.md, Roles)"),
-		onServer("in pg_hba.conf, below the line for its database: host all " + name + " all reject (docs/operations.md, Roles)")
+	first := "local " + its + " " + name + " scram-sha-256"
+	if d.address != "" {
+		network := "/32 "
+		if strings.Contains(d.address, ":") {
+			network = "/128 "
+		}
+		first = map[bool]string{true: "hostssl ", false: "host "}[d.encrypted] + its + " " + name + " " + d.address + network + "scram-sha-256"
+	}
+	fix := onServer("in pg_hba.conf, above all other lines and in this order, then reload; of the first, address and method are the stream's " +
+		"(docs/operations.md, Roles)")
+	fix.lines = []string{
+		first, "host all " + name + " all reject", "host replication " + name + " all reject", "local all " + name + " reject",
+		"local replication " + name + " reject",
+	}
+	return fix
 }
 
 // judgeBypass says how the role does without BYPASSRLS; secured is true where the table has row security.
@@ -139,7 +160,7 @@ func (e *examination) judgeBypass(ctx context.Context, check string, secured boo
 }
 
 // examineCluster tries the ways to other data of the server that pg_hba.conf can close.
-func (e *examination) examineCluster(ctx context.Context, database string) {
+func (e *examination) examineCluster(ctx context.Context, d door) {
 	const check = "role.cluster"
 	role, dsn := pgname.Identifier(e.source.info.User), e.opts.Config.Source.DSN.Reveal()
 	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
@@ -149,22 +170,25 @@ func (e *examination) examineCluster(ctx context.Context, database string) {
 		return
 	}
 	elsewhere := false
-	if database != "" {
-		if elsewhere, err = replication.MayEnter(opening, dsn, database); !e.could(err, check) {
+	if d.other != "" {
+		if elsewhere, err = replication.MayEnter(opening, dsn, d.other); !e.could(err, check) {
 			return
 		}
 	}
-	closePhysical, closeOthers := linesFor(e.source.info.User, e.source.info.Version)
+	var may []string
 	if physical {
-		e.warn(check, closePhysical,
-			"role %s may open physical replication connections: pg_basebackup or a standby gets every database of the server", role)
+		may = append(may, "may open physical replication connections (pg_basebackup or a standby gets every database of the server)")
 	}
 	if elsewhere {
-		e.warn(check, closeOthers,
-			"role %s may enter other databases of the server, such as %s", role, pgname.Identifier(database))
+		may = append(may, "may enter other databases of the server, such as "+pgname.Identifier(d.other))
 	}
-	if !physical && !elsewhere {
+	switch {
+	case len(may) == 0:
 		e.ok(check, "role %s is kept to its database, and from physical replication connections", role)
+	case e.source.superuser: // people log in by it too: no line is for it
+		e.warn(check, onServer(ownRole), "role %s is a superuser, and %s", role, strings.Join(may, ", and "))
+	default:
+		e.warn(check, linesFor(e.source.info.User, e.source.info.Database, e.source.info.Version, d), "role %s %s", role, strings.Join(may, ", and "))
 	}
 }
 
@@ -195,6 +219,7 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	})
 	owns := slices.ContainsFunc(all, func(x excess) bool { return x.kind == 1 && len(x.privileges) == 0 })
 	found := false
+	owner := e.insteadOfOwner(ctx)
 	for _, x := range all {
 		switch {
 		case e.administers(owns) && len(x.privileges) > 0: // what it has for its own work is not to be taken from it
@@ -206,18 +231,30 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 			}
 		}
 		found = true
-		e.judgeExcess(check, x, options)
+		e.judgeExcess(check, x, options, owner)
 	}
 	if err == nil && !found && e.administers(owns) {
 		found = true
-		e.warn(check, onServer(ownRole), "role %s sets pipelines up: it is for init, generation and teardown, and no stream's role", role)
+		e.warn(check, owner, "role %s sets pipelines up: it is for init, generation and teardown, and no stream's role", role)
 	}
 	if e.could(err, check) && !found {
 		e.ok(check, "role %s may do nothing with table, schema and database but read columns", role)
 	}
 }
 
-func (e *examination) judgeExcess(check string, x excess, options replication.InspectOptions) {
+// insteadOfOwner says which role is to stream in place of one that sets pipelines up: one that has the right already, where init gave it to any.
+func (e *examination) insteadOfOwner(ctx context.Context) advice {
+	if e.sink.kind != adminKind {
+		return onServer(ownRole)
+	}
+	roles, err := e.sink.store.Roles(ctx)
+	if err != nil || !slices.ContainsFunc(roles, func(g sink.Grant) bool { return g.Access == sink.Write }) {
+		return onServer(ownRole)
+	}
+	return asStreamer
+}
+
+func (e *examination) judgeExcess(check string, x excess, options replication.InspectOptions, owner advice) {
 	role, table := pgname.Identifier(e.source.info.User), pgname.Qualified(options.Schema, options.Table)
 	columns := pgname.List(options.ReadColumns())
 	thing := map[int]string{
@@ -226,7 +263,7 @@ func (e *examination) judgeExcess(check string, x excess, options replication.In
 	to, whose := pgname.Identifier(x.grantee), ""
 	switch {
 	case len(x.privileges) == 0:
-		e.warn(check, onServer(ownRole), "role %s has the rights of %s, who owns %s: it may alter and drop it", role, to, thing)
+		e.warn(check, owner, "role %s has the rights of %s, who owns %s: it may alter and drop it", role, to, thing)
 		return
 	case x.grantee == "":
 		to, whose = "PUBLIC", ", as everybody,"

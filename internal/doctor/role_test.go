@@ -69,6 +69,9 @@ var excessFindings = []finding{
 		r := bare(t, host)
 		r.want("role.power", doctor.Warn)
 		r.want("role.source", doctor.Warn)
+		if f := r.want("role.cluster", doctor.Warn); f.Lines != nil || !strings.Contains(f.Fix, "deploy/roles.sql") {
+			t.Errorf("a superuser is to be locked out: %+v", f)
+		}
 	}},
 	{"attributes and memberships beyond the table", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -195,19 +198,15 @@ var excessFindings = []finding{
 		host := pgtest.ServerOf(t, 16, healthySettings()...)
 		r := healthy(t, host)
 		role := r.streamedBy()
-		var texts []string
-		r.want("role.cluster", doctor.Warn)
-		for _, f := range found(r.examine(), "role.cluster") {
-			texts = append(texts, f.Text)
-		}
-		if len(texts) != 2 || !strings.Contains(texts[0], "physical") || !strings.Contains(texts[1], `"postgres"`) {
-			t.Errorf("%q", texts)
+		all := r.want("role.cluster", doctor.Warn)
+		if !strings.Contains(all.Text, "physical") || !strings.Contains(all.Text, `"postgres"`) {
+			t.Errorf("%+v", all)
 		}
 		host.Rules(t, "host replication "+role+" all reject")
 		if f := r.want("role.cluster", doctor.Warn); strings.Contains(f.Text, "physical") {
 			t.Errorf("%+v", f)
 		}
-		host.Rules(t, rulesFor(role, r.db.Name))
+		host.Rules(t, strings.Join(all.Lines, "\n"))
 		r.want("role.cluster", doctor.OK)
 		r.want("role.replication", doctor.OK)
 	}},
@@ -277,14 +276,23 @@ var kindFindings = []finding{
 		}
 		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+group+"; GRANT "+group+" TO "+role)
 		check()
+		if f := r.want("role.source", doctor.Warn); !strings.Contains(f.Fix, "deploy/roles.sql") {
+			t.Errorf("before a role streams: %+v", f)
+		}
 		// It owns wal2vec's tables, and not the source's.
 		r.db.Exec(t, "REVOKE "+group+" FROM "+role)
 		if f := r.want("role.source", doctor.Warn); !strings.Contains(f.Fix, "REVOKE") {
 			t.Errorf("of a role that is none: %+v", f)
 		}
+		streamer, _ := r.db.Role(t, "")
+		r.ok(r.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Write}))
 		r.db.Exec(t, "DO $$ DECLARE one regclass; BEGIN FOR one IN SELECT oid FROM pg_class WHERE relnamespace = 'wal2vec'::regnamespace AND relkind IN ('r', 'p') LOOP "+
 			"EXECUTE format('ALTER TABLE %s OWNER TO %I', one, '"+role+"'); END LOOP; END $$; GRANT USAGE ON SCHEMA wal2vec TO "+role)
 		check()
+		r.db.Exec(t, "GRANT "+group+" TO "+role)
+		if f := r.want("role.source", doctor.Warn); strings.Contains(f.Fix, "deploy/roles.sql") || !strings.Contains(f.Fix, "the role that streams") {
+			t.Errorf("where a role streams already: %+v", f)
+		}
 	}},
 }
 
@@ -292,16 +300,25 @@ var kindFindings = []finding{
 func TestARoleThatNoLineCanNameIsRenamed(t *testing.T) {
 	t.Parallel()
 	for role, byVersion := range map[string]map[int]string{
-		"a\nb": {150010: "give the role a name", 160000: ` "/^a\u000ab$" all reject`},
-		"/a":   {150010: ` "/a" all reject`, 180000: ` "/^\/a$" all reject`},
-		"all":  {140000: ` "all" all reject`, 180000: ` "all" all reject`},
+		"a\nb": {150010: "give role and database names", 160000: ` "/^a\u000ab$" `},
+		"/a":   {150010: ` "/a" `, 180000: ` "/^\/a$" `},
+		"all":  {140000: ` "all" `, 180000: ` "all" `},
 	} {
 		for version, want := range byVersion {
-			for _, text := range doctor.LinesFor(role, version) {
+			for _, text := range doctor.LinesFor(role, "shop", version, "10.0.0.7", true) {
 				if !strings.Contains(text, want) {
 					t.Errorf("%q in version %d: %s", role, version, text)
 				}
 			}
+		}
+	}
+	for want, got := range map[string][]string{
+		"hostssl shop w 10.0.0.7/32 scram-sha-256": doctor.LinesFor("w", "shop", 180000, "10.0.0.7", true),
+		"host shop w ::1/128 scram-sha-256":        doctor.LinesFor("w", "shop", 180000, "::1", false),
+		"local shop w scram-sha-256":               doctor.LinesFor("w", "shop", 180000, "", false),
+	} {
+		if got[0] != want {
+			t.Errorf("the first line is %q, want %q", got[0], want)
 		}
 	}
 }

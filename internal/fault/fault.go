@@ -30,11 +30,18 @@ type Error struct {
 	Try string
 	// Err is the cause, if any; it is part of the printed line.
 	Err error
+	// Absent says that something is not there that a setting names or that init makes: a table, a pipeline. Other settings may be meant.
+	Absent bool
 }
 
 // New returns an Error; what is a format string.
 func New(kind Kind, try, what string, args ...any) *Error {
 	return &Error{Kind: kind, Try: try, What: fmt.Sprintf(what, args...)}
+}
+
+// Missing returns an Error of kind Usage about something that is not there; see Absent. what is a format string.
+func Missing(try, what string, args ...any) *Error {
+	return &Error{Kind: Usage, Try: try, What: fmt.Sprintf(what, args...), Absent: true}
 }
 
 // Wrap returns an Error with a cause; what is a format string.
@@ -63,6 +70,12 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return classify(err)
+}
+
+// Absent reports whether the outermost Error in the chain is about something that is not there.
+func Absent(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Absent
 }
 
 // Try returns the advice of the outermost Error in the chain or, where that has none, what repairs a server that is out of a resource; else "".

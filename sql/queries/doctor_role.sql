@@ -1,6 +1,7 @@
 -- What this role may do on the server besides streaming from the table ($1, $2): its attributes, and whether the table has row security; the
 -- roles that it was granted and that bring more than the statistics of other sessions; another database that it has the right to enter; and who may make
--- itself a member of it, and so can act as it, with who gave it that (from 16 on, where it was another than the server's first role).
+-- itself a member of it, and so can act as it, with who gave it that (from 16 on, where it was another than the server's first role); the address that
+-- the server sees (none of a local socket), and whether the session is encrypted.
 SELECT
     r.rolcreatedb,
     r.rolcreaterole,
@@ -44,6 +45,8 @@ SELECT
         JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
         WHERE a.roleid = r.oid AND a.admin_option AND NOT m.rolsuper
         ORDER BY a.grantor = 10, m.rolname, a.grantor
-    )
+    ),
+    coalesce(pg_catalog.host(pg_catalog.inet_client_addr()), ''),
+    coalesce((SELECT s.ssl FROM pg_catalog.pg_stat_ssl AS s WHERE s.pid = pg_catalog.pg_backend_pid()), false)
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = session_user

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
+
+func TestARowWithoutAVectorIsToldWhy(t *testing.T) {
+	t.Parallel()
+	if got := withoutVector(change.Row{SoftDeleted: true}); got != "the row is soft-deleted" {
+		t.Errorf("a deleted row: %s", got)
+	}
+	if got := withoutVector(change.Row{}); got != "the row has no text" {
+		t.Errorf("a row without a text: %s", got)
+	}
+}
