@@ -98,7 +98,7 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 		// Its maker may be gone, and what it left stays.
 		db.Exec(t, "CREATE ROLE gone CREATEROLE REPLICATION; SET ROLE gone; CREATE ROLE "+name+"_of_one_gone"+attributes+"; COMMENT ON ROLE "+name+
 			"_of_one_gone IS 'made by wal2vec'; RESET ROLE; DROP ROLE gone")
-		left := strings.Replace(settings, "'"+name+"'", "'"+name+"_of_one_gone'", 1)
+		left := strings.NewReplacer("'"+name+"'", "'"+name+"_of_one_gone'", "swap_beside_", "swap_left_").Replace(settings)
 		refused(left, "role "+name+"_of_one_gone is there, and it was not this file that made it")
 		if err := run("SET wal2vec.known = 'x, " + name + "_of_one_gone'; " + left); err != nil {
 			t.Errorf("a role that is known: %v", err)
