@@ -17,8 +17,12 @@ func (s *Sink) unasked(ctx context.Context, q querier, schema bool, tables ...st
 		return nil, fmt.Errorf("reading default privileges: %w", err)
 	}
 	var steps []string
-	var kind, grantee string
-	_, err = pgx.ForEachRow(rows, []any{&kind, &grantee}, func() error {
+	var kind, role string
+	_, err = pgx.ForEachRow(rows, []any{&kind, &role}, func() error {
+		grantee := "PUBLIC"
+		if role != "" {
+			grantee = quoteIdentifier(role)
+		}
 		switch {
 		case kind == "n" && schema:
 			steps = append(steps, "REVOKE ALL ON SCHEMA "+quoteIdentifier(s.schema)+" FROM "+grantee+" CASCADE")

@@ -1,6 +1,6 @@
--- Whom the default privileges of this role give rights on what it makes in a schema ($1): each grantee, PUBLIC among them, quoted, for schemas (n) and for
+-- Whom the default privileges of this role give rights on what it makes in a schema ($1): each grantee, PUBLIC as the empty name, for schemas (n) and for
 -- tables (r). A stranger who could once act as this role, or a wish for all of a team, may have set them.
-SELECT DISTINCT d.defaclobjtype::text, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END
+SELECT DISTINCT d.defaclobjtype::text, coalesce(r.rolname::text, '')
 FROM pg_catalog.pg_default_acl AS d
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
 CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS x
