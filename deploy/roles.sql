@@ -105,13 +105,13 @@ BEGIN
         WHERE r.rolname = ANY (roles) AND r.rolname <> ALL (known)
           AND NOT EXISTS (
               SELECT FROM pg_catalog.pg_db_role_setting AS s
-              WHERE s.setrole = r.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+              WHERE s.setrole = r.oid AND s.setdatabase = '0' AND 'lo_compat_privileges=off' = ANY (s.setconfig)
           )
           -- From 16 on a role that is no superuser has this membership in what it made, given by the server itself.
           AND NOT EXISTS (
               SELECT FROM pg_catalog.pg_auth_members AS a
               JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
-              WHERE a.roleid = r.oid AND a.admin_option AND a.grantor = 10 AND (m.rolname IN (CURRENT_USER, SESSION_USER) OR m.rolname = ANY (makers))
+              WHERE a.roleid = r.oid AND a.admin_option AND a.grantor = '10' AND (m.rolname IN (CURRENT_USER, SESSION_USER) OR m.rolname = ANY (makers))
           )
         ORDER BY r.rolname
     LOOP
