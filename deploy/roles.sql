@@ -32,6 +32,8 @@
 --   wal2vec.admin, wal2vec.stream, wal2vec.search, wal2vec.swap: the roles, without quotes
 --   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those four, since they made them. Only the
 --                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
+--   wal2vec.known           roles, with commas and without quotes, that were there before this file ran first, and are none of a stranger's. What it made
+--                           or took, it knows again by a setting of the role that only a superuser can make (lo_compat_privileges, at its default).
 --
 -- REPLICATION is much: any client that has the password of such a role can read every change of the database, drop every slot and copy the whole server
 -- (docs/operations.md, "Roles"). These lines of pg_hba.conf, above all others, leave it the one database and close what they can close; here the
@@ -58,6 +60,7 @@ DECLARE
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')
     ];
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
+    known constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.known', true), '')), '\s*,\s*');
     found record;
 BEGIN
     FOR found IN
@@ -95,6 +98,31 @@ BEGIN
         END IF;
         RAISE WARNING 'role % can act as %: if that is not meant, run REVOKE % FROM %', found.member, found.role, pg_catalog.quote_ident(found.role),
             pg_catalog.quote_ident(found.member) || found.granted || ' CASCADE;';
+    END LOOP;
+    -- Who made a role and is gone has left what it likes: a password, open sessions, default privileges, functions that run as that role. A comment
+    -- would prove nothing, since its maker can write one.
+    FOR found IN
+        SELECT r.rolname AS role
+        FROM pg_catalog.pg_roles AS r
+        WHERE r.rolname = ANY (roles) AND r.rolname <> ALL (known)
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_db_role_setting AS s
+              WHERE s.setrole = r.oid AND s.setdatabase = '0' AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+          )
+          -- From 16 on a role that is no superuser has this membership in what it made, given by the server itself.
+          AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_auth_members AS a
+              JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+              WHERE a.roleid = r.oid AND a.admin_option AND a.grantor = '10' AND (m.rolname IN (CURRENT_USER, SESSION_USER) OR m.rolname = ANY (makers))
+          )
+        ORDER BY r.rolname
+    LOOP
+        RAISE EXCEPTION 'role % is there, and it was not this file that made it', found.role
+            USING HINT = pg_catalog.format(
+                'Take another name, or drop it: DROP OWNED BY %1$s; DROP ROLE %1$s; If you know who made it: SET wal2vec.known = %2$L; then give it another '
+                'password, end its sessions, and look at what it owns (pg_shdepend), at pg_default_acl and at pg_db_role_setting.',
+                pg_catalog.quote_ident(found.role), found.role
+            );
     END LOOP;
 END
 $$;
@@ -135,6 +163,9 @@ BEGIN
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
+        END IF;
+        IF (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
+            EXECUTE pg_catalog.format('ALTER ROLE %I SET lo_compat_privileges = off', wanted.name); -- see wal2vec.known
         END IF;
     END LOOP;
 END
@@ -248,6 +279,9 @@ BEGIN
     WHERE c.oid = source;
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = swap) THEN
         EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', swap);
+    END IF;
+    IF (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
+        EXECUTE pg_catalog.format('ALTER ROLE %I SET lo_compat_privileges = off', swap); -- see wal2vec.known
     END IF;
     -- One that is there already is taken only where no other role can act as it, and where it is no second owner's: the first pipeline would then have
     -- a function that its table's owner could use for the rights of the second.

@@ -3,8 +3,13 @@ package sink
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/pgvector/pgvector-go"
 	vectors "github.com/pgvector/pgvector-go/pgx"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -74,4 +79,66 @@ func (p vectorPlan) Scan(src []byte, target any) error {
 		return fmt.Errorf("%d bytes are no vector", len(src))
 	}
 	return p.ScanPlan.Scan(src, target)
+}
+
+// components reads a vector or a halfvec in the form in which the server sent a column of a row, nil where there is none. It needs neither a cast nor
+// an operator, which would have to be named by pgvector's schema.
+func components(rows pgx.Rows, column int, raw []byte) ([]float32, error) {
+	const header, single, half = 4, 4, 2
+	if raw == nil {
+		return nil, nil
+	}
+	if rows.FieldDescriptions()[column].Format == pgtype.TextFormatCode {
+		return textComponents(string(raw))
+	}
+	if len(raw) < header {
+		return nil, noVector(len(raw))
+	}
+	switch dimension := int(binary.BigEndian.Uint16(raw)); len(raw) - header {
+	case single * dimension:
+		vector := make([]float32, dimension)
+		for i := range vector {
+			vector[i] = math.Float32frombits(binary.BigEndian.Uint32(raw[header+single*i:]))
+		}
+		return vector, nil
+	case half * dimension:
+		var vector pgvector.HalfVector
+		plan := vectors.HalfVectorCodec{}.PlanScan(nil, 0, pgtype.BinaryFormatCode, &vector)
+		if err := plan.Scan(raw, &vector); err != nil {
+			return nil, fmt.Errorf("reading a vector: %w", err)
+		}
+		return vector.Slice(), nil
+	default:
+		return nil, noVector(len(raw))
+	}
+}
+
+func textComponents(text string) ([]float32, error) {
+	inner, opened := strings.CutPrefix(text, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !opened || !closed {
+		return nil, noVector(len(text))
+	}
+	var vector []float32
+	for part := range strings.SplitSeq(inner, ",") {
+		value, err := strconv.ParseFloat(part, 32)
+		if err != nil {
+			return nil, noVector(len(text))
+		}
+		vector = append(vector, float32(value))
+	}
+	return vector, nil
+}
+
+func noVector(bytes int) error {
+	return fault.New(fault.Usage, mayAsk, "the sink answered with %d bytes that are no vector", bytes)
+}
+
+// norm is the length of a vector.
+func norm(vector []float32) float64 {
+	sum := 0.0
+	for _, x := range vector {
+		sum += float64(x) * float64(x)
+	}
+	return math.Sqrt(sum)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/pgvector/pgvector-go"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -119,19 +119,26 @@ func (a *Audit) Look(ctx context.Context, keys []change.Key) (Look, error) {
 	return look, nil
 }
 
+// storedVectorColumn is where audit_rows has the vector.
+const storedVectorColumn = 6
+
 func scanHoldings(rows pgx.Rows, to []Holding) error {
 	var at int
 	var epoch *change.Epoch
 	var lsn change.LSN
 	var deleted bool
 	var hash, vectorHash, refused []byte
-	var norm float64
+	var stored pgtype.UndecodedBytes
 	var reason string
-	_, err := pgx.ForEachRow(rows, []any{&at, &epoch, &lsn, &deleted, &hash, &vectorHash, &norm, &refused, &reason}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&at, &epoch, &lsn, &deleted, &hash, &vectorHash, &stored, &refused, &reason}, func() error {
 		if err := oneOf(at, len(to)); err != nil {
 			return err
 		}
-		h := Holding{Known: epoch != nil, Deleted: deleted, HasVector: vectorHash != nil, Norm: norm}
+		vector, err := components(rows, storedVectorColumn, stored)
+		if err != nil {
+			return err
+		}
+		h := Holding{Known: epoch != nil, Deleted: deleted, HasVector: vectorHash != nil, Norm: norm(vector)}
 		h.Unheld = !h.Known && strings.HasPrefix(reason, noRoom)
 		if h.Known {
 			h.Version = change.Version{Epoch: *epoch, LSN: lsn}
@@ -165,12 +172,16 @@ func (a *Audit) Vectors(ctx context.Context, keys []change.Key) (map[change.Key]
 		}
 		var at int
 		var hash []byte
-		var vector pgvector.Vector
-		_, err = pgx.ForEachRow(rows, []any{&at, &hash, &vector}, func() error {
+		var raw pgtype.UndecodedBytes
+		_, err = pgx.ForEachRow(rows, []any{&at, &hash, &raw}, func() error {
 			if err := oneOf(at, len(keys)); err != nil {
 				return err
 			}
-			stored := StoredVector{Vector: slices.Clone(vector.Slice())}
+			vector, err := components(rows, 2, raw)
+			if err != nil {
+				return err
+			}
+			stored := StoredVector{Vector: vector}
 			copy(stored.Hash[:], hash)
 			found[keys[at]] = stored
 			return nil
@@ -279,8 +290,7 @@ func (a *Audit) CheckView(ctx context.Context) (string, error) {
 
 // read runs f in one read-only snapshot in which the set of generations is the one that was opened.
 func (a *Audit) read(ctx context.Context, f func(pgx.Tx, locked) error) error {
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err := a.sink.inTx(ctx, a.layout, options, func(tx pgx.Tx) error {
+	err := a.sink.readTx(ctx, a.layout, func(tx pgx.Tx) error {
 		var p locked
 		b := &pgx.Batch{}
 		b.Queue(a.sink.query("audit_settings"))

@@ -31,8 +31,7 @@ func (s *Sink) Counts(ctx context.Context) (Counts, error) {
 		return Counts{}, err
 	}
 	var c Counts
-	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	err = pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+	err = reading(ctx, s.pool, func(tx pgx.Tx) error {
 		if err := tx.QueryRow(ctx, g.counts).Scan(&c.Live, &c.Fresh, &c.Tombstones); err != nil {
 			return fmt.Errorf("counting rows: %w", err)
 		}

@@ -169,8 +169,12 @@ func (s *Sink) generationSteps(
 	steps := []string{
 		render("generation_insert", data), render("vectors_create", t), render("generation_count", data),
 	}
+	closing, err := s.unasked(ctx, q, false, g.Table)
+	if err != nil {
+		return nil, g, err
+	}
 	view, err := s.viewSteps(ctx, q, st, g)
-	return append(steps, view...), g, err
+	return slices.Concat(steps, closing, view), g, err
 }
 
 // numbered gives a new generation its number, and with it the name of its table.

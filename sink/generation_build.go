@@ -59,6 +59,13 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
+		closing, err := s.unasked(ctx, tx, false, built.Table)
+		if err == nil {
+			err = s.runSteps(ctx, tx, closing)
+		}
+		if err != nil {
+			return nil, err
+		}
 		if err := s.copyRights(ctx, tx, built.Table); err != nil {
 			return nil, err
 		}

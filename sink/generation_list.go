@@ -22,7 +22,7 @@ type GenerationReport struct {
 // once for each.
 func (s *Sink) Generations(ctx context.Context) ([]GenerationReport, error) {
 	var reports []GenerationReport
-	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err := reading(ctx, s.pool, func(tx pgx.Tx) error {
 		st, err := s.state(ctx, tx)
 		if err != nil {
 			return err

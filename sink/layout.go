@@ -187,6 +187,33 @@ func (s *Sink) inTx(ctx context.Context, l *layout, options pgx.TxOptions, f fun
 	return pgx.BeginTxFunc(ctx, conn, options, f)
 }
 
+// readTx runs f in one read-only snapshot; see reading.
+func (s *Sink) readTx(ctx context.Context, l *layout, f func(pgx.Tx) error) error {
+	conn, err := s.acquire(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return reading(ctx, conn, f)
+}
+
+// reading runs f in one read-only snapshot and rolls it back: whatever code a read may have run, no setting of it reaches the next statement of the
+// session.
+func reading(ctx context.Context, from interface {
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
+}, f func(pgx.Tx) error,
+) error {
+	tx, err := from.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	err = f(tx)
+	if ended := tx.Rollback(ctx); err == nil && ended != nil {
+		return fmt.Errorf("ending a read: %w", ended)
+	}
+	return err
+}
+
 // writeTx is inTx for what takes locks.
 func (s *Sink) writeTx(ctx context.Context, l *layout, options pgx.TxOptions, f func(pgx.Tx) error) error {
 	defer s.attend(ctx, 0)()

@@ -152,6 +152,13 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	if err != nil {
 		return nil, 0, err
 	}
+	if !versioned {
+		closing, err := s.unasked(ctx, q, !exists, shared...)
+		if err != nil {
+			return nil, 0, err
+		}
+		migrations = append(migrations, closing...)
+	}
 	again, err := s.grantAgain(ctx, q, version)
 	return slices.Concat(steps, migrations, again), version, err
 }

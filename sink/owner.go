@@ -2,7 +2,9 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,8 +14,9 @@ import (
 
 // Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run
 // what they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a
-// statement that names it runs its maker's functions with the reader's rights: so it comes before any such statement. exists is false, and
-// nothing may be read, where there is no schema. What belongs to others is a fault of kind Usage.
+// statement that names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of triggers and
+// foreign keys on the tables, and of who may make them. exists is false, and nothing may be read, where there is no schema. What belongs to others is an
+// UntrustedError.
 func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
 
 func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) {
@@ -31,6 +34,13 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 			alter := "ALTER SCHEMA " + pgname.Identifier(s.schema) + " OWNER TO " + pgname.Identifier(role) + ";"
 			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: "+alter,
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
+		case strings.HasPrefix(kind, "right "):
+			grantee := "PUBLIC"
+			if owner != "" {
+				grantee = pgname.Identifier(owner)
+			}
+			return fault.New(fault.Usage, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA "+pgname.Identifier(s.schema)+" FROM "+grantee+" CASCADE;",
+				"%s has the %s on %q in schema %q of the sink, and could have role %q run what it likes", grantee, kind, name, s.schema, role)
 		case len(kind) > 1: // the kind and the name of what hangs on a table
 			return fault.New(fault.Usage, "find out what it is and who made it, and drop it",
 				"%q in schema %q of the sink has a %s of role %q, which could have role %q run what it likes", name, s.schema, kind, owner, role)
@@ -43,11 +53,23 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 		}
 		return nil
 	})
+	if found, is := errors.AsType[*fault.Error](err); is {
+		return false, &UntrustedError{found}
+	}
 	if err != nil {
 		return false, s.explain(err, "asking whose wal2vec's tables are")
 	}
 	return exists, nil
 }
+
+// UntrustedError says which role could run code by wal2vec's tables; see Trusted. It is a fault of kind Usage.
+type UntrustedError struct{ found *fault.Error }
+
+// Error is that of the fault.
+func (e *UntrustedError) Error() string { return e.found.Error() }
+
+// Unwrap returns the fault.
+func (e *UntrustedError) Unwrap() error { return e.found }
 
 // CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass, or the
 // view is another than init writes: a view's functions run with the rights of who reads it, whatever role it was given to since. This program does

@@ -259,10 +259,41 @@ func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.does, err)
 		}
-		b.db.Exec(t, c.undo+"; GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
+		b.db.Exec(t, c.undo)
 		b.state()
+		b.db.Exec(t, "GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
 	}
+	b.db.Exec(t, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec FROM "+other.name)
 	b.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg()") // by who owns the tables
+	b.state()
+}
+
+// TestARightToMakeATriggerIsLookedAt: a stream lives for weeks, and who has it needs a moment.
+func TestARightToMakeATriggerIsLookedAt(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.account("")
+	for _, grantee := range []string{other.name, "PUBLIC"} {
+		for _, right := range []string{
+			"TRIGGER ON wal2vec.ledger_product", "REFERENCES ON wal2vec.pipeline", "TRIGGER ON wal2vec.vectors_product_1", "REFERENCES (name) ON wal2vec.pipeline",
+			"ALL ON ALL TABLES IN SCHEMA wal2vec",
+		} {
+			b.db.Exec(t, "GRANT "+right+" TO "+grantee)
+			_, err := b.sink.State(t.Context())
+			untrusted, is := errors.AsType[*sink.UntrustedError](err)
+			if !is || fault.KindOf(err) != fault.Usage || !strings.Contains(untrusted.Error(), " has the right ") || !strings.Contains(untrusted.Error(), grantee) {
+				t.Fatalf("%s to %s: %v", right, grantee, err)
+			}
+			if err := b.sink.Migrate(t.Context()); fault.Try(err) != fault.Try(untrusted) {
+				t.Errorf("init, with %s to %s: %v", right, grantee, err)
+			}
+			b.db.Exec(t, fault.Try(err))
+			b.state()
+		}
+		b.db.Exec(t, "REVOKE ALL ON ALL TABLES IN SCHEMA wal2vec FROM "+grantee)
+	}
+	// Tables of other pipelines are none of this one's, and a superuser, who is trusted, may have all.
+	b.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer); GRANT ALL ON wal2vec.ledger_other TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO CURRENT_USER")
 	b.state()
 }
 

@@ -26,6 +26,13 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 	if err != nil {
 		return nil, err
 	}
+	if !found {
+		closing, err := s.unasked(ctx, s.pool, false, s.registered()...)
+		if err != nil {
+			return nil, err
+		}
+		register = append(register, closing...)
+	}
 	extension, err := s.extension(ctx, s.pool)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,12 @@ func (s *Sink) Register(ctx context.Context, p Pipeline) error {
 		if err != nil {
 			return nil, err
 		}
-		return s.registerSteps(st, found, p)
+		steps, err := s.registerSteps(st, found, p)
+		if err != nil || found {
+			return steps, err
+		}
+		closing, err := s.unasked(ctx, tx, false, s.registered()...)
+		return append(steps, closing...), err
 	})
 }
 
@@ -70,6 +75,11 @@ func (s *Sink) registerSteps(st State, found bool, p Pipeline) ([]string, error)
 		return nil, nil
 	}
 	return []string{render("register_again", data)}, nil
+}
+
+// registered are the tables that registerSteps makes.
+func (s *Sink) registered() []string {
+	return []string{"ledger_" + s.pipeline, "dead_letter_" + s.pipeline}
 }
 
 // checkRegistered refuses what the ledger or the slot cannot follow.

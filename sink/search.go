@@ -92,7 +92,7 @@ func (s *Sink) searchOnce(ctx context.Context, q Query) (Result, error) {
 		return Result{}, err
 	}
 	result := Result{Generation: g.Generation}
-	err = s.inTx(ctx, l, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	err = s.readTx(ctx, l, func(tx pgx.Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(s.query("search_settings"), strconv.Itoa(max(leastSearch, min(mostSearch, q.K))))
 		b.Queue(s.query("search_watermark"), s.pipeline).QueryRow(func(row pgx.Row) error {

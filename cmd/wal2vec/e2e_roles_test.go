@@ -66,7 +66,8 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 		t.Errorf("of a table that is not there: %q, %v", noticed, err)
 	}
 	// One that somebody has made before.
-	refused("CREATE ROLE before_us LOGIN PASSWORD 'known'", "sa.t", "before_us", "may log in")
+	refused("CREATE ROLE before_us LOGIN PASSWORD 'known'", "sa.t", "before_us", "role before_us is there, and it was not this file that made it")
+	refused("SELECT", "sa.t", "before_us'; SET wal2vec.known = 'before_us", "may log in")
 	if pgtest.One[bool](t, db, "SELECT pg_has_role('before_us', 'own_a', 'MEMBER')") {
 		t.Error("a role that may log in got the owner's rights")
 	}
@@ -108,6 +109,17 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 		}
 		settings := "SET wal2vec.swap = 'swap_beside_" + role + "'; SET wal2vec." + role + " = '" + name + "'; "
 		db.Exec(t, "SET ROLE cr; CREATE ROLE "+name+attributes+"; RESET ROLE")
+		// Its maker may be gone, and what it left stays.
+		db.Exec(t, "CREATE ROLE gone CREATEROLE REPLICATION; SET ROLE gone; CREATE ROLE "+name+"_of_one_gone"+attributes+"; COMMENT ON ROLE "+name+
+			"_of_one_gone IS 'made by wal2vec'; RESET ROLE; DROP ROLE gone")
+		left := strings.NewReplacer("'"+name+"'", "'"+name+"_of_one_gone'", "swap_beside_", "swap_left_").Replace(settings)
+		refused(left, "role "+name+"_of_one_gone is there, and it was not this file that made it")
+		if err := run("SET wal2vec.known = 'x, " + name + "_of_one_gone'; " + left); err != nil {
+			t.Errorf("a role that is known: %v", err)
+		}
+		if err := run(left); err != nil {
+			t.Errorf("a role that was taken: %v", err)
+		}
 		const says = "role cr may make itself and others members of it"
 		hint := refused(settings, "role "+name+" is there, and "+says)
 		if pgtest.One[bool](t, db, "SELECT pg_has_role($1, 'own', 'MEMBER') OR has_table_privilege($1, 'public.t', 'SELECT')", name) {

@@ -339,3 +339,27 @@ func parses(t *testing.T, line string) error {
 		return cmd.ValidateArgs(words)
 	}
 }
+
+// TestTheGuidesQueriesFindNothingOfAnother: the owner of a database sets the path by which its sessions find operators and types.
+func TestTheGuidesQueriesFindNothingOfAnother(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", guidePath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	queries := 0
+	for _, part := range strings.Split(string(page), "```sql ")[1:] {
+		_, text, _ := strings.Cut(part, "\n")
+		text, _, _ = strings.Cut(text, "```")
+		if !strings.Contains(text, "SELECT") || !strings.Contains(text, "\nFROM ") {
+			continue
+		}
+		queries++
+		if !strings.HasPrefix(text, "SET search_path = pg_catalog;\n") {
+			t.Errorf("the block sets no search path first:\n%s", text)
+		}
+	}
+	if queries < 5 {
+		t.Errorf("%d queries were found", queries)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -32,8 +33,9 @@ type shapeWatch struct {
 	// where they commit after it: the refresh must see them.
 	writers []string
 	changes []string
-	said    string // the last complaint
-	waits   bool   // whether the wait for writers was said
+	said    string            // the last complaint
+	waits   bool              // whether the wait for writers was said
+	end     func(cause error) // ends the stream
 }
 
 // watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look before comes before the target of
@@ -41,6 +43,9 @@ type shapeWatch struct {
 func (f *follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
 	w := &shapeWatch{follower: f}
 	defer w.disconnect(ctx)
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	w.end = end
 	w.remind(ctx)
 	w.notice(ctx)
 	watching, stop := context.WithCancel(ctx)
@@ -49,9 +54,12 @@ func (f *follower) watchingShape(ctx context.Context, run func(context.Context) 
 		defer close(done)
 		w.run(watching)
 	}()
-	err := run(ctx)
+	err := run(running)
 	stop()
 	<-done
+	if untrusted, is := errors.AsType[*sink.UntrustedError](context.Cause(running)); is {
+		return untrusted
+	}
 	if err == nil && ctx.Err() == nil {
 		w.settle(ctx)
 	}
@@ -86,7 +94,7 @@ func (w *shapeWatch) remind(ctx context.Context) {
 }
 
 // notice compares the table's shape with the known one. What fails here is tried again; a table that cannot be followed any more ends the
-// stream where its log does.
+// stream where its log does, and tables of wal2vec that are not to be trusted end it at once.
 func (w *shapeWatch) notice(ctx context.Context) {
 	err := w.look(ctx)
 	if err == nil {
@@ -95,6 +103,10 @@ func (w *shapeWatch) notice(ctx context.Context) {
 	}
 	w.disconnect(ctx)
 	if ctx.Err() != nil {
+		return
+	}
+	if untrusted, is := errors.AsType[*sink.UntrustedError](err); is { // each write may run another role's code
+		w.end(untrusted)
 		return
 	}
 	if fault.Retryable(err) || err.Error() == w.said {

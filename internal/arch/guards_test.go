@@ -9,10 +9,11 @@ import (
 
 // asActing are the queries that compare something with the role that a session acts as at the moment, and why that is no guard.
 var asActing = map[string]string{
-	"sink_view_describe.sql": "whether the view that is made has to be handed to the owner of the one before",
-	"sink_table_owner.sql":   "whether a transaction has to act as the owner of the tables",
-	"doctor_source.sql":      "what of the server's statistics the session sees",
-	"source_swap_role.sql":   "as whom the function would be made",
+	"sink_default_grantees.sql": "whose default privileges the tables that are made get",
+	"sink_view_describe.sql":    "whether the view that is made has to be handed to the owner of the one before",
+	"sink_table_owner.sql":      "whether a transaction has to act as the owner of the tables",
+	"doctor_source.sql":         "what of the server's statistics the session sees",
+	"source_swap_role.sql":      "as whom the function would be made",
 }
 
 // TestNoGuardTakesTheActingRoleForThisOne: a connection string may name a role to act as, whose functions can take that back. So what belongs to it

@@ -32,6 +32,8 @@ func SessionParameters() map[string]string {
 		"gin_fuzzy_search_limit":      "0", // else a filter that has a GIN index finds some of the rows
 		// The planner calls immutable functions of a table's CHECKs, whatever role made them, to find out whether they hold.
 		"constraint_exclusion": "off",
+		// A GRANT or REVOKE that did nothing, or a part, is a warning alone; see statement.Note.
+		"client_min_messages": "notice", // the default: pgvector tells by one that an index outgrows its memory
 		// An error says what failed, never with which texts.
 		"log_parameter_max_length_on_error": "0",
 		// Idle is normal for these connections, and so is a long decoding, load or build: a role's own limits must not cut them. What needs a

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -56,22 +57,41 @@ func (l *loader) readLibpq(env environment) {
 		}
 		l.config.setOrigin("source.dsn", o)
 	}
-	l.complete("source.dsn", &l.config.Source.DSN, env, dotEnv)
+	one := l.config.SinkIsSource()
+	source := l.complete("source.dsn", &l.config.Source.DSN, env, dotEnv)
+	sink := ""
 	if l.config.Sink.DSN != "" {
-		l.complete("sink.dsn", &l.config.Sink.DSN, env, dotEnv)
+		sink = l.complete("sink.dsn", &l.config.Sink.DSN, env, dotEnv)
+	}
+	if one { // and stays one
+		source = cmp.Or(source, sink)
+		sink = source
+	}
+	requireAuth(&l.config.Source.DSN, source)
+	requireAuth(&l.config.Sink.DSN, sink)
+}
+
+// requireAuth has the server of a connection string, of the key/value form, ask for a password by one of the methods; none are no demand.
+func requireAuth(to *DSN, methods string) {
+	if *to != "" && methods != "" {
+		*to += DSN(" " + string(joinPairs([]pair{{"require_auth", methods}})))
 	}
 }
 
-// complete adds what .env says to a connection string.
-func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) {
+// complete adds what .env says to a connection string. It returns the methods by which its server must ask for the password, if it must.
+func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) (methods string) {
 	c := l.newConnection(path, *to, dotEnv)
 	l.checkFiles(c)
-	l.checkSession(c)
-	if c.steeredByDotEnv() {
-		*to = l.keepApart(c, env)
-	} else {
+	own := l.checkSession(c)
+	if !c.steeredByDotEnv() {
 		*to = fillDSN(*to, dotEnv)
+		return ""
 	}
+	*to = l.keepApart(c, env)
+	if own {
+		return c.passwordMethods()
+	}
+	return ""
 }
 
 // fillDSN adds what the connection string does not say itself.

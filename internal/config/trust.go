@@ -7,8 +7,8 @@ import (
 
 // Some settings let another role of the database act for the one that connects: sink.owner, source.trust_owner, and what a connection string sets
 // on the server, a role to act as among it. The author of a folder that was fetched may be such a role. So what .env leads of them has effect only
-// for a session that is .env's own, with an address and a password that stand beside it. A password proves that: without one the server may know
-// its client by other means (a socket's peer, a certificate), which are the user's.
+// for a session that is .env's own, with an address and a password that stand beside it, and where the server asked for that password: it may know its
+// client by other means (a socket's peer, a certificate, an address that it trusts), which are the user's, and never look at a password.
 
 // harmless are the keywords of a connection string that set nothing on the server but names.
 var harmless = append([]string{
@@ -32,8 +32,30 @@ func (l *loader) standsBeside(c connection, file string) bool {
 	return c.led && l.home(c.path) == file && c.get(c.own, "password") != "" || c.ownAddress() && file == l.dotEnv
 }
 
-// checkSession finds what .env sets in a session that is not its own.
-func (l *loader) checkSession(c connection) {
+// passwords are the methods by which a server asks for a password.
+var passwords = []string{"scram-sha-256", "md5", "password"}
+
+// passwordMethods is the require_auth of a session that has to be .env's own: what .env says of it may narrow the methods, never add one.
+func (c connection) passwordMethods() string {
+	said := c.get(slices.Concat(c.added, c.own), "require_auth")
+	for method := range strings.SplitSeq(said, ",") {
+		if !slices.Contains(passwords, strings.TrimSpace(method)) {
+			return strings.Join(passwords, ",")
+		}
+	}
+	return said
+}
+
+// setsSession reports whether pairs set something in the session on the server, themselves or by a service file of their choice.
+func setsSession(pairs []pair) bool {
+	return slices.ContainsFunc(pairs, func(p pair) bool {
+		key := strings.ToLower(p.key)
+		return key == "servicefile" || !slices.Contains(harmless, key)
+	})
+}
+
+// checkSession finds what .env sets in a session that is not its own. own is true where it sets something: the server then has to ask for the password.
+func (l *loader) checkSession(c connection) (own bool) {
 	f := func(pairs []pair, allowed bool) {
 		for _, p := range pairs {
 			if allowed || slices.Contains(harmless, strings.ToLower(p.key)) {
@@ -44,8 +66,10 @@ func (l *loader) checkSession(c connection) {
 		}
 	}
 	f(c.added, l.standsBeside(c, l.dotEnv))
+	own = setsSession(c.added)
 	if c.led {
 		f(c.own, c.get(c.own, "password") != "")
+		own = own || setsSession(c.own)
 	}
 	session := []string{"source.trust_owner", "sink.owner"}
 	switch {
@@ -56,8 +80,10 @@ func (l *loader) checkSession(c connection) {
 	}
 	for _, path := range session {
 		o := l.config.Origin(path)
+		own = own || l.ledByDotEnv(path)
 		if l.ledByDotEnv(path) && !l.standsBeside(c, o.File) {
 			l.fault(path, o, "has effect in .env, or in a file that .env names, only beside an address and a password there: export it")
 		}
 	}
+	return own
 }

@@ -1,8 +1,11 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 )
@@ -57,4 +60,54 @@ func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 	f("", "PGOPTIONS=-c role=own_a\nPGHOST=h\nPGPASSWORD=p")
 	f("", "WAL2VEC_SOURCE_DSN=host=h password=p options='-c role=own_a' role=x")
 	f("", "PGUSER=u\nPGDATABASE=d\nPGCONNECT_TIMEOUT=3", whole, "host=h password=secret options='-c role=team'")
+}
+
+// TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword: any word stands in the place of one where the server knows the user by the peer of
+// a socket, and never looks at it.
+func TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword(t *testing.T) {
+	realEnvironment(t, map[string]string{"PGREQUIREAUTH": "none"})
+	const all = "scram-sha-256,md5,password"
+	f := func(source, sink, dotEnv string, outside ...string) {
+		t.Helper()
+		env := map[string]string{"PGREQUIREAUTH": "none"}
+		for i := 0; i+1 < len(outside); i += 2 {
+			env[outside[i]] = outside[i+1]
+		}
+		c, err := config.Load(config.Sources{DotEnv: write(t, ".env", dotEnv), Env: env})
+		if err != nil {
+			t.Errorf("%q: %v", dotEnv, err)
+			return
+		}
+		for _, of := range []struct {
+			dsn  config.DSN
+			want string
+		}{{c.Source.DSN, source}, {c.SinkDSN(), sink}} {
+			parsed, err := pgx.ParseConfig(string(of.dsn))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if parsed.RequireAuth != of.want || slices.Contains(strings.Split(parsed.RequireAuth, ","), "none") != (of.want == "none") {
+				t.Errorf("%q: requires %q, want %q", dotEnv, parsed.RequireAuth, of.want)
+			}
+		}
+	}
+	const theirs = "PGHOST=h\nPGPASSWORD=p\n"
+	for _, sets := range []string{"PGOPTIONS=-c role=x", "WAL2VEC_SINK_OWNER=x", "WAL2VEC_SOURCE_TRUST_OWNER=true"} {
+		f(all, all, theirs+sets)
+		for _, widens := range []string{"none", "scram-sha-256,none", "!gss", "!scram-sha-256", "gss", ""} {
+			f(all, all, theirs+sets+"\nPGREQUIREAUTH="+widens)
+			f(all, all, "WAL2VEC_SOURCE_DSN=host=h password=p require_auth='"+widens+"'\n"+strings.ReplaceAll(sets, "PGOPTIONS", "WAL2VEC_SOURCE_TRUST_OWNER=true\nPGOPTIONS"))
+		}
+	}
+	f("md5", "md5", "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SOURCE_DSN=host=h password=p require_auth=md5")
+	f(all, all, "WAL2VEC_SOURCE_DSN=postgres://u:p@h/d?role=x&require_auth=none")
+	f("none", all, "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SINK_DSN=host=h password=p", "WAL2VEC_SOURCE_DSN", "host=own")
+	f(all, "none", "WAL2VEC_SOURCE_TRUST_OWNER=true\nWAL2VEC_SOURCE_DSN=host=h password=p", "WAL2VEC_SINK_DSN", "host=own")
+	// A service file may set as much.
+	services := write(t, "services", "[s]\nhost=/run/here\noptions=-c role=x\nrequire_auth=none\n")
+	f(all, all, "PGSERVICE=s\nPGPASSWORD=p\nPGSERVICEFILE="+services)
+	// What sets nothing asks for nothing.
+	f("none", "none", theirs)
+	f(all, all, "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SOURCE_DSN=host=h password=p\nWAL2VEC_SINK_DSN=host=h password=p")
+	f("none", "none", "WAL2VEC_SINK_OWNER=x", "WAL2VEC_SINK_OWNER", "y", "WAL2VEC_SOURCE_DSN", "host=h")
 }

@@ -2,6 +2,7 @@ package pgsession_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -27,6 +29,7 @@ func hostile(major int) map[string]string {
 		"idle_session_timeout": "1h", "idle_in_transaction_session_timeout": "1h", "statement_timeout": "1h", "lock_timeout": "1h", "exit_on_error": "on",
 		"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on", "backslash_quote": "off", "row_security": "off",
 		"gin_fuzzy_search_limit": "1", "constraint_exclusion": "on", "log_parameter_max_length_on_error": "-1",
+		"client_min_messages": "error",
 	}
 	if major >= 17 {
 		settings["transaction_timeout"] = "1h"
@@ -99,6 +102,27 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", name, setting, got[setting], want)
 			}
 		}
+	}
+}
+
+// TestNoDatabaseHidesThatARightWasNotTaken: PostgreSQL warns of it alone, and a setting of the database or the role could keep the warning back.
+func TestNoDatabaseHidesThatARightWasNotTaken(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	role, password := db.Role(t, "")
+	db.Exec(t, "CREATE TABLE theirs (a int); GRANT SELECT ON theirs TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+
+		"; ALTER DATABASE "+db.Name+" SET client_min_messages = error; ALTER ROLE "+role+" SET client_min_messages = error")
+	config, err := pgx.ParseConfig(db.DSNFor(role, password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgsession.Sink(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	if err := statement.Run(t.Context(), conn, "REVOKE SELECT ON public.theirs FROM "+role); !errors.Is(err, statement.ErrWithheld) {
+		t.Errorf("a right that was not taken: %v", err)
 	}
 }
 

@@ -25,7 +25,7 @@ var left = []struct{ name, why string }{
 	{`restrict_nonsystem_relation_kind`, "may refuse a statement; readers of the source set it"},
 	{`default_(tablespace|table_access_method|toast_compression)|temp_tablespaces`, "where and how rows are kept, among what a superuser offers"},
 	{`check_function_bodies`, "whether the server looks at a function that is made; ours are tested"},
-	{`client_min_messages|escape_string_warning|md5_password_warnings|icu_validation_level`, "which notices come; none decides anything"},
+	{`escape_string_warning|md5_password_warnings|icu_validation_level`, "which notices come; none decides anything"},
 	{`createrole_self_grant|password_encryption|scram_iterations`, "of roles and passwords that are made; no session of ours makes any"},
 	{`default_text_search_config|lc_numeric|lc_time|timezone_abbreviations`, "of functions that no statement of ours calls, and of input that none gives"},
 	{`debug_(pretty_print|print_.*)|trace_(notify|sort)`, "what the server's log says of a statement; texts are parameters"},

@@ -18,7 +18,13 @@ import (
 // asking listens as a server that asks for the password in the clear, and tells what it gets.
 func asking(t *testing.T, socket string) <-chan string {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", socket)
+	_, got := askingOn(t, "unix", socket)
+	return got
+}
+
+func askingOn(t *testing.T, network, address string) (net.Addr, <-chan string) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +56,52 @@ func asking(t *testing.T, socket string) <-chan string {
 		}
 		got <- password.Password
 	}()
-	return got
+	return listener.Addr(), got
+}
+
+// TestNoPortOfAnotherAccountIsToldThePassword: while the server is down any account can bind its port, and who is on the way answers for other machines.
+func TestNoPortOfAnotherAccountIsToldThePassword(t *testing.T) {
+	t.Parallel()
+	for of, want := range map[string]string{"": "", " require_auth=password": "secret"} {
+		at, got := askingOn(t, "tcp", "127.0.0.1:0")
+		host, port, err := net.SplitHostPort(at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = plain(t.Context(), "host="+host+" port="+port+" sslmode=disable user=u password=secret dbname=d"+of, pgsession.Reader)
+		if err == nil {
+			t.Errorf("%q: connected", of)
+		}
+		if is := <-got; is != want {
+			t.Errorf("%q: the server got %q, want %q", of, is, want)
+		}
+	}
+}
+
+// TestAServerIsToldThePasswordWhereItsCertificateIsChecked, and may ask for md5 on another machine.
+func TestAServerIsToldThePasswordWhereItsCertificateIsChecked(t *testing.T) {
+	t.Parallel()
+	for dsn, want := range map[string]string{
+		"host=h sslmode=require": "!password", "host=h": "!password", "host=127.0.0.1": "!password,!md5", "host=localhost sslmode=require": "!password,!md5",
+		"host=h,::1 port=1,2": "!password,!md5", "host=h sslmode=verify-full": "", "host=::1 require_auth=md5": "md5",
+	} {
+		config, err := pgconn.ParseConfig("user=u password=secret " + dsn)
+		if err != nil {
+			t.Fatalf("%s: %v", dsn, err)
+		}
+		pgsession.KeepPassword(config)
+		if config.RequireAuth != want {
+			t.Errorf("%s: requires %q, want %q", dsn, config.RequireAuth, want)
+		}
+	}
+	config, err := pgconn.ParseConfig("host=h user=u")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Password = ""
+	if pgsession.KeepPassword(config); config.RequireAuth != "" {
+		t.Errorf("without a password: %q", config.RequireAuth)
+	}
 }
 
 // TestNoSocketOfAnotherAccountIsToldThePassword: in a folder as /tmp is, any account can listen where the server is not.

@@ -1,4 +1,5 @@
--- What the sink holds of some keys. The ledger is named before the vectors, to be locked in that order as by all who read both.
+-- What the sink holds of some keys. The vectors are read as they are stored: an operator or a type that is named here by the schema of pgvector could be
+-- another role's by now. The ledger is named before the vectors, to be locked in that order as by all who read both.
 SELECT
     n.position - 1,
     l.epoch,
@@ -6,7 +7,7 @@ SELECT
     coalesce(l.deleted, false),
     l.{{.Hash}},
     v.text_hash,
-    coalesce(sqrt(-(v.embedding OPERATOR({{.Extension}}.<#>) v.embedding)), 0),
+    v.embedding,
     d.text_hash,
     coalesce(d.reason, '')
 FROM unnest({{.Arrays 1}}) WITH ORDINALITY AS n ({{.Aliases}}, position)

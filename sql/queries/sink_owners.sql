@@ -1,6 +1,7 @@
 -- By the catalogue alone: the schema ($1), and with it each relation that a pipeline ($2) reads there and that is no table, or belongs to a role that is not
 -- trusted. That are this role, superusers, and the one that the settings name ($3). A trigger takes a right that may have been taken back, and runs as who
--- writes: so each has to call a function of a trusted role, without arguments and condition, and so has a foreign key to belong to a trusted role's table. No row where there is no schema.
+-- writes: so each has to call a function of a trusted role, without arguments and condition, and so has a foreign key to belong to a trusted role's table. A
+-- trigger or a foreign key of this moment says nothing of the next: no other role may have the right to make one. No row where there is no schema.
 WITH schema AS (
     SELECT
         n.oid, CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS owner
@@ -23,7 +24,8 @@ relation AS (
     WHERE c.relkind NOT IN ('i', 'I')
 )
 
-SELECT f.name, f.kind, o.rolname::text, o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, session_user::text
+SELECT
+    f.name, f.kind, coalesce(o.rolname::text, ''), coalesce(o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, false), session_user::text
 FROM (
     SELECT '' AS name, '' AS kind, s.owner, false AS well
     FROM schema AS s
@@ -40,7 +42,17 @@ FROM (
     JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid
     JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
     LEFT JOIN pg_catalog.pg_class AS l ON l.oid = g.tgconstrrelid
+    UNION ALL
+    SELECT r.relname::text, 'right ' || x.privilege_type, x.grantee, true
+    FROM relation AS r
+    CROSS JOIN LATERAL (
+        SELECT c.relacl AS acl FROM pg_catalog.pg_class AS c WHERE c.oid = r.oid
+        UNION ALL
+        SELECT a.attacl FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = r.oid AND a.attacl IS NOT NULL AND NOT a.attisdropped
+    ) AS g
+    CROSS JOIN LATERAL pg_catalog.aclexplode(g.acl) AS x
+    WHERE x.privilege_type IN ('TRIGGER', 'REFERENCES') AND x.grantee <> r.relowner
 ) AS f
-JOIN pg_catalog.pg_roles AS o ON o.oid = f.owner
-WHERE NOT f.well OR NOT (o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text)
-ORDER BY f.name
+LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = f.owner
+WHERE NOT f.well OR NOT coalesce(o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, false)
+ORDER BY f.name, pg_catalog.starts_with(f.kind, 'right ')
