@@ -14,7 +14,8 @@ var ErrFenced error = fault.New(fault.Busy, "let one process stream a pipeline",
 // ErrNoSlot says that a resync was cut off: the pipeline names no slot, whatever slot the source has.
 var ErrNoSlot error = fault.New(fault.Gap, initCommand+" --resync", "a resync was cut off: the pipeline has no slot")
 
-// ErrStartedAnew says that another process has started the pipeline again, in a new epoch: what this one knows of its source is of an epoch that is over.
+// ErrStartedAnew says that another process has started the pipeline again, in a new epoch: what this one knows of its source is of an epoch that is
+// over.
 var ErrStartedAnew error = fault.New(fault.Gap, "start it again", "another process has started the pipeline again, in a new epoch")
 
 // ErrGenerations says that the set of generations changed: take over again and encode for the new set.

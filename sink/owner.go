@@ -12,10 +12,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run
-// what they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a
-// statement that names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of triggers and
-// foreign keys on the tables, and of who may make them. exists is false, and nothing may be read, where there is no schema. What belongs to others is an
+// Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run what
+// they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a statement that
+// names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of triggers and foreign keys
+// on the tables, and of who may make them. exists is false, and nothing may be read, where there is no schema. What belongs to others is an
 // UntrustedError.
 func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
 

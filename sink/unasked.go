@@ -10,7 +10,8 @@ import (
 // The default privileges of a role give others rights on all that it makes. Who could once act as the role that runs init, before its password was
 // changed say, may have set them: so what init makes is closed to all in the transaction that makes it, and opened by Grant alone.
 
-// unasked returns the statements that close tables of wal2vec's schema which this role makes in the same transaction, and the schema where that is made.
+// unasked returns the statements that close tables of wal2vec's schema which this role makes in the same transaction, and the schema where that is
+// made.
 func (s *Sink) unasked(ctx context.Context, q querier, schema bool, tables ...string) ([]string, error) {
 	rows, err := q.Query(ctx, s.query("default_grantees"), s.schema)
 	if err != nil {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Some settings let another role of the database act for the one that connects: sink.owner, source.trust_owner, and what a connection string sets
-// on the server, a role to act as among it. The author of a folder that was fetched may be such a role. So what .env leads of them has effect only
-// for a session that is .env's own, with an address and a password that stand beside it, and where the server asked for that password: it may know its
+// Some settings let another role of the database act for the one that connects: sink.owner, source.trust_owner, and what a connection string sets on
+// the server, a role to act as among it. The author of a folder that was fetched may be such a role. So what .env leads of them has effect only for a
+// session that is .env's own, with an address and a password that stand beside it, and where the server asked for that password: it may know its
 // client by other means (a socket's peer, a certificate, an address that it trusts), which are the user's, and never look at a password.
 
 // harmless are the keywords of a connection string that set nothing on the server but names.
@@ -54,7 +54,8 @@ func setsSession(pairs []pair) bool {
 	})
 }
 
-// checkSession finds what .env sets in a session that is not its own. own is true where it sets something: the server then has to ask for the password.
+// checkSession finds what .env sets in a session that is not its own. own is true where it sets something: the server then has to ask for the
+// password.
 func (l *loader) checkSession(c connection) (own bool) {
 	f := func(pairs []pair, allowed bool) {
 		for _, p := range pairs {

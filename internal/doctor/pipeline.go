@@ -135,7 +135,8 @@ func (e *examination) judgeJobs() {
 		switch {
 		case !j.UnderWay:
 			fine = false
-			e.warn("pipeline.jobs", command, "job %d (%s) is open since %s, and no process goes on with it", j.ID, what, j.CreatedAt.UTC().Format(time.DateTime))
+			since := j.CreatedAt.UTC().Format(time.DateTime)
+			e.warn("pipeline.jobs", command, "job %d (%s) is open since %s, and no process goes on with it", j.ID, what, since)
 		case age > e.limits.Idle:
 			fine = false
 			e.warn("pipeline.jobs", command, "job %d (%s) has made no progress for %s", j.ID, what, age.Round(time.Second))

@@ -278,7 +278,7 @@ func (e *examination) examineTables(ctx context.Context) {
 	}
 	schema := e.opts.Config.Sink.Schema
 	if len(f.missing) > 0 {
-		e.fail("sink.tables", onServer("restore them from a backup, or set the pipeline up again: wal2vec teardown, then wal2vec init and wal2vec backfill"),
+		e.fail("sink.tables", onServer("restore them from a backup, or set the pipeline up again: wal2vec teardown, then init and backfill"),
 			"missing in schema %s: %s", schema, strings.Join(f.missing, ", "))
 	} else {
 		e.ok("sink.tables", "ledger and %d vector tables", len(e.state.Generations))

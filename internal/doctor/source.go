@@ -276,7 +276,8 @@ func (e *examination) examineOtherSlots(ctx context.Context) {
 	found := false
 	_, err = pgx.ForEachRow(rows, []any{&name, &retained}, func() error {
 		found = true
-		e.warn("source.other_slots", inSource(fmt.Sprintf("SELECT pg_catalog.pg_drop_replication_slot(%s); -- if no program needs it", pgname.Literal(name))),
+		drop := fmt.Sprintf("SELECT pg_catalog.pg_drop_replication_slot(%s); -- if no program needs it", pgname.Literal(name))
+		e.warn("source.other_slots", inSource(drop),
 			"no process reads slot %q, for which the server keeps %s of log", name, monitor.BytesText(retained))
 		return nil
 	})

@@ -82,7 +82,7 @@ FOR NO KEY UPDATE`,
 			edits: []edit{{
 				batchFile,
 				"	slices.SortFunc(b.changes, func(x, y pending) int { return strings.Compare(string(x.key), string(y.key)) })",
-				"	_ = strings.Compare",
+				"	_, _ = slices.SortFunc[[]pending], strings.Compare",
 			}},
 		},
 		{
@@ -132,7 +132,7 @@ var r2 = rule{
 		{
 			name:  "the new slot's name is not written",
 			fails: []string{"sink TestAStartIsWrittenAsAWholeOrNotAtAll"},
-			edits: []edit{{"sql/queries/sink_start.sql", "slot = $4", "slot = coalesce(slot, $4)"}},
+			edits: []edit{{"sql/queries/sink_start.sql", "slot = $4", "slot = nullif($4::text, $4)"}},
 		},
 		{
 			name:  "the new slot's position is not written",

@@ -39,7 +39,7 @@ var r7 = rule{
 		{
 			name:  "a table that is published already is taken for one without a writer in flight",
 			fails: []string{"internal/protocol TestACommitOnTheNewTableIsWaitedForWhereverItIsRead"},
-			edits: []edit{{swapFile, "		err = s.waitForWriters(ctx, conn)\n", "		_, err = s.writers(ctx, conn)\n"}},
+			edits: []edit{{swapFile, "		err = s.waitForWriters(ctx, conn)\n", "		_, err = Writers(ctx, conn, s.Is)\n"}},
 		},
 		{
 			name:  "the new table is published beside its writers",

@@ -9,8 +9,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// What a connection string with a password requires of a server of which it is not certain that it is the right one. On a socket the server has to prove
-// that it knows the password. On a port it may let the session in without one, and by whatever does not tell it; what md5 tells can be tried offline.
+// What a connection string with a password requires of a server of which it is not certain that it is the right one. On a socket the server has to
+// prove that it knows the password. On a port it may let the session in without one, and by whatever does not tell it; what md5 tells can be tried
+// offline.
 const (
 	toProve   = "scram-sha-256"
 	notTold   = "!password"
@@ -19,8 +20,8 @@ const (
 
 // keepPassword has the server prove that it knows the password, instead of being told, where another may be the one that listens. That is so on a
 // socket in a folder as /tmp is, which pgx takes where there is no /var/run/postgresql; and on a port, without TLS whose certificate is checked: any
-// account of this machine can bind one of its ports while the server is down, and who is on the way can answer for other machines. A connection string
-// that says require_auth decides itself.
+// account of this machine can bind one of its ports while the server is down, and who is on the way can answer for other machines. A connection
+// string that says require_auth decides itself.
 func keepPassword(config *pgconn.Config, trusted func(socket string) bool) {
 	if config.RequireAuth != "" || config.Password == "" {
 		return
