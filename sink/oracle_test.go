@@ -262,6 +262,14 @@ func (m *machine) Stream(*rapid.T) {
 	if rapid.IntRange(0, 3).Draw(m.T, "part") > 0 {
 		c.Watermark = m.o.version.LSN + change.LSN(positions.Draw(m.T, "watermark"))
 	}
+	// As a stream says of what it writes ahead of its watermark.
+	ahead := c.Truncated
+	for _, one := range c.Changes {
+		ahead = max(ahead, one.LSN)
+	}
+	if ahead > max(m.o.version.LSN, c.Watermark) {
+		c.PartialUntil = ahead
+	}
 	epoch := m.o.version.Epoch
 	m.either(c.Changes, func(o *oracle, texts outcome) map[change.Hash]bool {
 		if v := (change.Version{Epoch: epoch, LSN: c.Truncated}); c.Truncated != 0 {

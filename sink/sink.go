@@ -169,8 +169,7 @@ func (s *Sink) explain(err error, doing string) error {
 	case "22021", "22P05":
 		return fault.Wrap(err, fault.Usage, "wal2vec doctor, which compares the encodings", "%s: the sink's encoding has no form for a text", doing)
 	case "42501": // insufficient privilege
-		const grant = "run it as the stream's role; to give this one the right: " + initCommand + " --grant-stream=ROLE, " +
-			"as the role that set it up (to search: --grant-search=ROLE)"
+		const grant = initCommand + " --grant-stream=ROLE, as the role that set it up (to search: --grant-search=ROLE); or run this as the stream's role"
 		return fault.Wrap(err, fault.Usage, grant, "%s: this role may not", doing)
 	default:
 		return fmt.Errorf("%s: %w", doing, err)

@@ -115,7 +115,7 @@ func (w *world) refusedSurroundings() []refusal {
 		{name: "before init: stream", args: []string{"stream"}, code: 2, says: []string{"not set up"}, try: "wal2vec init"},
 		{name: "before init: backfill", args: []string{"backfill"}, code: 2, says: []string{"not set up"}, try: "wal2vec init"},
 		{name: "before init: search", args: []string{"search", "a lamp"}, code: 2, says: []string{"not set up"}, try: "wal2vec init"},
-		{name: "before init: teardown", args: []string{"teardown", "--yes"}, code: 2, says: []string{"not set up"}, try: "wal2vec init"},
+		{name: "before init: teardown", args: []string{"teardown", "--yes"}, code: 2, says: []string{"not set up"}, try: "--pipeline NAME"},
 		{name: "no such row", args: []string{"config", "print", "--row", "99"}, code: 2, says: []string{"dim_product", "99"}},
 		{name: "no such key", args: []string{"config", "print", "--row", "a lamp"}, code: 2, says: []string{"a lamp", "bigint"}, try: "type"},
 	}

@@ -312,15 +312,19 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 		if err != nil {
 			return err
 		}
-		p.warnOfRetired(ctx, s, r.Generation, "name")
-		return fault.New(fault.Usage, fmt.Sprintf("wal2vec generation retire %d --yes", id),
-			"this drops the %d vectors (%s) of %s, which is %s", r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
+		try := fmt.Sprintf("wal2vec generation retire %d --yes", id)
+		if set := p.settingsLeft(ctx, s, r.Generation); set != "" {
+			try += "; before, " + set
+		}
+		return fault.New(fault.Usage, try, "this drops the %d vectors (%s) of %s, which is %s", r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
 	}
 	r, err := s.Retire(ctx, id)
 	if err != nil {
 		return err
 	}
-	p.warnOfRetired(ctx, s, r.Generation, "still name")
+	if set := p.settingsLeft(ctx, s, r.Generation); set != "" {
+		_, _ = fmt.Fprintf(p.stderr, "warning: %s\n", set)
+	}
 	if output == "json" {
 		return printJSON(p.stdout, retirement{ID: id, Rows: r.Rows, Bytes: r.Bytes})
 	}
@@ -328,24 +332,25 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 	return err
 }
 
-// warnOfRetired says what to set where the settings are those of a generation that goes and the active one was made of others: with them every
-// command that encodes or searches refuses.
-func (p *program) warnOfRetired(ctx context.Context, s *store, gone sink.Generation, name string) {
+// settingsLeft says what to set where the settings are those of a generation that goes and the active one was made of others: with them every
+// command that encodes or searches refuses. It is empty where nothing is to be set.
+func (p *program) settingsLeft(ctx context.Context, s *store, gone sink.Generation) string {
 	c, err := p.load()
 	if err != nil {
-		return
+		return ""
 	}
 	state, err := s.State(ctx)
 	if err != nil || state.Generation == nil {
-		return
+		return ""
 	}
 	named := func(g sink.Generation) bool {
 		return g.Template == c.Source.Template.String() && modelOf(g) == c.Encoder.Model
 	}
-	if active := *state.Generation; named(gone) && !named(active) {
-		_, _ = fmt.Fprintf(p.stderr, "warning: the settings %s what generation %d was made of; for the active generation %d set in the configuration: %s\n",
-			name, gone.ID, active.ID, settingsOf(active))
+	active := *state.Generation
+	if !named(gone) || named(active) {
+		return ""
 	}
+	return fmt.Sprintf("set %s, as generation %d has them: the settings name what generation %d was made of", settingsOf(active), active.ID, gone.ID)
 }
 
 // flagOf is a flag of a command that sets a setting.

@@ -159,7 +159,7 @@ func TestRowsPrintNoControls(t *testing.T) {
 	if text := w.ends(nil, "", "config", "print", "--row", "3"); strings.Count(text.stdout, "\n") != 1 {
 		t.Errorf("the text is printed as\n%s", text.stdout)
 	}
-	if got := fmt.Sprint(w.ends(nil, "", "search", "-k", "5", "anything").stdout); !strings.Contains(got, `\x1b[2J`) || strings.Count(got, "\n") != 6 {
+	if got := fmt.Sprint(w.ends(nil, "", "search", "-k", "5", "anything").stdout); !strings.Contains(got, `\x1b[2J`) || strings.Count(got, "\n") != 7 {
 		t.Errorf("search prints\n%s", got)
 	}
 }

@@ -204,7 +204,7 @@ func evilSinkFixes(t *testing.T, host *pgtest.Host) {
 	if given := as.shell(f); !slices.Equal(given, []string{"init", "--grant-stream=" + role}) {
 		t.Errorf("%s gives wal2vec %q", f.Fix, given)
 	}
-	r.db.Exec(t, "GRANT TRIGGER ON "+pgname.Qualified(evil("own"), "ledger_"+r.db.Name)+" TO "+quoted)
+	r.db.Exec(t, "GRANT TRUNCATE ON "+pgname.Qualified(evil("own"), "ledger_"+r.db.Name)+" TO "+quoted)
 	f = as.want("sink.least", doctor.Warn)
 	if given := as.shell(f); !slices.Equal(given, []string{"init", "--revoke=" + role, "--grant-stream=" + role}) {
 		t.Errorf("%s gives wal2vec %q", f.Fix, given)

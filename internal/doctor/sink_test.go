@@ -135,9 +135,9 @@ var sinkFindings = []finding{
 		r.want("sink.rights", doctor.OK)
 		r.want("sink.least", doctor.OK)
 		for _, excess := range []string{
-			"INSERT ON wal2vec.pipeline", "UPDATE ON wal2vec.pipeline", "DELETE ON wal2vec.schema_version", "TRIGGER ON wal2vec.ledger_" + r.db.Name,
+			"INSERT ON wal2vec.pipeline", "UPDATE ON wal2vec.pipeline", "DELETE ON wal2vec.schema_version", "TRUNCATE ON wal2vec.ledger_" + r.db.Name,
 			"INSERT ON wal2vec.backfill", "INSERT (id) ON wal2vec.backfill", "UPDATE (key_types) ON wal2vec.pipeline", "UPDATE ON wal2vec.stream_state",
-			"REFERENCES ON wal2vec.shape",
+			"TRUNCATE ON wal2vec.shape",
 		} {
 			r.db.Exec(t, "GRANT "+excess+" TO "+role)
 			if f := r.want("sink.least", doctor.Warn); !strings.HasPrefix(f.Fix, "wal2vec init --revoke") || strings.Count(f.Fix, role) != 2 {
