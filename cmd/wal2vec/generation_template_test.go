@@ -64,7 +64,7 @@ func TestATemplateIsChangedBesideARunningStream(t *testing.T) {
 	w.checkGeneration(1)
 	w.run("backfill") // by the configuration of the first template, for both
 	w.checkBrands(2)
-	warning := "for the active generation 2 set in the configuration: encoder.model: "
+	warning := "set encoder.model: "
 	if got := w.ends(nil, "", "generation", "retire", "1"); got.code != 2 || !strings.Contains(got.stderr, warning) {
 		t.Errorf("exit code %d before a retirement:\n%s", got.code, got.stderr)
 	}
