@@ -316,7 +316,8 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 		if set := p.settingsLeft(ctx, s, r.Generation); set != "" {
 			try += "; before, " + set
 		}
-		return fault.New(fault.Usage, try, "this drops the %d vectors (%s) of %s, which is %s", r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
+		return fault.New(fault.Usage, try, "this drops the %d vectors (%s) of %s, which is %s",
+			r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
 	}
 	r, err := s.Retire(ctx, id)
 	if err != nil {
