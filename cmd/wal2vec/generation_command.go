@@ -312,12 +312,12 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 		if err != nil {
 			return err
 		}
-		try := fmt.Sprintf("wal2vec generation retire %d --yes", id)
-		if set := p.settingsLeft(ctx, s, r.Generation); set != "" {
-			try += "; before, " + set
+		set := p.settingsLeft(ctx, s, r.Generation)
+		if set != "" {
+			set = "; " + set
 		}
-		return fault.New(fault.Usage, try, "this drops the %d vectors (%s) of %s, which is %s",
-			r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State)
+		return fault.New(fault.Usage, fmt.Sprintf("wal2vec generation retire %d --yes", id), "this drops the %d vectors (%s) of %s, which is %s%s",
+			r.Rows, monitor.BytesText(r.Bytes), r.Generation, r.Generation.State, set)
 	}
 	r, err := s.Retire(ctx, id)
 	if err != nil {
