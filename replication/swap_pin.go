@@ -101,7 +101,7 @@ var ErrNotAsMade = errors.New("it is not as it was made")
 
 // handedOver returns a fault where these statements made the function, and what has its name now is
 // not what they say, or they changed another of that name: a function that is handed over runs with
-// the rights of its new owner, whoever wrote it.
+// the rights of its new owner, also where another role wrote it.
 func (s Swap) handedOver(ctx context.Context, tx pgx.Tx, statements []string) error {
 	made := slices.IndexFunc(statements, func(statement string) bool { return bodyOf(statement) != "" })
 	if made < 0 {

@@ -45,7 +45,7 @@ type Reshape struct {
 	Refresh bool
 }
 
-// Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started anew. It waits
+// Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started again. It waits
 // for no lock for long, since it runs beside a stream and before it: its error is then of kind fault.Unavailable.
 func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
 	err = s.writing(ctx, func(tx pgx.Tx) error {

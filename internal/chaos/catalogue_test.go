@@ -316,7 +316,7 @@ func (w *world) retell(s side, statement string) {
 	pgtest.Eventually(w.t, time.Minute, func() (bool, string) { return w.tell(s.db, statement, true), statement })
 }
 
-// stopInside is stopOwner with the owner inside a transaction of the sink, with its locks: nobody can take over before they are gone.
+// stopInside is stopOwner with the owner inside a transaction of the sink, with its locks: no other can take over before they are gone.
 func (w *world) stopInside(_ side, r *rand.Rand) *lasting {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()

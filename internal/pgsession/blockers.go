@@ -55,7 +55,7 @@ type Waiting struct {
 	AtLeast     time.Duration
 }
 
-// FindBlocker returns the session that has kept others waiting in the longest transaction; nil where nobody waits.
+// FindBlocker returns the session that has kept others waiting in the longest transaction; nil where no session waits.
 func FindBlocker(ctx context.Context, db Querier, w Waiting) (*Blocker, error) {
 	var b Blocker
 	var since float64

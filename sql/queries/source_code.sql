@@ -1,4 +1,4 @@
--- What the server may run, with the rights of whoever reads{{if .Writes}} or updates{{end}} the table ($1, $2), of what another role wrote: expressions of indexes, statistics, CHECKs
+-- What the server may run, with the rights of the role that reads{{if .Writes}} or updates{{end}} the table ($1, $2), of what another role wrote: expressions of indexes, statistics, CHECKs
 -- and partition keys, which it evaluates while it plans a read too{{if .Writes}}; functions of triggers, rules, policies, generated columns, CHECKs of domains,
 -- and ranges{{end}}. Another is one that is neither a superuser nor this session's; a superuser's functions and types (extensions) are as good as built-in
 -- ones. One row each: where it stands, the function ('' where it is none, or one of the server that runs what it is told), and who could change it.

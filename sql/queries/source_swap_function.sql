@@ -194,7 +194,7 @@ BEGIN
             -- Only for the rights no writer has to wait.
             altering := nullable IS NOT NULL OR key_index IS NULL OR unidentified OR NOT published;
             -- What follows alters by name, with the rights of this function, and runs what stands at the name. Not so an index: that is built as the table's
-            -- owner, takes its time, in which nobody should wait for the schema, and is looked for at the table that was locked.
+            -- owner, takes its time, in which no process should wait for the schema, and is looked for at the table that was locked.
             named := altering AND key_index IS NOT NULL;
             IF named THEN
                 {{query "source_swap_pin"}}
