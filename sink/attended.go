@@ -128,8 +128,12 @@ func (s *Sink) meet(ctx context.Context, wait int, b *pgsession.Blocker) {
 	if !b.Hung(s.pipeline, s.hungAfter) {
 		return
 	}
+	// The wait is over as soon as that session is: the answer, which says that it was ended, is heard all the same.
+	const patience = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
 	switch ended, err := b.End(ctx, s.pool, s.hungAfter); {
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		told.Warn().Err(err).Msg("a session of this pipeline hangs in a transaction, and this role may not end it")
 	case ended:
 		told.Warn().Msg("ended a session of this pipeline that hung in a transaction")

@@ -42,7 +42,8 @@ func (w *world) open(pid int32) bool {
 
 // TestAHungOwnerIsEnded: an owner is stopped in the middle of its transaction in the sink. The stream that takes over ends that session and goes on;
 // the owner, when it runs again, has written nothing.
-func TestAHungOwnerIsEnded(t *testing.T) { // beside no other test: a stopped process is waited for
+func TestAHungOwnerIsEnded(t *testing.T) {
+	t.Parallel()
 	w := newHungWorld(t)
 	owner := w.start([]string{"FAILPOINT_STOP=sink_written:1"}, "stream") // in its first commit
 	w.write(2)
@@ -67,7 +68,8 @@ func TestAHungOwnerIsEnded(t *testing.T) { // beside no other test: a stopped pr
 }
 
 // TestAHungBackfillKeepsNoStreamWaiting: the same for a backfill, beside a stream that runs.
-func TestAHungBackfillKeepsNoStreamWaiting(t *testing.T) { // beside no other test: a stopped process is waited for
+func TestAHungBackfillKeepsNoStreamWaiting(t *testing.T) {
+	t.Parallel()
 	w := newHungWorld(t)
 	stream := w.start(nil, "stream")
 	stream.waitFor(`"message":"streaming"`)

@@ -4,6 +4,7 @@ package failpoint
 
 import (
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,9 +71,14 @@ var stopped = sync.OnceValue(func() *place { return parsePlace(stopEnvironment) 
 // Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often enough, and stops it where FAILPOINT_STOP does.
 func Hit(name string) {
 	if stopped().acts(name) {
+		// The signal may reach another thread first, while this one goes on: it waits here until the process goes on.
+		goesOn := make(chan os.Signal, 1)
+		signal.Notify(goesOn, syscall.SIGCONT)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
 			panic(err)
 		}
+		<-goesOn
+		signal.Stop(goesOn)
 		return
 	}
 	if !killed().acts(name) {
