@@ -134,7 +134,7 @@ func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (Chunk
 		if err := failpoint.Fail("sink_written"); err != nil {
 			return err
 		}
-		result = w.count(&out)
+		result = w.count(&out, j.withoutText(w))
 		result.Failed += aside
 		result.Deleted += len(unheld) - aside
 		return j.advance(ctx, tx, c, result)
@@ -180,9 +180,20 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) (change.LSN, error)
 	return known, nil
 }
 
-func (w *writes) count(out *written) ChunkResult {
+// withoutText counts the rows without text: for a build by the template of its generation, though another's may have one.
+func (j *Job) withoutText(w *writes) int {
+	n := w.deletes.len()
+	for i := range j.layout.generations {
+		if j.layout.generations[i].ID == j.params.Generation {
+			n += w.upserts[i].gone.len()
+		}
+	}
+	return n
+}
+
+func (w *writes) count(out *written, withoutText int) ChunkResult {
 	r := ChunkResult{
-		Written: int(out.vectors), Superseded: w.all.len() - int(out.accepted), Deleted: w.deletes.len(),
+		Written: int(out.vectors), Superseded: w.all.len() - int(out.accepted), Deleted: withoutText,
 		Failed: int(out.failed),
 	}
 	r.Unchanged = max(0, w.all.len()-r.Written-r.Superseded-r.Deleted-r.Failed)

@@ -101,6 +101,21 @@ func TestEachTemplateHasItsOwnTexts(t *testing.T) {
 	b.retireTemplates(stream.Template())
 }
 
+// TestABuildCountsRowsWithoutATextByItsTemplate: not as rows that are up to date.
+func TestABuildCountsRowsWithoutATextByItsTemplate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"), upsert(2, 0x1101, "two"), remove(3, 0x1101))
+	g := b.build(brands())
+	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
+	rows := []change.Change{texts(1, 0, "one", "acme"), texts(2, 0, "two", ""), remove(3, 0)}
+	got, err := j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: rows, Encodings: byTemplate(rows...), Cursor: rows[2].Key})
+	b.ok(err)
+	if want := (sink.ChunkResult{Written: 1, Deleted: 2}); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+}
+
 // retireTemplates retires one generation after the other; what has no text by the templates that are left is deleted.
 func (b *bench) retireTemplates(both change.Template) {
 	b.tb.Helper()

@@ -418,7 +418,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 	}
 	rendered := batch.RenderRow(template, rows[0], 0)
 	if rendered.Deleted {
-		pr.report.Add("probe.search", doctor.OK, "the row is soft-deleted or has no text: it is not searched for", "", "")
+		pr.report.Add("probe.search", doctor.OK, withoutVector(rows[0])+": it is not searched for", "", "")
 		return
 	}
 	pr.say("searches for the row's text")

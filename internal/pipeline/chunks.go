@@ -221,12 +221,13 @@ type merged struct {
 func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
 	s := Summary{
 		Batches: 1, Processed: int64(len(c.changes)), Encoded: int64(c.encoded), UpToDate: int64(result.Unchanged),
-		Superseded: int64(result.Superseded),
+		Superseded: int64(result.Superseded), Deleted: int64(result.Deleted),
 	}
 	for i := range c.changes {
 		if c.changes[i].Deleted {
-			s.Deleted++
-		} else if _, failed := whyFailed(&c.changes[i], c.encodings); failed {
+			continue
+		}
+		if _, failed := whyFailed(&c.changes[i], c.encodings); failed {
 			s.Failed++
 		}
 	}
