@@ -20,7 +20,7 @@ const fingerprintDigits = 32
 func (c *Checkpoint) hash() (string, error) {
 	var sums []string
 	for _, name := range c.weights {
-		sum, _, err := hashFile(filepath.Join(c.dir, name))
+		sum, err := hashWeights(filepath.Join(c.dir, name))
 		if err != nil {
 			return "", fmt.Errorf("hashing the weights: %w", err)
 		}

@@ -60,7 +60,7 @@ func (w *world) tryAudit(before func(n int)) (audit.Report, error) {
 // newAuditHere is a world that auditsHere finds in the environment.
 func newAuditHere(t *testing.T, n int) *world {
 	t.Helper()
-	w := newAuditWorld(t, n)
+	w := newAuditWorld(t, n, wholeWeights)
 	for _, entry := range w.env[slices.Index(w.env, "WAL2VEC_SOURCE_DSN="+w.db.DSN)-1:] {
 		name, value, _ := strings.Cut(entry, "=")
 		t.Setenv(name, value)

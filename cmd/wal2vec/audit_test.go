@@ -58,10 +58,10 @@ func (w *world) wants(r auditReport, findings ...string) {
 }
 
 // newAuditWorld is a world with n rows of which every vector is there, and chunks of some size.
-func newAuditWorld(t *testing.T, n int) *world {
+func newAuditWorld(t *testing.T, n int, env ...string) *world {
 	t.Helper()
 	w, _ := newHashWorld(t, n)
-	w.env = append(w.env, "WAL2VEC_BACKFILL_CHUNK_KEYS=200", "WAL2VEC_STREAM_MAX_ROWS=1000", "XDG_CACHE_HOME="+t.TempDir())
+	w.env = append(append(w.env, env...), "WAL2VEC_BACKFILL_CHUNK_KEYS=200", "WAL2VEC_STREAM_MAX_ROWS=1000", "XDG_CACHE_HOME="+t.TempDir())
 	w.db.Exec(t, "UPDATE "+product+" SET description = 'an unencodable text' WHERE product_id = 100")
 	w.db.Exec(t, "UPDATE "+product+" SET name = NULL, brand = '', category = NULL, description = ' ' WHERE product_id = 101")
 	w.db.Exec(t, "UPDATE "+product+" SET deleted = true WHERE product_id IN (102, 103)")
