@@ -272,7 +272,12 @@ DECLARE
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
     fingerprints constant text[] := ARRAY[
-@@FP@@
+        '3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a',
+        '5a422e106a1bafcbceb35e2d1f055a809da5ba77210b9ed20778c0add09fe2fa',
+        '11139ed92d8ae41b2415929206be4cfdd0d28af6dc272dcfe5d5e94a72073bee',
+        '107b496fd36c16f1492f521102a665d0d689d46aa4d9247ffe8596e1e5549be8',
+        'e5a48ca0475e4d11aa5843f343ba9fe2b485ff9b5a34e55e6e71c743d526b50a',
+        'c5c33425a0ed48917f45c83842bc7786fe86c023654ab2e0c49bb6cf914f49c2'
     ];
     left_there record;
     owner record;

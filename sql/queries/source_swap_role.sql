@@ -190,7 +190,12 @@ SELECT
             END
             FROM owned AS o
             WHERE o.here AND o.place <= 100
-                AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('a', 'i'))
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_catalog.pg_depend AS d
+                    JOIN owned AS w ON w.classid = d.refclassid AND w.objid = d.refobjid
+                    WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('a', 'i')
+                )
             ORDER BY o.objid DESC
         )
     END,
