@@ -8,7 +8,8 @@
 --   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
 --   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
 --   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
---                   the table's owner and the publication, and no others. A table of another owner takes another such role (wal2vec.swap).
+--                   the table's owner and the publication, and no others, and may own nothing but these. A table of another owner or in another database
+--                   takes another such role (wal2vec.swap).
 --
 -- Each step by the role that it names (docs/operations.md, "Roles", has the same steps with every command):
 --   1. A superuser runs this file, in the source and, if that is another database, in the sink:
@@ -341,6 +342,8 @@ BEGIN
         LEFT JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i ON s.dbid IN (0, d.oid)
         WHERE r.rolname = swap
           AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass)
+          -- A sink's database may be on the server of the source, where this file says of that one what is to be said; here the role gets nothing.
+          AND NOT (source IS NULL AND s.dbid NOT IN (0, d.oid))
           AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND EXISTS (
               SELECT
               FROM pg_catalog.pg_proc AS f

@@ -208,6 +208,9 @@ func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 			if err := run(); err == nil || !strings.Contains(err.Error(), "role wal2vec_swap owns something in database "+other.Name) {
 				t.Error(err)
 			}
+			if _, err := db.Host.Database(t).Conn(t).Exec(t.Context(), "SET wal2vec.known = 'wal2vec_swap'; "+string(script)); err != nil {
+				t.Errorf("in the sink's database: %v", err)
+			}
 		})
 	}
 }
