@@ -101,7 +101,8 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 	return statements, nil
 }
 
-// uncallSQL takes the function from a role that is one of those to be revoked. What another than the owner gave it goes with the right to give that.
+// uncallSQL takes the function from a role that is one of those to be revoked. What another than
+// the owner gave it goes with the right to give that.
 func (s Swap) uncallSQL(now present, revoked []string, role string) (statements []string, err error) {
 	if now.passed {
 		left := slices.DeleteFunc(slices.Clone(now.roles), func(r string) bool { return slices.Contains(revoked, r) })

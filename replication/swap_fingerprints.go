@@ -1,7 +1,9 @@
 package replication
 
-// swapFingerprints are those of the functions that this and earlier versions made; see source_swap_fingerprint. A swap role may own such functions of several
-// pipelines, which are made again one by one after an upgrade. The first is of this version; the others stay. deploy/roles.sql has the same list.
+// swapFingerprints are those of the functions that this and earlier versions made; see
+// source_swap_fingerprint. A swap role may own such functions of several pipelines, which are made
+// again one by one after an upgrade. The first is of this version; the others stay.
+// deploy/roles.sql has the same list.
 var swapFingerprints = []string{
 	"3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a", // wal2vec_follow 4
 	"5a422e106a1bafcbceb35e2d1f055a809da5ba77210b9ed20778c0add09fe2fa", // wal2vec_follow 4

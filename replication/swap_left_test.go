@@ -59,8 +59,10 @@ func TestEachVersionOfTheFunctionIsKnown(t *testing.T) {
 var left = []struct{ does, says, goes string }{
 	{"CREATE FUNCTION st.wal2vec_follow_x(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'", "function st.wal2vec_follow_x(pg_catalog.text)", ""},
 	{"CREATE FUNCTION st.wal2vec_follow_x() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN NULL; END'", "function st.wal2vec_follow_x()", ""},
-	{"CREATE FUNCTION public.wal2vec_follow_x() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN NULL; END'; REVOKE ALL ON FUNCTION public.wal2vec_follow_x() FROM PUBLIC",
-		"function public.wal2vec_follow_x()", ""},
+	{
+		"CREATE FUNCTION public.wal2vec_follow_x() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN NULL; END'; REVOKE ALL ON FUNCTION public.wal2vec_follow_x() FROM PUBLIC",
+		"function public.wal2vec_follow_x()", "",
+	},
 	{"CREATE FUNCTION st.other() RETURNS int LANGUAGE sql AS 'SELECT 1'", "function st.other()", ""},
 	{"CREATE PROCEDURE st.wal2vec_follow_x() LANGUAGE sql AS 'SELECT 1'", "procedure st.wal2vec_follow_x()", ""},
 	{"CREATE AGGREGATE st.wal2vec_follow_x(int) (SFUNC = int4pl, STYPE = int)", "aggregate st.wal2vec_follow_x(", ""},
@@ -69,8 +71,10 @@ var left = []struct{ does, says, goes string }{
 	{"CREATE TYPE st.e AS ENUM ('a')", "type st.e", ""},
 	{"CREATE DOMAIN st.d AS int", "type st.d", ""},
 	{"CREATE OPERATOR st.+ (LEFTARG = text, RIGHTARG = text, FUNCTION = textcat)", "operator st.+(", ""},
-	{"CREATE FUNCTION st.f(int) RETURNS point LANGUAGE sql AS 'SELECT NULL::point'; RESET ROLE; CREATE CAST (int AS point) WITH FUNCTION st.f(int)", "function st.f(integer)",
-		"DROP CAST (int AS point); DROP FUNCTION st.f(int)"},
+	{
+		"CREATE FUNCTION st.f(int) RETURNS point LANGUAGE sql AS 'SELECT NULL::point'; RESET ROLE; CREATE CAST (int AS point) WITH FUNCTION st.f(int)", "function st.f(integer)",
+		"DROP CAST (int AS point); DROP FUNCTION st.f(int)",
+	},
 	{"CREATE COLLATION st.c FROM \"C\"", "collation st.c", ""},
 	{"CREATE SCHEMA theirs", "schema theirs", ""},
 	{"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO STRANGER", "default acl for role", ""},

@@ -26,8 +26,8 @@ type SwapRole struct {
 	Given, Back []string
 	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
 	Leave []string
-	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role that does nothing else. A function that any client left
-	// there runs as this role for good.
+	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role
+	// that does nothing else. A function that any client left there runs as this role for good.
 	Drop []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
@@ -132,10 +132,11 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	if r.exists && r.acts && !r.mayCreate {
 		statements = append(statements, "GRANT CREATE ON SCHEMA "+pgname.Identifier(r.schema)+" TO "+pgname.Identifier(r.owner))
 	}
-	command := "wal2vec init " + pgname.Flag("swap-role", r.Name)
+	flags := []string{pgname.Flag("swap-role", r.Name)}
 	for _, caller := range callers {
-		command += " " + pgname.Flag("grant-stream", caller)
+		flags = append(flags, pgname.Flag("grant-stream", caller))
 	}
+	command := "wal2vec init " + strings.Join(flags, " ")
 	if len(statements) == 0 {
 		return command, nil
 	}
@@ -145,8 +146,9 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	return pgname.Script(statements...) + " -- then: " + command + taken, nil
 }
 
-// freeRole returns a role that may have the function: one that is not there yet, or that deploy/roles.sql made. Any other of such a name may have been made by
-// one who waits for its rights. taken is the first of these.
+// freeRole returns a role that may have the function: one that is not there yet, or that
+// deploy/roles.sql made. Any other of such a name may have been made by one who waits for its
+// rights. taken is the first of these.
 func (s Swap) freeRole(ctx context.Context, db Querier) (r SwapRole, taken string, err error) {
 	const most = 100
 	for n := 1; n <= most; n++ {
@@ -159,7 +161,8 @@ func (s Swap) freeRole(ctx context.Context, db Querier) (r SwapRole, taken strin
 			taken = r.Name
 		}
 	}
-	return r, "", fault.New(fault.Usage, "drop the roles that are of no use any more", "a hundred roles have such a name as %s", pgname.Identifier(taken))
+	return r, "", fault.New(fault.Usage, "drop those that are of no use any more",
+		"a hundred roles have such a name as %s", pgname.Identifier(taken))
 }
 
 // swapRoleName is the nth name of a pipeline's swap role. The server would cut a longer one, and so find another role.

@@ -36,7 +36,7 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Drop) > 0:
 		e.warn(check, inSource(pgname.Script(role.Drop...)+" -- once you know that no client needs what that drops"),
-			"the function that follows swapped tables runs as role %s, which %s: who could act as it once may use that for good, and no stream calls the function",
+			"the function that follows swapped tables runs as role %s, which %s: who left that there has its rights for good, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
 		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"

@@ -111,8 +111,9 @@ func Conninfo(value string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
-// Script puts statements on one line that is pasted. Several are one transaction: psql goes on behind a statement that failed, and what comes next could
-// then do more than was meant, to a role of that name that another made first, say.
+// Script puts statements on one line that is pasted. Several are one transaction: psql goes on
+// behind a statement that failed, and what comes next could then do more than was meant, to a role
+// of that name that another client made first, say.
 func Script(statements ...string) string {
 	var lines []string
 	for _, statement := range statements {
