@@ -173,7 +173,19 @@ func TestFunctionsOfSeveralPipelinesMayBelongToOneRole(t *testing.T) {
 			drops, _, _ := strings.Cut(fault.Try(err), " -- ")
 			db.Exec(t, drops)
 		}
+		// The very text, made for another schema: it passes where the owner has a table there.
 		fresh()
+		there := pgname.Qualified("st", sibling) + "()"
+		moved := strings.Replace(body("FUNCTION public.", "FUNCTION st."), "EXECUTE replace(", "EXECUTE replace(replace(replace(", 1)
+		moved = strings.Replace(moved, "::regprocedure)", `::regprocedure), '"public"', '"st"'), '''public''', '''st''')`, 1)
+		db.Exec(t, "CREATE SCHEMA IF NOT EXISTS st; "+moved+"; REVOKE ALL ON FUNCTION "+there+" FROM PUBLIC; ALTER FUNCTION "+there+" OWNER TO "+swap)
+		if _, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, nil); !errors.Is(err, replication.ErrUnfitRole) || !strings.Contains(err.Error(), "owns function st.") {
+			t.Errorf("beside no table of the owner: %v", err)
+		}
+		db.Exec(t, "CREATE TABLE st.item (); ALTER TABLE st.item OWNER TO mart_owner")
+		if _, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, nil); err != nil {
+			t.Errorf("beside a table of the owner: %v", err)
+		}
 		// Nothing is said of what cannot be seen from here but where it is.
 		other.Exec(t, "CREATE SCHEMA AUTHORIZATION "+swap)
 		if _, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, nil); !errors.Is(err, replication.ErrUnfitRole) || !strings.Contains(err.Error(), "in database "+other.Name) {
