@@ -8,7 +8,8 @@
 --   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
 --   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
 --   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
---                   the table's owner and the publication, and no others. A table of another owner takes another such role (wal2vec.swap).
+--                   the table's owner and the publication, and no others, and may own nothing but these. A table of another owner or in another database
+--                   takes another such role (wal2vec.swap).
 --
 -- Each step by the role that it names (docs/operations.md, "Roles", has the same steps with every command):
 --   1. A superuser runs this file, in the source and, if that is another database, in the sink:
@@ -119,7 +120,7 @@ BEGIN
     LOOP
         RAISE EXCEPTION 'role % is there, and it was not this file that made it', found.role
             USING HINT = pg_catalog.format(
-                'Take another name, or drop it: DROP OWNED BY %1$s; DROP ROLE %1$s; If you know who made it: SET wal2vec.known = %2$L; then give it another '
+                'Take another name, or drop it: BEGIN; DROP OWNED BY %1$s; DROP ROLE %1$s; COMMIT; If you know who made it: SET wal2vec.known = %2$L; then give it another '
                 'password, end its sessions, and look at what it owns (pg_shdepend), at pg_default_acl and at pg_db_role_setting.',
                 pg_catalog.quote_ident(found.role), found.role
             );
@@ -270,6 +271,16 @@ DECLARE
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
     );
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
+    -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
+    fingerprints constant text[] := ARRAY[
+        '3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a',
+        '5a422e106a1bafcbceb35e2d1f055a809da5ba77210b9ed20778c0add09fe2fa',
+        '11139ed92d8ae41b2415929206be4cfdd0d28af6dc272dcfe5d5e94a72073bee',
+        '107b496fd36c16f1492f521102a665d0d689d46aa4d9247ffe8596e1e5549be8',
+        'e5a48ca0475e4d11aa5843f343ba9fe2b485ff9b5a34e55e6e71c743d526b50a',
+        'c5c33425a0ed48917f45c83842bc7786fe86c023654ab2e0c49bb6cf914f49c2'
+    ];
+    left_there record;
     owner record;
     members text;
     others text;
@@ -312,6 +323,85 @@ BEGIN
         RAISE EXCEPTION 'role % is a member of %, and table % belongs to %: set wal2vec.swap to another role, one for each owner',
             swap, others, source::regclass, owner.rolname;
     END IF;
+    -- Who could act as it once may have left something there: a function of it runs as it for good. So it may own publications of this database and functions that
+    -- follow tables of this owner, as a version of wal2vec made them, and that not all may call; nothing else, in any database.
+    FOR left_there IN
+        SELECT
+            s.dbid NOT IN (0, d.oid) AS elsewhere,
+            CASE WHEN s.dbid IN (0, d.oid) THEN i.type || ' ' || i.identity
+                ELSE 'something in database ' || (SELECT e.datname FROM pg_catalog.pg_database AS e WHERE e.oid = s.dbid) END AS what,
+            CASE i.type
+                WHEN 'default acl' THEN pg_catalog.format('ALTER DEFAULT PRIVILEGES %s REVOKE ALL ...', pg_catalog.regexp_replace(i.identity, ' on [a-z ]+$', ''))
+                WHEN 'statistics object' THEN 'DROP STATISTICS ' || i.identity
+                WHEN 'large object' THEN pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', s.objid)
+                ELSE pg_catalog.format('DROP %s %s', pg_catalog.upper(i.type), i.identity)
+            END || ';' AS removal
+        FROM pg_catalog.pg_roles AS r
+        JOIN pg_catalog.pg_shdepend AS s ON s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid AND s.deptype = 'o'
+        JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+        LEFT JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i ON s.dbid IN (0, d.oid)
+        WHERE r.rolname = swap
+          AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass)
+          -- A sink's database may be on the server of the source, where this file says of that one what is to be said; here the role gets nothing.
+          AND NOT (source IS NULL AND s.dbid NOT IN (0, d.oid))
+          AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND EXISTS (
+              SELECT
+              FROM pg_catalog.pg_proc AS f
+              JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+              JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
+              WHERE f.oid = s.objid AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+                AND f.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0)
+                AND (source IS NULL OR EXISTS (
+                    SELECT FROM pg_catalog.pg_class AS c
+                    WHERE c.relnamespace = f.pronamespace AND c.relowner = (SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source)
+                ))
+                AND
+                CASE
+                    WHEN pg_catalog.strpos(f.prosrc, pg_catalog.chr(7)) = 0 THEN pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
+                        pg_catalog.concat_ws(
+                            pg_catalog.chr(10), l.lanname, f.prosecdef, f.prokind, f.prorettype, f.proretset, f.provolatile, f.pronargs, f.proallargtypes, f.probin, f.proconfig,
+                            pg_catalog.regexp_replace(
+                                pg_catalog.replace(
+                                    pg_catalog.replace(
+                                        pg_catalog.replace(
+                                            pg_catalog.replace(
+                                                f.prosrc,
+                                                'LOCK TABLE ONLY "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(pg_catalog.replace(
+                                                    pg_catalog.substring(f.prosrc, $re$\n    table_name CONSTANT text := '((?:[^'\\]|'')*)';$re$), '''''', ''''
+                                                ), '"', '""') || '" IN',
+                                                'LOCK TABLE ONLY ' || pg_catalog.chr(7) || ' IN'
+                                            ),
+                                            '    schema_name CONSTANT text := ' || pg_catalog.quote_literal(n.nspname) || ';',
+                                            '    schema_name CONSTANT text := ' || pg_catalog.chr(7) || ';'
+                                        ),
+                                        pg_catalog.quote_literal(
+                                            'SELECT "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'
+                                        ),
+                                        'SELECT ' || pg_catalog.chr(7)
+                                    ),
+                                    pg_catalog.quote_literal('"' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'),
+                                    pg_catalog.chr(7)
+                                ),
+                                -- Each is one constant, or a list of them.
+                                $re$(\n    (?:table_name|owner_name|publication_name|key_columns|read_columns|listed_columns) CONSTANT text(?:\[\])? := )$re$
+                                || $re$(?:(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')|NULL::text\[\]$re$
+                                || $re$|ARRAY\[(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')(?:, (?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*'))*\]::text\[\]);$re$,
+                                $re$\1$re$ || pg_catalog.chr(7) || ';',
+                                'g'
+                            )
+                        ), 'UTF8'
+                    )), 'hex')
+                END
+                = ANY (fingerprints)
+          ))
+        ORDER BY s.dbid NOT IN (0, d.oid), s.objid DESC
+    LOOP
+        RAISE EXCEPTION 'role % owns %, which wal2vec did not make', swap, left_there.what
+            USING HINT = CASE
+                WHEN left_there.elsewhere THEN 'Set wal2vec.swap to a role of its own, one for each database, or drop that there.'
+                ELSE 'Set wal2vec.swap to a role of its own; or, once you know that no client needs that: ' || left_there.removal
+            END;
+    END LOOP;
     IF NOT pg_catalog.pg_has_role(admin::name, swap::name, 'MEMBER') THEN
         EXECUTE pg_catalog.format('GRANT %I TO %I', swap, admin);
     END IF;

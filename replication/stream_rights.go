@@ -74,7 +74,11 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 			return nil, err
 		}
 		if given.calls {
-			statements = append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", s.Function.Sanitize(), pgname.Identifier(role)))
+			takes, err := s.uncallSQL(given.function, roles, role)
+			if err != nil {
+				return nil, err
+			}
+			statements = append(statements, takes...)
 		}
 		revoke, err := given.revokeSQL()
 		if err != nil {
@@ -97,12 +101,27 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 	return statements, nil
 }
 
+// uncallSQL takes the function from a role that is one of those to be revoked. What another than
+// the owner gave it goes with the right to give that.
+func (s Swap) uncallSQL(now present, revoked []string, role string) (statements []string, err error) {
+	if now.passed {
+		left := slices.DeleteFunc(slices.Clone(now.roles), func(r string) bool { return slices.Contains(revoked, r) })
+		regrant, err := s.regrantSQL(left)
+		if err != nil {
+			return nil, err
+		}
+		statements = append(statements, regrant)
+	}
+	return append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", s.Function.Sanitize(), pgname.Identifier(role))), nil
+}
+
 // given is what a role was given for a stream of a table.
 type given struct {
 	schema, table, role string
 	columns             []string // those of other pipelines' functions are left out
 	ours                bool     // this role has the rights of the table's owner
 	calls               bool     // it may call the function
+	function            present
 	kept                []string // columns that it may read for another pipeline, as far as can be told
 }
 
@@ -112,6 +131,7 @@ func (s Swap) given(ctx context.Context, db Querier, schema, table, role string)
 	if err != nil {
 		return g, err
 	}
+	g.function = now
 	function := new(s.Function.Sanitize())
 	if now.exists && !s.made(now) { // that of another pipeline
 		function = nil

@@ -343,7 +343,7 @@ func (s Swap) locking(ctx context.Context, conn *pgx.Conn, left steps) error {
 
 // forOwner is the fault of a swap that another role has to prepare.
 func (s Swap) forOwner(left steps, why string) error {
-	return fault.New(fault.Gap, "/* as the owner of both */ BEGIN; "+strings.Join(left.all(), "; ")+"; COMMIT;",
+	return fault.New(fault.Gap, "/* as the owner of both */ "+pgname.Script(left.all()...),
 		"table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
 }
 

@@ -91,7 +91,7 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		return r, err
 	}
 	s.RunAs = ""
-	if err := s.lean(role, nil); err != nil {
+	if err := s.lean(ctx, db, role, nil); err != nil {
 		r.Function, r.Refused = false, err.Error()
 	}
 	return r, nil
@@ -105,7 +105,8 @@ type present struct {
 	body   string
 	public bool // everybody may call it
 	roles  []string
-	passed bool // one of them may pass the right on, or has it from another than the owner
+	others []string // they have the right to call it from another than the owner
+	passed bool     // one of them may pass the right on, or has it from another than the owner
 	shape
 }
 
@@ -131,7 +132,7 @@ func (s Swap) whose(p present) string {
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed)
+		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -179,7 +180,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if err != nil {
 		return nil, err
 	}
-	if err := s.lean(role, roles); err != nil {
+	if err := s.lean(ctx, db, role, roles); err != nil {
 		return disarmSQL(name, now), err
 	}
 	create, err := s.createFunction(ctx, db, now)

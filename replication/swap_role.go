@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -25,10 +26,14 @@ type SwapRole struct {
 	Given, Back []string
 	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
 	Leave []string
+	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role
+	// that does nothing else. A function that any client left there runs as this role for good.
+	Drop []string
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
 	exists, acts, ours, mayOwn, mayCreate bool
+	marked                                bool // deploy/roles.sql made it, or took it
 	owner, publisher, user                string
 	database, schema                      string
 }
@@ -37,9 +42,13 @@ type SwapRole struct {
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
 	var members, grantors, back, groups []string
-	err = db.QueryRow(ctx, sql.Query("source_swap_role"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
+	query, err := sql.Render("source_swap_role", nil)
+	if err != nil {
+		return r, err
+	}
+	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups, &r.Drop, &r.marked)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -55,6 +64,9 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		}
 		r.Close = append(r.Close, revoke)
 	}
+	for i, drop := range r.Drop {
+		r.Drop[i] = pgname.Pasteable(drop)
+	}
 	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	const group = "is a member of " // as the query has it
 	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
@@ -69,31 +81,41 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 var ErrUnfitRole = errors.New("the owner of the table could make use of that")
 
 // lean returns a fault of kind Usage where the role may not have the function, with the statements that make one that may.
-func (s Swap) lean(r SwapRole, callers []string) error {
-	function := s.Function.Sanitize() + "()"
-	if len(r.Beyond) > 0 {
-		return fault.Wrap(ErrUnfitRole, fault.Usage, s.roleAdvice(r, callers), "function %s would run as role %s, which %s",
-			function, pgname.Identifier(r.Name), strings.Join(r.Beyond, ", "))
-	}
-	if s.RunAs != "" && len(r.Open) > 0 {
-		return fault.New(fault.Usage, strings.Join(r.Close, "; ")+"; -- or name a role of its own",
-			"role %s is to run function %s and %s: another role could act as it",
-			pgname.Identifier(r.Name), function, strings.Join(r.Open, ", "))
-	}
-	if s.RunAs == "" || r.exists && r.acts && r.ours && r.mayOwn && r.mayCreate {
+func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
+	function, role := s.Function.Sanitize()+"()", pgname.Identifier(r.Name)
+	switch {
+	case len(r.Drop) > 0:
+		return fault.Wrap(ErrUnfitRole, fault.Usage, pgname.Script(r.Drop...)+" -- once you know that no client needs what that drops; then run this again",
+			"function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
+	case len(r.Beyond) > 0:
+		try, err := s.roleAdvice(ctx, db, r, callers)
+		if err != nil {
+			return err
+		}
+		return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
+	case s.RunAs != "" && len(r.Open) > 0:
+		return fault.New(fault.Usage, pgname.Script(r.Close...)+" -- or name a role of its own",
+			"role %s is to run function %s and %s: another role could act as it", role, function, strings.Join(r.Open, ", "))
+	case s.RunAs == "" || r.exists && r.acts && r.ours && r.mayOwn && r.mayCreate:
 		return nil
 	}
-	return fault.New(fault.Usage, s.roleAdvice(r, callers), "role %s cannot have function %s yet", pgname.Identifier(r.Name), function)
+	try, err := s.roleAdvice(ctx, db, r, callers)
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Usage, try, "role %s cannot have function %s yet", role, function)
 }
 
 // roleAdvice are the statements that make the role, for one who may create roles, and the command that hands it function and publication.
-func (s Swap) roleAdvice(r SwapRole, callers []string) string {
-	name := s.RunAs
-	if name == "" || len(r.Beyond) > 0 {
-		name = "wal2vec_swap_" + strings.TrimPrefix(s.Function[len(s.Function)-1], functionPrefix)
-		r = SwapRole{owner: r.owner, user: r.user, database: r.database, schema: r.schema}
+func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []string) (string, error) {
+	taken := ""
+	if s.RunAs == "" || len(r.Beyond) > 0 {
+		var err error
+		if r, taken, err = s.freeRole(ctx, db); err != nil {
+			return "", err
+		}
 	}
-	role := pgname.Identifier(name)
+	role := pgname.Identifier(r.Name)
 	var statements []string
 	if !r.exists {
 		statements = append(statements, "CREATE ROLE "+role+" NOLOGIN")
@@ -110,11 +132,47 @@ func (s Swap) roleAdvice(r SwapRole, callers []string) string {
 	if r.exists && r.acts && !r.mayCreate {
 		statements = append(statements, "GRANT CREATE ON SCHEMA "+pgname.Identifier(r.schema)+" TO "+pgname.Identifier(r.owner))
 	}
-	flags := []string{pgname.Flag("swap-role", name)}
+	flags := []string{pgname.Flag("swap-role", r.Name)}
 	for _, caller := range callers {
 		flags = append(flags, pgname.Flag("grant-stream", caller))
 	}
-	return strings.Join(statements, "; ") + "; -- then: wal2vec init " + strings.Join(flags, " ")
+	command := "wal2vec init " + strings.Join(flags, " ")
+	if len(statements) == 0 {
+		return command, nil
+	}
+	if taken != "" {
+		taken = " (role " + pgname.Identifier(taken) + " is there already, and may be another client's)"
+	}
+	return pgname.Script(statements...) + " -- then: " + command + taken, nil
+}
+
+// freeRole returns a role that may have the function: one that is not there yet, or that
+// deploy/roles.sql made. Any other of such a name may have been made by one who waits for its
+// rights. taken is the first of these.
+func (s Swap) freeRole(ctx context.Context, db Querier) (r SwapRole, taken string, err error) {
+	const most = 100
+	for n := 1; n <= most; n++ {
+		s.RunAs = swapRoleName(strings.TrimPrefix(s.Function[len(s.Function)-1], functionPrefix), n)
+		r, err := s.Role(ctx, db)
+		if err != nil || !r.exists || r.marked && len(r.Beyond) == 0 && len(r.Open) == 0 {
+			return r, taken, err
+		}
+		if taken == "" {
+			taken = r.Name
+		}
+	}
+	return r, "", fault.New(fault.Usage, "drop those that are of no use any more",
+		"a hundred roles have such a name as %s", pgname.Identifier(taken))
+}
+
+// swapRoleName is the nth name of a pipeline's swap role. The server would cut a longer one, and so find another role.
+func swapRoleName(pipeline string, n int) string {
+	const longest = 63
+	name, end := "wal2vec_swap_"+pipeline, ""
+	if n > 1 {
+		end = "_" + strconv.Itoa(n)
+	}
+	return name[:min(len(name), longest-len(end))] + end
 }
 
 // OwnedSQL are the statements that give function and publication to the role that was judged, for another to run: a function that a superuser made

@@ -76,7 +76,7 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		}
 		table, drop := pgname.Qualified(t.schema, t.name), "DROP INDEX "+pgname.Qualified(t.schema, t.index)+";"
 		if t.identifies {
-			drop = "ALTER TABLE " + table + " REPLICA IDENTITY DEFAULT; " + drop
+			drop = pgname.Script("ALTER TABLE "+table+" REPLICA IDENTITY DEFAULT", drop)
 		}
 		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, drop))
 	}
@@ -92,7 +92,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	roles := slices.Clone(r.Roles)
 	drop := "DROP FUNCTION " + r.Function.Sanitize() + "()"
 	if now.exists && r.made(now) {
-		roles = append(roles, now.roles...)
+		roles = slices.Concat(roles, now.roles, now.others)
 	}
 	var statements []string
 	slices.Sort(roles)

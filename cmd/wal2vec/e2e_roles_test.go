@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -151,5 +152,65 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 		if err := run("SET wal2vec.swap = 'last'; "); err != nil {
 			t.Errorf("after %q: %v", reset, err)
 		}
+	}
+}
+
+// TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere: a function that any client made as that role, when it could, would have the rights of the table's owner.
+func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			run := func() error {
+				conn, err := pgx.Connect(t.Context(), db.DSN)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Close(t.Context()) }()
+				_, err = conn.Exec(t.Context(), "SET wal2vec.source_table = 'sb.t'; SET wal2vec.source_columns = 'id'; SET wal2vec.known = 'wal2vec_swap'; "+string(script))
+				return err
+			}
+			db.Exec(t, `CREATE ROLE own_b; CREATE ROLE stranger; CREATE ROLE cr CREATEROLE; CREATE SCHEMA sb AUTHORIZATION own_b; CREATE SCHEMA st AUTHORIZATION stranger;
+				GRANT ALL ON SCHEMA st, sb TO cr WITH GRANT OPTION; CREATE TABLE sb.t (id int PRIMARY KEY); ALTER TABLE sb.t OWNER TO own_b; INSERT INTO sb.t VALUES (1)`)
+			// Who made the role has acted as it, and is gone.
+			db.Exec(t, `SET ROLE cr; SET createrole_self_grant = 'set, inherit'; CREATE ROLE wal2vec_swap NOLOGIN; GRANT ALL ON SCHEMA st, sb TO wal2vec_swap; SET ROLE wal2vec_swap`)
+			const executes = " LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN UPDATE sb.t SET id = 2; END'; REVOKE ALL ON FUNCTION wal2vec_follow_x() FROM PUBLIC; "
+			db.Exec(t, "SET search_path = st; CREATE FUNCTION wal2vec_follow_x() RETURNS void"+executes+"GRANT EXECUTE ON FUNCTION wal2vec_follow_x() TO stranger")
+			db.Exec(t, "SET search_path = sb; CREATE FUNCTION wal2vec_follow_x() RETURNS void"+executes+"CREATE DOMAIN st.d AS int; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO stranger")
+			db.Exec(t, "RESET search_path; RESET ROLE; REVOKE ALL ON SCHEMA st, sb FROM cr CASCADE; REVOKE wal2vec_swap FROM cr CASCADE; DROP ROLE cr")
+			for range 4 {
+				err := run()
+				refusal, ok := errors.AsType[*pgconn.PgError](err)
+				if !ok || !strings.Contains(refusal.Message, "role wal2vec_swap owns ") {
+					t.Fatal(err)
+				}
+				if pgtest.One[bool](t, db, "SELECT pg_has_role('wal2vec_swap', 'own_b', 'MEMBER')") {
+					t.Fatal("it got the owner's rights")
+				}
+				_, drop, _ := strings.Cut(refusal.Hint, "needs that: ")
+				if strings.HasSuffix(drop, " REVOKE ALL ...;") {
+					drop = strings.Replace(drop, "...", "ON TABLES FROM stranger", 1)
+				} else if _, err := db.Conn(t).Exec(t.Context(), "SET ROLE stranger; SELECT st.wal2vec_follow_x()"); err == nil {
+					t.Error("a stranger changes the table")
+				}
+				db.Exec(t, drop)
+			}
+			if err := run(); err != nil {
+				t.Error(err)
+			}
+			other := db.Host.Database(t)
+			other.Exec(t, "CREATE SCHEMA AUTHORIZATION wal2vec_swap")
+			if err := run(); err == nil || !strings.Contains(err.Error(), "role wal2vec_swap owns something in database "+other.Name) {
+				t.Error(err)
+			}
+			if _, err := db.Host.Database(t).Conn(t).Exec(t.Context(), "SET wal2vec.known = 'wal2vec_swap'; "+string(script)); err != nil {
+				t.Errorf("in the sink's database: %v", err)
+			}
+		})
 	}
 }

@@ -86,9 +86,10 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 	for _, group := range memberships {
 		quiet = false
-		fix := "REVOKE " + pgname.Identifier(group) + " FROM " + role + ";"
+		revoke := "REVOKE " + pgname.Identifier(group) + " FROM " + role
+		fix := pgname.Script(revoke)
 		if group == "pg_monitor" {
-			fix += " GRANT pg_read_all_stats TO " + role + ";"
+			fix = pgname.Script(revoke, "GRANT pg_read_all_stats TO "+role)
 		}
 		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
 	}
@@ -153,7 +154,7 @@ func (e *examination) judgeBypass(ctx context.Context, check string, secured boo
 			fix = inSource("ALTER ROLE " + role + " NOBYPASSRLS; -- but first name in policy " + pgname.Identifier(policies.Hinders) +
 				" the roles that it is for, this one not among them")
 		case !policies.Opened:
-			fix = inSource(replication.OpenRowsSQL(table.Schema, table.Name, e.source.info.User) + " ALTER ROLE " + role + " NOBYPASSRLS;")
+			fix = inSource(pgname.Script(replication.OpenRowsSQL(table.Schema, table.Name, e.source.info.User), "ALTER ROLE "+role+" NOBYPASSRLS"))
 		}
 	}
 	e.warn(check, fix, "role %s has BYPASSRLS: it sees the rows that row security hides, in every table that it may read; %s", role, means)
@@ -274,8 +275,8 @@ func (e *examination) judgeExcess(check string, x excess, options replication.In
 	switch x.kind {
 	case 1: // what is revoked of a table goes from each of its columns
 		known := slices.DeleteFunc(slices.Clone(tablePrivileges), func(p string) bool { return !slices.Contains(x.privileges, p) })
-		fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to +
-			"; GRANT SELECT (" + columns + ") ON TABLE " + table + " TO " + role + ";")
+		fix = inSource(pgname.Script("REVOKE "+strings.Join(known, ", ")+" ON TABLE "+table+" FROM "+to,
+			"GRANT SELECT ("+columns+") ON TABLE "+table+" TO "+role))
 		if e.searches() {
 			fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to + ";")
 		}

@@ -172,6 +172,16 @@ var excessFindings = []finding{
 		r.want("role.swap", doctor.OK)
 		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+admin)
 		r.mend(r.want("role.swap", doctor.Warn))
+		// Who could act as it once has left a function.
+		r.db.Exec(t, "CREATE SCHEMA st; GRANT ALL ON SCHEMA st TO "+admin+"; SET ROLE "+admin+"; CREATE FUNCTION st.wal2vec_follow_x(q text) RETURNS void LANGUAGE plpgsql "+
+			"SECURITY DEFINER AS 'BEGIN EXECUTE q; END'; CREATE FUNCTION st.other() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE; REVOKE ALL ON SCHEMA st FROM "+admin)
+		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "owns function st.wal2vec_follow_x(pg_catalog.text), owns function st.other()") ||
+			!strings.HasPrefix(f.Fix, "BEGIN; DROP FUNCTION ") {
+			t.Errorf("%+v", f)
+		} else {
+			r.mend(f)
+		}
+		r.want("role.owner", doctor.OK)
 		// It was granted a second owner, as for a second pipeline.
 		second, _ := r.db.Role(t, "")
 		r.db.Exec(t, "GRANT "+second+" TO "+admin)

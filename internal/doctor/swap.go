@@ -31,8 +31,12 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	name := pgname.Identifier(role.Name)
 	switch {
 	case len(role.Leave) > 0:
-		e.warn(check, inSource(strings.Join(role.Leave, "; ")+"; -- what it follows for another owner takes a swap role of its own: deploy/roles.sql"),
+		e.warn(check, inSource(pgname.Script(role.Leave...)+" -- what it follows for another owner takes a swap role of its own: deploy/roles.sql"),
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
+			name, strings.Join(role.Beyond, ", "))
+	case len(role.Drop) > 0:
+		e.warn(check, inSource(pgname.Script(role.Drop...)+" -- once you know that no client needs what that drops"),
+			"the function that follows swapped tables runs as role %s, which %s: who left that there has its rights for good, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
 		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
@@ -40,12 +44,12 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Open) > 0:
-		e.warn(check, inSource(strings.Join(role.Close, "; ")+";"),
+		e.warn(check, inSource(pgname.Script(role.Close...)),
 			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
 	case len(role.Given) > 0:
 		fix := onServer("have the role that gave it take it back")
 		if len(role.Back) > 0 {
-			fix = inSource(strings.Join(role.Back, "; ") + ";")
+			fix = inSource(pgname.Script(role.Back...))
 		}
 		e.warn(check, fix, "others gave role %s, as which the function that follows swapped tables runs, rights to %s: the table's owner could use them",
 			name, strings.Join(role.Given, ", "))

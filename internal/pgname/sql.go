@@ -110,3 +110,17 @@ func Conninfo(value string) string {
 	}
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
+
+// Script puts statements on one line that is pasted. Several are one transaction: psql goes on
+// behind a statement that failed, and what comes next could then do more than was meant, to a role
+// of that name that another client made first, say.
+func Script(statements ...string) string {
+	var lines []string
+	for _, statement := range statements {
+		lines = append(lines, strings.TrimSuffix(statement, ";")+";")
+	}
+	if len(lines) > 1 {
+		lines = append([]string{"BEGIN;"}, append(lines, "COMMIT;")...)
+	}
+	return strings.Join(lines, " ")
+}

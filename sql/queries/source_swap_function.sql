@@ -117,6 +117,7 @@ BEGIN
                 WHERE p.pubname = publication_name AND c.oid = target
             );
         END IF;
+        -- One who may call it, and pass that on, gives no other role the columns: that is the owner's to do.
         grants := ARRAY(
             SELECT pg_catalog.format('GRANT SELECT (%s) ON TABLE %I.%I TO %I', lacking.columns, schema_name, table_name, pg_catalog.pg_get_userbyid(g.grantee))
             FROM pg_catalog.pg_proc AS f
@@ -127,8 +128,8 @@ BEGIN
                 WHERE a.attrelid = target AND a.attname = ANY (read_columns) AND NOT a.attisdropped
                     AND NOT pg_catalog.has_column_privilege(g.grantee, a.attrelid, a.attnum, 'SELECT')
             ) AS lacking
-            WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantee NOT IN (0, f.proowner)
-                AND lacking.columns IS NOT NULL
+            WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantor = f.proowner
+                AND g.grantee NOT IN (0, f.proowner) AND lacking.columns IS NOT NULL
         );
         -- The callers had these rights on the tables that had the name before, and read them by that name only. A table whose present name another
         -- pipeline's function prepares is left alone.
@@ -152,7 +153,8 @@ BEGIN
                     SELECT g.grantee
                     FROM pg_catalog.pg_proc AS f
                     CROSS JOIN LATERAL pg_catalog.aclexplode(f.proacl) AS g
-                    WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantee NOT IN (0, f.proowner)
+                    WHERE f.oid = pg_catalog.to_regprocedure({{.FunctionLiteral}}) AND g.privilege_type = 'EXECUTE' AND g.grantor = f.proowner
+                        AND g.grantee NOT IN (0, f.proowner)
                 )
                 AND NOT EXISTS (
                     SELECT

@@ -1,6 +1,7 @@
 -- The function ($3, its name with schema, quoted) as it is: whose it is, whether that is the owner of the table ($1), of the publication ($2) or
--- this role or one that this was made a member of, what it does, and who may call it; PUBLIC is told apart, since a role may have that name. Last: whether
--- it runs as its owner, its language, its settings, and whether one who may call it may pass that on or has it from another than the owner. No row where there is none.
+-- this role or one that this was made a member of, what it does, and whom its owner lets call it; PUBLIC is told apart, since a role may have that name. Last:
+-- whether it runs as its owner, its language, its settings, and whether one who may call it may pass that on or has it from another than the owner, and who that is.
+-- No row where there is none.
 SELECT
     pg_catalog.pg_get_userbyid(f.proowner)::text,
     f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = SESSION_USER)
@@ -15,9 +16,9 @@ SELECT
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),
     ARRAY(
-        SELECT pg_catalog.pg_get_userbyid(a.grantee)::text
+        SELECT DISTINCT pg_catalog.pg_get_userbyid(a.grantee)::text
         FROM pg_catalog.aclexplode(f.proacl) AS a
-        WHERE a.grantee NOT IN (0, f.proowner)
+        WHERE a.grantor = f.proowner AND a.grantee NOT IN (0, f.proowner)
         ORDER BY 1
     ),
     f.prosecdef,
@@ -25,6 +26,12 @@ SELECT
     COALESCE(f.proconfig, ARRAY[]::text[]),
     EXISTS (
         SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee <> f.proowner AND (a.is_grantable OR a.grantor <> f.proowner)
+    ),
+    ARRAY(
+        SELECT DISTINCT pg_catalog.pg_get_userbyid(a.grantee)::text
+        FROM pg_catalog.aclexplode(f.proacl) AS a
+        WHERE a.grantor <> f.proowner AND a.grantee NOT IN (0, f.proowner)
+        ORDER BY 1
     )
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang

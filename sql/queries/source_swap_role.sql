@@ -1,11 +1,12 @@
 -- What the role ($4; '' for the owner of the function, or this role where there is none) that the function ($3, its name with schema, quoted) runs as
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
--- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind,
--- publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Then comes who could act as it:
+-- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind, in
+-- the schema of a table of the owner, with a text that a version of this program wrote ($5 has the fingerprints), and not open to all; publications, the use of
+-- schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
 -- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
 -- own: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
--- does and it is a role that does nothing else.
+-- does and it is a role that does nothing else, and the statements that drop what it owns besides.
 WITH RECURSIVE role AS (
     SELECT COALESCE(
         NULLIF($4::text, ''),
@@ -19,8 +20,26 @@ WITH RECURSIVE role AS (
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = $1
     LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = $2
+), ours AS (
+    -- A function of any other name, place or text may have been left there by who could act as the role once. The one that is asked about is judged by who asks.
+    SELECT w.oid
+    FROM facts AS r
+    JOIN pg_catalog.pg_proc AS w ON w.proowner = r.oid
+    WHERE w.oid = pg_catalog.to_regprocedure($3 || '()')::oid
+        OR w.proacl IS NOT NULL
+        AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(w.proacl) AS a WHERE a.grantee = 0)
+        AND pg_catalog.starts_with(w.proname::text, 'wal2vec_follow_')
+        AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.relnamespace = w.pronamespace AND c.relowner = r.owner AND c.relkind IN ('r', 'p'))
+        AND (
+            SELECT
+                {{query "source_swap_fingerprint"}}
+            FROM pg_catalog.pg_proc AS f
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+            JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
+            WHERE f.oid = w.oid
+        ) = ANY ($5::text[])
 ), belongings AS (
-    SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid IN (0, d.oid) AS here
+    SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid, s.dbid IN (0, d.oid) AS here
     FROM facts AS f
     JOIN pg_catalog.pg_shdepend AS s ON s.refclassid = 'pg_catalog.pg_authid'::regclass AND s.refobjid = f.oid AND s.deptype IN ('o', 'a')
     JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
@@ -28,14 +47,17 @@ WITH RECURSIVE role AS (
         s.dbid = d.oid
         AND (
             s.classid = 'pg_catalog.pg_publication'::regclass
-            OR s.classid = 'pg_catalog.pg_proc'::regclass
-            AND EXISTS (SELECT FROM pg_catalog.pg_proc AS w WHERE w.oid = s.objid AND pg_catalog.starts_with(w.proname::text, 'wal2vec_follow_'))
-            OR s.classid = 'pg_catalog.pg_proc'::regclass AND s.objid = pg_catalog.to_regprocedure($3 || '()')::oid
+            OR s.classid = 'pg_catalog.pg_proc'::regclass AND s.objid IN (SELECT w.oid FROM ours AS w)
             OR s.deptype = 'a' AND s.classid = 'pg_catalog.pg_namespace'::regclass
             AND (NOT pg_catalog.has_schema_privilege(f.oid, s.objid, 'CREATE') OR pg_catalog.has_schema_privilege(f.owner, s.objid, 'CREATE'))
         )
         OR s.classid = 'pg_catalog.pg_database'::regclass AND s.deptype = 'a'
     )
+), owned AS (
+    SELECT b.classid, b.objid, b.here, b.dbid, i.type, i.identity, pg_catalog.row_number() OVER (ORDER BY NOT b.here, b.classid, b.objid) AS place
+    FROM belongings AS b
+    LEFT JOIN LATERAL pg_catalog.pg_identify_object(b.classid, b.objid, 0) AS i ON b.here
+    WHERE b.deptype = 'o'
 ), without AS (
     SELECT f.owner AS oid FROM facts AS f
     UNION
@@ -75,10 +97,15 @@ SELECT
             WHERE g.oid <> f.oid AND pg_catalog.pg_has_role(f.oid, g.oid, 'MEMBER') AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
             ORDER BY g.rolname
         ) || ARRAY(
-            SELECT 'owns ' || pg_catalog.count(*)::text || ' other objects'
-            FROM belongings AS b
-            WHERE b.deptype = 'o'
-            HAVING pg_catalog.count(*) > 0
+            SELECT
+                CASE
+                    WHEN o.place = 4 THEN 'owns ' || (SELECT pg_catalog.count(*) - 3 FROM owned)::text || ' more objects'
+                    WHEN o.here THEN 'owns ' || o.type || ' ' || o.identity
+                    ELSE 'owns an object in database ' || pg_catalog.quote_ident((SELECT d.datname FROM pg_catalog.pg_database AS d WHERE d.oid = o.dbid))
+                END
+            FROM owned AS o
+            WHERE o.place <= 4
+            ORDER BY o.place
         )
     END,
     -- What is to be given before it can own them. A superuser's ALTER asks for none of it but the membership in the table's owner.
@@ -138,5 +165,44 @@ SELECT
         JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
         WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
         ORDER BY g.rolname
-    ) END
+    ) END,
+    -- What drops its objects, where it is a role that does nothing else: those that another goes with are left out, and what depends on others comes first.
+    CASE
+        WHEN f.rolcanlogin OR f.rolsuper OR f.rolcreatedb OR f.rolcreaterole OR f.rolreplication OR f.rolbypassrls OR f.oid = f.owner OR f.trusted
+            OR f.name = SESSION_USER THEN ARRAY[]::text[]
+        ELSE ARRAY(
+            SELECT CASE
+                WHEN o.type IN ('database', 'tablespace') THEN pg_catalog.format('ALTER %s %s OWNER TO CURRENT_USER', pg_catalog.upper(o.type), o.identity)
+                WHEN o.type = 'large object' THEN pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', o.objid)
+                WHEN o.type = 'default acl' THEN pg_catalog.format(
+                    'ALTER DEFAULT PRIVILEGES %s REVOKE ALL ON %s FROM %s',
+                    pg_catalog.regexp_replace(o.identity, ' on [a-z ]+$', ''), pg_catalog.upper(pg_catalog.substring(o.identity, ' on ([a-z ]+)$')),
+                    (
+                        SELECT COALESCE(pg_catalog.string_agg(DISTINCT CASE
+                            WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee))
+                        END, ', '), 'PUBLIC')
+                        FROM pg_catalog.pg_default_acl AS p
+                        CROSS JOIN LATERAL pg_catalog.aclexplode(p.defaclacl) AS a
+                        WHERE p.oid = o.objid AND (a.grantee <> p.defaclrole OR p.defaclnamespace <> 0)
+                    )
+                )
+                ELSE pg_catalog.format('DROP %s IF EXISTS %s', CASE o.type WHEN 'statistics object' THEN 'STATISTICS' ELSE pg_catalog.upper(o.type) END, o.identity)
+            END
+            FROM owned AS o
+            WHERE o.here AND o.place <= 100
+                AND NOT EXISTS (
+                    SELECT
+                    FROM pg_catalog.pg_depend AS d
+                    JOIN owned AS w ON w.classid = d.refclassid AND w.objid = d.refobjid
+                    WHERE d.classid = o.classid AND d.objid = o.objid AND d.deptype IN ('a', 'i')
+                )
+            ORDER BY o.objid DESC
+        )
+    END,
+    -- deploy/roles.sql made it, or took it: only a superuser can make that setting.
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_db_role_setting AS s
+        WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+    )
 FROM facts AS f
