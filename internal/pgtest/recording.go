@@ -193,6 +193,22 @@ func (a *Answer) format() {
 		default:
 			a.Fields[i].Format = a.formats[min(i, len(a.formats)-1)]
 		}
+		if a.Fields[i].Name == "pg_backend_pid" {
+			a.renumber(i)
+		}
+	}
+}
+
+// renumber gives the rows the server process of a server of nonsense in a column.
+func (a *Answer) renumber(column int) {
+	number := []byte(strconv.Itoa(process))
+	if a.Fields[column].Format == pgproto3.BinaryFormat {
+		number = binary.BigEndian.AppendUint32(nil, process)
+	}
+	for _, row := range a.Rows {
+		if column < len(row) {
+			row[column] = number
+		}
 	}
 }
 
@@ -217,11 +233,6 @@ func (a *Answer) row(body []byte) {
 	for i, value := range m.Values {
 		if value != nil {
 			row[i] = append([]byte{}, value...)
-		}
-		if i < len(a.Fields) && a.Fields[i].Name == "pg_backend_pid" {
-			if row[i] = []byte(strconv.Itoa(process)); a.Fields[i].Format == pgproto3.BinaryFormat {
-				row[i] = binary.BigEndian.AppendUint32(nil, process)
-			}
 		}
 	}
 	a.Rows = append(a.Rows, row)
