@@ -42,9 +42,9 @@ func (l *loader) addressedByDotEnv(c connection) bool {
 func (l *loader) checkActing(c connection, env environment) (own bool) {
 	said := c.ofDotEnv()
 	acts := slices.IndexFunc(said, func(p pair) bool { return slices.Contains(acting, p.key) })
-	elsewhere := c.says(said, []string{"service"}) || !c.led && c.says(c.own, slices.Concat(addressing, showing)) || slices.ContainsFunc(libpqNames, func(name pair) bool {
-		return env.outside(name.key) && (slices.Contains(addressing, name.value) || slices.Contains(showing, name.value))
-	})
+	telling := slices.Concat(addressing, showing)
+	elsewhere := c.says(said, []string{"service"}) || !c.led && c.says(c.own, telling) ||
+		slices.ContainsFunc(libpqNames, func(name pair) bool { return env.outside(name.key) && slices.Contains(telling, name.value) })
 	switch {
 	case acts < 0 || !elsewhere || c.says(said, []string{"host", "hostaddr", "servicefile"}):
 		return false

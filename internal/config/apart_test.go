@@ -227,7 +227,9 @@ func TestAFileThatDotEnvNamesIsLedByIt(t *testing.T) {
 	} {
 		for way, names := range map[string]func(path string) string{
 			"source": func(path string) string { return "WAL2VEC_SOURCE_DSN_FILE=" + path },
-			"sink":   func(path string) string { return "WAL2VEC_SOURCE_DSN=host=theirs password=own\nWAL2VEC_SINK_DSN_FILE=" + path },
+			"sink": func(path string) string {
+				return "WAL2VEC_SOURCE_DSN=host=theirs password=own\nWAL2VEC_SINK_DSN_FILE=" + path
+			},
 			"settings": func(path string) string {
 				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "source: {dsn_file: \""+path+"\"}")
 			},

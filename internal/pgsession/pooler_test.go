@@ -47,7 +47,9 @@ func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
 	if db.Host.Major() >= pgtest.FixedStrings {
 		delete(wanted, "standard_conforming_strings")
 	}
-	through := func(more string) string { return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more) }
+	through := func(more string) string {
+		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more)
+	}
 	raw := connected(t)(pgconn.Connect(t.Context(), through("")))
 	if got := show(t, raw, map[string]string{"search_path": ""})["search_path"]; got != "evil" {
 		t.Fatalf("another client has the search path %s", got)

@@ -39,8 +39,8 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 	return pgconn.ConnectConfig(ctx, config)
 }
 
-// Knock opens a session that runs no statement of ours but the first: to ask whether the server lets it in. Where pgx asks it what the server is, it is
-// prepared for that; a physical walsender takes no statement that calls anything.
+// Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a physical
+// walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	keepPassword(config, safefile.Owned)
 	wanted := asked(config)
@@ -103,8 +103,8 @@ func start(config *pgconn.Config, settings map[string]string) {
 	maps.Copy(config.RuntimeParams, settings)
 }
 
-// prepare has the settings set by the first statement of a session: for some target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call a
-// function of that name which the database's search path finds first.
+// prepare has the settings set by the first statement of a session: for some target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call
+// a function of that name which the database's search path finds first.
 func prepare(config *pgconn.Config, side string, wanted map[string]string) {
 	settling := func(ctx context.Context, conn *pgconn.PgConn) error {
 		if err := open(ctx, conn, wanted, config.RuntimeParams[replication] != ""); err != nil {

@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-
 )
 
 // Pooler stands before a server as PgBouncer does: it makes up the process id that it tells the client.
