@@ -39,8 +39,8 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 	return pgconn.ConnectConfig(ctx, config)
 }
 
-// Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a physical
-// walsender takes no statement that calls anything.
+// Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a
+// physical walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	keepPassword(config, safefile.Owned)
 	wanted := asked(config)
