@@ -81,7 +81,7 @@ func (p *program) pullModel(ctx context.Context, c config.Config, reference hub.
 	progress := p.newPullProgress()
 	got, err := hub.Pull(ctx, hub.Options{
 		Address: address, Token: token.Reveal(), Model: reference, Folder: folder, Replace: replace,
-		Progress: progress.report,
+		Name: c.HubFolder(reference.Folder()), Progress: progress.report,
 	})
 	progress.close()
 	if err != nil {

@@ -185,6 +185,31 @@ func TestModelsListTellsWhatIsDamagedOrNotSupported(t *testing.T) {
 	}
 }
 
+// TestAHubOfDotEnvTakesNoKnownName: every folder's pipelines find a model among the parts by its name.
+func TestAHubOfDotEnvTakesNoKnownName(t *testing.T) {
+	t.Parallel()
+	w, folder := newModelsProgram(t)
+	hub := newModelsHub(t, "bert-prompts")
+	dotEnv := "WAL2VEC_ENCODER_HUB=" + hub + "\nWAL2VEC_ENCODER_HUB_TOKEN=" + plantedToken + "\n"
+	if err := os.WriteFile(filepath.Join(w.dir, ".env"), []byte(dotEnv), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := "tiny@" + strings.ReplaceAll(strings.TrimPrefix(hub, "http://"), ":", "_")
+	pulled := parsedOutput[pulledModel](t, w, "models", "pull", "acme/tiny", "-o", "json")
+	if pulled.Folder != filepath.Join(folder, name) || pulled.Name != name {
+		t.Errorf("%+v, want %s", pulled, name)
+	}
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	if got := w.ends(nil, "", "models", "build", "acme/tiny"); got.code == 0 {
+		t.Error("the known name leads to it: " + got.stdout)
+	}
+	if got := w.ends(nil, "", "models", "build", name); got.code != 0 {
+		t.Error(got.stderr)
+	}
+}
+
 func TestPullRefuses(t *testing.T) { //nolint:tparallel // short processes, one at a time
 	t.Parallel()
 	w, folder := newModelsProgram(t, "bert-mean")

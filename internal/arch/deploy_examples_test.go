@@ -200,3 +200,52 @@ func TestTheHeadsOfDeployFilesLeadToARunningStream(t *testing.T) {
 	f(":/run/secrets/http_token:ro", ":/run/secrets/other:ro", "WAL2VEC_HTTP_TOKEN_FILE, which is no file")
 	f("chmod 0444 ", "chmod 0400 ", "let the container's user read")
 }
+
+// checkConnectionStrings returns the connection strings with a password in a text that anybody may be given: each checks the server's certificate.
+func checkConnectionStrings(name, content string) []string {
+	var wrong []string
+	for _, match := range regexp.MustCompile(`postgres(?:ql)?://[^\s:@/]+:[^\s@]+@([^\s/:?]+)[^\s'"`+"`"+`]*`).FindAllStringSubmatch(strings.ReplaceAll(content, "$(cat database_password)", "x"), -1) {
+		// The compose file's database is reached over the network of its own containers.
+		if !strings.Contains(match[0], "sslmode=verify-full") && (name != "compose.yaml" || match[1] != "database") {
+			wrong = append(wrong, name+": the password of "+match[0]+" goes to any server that answers there")
+		}
+	}
+	if regexp.MustCompile(`(?m)host=localhost.*password=|password=.*host=localhost`).MatchString(content) {
+		wrong = append(wrong, name+": a password goes to a port of localhost")
+	}
+	return wrong
+}
+
+// TestNoExampleTellsAPasswordToAnyServer: what stands in these files is pasted. A port can be bound by any account of a machine while the server is
+// down, and who is on the way answers for other machines.
+func TestNoExampleTellsAPasswordToAnyServer(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, pattern := range []string{"deploy/*", "deploy/systemd/*", "docs/*", "*.md"} {
+		found, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v", pattern, err)
+		}
+		names = append(names, found...)
+	}
+	for _, name := range names {
+		if content, err := os.ReadFile(name); err == nil { // a folder is none
+			for _, wrong := range checkConnectionStrings(filepath.Base(name), string(content)) {
+				t.Error(wrong)
+			}
+		}
+	}
+	f := func(want bool, text string) {
+		t.Helper()
+		if got := len(checkConnectionStrings("x", text)) > 0; got != want {
+			t.Errorf("%s: found: %t", text, got)
+		}
+	}
+	f(true, "<<<'postgres://wal2vec_stream:change-me-2@localhost:5432/app'")
+	f(true, "postgresql://u:p@db/app?sslmode=require")
+	f(true, "postgres://postgres:$(cat database_password)@database:5432/app")
+	f(true, "host=localhost dbname=app password=x")
+	f(false, "`postgres://u:p@db:5432/app?sslmode=verify-full`")
+	f(false, "postgres://u@localhost:5432/app")
+	f(false, "host=/run/postgresql dbname=app user=u")
+}

@@ -47,10 +47,12 @@ type connection struct {
 	led, known bool
 	// added is what PG* variables of .env add to it.
 	added []pair
+	// dotEnv is what these say, whether or not it counts.
+	dotEnv []pair
 }
 
 func (l *loader) newConnection(path string, d DSN, dotEnv []pair) connection {
-	c := connection{path: path, ok: true}
+	c := connection{path: path, ok: true, dotEnv: dotEnv}
 	if d != "" {
 		c.led, c.known = l.ledByDotEnv(path), l.knownToDotEnv(path)
 		c.own, c.ok = pairsOf(d)
@@ -202,6 +204,7 @@ func (l *loader) warnOfUnread(path string, env environment, names ...string) {
 
 // checkHub is keepApart for the hub's token, which only some commands send: they ask Config.HubAccess.
 func (l *loader) checkHub() {
+	l.config.chosenHub = l.ledByDotEnv("encoder.hub") && l.config.Encoder.Hub != Default().Encoder.Hub
 	if l.config.Encoder.HubToken == "" || !l.ledByDotEnv("encoder.hub") || l.knownToDotEnv("encoder.hub_token") ||
 		l.home("encoder.hub_token") == l.home("encoder.hub") {
 		return

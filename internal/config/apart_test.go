@@ -125,7 +125,7 @@ func TestAPasswordOfDotEnvGoesAnywhere(t *testing.T) {
 	}{
 		"variables":         {map[string]string{"PGHOST": "good.example"}, "PGPASSWORD=own", "good.example", "own"},
 		"connection string": {map[string]string{"WAL2VEC_SOURCE_DSN": "postgres://good.example/d"}, "PGPASSWORD=own\nPGUSER=u", "good.example", "own"},
-		"password file":     {map[string]string{"PGHOST": "good.example"}, "PGUSER=u\nPGDATABASE=d\nPGCONNECT_TIMEOUT=3", "good.example", secretText},
+		"password file":     {map[string]string{"PGHOST": "good.example"}, "PGCONNECT_TIMEOUT=3", "good.example", secretText},
 		"service":           {nil, "PGSERVICE=prod", "good.example", secretText},
 		"all of it":         {nil, "WAL2VEC_SOURCE_DSN=postgres://u:a%20b@h:1/d?application_name=x", "h", "a b"},
 	} {
@@ -227,12 +227,14 @@ func TestAFileThatDotEnvNamesIsLedByIt(t *testing.T) {
 	} {
 		for way, names := range map[string]func(path string) string{
 			"source": func(path string) string { return "WAL2VEC_SOURCE_DSN_FILE=" + path },
-			"sink":   func(path string) string { return "WAL2VEC_SINK_DSN_FILE=" + path },
+			"sink": func(path string) string {
+				return "WAL2VEC_SOURCE_DSN=host=theirs password=own\nWAL2VEC_SINK_DSN_FILE=" + path
+			},
 			"settings": func(path string) string {
 				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "source: {dsn_file: \""+path+"\"}")
 			},
 			"settings, all": func(path string) string {
-				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "sink: {dsn: \""+content(t, path)+"\"}")
+				return "WAL2VEC_CONFIG=" + write(t, "w.yaml", "source: {dsn: host=theirs password=own}\nsink: {dsn: \""+content(t, path)+"\"}")
 			},
 		} {
 			t.Run(name+", by "+way, func(t *testing.T) {

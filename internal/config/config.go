@@ -21,6 +21,8 @@ type Config struct {
 	origins  map[string]Origin
 	warnings []error
 	hub      error // see HubAccess
+	// chosenHub says that a .env file chose the hub; see HubFolder.
+	chosenHub bool
 }
 
 // Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that is not read, a file that other

@@ -58,10 +58,17 @@ func (l *loader) readLibpq(env environment) {
 		l.config.setOrigin("source.dsn", o)
 	}
 	one := l.config.SinkIsSource()
-	source := l.complete("source.dsn", &l.config.Source.DSN, env, dotEnv)
-	sink := ""
+	from := l.newConnection("source.dsn", l.config.Source.DSN, dotEnv)
+	into := from
 	if l.config.Sink.DSN != "" {
-		sink = l.complete("sink.dsn", &l.config.Sink.DSN, env, dotEnv)
+		into = l.newConnection("sink.dsn", l.config.Sink.DSN, dotEnv)
+	}
+	source, sink := l.complete(from, &l.config.Source.DSN, env), ""
+	if l.config.Sink.DSN != "" {
+		sink = l.complete(into, &l.config.Sink.DSN, env)
+	}
+	if !one {
+		l.checkWay(from, into)
 	}
 	if one { // and stays one
 		source = cmp.Or(source, sink)
@@ -79,16 +86,18 @@ func requireAuth(to *DSN, methods string) {
 }
 
 // complete adds what .env says to a connection string. It returns the methods by which its server must ask for the password, if it must.
-func (l *loader) complete(path string, to *DSN, env environment, dotEnv []pair) (methods string) {
-	c := l.newConnection(path, *to, dotEnv)
+func (l *loader) complete(c connection, to *DSN, env environment) (methods string) {
 	l.checkFiles(c)
-	own := l.checkSession(c)
-	if !c.steeredByDotEnv() {
-		*to = fillDSN(*to, dotEnv)
-		return ""
+	sets, acts := l.checkSession(c), l.checkActing(c, env)
+	switch {
+	case c.steeredByDotEnv():
+		*to = l.keepApart(c, env)
+	case acts && c.ok:
+		*to = joinPairs(slices.Concat(c.added, c.own))
+	default:
+		*to = fillDSN(*to, c.dotEnv)
 	}
-	*to = l.keepApart(c, env)
-	if own {
+	if c.ok && (sets || acts) {
 		return c.passwordMethods()
 	}
 	return ""

@@ -32,12 +32,12 @@ func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 	const password = "p w@/?&+%"
 	f("", "dothost", 6000, "dotdb", "dotuser", password)
 	f("host=h", "h", 6000, "dotdb", "dotuser", password)
-	f("host=h user='o u' password=x port=1", "h", 1, "dotdb", "o u", "x")
+	f("host=h user='o u' password=x port=1 dbname=d", "h", 1, "d", "o u", "x")
 	f("user='o u' port=1", "dothost", 1, "dotdb", "o u", password)
 	f("postgres://h", "h", 6000, "dotdb", "dotuser", password)
 	f("postgres://u:x@h:1/d", "h", 1, "d", "u", "x")
 	f("postgres://u@h/d?sslmode=disable", "h", 6000, "d", "u", password)
-	f("postgresql:///d?host=h&password=y&port=7", "h", 7, "d", "dotuser", "y")
+	f("postgresql:///d?host=h&password=y&port=7&user=u", "h", 7, "d", "u", "y")
 	f("postgres://[::1]/d", "::1", 6000, "d", "dotuser", password)
 
 	c := load(t, config.Sources{DotEnv: dotEnv})
@@ -47,9 +47,9 @@ func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 	if c.Sink.DSN != "" || !c.SinkIsSource() {
 		t.Errorf("the sink became %s", c.Sink.DSN)
 	}
-	c = load(t, config.Sources{DotEnv: write(t, ".env", "PGPASSWORD=dot\nPGUSER=dot"), Env: map[string]string{"PGPASSWORD": "real"}})
+	c = load(t, config.Sources{DotEnv: write(t, ".env", "PGPASSWORD=dot\nPGUSER=dot"), Env: map[string]string{"PGPASSWORD": "real", "PGUSER": "real"}})
 	got, err := pgx.ParseConfig(c.Source.DSN.Reveal())
-	if err != nil || got.Password == "dot" || got.User != "dot" {
+	if err != nil || got.Password == "dot" || got.User == "dot" {
 		t.Errorf("the real environment is stronger: %v", err)
 	}
 }

@@ -65,6 +65,7 @@ func Load(s Sources) (Config, error) {
 	l.readFlags(s.Flags)
 	l.readLibpq(env)
 	l.checkHub()
+	l.checkServed()
 	l.config.derive()
 	l.faults = append(l.faults, l.config.check(l.broken)...)
 	return l.config, l.faults.err()

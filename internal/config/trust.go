@@ -10,9 +10,9 @@ import (
 // session that is .env's own, with an address and a password that stand beside it, and where the server asked for that password: it may know its
 // client by other means (a socket's peer, a certificate, an address that it trusts), which are the user's, and never look at a password.
 
-// harmless are the keywords of a connection string that set nothing on the server but names.
+// harmless are the keywords of a connection string that set nothing on the server but names; see acting for user and dbname.
 var harmless = append([]string{
-	"user", "dbname", "target_session_attrs", "password", "passfile",
+	"target_session_attrs", "password", "passfile",
 	"sslcert", "sslkey", "sslpassword", "sslcertmode", "sslinline", "sslcrl", "sslcrldir", "sslcompression",
 	"ssl_min_protocol_version", "ssl_max_protocol_version", "min_protocol_version", "max_protocol_version", "gssencmode", "krbsrvname", "krbspn",
 	"gsslib",
@@ -20,7 +20,7 @@ var harmless = append([]string{
 	"tcp_user_timeout", "application_name", "fallback_application_name", "client_encoding", "default_query_exec_mode", "statement_cache_capacity",
 	"description_cache_capacity", "pool_max_conns", "pool_min_conns", "pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_lifetime_jitter",
 	"pool_max_conn_idle_time", "pool_health_check_period",
-}, steering...)
+}, slices.Concat(acting, steering)...)
 
 // ownAddress reports whether .env says where the connection leads and with which password, in its variables PG*.
 func (c connection) ownAddress() bool {

@@ -42,8 +42,8 @@ func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 		f("", theirs, strings.Split(line, "=")[0], strings.Split(line, "=")[1])
 	}
 	f("sink.owner", "WAL2VEC_SINK_OWNER=stranger\n"+theirs, "WAL2VEC_SINK_DSN", "host=sink password=secret")
-	f("", "WAL2VEC_SOURCE_TRUST_OWNER=true\n"+theirs, "WAL2VEC_SINK_DSN", "host=sink password=secret")
-	f("", "WAL2VEC_SINK_OWNER=stranger\nWAL2VEC_SINK_DSN=host=sink password=p", whole, "host=h password=secret")
+	f("", "WAL2VEC_SOURCE_TRUST_OWNER=true\nWAL2VEC_SINK_DSN=host=sink password=s\n"+theirs)
+	f("", "WAL2VEC_SINK_OWNER=stranger\nWAL2VEC_SINK_DSN=host=sink password=p\nWAL2VEC_SOURCE_DSN=host=h")
 	f("source.trust_owner", "WAL2VEC_SOURCE_TRUST_OWNER=true\nWAL2VEC_SINK_DSN=host=sink password=p", whole, "host=h password=secret")
 	// A settings file that .env names, or that its author wrote beside it.
 	settings := func(text string) string { return "WAL2VEC_CONFIG=" + write(t, "w.yaml", text) }
@@ -59,7 +59,7 @@ func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 	f("session_preload_libraries", "WAL2VEC_SINK_DSN=host=/run/here session_preload_libraries=/tmp/none.so", whole, "host=h")
 	f("", "PGOPTIONS=-c role=own_a\nPGHOST=h\nPGPASSWORD=p")
 	f("", "WAL2VEC_SOURCE_DSN=host=h password=p options='-c role=own_a' role=x")
-	f("", "PGUSER=u\nPGDATABASE=d\nPGCONNECT_TIMEOUT=3", whole, "host=h password=secret options='-c role=team'")
+	f("", "PGCONNECT_TIMEOUT=3", whole, "host=h password=secret options='-c role=team'")
 }
 
 // TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword: any word stands in the place of one where the server knows the user by the peer of
@@ -101,8 +101,11 @@ func TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword(t *testing.T
 	}
 	f("md5", "md5", "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SOURCE_DSN=host=h password=p require_auth=md5")
 	f(all, all, "WAL2VEC_SOURCE_DSN=postgres://u:p@h/d?role=x&require_auth=none")
-	f("none", all, "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SINK_DSN=host=h password=p", "WAL2VEC_SOURCE_DSN", "host=own")
-	f(all, "none", "WAL2VEC_SOURCE_TRUST_OWNER=true\nWAL2VEC_SOURCE_DSN=host=h password=p", "WAL2VEC_SINK_DSN", "host=own")
+	f("none", all, "WAL2VEC_SINK_OWNER=x\nWAL2VEC_SINK_DSN=host=h password=p\nWAL2VEC_SOURCE_DSN=host=own")
+	f(all, "none", "WAL2VEC_SOURCE_TRUST_OWNER=true\nWAL2VEC_SOURCE_DSN=host=h password=p\nWAL2VEC_SINK_DSN=host=own")
+	// As whom it acts at an address from elsewhere.
+	f(all, all, "PGUSER=u\nPGPASSWORD=p", "WAL2VEC_SOURCE_DSN", "postgres://h/d?sslmode=disable")
+	f("md5", "md5", "PGDATABASE=d\nPGPASSWORD=p", "WAL2VEC_SOURCE_DSN", "host=h require_auth=md5")
 	// A service file may set as much.
 	services := write(t, "services", "[s]\nhost=/run/here\noptions=-c role=x\nrequire_auth=none\n")
 	f(all, all, "PGSERVICE=s\nPGPASSWORD=p\nPGSERVICEFILE="+services)

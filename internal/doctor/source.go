@@ -106,7 +106,7 @@ func (e *examination) judgeSourceSession(s session) {
 		e.ok("source.direct", "no pooler in between")
 	}
 	if len(s.lost) > 0 {
-		e.fail("source.session", inSettings("source.dsn: the address of the server itself, or have the pooler pass these settings on"),
+		e.fail("source.session", inSettings("source.dsn: the address of the server itself, or of a pooler that keeps sessions"),
 			"settings of the session do not take effect: %v", s.lost)
 	} else {
 		e.ok("source.session", "the settings that texts are rendered under take effect")

@@ -123,19 +123,25 @@ var sourceFindings = []finding{
 	}},
 	{"a pooler", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		r.options.Config.Source.DSN = config.DSN(pooler{}.before(t, r.db))
+		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{}.Before(t, r.db, r.db.DSN))
 		r.want("source.direct", doctor.Fail)
 		r.want("sink.direct", doctor.Warn)
 	}},
 	{"a pooler that knows no settings", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
-		r.options.Config.Source.DSN = config.DSN(pooler{refuse: true}.before(t, r.db))
+		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{Refuse: true}.Before(t, r.db, r.db.DSN))
 		r.want("source.direct", doctor.Fail)
 	}},
-	{"a pooler that drops settings", func(t *testing.T, host *pgtest.Host) {
+	{"a pooler that loses settings later", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" SET extra_float_digits = 0")
-		r.options.Config.Source.DSN = config.DSN(pooler{drop: []string{"extra_float_digits"}}.before(t, r.db))
+		later := func(transaction int) string {
+			if transaction > 2 { // the settings were set, and looked at
+				return "RESET extra_float_digits"
+			}
+			return ""
+		}
+		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{Drop: []string{"extra_float_digits"}, Reset: later}.Before(t, r.db, r.db.DSN))
 		r.want("source.session", doctor.Fail)
 	}},
 	{"no encryption", func(t *testing.T, host *pgtest.Host) {

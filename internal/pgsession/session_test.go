@@ -48,6 +48,7 @@ const shadows = `CREATE SCHEMA evil;
 	CREATE FUNCTION evil.pg_is_in_recovery() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
 	CREATE DOMAIN evil.text AS pg_catalog.text CHECK (pg_catalog.length(evil.lower(VALUE)) > 0);
 	CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
+	CREATE OPERATOR evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.same);
 	CREATE VIEW evil.pg_settings AS SELECT 'none'::text AS name;
 	GRANT USAGE ON SCHEMA evil TO PUBLIC`
 

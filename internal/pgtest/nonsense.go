@@ -147,7 +147,7 @@ func (s *nonsenseSession) run() error {
 	for _, status := range [][2]string{{"server_version", "18.0"}, {"client_encoding", "UTF8"}, {"standard_conforming_strings", "on"}, {"server_encoding", "UTF8"}, {"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}, {"integer_datetimes", "on"}} {
 		s.backend.Send(&pgproto3.ParameterStatus{Name: status[0], Value: status[1]})
 	}
-	s.backend.Send(&pgproto3.BackendKeyData{ProcessID: 1, SecretKey: []byte{0, 0, 0, 1}})
+	s.backend.Send(&pgproto3.BackendKeyData{ProcessID: process, SecretKey: []byte{0, 0, 0, 1}})
 	s.ready()
 	for {
 		// Client and server may each wait for the other to speak; a client that only idles connects again.

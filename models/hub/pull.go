@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,8 @@ type Options struct {
 	Model   Reference
 	// Folder is the folder of checkpoint folders; it is made where it is missing.
 	Folder string
+	// Name is the name that the checkpoint gets there; empty takes the model's own, without the organisation.
+	Name string
 	// Replace takes the place of a checkpoint of the same name; otherwise one that is there is an error.
 	Replace bool
 	// Progress is told of each file as it begins, grows and is whole, by Pull's own goroutine; total is -1 where it is not known.
@@ -52,10 +55,11 @@ func Pull(ctx context.Context, o Options) (Result, error) {
 }
 
 func pull(ctx context.Context, c *client, o Options) (Result, error) {
-	target := filepath.Join(o.Folder, o.Model.Folder())
+	name := cmp.Or(o.Name, o.Model.Folder())
+	target := filepath.Join(o.Folder, name)
 	if _, err := os.Lstat(target); err == nil && !o.Replace {
 		return Result{}, fault.New(fault.Usage, "wal2vec models pull --replace "+pgname.Shell(o.Model.String()),
-			"there is a model %s already: %s", o.Model.Folder(), target)
+			"there is a model %s already: %s", name, target)
 	}
 	l, err := c.list(ctx, o.Model)
 	if err != nil {
@@ -69,7 +73,7 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making a folder beside the models")
 	}
 	defer os.RemoveAll(aside)
-	p := &puller{client: c, options: o, listing: l, staged: filepath.Join(aside, o.Model.Folder()), result: Result{Folder: target}}
+	p := &puller{client: c, options: o, listing: l, staged: filepath.Join(aside, name), result: Result{Folder: target}}
 	if err := p.openStage(); err != nil {
 		return Result{}, err
 	}

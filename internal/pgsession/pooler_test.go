@@ -1,0 +1,164 @@
+package pgsession_test
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// bendDatabase has a database set what a role's settings bend, as its owner may, and makes what they lead to.
+func bendDatabase(t *testing.T, db *pgtest.DB, role string) {
+	t.Helper()
+	db.Exec(t, shadows)
+	bent := hostile(db.Host.Major())
+	bent["role"] = role
+	for name, value := range bent {
+		if name != "search_path" { // a list
+			value = "'" + value + "'"
+		}
+		db.Exec(t, "ALTER DATABASE "+db.Name+" SET "+name+" = "+value)
+	}
+}
+
+// TestAPoolerThatPassesOverSettingsBendsNoSession: what a session asks for at its start does not come through, and the database's settings hold
+// until they are set by a statement that calls nothing of them.
+func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	role, password := db.Role(t, "REPLICATION")
+	evil, _ := db.Role(t, "")
+	team, _ := db.Role(t, "")
+	db.Exec(t, "GRANT "+evil+", "+team+" TO "+role)
+	bendDatabase(t, db, evil)
+	wanted := change.SessionParameters()
+	maps.Copy(wanted, change.LaterSessionParameters())
+	if db.Host.Major() < 17 {
+		delete(wanted, "transaction_timeout")
+	}
+	if db.Host.Major() >= pgtest.FixedStrings {
+		delete(wanted, "standard_conforming_strings")
+	}
+	through := func(more string) string {
+		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more)
+	}
+	raw := connected(t)(pgconn.Connect(t.Context(), through("")))
+	if got := show(t, raw, map[string]string{"search_path": ""})["search_path"]; got != "evil" {
+		t.Fatalf("another client has the search path %s", got)
+	}
+	for more, role := range map[string]string{
+		"": "none", "&target_session_attrs=primary": "none", "&ROLE=" + team: team, "&options=-c%20search_path%3Devil%20--role%3D" + team: team,
+	} {
+		for name, open := range sessions(t, through(more)) {
+			wanted := maps.Clone(wanted)
+			if strings.HasPrefix(name, "sink") || strings.HasPrefix(name, "pool") {
+				maps.Copy(wanted, change.SinkParameters())
+			}
+			wanted["role"] = role
+			got := show(t, open(), wanted)
+			for setting, want := range wanted {
+				if got[setting] != want {
+					t.Errorf("%s, %q: %s is %q, want %q", name, more, setting, got[setting], want)
+				}
+			}
+		}
+	}
+	config, err := pgconn.ParseConfig(through("&target_session_attrs=primary"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected(t)(pgsession.Knock(t.Context(), config)) // pgx calls a function, which the schema evil has too
+}
+
+// TestWhatAConnectionStringAsksForHoldsBehindAPooler: the rest of what the start of a session names.
+func TestWhatAConnectionStringAsksForHoldsBehindAPooler(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	asked := "&options=-c%20work_mem%3D77MB%20-cshop.tenant%3Da%5C%20b%27%22%5C%5Cc%20--geqo-threshold%3D9&cursor_tuple_fraction=0.5&GEQO_EFFORT=4"
+	want := map[string]string{"work_mem": "77MB", "shop.tenant": `a b'"\c`, "geqo_threshold": "9", "cursor_tuple_fraction": "0.5", "geqo_effort": "4"}
+	for _, pooler := range []pgtest.Pooler{{}, {Ignore: true}} {
+		for name, open := range sessions(t, pooler.Before(t, db, db.DSN+asked)) {
+			if got := show(t, open(), want); !maps.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		}
+	}
+}
+
+// TestASessionThatDoesNotKeepItsSettingsIsRefused: a pooler may clear them behind every transaction.
+func TestASessionThatDoesNotKeepItsSettingsIsRefused(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, shadows+"; ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
+	reset := func(int) string { return "DISCARD ALL" }
+	dsn := pgtest.Pooler{Ignore: true, Reset: reset}.Before(t, db, db.DSN)
+	f := func(name string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), "does not keep") || !strings.Contains(err.Error(), "search_path") || fault.KindOf(err) != fault.Usage {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, open := range map[string]func(context.Context, *pgconn.Config, pgsession.Settings) (*pgconn.PgConn, error){
+		"reader": pgsession.Reader, "walsender": pgsession.Walsender,
+	} {
+		config, err := pgconn.ParseConfig(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = open(t.Context(), config, nil)
+		f(name, err)
+	}
+	f("pool", poolOf(t, dsn).Ping(t.Context()))
+}
+
+func poolOf(t *testing.T, dsn string) *pgxpool.Pool {
+	t.Helper()
+	c, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.MaxConns = 1
+	pool, err := pgsession.Pool(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// TestAPoolSettlesASessionThatWasReset: once is a matter of setting the settings again, each time is none that a statement could rely on.
+func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, shadows+"; ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
+	const begun = 4 // settled, looked at twice, and the first statement
+	f := func(want string, reset func(transaction int) bool) {
+		t.Helper()
+		pool := poolOf(t, pgtest.Pooler{Ignore: true, Reset: func(transaction int) string {
+			if reset(transaction) {
+				return "DISCARD ALL"
+			}
+			return ""
+		}}.Before(t, db, db.DSN))
+		var got string
+		for range 2 {
+			err := pool.QueryRow(t.Context(), "SHOW search_path").Scan(&got)
+			if err != nil {
+				got = err.Error()
+			}
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f("pg_catalog", func(transaction int) bool { return transaction == begun })
+	f("does not keep", func(transaction int) bool { return transaction >= begun })
+}
