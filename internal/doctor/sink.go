@@ -26,6 +26,8 @@ type sinkFacts struct {
 	ahead time.Duration // its clock, of this machine's
 	role  string        // this session's; empty where it is not known
 	kind  kind          // what the role is for
+	// standing says it of a role without a ledger, too; nil where it could not be asked.
+	standing *sink.Standing
 	// encoding is its database's; empty where it is not known.
 	encoding pgsession.Encoding
 }
