@@ -134,18 +134,16 @@ func TestPublicationThatLeavesSomethingOutIsRefused(t *testing.T) {
 func TestAnAdvicePublishesNothingElse(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
-	if db.Host.Major() < 15 {
-		t.Skip("neither lists nor filters")
-	}
 	conn := db.Conn(t)
 	db.Exec(t, "CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, secret text, gone boolean NOT NULL DEFAULT false); "+
 		"CREATE TABLE other (id int PRIMARY KEY, shown text, hidden text); CREATE TABLE third (id int PRIMARY KEY)")
 	table := inspected(t, db)
 	published := func() []string {
-		return pgtest.Column[string](t, db, "SELECT tablename || ' ' || attnames::text || coalesce(' ' || rowfilter, '') FROM pg_publication_tables WHERE pubname = 'pub' ORDER BY 1")
+		return pgtest.Column[string](t, db, "SELECT tablename || ' ' || coalesce(to_jsonb(t) ->> 'attnames', '') || coalesce(' ' || (to_jsonb(t) ->> 'rowfilter'), '') "+
+			"FROM pg_publication_tables AS t WHERE pubname = 'pub' ORDER BY 1")
 	}
 	const others = ", other (id, shown) WHERE (id > 5), third"
-	listed := []string{"item {id,name,body,gone}", "other {id,shown} (id > 5)", "third {id}"}
+	listed := []string{`item ["id", "name", "body", "gone"]`, `other ["id", "shown"] (id > 5)`, `third ["id"]`}
 	f := func(ddl string, want ...string) {
 		t.Helper()
 		db.Exec(t, "DROP PUBLICATION IF EXISTS pub; CREATE PUBLICATION pub FOR TABLE "+ddl)
@@ -169,10 +167,13 @@ func TestAnAdvicePublishesNothingElse(t *testing.T) {
 			t.Errorf("%s: it publishes %q, not %q", ddl, got, want)
 		}
 	}
+	f("item, third WITH (publish = 'insert')")
+	if db.Host.Major() < 15 { // there are neither lists nor filters
+		return
+	}
 	f("item (id, name)"+others, listed...)
 	f("item (id, name) WHERE (id > 7)"+others, listed...)
-	f("item WHERE (id > 7), third", "item {id,name,body,secret,gone}", "third {id}")
-	f("item, third WITH (publish = 'insert')")
+	f("item WHERE (id > 7), third", `item ["id", "name", "body", "secret", "gone"]`, `third ["id"]`)
 	f("item (id, name), third WITH (publish = 'insert')")
 }
 

@@ -16,7 +16,7 @@ import (
 // An advice that is followed must not give the role of a stream or a search what the role that sets pipelines up is to have.
 
 // gives is how an advice begins that gives a role rights.
-var gives = regexp.MustCompile(`^(GRANT|ALTER ROLE|CREATE POLICY) `)
+var gives = regexp.MustCompile(`^(GRANT (SELECT|USAGE)|ALTER ROLE|CREATE POLICY) `)
 
 // forInit puts the advice right for the role that ran init: what it lacks is to be given to it where it is the one that sets pipelines up here; any
 // other is told which one that is.

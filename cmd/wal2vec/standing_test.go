@@ -31,7 +31,7 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 		w.refuses(t, refusal{env: as(role, password, other), args: []string{"init"}, code: 2, says: []string{role, owner}, try: `run wal2vec init as role "` + admin + `"`})
 		w.refuses(t, refusal{env: as(role, password), args: []string{"init", "--resync"}, code: 2, says: []string{"replication"}, try: `run wal2vec init as role "` + admin + `"`})
 	}
-	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{searcher}, try: "run it as the role that streams"})
+	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
 	// The role that streams is the one that may have it, and the admin for init.
 	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})
 	w.db.Exec(t, "ALTER ROLE "+admin+" NOREPLICATION")

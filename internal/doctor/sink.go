@@ -292,7 +292,7 @@ func (e *examination) examineTables(ctx context.Context) {
 		e.ok("sink.logged", "all tables are logged")
 	}
 	grant, does := "grant-stream", "write"
-	if e.searches() {
+	if e.searches() || e.sink.kind == strangerKind && !e.source.replicates {
 		grant, does = "grant-search", "read"
 	}
 	if len(f.closed) > 0 {
@@ -362,7 +362,7 @@ func (e *examination) examineView(ctx context.Context) {
 	case len(shown) == 0:
 		e.fail("sink.view", setUp, "view %s.%s does not exist", schema, name)
 	case len(shown) != 1 || shown[0] != want:
-		e.fail("sink.view", inSink("DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"),
+		e.fail("sink.view", inSink(sink.DropViewSQL(schema, name)),
 			"view %s.%s shows %s, not the active generation's %s", schema, name, strings.Join(shown, ", "), want)
 	default:
 		e.ok("sink.view", "%s.%s shows generation %d", schema, name, e.state.Generation.ID)
