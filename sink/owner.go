@@ -40,7 +40,11 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 			}
 			revoke := "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA " + pgname.Identifier(s.schema) + " FROM " + grantee + " CASCADE;"
 			if grantor != "" { // a REVOKE takes what its own role gave, and says nothing where that is nothing
-				revoke = "BEGIN; SET LOCAL ROLE " + pgname.Identifier(grantor) + "; REVOKE TRIGGER, REFERENCES ON TABLE " +
+				right := "TRIGGER"
+				if strings.HasSuffix(kind, " REFERENCES") {
+					right = "REFERENCES"
+				}
+				revoke = "BEGIN; SET LOCAL ROLE " + pgname.Identifier(grantor) + "; REVOKE " + right + " ON TABLE " +
 					pgname.Qualified(s.schema, name) + " FROM " + grantee + " CASCADE; COMMIT;"
 			}
 			return fault.New(fault.Usage, revoke,
