@@ -86,8 +86,8 @@ func connectWalsender(
 	}
 }
 
-// asStreamer is the advice where a role lacks REPLICATION. The statement that gives it is for a caller that knows what the role is for: with it, a role
-// reads every change of the database, drops every slot and copies the server.
+// asStreamer is the advice where a role lacks REPLICATION. The statement that gives it is for a caller that knows what
+// the role is for: with it, a role reads every change of the database, drops every slot and copies the server.
 const asStreamer = "run it as the role that streams (source.dsn, sink.dsn): no other one is to have REPLICATION, but for wal2vec init"
 
 // AttributeError says that a role has not REPLICATION. It is a fault of kind Usage.
@@ -103,7 +103,9 @@ func (e *AttributeError) Error() string { return e.err.Error() }
 func (e *AttributeError) Unwrap() error { return e.err }
 
 // GrantReplicationSQL gives a role what it lacks by an AttributeError: only one that streams, or runs init, is to get it.
-func GrantReplicationSQL(role string) string { return "ALTER ROLE " + pgname.Identifier(role) + " REPLICATION;" }
+func GrantReplicationSQL(role string) string {
+	return "ALTER ROLE " + pgname.Identifier(role) + " REPLICATION;"
+}
 
 // applicationName is what pg_stat_activity shows of us.
 func applicationName(slot string) string { return "wal2vec/" + slot }

@@ -22,8 +22,8 @@ const publishesGenerated = 180000
 
 const resync = "wal2vec init --resync"
 
-// PublisherError says that a role has not the rights of the table's owner, who alone can publish the table. It is a fault of kind Usage. Its advice gives
-// no role anything: which one is to have the owner's rights, and so may alter and drop the table, is for a caller that knows what the role is for.
+// PublisherError says that a role has not the rights of the table's owner, who alone can publish the table. It is a
+// fault of kind Usage. Its advice gives no role anything: which one is to have the owner's rights, and so may alter and drop the table, is for a caller that knows what the role is for.
 type PublisherError struct {
 	Role, Owner string
 	fault       *fault.Error
@@ -35,8 +35,8 @@ func (e *PublisherError) Error() string { return e.fault.Error() }
 // Unwrap returns the fault.
 func (e *PublisherError) Unwrap() error { return e.fault }
 
-// CheckPublisher returns a PublisherError where the table is not published yet and this role has not the rights of its owner. It asks for no right to the
-// table. A table that does not exist is left to Inspect.
+// CheckPublisher returns a PublisherError where the table is not published yet and this role has not the rights of its
+// owner. It asks for no right to the table. A table that does not exist is left to Inspect.
 func CheckPublisher(ctx context.Context, db Querier, name, schema, table string) error {
 	var owner, role string
 	var super, ours, published bool
@@ -49,7 +49,7 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 	case ours, published, super: // no other role should have a superuser's rights: what it has to run for this role is told later
 		return nil
 	}
-	try := "run wal2vec init as role " + pgname.Identifier(owner) + ", or as the role that sets pipelines up, once that has the rights of " + pgname.Identifier(owner)
+	try := fmt.Sprintf("run wal2vec init as role %s, or as the role that sets pipelines up, once that has the rights of %[1]s", pgname.Identifier(owner))
 	return &PublisherError{Role: role, Owner: owner, fault: fault.New(fault.Usage, try,
 		"role %s has not the rights of role %s, which owns table %s and alone can publish it",
 		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))}

@@ -168,7 +168,8 @@ func (c *creation) explain(err error) error {
 	switch pg.Code {
 	case "42710":
 		c.mayExist = false
-		try := "choose another name: source.slot; or, if no other pipeline or program reads it: SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(name) + ");"
+		try := "choose another name: source.slot; or, if no other pipeline or program reads it: " +
+			"SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(name) + ");"
 		return fault.Wrap(err, fault.Usage, try, "creating slot %q", name)
 	case "42501":
 		return &AttributeError{Role: c.conn.Config().User, err: fault.Wrap(err, fault.Usage, asStreamer, "creating slot %q", name)}

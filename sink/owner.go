@@ -120,7 +120,8 @@ func (s *Sink) CheckView(ctx context.Context) error {
 
 // DropViewSQL is the advice where another view is in the place of the pipeline's.
 func DropViewSQL(schema, name string) string {
-	return "DROP VIEW " + pgname.Qualified(schema, name) + "; -- then: wal2vec init, as the role that set it up; if the view is for another program, set another name: sink.view"
+	return "DROP VIEW " + pgname.Qualified(schema, name) + "; -- then: wal2vec init, as the role that set it up; " +
+		"if the view is for another program, set another name: sink.view"
 }
 
 // checkQuery advises to have the view made again, never to give it to another role: what it calls would stay.

@@ -130,10 +130,10 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	}
 }
 
-// untrusted is what helps against functions of another role: each way is somebody's decision. To give the function to a superuser is none: it would go
-// on calling the other functions of its maker, and pass as trusted.
-const untrusted = "have the owner of the table drop what calls the function; read the table as the stream's role (deploy/roles.sql), never as a superuser; " +
-	"or set source.trust_owner: true"
+// untrusted is what helps against functions of another role: each way is somebody's decision. To give the function to
+// a superuser is none: it would go on calling the other functions of its maker, and pass as trusted.
+const untrusted = "have the owner of the table drop what calls the function; read the table as the stream's role (deploy/roles.sql), " +
+	"never as a superuser; or set source.trust_owner: true"
 
 // examineCode looks for functions of other roles that a read of the table calls with this role's rights.
 func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions) {
