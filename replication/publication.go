@@ -23,7 +23,8 @@ const publishesGenerated = 180000
 const resync = "wal2vec init --resync"
 
 // PublisherError says that a role has not the rights of the table's owner, who alone can publish the table. It is a
-// fault of kind Usage. Its advice gives no role anything: which one is to have the owner's rights, and so may alter and drop the table, is for a caller that knows what the role is for.
+// fault of kind Usage. Its advice gives no role anything: which one is to have the owner's rights, and so may alter and
+// drop the table, is for a caller that knows what the role is for.
 type PublisherError struct {
 	Role, Owner string
 	fault       *fault.Error

@@ -52,8 +52,8 @@ func (e *examination) administers(tableOurs bool) bool {
 	return tableOurs || e.sink.kind == adminKind && e.sink.role == e.source.info.User
 }
 
-// mayStream reports whether the role is one to give what a stream needs: it streams, or nothing is set up yet that would say that it does not. One that
-// only sets pipelines up, beside one that streams, is none.
+// mayStream reports whether the role is one to give what a stream needs: it streams, or nothing is set up yet that would say that it does
+// not. One that only sets pipelines up, beside one that streams, is none.
 func (e *examination) mayStream() bool {
 	s := e.sink.standing
 	return s != nil && (s.Streams || e.sink.kind == unknownKind && (s.SetsUp == "" || s.SetsUp == s.Role))
