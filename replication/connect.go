@@ -77,11 +77,34 @@ func connectWalsender(
 	case err == nil:
 		return conn, nil
 	case fault.SQLSTATE(err) == "42501":
-		return nil, fault.Wrap(fault.Connecting(err), fault.Usage, fmt.Sprintf("ALTER ROLE %s REPLICATION;", pgname.Identifier(config.User)),
-			"connecting to the source for replication as %q", config.User)
+		return nil, &AttributeError{
+			Role: config.User,
+			err:  fault.Wrap(fault.Connecting(err), fault.Usage, asStreamer, "connecting to the source for replication as %q", config.User),
+		}
 	default:
 		return nil, fmt.Errorf("connecting to the source for replication: %w", fault.Connecting(err))
 	}
+}
+
+// asStreamer is the advice where a role lacks REPLICATION. The statement that gives it is for a caller that knows what
+// the role is for: with it, a role reads every change of the database, drops every slot and copies the server.
+const asStreamer = "run it as the role that streams (source.dsn, sink.dsn): no other one is to have REPLICATION, but for wal2vec init"
+
+// AttributeError says that a role has not REPLICATION. It is a fault of kind Usage.
+type AttributeError struct {
+	Role string
+	err  error
+}
+
+// Error is that of the fault.
+func (e *AttributeError) Error() string { return e.err.Error() }
+
+// Unwrap returns the fault.
+func (e *AttributeError) Unwrap() error { return e.err }
+
+// GrantReplicationSQL gives a role what it lacks by an AttributeError: only one that streams, or runs init, is to get it.
+func GrantReplicationSQL(role string) string {
+	return "ALTER ROLE " + pgname.Identifier(role) + " REPLICATION;"
 }
 
 // applicationName is what pg_stat_activity shows of us.

@@ -3,7 +3,6 @@ package replication
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,12 +22,9 @@ func leftOut(ctx context.Context, db Querier, name string, table change.Table, k
 	relation := pgname.Qualified(table.Schema, table.Name)
 	var schema, excepted, by string
 	var ours bool
-	var others []string
 	_, err = pgx.ForEachRow(rows, []any{&schema, &excepted, &ours}, func() error {
 		if ours {
 			by = pgname.Qualified(schema, excepted)
-		} else {
-			others = append(others, "ONLY "+pgname.Qualified(schema, excepted))
 		}
 		return nil
 	})
@@ -39,13 +35,6 @@ func leftOut(ctx context.Context, db Querier, name string, table change.Table, k
 		return fault.New(kind, "follow the table that it is a partition of, or name another publication: source.publication",
 			"publication %q is for all tables and does not carry %s by its own name", name, relation)
 	}
-	try := "ALTER PUBLICATION " + pgname.Identifier(name) + " SET ALL TABLES"
-	if len(others) > 0 {
-		try += " EXCEPT (TABLE " + strings.Join(others, ", ") + ")"
-	}
-	try += ";"
-	if kind == fault.Gap {
-		try += " -- then: " + resync
-	}
-	return fault.New(kind, try, "publication %q is for all tables EXCEPT %s: it does not carry %s", name, by, relation)
+	// To take the EXCEPT back would send the table to every program that reads the publication.
+	return fault.New(kind, ofItsOwn, "publication %q is for all tables EXCEPT %s: it does not carry %s", name, by, relation)
 }

@@ -45,7 +45,7 @@ func (i *inspection) policies(ctx context.Context) error {
 		return fault.New(fault.Usage, fmt.Sprintf(try, hinders, i.name),
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", hinders, i.name, i.role())
 	case !p.Opened:
-		return fault.New(fault.Usage, OpenRowsSQL(i.opts.Schema, i.opts.Table, i.user),
+		return fault.New(fault.Usage, OpenRowsSQL(i.opts.Schema, i.opts.Table, i.user)+" -- if the role is to see every row",
 			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
 	default:
 		return nil

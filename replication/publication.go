@@ -22,8 +22,22 @@ const publishesGenerated = 180000
 
 const resync = "wal2vec init --resync"
 
-// CheckPublisher returns a fault of kind Usage, with the GRANT that helps, where the table is not published yet and this role has not the rights of
-// its owner, who alone can publish it. It asks for no right to the table. A table that does not exist is left to Inspect.
+// PublisherError says that a role has not the rights of the table's owner, who alone can publish the table. It is a
+// fault of kind Usage. Its advice gives no role anything: which one is to have the owner's rights, and so may alter and
+// drop the table, is for a caller that knows what the role is for.
+type PublisherError struct {
+	Role, Owner string
+	fault       *fault.Error
+}
+
+// Error is that of the fault.
+func (e *PublisherError) Error() string { return e.fault.Error() }
+
+// Unwrap returns the fault.
+func (e *PublisherError) Unwrap() error { return e.fault }
+
+// CheckPublisher returns a PublisherError where the table is not published yet and this role has not the rights of its
+// owner. It asks for no right to the table. A table that does not exist is left to Inspect.
 func CheckPublisher(ctx context.Context, db Querier, name, schema, table string) error {
 	var owner, role string
 	var super, ours, published bool
@@ -36,9 +50,10 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 	case ours, published, super: // no other role should have a superuser's rights: what it has to run for this role is told later
 		return nil
 	}
-	try := fmt.Sprintf("GRANT %s TO %s; -- or run wal2vec init as role %[1]s", pgname.Identifier(owner), pgname.Identifier(role))
-	return fault.New(fault.Usage, try, "role %s has not the rights of role %s, which owns table %s and alone can publish it",
-		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))
+	try := fmt.Sprintf("run wal2vec init as role %s, or as the role that sets pipelines up, once that has the rights of %[1]s", pgname.Identifier(owner))
+	return &PublisherError{Role: role, Owner: owner, fault: fault.New(fault.Usage, try,
+		"role %s has not the rights of role %s, which owns table %s and alone can publish it",
+		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))}
 }
 
 // EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
@@ -136,8 +151,8 @@ func (p publication) noteSQL(name string, oid uint32) string {
 // add others, and has no business with the table: one that is neither this role, nor a superuser, nor has the rights of the table's owner.
 func CheckPublicationOwner(ctx context.Context, db Querier, name string, oid uint32) error {
 	var owner, tableOwner string
-	var trusted bool
-	err := db.QueryRow(ctx, sql.Query("source_publisher"), name, oid).Scan(&owner, &tableOwner, &trusted)
+	var trusted, shared bool
+	err := db.QueryRow(ctx, sql.Query("source_publisher"), name, oid).Scan(&owner, &tableOwner, &trusted, &shared)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil
@@ -146,8 +161,11 @@ func CheckPublicationOwner(ctx context.Context, db Querier, name string, oid uin
 	case trusted:
 		return nil
 	}
-	try := fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s; -- or set another name: source.publication",
+	try := fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s; -- if it is this pipeline's; if not, set another name: source.publication",
 		pgname.Identifier(name), pgname.Identifier(tableOwner))
+	if shared { // the table's owner could take out of it what other programs read
+		try = ofItsOwn
+	}
 	return fault.New(fault.Usage, try, "publication %q belongs to role %s, which has not the rights of role %s, who owns the table",
 		name, pgname.Identifier(owner), pgname.Identifier(tableOwner))
 }
@@ -199,6 +217,7 @@ type publication struct {
 	insert, update, deletes, truncate bool
 	viaRoot, generatedStored          bool
 	listed, filtered                  bool
+	shared                            bool     // it carries more than this table
 	columns                           []string // of a column list; nil without one
 	partitioned                       bool
 	generated                         []string // the table's generated columns
@@ -212,7 +231,7 @@ func readPublication(ctx context.Context, db Querier, name string, table change.
 	var p publication
 	err := db.QueryRow(ctx, sql.Query("source_publication"), name, table.OID).Scan(&p.exists, &p.insert, &p.update, &p.deletes, &p.truncate,
 		&p.viaRoot, &p.generatedStored, &p.listed, &p.filtered, &p.columns, &p.partitioned, &p.generated, &p.publishable, &p.comment, &p.noted,
-		&p.everything)
+		&p.everything, &p.shared)
 	if err != nil {
 		return p, fmt.Errorf("reading publication %q: %w", name, err)
 	}
@@ -257,31 +276,57 @@ func intersection(columns, other []string) []string {
 	return out
 }
 
+// ofItsOwn is the advice where a change would give those who read the publication, too, what they do not get by it now, or take it from them.
+const ofItsOwn = "name a publication of its own: source.publication; where the pipeline is set up already, put back what was changed of this one"
+
+// orOfItsOwn stands behind advice to alter a publication that lists this table alone: other programs may read the table by it.
+const orOfItsOwn = " -- or, where another program reads it as it is, name a publication of its own: source.publication"
+
 // check refuses a publication that leaves out changes of the table.
 func (p publication) check(name string, table change.Table) error {
-	alter := "ALTER PUBLICATION " + pgname.Identifier(name)
 	relation := pgname.Qualified(table.Schema, table.Name)
 	if !p.insert || !p.update || !p.deletes || !p.truncate {
-		return fault.New(fault.Usage, alter+" SET (publish = 'insert, update, delete, truncate');",
+		return fault.New(fault.Usage, p.setSQL(name, "publish = 'insert, update, delete, truncate'"),
 			"publication %q does not publish all of insert, update, delete and truncate", name)
 	}
 	if p.filtered {
-		return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation), "publication %q filters the rows of %s", name, relation)
+		return fault.New(fault.Usage, p.listSQL(name, table), "publication %q filters the rows of %s", name, relation)
 	}
 	if p.columns != nil {
-		for _, c := range p.loggedColumns(table) {
-			if !slices.Contains(p.columns, c) {
-				return fault.New(fault.Usage, fmt.Sprintf("%s SET TABLE ONLY %s;", alter, relation),
-					"publication %q leaves out column %q of %s", name, c, relation)
-			}
+		if lacking := p.lacking(table); len(lacking) > 0 {
+			return fault.New(fault.Usage, p.listSQL(name, table), "publication %q leaves out column %q of %s", name, lacking[0], relation)
 		}
 	} else if needed := intersection(markingColumns(table), p.generated); len(needed) > 0 && !p.generatedStored {
-		return fault.New(fault.Usage, alter+" SET (publish_generated_columns = stored);",
+		return fault.New(fault.Usage, p.setSQL(name, "publish_generated_columns = stored"),
 			"publication %q leaves out generated column %q of %s", name, needed[0], relation)
 	}
 	if p.partitioned && !p.viaRoot {
-		return fault.New(fault.Usage, alter+" SET (publish_via_partition_root = true);",
+		return fault.New(fault.Usage, p.setSQL(name, "publish_via_partition_root = true"),
 			"publication %q names the partitions of %s, not the table", name, relation)
 	}
 	return nil
+}
+
+// lacking are the columns that must be in the log and that the publication's list for the table leaves out.
+func (p publication) lacking(table change.Table) []string {
+	return slices.DeleteFunc(p.loggedColumns(table), func(c string) bool { return slices.Contains(p.columns, c) })
+}
+
+// setSQL is the advice to set an option, which goes for each table of the publication.
+func (p publication) setSQL(name, option string) string {
+	if p.shared {
+		return ofItsOwn
+	}
+	return "ALTER PUBLICATION " + pgname.Identifier(name) + " SET (" + option + ");" + orOfItsOwn
+}
+
+// listSQL is the advice to list the table without a filter and with the columns that lack. SET TABLE would take the other tables out, and without a
+// list publish the columns that were left out on purpose; ADD TABLE alone is refused for a table that is there.
+func (p publication) listSQL(name string, table change.Table) string {
+	publication, relation, list := pgname.Identifier(name), pgname.Qualified(table.Schema, table.Name), ""
+	if p.columns != nil {
+		list = " (" + pgname.List(append(slices.Clone(p.columns), p.lacking(table)...)) + ")"
+	}
+	return fmt.Sprintf("BEGIN; ALTER PUBLICATION %[1]s DROP TABLE ONLY %[2]s; ALTER PUBLICATION %[1]s ADD TABLE ONLY %[2]s%[3]s; COMMIT;",
+		publication, relation, list) + orOfItsOwn
 }

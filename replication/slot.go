@@ -168,11 +168,11 @@ func (c *creation) explain(err error) error {
 	switch pg.Code {
 	case "42710":
 		c.mayExist = false
-		try := "choose another name, or: SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(name) + ");"
+		try := "choose another name: source.slot; or, if no other pipeline or program reads it: " +
+			"SELECT pg_catalog.pg_drop_replication_slot(" + pgname.Literal(name) + ");"
 		return fault.Wrap(err, fault.Usage, try, "creating slot %q", name)
 	case "42501":
-		user := pgname.Identifier(c.conn.Config().User)
-		return fault.Wrap(err, fault.Usage, "ALTER ROLE "+user+" REPLICATION;", "creating slot %q", name)
+		return &AttributeError{Role: c.conn.Config().User, err: fault.Wrap(err, fault.Usage, asStreamer, "creating slot %q", name)}
 	case "53400":
 		return fault.Wrap(err, fault.Usage, "raise max_replication_slots and restart the server, or drop a slot", "creating slot %q", name)
 	case "55000":

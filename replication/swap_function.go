@@ -155,7 +155,8 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	name := s.Function.Sanitize() + "()"
 	if now.exists && !now.ours {
-		return nil, fault.New(fault.Usage, "DROP FUNCTION "+name+";", "function %s belongs to role %q, who owns neither table nor publication",
+		try := "give this pipeline another name (pipeline:); or, where no program calls it: DROP FUNCTION " + name + ";"
+		return nil, fault.New(fault.Usage, try, "function %s belongs to role %q, who owns neither table nor publication",
 			name, now.owner)
 	}
 	if now.exists && !s.made(now) {

@@ -116,7 +116,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	case now.exists && r.made(now):
 		statements = append(statements, drop)
 	case now.exists:
-		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s: %s;", r.Function.Sanitize(), r.whose(now), drop))
+		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s; where no other pipeline has it: %s;", r.Function.Sanitize(), r.whose(now), drop))
 	}
 	out.Done = append(out.Done, statements...)
 	return r.inOne(ctx, db, statements, takingBack, nil)
@@ -154,7 +154,7 @@ func dropPublication(ctx context.Context, db Querier, name string, ours []noted,
 		if len(others) > 0 {
 			carries = strings.Join(others, ", ")
 		}
-		out.Left = append(out.Left, fmt.Sprintf("publication %s, for %s: DROP PUBLICATION %s;", quoted, carries, quoted))
+		out.Left = append(out.Left, fmt.Sprintf("publication %s, for %s; where no other program reads it: DROP PUBLICATION %s;", quoted, carries, quoted))
 	}
 	for _, step := range statements {
 		if err := statement.Run(ctx, db, step); err != nil {

@@ -66,7 +66,7 @@ func TestAKeptTableLosesWhatTheFunctionGave(t *testing.T) {
 			t.Errorf("published are %q", got)
 		}
 		left := strings.Join(removed.Left, "\n")
-		if !strings.Contains(left, `public.another: DROP PUBLICATION "pub";`) || strings.Count(left, "DROP INDEX") != 2 || strings.Contains(left, "kept: DROP PUB") {
+		if !strings.Contains(left, `public.another; where no other program reads it: DROP PUBLICATION "pub";`) || strings.Count(left, "DROP INDEX") != 2 || strings.Contains(left, "kept: DROP PUB") {
 			t.Errorf("left are said to be\n%s", left)
 		}
 		for _, line := range removed.Left { // each is for pasting

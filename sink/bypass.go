@@ -15,6 +15,8 @@ import (
 type Bypass struct {
 	// Role has BYPASSRLS: the role itself, or one that it is a member of; empty where there is none.
 	Role string
+	// Through is the role that it was made a member of, by Grantor where that was another than the server's first role (from PostgreSQL 16 on).
+	Through, Grantor string
 	// Others counts the pipelines of the schema besides this one.
 	Others int
 }
@@ -24,7 +26,11 @@ func (b Bypass) Fix(role string) string {
 	if b.Role == role {
 		return "ALTER ROLE " + pgname.Identifier(role) + " NOBYPASSRLS;"
 	}
-	return "REVOKE " + pgname.Identifier(b.Role) + " FROM " + pgname.Identifier(role) + ";"
+	revoke := "REVOKE " + pgname.Identifier(b.Through) + " FROM " + pgname.Identifier(role)
+	if b.Grantor != "" {
+		revoke += " GRANTED BY " + pgname.Identifier(b.Grantor)
+	}
+	return revoke + ";"
 }
 
 // Bypass looks at a role. Superusers, to whom no policy applies, pass over none here.
@@ -33,7 +39,7 @@ func (s *Sink) Bypass(ctx context.Context, role string) (Bypass, error) {
 }
 
 func (s *Sink) bypass(ctx context.Context, q querier, role string) (b Bypass, err error) {
-	err = q.QueryRow(ctx, s.query("bypass"), s.schema, "ledger_"+s.pipeline, role).Scan(&b.Role, &b.Others)
+	err = q.QueryRow(ctx, s.query("bypass"), s.schema, "ledger_"+s.pipeline, role).Scan(&b.Role, &b.Others, &b.Through, &b.Grantor)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return b, fmt.Errorf("asking whether row policies apply to role %q: %w", role, err)
 	}

@@ -39,6 +39,15 @@ func TestARoleThatPassesOverPoliciesGetsNoRightsAmongSeveralPipelines(t *testing
 		}
 		b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: plain, Access: access}))
 	}
+	// A membership is taken from where it was given: by another role, of a role that is itself a member.
+	middle, _ := b.db.Role(t, "")
+	giver, _ := b.db.Role(t, "")
+	third, _ := b.db.Role(t, "")
+	b.db.Exec(t, "GRANT "+role+" TO "+middle+"; GRANT "+middle+" TO "+giver+" WITH ADMIN OPTION; SET ROLE "+giver+"; GRANT "+middle+" TO "+third+"; RESET ROLE")
+	err := b.sink.Grant(t.Context(), sink.Grant{Role: third, Access: sink.Read})
+	b.wantKind(err, fault.Usage)
+	b.db.Exec(t, fault.Try(err))
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: third, Access: sink.Read}))
 	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Nothing}))
 	b.db.Exec(t, "ALTER ROLE "+role+" NOBYPASSRLS")
 	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: member, Access: sink.Write}))

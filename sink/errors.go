@@ -12,7 +12,7 @@ import (
 var ErrFenced error = fault.New(fault.Busy, "let one process stream a pipeline", "another process has taken over the pipeline")
 
 // ErrNoSlot says that a resync was cut off: the pipeline names no slot, whatever slot the source has.
-var ErrNoSlot error = fault.New(fault.Gap, initCommand+" --resync", "a resync was cut off: the pipeline has no slot")
+var ErrNoSlot error = fault.New(fault.Gap, initCommand+" --resync, as the role that set it up", "a resync was cut off: the pipeline has no slot")
 
 // ErrStartedAnew says that another process has started the pipeline again, in a new epoch: what this one knows of its source is of an epoch that is
 // over.

@@ -135,7 +135,7 @@ func (s *Sink) EnsureGeneration(ctx context.Context, g Generation) (Generation, 
 			return nil, err
 		}
 		if extension.schema == "" {
-			return nil, fault.New(fault.Usage, initCommand, "the sink has no pgvector")
+			return nil, fault.New(fault.Usage, initFirst, "the sink has no pgvector")
 		}
 		var steps []string
 		steps, result, err = s.generationSteps(ctx, tx, st, extension.schema, g)
@@ -203,7 +203,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 // taken. Another model or template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {
 	if st.Generation == nil {
-		return g, fault.New(fault.Usage, initCommand, "the pipeline has no generation of vectors yet")
+		return g, fault.New(fault.Usage, initFirst, "the pipeline has no generation of vectors yet")
 	}
 	alike := st.alike(g.Fingerprint, g.Dimension)
 	if len(alike) == 0 && g.OlderFingerprint != "" {

@@ -112,7 +112,7 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 	var counter int64
 	err := tx.QueryRow(ctx, j.sink.query("pipeline_lock"), j.sink.pipeline).Scan(&v.Epoch, &v.LSN, &truncated.Epoch, &truncated.LSN, &counter)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fault.New(fault.Usage, initCommand, "pipeline %q has no slot yet", j.sink.pipeline)
+		return fault.New(fault.Usage, initFirst, "pipeline %q has no slot yet", j.sink.pipeline)
 	}
 	if err != nil {
 		return j.sink.explain(err, "locking the pipeline")

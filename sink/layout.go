@@ -60,7 +60,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 		return nil, err
 	}
 	if len(st.Generations) == 0 {
-		return nil, fault.New(fault.Usage, initCommand, "pipeline %q has no generation of vectors yet", s.pipeline)
+		return nil, fault.New(fault.Usage, initFirst, "pipeline %q has no generation of vectors yet", s.pipeline)
 	}
 	l := &layout{key: st.Table.Key, counter: st.counter, active: -1}
 	if l.extension, err = s.extension(ctx, q); err != nil {
@@ -150,7 +150,7 @@ func (l *layout) all() []Generation {
 // current returns the active generation.
 func (l *layout) current() (target, error) {
 	if l.active < 0 {
-		return target{}, fault.New(fault.Usage, initCommand, "no generation is active")
+		return target{}, fault.New(fault.Usage, initFirst, "no generation is active")
 	}
 	return l.generations[l.active], nil
 }

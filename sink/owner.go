@@ -25,21 +25,29 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 		return false, fmt.Errorf("asking whose schema %q is: %w", s.schema, err)
 	}
 	const known = "if it is the role that runs wal2vec init, name it: sink.owner"
-	var name, kind, owner, role string
+	var name, kind, owner, role, grantor string
 	var trusted bool
-	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &owner, &trusted, &role}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &owner, &trusted, &role, &grantor}, func() error {
 		exists = exists || name == ""
 		switch {
 		case !trusted && name == "":
-			alter := "ALTER SCHEMA " + pgname.Identifier(s.schema) + " OWNER TO " + pgname.Identifier(role) + ";"
-			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema; or, as a superuser: "+alter,
+			return fault.New(fault.Usage, known+"; if not, set another name: sink.schema", // this role may be one that only searches
 				"schema %q of the sink belongs to role %q, which could have role %q run what it likes", s.schema, owner, role)
 		case strings.HasPrefix(kind, "right "):
 			grantee := "PUBLIC"
 			if owner != "" {
 				grantee = pgname.Identifier(owner)
 			}
-			return fault.New(fault.Usage, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA "+pgname.Identifier(s.schema)+" FROM "+grantee+" CASCADE;",
+			revoke := "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA " + pgname.Identifier(s.schema) + " FROM " + grantee + " CASCADE;"
+			if grantor != "" { // a REVOKE takes what its own role gave, and says nothing where that is nothing
+				right := "TRIGGER"
+				if strings.HasSuffix(kind, " REFERENCES") {
+					right = "REFERENCES"
+				}
+				revoke = "BEGIN; SET LOCAL ROLE " + pgname.Identifier(grantor) + "; REVOKE " + right + " ON TABLE " +
+					pgname.Qualified(s.schema, name) + " FROM " + grantee + " CASCADE; COMMIT;"
+			}
+			return fault.New(fault.Usage, revoke,
 				"%s has the %s on %q in schema %q of the sink, and could have role %q run what it likes", grantee, kind, name, s.schema, role)
 		case len(kind) > 1: // the kind and the name of what hangs on a table
 			return fault.New(fault.Usage, "find out what it is and who made it, and drop it",
@@ -79,19 +87,27 @@ func (s *Sink) CheckView(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	standing, err := s.Standing(ctx) // this role may be one that only searches: the schema is not for it
+	if err != nil {
+		return err
+	}
 	rows, err := s.pool.Query(ctx, s.query("view_owners"), schema, name, s.owner)
 	if err != nil {
 		return fmt.Errorf("asking whose the view is: %w", err)
 	}
-	var found, owner, role string
+	var found, owner string
 	var trusted bool
-	_, err = pgx.ForEachRow(rows, []any{&found, &owner, &trusted, &role}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&found, &owner, &trusted}, func() error {
 		if trusted {
 			return nil
 		}
-		what, repair := fmt.Sprintf("schema %q of the view", schema), "ALTER SCHEMA "+pgname.Identifier(schema)+" OWNER TO "+pgname.Identifier(role)+";"
+		what, repair := fmt.Sprintf("schema %q of the view", schema), "set another name for the view: sink.view"
+		if standing.SetsUp != "" {
+			repair = "ALTER SCHEMA " + pgname.Identifier(schema) + " OWNER TO " + pgname.Identifier(standing.SetsUp) +
+				"; -- if nothing else is in it; if there is, set another name for the view: sink.view"
+		}
 		if found != "" {
-			what, repair = fmt.Sprintf("view %s.%s", schema, name), "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"
+			what, repair = fmt.Sprintf("view %s.%s", schema, name), DropViewSQL(schema, name)
 		}
 		return fault.New(fault.Usage, repair,
 			"%s belongs to role %q, which could have any role that reads the view run what it likes", what, owner)
@@ -100,6 +116,12 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		return s.explain(err, "asking whose the view is")
 	}
 	return s.checkQuery(ctx, schema, name)
+}
+
+// DropViewSQL is the advice where another view is in the place of the pipeline's.
+func DropViewSQL(schema, name string) string {
+	return "DROP VIEW " + pgname.Qualified(schema, name) + "; -- then: wal2vec init, as the role that set it up; " +
+		"if the view is for another program, set another name: sink.view"
 }
 
 // checkQuery advises to have the view made again, never to give it to another role: what it calls would stay.
@@ -112,6 +134,6 @@ func (s *Sink) checkQuery(ctx context.Context, schema, name string) error {
 	if err != nil || !p.exists || p.plain || !p.ours {
 		return err
 	}
-	return fault.New(fault.Usage, "DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init",
+	return fault.New(fault.Usage, DropViewSQL(schema, name),
 		"view %s.%s is not as wal2vec init writes it: what it calls runs with the rights of any role that reads it", schema, name)
 }

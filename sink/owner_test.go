@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
@@ -201,6 +203,9 @@ func TestASchemaOfAnotherRoleIsNotUsed(t *testing.T) {
 		"GRANT USAGE ON SCHEMA wal2vec TO PUBLIC", "GRANT SELECT ON wal2vec.schema_version TO PUBLIC")
 	b.refusedAs(b.sink, planter.name, admin.name)
 	b.refusedAs(trusting, planter.name, streamer.name)
+	if _, err := trusting.Trusted(t.Context()); strings.Contains(fault.Try(err), streamer.name) {
+		t.Errorf("the schema is not for a role that streams: try %s", fault.Try(err))
+	}
 	// A schema that was given back still has a view in it.
 	b.db.Exec(t, "ALTER SCHEMA wal2vec OWNER TO "+admin.name)
 	b.refusedAs(b.sink, planter.name, "schema_version")
@@ -292,6 +297,18 @@ func TestARightToMakeATriggerIsLookedAt(t *testing.T) {
 		}
 		b.db.Exec(t, "REVOKE ALL ON ALL TABLES IN SCHEMA wal2vec FROM "+grantee)
 	}
+	// One that another role gave, where that one is trusted.
+	giver := b.account("")
+	b.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+giver.name+"; GRANT TRIGGER ON wal2vec.ledger_product TO "+giver.name+" WITH GRANT OPTION; SET ROLE "+giver.name+
+		"; GRANT TRIGGER ON wal2vec.ledger_product TO "+other.name+"; RESET ROLE")
+	trusting := sink.New(sink.Options{Pool: b.pool, Pipeline: "product", Owner: giver.name, View: viewName, Logger: zerolog.Nop()})
+	_, err := trusting.Trusted(t.Context())
+	b.wantKind(err, fault.Usage)
+	b.db.Exec(t, fault.Try(err))
+	if _, again := trusting.Trusted(t.Context()); again != nil {
+		t.Errorf("after %s: %v", fault.Try(err), again)
+	}
+	b.db.Exec(t, "REVOKE ALL ON wal2vec.ledger_product FROM "+giver.name+" CASCADE")
 	// Tables of other pipelines are none of this one's, and a superuser, who is trusted, may have all.
 	b.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer); GRANT ALL ON wal2vec.ledger_other TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO CURRENT_USER")
 	b.state()
@@ -302,12 +319,16 @@ func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.ok(b.sink.CheckView(t.Context()))
-	other := b.account("")
+	other, reader := b.account(""), b.account("")
 	for what, repair := range map[string]string{"SCHEMA analytics_features": "ALTER SCHEMA", "VIEW " + viewName: "DROP VIEW"} {
 		b.db.Exec(t, "ALTER "+what+" OWNER TO "+other.name)
 		err := b.sink.CheckView(t.Context())
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), repair) {
 			t.Errorf("%s of another role: %v, try %q", what, err, fault.Try(err))
+		}
+		owner := pgtest.One[string](t, b.db, "SELECT current_user::text")
+		if err := b.trusting(owner, reader.name, reader.password).CheckView(t.Context()); strings.Contains(fault.Try(err), reader.name) || fault.Try(err) == "" {
+			t.Errorf("%s is not for a role that reads: try %q", what, fault.Try(err))
 		}
 		b.db.Exec(t, fault.Try(err))
 		b.init(productPipeline(), generation(dimension))

@@ -149,6 +149,9 @@ func (s *Sink) lockClass(purpose string) int32 {
 
 const initCommand = "wal2vec init"
 
+// initFirst is the advice where that has not been run: another role that runs it would be told which rights it lacks.
+const initFirst = initCommand + ", as the role that sets it up"
+
 // explain adds what to do to errors that say that wal2vec's tables are missing or closed to this role. An error that says what to do already
 // is left as it is.
 func (s *Sink) explain(err error, doing string) error {
@@ -160,7 +163,7 @@ func (s *Sink) explain(err error, doing string) error {
 	}
 	switch fault.SQLSTATE(err) {
 	case "42P01", "3F000", "42703": // undefined table, invalid schema name, undefined column
-		absent := fault.Missing(initCommand, "%s: schema %q is not set up", doing, s.schema)
+		absent := fault.Missing(initFirst, "%s: schema %q is not set up", doing, s.schema)
 		absent.Err = err
 		return absent
 	case "25006":
@@ -177,5 +180,5 @@ func (s *Sink) explain(err error, doing string) error {
 }
 
 func (s *Sink) missing() error {
-	return fault.Missing(initCommand, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
+	return fault.Missing(initFirst, "pipeline %q does not exist in schema %q of the sink", s.pipeline, s.schema)
 }

@@ -199,7 +199,7 @@ func (s *Sink) checkSchema(ctx context.Context, q querier) error {
 	case version > known:
 		return s.newerSchema(version)
 	case version < known:
-		return fault.New(fault.Usage, initCommand+", which brings it up to date",
+		return fault.New(fault.Usage, initCommand+", as the role that set it up: that brings it up to date",
 			"schema %q has version %d, this wal2vec works with %d", s.schema, version, known)
 	}
 	return nil
@@ -221,7 +221,7 @@ func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
 		err = q.QueryRow(ctx, s.query("schema_version")).Scan(&version)
 	}
 	if !exists || fault.SQLSTATE(err) == "42P01" { // undefined table: every command meets it before init
-		return 0, fault.Missing(initCommand, "wal2vec is not set up in schema %q of the sink", s.schema)
+		return 0, fault.Missing(initFirst, "wal2vec is not set up in schema %q of the sink", s.schema)
 	}
 	if err != nil {
 		return 0, s.explain(err, "reading the version of wal2vec's schema")

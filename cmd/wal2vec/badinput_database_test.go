@@ -197,7 +197,7 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 	// Whatever else it lacks, that is what is said first.
 	member := `GRANT "owner_of_` + w.db.Name + `" TO "ROLE";`
 	rs = add(rs, refusal{name: "not the owner", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: member}, "REPLICATION", create, usage, read)
-	rs = add(rs, refusal{name: "nothing but CONNECT", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: member}, "REPLICATION", here)
+	rs = add(rs, refusal{name: "nothing but CONNECT", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: "run wal2vec init as role"}, "REPLICATION", here) // nothing says what it is for
 	w.db.Exec(t, "GRANT SELECT ON staging_marts.dim_product TO owner_of_"+w.db.Name)
 	rs = add(rs, refusal{name: "no CREATE", code: 2, says: []string{"CREATE SCHEMA", "permission denied for database", w.db.Name}, try: "roles.sql"}, "REPLICATION", here, usage, read, owner)
 	rs = add(rs, refusal{name: "no REPLICATION", code: 2, says: []string{"ROLE", "for replication", "permission denied"}, try: "REPLICATION;"}, "", create, usage, read, owner)

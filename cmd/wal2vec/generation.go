@@ -222,7 +222,7 @@ func sourceOf(model string) string {
 // checkGeneration returns the generation that the configured model and template made, and refuses any that made none.
 func checkGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {
 	if state.Generation == nil || !state.Started() {
-		return sink.Generation{}, fault.New(fault.Usage, "wal2vec init", "the pipeline is not set up completely")
+		return sink.Generation{}, fault.New(fault.Usage, "wal2vec init, as the role that sets it up", "the pipeline is not set up completely")
 	}
 	want.Storage = "" // that of the generation counts: only init and build make one
 	return state.MadeBy(want)

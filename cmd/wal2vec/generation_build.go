@@ -170,7 +170,7 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 		return state, err
 	}
 	if state.Generation == nil || !state.Started() {
-		return state, fault.New(fault.Usage, "wal2vec init", "the pipeline is not set up completely")
+		return state, fault.New(fault.Usage, "wal2vec init, as the role that sets it up", "the pipeline is not set up completely")
 	}
 	if err := checkState(f.config, state, f.table); err != nil {
 		return state, err

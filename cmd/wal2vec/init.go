@@ -41,7 +41,11 @@ func newInit(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.init(cmd.Context(), c, o)
+			err = p.init(cmd.Context(), c, o)
+			if o.printSQL { // which is for another role to run
+				return err
+			}
+			return p.forInit(cmd.Context(), c, err)
 		},
 	}
 	flags := cmd.Flags()

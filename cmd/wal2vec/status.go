@@ -40,7 +40,7 @@ func newStatus(p *program) *cobra.Command {
 				err = p.printStatus(status)
 			}
 			if err == nil && status.Phase == monitor.NotInitialised {
-				err = fault.Missing("wal2vec init", "pipeline %s is not set up", status.Pipeline)
+				err = fault.Missing("wal2vec init, as the role that sets it up", "pipeline %s is not set up", status.Pipeline)
 			}
 			return err
 		},

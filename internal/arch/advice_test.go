@@ -18,12 +18,14 @@ import (
 var advising = map[string]int{
 	"fault.New": 1, "fault.Wrap": 2,
 	"inSource": 0, "inSink": 0, "inShell": 0, "inSettings": 0, "onServer": 0,
+	"e.toStream": 0, "instead": 1,
 }
 
 // adviceQuotes are the functions whose result may stand in an advice.
 var adviceQuotes = []string{
 	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Shell", "pgname.Flag", "pgname.Pasteable",
 	"yamlList", "config.YAML", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
+	"replication.GrantReplicationSQL", "sink.DropViewSQL", "DropViewSQL", "p.setSQL", "p.listSQL",
 }
 
 // adviceReviewed are the functions whose advice holds something else, with the reason.
@@ -33,13 +35,13 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/connect.go judgeTLS":          "source or sink",
 	"models/hub/client.go refused":                 "an address, escaped by net/url",
 	"replication/backfill/chunk.go duplicate":      "Reader.relation quotes",
-	"replication/except.go leftOut":                "each table is put there by pgname.Qualified",
 	"replication/identity.go key":                  "inspection.name is quoted",
 	"replication/identity.go identityFault":        "identitySQL, whose callers quote",
 	"replication/inspect.go relation":              "inspection.name and inspection.role are quoted",
 	"replication/inspect.go unreadable":            "as relation; grantSQL quotes the columns",
 	"replication/inspect.go keyColumn":             "as relation",
 	"replication/policies.go policies":             "inspection.name is quoted; OpenRowsSQL quotes",
+	"internal/doctor/kind.go toStream":             "its callers quote, which is looked at",
 	"internal/doctor/role.go judgeBypass":          "replication.OpenRowsSQL quotes",
 	"internal/doctor/sink.go judgeLeast":           "sink.Bypass.Fix quotes",
 	"cmd/wal2vec/init.go warnOfBypass":             "as judgeLeast",

@@ -23,9 +23,9 @@ func onServer(text string) advice   { return advice{place: Server, text: text} }
 
 var (
 	nothing = advice{}
-	setUp   = inShell("wal2vec init")
+	setUp   = inShell("wal2vec init  # as the role that sets it up")
 	// sql is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
-	sql = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|ROLLBACK|REINDEX)[\s;]`)
+	sql = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
 	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )

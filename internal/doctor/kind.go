@@ -25,6 +25,9 @@ const (
 func (e *examination) findKind(ctx context.Context) {
 	var owns, writes, reads bool
 	c := e.opts.Config
+	if standing, err := e.sink.store.Standing(ctx); err == nil {
+		e.sink.standing = &standing
+	}
 	err := e.sink.pool.QueryRow(ctx, queries.Query("doctor_kind"), c.Sink.Schema, "ledger_"+c.Pipeline).Scan(&owns, &writes, &reads, &e.sink.role)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), err != nil: // the checks of the sink's tables say why
@@ -47,6 +50,25 @@ func (e *examination) searches() bool { return e.sink.kind == searchKind && !e.s
 // wal2vec's tables.
 func (e *examination) administers(tableOurs bool) bool {
 	return tableOurs || e.sink.kind == adminKind && e.sink.role == e.source.info.User
+}
+
+// mayStream reports whether the role is one to give what a stream needs: it streams, or nothing is set up yet that would say that it does
+// not. One that only sets pipelines up, beside one that streams, is none.
+func (e *examination) mayStream() bool {
+	s := e.sink.standing
+	return s != nil && (s.Streams || e.sink.kind == unknownKind && (s.SetsUp == "" || s.SetsUp == s.Role))
+}
+
+// toStream is the advice to give the role what a stream needs, where it may be one that streams.
+func (e *examination) toStream(statement string) advice {
+	switch {
+	case !e.mayStream():
+		return asStreamer
+	case e.sink.kind == unknownKind:
+		return inSource(statement + " -- if it is to stream: no other role needs that")
+	default:
+		return inSource(statement)
+	}
 }
 
 // isFor says of a role that only searches which commands it is for.

@@ -36,7 +36,9 @@ func (e *examination) examineRole(ctx context.Context) {
 	case e.searches():
 		e.warn("role.replication", asStreamer, "%s", e.isFor())
 	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
-		e.fail("role.replication", inSource("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
+		e.fail("role.replication", e.toStream("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
+	case fault.SQLSTATE(err) == "42501":
+		e.fail("role.replication", e.toStream(replication.GrantReplicationSQL(f.info.User)), "%s", e.opts.Print(err))
 	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
 		e.skip("role.replication", "%s", e.opts.Print(err))
 	default:
@@ -48,7 +50,7 @@ func (e *examination) examineRole(ctx context.Context) {
 	case e.searches():
 		e.ok("role.monitor", "%s: it sees its own sessions only, and has no need of others", e.isFor())
 	default:
-		e.warn("role.monitor", inSource("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
+		e.warn("role.monitor", e.toStream("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
 	}
 	e.examinePower(ctx)
 }
@@ -58,11 +60,11 @@ func (e *examination) examinePower(ctx context.Context) {
 	const check = "role.power"
 	table := e.opts.Config.Source.Table
 	role := pgname.Identifier(e.source.info.User)
-	var createDB, createRole, bypass, secured bool
-	var memberships, makers, grantors []string
+	var createDB, createRole, bypass, secured, replicates bool
+	var memberships, givers, makers, grantors []string
 	var door door
 	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_role"), table.Schema, table.Name).
-		Scan(&createDB, &createRole, &bypass, &secured, &memberships, &door.other, &makers, &grantors, &door.address, &door.encrypted)
+		Scan(&createDB, &createRole, &bypass, &replicates, &secured, &memberships, &givers, &door.other, &makers, &grantors, &door.address, &door.encrypted)
 	if !e.could(err, check, "role.cluster") {
 		return
 	}
@@ -84,26 +86,36 @@ func (e *examination) examinePower(ctx context.Context) {
 		quiet = false
 		e.judgeBypass(ctx, check, secured)
 	}
-	for _, group := range memberships {
+	for i, group := range memberships {
 		quiet = false
-		revoke := "REVOKE " + pgname.Identifier(group) + " FROM " + role
+		revoke := revokeMembership(group, e.source.info.User, givers[i])
 		fix := pgname.Script(revoke)
-		if group == "pg_monitor" {
+		if group == "pg_monitor" && e.mayStream() {
 			fix = pgname.Script(revoke, "GRANT pg_read_all_stats TO "+role)
 		}
 		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
 	}
 	for i, maker := range makers {
 		quiet = false
-		fix := "REVOKE " + role + " FROM " + pgname.Identifier(maker)
-		if grantors[i] != "" {
-			fix += " GRANTED BY " + pgname.Identifier(grantors[i])
-		}
+		fix := revokeMembership(e.source.info.User, maker, grantors[i])
 		e.warn(check, inSource(fix+" CASCADE;"), "role %s may make itself a member of role %s, and act as it", pgname.Identifier(maker), role)
 	}
 	if quiet {
-		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table, but REPLICATION", role)
+		but := ""
+		if replicates {
+			but = ", but REPLICATION"
+		}
+		e.ok(check, "role %s has no attribute and no membership that reaches beyond this table%s", role, but)
 	}
+}
+
+// revokeMembership takes a membership from a role: without its grantor's name, one that another role granted would stay, with a warning.
+func revokeMembership(group, member, grantor string) string {
+	revoke := "REVOKE " + pgname.Identifier(group) + " FROM " + pgname.Identifier(member)
+	if grantor != "" {
+		revoke += " GRANTED BY " + pgname.Identifier(grantor)
+	}
+	return revoke
 }
 
 // door is where the server lets the role in.
@@ -198,6 +210,8 @@ type excess struct {
 	kind       int      // table, schema, database from 1
 	privileges []string // none of an owner
 	grantee    string   // empty for everybody
+	grantor    string   // empty for the owner, as whom a superuser revokes
+	columns    []string // that the grantor gave it for; none of the whole table
 }
 
 // tablePrivileges are those that a table has, from PostgreSQL 17 on the last one too.
@@ -216,7 +230,7 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 		return
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (x excess, err error) {
-		return x, row.Scan(&x.kind, &x.privileges, &x.grantee)
+		return x, row.Scan(&x.kind, &x.privileges, &x.grantee, &x.grantor, &x.columns)
 	})
 	owns := slices.ContainsFunc(all, func(x excess) bool { return x.kind == 1 && len(x.privileges) == 0 })
 	found := false
@@ -258,10 +272,10 @@ func (e *examination) insteadOfOwner(ctx context.Context) advice {
 func (e *examination) judgeExcess(check string, x excess, options replication.InspectOptions, owner advice) {
 	role, table := pgname.Identifier(e.source.info.User), pgname.Qualified(options.Schema, options.Table)
 	columns := pgname.List(options.ReadColumns())
-	thing := map[int]string{
-		1: "table " + table, 2: "schema " + pgname.Identifier(options.Schema), 3: "database " + pgname.Identifier(e.source.info.Database),
-	}[x.kind]
-	to, whose := pgname.Identifier(x.grantee), ""
+	kind := map[int]string{1: "TABLE ", 2: "SCHEMA ", 3: "DATABASE "}[x.kind]
+	name := map[int]string{1: table, 2: pgname.Identifier(options.Schema), 3: pgname.Identifier(e.source.info.Database)}[x.kind]
+	thing := strings.ToLower(kind) + name
+	to, whose, again := pgname.Identifier(x.grantee), "", ""
 	switch {
 	case len(x.privileges) == 0:
 		e.warn(check, owner, "role %s has the rights of %s, who owns %s: it may alter and drop it", role, to, thing)
@@ -271,21 +285,36 @@ func (e *examination) judgeExcess(check string, x excess, options replication.In
 	case to != role:
 		whose = ", as a member of " + to + ","
 	}
-	fix := inSource("REVOKE CREATE ON SCHEMA " + pgname.Identifier(options.Schema) + " FROM " + to + ";")
-	switch x.kind {
-	case 1: // what is revoked of a table goes from each of its columns
+	privileges := "CREATE"
+	if x.kind == 1 { // what is revoked of a table goes from each of its columns
 		known := slices.DeleteFunc(slices.Clone(tablePrivileges), func(p string) bool { return !slices.Contains(x.privileges, p) })
-		fix = inSource(pgname.Script("REVOKE "+strings.Join(known, ", ")+" ON TABLE "+table+" FROM "+to,
-			"GRANT SELECT ("+columns+") ON TABLE "+table+" TO "+role))
-		if e.searches() {
-			fix = inSource("REVOKE " + strings.Join(known, ", ") + " ON TABLE " + table + " FROM " + to + ";")
+		privileges = strings.Join(known, ", ")
+		if len(x.columns) > 0 {
+			privileges += " (" + pgname.List(x.columns) + ")"
 		}
-		if slices.Contains(x.privileges, "UPDATE") {
+		if slices.Contains(known, "SELECT") && !e.searches() {
+			again = "GRANT SELECT (" + columns + ") ON TABLE " + table + " TO " + role
+		}
+		if slices.Contains(known, "UPDATE") {
 			whose += " (UPDATE for doctor --probe, perhaps)"
 		}
-	case 3:
-		fix = inSource("REVOKE CREATE ON DATABASE " + pgname.Identifier(e.source.info.Database) + " FROM " + to + ";")
 	}
-	e.warn(check, fix, "role %s%s may %s on %s; a stream reads the columns %s, and does nothing else",
+	statements := []string{"REVOKE " + privileges + " ON " + kind + name + " FROM " + to}
+	but := ""
+	if to == role { // what it has passed on goes, too, or it could keep others from taking it
+		statements[0] += " CASCADE"
+	} else {
+		but = " -- other roles that have it by " + to + " lose it, too: give it to those that need it"
+	}
+	if x.grantor != "" { // a REVOKE takes what its own role gave, and says nothing where that is nothing; GRANTED BY may name no other
+		statements = []string{"SET LOCAL ROLE " + pgname.Identifier(x.grantor), statements[0]}
+	}
+	if again != "" && x.grantor != "" {
+		statements = append(statements, "SET LOCAL ROLE NONE")
+	}
+	if again != "" {
+		statements = append(statements, again)
+	}
+	e.warn(check, inSource(pgname.Script(statements...)+but), "role %s%s may %s on %s; a stream reads the columns %s, and does nothing else",
 		role, whose, strings.Join(x.privileges, ", "), thing, columns)
 }

@@ -113,7 +113,40 @@ var excessFindings = []finding{
 			}
 			r.paste(f)
 		}
-		r.want("role.power", doctor.OK)
+		if f := r.want("role.power", doctor.OK); !strings.HasSuffix(f.Text, ", but REPLICATION") {
+			t.Errorf("%+v", f)
+		}
+		if r.db.Host.Major() >= 16 { // a REVOKE that names no grantor would leave it
+			r.db.Exec(t, "GRANT "+group+" TO "+other+" WITH ADMIN OPTION; SET ROLE "+other+"; GRANT "+group+" TO "+role+"; RESET ROLE")
+			r.mend(r.want("role.power", doctor.Warn))
+		}
+	}},
+	{"rights that another role than the owner gave", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role := r.streamedBy()
+		giver, _ := r.db.Role(t, "")
+		third, _ := r.db.Role(t, "")
+		r.want("role.source", doctor.OK)
+		r.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+giver+", "+third)
+		for name, grant := range rights {
+			if strings.Contains(grant, "PUBLIC") || strings.Contains(grant, "pg_") {
+				continue
+			}
+			if strings.HasPrefix(grant, "DO") {
+				grant = "GRANT CREATE ON DATABASE " + r.db.Name + " TO ROLE"
+			}
+			give := func(to string) string { return strings.ReplaceAll(grant, "ROLE", to) + " WITH GRANT OPTION" }
+			r.db.Exec(t, give(giver)+"; SET ROLE "+giver+"; "+give(role)+"; RESET ROLE; SET ROLE "+role+"; "+give(third)+"; RESET ROLE")
+			f := r.want("role.source", doctor.Warn)
+			if !strings.Contains(f.Fix, `SET LOCAL ROLE "`+giver+`"`) {
+				t.Errorf("%s: %+v", name, f)
+			}
+			r.mend(f)
+			if got := found(r.examine(), "table.columns"); len(got) != 1 || got[0].Status != doctor.OK {
+				t.Errorf("%s: after %q the stream cannot read: %+v", name, f.Fix, got)
+			}
+			r.db.Exec(t, strings.NewReplacer("GRANT", "REVOKE", " TO ROLE", " FROM "+giver+" CASCADE").Replace(grant))
+		}
 	}},
 	{"rights beyond the columns", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -248,6 +281,9 @@ var kindFindings = []finding{
 			}
 		}
 		check("as granted")
+		if f := r.want("role.power", doctor.OK); strings.Contains(f.Text, "REPLICATION") {
+			t.Errorf("it has no such attribute: %+v", f)
+		}
 		r.db.Exec(t, "GRANT SELECT ON "+product+" TO "+role) // it may search by all
 		check("with all columns")
 		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline + 7") // the stream's role may, and so does a promotion
@@ -302,6 +338,12 @@ var kindFindings = []finding{
 		r.db.Exec(t, "GRANT "+group+" TO "+role)
 		if f := r.want("role.source", doctor.Warn); strings.Contains(f.Fix, "deploy/roles.sql") || !strings.Contains(f.Fix, "the role that streams") {
 			t.Errorf("where a role streams already: %+v", f)
+		}
+		r.db.Exec(t, "ALTER ROLE "+role+" NOREPLICATION")
+		for check, status := range map[string]doctor.Status{"role.replication": doctor.Fail, "role.monitor": doctor.Warn} {
+			if f := r.want(check, status); f.FixIn != doctor.Settings || strings.Contains(f.Fix, role) {
+				t.Errorf("beside one that streams it needs nothing of that: %+v", f)
+			}
 		}
 	}},
 }

@@ -26,6 +26,8 @@ type sinkFacts struct {
 	ahead time.Duration // its clock, of this machine's
 	role  string        // this session's; empty where it is not known
 	kind  kind          // what the role is for
+	// standing says it of a role without a ledger, too; nil where it could not be asked.
+	standing *sink.Standing
 	// encoding is its database's; empty where it is not known.
 	encoding pgsession.Encoding
 }
@@ -290,7 +292,7 @@ func (e *examination) examineTables(ctx context.Context) {
 		e.ok("sink.logged", "all tables are logged")
 	}
 	grant, does := "grant-stream", "write"
-	if e.searches() {
+	if e.searches() || e.sink.kind == strangerKind && !e.source.replicates {
 		grant, does = "grant-search", "read"
 	}
 	if len(f.closed) > 0 {
@@ -360,7 +362,7 @@ func (e *examination) examineView(ctx context.Context) {
 	case len(shown) == 0:
 		e.fail("sink.view", setUp, "view %s.%s does not exist", schema, name)
 	case len(shown) != 1 || shown[0] != want:
-		e.fail("sink.view", inSink("DROP VIEW "+pgname.Qualified(schema, name)+"; -- then: wal2vec init"),
+		e.fail("sink.view", inSink(sink.DropViewSQL(schema, name)),
 			"view %s.%s shows %s, not the active generation's %s", schema, name, strings.Join(shown, ", "), want)
 	default:
 		e.ok("sink.view", "%s.%s shows generation %d", schema, name, e.state.Generation.ID)

@@ -62,7 +62,7 @@ var sinkFindings = []finding{
 		}
 	}},
 	{"a schema that is not there", func(t *testing.T, host *pgtest.Host) {
-		if f := bare(t, host).want("sink.schema", doctor.Fail); f.Fix != "wal2vec init" || f.FixIn != doctor.Shell {
+		if f := bare(t, host).want("sink.schema", doctor.Fail); f.Fix != "wal2vec init  # as the role that sets it up" || f.FixIn != doctor.Shell {
 			t.Errorf("%+v", f)
 		}
 	}},

@@ -211,7 +211,7 @@ func (m *Monitor) explain(err error, doing string) error {
 	}
 	switch fault.SQLSTATE(err) {
 	case "42703": // undefined column: tables of another version
-		return fault.Wrap(err, fault.Usage, "wal2vec init", "%s: schema %q is not of this version", doing, m.opts.Schema)
+		return fault.Wrap(err, fault.Usage, "wal2vec init, as the role that set it up", "%s: schema %q is not of this version", doing, m.opts.Schema)
 	case "42501":
 		return fault.Wrap(err, fault.Usage, "wal2vec init --grant-search=ROLE, as the role that set it up", "%s: this role may not", doing)
 	default:

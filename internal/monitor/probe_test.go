@@ -379,7 +379,7 @@ func TestTablesOfAnotherVersionAreNamed(t *testing.T) {
 	b := setup(t, db, db)
 	b.install(t)
 	b.sink.Exec(t, `ALTER TABLE "W2V".pipeline DROP COLUMN partial_until`)
-	if _, err := b.monitor.Probe(t.Context()); fault.KindOf(err) != fault.Usage || fault.Try(err) != "wal2vec init" {
+	if _, err := b.monitor.Probe(t.Context()); fault.KindOf(err) != fault.Usage || fault.Try(err) != "wal2vec init, as the role that set it up" {
 		t.Error(err)
 	}
 }

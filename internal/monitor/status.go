@@ -199,7 +199,7 @@ func (s *Status) setLag(k *sinkState, r *sourceState) {
 
 func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 	if !k.registered || k.watermark == 0 {
-		return NotInitialised, fmt.Sprintf("pipeline %s is not set up: wal2vec init", s.Pipeline)
+		return NotInitialised, fmt.Sprintf("pipeline %s is not set up: wal2vec init, as the role that sets it up", s.Pipeline)
 	}
 	if reason := gap(k, r); reason != "" {
 		return Gap, reason

@@ -25,25 +25,27 @@ relation AS (
 )
 
 SELECT
-    f.name, f.kind, coalesce(o.rolname::text, ''), coalesce(o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, false), session_user::text
+    f.name, f.kind, coalesce(o.rolname::text, ''), coalesce(o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, false), session_user::text,
+    coalesce(f.grantor, '')
 FROM (
-    SELECT '' AS name, '' AS kind, s.owner, false AS well
+    SELECT '' AS name, '' AS kind, s.owner, false AS well, NULL::text AS grantor
     FROM schema AS s
     UNION ALL
-    SELECT r.relname::text, r.relkind::text, r.relowner, r.relkind IN ('r', 'p')
+    SELECT r.relname::text, r.relkind::text, r.relowner, r.relkind IN ('r', 'p'), NULL
     FROM relation AS r
     UNION ALL
     SELECT
         r.relname::text,
         CASE WHEN g.tgisinternal THEN 'foreign key of ' || pg_catalog.quote_ident(l.relname) ELSE 'trigger ' || pg_catalog.quote_ident(g.tgname) END,
         CASE WHEN g.tgisinternal THEN l.relowner ELSE p.proowner END,
-        g.tgisinternal OR g.tgfoid >= 16384 AND g.tgnargs = 0 AND g.tgqual IS NULL
+        g.tgisinternal OR g.tgfoid >= 16384 AND g.tgnargs = 0 AND g.tgqual IS NULL, NULL
     FROM relation AS r
     JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid
     JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
     LEFT JOIN pg_catalog.pg_class AS l ON l.oid = g.tgconstrrelid
     UNION ALL
-    SELECT r.relname::text, 'right ' || x.privilege_type, x.grantee, true
+    SELECT r.relname::text, 'right ' || x.privilege_type, x.grantee, true,
+        CASE WHEN x.grantor <> r.relowner THEN pg_catalog.pg_get_userbyid(x.grantor)::text END
     FROM relation AS r
     CROSS JOIN LATERAL (
         SELECT c.relacl AS acl FROM pg_catalog.pg_class AS c WHERE c.oid = r.oid

@@ -1,6 +1,6 @@
 -- The schema of the view ($1), and the view ($2) where there is one: who owns each, and whether that is a role that is trusted: this one, a superuser, or
 -- the one that the settings name ($3).
-SELECT f.name, o.rolname::text, o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text, session_user::text
+SELECT f.name, o.rolname::text, o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text
 FROM (
     SELECT '' AS name, CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS owner
     FROM pg_catalog.pg_namespace AS n

@@ -51,7 +51,23 @@ SELECT
         ))
         ORDER BY c.oid
     ),
+    COALESCE(p.puballtables, false),
+    -- Whether it carries more than the table and its partitions.
     COALESCE(p.puballtables, false)
+    OR EXISTS (
+        SELECT
+        FROM pg_catalog.pg_publication_rel AS o
+        WHERE o.prpubid = p.oid AND o.prrelid <> $2
+    )
+    OR EXISTS (
+        SELECT
+        FROM pg_catalog.pg_publication_tables AS t
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = t.schemaname
+        JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename
+        WHERE t.pubname = p.pubname
+          AND c.oid <> $2
+          AND COALESCE(pg_catalog.pg_partition_root(c.oid)::oid, c.oid) <> $2
+    )
 FROM (VALUES ($1::text)) AS wanted (name)
 LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = wanted.name
 LEFT JOIN pg_catalog.pg_publication_rel AS r

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+// TestNoAdviceGivesAWeakerRoleMore: each advice of a chain that begins with a search is followed, as a person would.
+func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	owner, _ := w.db.Role(t, "")
+	admin, adminPassword := w.db.Role(t, "REPLICATION")
+	streamer, streamPassword := w.db.Role(t, "")
+	searcher, searchPassword := w.db.Role(t, "")
+	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+owner+", "+admin+", "+streamer+", "+searcher+"; GRANT SELECT ON "+product+" TO "+admin+", "+streamer+", "+searcher+
+		"; GRANT CREATE ON DATABASE "+w.db.Name+" TO "+admin+", "+owner+"; ALTER TABLE "+product+" OWNER TO "+owner+"; GRANT "+owner+" TO "+admin)
+	as := func(role, password string, more ...string) []string {
+		return append([]string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password), "WAL2VEC_SINK_OWNER=" + admin}, more...)
+	}
+	w.ends(as(admin, adminPassword), "", "init", "--grant-stream", streamer, "--grant-search", searcher)
+	const other = "WAL2VEC_PIPELINE=another"
+	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
+		// Another pipeline, which is not set up.
+		for _, command := range [][]string{{"search", "a lamp"}, {"stream"}} {
+			w.refuses(t, refusal{env: as(role, password, other), args: command, code: 2, says: []string{"another"}, try: "wal2vec init, as the role that sets it up"})
+		}
+		w.refuses(t, refusal{env: as(role, password, other), args: []string{"init"}, code: 2, says: []string{role, owner}, try: `run wal2vec init as role "` + admin + `"`})
+		w.refuses(t, refusal{env: as(role, password), args: []string{"init", "--resync"}, code: 2, says: []string{"replication"}, try: `run wal2vec init as role "` + admin + `"`})
+	}
+	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
+	// The role that streams is the one that may have it, and the admin for init.
+	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})
+	w.db.Exec(t, "ALTER ROLE "+admin+" NOREPLICATION")
+	w.refuses(t, refusal{env: as(admin, adminPassword), args: []string{"stream"}, code: 2, says: []string{admin}, try: "run it as the role that streams"})
+	w.refuses(t, refusal{env: as(admin, adminPassword), args: []string{"init", "--resync"}, code: 2, says: []string{"replication"}, try: `ALTER ROLE "` + admin + `" REPLICATION;`})
+	w.db.Exec(t, "REVOKE "+owner+" FROM "+admin)
+	w.refuses(t, refusal{env: as(admin, adminPassword, other), args: []string{"init"}, code: 2, says: []string{admin, owner}, try: `GRANT "` + owner + `" TO "` + admin + `";`})
+	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
+		for _, args := range [][]string{{"status"}, {"search", "a lamp"}, {"init"}, {"init", "--resync"}, {"stream"}, {"backfill"}, {"doctor"}} {
+			for _, env := range [][]string{as(role, password), as(role, password, other)} {
+				if got := w.ends(env, "", args...); strings.Contains(got.stdout+got.stderr, `GRANT "`+owner) || role == searcher && strings.Contains(got.stdout+got.stderr, "REPLICATION;") {
+					t.Errorf("%s of %s advises: %s%s", args, role, got.stdout, got.stderr)
+				}
+			}
+		}
+	}
+	if pgtest.One[bool](t, w.db, "SELECT bool_or(rolreplication) FROM pg_roles WHERE rolname = ANY ($1)", []string{searcher, streamer}) {
+		t.Error("a role has got REPLICATION")
+	}
+}
