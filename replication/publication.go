@@ -317,16 +317,15 @@ func (p publication) setSQL(name, option string) string {
 	if p.shared {
 		return ofItsOwn
 	}
-	return "ALTER PUBLICATION " + pgname.Identifier(name) + " SET (" + option + ");" + orOfItsOwn
+	return pgname.Script("ALTER PUBLICATION "+pgname.Identifier(name)+" SET ("+option+")") + orOfItsOwn
 }
 
 // listSQL is the advice to list the table without a filter and with the columns that lack. SET TABLE would take the other tables out, and without a
 // list publish the columns that were left out on purpose; ADD TABLE alone is refused for a table that is there.
 func (p publication) listSQL(name string, table change.Table) string {
-	publication, relation, list := pgname.Identifier(name), pgname.Qualified(table.Schema, table.Name), ""
+	alter, relation, list := "ALTER PUBLICATION "+pgname.Identifier(name), pgname.Qualified(table.Schema, table.Name), ""
 	if p.columns != nil {
 		list = " (" + pgname.List(append(slices.Clone(p.columns), p.lacking(table)...)) + ")"
 	}
-	return fmt.Sprintf("BEGIN; ALTER PUBLICATION %[1]s DROP TABLE ONLY %[2]s; ALTER PUBLICATION %[1]s ADD TABLE ONLY %[2]s%[3]s; COMMIT;",
-		publication, relation, list) + orOfItsOwn
+	return pgname.Script(alter+" DROP TABLE ONLY "+relation, alter+" ADD TABLE ONLY "+relation+list) + orOfItsOwn
 }
