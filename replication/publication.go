@@ -323,9 +323,12 @@ func (p publication) setSQL(name, option string) string {
 // listSQL is the advice to list the table without a filter and with the columns that lack. SET TABLE would take the other tables out, and without a
 // list publish the columns that were left out on purpose; ADD TABLE alone is refused for a table that is there.
 func (p publication) listSQL(name string, table change.Table) string {
-	alter, relation, list := "ALTER PUBLICATION "+pgname.Identifier(name), pgname.Qualified(table.Schema, table.Name), ""
+	list := ""
 	if p.columns != nil {
 		list = " (" + pgname.List(append(slices.Clone(p.columns), p.lacking(table)...)) + ")"
 	}
-	return pgname.Script(alter+" DROP TABLE ONLY "+relation, alter+" ADD TABLE ONLY "+relation+list) + orOfItsOwn
+	alter := func(verb, list string) string {
+		return "ALTER PUBLICATION " + pgname.Identifier(name) + " " + verb + " TABLE ONLY " + pgname.Qualified(table.Schema, table.Name) + list
+	}
+	return pgname.Script(alter("DROP", ""), alter("ADD", list)) + orOfItsOwn
 }
