@@ -34,6 +34,9 @@ type Grant struct {
 // it may read.
 var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape"}
 
+// sequences are those of the tables that pipelines share. No role needs a right on one.
+var sequences = []string{"backfill_id_seq"}
+
 // moved are the columns that streams and backfills update in the tables that pipelines share. What a pipeline's row names otherwise is its
 // owner's to set: the owner's commands act on it with the owner's rights. A right on the whole table would also let one pipeline's role lock
 // it, and stop the other pipelines.
@@ -173,10 +176,12 @@ func (s *Sink) sharedSteps(g Grant) []string {
 }
 
 // quoteTables names tables of wal2vec's schema.
-func (s *Sink) quoteTables(tables []string) string {
+func (s *Sink) quoteTables(tables []string) string { return quoteTables(s.schema, tables) }
+
+func quoteTables(schema string, tables []string) string {
 	names := make([]string, len(tables))
 	for i, table := range tables {
-		names[i] = quoteIdentifier(s.schema, table)
+		names[i] = quoteIdentifier(schema, table)
 	}
 	return strings.Join(names, ", ")
 }
