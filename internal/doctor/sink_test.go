@@ -180,6 +180,63 @@ var sinkFindings = []finding{
 		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON "+given)
 		r.want("sink.least", doctor.OK)
 	}},
+	{"rights of other roles", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		streamer, _ := r.db.Role(t, "")
+		searcher, _ := r.db.Role(t, "")
+		other, _ := r.db.Role(t, "")
+		for role, access := range map[string]sink.Access{streamer: sink.Write, searcher: sink.Read} {
+			if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: access}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		view := r.options.Config.Sink.View.String()
+		r.db.Exec(t, "GRANT SELECT ON "+view+" TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO CURRENT_USER; CREATE SCHEMA theirs; "+
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA analytics_features GRANT SELECT ON TABLES TO "+other+"; ALTER DEFAULT PRIVILEGES IN SCHEMA theirs GRANT ALL ON TABLES TO "+other)
+		if f := r.want("sink.least", doctor.OK); !strings.Contains(f.Text, streamer+`" streams too`) || !strings.Contains(f.Text, searcher+`" reads too`) {
+			t.Errorf("who was given what: %q", f.Text)
+		}
+		ledger := "wal2vec.ledger_" + r.db.Name
+		excess := []string{
+			"SELECT ON wal2vec.pipeline TO " + other, "SELECT, INSERT ON " + ledger + " TO " + other, "UPDATE (epoch) ON " + ledger + " TO " + other,
+			"USAGE ON SCHEMA wal2vec TO " + other, "CREATE ON SCHEMA wal2vec TO " + searcher, "ALL ON ALL TABLES IN SCHEMA analytics_features TO " + other,
+			"USAGE ON SEQUENCE wal2vec.backfill_id_seq TO " + streamer, "INSERT ON " + ledger + " TO " + searcher, "INSERT ON wal2vec.pipeline TO " + streamer,
+			"UPDATE (key_types) ON wal2vec.pipeline TO " + streamer, "SELECT ON " + ledger + " TO " + searcher + " WITH GRANT OPTION",
+			"SELECT ON " + ledger + " TO PUBLIC", "UPDATE ON " + view + " TO PUBLIC",
+		}
+		if pgtest.One[int](t, r.db, "SELECT current_setting('server_version_num')::int") >= 170000 {
+			excess = append(excess, "MAINTAIN ON "+ledger+" TO "+other)
+		}
+		for _, right := range excess {
+			r.db.Exec(t, "GRANT "+right)
+			f := r.want("sink.least", doctor.Warn)
+			_, to, _ := strings.Cut(right, " TO ")
+			to, _, _ = strings.Cut(to, " ")
+			if !strings.Contains(f.Text, to) || !strings.HasPrefix(f.Fix, "REVOKE ") {
+				t.Errorf("%s: %q, fix %q", right, f.Text, f.Fix)
+			}
+			r.mend(f, func() { // as the fix of what its own role needs says
+				if strings.HasSuffix(right, "OPTION") {
+					_ = r.sink.Grant(t.Context(), sink.Grant{Role: searcher, Access: sink.Read})
+				}
+			})
+		}
+		for _, what := range []string{"ALL ON TABLES", "INSERT ON TABLES", "ALL ON SEQUENCES", "USAGE ON SCHEMAS"} {
+			for _, in := range []string{"", " IN SCHEMA wal2vec", " IN SCHEMA analytics_features"} {
+				for _, to := range []string{other, "PUBLIC"} {
+					if in != "" && strings.HasSuffix(what, "SCHEMAS") {
+						continue
+					}
+					r.db.Exec(t, "ALTER DEFAULT PRIVILEGES"+in+" GRANT "+what+" TO "+to)
+					f := r.want("sink.least", doctor.Warn)
+					if !strings.Contains(f.Text, to) || !strings.HasPrefix(f.Fix, "ALTER DEFAULT PRIVILEGES FOR ROLE ") {
+						t.Errorf("%s%s: %q, fix %q", what, in, f.Text, f.Fix)
+					}
+					r.mend(f)
+				}
+			}
+		}
+	}},
 	{"a role that passes over the row policies of several pipelines", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		role, password := r.db.Role(t, "BYPASSRLS")
