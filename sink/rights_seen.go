@@ -20,7 +20,9 @@ func (s *Sink) seen(ctx context.Context, q querier, st State, g Grant, others Ac
 		return s.seenTaken(ctx, q, st, g.Role, others)
 	}
 	names, needs := make([]string, 0, len(shared)), []string{}
-	add := func(name string, rights ...string) { names, needs = append(names, name), append(needs, strings.Join(rights, ",")) }
+	add := func(name string, rights ...string) {
+		names, needs = append(names, name), append(needs, strings.Join(rights, ","))
+	}
 	for _, n := range s.StreamNeeds(st) {
 		if g.Access == Read {
 			n.Rights = []string{"SELECT"}
@@ -50,7 +52,7 @@ func (s *Sink) seenTaken(ctx context.Context, q querier, st State, role string, 
 	}
 	var right, thing, grantor string
 	_, err = pgx.ForEachRow(rows, []any{&right, &thing, &grantor}, func() error {
-		revoke := "REVOKE ALL ON " + thing + " FROM " + pgname.Identifier(role) + ";"
+		revoke := "REVOKE " + right + " ON " + thing + " FROM " + pgname.Identifier(role) + ";"
 		return fault.New(fault.Usage, "have role "+pgname.Identifier(grantor)+", which gave it, run: "+revoke+" Then run this again",
 			"role %q keeps %s on %s, which role %q gave it: nothing was taken", role, right, thing, grantor)
 	})

@@ -131,6 +131,15 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 		e.ok("sink.durable", "fsync and full_page_writes are on")
 	}
 	e.judgeExtension(e.sink.store.CheckExtension(ctx), installed, available)
+	if installed == "" {
+		return true
+	}
+	switch err := e.sink.store.CheckExtensionSchema(ctx); {
+	case fault.KindOf(err) == fault.Usage:
+		e.warn("sink.pgvector", adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
+	default:
+		e.could(err, "sink.pgvector")
+	}
 	return true
 }
 

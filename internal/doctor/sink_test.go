@@ -53,6 +53,43 @@ var sinkFindings = []finding{
 			t.Errorf("%+v", f)
 		}
 	}},
+	{"a pgvector in a schema of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		theirs := func(whose string) doctor.Finding {
+			t.Helper()
+			for _, f := range found(r.examine(), "sink.pgvector") {
+				if f.Status == doctor.Warn && strings.Contains(f.Text, whose) {
+					return f
+				}
+			}
+			t.Fatalf("role %s is not named", whose)
+			return doctor.Finding{}
+		}
+		ours := func(whose string) {
+			t.Helper()
+			for _, f := range found(r.examine(), "sink.pgvector") {
+				if strings.Contains(f.Text, whose) {
+					t.Errorf("role %s is named: %q", whose, f.Text)
+				}
+			}
+		}
+		r.db.Exec(t, "ALTER SCHEMA public OWNER TO "+role)
+		r.paste(theirs(role))
+		ours(role)
+		if !pgtest.One[bool](t, r.db, "SELECT has_schema_privilege($1, 'public', 'USAGE, CREATE')", role) {
+			t.Error("its owner of before may not use it any more")
+		}
+		// From 15 on it belongs to the owner of the database.
+		r.db.Exec(t, "ALTER SCHEMA public OWNER TO pg_database_owner; ALTER DATABASE "+r.db.Name+" OWNER TO "+role)
+		t.Cleanup(func() { r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" OWNER TO CURRENT_USER") })
+		f := theirs(role)
+		r.options.Config.Sink.Owner = role
+		ours(role)
+		r.options.Config.Sink.Owner = ""
+		r.paste(f)
+		ours(role)
+	}},
 	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
