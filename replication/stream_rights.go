@@ -237,9 +237,8 @@ func (s Swap) seenTaken(ctx context.Context, db Querier, before []given) error {
 		}
 		var right, thing, grantor string
 		_, err = pgx.ForEachRow(rows, []any{&right, &thing, &grantor}, func() error {
-			try := fmt.Sprintf("have role %s, which gave it, run: REVOKE %s ON %s FROM %s; Then run this again",
-				pgname.Identifier(grantor), right, thing, pgname.Identifier(g.role))
-			return fault.New(fault.Usage, try, "role %q keeps %s on %s, which role %q gave it: nothing was taken", g.role, right, thing, grantor)
+			return fault.New(fault.Usage, "have role "+pgname.Identifier(grantor)+", which gave it, take it back, and run this again",
+				"role %q keeps %s on %s, which role %q gave it: nothing was taken", g.role, right, thing, grantor)
 		})
 		if err != nil {
 			return err
@@ -250,12 +249,14 @@ func (s Swap) seenTaken(ctx context.Context, db Querier, before []given) error {
 
 // seenGiven looks at what roles were to get.
 func (s Swap) seenGiven(ctx context.Context, db Querier, roles []string) error {
-	lacks, err := StreamGrantsSQL(ctx, db, s, roles)
-	if err != nil {
-		return err
-	}
-	for _, grant := range lacks {
-		return fault.New(fault.Usage, grant+"; -- as the owner of the table", "a role may not read what it was to be given")
+	for _, role := range roles {
+		lacks, err := StreamGrantsSQL(ctx, db, s, []string{role})
+		if err != nil {
+			return err
+		}
+		if len(lacks) > 0 {
+			return fault.New(fault.Usage, "run it as the owner of the table", "role %q may not read what it was to be given", role)
+		}
 	}
 	return nil
 }

@@ -52,8 +52,7 @@ func (s *Sink) seenTaken(ctx context.Context, q querier, st State, role string, 
 	}
 	var right, thing, grantor string
 	_, err = pgx.ForEachRow(rows, []any{&right, &thing, &grantor}, func() error {
-		revoke := "REVOKE " + right + " ON " + thing + " FROM " + pgname.Identifier(role) + ";"
-		return fault.New(fault.Usage, "have role "+pgname.Identifier(grantor)+", which gave it, run: "+revoke+" Then run this again",
+		return fault.New(fault.Usage, "have role "+pgname.Identifier(grantor)+", which gave it, take it back, and run this again",
 			"role %q keeps %s on %s, which role %q gave it: nothing was taken", role, right, thing, grantor)
 	})
 	return err

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -16,18 +17,13 @@ import (
 type granted struct {
 	// writers and readers have what init gives.
 	writers, readers []string
-	// beyond are lines on other rights, each with the statement that takes them.
+	// beyond are lines on other rights, each with what takes them.
 	beyond []surplus
 }
 
-type surplus struct{ text, fix string }
-
-// grantee quotes the name of a role; empty is PUBLIC.
-func grantee(role string) string {
-	if role == "" {
-		return "PUBLIC"
-	}
-	return pgname.Identifier(role)
+type surplus struct {
+	text string
+	fix  advice
 }
 
 func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
@@ -42,16 +38,15 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	if err != nil {
 		return g, err
 	}
-	var kind, schema, role string
-	var names, may []string
-	_, err = pgx.ForEachRow(rows, []any{&kind, &schema, &names, &role, &may}, func() error {
-		switch kind {
-		case "writes":
-			g.writers = append(g.writers, role)
-		case "reads":
-			g.readers = append(g.readers, role)
+	var x grant
+	_, err = pgx.ForEachRow(rows, []any{&x.kind, &x.schema, &x.names, &x.role, &x.rights, &x.purpose}, func() error {
+		switch {
+		case x.kind != "for":
+			g.beyond = append(g.beyond, surplus{x.text(), x.fix()})
+		case x.purpose == "streams":
+			g.writers = append(g.writers, x.role)
 		default:
-			g.beyond = append(g.beyond, surplusOf(kind, schema, names, role, may))
+			g.readers = append(g.readers, x.role)
 		}
 		return nil
 	})
@@ -61,23 +56,53 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	return g, e.readDefaults(ctx, &g)
 }
 
-// surplusOf takes rights on things of one kind and schema; the query has quoted the columns in them.
-func surplusOf(kind, schema string, names []string, role string, rights []string) surplus {
-	things := make([]string, len(names))
-	for i, name := range names {
-		things[i] = pgname.Qualified(schema, name)
-		if kind == "SCHEMA" {
-			things[i] = pgname.Identifier(schema)
-		}
+// grant is what a role may do with things of one kind and schema, beyond what init gives; empty is PUBLIC.
+type grant struct {
+	kind, schema  string
+	names, rights []string
+	role, purpose string
+}
+
+func (x grant) text() string {
+	role := "PUBLIC"
+	if x.role != "" {
+		role = "role " + x.role
 	}
-	object := kind
-	if kind == "VIEW" {
-		object = "TABLE" // as GRANT has it
+	things := strings.Join(x.names, ", ")
+	if x.kind == "SCHEMA" {
+		things = x.schema
 	}
-	all := strings.Join(things, ", ")
-	return surplus{
-		text: fmt.Sprintf("role %s may do more than init gives: %s on %s %s", grantee(role), strings.Join(rights, ", "), strings.ToLower(kind), all),
-		fix:  fmt.Sprintf("REVOKE %s ON %s %s FROM %s CASCADE;", strings.Join(rights, ", "), object, all, grantee(role)),
+	return fmt.Sprintf("%s may do more than init gives: %s on %s %s", role, strings.Join(x.rights, ", "), strings.ToLower(x.kind), things)
+}
+
+// fix takes it. Rights of a role that init gave some are taken with those, and given again.
+func (x grant) fix() advice {
+	role, schema := "PUBLIC", pgname.Identifier(x.schema)
+	if x.role != "" {
+		role = pgname.Identifier(x.role)
+	}
+	maintain := ""
+	if slices.Contains(x.rights, "MAINTAIN") {
+		maintain = ", MAINTAIN"
+	}
+	switch {
+	case x.kind == "SEQUENCE":
+		return inSink("REVOKE ALL ON ALL SEQUENCES IN SCHEMA " + schema + " FROM " + role + " CASCADE;")
+	case x.kind == "VIEW":
+		return inSink("REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER" + maintain + " ON TABLE " + pgname.Qualified(x.schema, x.names[0]) +
+			" FROM " + role + " CASCADE;")
+	case x.purpose == "streams":
+		return inShell("wal2vec init " + pgname.Flag("revoke", x.role) + " " + pgname.Flag("grant-stream", x.role) +
+			"  # as the role that owns its tables")
+	case x.purpose == "reads":
+		return inShell("wal2vec init " + pgname.Flag("revoke", x.role) + " " + pgname.Flag("grant-search", x.role) +
+			"  # as the role that owns its tables")
+	case x.purpose != "":
+		return onServer("run wal2vec init --revoke, and give again, for the role's own pipeline")
+	case x.kind == "SCHEMA":
+		return inSink("REVOKE ALL ON SCHEMA " + schema + " FROM " + role + " CASCADE;")
+	default:
+		return inSink("REVOKE ALL ON ALL TABLES IN SCHEMA " + schema + " FROM " + role + " CASCADE;")
 	}
 }
 
@@ -89,14 +114,24 @@ func (e *examination) readDefaults(ctx context.Context, g *granted) error {
 	}
 	var owner, kind, schema, role string
 	_, err = pgx.ForEachRow(rows, []any{&owner, &kind, &schema, &role}, func() error {
-		in, where := "", ""
+		grantee, in, where := "PUBLIC", "", ""
+		if role != "" {
+			grantee = pgname.Identifier(role)
+		}
 		if schema != "" {
-			in, where = " IN SCHEMA "+pgname.Identifier(schema), " in schema "+pgname.Identifier(schema)
+			in, where = " IN SCHEMA "+pgname.Identifier(schema), " in schema "+schema
+		}
+		what := "TABLES"
+		switch kind {
+		case "SCHEMAS":
+			what = "SCHEMAS"
+		case "SEQUENCES":
+			what = "SEQUENCES"
 		}
 		g.beyond = append(g.beyond, surplus{
 			text: fmt.Sprintf("default privileges of role %s give rights to %s on all %s that it makes%s, but for those that init makes",
-				pgname.Identifier(owner), grantee(role), strings.ToLower(kind), where),
-			fix: fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s%s REVOKE ALL ON %s FROM %s;", pgname.Identifier(owner), in, kind, grantee(role)),
+				owner, cmp.Or(role, "PUBLIC"), strings.ToLower(what), where),
+			fix: inSink("ALTER DEFAULT PRIVILEGES FOR ROLE " + pgname.Identifier(owner) + in + " REVOKE ALL ON " + what + " FROM " + grantee + ";"),
 		})
 		return nil
 	})
@@ -106,14 +141,14 @@ func (e *examination) readDefaults(ctx context.Context, g *granted) error {
 // judgeGranted tells of other roles' rights, and reports whether there is nothing to tell. says is who else has what init gives.
 func (e *examination) judgeGranted(g granted) (well bool, says string) {
 	for _, x := range g.beyond {
-		e.warn("sink.least", inSink(x.fix), "%s", x.text)
+		e.warn("sink.least", x.fix, "%s", x.text)
 	}
 	for _, others := range []struct {
 		does  string
 		roles []string
 	}{{"streams", g.writers}, {"reads", g.readers}} {
 		for _, role := range slices.Compact(others.roles) {
-			says += fmt.Sprintf("; role %s %s too", pgname.Identifier(role), others.does)
+			says += fmt.Sprintf("; role %s %s too", role, others.does)
 		}
 	}
 	return len(g.beyond) == 0, says

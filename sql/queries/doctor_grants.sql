@@ -1,6 +1,7 @@
 -- Who was given rights on what is this pipeline's ($2) in wal2vec's schema ($1), besides its owner: the schema, the tables ($3), the sequences, and the view
 -- ($7, $8). Of a table a role that streams has some rights on the whole ($4, with commas), may insert some columns ($5) and update some ($6); one that searches
--- reads it. Such a role is told with nothing else; all other rights are told with what they are on, a line for the things with the same ones. Roles that are
+-- reads it. Such a role is told with nothing else; all other rights are told with what they are on, a line for the things with the same ones; at the end
+-- what the role is for, by what init gives: streams, reads, or another pipeline. Roles that are
 -- trusted (superusers, and the one that the settings name, $9) may have any; those of this session on tables are looked at by other queries.
 WITH need AS (
     SELECT w.name, pg_catalog.string_to_array(w.needs, ',') AS whole, pg_catalog.string_to_array(w.inserts, ',') AS inserts,
@@ -67,7 +68,7 @@ excess AS (
             LEFT JOIN need AS d ON d.name = u.name
             WHERE
                 u.kind = g.kind AND u.schema = g.schema AND u.name = g.name AND u.grantee = g.grantee
-                AND NOT coalesce(NOT u.is_grantable AND u.grantor = u.owner AND CASE u.kind
+                AND NOT coalesce((u.kind = 'VIEW' OR NOT u.is_grantable AND u.grantor = u.owner) AND CASE u.kind
                     WHEN 'VIEW' THEN u.privilege_type = 'SELECT'
                     WHEN 'SCHEMA' THEN u.privilege_type = 'USAGE' AND (o.reads OR s.reads)
                     WHEN 'TABLE' THEN
@@ -89,16 +90,20 @@ excess AS (
 )
 
 SELECT
-    CASE WHEN o.writes THEN 'writes' ELSE 'reads' END, '' AS schema, '{}'::text[] AS names, r.rolname::text AS grantee, '{}'::text[] AS rights
+    'for' AS kind, '' AS schema, '{}'::text[] AS names, r.rolname::text AS grantee, '{}'::text[] AS rights,
+    CASE WHEN o.writes THEN 'streams' ELSE 'reads' END AS purpose
 FROM own AS o
 JOIN pg_catalog.pg_roles AS r ON r.oid = o.grantee AND r.rolname <> session_user
 JOIN given AS g ON g.kind = 'TABLE' AND g.name = 'ledger_' || $2::text AND g.grantee = o.grantee AND g.grantee <> g.owner
 WHERE o.reads
 GROUP BY o.writes, r.rolname
 UNION ALL
-SELECT e.kind, e.schema, pg_catalog.array_agg(e.name ORDER BY e.name), coalesce(r.rolname::text, ''), e.rights
+SELECT e.kind, e.schema, pg_catalog.array_agg(e.name ORDER BY e.name), coalesce(r.rolname::text, ''), e.rights,
+    CASE WHEN o.writes THEN 'streams' WHEN o.reads THEN 'reads' WHEN s.reads THEN 'other' ELSE '' END
 FROM excess AS e
+LEFT JOIN own AS o ON o.grantee = e.grantee
+LEFT JOIN other AS s ON s.grantee = e.grantee
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = e.grantee
 WHERE e.rights <> '{}'
-GROUP BY e.kind, e.schema, r.rolname, e.rights
+GROUP BY e.kind, e.schema, r.rolname, e.rights, o.writes, o.reads, s.reads
 ORDER BY 4, 1, 3
