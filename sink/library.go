@@ -49,9 +49,9 @@ func (s *Sink) CheckLibrary(ctx context.Context) error {
 	return CheckLibrary(version)
 }
 
-// CheckExtensionSchema returns a fault of kind Usage where the schema of pgvector belongs to a role that Trusted would not pass. That role runs nothing
-// by it: statements of the sink that name the schema name a type with its dimensions there, which no role but a superuser can make, or an operator
-// class, which is a superuser's too. But it can drop the schema, and with it pgvector and every vector, or give its name to another.
+// CheckExtensionSchema returns a fault of kind Usage where the schema of pgvector belongs to a role that Trusted would not pass. That role runs
+// nothing by it: statements of the sink that name the schema name a type with its dimensions there, which no role but a superuser can make, or an
+// operator class, which is a superuser's too. But it can drop the schema, and with it pgvector and every vector, or give its name to another.
 func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 	rows, err := s.pool.Query(ctx, s.query("extension_owner"), s.owner)
 	if err != nil {
@@ -66,7 +66,8 @@ func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 		name := pgname.Identifier(schema)
 		try := "BEGIN; ALTER SCHEMA " + name + " OWNER TO CURRENT_USER; GRANT USAGE, CREATE ON SCHEMA " + name + " TO " + pgname.Identifier(named) +
 			"; COMMIT; -- as a superuser"
-		return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database", schema, owner)
+		return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
+			schema, owner)
 	})
 	if err != nil {
 		return s.explain(err, "asking whose the schema of pgvector is")

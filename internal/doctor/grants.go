@@ -143,13 +143,12 @@ func (e *examination) judgeGranted(g granted) (well bool, says string) {
 	for _, x := range g.beyond {
 		e.warn("sink.least", x.fix, "%s", x.text)
 	}
-	for _, others := range []struct {
-		does  string
-		roles []string
-	}{{"streams", g.writers}, {"reads", g.readers}} {
-		for _, role := range slices.Compact(others.roles) {
-			says += fmt.Sprintf("; role %s %s too", role, others.does)
-		}
+	var also strings.Builder
+	for _, role := range slices.Compact(g.writers) {
+		fmt.Fprintf(&also, "; role %s streams too", role)
 	}
-	return len(g.beyond) == 0, says
+	for _, role := range slices.Compact(g.readers) {
+		fmt.Fprintf(&also, "; role %s reads too", role)
+	}
+	return len(g.beyond) == 0, also.String()
 }
