@@ -206,14 +206,57 @@ func MayFollow(ctx context.Context, db Querier, s Swap, roles ...string) ([]stri
 }
 
 // RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What only the table's owner may do is a fault of kind
-// Usage.
+// Usage, and so is a right that a role has still, since another role gave it: PostgreSQL says nothing of those.
 func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) ([]string, error) {
 	statements, err := RevokeStreamSQL(ctx, conn, s, roles...)
 	if err != nil || len(statements) == 0 {
 		return nil, err
 	}
-	if err := s.inOne(ctx, conn, statements, takingBack, nil); err != nil {
+	before := make([]given, len(roles))
+	for i, role := range roles {
+		if before[i], err = s.given(ctx, conn, s.Table.Schema, s.Table.Table, role); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.inOne(ctx, conn, statements, takingBack, func(tx pgx.Tx) error { return s.seenTaken(ctx, tx, before) }); err != nil {
 		return nil, err
 	}
 	return statements, nil
+}
+
+// seenTaken looks at what roles had, and is taken.
+func (s Swap) seenTaken(ctx context.Context, db Querier, before []given) error {
+	for _, g := range before {
+		var function *string
+		if g.calls {
+			function = new(s.Function.Sanitize())
+		}
+		rows, err := db.Query(ctx, sql.Query("source_stream_left"), g.schema, g.table, g.columns, function, g.role)
+		if err != nil {
+			return fmt.Errorf("looking at the rights of role %q: %w", g.role, err)
+		}
+		var right, thing, grantor string
+		_, err = pgx.ForEachRow(rows, []any{&right, &thing, &grantor}, func() error {
+			return fault.New(fault.Usage, "have role "+pgname.Identifier(grantor)+", which gave it, take it back, and run this again",
+				"role %q keeps %s on %s, which role %q gave it: nothing was taken", g.role, right, thing, grantor)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seenGiven looks at what roles were to get.
+func (s Swap) seenGiven(ctx context.Context, db Querier, roles []string) error {
+	for _, role := range roles {
+		lacks, err := StreamGrantsSQL(ctx, db, s, []string{role})
+		if err != nil {
+			return err
+		}
+		if len(lacks) > 0 {
+			return fault.New(fault.Usage, "run it as the owner of the table", "role %q may not read what it was to be given", role)
+		}
+	}
+	return nil
 }

@@ -274,9 +274,13 @@ func ofTable(body, schema, table string) bool {
 //
 // The statements name the schema, whose owner could give its name to another schema between two of
 // them: the name is kept, and what they made is looked at before they are committed. A function that
-// is not what they say is a fault of kind Usage whose cause is ErrNotAsMade.
-func (s Swap) EnsureFunction(ctx context.Context, conn *pgx.Conn, statements []string) error {
+// is not what they say is a fault of kind Usage whose cause is ErrNotAsMade. So is one of roles, for
+// which StreamGrantsSQL was asked, that may not read what it was to read.
+func (s Swap) EnsureFunction(ctx context.Context, conn *pgx.Conn, statements []string, roles ...string) error {
 	return s.inOne(ctx, conn, statements, "making the function that follows swapped tables", func(tx pgx.Tx) error {
+		if err := s.seenGiven(ctx, tx, roles); err != nil {
+			return err
+		}
 		return s.handedOver(ctx, tx, statements)
 	})
 }
@@ -290,7 +294,7 @@ func (s Swap) inOne(ctx context.Context, conn Beginner, statements []string, doi
 	}
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		// What takes back may come when the schema is gone.
-		if err := pin(ctx, tx, then == nil, s.Table.Schema); err != nil {
+		if err := pin(ctx, tx, doing == takingBack, s.Table.Schema); err != nil {
 			return err
 		}
 		for _, step := range statements {

@@ -582,6 +582,67 @@ func TestWhatAStreamWasGivenIsTakenBack(t *testing.T) {
 	})
 }
 
+// TestARightThatAnotherGaveIsNotSaidToBeTaken: the owner's REVOKE leaves it, without a warning.
+func TestARightThatAnotherGaveIsNotSaidToBeTaken(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		f.grant(t, f.role)
+		other, password := f.newRole(t, "")
+		conn, others := f.ownerConn(t), f.as(t, other, password)
+		for _, right := range []string{"SELECT (name) ON item", "EXECUTE ON FUNCTION follow()"} {
+			db.Exec(t, "GRANT "+right+" TO "+other+" WITH GRANT OPTION")
+			if _, err := others.Exec(t.Context(), "GRANT "+right+" TO "+f.role); err != nil {
+				t.Fatal(err)
+			}
+			done, err := replication.RevokeStream(t.Context(), conn, f.swap, f.role)
+			if strings.HasPrefix(right, "EXECUTE") { // the function is made again, and so another's right to it goes, too
+				if got := f.readable(t, f.role, "item"); err != nil || got != "" || pgtest.One[bool](t, db, "SELECT has_function_privilege($1, 'follow()', 'EXECUTE')", f.role) {
+					t.Errorf("%s: %v; it may read %q, or call the function", right, err, got)
+				}
+				continue
+			}
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), other) || len(done) > 0 {
+				t.Errorf("%s: said %q, %v (try %s)", right, done, err, fault.Try(err))
+			}
+			if got := f.readable(t, f.role, "item"); got != "id name body gone" {
+				t.Errorf("%s: it may read %q", right, got)
+			}
+			if _, err := others.Exec(t.Context(), "REVOKE "+right+" FROM "+f.role); err != nil {
+				t.Errorf("%s: %v", right, err)
+			}
+			if _, err := replication.RevokeStream(t.Context(), conn, f.swap, f.role); err != nil {
+				t.Errorf("%s, taken by both: %v", right, err)
+			}
+			if got := f.readable(t, f.role, "item"); got != "" || pgtest.One[bool](t, db, "SELECT has_function_privilege($1, 'follow()', 'EXECUTE')", f.role) {
+				t.Errorf("%s: it may read %q, or call the function", right, got)
+			}
+			db.Exec(t, "REVOKE "+right+" FROM "+other+" CASCADE")
+			f.grant(t, f.role)
+		}
+	})
+}
+
+// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same transaction.
+func TestARightThatWasNotGivenIsNotSaidToBe(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		streamer, _ := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; CREATE FUNCTION public.withhold() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN REVOKE SELECT (name) ON public.item FROM "+streamer+"; END'; "+
+			"CREATE EVENT TRIGGER withholds ON ddl_command_end WHEN TAG IN ('GRANT') EXECUTE FUNCTION public.withhold(); SET ROLE mart_owner")
+		conn := f.ownerConn(t)
+		statements, err := replication.StreamGrantsSQL(t.Context(), conn, f.swap, []string{streamer})
+		if err != nil || len(statements) == 0 {
+			t.Fatalf("%q, %v", statements, err)
+		}
+		err = f.swap.EnsureFunction(t.Context(), conn, statements, streamer)
+		if got := f.readable(t, streamer, "item"); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), streamer) || got != "" {
+			t.Errorf("%v (try %s); it may read %q", err, fault.Try(err), got)
+		}
+	})
+}
+
 // TestAFunctionOfAStrangerKeepsNoRight: its name and its words are anybody's to write who may make functions beside the table.
 func TestAFunctionOfAStrangerKeepsNoRight(t *testing.T) {
 	t.Parallel()

@@ -169,7 +169,7 @@ func (s *Sink) generationSteps(
 	steps := []string{
 		render("generation_insert", data), render("vectors_create", t), render("generation_count", data),
 	}
-	closing, err := s.unasked(ctx, q, false, g.Table)
+	closing, err := s.unasked(ctx, q, s.madeHere(g.Table))
 	if err != nil {
 		return nil, g, err
 	}

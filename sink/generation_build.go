@@ -59,7 +59,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
-		closing, err := s.unasked(ctx, tx, false, built.Table)
+		closing, err := s.unasked(ctx, tx, s.madeHere(built.Table))
 		if err == nil {
 			err = s.runSteps(ctx, tx, closing)
 		}

@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // safeVector is the first pgvector that keeps an HNSW index whole in every vacuum: 0.8.3 put an end to damage, 0.8.4 to errors.
@@ -44,4 +47,30 @@ func (s *Sink) CheckLibrary(ctx context.Context) error {
 		return fmt.Errorf("asking for the version of pgvector: %w", err)
 	}
 	return CheckLibrary(version)
+}
+
+// CheckExtensionSchema returns a fault of kind Usage where the schema of pgvector belongs to a role that Trusted would not pass. That role runs
+// nothing by it: statements of the sink that name the schema name a type with its dimensions there, which no role but a superuser can make, or an
+// operator class, which is a superuser's too. But it can drop the schema, and with it pgvector and every vector, or give its name to another.
+func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
+	rows, err := s.pool.Query(ctx, s.query("extension_owner"), s.owner)
+	if err != nil {
+		return fmt.Errorf("asking whose the schema of pgvector is: %w", err)
+	}
+	var schema, named, owner string
+	var trusted bool
+	_, err = pgx.ForEachRow(rows, []any{&schema, &named, &owner, &trusted}, func() error {
+		if trusted {
+			return nil
+		}
+		name := pgname.Identifier(schema)
+		try := "BEGIN; ALTER SCHEMA " + name + " OWNER TO CURRENT_USER; GRANT USAGE, CREATE ON SCHEMA " + name + " TO " + pgname.Identifier(named) +
+			"; COMMIT; -- as a superuser"
+		return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
+			schema, owner)
+	})
+	if err != nil {
+		return s.explain(err, "asking whose the schema of pgvector is")
+	}
+	return nil
 }

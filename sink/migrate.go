@@ -153,7 +153,7 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 		return nil, 0, err
 	}
 	if !versioned {
-		closing, err := s.unasked(ctx, q, !exists, shared...)
+		closing, err := s.unasked(ctx, q, made{schema: s.schema, newSchema: !exists, relations: shared, sequences: sequences})
 		if err != nil {
 			return nil, 0, err
 		}

@@ -27,7 +27,7 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 		return nil, err
 	}
 	if !found {
-		closing, err := s.unasked(ctx, s.pool, false, s.registered()...)
+		closing, err := s.unasked(ctx, s.pool, s.madeHere(s.registered()...))
 		if err != nil {
 			return nil, err
 		}

@@ -36,7 +36,7 @@ func (s *Sink) Register(ctx context.Context, p Pipeline) error {
 		if err != nil || found {
 			return steps, err
 		}
-		closing, err := s.unasked(ctx, tx, false, s.registered()...)
+		closing, err := s.unasked(ctx, tx, s.madeHere(s.registered()...))
 		return append(steps, closing...), err
 	})
 }

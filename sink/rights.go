@@ -34,6 +34,9 @@ type Grant struct {
 // it may read.
 var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape"}
 
+// sequences are those of the tables that pipelines share. No role needs a right on one.
+var sequences = []string{"backfill_id_seq"}
+
 // moved are the columns that streams and backfills update in the tables that pipelines share. What a pipeline's row names otherwise is its
 // owner's to set: the owner's commands act on it with the owner's rights. A right on the whole table would also let one pipeline's role lock
 // it, and stop the other pipelines.
@@ -90,7 +93,8 @@ func (s *Sink) StreamNeeds(st State) []Needed {
 	return needs
 }
 
-// Grant grants, or takes back, in one transaction. Each role must exist; one that has nothing to be taken back is a fault of kind Usage.
+// Grant grants, or takes back, in one transaction. Each role must exist; one that has nothing to be taken back is a fault of kind Usage, and so is
+// a right that the role has afterwards, or lacks, against what was said.
 func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
 	if len(grants) == 0 {
 		return nil
@@ -100,20 +104,41 @@ func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
 		if err != nil {
 			return nil, err
 		}
-		var steps []string
 		for _, g := range grants {
-			granted, err := s.grantSteps(ctx, tx, st, g)
-			if err != nil {
+			if err := s.grant(ctx, tx, st, g); err != nil {
 				return nil, err
 			}
-			steps = append(steps, granted...)
 		}
-		return steps, nil
+		return nil, nil
 	})
 	if err != nil {
 		return s.explainOwned(ctx, err, "giving and taking rights")
 	}
 	return nil
+}
+
+// grant looks after its statements at what they have done.
+func (s *Sink) grant(ctx context.Context, tx pgx.Tx, st State, g Grant) error {
+	others := Nothing
+	if g.Access == Nothing {
+		roles, err := s.grantees(ctx, tx, st)
+		if err != nil {
+			return err
+		}
+		for _, role := range roles {
+			if role.name == g.Role {
+				others = role.others
+			}
+		}
+	}
+	steps, err := s.grantSteps(ctx, tx, st, g)
+	if err != nil {
+		return err
+	}
+	if err := s.runSteps(ctx, tx, steps); err != nil {
+		return err
+	}
+	return s.seen(ctx, tx, st, g, others)
 }
 
 // grantSteps needs of st the generations and the view's recorded name.
@@ -173,10 +198,12 @@ func (s *Sink) sharedSteps(g Grant) []string {
 }
 
 // quoteTables names tables of wal2vec's schema.
-func (s *Sink) quoteTables(tables []string) string {
+func (s *Sink) quoteTables(tables []string) string { return quoteTables(s.schema, tables) }
+
+func quoteTables(schema string, tables []string) string {
 	names := make([]string, len(tables))
 	for i, table := range tables {
-		names[i] = quoteIdentifier(s.schema, table)
+		names[i] = quoteIdentifier(schema, table)
 	}
 	return strings.Join(names, ", ")
 }

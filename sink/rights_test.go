@@ -382,6 +382,51 @@ func TestRightsOfWhoMayGiveNoneAreRefused(t *testing.T) {
 	}
 }
 
+// TestARightThatAnotherGaveIsNotSaidToBeTaken: the owner's REVOKE leaves it, without a warning.
+func TestARightThatAnotherGaveIsNotSaidToBeTaken(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	streamer, _ := b.db.Role(t, "")
+	other := b.account("")
+	for _, right := range []string{
+		"SELECT ON TABLE wal2vec.ledger_product", "UPDATE ON TABLE wal2vec.vectors_product_1", "SELECT ON TABLE " + viewName, "UPDATE (slot) ON TABLE wal2vec.pipeline",
+		"USAGE ON SCHEMA wal2vec", "INSERT (text_hash) ON TABLE wal2vec.vectors_product_1",
+	} {
+		b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Write}))
+		before := left(t, b.db, streamer)
+		b.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec, analytics_features TO "+other.name+"; GRANT "+right+" TO "+other.name+" WITH GRANT OPTION")
+		b.plant(other, "GRANT "+right+" TO "+streamer)
+		err := b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Nothing})
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), other.name) || !strings.Contains(err.Error(), streamer) {
+			t.Errorf("%s: %v (try %s)", right, err, fault.Try(err))
+		}
+		if after := left(t, b.db, streamer); len(after) < len(before) {
+			t.Errorf("%s: a part was taken: %q of %q", right, after, before)
+		}
+		b.plant(other, "REVOKE "+right+" FROM "+streamer)
+		b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Nothing}))
+		if after := left(t, b.db, streamer); len(after) > 0 {
+			t.Errorf("%s: left are %q", right, after)
+		}
+		b.db.Exec(t, "REVOKE "+right+" FROM "+other.name+" CASCADE")
+	}
+}
+
+// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same transaction.
+func TestARightThatWasNotGivenIsNotSaidToBe(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	streamer, _ := b.db.Role(t, "")
+	b.db.Exec(t, "CREATE FUNCTION public.withhold() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN REVOKE SELECT ON wal2vec.ledger_product FROM "+streamer+"; END'; "+
+		"CREATE EVENT TRIGGER withholds ON ddl_command_end WHEN TAG IN ('GRANT') EXECUTE FUNCTION public.withhold()")
+	for _, access := range []sink.Access{sink.Read, sink.Write} {
+		err := b.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: access})
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "ledger_product") || len(left(t, b.db, streamer)) > 0 {
+			t.Errorf("%s: %v, left %q", access, err, left(t, b.db, streamer))
+		}
+	}
+}
+
 // TestWhatARolePassedOnDoesNotKeepItsRights, nor those whom it gave them.
 func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
 	t.Parallel()

@@ -186,7 +186,11 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 		return err
 	}
 	before := from.Rows
-	report, err := audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
+	var report audit.Report
+	err = a.store.trusting(ctx, func(ctx context.Context) (err error) {
+		report, err = audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
+		return err
+	})
 	if errors.Is(err, sink.ErrGenerations) {
 		err = fault.Wrap(err, fault.Unavailable, "run it again", "auditing")
 	}

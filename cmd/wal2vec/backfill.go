@@ -220,6 +220,10 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		return err
 	}
 	defer f.Close()
+	return f.store.trusting(ctx, func(ctx context.Context) error { return p.backfillWith(ctx, f, o) })
+}
+
+func (p *program) backfillWith(ctx context.Context, f *filler, o backfillOptions) error {
 	if err := f.checkGap(ctx); err != nil {
 		return err
 	}
@@ -227,7 +231,7 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		return err
 	}
 	mode := sink.Incremental
-	if c.Backfill.Full {
+	if f.config.Backfill.Full {
 		mode = sink.Full
 	}
 	for {
@@ -342,8 +346,12 @@ func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions
 	}
 	defer f.Close()
 	begun := time.Now()
-	counts, err := pipeline.DryRun(ctx, f.reader, f.store, pipeline.DryRunOptions{
-		Template: f.table.Template, ChunkKeys: c.Backfill.ChunkKeys, Limit: o.limit, Full: c.Backfill.Full,
+	var counts pipeline.DryRunCounts
+	err = f.store.trusting(ctx, func(ctx context.Context) (err error) {
+		counts, err = pipeline.DryRun(ctx, f.reader, f.store, pipeline.DryRunOptions{
+			Template: f.table.Template, ChunkKeys: c.Backfill.ChunkKeys, Limit: o.limit, Full: c.Backfill.Full,
+		})
+		return err
 	})
 	if err != nil {
 		return err

@@ -57,10 +57,14 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 		return err
 	}
 	defer f.Close()
-	if err := f.checkGap(ctx); err != nil {
+	var summary retrySummary
+	damaged := f.store.trusting(ctx, func(ctx context.Context) (err error) {
+		if err := f.checkGap(ctx); err != nil {
+			return err
+		}
+		summary, err = f.retry(ctx, o)
 		return err
-	}
-	summary, damaged := f.retry(ctx, o)
+	})
 	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
 		return damaged
 	}

@@ -69,7 +69,11 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 		return err
 	}
 	defer f.Close()
-	report, err := p.finishBuild(ctx, f, &built, o)
+	var report sink.GenerationReport
+	err = f.store.trusting(ctx, func(ctx context.Context) (err error) {
+		report, err = p.finishBuild(ctx, f, &built, o)
+		return err
+	})
 	if err != nil {
 		return f.unlessRetired(ctx, f.engines.configured, err)
 	}

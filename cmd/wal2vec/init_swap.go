@@ -163,7 +163,7 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		return err
 	}
 	if rights.Owns() {
-		if err = swap.EnsureFunction(ctx, s.source, statements); err == nil {
+		if err = swap.EnsureFunction(ctx, s.source, statements, s.options.grantStream...); err == nil {
 			s.rights = append(s.rights, rightsIn(statements)...)
 		}
 	}

@@ -137,8 +137,8 @@ var sinkChecks = []Check{
 	{
 		"sink.pgvector",
 		[]Status{Fail, Warn},
-		"Is pgvector 0.8 or later installed, and one whose vacuum keeps indexes whole (0.8.4)?",
-		"There are no vectors, or searches miss some.",
+		"Is pgvector 0.8 or later installed, one whose vacuum keeps indexes whole (0.8.4), in a schema of a trusted role?",
+		"There are no vectors, searches miss some, or another role can drop all.",
 	},
 	{
 		"sink.owner",
@@ -150,7 +150,7 @@ var sinkChecks = []Check{
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
 	fails("sink.logged", "Are they logged?", "A crash empties them while the watermark stays."),
 	fails("sink.rights", "May the role write them?", "Nothing can be committed."),
-	warns("sink.least", "May the role do no more than it must?", "Who gets hold of it can act for others."),
+	warns("sink.least", "May this role do no more than it must, and no other more than init gave?", "Who gets hold of it can act for others."),
 	fails("sink.view", "Does the view show the active generation?", "Queries through it fail, or read old vectors."),
 	warns("sink.index", "Has every large generation a valid index?", "Searches compare every vector."),
 }

@@ -131,6 +131,15 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 		e.ok("sink.durable", "fsync and full_page_writes are on")
 	}
 	e.judgeExtension(e.sink.store.CheckExtension(ctx), installed, available)
+	if installed == "" {
+		return true
+	}
+	switch err := e.sink.store.CheckExtensionSchema(ctx); {
+	case fault.KindOf(err) == fault.Usage:
+		e.warn("sink.pgvector", adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
+	default:
+		e.could(err, "sink.pgvector")
+	}
 	return true
 }
 
@@ -211,6 +220,7 @@ type tableFindings struct {
 	// owner is who owns the tables, where that is another role than this one.
 	owner, role string
 	bypass      sink.Bypass // of that role; unknown where it is the owner
+	granted     granted
 }
 
 // comma joins names of rights or columns for a query.
@@ -226,6 +236,9 @@ func (e *examination) readTables(ctx context.Context) (f tableFindings, err erro
 		inserts, updates = append(inserts, comma(n.Insert)), append(updates, comma(n.Update))
 	}
 	if err := e.readOthers(ctx, &f, tables); err != nil {
+		return f, err
+	}
+	if f.granted, err = e.readGranted(ctx); err != nil {
 		return f, err
 	}
 	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_sink_tables"), e.opts.Config.Sink.Schema, tables, rights, inserts, updates)
@@ -323,15 +336,17 @@ func (e *examination) judgeLeast(f tableFindings, grant, does string) {
 			"role %s has BYPASSRLS of role %s: no row policy keeps it from the %d other pipelines of schema %s",
 			f.role, f.bypass.Role, f.bypass.Others, e.opts.Config.Sink.Schema)
 	}
+	closed, also := e.judgeGranted(f.granted)
 	switch {
 	case len(f.excess) > 0:
 		fix := "wal2vec init " + pgname.Flag("revoke", f.role) + " " + pgname.Flag(grant, f.role) + "  # as role " + pgname.Shell(f.owner)
 		e.warn("sink.least", inShell(fix), "role %s may do more than %s: %s", f.role, needed[does], strings.Join(f.excess, "; "))
-	case len(f.others) > 0, bypasses:
+	case len(f.others) > 0, bypasses, !closed:
 	case f.owner == "":
-		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not", f.role)
+		e.ok("sink.least", "role %s has the rights of the tables' owner, which init needs and a stream does not%s", f.role, also)
 	default:
-		e.ok("sink.least", "role %s has no more rights than %s; %s, who owns the tables, builds indexes and generations", f.role, needed[does], f.owner)
+		e.ok("sink.least", "role %s has no more rights than %s; %s, who owns the tables, builds indexes and generations%s",
+			f.role, needed[does], f.owner, also)
 	}
 }
 

@@ -53,6 +53,43 @@ var sinkFindings = []finding{
 			t.Errorf("%+v", f)
 		}
 	}},
+	{"a pgvector in a schema of another role", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		theirs := func(whose string) doctor.Finding {
+			t.Helper()
+			for _, f := range found(r.examine(), "sink.pgvector") {
+				if f.Status == doctor.Warn && strings.Contains(f.Text, whose) {
+					return f
+				}
+			}
+			t.Fatalf("role %s is not named", whose)
+			return doctor.Finding{}
+		}
+		ours := func(whose string) {
+			t.Helper()
+			for _, f := range found(r.examine(), "sink.pgvector") {
+				if strings.Contains(f.Text, whose) {
+					t.Errorf("role %s is named: %q", whose, f.Text)
+				}
+			}
+		}
+		r.db.Exec(t, "ALTER SCHEMA public OWNER TO "+role)
+		r.paste(theirs(role))
+		ours(role)
+		if !pgtest.One[bool](t, r.db, "SELECT has_schema_privilege($1, 'public', 'USAGE, CREATE')", role) {
+			t.Error("its owner of before may not use it any more")
+		}
+		// From 15 on it belongs to the owner of the database.
+		r.db.Exec(t, "ALTER SCHEMA public OWNER TO pg_database_owner; ALTER DATABASE "+r.db.Name+" OWNER TO "+role)
+		t.Cleanup(func() { r.db.Exec(t, "ALTER DATABASE "+r.db.Name+" OWNER TO CURRENT_USER") })
+		f := theirs(role)
+		r.options.Config.Sink.Owner = role
+		ours(role)
+		r.options.Config.Sink.Owner = ""
+		r.paste(f)
+		ours(role)
+	}},
 	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")
@@ -179,6 +216,68 @@ var sinkFindings = []finding{
 		r.want("sink.least", doctor.Warn)
 		r.db.Exec(t, "GRANT INSERT, UPDATE, DELETE ON "+given)
 		r.want("sink.least", doctor.OK)
+	}},
+	{"rights of other roles", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		streamer, _ := r.db.Role(t, "")
+		searcher, _ := r.db.Role(t, "")
+		other, _ := r.db.Role(t, "")
+		for role, access := range map[string]sink.Access{streamer: sink.Write, searcher: sink.Read} {
+			if err := r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: access}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		view := r.options.Config.Sink.View.String()
+		r.db.Exec(t, "GRANT SELECT ON "+view+" TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO CURRENT_USER; CREATE SCHEMA theirs; "+
+			"ALTER DEFAULT PRIVILEGES IN SCHEMA analytics_features GRANT SELECT ON TABLES TO "+other+"; ALTER DEFAULT PRIVILEGES IN SCHEMA theirs GRANT ALL ON TABLES TO "+other)
+		if f := r.want("sink.least", doctor.OK); !strings.Contains(f.Text, streamer+" streams too") || !strings.Contains(f.Text, searcher+" reads too") {
+			t.Errorf("who was given what: %q", f.Text)
+		}
+		ledger := "wal2vec.ledger_" + r.db.Name
+		excess := []string{
+			"SELECT ON wal2vec.pipeline TO " + other, "SELECT, INSERT ON " + ledger + " TO " + other, "UPDATE (epoch) ON " + ledger + " TO " + other,
+			"USAGE ON SCHEMA wal2vec TO " + other, "CREATE ON SCHEMA wal2vec TO " + searcher, "ALL ON ALL TABLES IN SCHEMA analytics_features TO " + other,
+			"USAGE ON SEQUENCE wal2vec.backfill_id_seq TO " + streamer, "INSERT ON " + ledger + " TO " + searcher, "INSERT ON wal2vec.pipeline TO " + streamer,
+			"UPDATE (key_types) ON wal2vec.pipeline TO " + streamer, "SELECT ON " + ledger + " TO " + searcher + " WITH GRANT OPTION",
+			"SELECT ON " + ledger + " TO PUBLIC", "UPDATE ON " + view + " TO PUBLIC",
+		}
+		if pgtest.One[int](t, r.db, "SELECT current_setting('server_version_num')::int") >= 170000 {
+			excess = append(excess, "MAINTAIN ON "+ledger+" TO "+other)
+		}
+		for _, right := range excess {
+			r.db.Exec(t, "GRANT "+right)
+			f := r.want("sink.least", doctor.Warn)
+			_, to, _ := strings.Cut(right, " TO ")
+			to, _, _ = strings.Cut(to, " ")
+			if !strings.Contains(f.Text, to) || !strings.HasPrefix(f.Fix, "REVOKE ") && !strings.HasPrefix(f.Fix, "wal2vec init --revoke") {
+				t.Errorf("%s: %q, fix %q", right, f.Text, f.Fix)
+			}
+			if f.FixIn != doctor.Shell {
+				r.mend(f)
+				continue
+			}
+			for role, access := range map[string]sink.Access{streamer: sink.Write, searcher: sink.Read} { // as the fix does
+				if strings.Contains(f.Fix, role) {
+					r.ok(r.sink.Grant(t.Context(), sink.Grant{Role: role, Access: sink.Nothing}, sink.Grant{Role: role, Access: access}))
+				}
+			}
+			r.want("sink.least", doctor.OK)
+		}
+		for _, what := range []string{"ALL ON TABLES", "INSERT ON TABLES", "ALL ON SEQUENCES", "USAGE ON SCHEMAS"} {
+			for _, in := range []string{"", " IN SCHEMA wal2vec", " IN SCHEMA analytics_features"} {
+				for _, to := range []string{other, "PUBLIC"} {
+					if in != "" && strings.HasSuffix(what, "SCHEMAS") {
+						continue
+					}
+					r.db.Exec(t, "ALTER DEFAULT PRIVILEGES"+in+" GRANT "+what+" TO "+to)
+					f := r.want("sink.least", doctor.Warn)
+					if !strings.Contains(f.Text, to) || !strings.HasPrefix(f.Fix, "ALTER DEFAULT PRIVILEGES FOR ROLE ") {
+						t.Errorf("%s%s: %q, fix %q", what, in, f.Text, f.Fix)
+					}
+					r.mend(f)
+				}
+			}
+		}
 	}},
 	{"a role that passes over the row policies of several pipelines", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// trusting runs what works on the sink for long, and looks beside it, as often as a stream does, whether wal2vec's tables are to be trusted
+// still: each row that is written to a table of another role, or to one that another role may make a trigger on, may run that role's code. Where
+// they are not, it ends. To look with each chunk would close no gap: a look and a write are two statements.
+func (s *store) trusting(ctx context.Context, run func(context.Context) error) error {
+	running, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	watching, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(shapeInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-watching.Done():
+				return
+			case <-tick.C:
+			}
+			_, err := s.Trusted(watching)
+			if untrusted, is := errors.AsType[*sink.UntrustedError](err); is {
+				end(untrusted)
+				return
+			}
+		}
+	}()
+	err := run(running)
+	stop()
+	<-done
+	if untrusted, is := errors.AsType[*sink.UntrustedError](context.Cause(running)); is {
+		return untrusted
+	}
+	return err
+}
