@@ -131,7 +131,7 @@ func (e *examination) readDefaults(ctx context.Context, g *granted) error {
 		g.beyond = append(g.beyond, surplus{
 			text: fmt.Sprintf("default privileges of role %s give rights to %s on all %s that it makes%s, but for those that init makes",
 				owner, cmp.Or(role, "PUBLIC"), strings.ToLower(what), where),
-			fix: inSink("ALTER DEFAULT PRIVILEGES FOR ROLE " + pgname.Identifier(owner) + in + " REVOKE ALL ON " + what + " FROM " + grantee + ";"),
+			fix: inSink(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s%s REVOKE ALL ON %s FROM %s;", pgname.Identifier(owner), in, what, grantee)),
 		})
 		return nil
 	})
