@@ -86,7 +86,7 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 		{name: "min-lsn never comes", args: []string{"search", "x", "--min-lsn", "FFFF/0", "--wait", "100ms"}, code: 5, says: []string{"FFFF/0", "100ms"}, try: "wal2vec status"},
 		{
 			name: "address taken", args: []string{"stream"}, env: []string{fmt.Sprintf("WAL2VEC_HTTP_LISTEN=127.0.0.1:%d", w.db.Host.Port())},
-			code: 2, says: []string{"127.0.0.1", "address already in use"}, try: "http.listen",
+			code: 5, says: []string{"127.0.0.1", "address already in use"}, try: "http.listen",
 		},
 		{name: "swapped table: stream", args: []string{"stream"}, env: []string{refuseSwaps}, before: swap, code: 6, says: []string{"staging_marts.dim_product", "replaced"}, try: "wal2vec init --resync"},
 		{name: "swapped table: backfill that would follow", args: []string{"backfill"}, code: 6, says: []string{"staging_marts.dim_product", "replaced"}, try: "wal2vec stream"},

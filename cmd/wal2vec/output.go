@@ -30,9 +30,9 @@ func checkOutput(output string) error {
 	return nil
 }
 
-// printJSON writes a value as it is: JSON has escapes of its own.
+// printJSON writes a value; on a terminal its hidden characters are JSON's escapes.
 func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(unscreened(w))
+	encoder := json.NewEncoder(forJSON(w))
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(value); err != nil {
 		return fmt.Errorf("printing the result: %w", err)

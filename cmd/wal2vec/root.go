@@ -173,10 +173,10 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	if err != nil {
 		level = zerolog.InfoLevel // Load has checked it
 	}
-	out := unscreened(p.stderr)
+	out := forJSON(p.stderr)
 	if c.Format == "console" || (c.Format == "auto" && isTerminal(p.stderr)) {
 		out = zerolog.ConsoleWriter{
-			Out: out, TimeFormat: "15:04:05", NoColor: !isTerminal(out) || os.Getenv("NO_COLOR") != "",
+			Out: unscreened(p.stderr), TimeFormat: "15:04:05", NoColor: !isTerminal(p.stderr) || os.Getenv("NO_COLOR") != "",
 			FieldsExclude: []string{"try"}, FormatPrepare: visibleFields, FormatExtra: writeTry,
 		}
 	}

@@ -67,6 +67,24 @@ func unscreened(w io.Writer) io.Writer {
 	return w
 }
 
+// forJSON is what JSON is written to: as it is, but on a terminal.
+func forJSON(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return jsonScreen{unscreened(w)}
+	}
+	return unscreened(w)
+}
+
+// jsonScreen writes JSON so that it does a terminal no harm. Each call writes whole values.
+type jsonScreen struct{ out io.Writer }
+
+func (s jsonScreen) Write(text []byte) (int, error) {
+	if _, err := io.WriteString(s.out, pgname.VisibleJSON(string(text))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
 // visibleFields makes the fields of a log line visible, before the console form of the log colours it.
 func visibleFields(event map[string]any) error {
 	for name, value := range event {

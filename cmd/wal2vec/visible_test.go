@@ -61,6 +61,28 @@ func TestAScreenKeepsCodePointsWhole(t *testing.T) {
 	}
 }
 
+// TestJSONOnATerminal is the same value, and prints no controls.
+func TestJSONOnATerminal(t *testing.T) {
+	t.Parallel()
+	var all strings.Builder
+	for r := range rune(unicode.MaxRune + 1) {
+		all.WriteRune(r)
+	}
+	for _, text := range []string{hostile, all.String(), "plain", "\xff"} {
+		var out bytes.Buffer
+		if err := json.NewEncoder(jsonScreen{&out}).Encode(map[string]string{"name": text}); err != nil {
+			t.Fatal(err)
+		}
+		if found := noise(out.String()); found != "" {
+			t.Fatalf("%.200q of %.80q is printed", found, text)
+		}
+		var got map[string]string
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || got["name"] != strings.ToValidUTF8(text, "\ufffd") {
+			t.Errorf("%.200q came back as %.200q, %v", text, got["name"], err)
+		}
+	}
+}
+
 // TestTheConsoleLogPrintsNoControls, and the JSON log the text as it is.
 func TestTheConsoleLogPrintsNoControls(t *testing.T) {
 	t.Parallel()

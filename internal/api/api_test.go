@@ -245,7 +245,7 @@ func TestATakenAddressIsNamed(t *testing.T) {
 	defer taken.Close()
 	b := &bundle{opts: api.Options{Listen: taken.Addr().String()}}
 	err = b.server().Run(t.Context())
-	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(fault.Try(err), "http.listen") {
+	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(fault.Try(err), "http.listen") {
 		t.Errorf("%v", err)
 	}
 }

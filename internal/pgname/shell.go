@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 )
 
 // Shell quotes a word for a POSIX shell, only where it needs to be. A word that begins with a dash would still be read as a flag: give
@@ -57,6 +58,27 @@ func Visible(text string) string {
 			b.WriteString(quoted[1 : len(quoted)-1])
 		} else {
 			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// VisibleJSON writes the hidden characters of a JSON text as JSON's own escapes: the same value, and
+// nothing of it moves a terminal's cursor. White space between values stays.
+func VisibleJSON(text string) string {
+	if !hides(text) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !hidden(r) || r == '\n' || r == '\t' || r == '\r':
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
 		}
 	}
 	return b.String()

@@ -3,6 +3,7 @@ package pgserver
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/user"
 	"strconv"
 	"syscall"
@@ -41,10 +42,12 @@ func serverAccount() (*account, error) {
 	return &account{uid: uint32(uid), gid: uint32(gid)}, nil
 }
 
-// apply lets a process run as the account.
-func (a *account) apply(attr *syscall.SysProcAttr) {
+// apply lets a command run as the account, with SysProcAttr set. It hands on nothing of this process's environment, which holds
+// passwords and which every process of the account can read in /proc, and no folder that may be closed to the account.
+func (a *account) apply(cmd *exec.Cmd, home string) {
+	cmd.Dir, cmd.Env = "/", environment(home)
 	if a != nil {
-		attr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
 	}
 }
 

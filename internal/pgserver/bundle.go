@@ -58,9 +58,8 @@ func untrusted(err error) error {
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
 func tryBundle(ctx context.Context, bundle string, who *account) error {
 	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version") //nolint:gosec // a program of the bundle that was asked for
-	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
-	who.apply(cmd.SysProcAttr)
+	who.apply(cmd, "/")
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("running PostgreSQL from %s: %w", bundle, err)
 	}

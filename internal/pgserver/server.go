@@ -131,10 +131,8 @@ func (s *Server) configure(settings string) error {
 // command prepares a program of the bundle to run as the server's user.
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program(s.bundle, name), args...) //nolint:gosec // a program of the bundle that was asked for
-	cmd.Dir = "/"                                                     // the caller's folder may be closed to the server's user
-	cmd.Env = environment(s.folder.path)
 	cmd.SysProcAttr = attributes()
-	s.who.apply(cmd.SysProcAttr)
+	s.who.apply(cmd, s.folder.path)
 	return cmd
 }
 
