@@ -203,6 +203,31 @@ func TestAListingHasABound(t *testing.T) {
 	pullFails(t, f, 0, fault.Usage, fmt.Sprintf("the list of files of model acme/tiny is larger than %d bytes", maxListingBytes))
 }
 
+// TestWhatAListingNamesHasABound: each name is looked for among the files.
+func TestWhatAListingNamesHasABound(t *testing.T) {
+	many := func(n int, form string) string {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprintf(form, i, i))
+		}
+		return strings.Join(names, ",")
+	}
+	f := newFakeHub(t, "bert-mean")
+	f.listed = func(l map[string]any) {
+		for i := range mostFiles {
+			l["siblings"] = append(l["siblings"].([]any), map[string]any{"rfilename": fmt.Sprint(i)})
+		}
+	}
+	pullFails(t, f, 0, fault.Usage, fmt.Sprintf("the hub lists %d files of model acme/tiny, more than 10000", mostFiles+len(f.files)))
+	f = newFakeHub(t, "bert-mean")
+	f.files[modulesFile] = "[" + many(mostModules+1, `{"path":"%d_%d"}`) + "]"
+	pullFails(t, f, 0, fault.Usage, "modules.json of model acme/tiny names 101 modules, more than 100")
+	f = newFakeHub(t, "bert-mean")
+	delete(f.files, weightsFile)
+	f.files[indexFile] = `{"weight_map":{` + many(mostShards+1, `"t%d":"s%d.safetensors"`) + "}}"
+	pullFails(t, f, 0, fault.Usage, "model.safetensors.index.json of model acme/tiny names 1001 files, more than 1000")
+}
+
 // TestNothingIsDecompressed: a few bytes cannot become many, neither of a listing nor of a file.
 func TestNothingIsDecompressed(t *testing.T) {
 	f := func(part, what string) {

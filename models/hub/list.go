@@ -53,6 +53,13 @@ var (
 	commitForm  = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
+// What a hub lists and its files name is looked for in one another, so that each has a bound: models in use have less than a tenth of these.
+const (
+	mostFiles   = 10_000
+	mostModules = 100
+	mostShards  = 1_000
+)
+
 // mostOf bounds the bytes of a file by what package models takes of its kind; all files together have a bound of their own.
 func mostOf(name string) int64 {
 	switch {
@@ -69,6 +76,9 @@ func mostOf(name string) int64 {
 
 // check refuses a listing that a hub of good faith does not send.
 func (l listing) check(r Reference) error {
+	if len(l.Files) > mostFiles {
+		return fault.New(fault.Usage, "check encoder.hub", "the hub lists %d files of model %s, more than %d", len(l.Files), r, mostFiles)
+	}
 	for _, f := range l.Files {
 		if !inside(f.Name) {
 			return fault.New(fault.Usage, "check encoder.hub", "the hub lists a file %.100q of model %s, which would leave its folder", f.Name, r)
@@ -107,7 +117,10 @@ func (l listing) small() []file {
 }
 
 // modules returns the configurations in the folders that modules.json names, as far as the hub has them.
-func (l listing) modules(folders []string) []file {
+func (l listing) modules(r Reference, folders []string) ([]file, error) {
+	if len(folders) > mostModules {
+		return nil, fault.New(fault.Usage, "choose another model", "%s of model %s names %d modules, more than %d", modulesFile, r, len(folders), mostModules)
+	}
 	var list []file
 	for _, folder := range folders {
 		name := path.Join(folder, configFile)
@@ -116,7 +129,7 @@ func (l listing) modules(folders []string) []file {
 			list = append(list, *f)
 		}
 	}
-	return list
+	return list, nil
 }
 
 // weights returns the files that hold the weights of a model of this type: safetensors where models writes the graph from them,
@@ -137,11 +150,15 @@ func (l listing) weights(r Reference, modelType string) (file, error) {
 
 // shards returns the files that an index names.
 func (l listing) shards(r Reference, index map[string]string) ([]file, error) {
-	var list []file
+	names := map[string]bool{}
 	for _, name := range index {
-		if slices.ContainsFunc(list, func(f file) bool { return f.Name == name }) {
-			continue
-		}
+		names[name] = true
+	}
+	if len(names) > mostShards {
+		return nil, fault.New(fault.Usage, "choose another model", "%s of model %s names %d files, more than %d", indexFile, r, len(names), mostShards)
+	}
+	var list []file
+	for name := range names {
 		f := l.find(name)
 		if f == nil || !shardFile.MatchString(name) {
 			return nil, fault.New(fault.Usage, "choose another model", "%s of model %s names %.100q, which the hub does not have", indexFile, r, name)

@@ -201,7 +201,11 @@ func (p *puller) fetchSmall(ctx context.Context) error {
 	for i, m := range modules {
 		folders[i] = m.Path
 	}
-	for _, f := range p.listing.modules(folders) {
+	files, err := p.listing.modules(p.options.Model, folders)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
 		if err := p.fetch(ctx, f); err != nil {
 			return err
 		}
