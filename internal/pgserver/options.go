@@ -18,8 +18,6 @@ type Options struct {
 	Dir string
 	// Settings are added to postgresql.conf and win over the defaults of this package.
 	Settings map[string]string
-	// Unknown names defaults of this package that an older server does not know; they are left out.
-	Unknown []string
 	// Logger gets one debug line per start and stop; the zero value is silent.
 	Logger zerolog.Logger
 }
@@ -40,8 +38,6 @@ func defaults() map[string]string {
 		"max_worker_processes":      "16",
 		"fsync":                     "off",
 		"synchronous_commit":        "on",
-		// The passwords are random, so stretching them only costs a few milliseconds a connection.
-		"scram_iterations": "1",
 		// Segments in /dev/shm would outlive a killed server, and are limited to 64 MB in many containers.
 		"dynamic_shared_memory_type": "mmap",
 		"timezone":                   "UTC",
@@ -52,12 +48,9 @@ func defaults() map[string]string {
 }
 
 // renderSettings returns lines for postgresql.conf, sorted by name, so that two starts with the same options look alike.
-func renderSettings(settings map[string]string, unknown []string) string {
+func renderSettings(settings map[string]string) string {
 	all := defaults()
 	maps.Copy(all, settings)
-	for _, name := range unknown {
-		delete(all, name)
-	}
 	return renderLines(all)
 }
 

@@ -71,7 +71,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	}
 	s := &Server{bundle: bundle, folder: place, who: who, password: rand.Text(), log: options.Logger}
 	begun := time.Now()
-	err = s.initialise(ctx, renderSettings(options.Settings, options.Unknown))
+	err = s.initialise(ctx, renderSettings(options.Settings))
 	if err == nil {
 		err = s.boot(ctx)
 	}
@@ -100,9 +100,6 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 	args := []string{
 		"-D", s.folder.data(), "-U", Superuser, "--pwfile=" + secret, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions",
-	}
-	if strings.Contains(settings, "scram_iterations") {
-		args = append(args, "--set=scram_iterations=1")
 	}
 	cmd := s.command(ctx, "initdb", args...)
 	if output, err := cmd.CombinedOutput(); err != nil {

@@ -43,6 +43,7 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 // physical walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	keepPassword(config, safefile.Owned)
+	guard(config)
 	wanted := asked(config)
 	start(config, Parameters(config))
 	if physical := config.RuntimeParams[replication] != ""; config.ValidateConnect != nil && !physical {
@@ -78,6 +79,7 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 // pass them over, so they are set by a statement besides.
 func ofSource(config *pgconn.Config, settings Settings) {
 	keepPassword(config, safefile.Owned)
+	guard(config)
 	wanted := asked(config, settings)
 	sent := Parameters(config)
 	maps.Copy(sent, settings)
@@ -89,6 +91,7 @@ func ofSource(config *pgconn.Config, settings Settings) {
 // ofSink sets them by a statement alone: poolers refuse a start-up parameter that they do not know.
 func ofSink(config *pgconn.Config) (wanted map[string]string) {
 	keepPassword(config, safefile.Owned)
+	guard(config)
 	wanted = asked(config, change.SinkParameters())
 	note(config)
 	prepare(config, "sink", wanted)

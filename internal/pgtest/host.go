@@ -128,11 +128,8 @@ func (h *Host) stopWith(tb testing.TB) {
 	})
 }
 
-// The first major versions with the setting scram_iterations, and with CREATE DATABASE ... STRATEGY.
-const (
-	firstWithIterations = 16
-	firstWithStrategy   = 15
-)
+// firstWithStrategy is the first major version with CREATE DATABASE ... STRATEGY.
+const firstWithStrategy = 15
 
 // startHost starts a server in a folder and prepares the template.
 func startHost(ctx context.Context, dir string, major int, settings map[string]string) (*Host, error) {
@@ -144,9 +141,6 @@ func startHost(ctx context.Context, dir string, major int, settings map[string]s
 	all := map[string]string{"full_page_writes": "off", "jit": "off", "max_wal_size": "256MB", "min_wal_size": "32MB"}
 	maps.Copy(all, settings)
 	options := pgserver.Options{Bundle: filepath.Join(parts, fmt.Sprintf("pg%d", major)), Dir: dir, Settings: all}
-	if major < firstWithIterations {
-		options.Unknown = []string{"scram_iterations"}
-	}
 	server, err := pgserver.Start(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL %d for the tests (run make parts first): %w", major, err)
