@@ -15,6 +15,7 @@ func TestMain(m *testing.M) { pgtest.Run(m) }
 
 // hostile are names that want to be more than a name.
 var hostile = []string{
+	`orders\';touch pwned;#`, `a\\`, `\\\'\'\\`, "%self", "a!b!", `!\'`,
 	"plain", "Name", "with space", "", "a,b;c", `it's "quoted"`, `'; $(touch x) ` + "`touch x`" + ` "; \`, `\`, `\'`, `'\''`, `"`, `""`, `'`, `''`,
 	"line\nbreak", "line\r\nbreak\t", "'\n\\! touch x\n", "--comment", "/* comment", "*/", "-leading", "--flag=x", "~", "~root", "=", "=ls", "!", "!!",
 	"a!b'!c\n!d", "%", "%1", "100%s", "#", "a#b", "{a,b}", "*", "?", "[a]", "<in", ">out", "&", "|", "$HOME", "${HOME}", "$(id)", "`id`", "$$", "$a$", "$1",
@@ -162,7 +163,7 @@ func shellWords(line string) ([]string, error) {
 		case c == '\\' && i+1 < len(line):
 			i++
 			b.WriteByte(line[i])
-		case strings.IndexByte("`$\"\\!*?[]{}()<>|&;#~^\n\t\r", c) >= 0 || c >= 0x80 || c == '=' && !begun:
+		case strings.IndexByte("`$\"\\!*?[]{}()<>|&;#~^\n\t\r", c) >= 0 || c >= 0x80 || (c == '=' || c == '%') && !begun:
 			return nil, fmt.Errorf("%q: %q is not quoted", line, c)
 		default:
 			b.WriteByte(c)
@@ -183,6 +184,9 @@ func shellQuote(b *strings.Builder, text string) (int, error) {
 		return 0, fmt.Errorf("%q: no closing quote", text)
 	}
 	if !escapes {
+		if strings.ContainsAny(inner, `\!`) {
+			return 0, fmt.Errorf("%q: fish and csh read more than the character there", text)
+		}
 		b.WriteString(inner)
 		return len(inner) + 2, nil
 	}

@@ -7,17 +7,41 @@ import (
 	"unicode/utf16"
 )
 
-// Shell quotes a word for a POSIX shell, only where it needs to be. A word that begins with a dash would still be read as a flag: give
+// Shell quotes a word for a POSIX shell, and for fish, only where it needs to be. A word that begins with a dash would still be read as a flag: give
 // it by Flag, or behind --. Hidden characters are written as $'...' escapes, which bash, zsh, ksh and POSIX shells since 2024 read; an older
-// shell gets one wrong word.
+// shell gets one wrong word, and fish ends with an error.
 func Shell(word string) string {
 	if hides(word) {
 		return ansiC(word)
 	}
-	if word != "" && word[0] != '=' && !strings.ContainsFunc(word, special) { // zsh reads =ls as the path of ls
+	if word != "" && !strings.ContainsRune("=%", rune(word[0])) && !strings.ContainsFunc(word, special) { // zsh reads =ls as the path of ls, fish %self as a number
 		return word
 	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	return inQuotes(word)
+}
+
+// inQuotes puts a word in single quotes but for what some shell reads there: fish a backslash before a quote or another one, csh an exclamation mark.
+// Outside, with a backslash, each is itself in all of them.
+func inQuotes(word string) string {
+	if word == "" {
+		return "''"
+	}
+	var b strings.Builder
+	open := false
+	for _, c := range []byte(word) {
+		if alone := c == '\'' || c == '\\' || c == '!'; alone == open {
+			b.WriteByte('\'')
+			open = !open
+		}
+		if !open {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	if open {
+		b.WriteByte('\'')
+	}
+	return b.String()
 }
 
 // special reports whether a shell may read a character as something else than itself.
