@@ -46,6 +46,9 @@
 --   local   all          wal2vec_stream               reject
 --   local   replication  wal2vec_stream               reject
 
+-- All of it or nothing: a client that goes on behind an error must not give rights to a role that was refused.
+BEGIN;
+
 -- A role that may create schemas can put functions into one that is called like the role that runs this, where they would be found: from here on
 -- nothing is looked for there, nor in public. What is below names pg_catalog all the same, for those who paste a part of it.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog', false);
@@ -64,6 +67,13 @@ DECLARE
     known constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.known', true), '')), '\s*,\s*');
     found record;
 BEGIN
+    -- Each is made further down under the name that is free now, and no other one is taken: who makes a role of that name in the meantime ends this file.
+    PERFORM pg_catalog.set_config(
+        'wal2vec.free',
+        (SELECT pg_catalog.to_jsonb(pg_catalog.array_agg(w.name)) FROM pg_catalog.unnest(roles) AS w (name)
+         WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = w.name))::pg_catalog.text,
+        true
+    );
     FOR found IN
         SELECT s.setdatabase <> 0 AS here, s.setrole <> 0 AS own
         FROM pg_catalog.pg_db_role_setting AS s
@@ -153,6 +163,10 @@ $$;
 
 DO $$
 DECLARE
+    -- The names that were free when this file looked.
+    free constant text[] := ARRAY(
+        SELECT pg_catalog.jsonb_array_elements_text(NULLIF(pg_catalog.current_setting('wal2vec.free', true), '')::pg_catalog.jsonb)
+    );
     wanted record;
 BEGIN
     FOR wanted IN
@@ -162,7 +176,7 @@ BEGIN
             (pg_catalog.current_setting('wal2vec.search'), 'LOGIN')
         ) AS roles (name, attributes)
     LOOP
-        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted.name) THEN
+        IF wanted.name = ANY (free) THEN
             EXECUTE pg_catalog.format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
         END IF;
         IF (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
@@ -280,6 +294,10 @@ DECLARE
         'e5a48ca0475e4d11aa5843f343ba9fe2b485ff9b5a34e55e6e71c743d526b50a',
         'c5c33425a0ed48917f45c83842bc7786fe86c023654ab2e0c49bb6cf914f49c2'
     ];
+    -- The names that were free when this file looked.
+    free constant text[] := ARRAY(
+        SELECT pg_catalog.jsonb_array_elements_text(NULLIF(pg_catalog.current_setting('wal2vec.free', true), '')::pg_catalog.jsonb)
+    );
     left_there record;
     owner record;
     members text;
@@ -288,7 +306,7 @@ BEGIN
     SELECT o.rolname, o.rolsuper INTO owner
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     WHERE c.oid = source;
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = swap) THEN
+    IF swap = ANY (free) THEN
         EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', swap);
     END IF;
     IF (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = CURRENT_USER) THEN
@@ -421,3 +439,5 @@ BEGIN
     END IF;
 END
 $$;
+
+COMMIT;

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -152,6 +155,64 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 		if err := run("SET wal2vec.swap = 'last'; "); err != nil {
 			t.Errorf("after %q: %v", reset, err)
 		}
+	}
+}
+
+// TestTheRolesTakeNoRoleThatComesBetween: a role of a name that was free at the look, made while the file waits, is taken neither by it nor by a client
+// that goes on behind an error.
+func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
+	t.Parallel()
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			db.Exec(t, "CREATE ROLE own; CREATE ROLE cr CREATEROLE REPLICATION; CREATE TABLE public.t (id int PRIMARY KEY); ALTER TABLE public.t OWNER TO own")
+			for _, first := range []string{"wal2vec_admin", "wal2vec_swap"} {
+				holder, err := pgx.Connect(t.Context(), db.DSN)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = holder.Close(context.WithoutCancel(t.Context())) }()
+				if _, err := holder.Exec(t.Context(), "SET ROLE cr; BEGIN; CREATE ROLE "+first); err != nil {
+					t.Fatal(err)
+				}
+				psql := exec.CommandContext(t.Context(), db.Host.Program("psql"), "-X", "-c", "SET wal2vec.source_table = 'public.t'", "-c", "SET wal2vec.source_columns = 'id'",
+					"-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN)
+				done := make(chan string, 1)
+				go func() {
+					out, _ := psql.CombinedOutput() // without ON_ERROR_STOP psql ends well
+					done <- string(out)
+				}()
+				pgtest.Eventually(t, time.Minute, func() (bool, string) {
+					return pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'psql' AND wait_event_type = 'Lock')"), "the file does not wait"
+				})
+				db.Exec(t, "SET ROLE cr; CREATE ROLE "+first+"_2; RESET ROLE") // a role can be made beside it
+				between := []string{"wal2vec_stream", "wal2vec_search", "wal2vec_swap"}
+				if first == "wal2vec_swap" {
+					between = nil
+				}
+				for _, name := range between {
+					db.Exec(t, "SET ROLE cr; CREATE ROLE "+name+" LOGIN; RESET ROLE")
+				}
+				end := "ROLLBACK"
+				if first == "wal2vec_swap" {
+					end = "COMMIT"
+				}
+				if _, err := holder.Exec(t.Context(), end); err != nil {
+					t.Fatal(err)
+				}
+				if out := <-done; !strings.Contains(out, "already exists") && !strings.Contains(out, "duplicate key") {
+					t.Errorf("%s: the file said %s", first, out)
+				}
+				if took := pgtest.Column[string](t, db, `
+SELECT r.rolname::text FROM pg_roles r WHERE starts_with(r.rolname::text, 'wal2vec_')
+AND (pg_has_role(r.oid, 'own', 'MEMBER') OR has_table_privilege(r.oid, 'public.t', 'SELECT') OR has_any_column_privilege(r.oid, 'public.t', 'SELECT')
+  OR EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = r.oid) OR EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = r.oid AND m.member <> 'cr'::regrole))`); len(took) > 0 {
+					t.Errorf("%s: %q got rights or are marked", first, took)
+				}
+				db.Exec(t, "DROP ROLE IF EXISTS wal2vec_admin, wal2vec_stream, wal2vec_search, wal2vec_swap")
+			}
+		})
 	}
 }
 

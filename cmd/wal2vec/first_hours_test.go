@@ -21,7 +21,7 @@ func TestWhatIsSaidInTheFirstHours(t *testing.T) {
 		t.Errorf("--version says %q, version %q", flag.stdout, version.stdout)
 	}
 	before := w.ends(nil, "", "status")
-	if before.code != 2 || !strings.Contains(before.stderr, "try: wal2vec init\n") || !regexp.MustCompile(`(?m)^model +-$`).MatchString(before.stdout) {
+	if before.code != 2 || !strings.Contains(before.stderr, "try: wal2vec init, as the role that sets it up\n") || !regexp.MustCompile(`(?m)^model +-$`).MatchString(before.stdout) {
 		t.Errorf("before init, status ends with %d: %s%s", before.code, before.stdout, before.stderr)
 	}
 	json := w.ends(nil, "", "status", "-o", "json")
