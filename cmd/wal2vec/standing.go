@@ -42,7 +42,7 @@ func (p *program) forInit(ctx context.Context, c config.Config, err error) error
 	case publishes && publisher.Role == standing.Role: // on another server it may be another's name
 		return instead(err, fmt.Sprintf("GRANT %s TO %s; -- or run wal2vec init as role %[1]s",
 			pgname.Identifier(publisher.Owner), pgname.Identifier(publisher.Role)))
-	case lacks:
+	case lacks && attribute.Role == standing.Role:
 		return instead(err, replication.GrantReplicationSQL(attribute.Role))
 	default:
 		return err
@@ -70,7 +70,7 @@ func (s *store) forStream(ctx context.Context, err error) error {
 		return err
 	}
 	standing, asking := s.Standing(context.WithoutCancel(ctx))
-	if asking != nil || !standing.Streams {
+	if asking != nil || !standing.Streams || attribute.Role != standing.Role {
 		return err
 	}
 	return instead(err, replication.GrantReplicationSQL(attribute.Role))

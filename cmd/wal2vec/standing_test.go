@@ -48,6 +48,16 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 			}
 		}
 	}
+	// One of the two connection strings is of another role: what that role is for says nothing of this one.
+	for role, password := range map[string]string{streamer: streamPassword, admin: adminPassword} {
+		env := as(searcher, searchPassword, "WAL2VEC_SINK_DSN="+w.db.DSNFor(role, password))
+		for _, args := range [][]string{{"stream"}, {"init", "--resync"}, {"doctor"}} {
+			got := w.ends(env, "", args...)
+			if said := got.stdout + got.stderr; got.code == 0 || strings.Contains(said, `ALTER ROLE "`+searcher) || strings.Contains(said, "grant-stream="+searcher) {
+				t.Errorf("%s with the sink as %s ends with %d, advises: %s", args, role, got.code, said)
+			}
+		}
+	}
 	if pgtest.One[bool](t, w.db, "SELECT bool_or(rolreplication) FROM pg_roles WHERE rolname = ANY ($1)", []string{searcher, streamer}) {
 		t.Error("a role has got REPLICATION")
 	}

@@ -56,7 +56,8 @@ func (e *examination) administers(tableOurs bool) bool {
 // not. One that only sets pipelines up, beside one that streams, is none.
 func (e *examination) mayStream() bool {
 	s := e.sink.standing
-	return s != nil && (s.Streams || e.sink.kind == unknownKind && (s.SetsUp == "" || s.SetsUp == s.Role))
+	// The sink knows its own session's role: another one at the source, by another connection string, may be any.
+	return s != nil && s.Role == e.source.info.User && (s.Streams || e.sink.kind == unknownKind && (s.SetsUp == "" || s.SetsUp == s.Role))
 }
 
 // toStream is the advice to give the role what a stream needs, where it may be one that streams.
