@@ -72,6 +72,13 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	w.settle()
 	w.wantsLarge("from the log", 1, "1", "2", "3", "4", "5", "8")
 
+	// A search shows the length of what it does not read either.
+	var found searchResult
+	w.result(&found, nil, "search", "a thing", "-k", "30", "--columns", "unread", "-o", "json")
+	if at := slices.IndexFunc(found.Hits, func(h searchHit) bool { return h.Key[0] == "6" }); at < 0 || found.Hits[at].TooLarge < 9000 || found.Hits[at].Columns["unread"] != nil {
+		t.Errorf("found %+v", found.Hits)
+	}
+
 	// The log leaves the large value out of these, but for the row that is large no more.
 	w.db.Exec(t, "BEGIN; UPDATE "+product+" SET price = price + 1 WHERE product_id IN (1, 2); UPDATE "+product+
 		" SET name = 'another name' WHERE product_id = 2; COMMIT") // in two transactions the first might be read with the name of the second

@@ -191,7 +191,7 @@ func shownTable(c config.Config, state sink.State) (change.Table, error) {
 			strings.Join(key, ", "), table, strings.Join(c.Source.Key, ", "))
 	}
 	table := state.Table
-	table.Template, table.SoftDelete = c.Source.Template, c.Source.SoftDelete
+	table.Template, table.SoftDelete = c.Source.Template.Limited(c.Stream.MaxRowBytes), c.Source.SoftDelete
 	return table, nil
 }
 

@@ -76,6 +76,22 @@ func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
 			if f := found["3"]; f[0].State == change.FieldValue || f[1].Text != "n" {
 				t.Errorf("without a value: %+v", f)
 			}
+			// Together they are no more than one row may have.
+			db.Exec(t, "INSERT INTO item SELECT i, 'n', repeat('x', 700), 4 FROM generate_series(4, 6) AS i")
+			if found, err = r.Fetch(t.Context(), []change.Key{"4", "5", "6"}, []string{"body"}); err != nil || len(found) != 3 {
+				t.Fatalf("%v, %v", found, err)
+			}
+			values, large := 0, 0
+			for _, f := range found {
+				if f[0].State == change.FieldLarge && f[0].Size == 700 {
+					large++
+				} else if len(f[0].Text) == 700 {
+					values++
+				}
+			}
+			if values != 2 || large != 1 {
+				t.Errorf("of three rows together too large, %d have values, %d a length", values, large)
+			}
 			// What is not asked for is neither counted nor read, by a role that may read these columns alone.
 			if found, err = r.Fetch(t.Context(), keys, []string{"name"}); err != nil || found["1"][0].Text != "é" {
 				t.Errorf("the name alone: %+v, %v", found, err)

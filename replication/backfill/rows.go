@@ -134,19 +134,29 @@ var (
 )
 
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column. Where these are more
-// bytes together than a row may have (see change.FieldLarge), each is of that state, with their length.
+// bytes together than a row may have (see change.FieldLarge), or those of all rows would be, each is of that state, with their length.
 // A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
 	out := make(map[change.Key][]change.Field, len(keys))
 	statement := func(k keyed) (string, [][]byte, error) { return r.fetchStatement(k, columns, filters) }
+	left := r.row.limit
 	_, err := r.byKey(ctx, keys, statement, func(raw rawRow) error {
 		fields, size := raw[n:len(raw)-1], raw[len(raw)-1]
-		if size == nil {
-			out[keyOf(raw[:n])] = fieldsOf(fields)
-			return nil
+		var bytes int64
+		var err error
+		if size != nil {
+			bytes, err = strconv.ParseInt(string(size), 10, 64)
+		} else {
+			for _, f := range fields {
+				bytes += int64(len(f))
+			}
+			if bytes <= left {
+				left -= bytes
+				out[keyOf(raw[:n])] = fieldsOf(fields)
+				return nil
+			}
 		}
-		bytes, err := strconv.ParseInt(string(size), 10, 64)
 		large := slices.Repeat([]change.Field{{State: change.FieldLarge, Size: uint32(min(bytes, math.MaxUint32))}}, len(fields)) //nolint:gosec // bounded
 		out[keyOf(raw[:n])] = large
 		return err
