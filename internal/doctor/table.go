@@ -156,7 +156,7 @@ func (e *examination) examineCode(ctx context.Context, options replication.Inspe
 
 // grantStream is what the owner runs, so that the stream's role needs none of the owner's rights.
 func (e *examination) grantStream(role, owner string) advice {
-	if e.sink.kind == strangerKind || e.sink.role != e.source.info.User {
+	if e.sink.kind == strangerKind || e.sink.role != "" && e.sink.role != e.source.info.User {
 		return asStreamer
 	}
 	as := "  # as a role that set the pipeline up and has the rights of " + pgname.Identifier(owner)
