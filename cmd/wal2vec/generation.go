@@ -107,7 +107,11 @@ func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *m
 }
 
 func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*engine, error) {
-	tokenizer, err := tokenize.Open(checkpoint.TokenizerPath(), checkpoint.MaxTokens())
+	file, err := checkpoint.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	tokenizer, err := tokenize.New(file, checkpoint.MaxTokens())
 	if err != nil {
 		return nil, err
 	}
