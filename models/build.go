@@ -49,7 +49,7 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	m := c.manifest(target)
 	if cacheDir == "" {
-		return c.buildInMemory(ctx, m, errNoCache)
+		return c.buildInMemory(ctx, m, ErrNoCache)
 	}
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.isOf(m) {
 		// Of what the file says its hash alone is taken.
@@ -81,8 +81,8 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	}
 }
 
-// errNoCache says why a graph is not kept where no folder is named.
-var errNoCache = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
+// ErrNoCache says why a graph is not kept where no folder is named.
+var ErrNoCache error = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
 	"there is no folder for graphs: this account has no home")
 
 // unusable reports whether a folder can hold no graph of this account: it may not be written, or other accounts can change it.
