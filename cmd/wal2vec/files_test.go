@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/models/onnxpb"
@@ -184,14 +185,19 @@ func plantAnother(t *testing.T, graph string) {
 	}
 }
 
-// TestModelsCheckFindsAPlantedGraph: also one in a folder of our own.
-func TestModelsCheckFindsAPlantedGraph(t *testing.T) {
+// TestModelsCheckAndDoctorFindAPlantedGraph: also one in a folder of our own.
+func TestModelsCheckAndDoctorFindAPlantedGraph(t *testing.T) {
 	t.Parallel()
 	w, _ := newPublicProgram(t)
 	cache := "WAL2VEC_CACHE=" + filepath.Join(w.dir, "cache")
 	if got := w.ends([]string{cache}, "", "models", "check"); got.code != 0 {
 		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
 	}
+	const nowhere = "_DSN=postgres://u@127.0.0.1:1/d"
+	examined := []string{
+		cache, "WAL2VEC_SOURCE" + nowhere, "WAL2VEC_SINK" + nowhere, "WAL2VEC_SOURCE_TABLE=public.t", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}",
+	}
+	w.finds(w.doctor(int(fault.Unavailable), examined), "model.selftest", doctor.OK)
 	graphs, err := filepath.Glob(filepath.Join(w.dir, "cache", "graphs", "*", "*", "model.onnx"))
 	if err != nil || len(graphs) != 1 {
 		t.Fatalf("%v, %v", graphs, err)
@@ -200,6 +206,9 @@ func TestModelsCheckFindsAPlantedGraph(t *testing.T) {
 	got := w.ends([]string{cache}, "", "models", "check")
 	if got.code != int(fault.Findings) || !strings.Contains(got.stderr, "is not what model bert-mean gives") {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if f := w.finds(w.doctor(int(fault.Findings), examined), "model.selftest", doctor.Fail); !strings.Contains(f.Text, "is not what model bert-mean gives") {
+		t.Errorf("%+v", f)
 	}
 }
 
