@@ -30,7 +30,6 @@ func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata ma
 	if err != nil {
 		return err
 	}
-	data = nil // it is parsed
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -47,11 +46,11 @@ func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata ma
 	inner.Input = []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
 	inner.Output = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", c.dimension)}
 	m.MetadataProps = entries(metadata)
-	data, err = proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encoding the graph: %w", err)
 	}
-	_, err = out.Write(data)
+	_, err = out.Write(encoded)
 	return err
 }
 

@@ -82,6 +82,6 @@ func (s *sealed) shortIsChanged(err error) error {
 
 // changed is the error of a file of the checkpoint that is not the one that was hashed.
 func (c *Checkpoint) changed(name string) error {
-	return fault.Wrap(errChanged, fault.Model, "see which process writes to "+c.dir+", and run the command again", "%s of model %s changed while it was read",
-		name, c.dir)
+	const try = "see which process writes into the model's folder, and run the command again"
+	return fault.Wrap(errChanged, fault.Model, try, "%s of model %s changed while it was read", name, c.dir)
 }
