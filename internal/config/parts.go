@@ -189,7 +189,8 @@ func (p Parts) Model(model string) (string, error) {
 		return dir, nil
 	}
 	if ModelPath(model) == "" && isDir(model) {
-		return "", fault.New(fault.Usage, "if the folder of that name is meant, set encoder.model to "+yamlList([]string{"./" + model})+"; if not, wal2vec models pull",
+		return "", fault.New(fault.Usage,
+			"if the folder of that name is meant, set encoder.model to "+yamlList([]string{"./" + model})+"; if not, wal2vec models pull",
 			"no model among the parts has the name %q, and only what begins with ./, ../ or / is a path", model)
 	}
 	if p.ModelDir == "" {
