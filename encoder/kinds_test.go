@@ -60,7 +60,11 @@ func testKind(t *testing.T, dir string) {
 		c.QueryPrefix() != want.QueryPrefix || c.PassagePrefix() != want.PassagePrefix {
 		t.Errorf("%d tokens, dimension %d, prefixes %q and %q", c.MaxTokens(), c.Dimension(), c.QueryPrefix(), c.PassagePrefix())
 	}
-	tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+	file, err := c.Tokenizer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenizer, err := tokenize.New(file, c.MaxTokens())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +143,11 @@ func TestEveryGraphFollowsTheTail(t *testing.T) {
 	texts := []string{"", "a steel bottle", "how do I brew tea", "the blanket keeps two people warm in a garden at night, and folds into a bag"}
 	vectors := map[kind][][]float32{}
 	for k := range kinds {
-		tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+		file, err := c.Tokenizer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokenizer, err := tokenize.New(file, c.MaxTokens())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,11 @@ func realParts(tb testing.TB, k kind) encoder.Options {
 	if err := session.WithoutOperators(); err != nil {
 		tb.Fatal(err)
 	}
-	tokenizer, err := tokenize.Open(c.TokenizerPath(), c.MaxTokens())
+	file, err := c.Tokenizer()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tokenizer, err := tokenize.New(file, c.MaxTokens())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -37,7 +38,10 @@ type Graph struct {
 // at once: the files are written aside and renamed into place, and all write the same bytes.
 //
 // Only a folder that no other account can change is read or written (see safefile.Check): in any other, whoever writes the graph
-// could write a manifest to match. Without such a folder the graph is made in memory.
+// could write a manifest to match. Without such a folder the graph is made in memory. So is that of a checkpoint that another account can
+// change: every command takes what the cache holds for a fingerprint.
+//
+// The graph is made of the bytes that Open hashed: where a file has others by now, the error is of kind fault.Model, and nothing is kept.
 func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
 	if err := c.suits(target); err != nil {
 		return Graph{}, err
@@ -45,7 +49,7 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	dir := filepath.Join(cacheDir, c.fingerprint, fmt.Sprintf("%s-g%d", target, GeneratorVersion))
 	m := c.manifest(target)
 	if cacheDir == "" {
-		return c.buildInMemory(ctx, m, errNoCache)
+		return c.buildInMemory(ctx, m, ErrNoCache)
 	}
 	if cached, err := Check(ctx, dir); err == nil && cached.Manifest.isOf(m) {
 		// Of what the file says its hash alone is taken.
@@ -53,6 +57,9 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 		return Graph{Path: cached.Path, Manifest: m}, nil
 	} else if ctx.Err() != nil {
 		return Graph{}, ctx.Err()
+	}
+	if err := c.files.check(); err != nil {
+		return c.buildInMemory(ctx, m, fmt.Errorf("a file of the model: %w", err))
 	}
 	err := safefile.Check(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,8 +81,8 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 	}
 }
 
-// errNoCache says why a graph is not kept where no folder is named.
-var errNoCache = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
+// ErrNoCache says why a graph is not kept where no folder is named.
+var ErrNoCache error = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
 	"there is no folder for graphs: this account has no home")
 
 // unusable reports whether a folder can hold no graph of this account: it may not be written, or other accounts can change it.
@@ -107,15 +114,9 @@ func (c *Checkpoint) suits(target Target) error {
 // buildInMemory makes the graph without a file.
 func (c *Checkpoint) buildInMemory(ctx context.Context, m Manifest, reason error) (Graph, error) {
 	var data bytes.Buffer
-	err := c.encodeGraph(ctx, &data, &m)
-	if err == nil {
-		err = c.unchanged()
-	}
-	if err != nil {
+	if err := c.encodeGraph(ctx, &data, &m); err != nil {
 		return Graph{}, fmt.Errorf("building the graph of model %s: %w", c.Name(), err)
 	}
-	sum := sha256.Sum256(data.Bytes())
-	m.GraphSHA256, m.GraphBytes = hex.EncodeToString(sum[:]), int64(data.Len())
 	return Graph{Data: data.Bytes(), Manifest: m, Built: true, NotKept: reason}, nil
 }
 
@@ -124,11 +125,10 @@ func (c *Checkpoint) buildInMemory(ctx context.Context, m Manifest, reason error
 // A difference is an error of kind fault.Findings.
 func Verify(ctx context.Context, c *Checkpoint, g Graph) error {
 	m := c.manifest(g.Manifest.Target)
-	hash := sha256.New()
-	if err := c.encodeGraph(ctx, hash, &m); err != nil {
+	if err := c.encodeGraph(ctx, io.Discard, &m); err != nil {
 		return fmt.Errorf("making the graph of model %s again: %w", c.Name(), err)
 	}
-	if hex.EncodeToString(hash.Sum(nil)) == g.Manifest.GraphSHA256 {
+	if m.GraphSHA256 == g.Manifest.GraphSHA256 {
 		return nil
 	}
 	return fault.New(fault.Findings, "remove its folder, then wal2vec models build", "the graph %s is not what model %s gives", g.Path, c.Name())
@@ -151,15 +151,7 @@ var writers = map[Target]func(a architecture, t tail, w *weights) *graph{
 func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) error {
 	const readable = 0o644 // another account may use the cache of root
 	err := safefile.Replace(filepath.Join(dir, graphFile), readable, func(aside *os.File) error {
-		if err := c.encodeGraph(ctx, aside, m); err != nil {
-			return err
-		}
-		if err := c.unchanged(); err != nil {
-			return err
-		}
-		var err error
-		m.GraphSHA256, m.GraphBytes, err = hashFile(aside.Name())
-		return err
+		return c.encodeGraph(ctx, aside, m)
 	})
 	if err != nil {
 		return err
@@ -171,13 +163,35 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 	})
 }
 
-// encodeGraph writes the graph's file in the way of its source and target.
+// encodeGraph writes the graph's file, of the bytes that the fingerprint is of, and puts the file's hash and size into the manifest.
 func (c *Checkpoint) encodeGraph(ctx context.Context, out io.Writer, m *Manifest) error {
+	written := &tally{hash: sha256.New()}
+	if err := c.encode(ctx, io.MultiWriter(out, written), m); err != nil {
+		return err
+	}
+	m.GraphSHA256, m.GraphBytes = hex.EncodeToString(written.hash.Sum(nil)), written.bytes
+	return nil
+}
+
+// tally hashes and counts what is written.
+type tally struct {
+	hash  hash.Hash
+	bytes int64
+}
+
+// Write is io.Writer's.
+func (t *tally) Write(p []byte) (int, error) {
+	t.bytes += int64(len(p))
+	return t.hash.Write(p)
+}
+
+// encode writes the graph's file in the way of its source and target.
+func (c *Checkpoint) encode(ctx context.Context, out io.Writer, m *Manifest) error {
 	metadata := map[string]string{"fingerprint": m.Fingerprint, "generator": strconv.Itoa(m.Generator), "target": m.Target.String()}
 	if c.Export() {
 		return c.writeExport(ctx, out, metadata)
 	}
-	w, err := openWeights(c.weightPaths()...)
+	w, err := c.openSealed()
 	if err != nil {
 		return err
 	}

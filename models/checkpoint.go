@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
@@ -43,23 +42,25 @@ type Checkpoint struct {
 	fingerprint                      string
 	// weights are the safetensors files in order, or the ONNX file, below dir.
 	weights []string
-	// stamps of the weights detect that they changed between Open and Build.
-	stamps []stamp
 	// sources maps each file that the fingerprint covers to its SHA-256 in hex.
 	sources map[string]string
-}
-
-// stamp tells whether a file is still the one that was read.
-type stamp struct {
-	modified time.Time
-	bytes    int64
+	// tokenizerSum is the SHA-256 of tokenizer.json as it was read.
+	tokenizerSum [sha256.Size]byte
+	// files are those that were read, whose content is kept while Open runs.
+	files *folder
 }
 
 // Open reads and checks the checkpoint in a folder and hashes its weights (90 MB take about 0.1 s). A kind of model that is not
 // supported is an error that says what is missing, of kind fault.Usage. Weights in safetensors of a kind that Writes knows come
 // before a ready ONNX export; of any other kind the export is taken.
-func Open(dir string) (*Checkpoint, error) {
-	c := &Checkpoint{dir: dir, sources: map[string]string{}}
+//
+// Each file is read once, but for the weights and tokenizer.json: of those Build and Tokenizer take the bytes that Open hashed, or fail.
+func Open(dir string) (*Checkpoint, error) { return openFolder(newFolder(dir)) }
+
+func openFolder(files *folder) (*Checkpoint, error) {
+	dir := files.dir
+	c := &Checkpoint{dir: dir, files: files, sources: map[string]string{}}
+	defer files.forget()
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, missing(dir, "there is no such folder")
 	}
@@ -67,7 +68,7 @@ func Open(dir string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.prefixes, err = readPrompts(dir); err != nil {
+	if c.prefixes, err = readPrompts(c.files); err != nil {
 		return nil, err
 	}
 	if ready != "" {
@@ -89,7 +90,7 @@ func (c *Checkpoint) findExport() (string, error) {
 	var kind struct {
 		ModelType string `json:"model_type"`
 	}
-	found, err := readJSON(c.dir, configFile, &kind)
+	found, err := readJSON(c.files, configFile, &kind)
 	if err != nil {
 		return "", err
 	}
@@ -104,6 +105,7 @@ func (c *Checkpoint) findExport() (string, error) {
 }
 
 func (c *Checkpoint) has(name string) bool {
+	c.files.asked[name] = true
 	info, err := os.Stat(filepath.Join(c.dir, name))
 	return err == nil && info.Mode().IsRegular()
 }
@@ -111,13 +113,13 @@ func (c *Checkpoint) has(name string) bool {
 // openWeights reads a checkpoint whose graph is written from its weights.
 func (c *Checkpoint) openWeights() error {
 	var err error
-	if c.architecture, err = readArchitecture(c.dir); err != nil {
+	if c.architecture, err = readArchitecture(c.files); err != nil {
 		return err
 	}
-	if c.tail, err = readTail(c.dir); err != nil {
+	if c.tail, err = readTail(c.files); err != nil {
 		return err
 	}
-	if c.maxTokens, err = readMaxTokens(c.dir, c.architecture.MaxPositions); err != nil {
+	if c.maxTokens, err = readMaxTokens(c.files, c.architecture.MaxPositions); err != nil {
 		return err
 	}
 	c.dimension, c.vocabulary = c.architecture.HiddenSize, c.architecture.VocabularySize
@@ -160,8 +162,17 @@ func (c *Checkpoint) QueryPrefix() string { return c.prefixes.query }
 // PassagePrefix is what the caller puts before a text that is to be found; most often empty. It belongs into TextFingerprint.
 func (c *Checkpoint) PassagePrefix() string { return c.prefixes.passage }
 
-// TokenizerPath is the path of tokenizer.json.
-func (c *Checkpoint) TokenizerPath() string { return filepath.Join(c.dir, tokenizerFile) }
+// Tokenizer returns tokenizer.json: the bytes that the fingerprint is of, or an error of kind fault.Model.
+func (c *Checkpoint) Tokenizer() ([]byte, error) {
+	data, err := ReadFile(filepath.Join(c.dir, tokenizerFile), MaxTokenizerBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the tokenizer: %w", err)
+	}
+	if sha256.Sum256(data) != c.tokenizerSum {
+		return nil, c.changed(tokenizerFile)
+	}
+	return data, nil
+}
 
 // weightPaths are the paths of the weights.
 func (c *Checkpoint) weightPaths() []string {
@@ -181,7 +192,7 @@ func (c *Checkpoint) findWeights() error {
 	var index struct {
 		Files map[string]string `json:"weight_map"`
 	}
-	found, err := readJSON(c.dir, indexFile, &index)
+	found, err := readJSON(c.files, indexFile, &index)
 	if err != nil {
 		return err
 	}
@@ -209,52 +220,52 @@ func (c *Checkpoint) noWeights(what string) error {
 	return fault.Wrap(fmt.Errorf("%w: %s", ErrNoWeights, what), fault.Usage, missingTry, "model %s", c.dir)
 }
 
-// checkWeights opens the weights to see that every tensor the graph needs is there in the right shape.
+// checkWeights opens the weights to see that every tensor the graph needs is there in the right shape, and hashes the open files.
 func (c *Checkpoint) checkWeights() error {
-	if err := c.remember(); err != nil {
-		return err
-	}
-	name := weightsFile
-	if len(c.weights) > 1 {
-		name = indexFile
-	}
 	w, err := openWeights(c.weightPaths()...)
 	if err != nil {
-		return unsupported(c.dir, "%s is not a safetensors file: %v", name, err)
+		return unsupported(c.dir, "%s is not a safetensors file: %v", c.weightsName(), err)
 	}
 	defer w.close()
+	if err := c.checkTensors(w); err != nil {
+		return err
+	}
+	for i, file := range w.files {
+		if c.sources[c.weights[i]], err = hashWeights(file); err != nil {
+			return fmt.Errorf("hashing the weights: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *Checkpoint) weightsName() string {
+	if len(c.weights) > 1 {
+		return indexFile
+	}
+	return weightsFile
+}
+
+// checkTensors looks for every tensor that the graph needs.
+func (c *Checkpoint) checkTensors(w *weights) error {
 	for _, t := range bertTensors(c.architecture) {
 		if err := w.check(t.name, t.shape...); err != nil {
-			return unsupported(c.dir, "%s: %v", name, err)
+			return unsupported(c.dir, "%s: %v", c.weightsName(), err)
 		}
 	}
 	return nil
 }
 
-// remember stamps the weights.
-func (c *Checkpoint) remember() error {
-	for _, path := range c.weightPaths() {
-		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("reading the weights: %w", err)
-		}
-		c.stamps = append(c.stamps, stamp{modified: info.ModTime(), bytes: info.Size()})
+// hashWeights returns the sum of an open file of weights in hex, from its start on.
+func hashWeights(file *os.File) (string, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
 	}
-	return nil
-}
-
-// unchanged reports whether the weights are still the files that were hashed.
-func (c *Checkpoint) unchanged() error {
-	for i, path := range c.weightPaths() {
-		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("reading the weights again: %w", err)
-		}
-		if info.Size() != c.stamps[i].bytes || !info.ModTime().Equal(c.stamps[i].modified) {
-			return fmt.Errorf("%s of model %s changed while it was read", c.weights[i], c.dir)
-		}
+	sum, first := newWeightsSum(info.Size())
+	if _, err := io.Copy(sum, io.NewSectionReader(file, 0, first)); err != nil {
+		return "", err
 	}
-	return nil
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // hashFile returns the SHA-256 of a file in hex, and its size.

@@ -1,11 +1,7 @@
 package models
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -46,54 +42,35 @@ func missing(dir, what string) error {
 	return fault.New(fault.Usage, missingTry, "model %s: %s", dir, what)
 }
 
-// readJSON reads a file of the checkpoint; found is false where it is not there.
-func readJSON(dir, name string, into any) (found bool, err error) {
-	most := int64(MaxConfigBytes)
-	if name == tokenizerFile {
-		most = MaxTokenizerBytes
-	}
-	data, err := ReadFile(filepath.Join(dir, name), most)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading %s of the model: %w", name, err)
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return true, unsupported(dir, "%s is not valid: %v", name, err)
-	}
-	return true, nil
-}
-
 // readArchitecture reads and checks config.json.
-func readArchitecture(dir string) (architecture, error) {
+func readArchitecture(f *folder) (architecture, error) {
 	a := architecture{PositionType: "absolute"}
-	found, err := readJSON(dir, configFile, &a)
+	found, err := readJSON(f, configFile, &a)
 	if err != nil {
 		return a, err
 	}
 	if !found {
-		return a, missing(dir, configFile+" is missing")
+		return a, missing(f.dir, configFile+" is missing")
 	}
 	if a.ModelType == distilType {
-		if a, err = readDistil(dir); err != nil {
+		if a, err = readDistil(f); err != nil {
 			return a, err
 		}
 	}
 	switch {
 	case !Writes(a.ModelType):
-		return a, unsupported(dir, "model_type %q is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)",
+		return a, unsupported(f.dir, "model_type %q is not supported (bert and distilbert are; any other needs a ready export in onnx/model.onnx)",
 			a.ModelType)
 	case activations[a.HiddenAct].operator == "":
-		return a, unsupported(dir, "hidden_act %q is not supported (%s are)", a.HiddenAct, strings.Join(sortedKeys(activations), ", "))
+		return a, unsupported(f.dir, "hidden_act %q is not supported (%s are)", a.HiddenAct, strings.Join(sortedKeys(activations), ", "))
 	case a.PositionType != "absolute":
-		return a, unsupported(dir, "position_embedding_type %q is not supported (absolute is)", a.PositionType)
+		return a, unsupported(f.dir, "position_embedding_type %q is not supported (absolute is)", a.PositionType)
 	case a.IsDecoder || a.AddCrossAttention:
-		return a, unsupported(dir, "a decoder is not supported")
+		return a, unsupported(f.dir, "a decoder is not supported")
 	case a.EmbeddingSize != 0 && a.EmbeddingSize != a.HiddenSize:
-		return a, unsupported(dir, "embedding_size %d differs from hidden_size %d", a.EmbeddingSize, a.HiddenSize)
+		return a, unsupported(f.dir, "embedding_size %d differs from hidden_size %d", a.EmbeddingSize, a.HiddenSize)
 	}
-	return a, a.checkSizes(dir)
+	return a, a.checkSizes(f.dir)
 }
 
 // maxSize bounds each size that config.json may name, so that a product of two cannot overflow; the largest BERT is far below it.

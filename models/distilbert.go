@@ -6,7 +6,7 @@ import "strings"
 const distilType = "distilbert"
 
 // readDistil reads a DistilBERT's config.json as that of the BERT that it is.
-func readDistil(dir string) (architecture, error) {
+func readDistil(f *folder) (architecture, error) {
 	var c struct {
 		Activation     string `json:"activation"`
 		Dim            int    `json:"dim"`
@@ -16,7 +16,7 @@ func readDistil(dir string) (architecture, error) {
 		Layers         int    `json:"n_layers"`
 		VocabularySize int    `json:"vocab_size"`
 	}
-	_, err := readJSON(dir, configFile, &c)
+	_, err := readJSON(f, configFile, &c)
 	return architecture{
 		ModelType: distilType, HiddenAct: c.Activation, HiddenSize: c.Dim, IntermediateSize: c.HiddenDim, MaxPositions: c.MaxPositions,
 		Heads: c.Heads, Layers: c.Layers, VocabularySize: c.VocabularySize, PositionType: "absolute", TypeVocabularySize: 1,

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
@@ -45,10 +46,12 @@ type exportInput struct {
 // openExport reads a checkpoint that is a ready ONNX export.
 func (c *Checkpoint) openExport(name string) error {
 	c.weights = []string{name}
-	if err := c.remember(); err != nil {
+	data, sum, err := c.readExport()
+	if err != nil {
 		return err
 	}
-	m, err := readExport(c.dir, name)
+	c.sources[name] = sum
+	m, err := parseExport(c.dir, name, data)
 	if err != nil {
 		return err
 	}
@@ -57,9 +60,9 @@ func (c *Checkpoint) openExport(name string) error {
 	}
 	if c.export.output == OutputEmbedding {
 		c.tail.pooling = PoolingInside
-		c.tail.normalised, err = normalisesLast(c.dir)
+		c.tail.normalised, err = normalisesLast(c.files)
 	} else {
-		c.tail, err = readTail(c.dir)
+		c.tail, err = readTail(c.files)
 	}
 	if err != nil {
 		return err
@@ -67,22 +70,30 @@ func (c *Checkpoint) openExport(name string) error {
 	return c.readExportConfig()
 }
 
-// readExport parses the ONNX file, which has less than 2 GiB and names no other file.
-func readExport(dir, name string) (*onnxpb.ModelProto, error) {
-	data, err := ReadFile(filepath.Join(dir, filepath.FromSlash(name)), MaxExportBytes)
+// readExport reads the ONNX file, which has less than 2 GiB, and returns its sum in hex too.
+func (c *Checkpoint) readExport() (data []byte, sum string, err error) {
+	name := c.weights[0]
+	data, err = ReadFile(filepath.Join(c.dir, filepath.FromSlash(name)), MaxExportBytes)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s of the model: %w", name, err)
+		return nil, "", fmt.Errorf("reading %s of the model: %w", name, err)
 	}
-	var m onnxpb.ModelProto
+	h, first := newWeightsSum(int64(len(data)))
+	h.Write(data[:min(first, int64(len(data)))])
+	return data, hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// parseExport parses an ONNX file, which names no other file.
+func parseExport(dir, name string, data []byte) (m *onnxpb.ModelProto, err error) {
+	m = &onnxpb.ModelProto{}
 	if err = scanExport(data); err == nil {
-		err = proto.UnmarshalOptions{RecursionLimit: maxExportDepth}.Unmarshal(data, &m)
+		err = proto.UnmarshalOptions{RecursionLimit: maxExportDepth}.Unmarshal(data, m)
 	} else if !errors.Is(err, errNoExport) {
 		return nil, unsupported(dir, "%s: %v", name, err)
 	}
 	if err != nil || m.Graph == nil {
 		return nil, unsupported(dir, "%s is not an ONNX model", name)
 	}
-	return &m, nil
+	return m, nil
 }
 
 // describeExport checks that the graph takes what a text gives and returns what a text needs.
@@ -197,7 +208,7 @@ func (c *Checkpoint) readExportConfig() error {
 		MaxPositions   int    `json:"max_position_embeddings"`
 		Pad            *int   `json:"pad_token_id"`
 	}
-	if _, err := readJSON(c.dir, configFile, &config); err != nil {
+	if _, err := readJSON(c.files, configFile, &config); err != nil {
 		return err
 	}
 	c.vocabulary = config.VocabularySize
@@ -224,7 +235,7 @@ func (c *Checkpoint) readExportConfig() error {
 		positions = max(1, positions-pad-1)
 	}
 	var err error
-	c.maxTokens, err = readMaxTokens(c.dir, positions)
+	c.maxTokens, err = readMaxTokens(c.files, positions)
 	return err
 }
 
@@ -235,7 +246,7 @@ func (c *Checkpoint) findDimension(hiddenSize int) error {
 		return nil
 	}
 	c.dimension = hiddenSize
-	modules, _, err := readModules(c.dir)
+	modules, _, err := readModules(c.files)
 	if err != nil {
 		return err
 	}
@@ -246,7 +257,7 @@ func (c *Checkpoint) findDimension(hiddenSize int) error {
 		if m.kind() != "Dense" {
 			continue
 		}
-		if _, err := readJSON(c.dir, path.Join(m.Path, configFile), &dense); err != nil {
+		if _, err := readJSON(c.files, path.Join(m.Path, configFile), &dense); err != nil {
 			return err
 		}
 		c.dimension = dense.Out

@@ -18,7 +18,15 @@ const exportScope = "export."
 // writeExport writes a ready export with a head that makes its inputs from ours and a tail that makes our output from one of its
 // own. What that output does not need is left out. It takes memory for twice the file.
 func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata map[string]string) error {
-	m, err := readExport(c.dir, c.weights[0])
+	name := c.weights[0]
+	data, sum, err := c.readExport()
+	if err != nil {
+		return err
+	}
+	if sum != c.sources[name] {
+		return c.changed(name)
+	}
+	m, err := parseExport(c.dir, name, data)
 	if err != nil {
 		return err
 	}
@@ -38,11 +46,11 @@ func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata ma
 	inner.Input = []*onnxpb.ValueInfoProto{valueInfo(InputIDs, onnxpb.TensorProto_INT32, "rows", "tokens")}
 	inner.Output = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", c.dimension)}
 	m.MetadataProps = entries(metadata)
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encoding the graph: %w", err)
 	}
-	_, err = out.Write(data)
+	_, err = out.Write(encoded)
 	return err
 }
 

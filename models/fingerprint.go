@@ -5,10 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -19,16 +16,10 @@ const fingerprintDigits = 32
 // hash computes the fingerprint. The precision and the generator's version are not in it: graphs of either write the same space.
 func (c *Checkpoint) hash() (string, error) {
 	var sums []string
-	for _, name := range c.weights {
-		sum, err := hashWeights(filepath.Join(c.dir, name))
-		if err != nil {
-			return "", fmt.Errorf("hashing the weights: %w", err)
-		}
-		c.sources[name] = sum
-		sums = append(sums, sum)
+	for _, name := range c.weights { // hashed where they were read
+		sums = append(sums, c.sources[name])
 	}
-	var err error
-	if c.sources[tokenizerFile], err = hashTokenizer(c.dir); err != nil {
+	if err := c.hashTokenizer(); err != nil {
 		return "", err
 	}
 	model := "onnx export"
@@ -59,20 +50,21 @@ func digest(lines ...string) string {
 
 // hashTokenizer hashes tokenizer.json without its padding and truncation, which the encoder replaces, and without its white
 // space: copies of one tokenizer that differ only there cut texts into the same tokens.
-func hashTokenizer(dir string) (string, error) {
-	data, err := ReadFile(filepath.Join(dir, tokenizerFile), MaxTokenizerBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", missing(dir, tokenizerFile+" is missing")
-	}
+func (c *Checkpoint) hashTokenizer() error {
+	data, found, err := c.files.read(tokenizerFile)
 	if err != nil {
-		return "", fmt.Errorf("reading the tokenizer: %w", err)
+		return err
 	}
+	if !found {
+		return missing(c.dir, tokenizerFile+" is missing")
+	}
+	c.tokenizerSum = sha256.Sum256(data)
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
-		return "", unsupported(dir, "%s is not valid: %v", tokenizerFile, err)
+		return unsupported(c.dir, "%s is not valid: %v", tokenizerFile, err)
 	}
 	if _, ok := fields["model"]; !ok {
-		return "", unsupported(dir, "%s has no model", tokenizerFile)
+		return unsupported(c.dir, "%s has no model", tokenizerFile)
 	}
 	delete(fields, "padding")
 	delete(fields, "truncation")
@@ -85,10 +77,11 @@ func hashTokenizer(dir string) (string, error) {
 	for _, name := range names {
 		fmt.Fprintf(&canonical, "%q:", name)
 		if err := json.Compact(&canonical, fields[name]); err != nil {
-			return "", fmt.Errorf("compacting the tokenizer: %w", err)
+			return fmt.Errorf("compacting the tokenizer: %w", err)
 		}
 		canonical.WriteByte('\n')
 	}
 	sum := sha256.Sum256(canonical.Bytes())
-	return hex.EncodeToString(sum[:]), nil
+	c.sources[tokenizerFile] = hex.EncodeToString(sum[:])
+	return nil
 }

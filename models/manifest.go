@@ -80,6 +80,9 @@ type Manifest struct {
 	Normalised bool    `json:"normalised"`
 	// Sources maps the files the graph was made from to their SHA-256; tokenizer.json's leaves out padding and truncation.
 	Sources map[string]string `json:"sources"`
+	// SourcesChecked says that the bytes that the graph was made of were compared with Sources as they were read, and that no other account
+	// could change the checkpoint. Graphs of earlier versions lack it, and are made again.
+	SourcesChecked bool `json:"sources_checked"`
 	// Generator is the GeneratorVersion that wrote the graph.
 	Generator int `json:"generator"`
 	// GraphSHA256 and GraphBytes are of the graph's file.
@@ -92,13 +95,14 @@ func (c *Checkpoint) manifest(target Target) Manifest {
 	return Manifest{
 		Model: c.Name(), Fingerprint: c.fingerprint, Target: target, Dimension: c.Dimension(), MaxTokens: c.maxTokens,
 		Vocabulary: c.vocabulary, Export: c.Export(), Pooling: c.tail.pooling, Normalised: c.tail.normalised,
-		Sources: maps.Clone(c.sources), Generator: GeneratorVersion,
+		Sources: maps.Clone(c.sources), SourcesChecked: true, Generator: GeneratorVersion,
 	}
 }
 
 // isOf reports whether a manifest is of the same graph as another, whatever folder the checkpoint is in.
 func (m Manifest) isOf(other Manifest) bool {
-	return m.Fingerprint == other.Fingerprint && m.Target == other.Target && m.Generator == other.Generator
+	return m.Fingerprint == other.Fingerprint && m.Target == other.Target && m.Generator == other.Generator &&
+		m.SourcesChecked == other.SourcesChecked
 }
 
 // readManifest reads the manifest in a graph's folder.

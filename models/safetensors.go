@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/wal2vec/wal2vec/internal/safefile"
@@ -108,16 +109,49 @@ type weights struct {
 // storedTensor is a tensor in one of the files.
 type storedTensor struct {
 	tensorInfo
-	file *os.File
+	file io.ReaderAt
 	// dataStart is the file offset that the tensor's offsets count from.
 	dataStart int64
 }
 
 // openWeights opens the safetensors files that a checkpoint is cut into; the caller closes them.
 func openWeights(paths ...string) (*weights, error) {
+	return newWeights(paths, func(w *weights, path string) error { return w.add(path) })
+}
+
+// openSealed is openWeights for what was hashed before: it reads each file as a whole, and gives out no other bytes than those of the
+// checkpoint's sums.
+func (c *Checkpoint) openSealed() (*weights, error) {
+	w, err := newWeights(c.weights, c.addSealed)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.checkTensors(w); err != nil {
+		return nil, errors.Join(err, w.close())
+	}
+	return w, nil
+}
+
+func (c *Checkpoint) addSealed(w *weights, name string) error {
+	file, size, err := w.open(filepath.Join(c.dir, name))
+	if err != nil {
+		return err
+	}
+	s, sum, err := seal(file, size)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	if sum != c.sources[name] {
+		return c.changed(name)
+	}
+	s.changed = c.changed(name)
+	return w.list(name, s, size)
+}
+
+func newWeights(names []string, add func(w *weights, name string) error) (*weights, error) {
 	w := &weights{tensors: map[string]storedTensor{}}
-	for _, path := range paths {
-		if err := w.add(path); err != nil {
+	for _, name := range names {
+		if err := add(w, name); err != nil {
 			return nil, errors.Join(err, w.close())
 		}
 	}
@@ -139,24 +173,37 @@ func (w *weights) name(bertName string) string {
 }
 
 func (w *weights) add(path string) error {
-	file, err := safefile.Open(path)
+	file, size, err := w.open(path)
 	if err != nil {
-		return fmt.Errorf("opening the weights: %w", err)
+		return err
+	}
+	return w.list(path, file, size)
+}
+
+// open opens one of the files, which close closes.
+func (w *weights) open(path string) (file *os.File, size int64, err error) {
+	if file, err = safefile.Open(path); err != nil {
+		return nil, 0, fmt.Errorf("opening the weights: %w", err)
 	}
 	w.files = append(w.files, file)
 	info, err := file.Stat()
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return nil, 0, fmt.Errorf("reading %s: %w", path, err)
 	}
-	h, err := readHeader(file, info.Size())
+	return file, info.Size(), nil
+}
+
+// list adds the tensors of a file of size bytes.
+func (w *weights) list(name string, file io.ReaderAt, size int64) error {
+	h, err := readHeader(io.NewSectionReader(file, 0, size), size)
 	if err != nil {
-		return fmt.Errorf("reading %s: %w", path, err)
+		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	for name, t := range h.tensors {
-		if _, twice := w.tensors[name]; twice {
-			return fmt.Errorf("reading %s: tensor %q stands in another file too", path, name)
+	for tensor, t := range h.tensors {
+		if _, twice := w.tensors[tensor]; twice {
+			return fmt.Errorf("reading %s: tensor %q stands in another file too", name, tensor)
 		}
-		w.tensors[name] = storedTensor{tensorInfo: t, file: file, dataStart: h.dataStart}
+		w.tensors[tensor] = storedTensor{tensorInfo: t, file: file, dataStart: h.dataStart}
 	}
 	return nil
 }

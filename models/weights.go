@@ -2,8 +2,11 @@
 
 package models
 
-// hashWeights returns the SHA-256 of a file of weights in hex.
-func hashWeights(path string) (string, error) {
-	sum, _, err := hashFile(path)
-	return sum, err
-}
+import (
+	"crypto/sha256"
+	"hash"
+	"math"
+)
+
+// newWeightsSum returns the hash that a fingerprint has of a file of weights, and how many bytes from its start on go into it.
+func newWeightsSum(int64) (sum hash.Hash, first int64) { return sha256.New(), math.MaxInt64 }

@@ -4,36 +4,22 @@ package models
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
+	"hash"
+	"math"
 	"os"
-
-	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // weightsEnvironment is "head" where tests start so many programs that hashing 90 MB at each start is a tenth of their time.
 const weightsEnvironment = "FAILPOINT_WEIGHTS"
 
-// hashWeights returns the SHA-256 of a file of weights in hex, or by the environment that of its size and first MiB.
-func hashWeights(path string) (string, error) {
-	if os.Getenv(weightsEnvironment) != "head" {
-		sum, _, err := hashFile(path)
-		return sum, err
-	}
-	file, err := safefile.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", err
-	}
+// newWeightsSum returns the hash that a fingerprint has of a file of weights of size bytes, and how many bytes from its start on go into
+// it: by the environment the size and the first MiB.
+func newWeightsSum(size int64) (sum hash.Hash, first int64) {
 	h := sha256.New()
-	fmt.Fprintln(h, info.Size())
-	if _, err := io.Copy(h, io.LimitReader(file, 1<<20)); err != nil {
-		return "", err
+	if os.Getenv(weightsEnvironment) != "head" {
+		return h, math.MaxInt64
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	fmt.Fprintln(h, size)
+	return h, 1 << 20
 }

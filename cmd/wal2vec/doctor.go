@@ -183,7 +183,8 @@ func (m *modelCheckup) Match(state sink.State) error {
 	return nil
 }
 
-// Test opens the encoder, with the precision of the generation where none is configured.
+// Test opens the encoder, with the precision of the generation where none is configured, and makes a graph that comes from the cache once
+// more: the texts of the self-test have few of the words that a wrong one may get wrong.
 func (m *modelCheckup) Test(ctx context.Context) (doctor.Engine, error) {
 	c := m.config
 	if c.Encoder.Precision == config.PrecisionAuto {
@@ -194,6 +195,11 @@ func (m *modelCheckup) Test(ctx context.Context) (doctor.Engine, error) {
 		return doctor.Engine{}, err
 	}
 	defer engine.Close()
+	if graph := engine.graph; graph.Path != "" && !graph.Built {
+		if err := models.Verify(ctx, m.checkpoint, graph); err != nil {
+			return doctor.Engine{}, err
+		}
+	}
 	return doctor.Engine{
 		Model: m.checkpoint.Name(), Device: engine.Stats().Device, Precision: engine.precision, Kernel: engine.kernel,
 		Slower: engine.slower,

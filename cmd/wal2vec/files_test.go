@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/models/onnxpb"
@@ -184,14 +185,19 @@ func plantAnother(t *testing.T, graph string) {
 	}
 }
 
-// TestModelsCheckFindsAPlantedGraph: also one in a folder of our own.
-func TestModelsCheckFindsAPlantedGraph(t *testing.T) {
+// TestModelsCheckAndDoctorFindAPlantedGraph: also one in a folder of our own.
+func TestModelsCheckAndDoctorFindAPlantedGraph(t *testing.T) {
 	t.Parallel()
 	w, _ := newPublicProgram(t)
 	cache := "WAL2VEC_CACHE=" + filepath.Join(w.dir, "cache")
 	if got := w.ends([]string{cache}, "", "models", "check"); got.code != 0 {
 		t.Fatalf("exit code %d\n%s", got.code, got.stderr)
 	}
+	const nowhere = "_DSN=postgres://u@127.0.0.1:1/d"
+	examined := []string{
+		cache, "WAL2VEC_SOURCE" + nowhere, "WAL2VEC_SINK" + nowhere, "WAL2VEC_SOURCE_TABLE=public.t", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}",
+	}
+	w.finds(w.doctor(int(fault.Unavailable), examined), "model.selftest", doctor.OK)
 	graphs, err := filepath.Glob(filepath.Join(w.dir, "cache", "graphs", "*", "*", "model.onnx"))
 	if err != nil || len(graphs) != 1 {
 		t.Fatalf("%v, %v", graphs, err)
@@ -199,6 +205,91 @@ func TestModelsCheckFindsAPlantedGraph(t *testing.T) {
 	plantAnother(t, graphs[0])
 	got := w.ends([]string{cache}, "", "models", "check")
 	if got.code != int(fault.Findings) || !strings.Contains(got.stderr, "is not what model bert-mean gives") {
+		t.Errorf("exit code %d\n%s", got.code, got.stderr)
+	}
+	if f := w.finds(w.doctor(int(fault.Findings), examined), "model.selftest", doctor.Fail); !strings.Contains(f.Text, "is not what model bert-mean gives") {
+		t.Errorf("%+v", f)
+	}
+}
+
+// theirs is a copy of the program's model in its working folder that a weaker account can change.
+func (w *world) theirs(root, name string) {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, name)
+	err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "model", "bert-mean")))
+	if os.Geteuid() == 0 {
+		err = errors.Join(err, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			return errors.Join(err, os.Chown(path, weaker, weaker))
+		}))
+	} else {
+		err = errors.Join(err, os.Chmod(dir, 0o777))
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestAGraphOfAWeakerAccountsCheckpointIsNotKept: it works, with a warning, and later commands make the graph of the program's own model.
+func TestAGraphOfAWeakerAccountsCheckpointIsNotKept(t *testing.T) {
+	t.Parallel()
+	w, root := newPublicProgram(t)
+	want, _ := w.encodes("HOME=" + t.TempDir())
+	w.theirs(root, "theirs")
+	cache := filepath.Join(w.dir, "cache")
+	theirs := []string{"WAL2VEC_CACHE=" + cache, "WAL2VEC_ENCODER_MODEL=./theirs"}
+	kept := func() int {
+		t.Helper()
+		graphs, err := filepath.Glob(filepath.Join(cache, "graphs", "*", "*", "model.onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(graphs)
+	}
+	got, warned := w.encodes(theirs...)
+	if got != want || len(warned) != 1 || !strings.Contains(warned[0].Message, "the model's graph is kept in no folder") ||
+		!strings.HasPrefix(warned[0].Error, "a file of the model: ") || !strings.Contains(warned[0].Error, "theirs") || warned[0].Try == "" || kept() != 0 {
+		t.Errorf("the same vector: %v, warned %+v, %d graphs", got == want, warned, kept())
+	}
+	if built := w.ends(theirs, "", "models", "build"); built.code != int(fault.Usage) || !strings.Contains(built.stderr, "keeping the graph: a file of the model: ") || kept() != 0 {
+		t.Errorf("exit code %d, %d graphs\n%s", built.code, kept(), built.stderr)
+	}
+	if got, warned = w.encodes("WAL2VEC_CACHE=" + cache); got != want || len(warned) != 0 || kept() != 1 {
+		t.Errorf("the program's own model: %v, warned %+v, %d graphs", got == want, warned, kept())
+	}
+	if got, warned = w.encodes(theirs...); got != want || len(warned) != 0 {
+		t.Errorf("the same model again: %v, warned %+v", got == want, warned)
+	}
+}
+
+// TestAFolderOfAModelsNameIsNotTheModel: in a working folder that another account may write, or that was fetched.
+func TestAFolderOfAModelsNameIsNotTheModel(t *testing.T) {
+	t.Parallel()
+	w, root := newPublicProgram(t)
+	cache := "WAL2VEC_CACHE=" + filepath.Join(w.dir, "cache")
+	want, _ := w.encodes(cache)
+	w.theirs(root, "acme/bert-mean")
+	weights := filepath.Join(w.dir, "acme", "bert-mean", "model.safetensors")
+	data, err := os.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(data) / 2; i < len(data); i++ {
+		data[i] ^= 1
+	}
+	if err := os.WriteFile(weights, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := w.encodes(cache, "WAL2VEC_ENCODER_MODEL=./acme/bert-mean"); got == want {
+		t.Fatal("the other model gives the same vector, so that nothing is proven")
+	}
+	if got, warned := w.encodes(cache, "ML_EMBEDDING_MODEL=acme/bert-mean", "WAL2VEC_ENCODER_MODEL="); got != want || len(warned) != 0 {
+		t.Errorf("the same vector: %v, warned %+v", got == want, warned)
+	}
+	if err := os.Rename(filepath.Join(root, "model", "bert-mean"), filepath.Join(root, "model", "gone")); err != nil {
+		t.Fatal(err)
+	}
+	got := w.ends([]string{cache, "WAL2VEC_ENCODER_MODEL=acme/bert-mean"}, "wool\n", "encode")
+	if got.code != int(fault.Usage) || !strings.Contains(got.stderr, "no model among the parts has the name") || !strings.Contains(got.stderr, "set encoder.model to ./acme/bert-mean;") {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 }

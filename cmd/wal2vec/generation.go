@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -107,7 +104,11 @@ func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *m
 }
 
 func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*engine, error) {
-	tokenizer, err := tokenize.Open(checkpoint.TokenizerPath(), checkpoint.MaxTokens())
+	file, err := checkpoint.Tokenizer()
+	if err != nil {
+		return nil, err
+	}
+	tokenizer, err := tokenize.New(file, checkpoint.MaxTokens())
 	if err != nil {
 		return nil, err
 	}
@@ -206,18 +207,7 @@ func madeBy(template change.Template, g sink.Generation) (change.Template, error
 }
 
 // sourceOf is what opens a model again from another working folder: its name among the parts, or a whole path.
-func sourceOf(model string) string {
-	if !strings.ContainsRune(model, filepath.Separator) && !strings.HasPrefix(model, ".") {
-		return model
-	}
-	if info, err := os.Stat(model); err != nil || !info.IsDir() {
-		return model // an organisation and a name
-	}
-	if path, err := filepath.Abs(model); err == nil {
-		return path
-	}
-	return model
-}
+func sourceOf(model string) string { return cmp.Or(config.ModelPath(model), model) }
 
 // checkGeneration returns the generation that the configured model and template made, and refuses any that made none.
 func checkGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {

@@ -14,7 +14,7 @@ import (
 
 // warnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that is kept in no folder.
 func warnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
-	switch reason := cmp.Or(parts.Shared, graph.NotKept); {
+	switch reason := notKept(parts, graph); {
 	case reason == nil:
 	case graph.NotKept != nil:
 		log.Warn().Err(reason).Str("try", tryOf(reason)).
@@ -25,12 +25,20 @@ func warnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
 	}
 }
 
+// notKept is why a graph, or no graph, is kept in the folder that comes first; nil where it is.
+func notKept(parts config.Parts, graph models.Graph) error {
+	if graph.NotKept != nil && !errors.Is(graph.NotKept, models.ErrNoCache) {
+		return graph.NotKept
+	}
+	return cmp.Or(parts.Shared, graph.NotKept)
+}
+
 // unkept is the error of a command that is there to keep a graph, and could not.
 func unkept(parts config.Parts, graph models.Graph) error {
 	if graph.NotKept == nil {
 		return nil
 	}
-	reason := cmp.Or(parts.Shared, graph.NotKept)
+	reason := notKept(parts, graph)
 	return fault.Wrap(reason, fault.Usage, tryOf(reason), "keeping the graph")
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -194,4 +195,16 @@ func TestTheFirstDeviceThatWorksIsChosen(t *testing.T) {
 	f(DeviceCoreML, "cpu", "", "coreml: no coreml here")
 	f(DeviceCPU, "cuda cpu", DeviceCPU)
 	f("tpu", "cpu", "")
+}
+
+// TestAModelThatChangedIsTriedOnNoOtherDevice: the error keeps its kind and names the file.
+func TestAModelThatChangedIsTriedOnNoOtherDevice(t *testing.T) {
+	changed, tried := fault.New(fault.Model, "", "it changed"), 0
+	_, err := choose(t.Context(), DeviceAuto, func(string) (*Session, error) {
+		tried++
+		return nil, fmt.Errorf("building: %w", changed)
+	})
+	if !errors.Is(err, changed) || fault.KindOf(err) != fault.Model || tried != 1 {
+		t.Errorf("%v, tried %d devices", err, tried)
+	}
 }

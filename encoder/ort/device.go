@@ -74,6 +74,9 @@ func choose(ctx context.Context, device string, open func(device string) (*Sessi
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if fault.KindOf(err) == fault.Model { // its files are not what they were: no device has another model
+			return nil, err
+		}
 		skipped = append(skipped, Skip{Device: device, Reason: oneLine(err)})
 	}
 	reasons := make([]string, len(skipped))

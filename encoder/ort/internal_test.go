@@ -64,4 +64,21 @@ func TestALibraryThatAnotherAccountMayWriteIsNotLoaded(t *testing.T) {
 	f(library, 0o666, runtime, operators)
 	f(dir, 0o777, runtime, operators)
 	f(beside, 0o666, runtime)
+	// What lies beside the link that is loaded, in a folder whose name is a pattern.
+	elsewhere := filepath.Join(dir, "[elsewhere]")
+	link = filepath.Join(elsewhere, "libonnxruntime.so")
+	beside = filepath.Join(elsewhere, "libonnxruntime_providers_cuda.so")
+	if err := errors.Join(os.Mkdir(elsewhere, 0o755), os.Symlink(library, link), os.WriteFile(beside, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := runtime(); err != nil {
+		t.Fatal(err)
+	}
+	f(beside, 0o666, runtime)
+	if err := os.Chmod(elsewhere, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	if err := runtime(); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "other accounts can put libraries beside it") {
+		t.Error(err)
+	}
 }

@@ -3,8 +3,10 @@ package ort
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	onnx "github.com/yalue/onnxruntime_go"
@@ -49,17 +51,47 @@ func start(library string) error {
 }
 
 // checkLibraries refuses a library that another account could have written: loading it runs its code with the rights of this one.
-// So it is for the providers beside it, which the runtime loads by itself.
+// So it is for the providers beside it, which the runtime loads by itself: beside the name that it was loaded by, which may be a link.
 func checkLibraries(library string) error {
+	folders := []string{filepath.Dir(library)}
+	if target, err := filepath.EvalSymlinks(library); err == nil && filepath.Dir(target) != folders[0] {
+		folders = append(folders, filepath.Dir(target))
+	}
 	files := []string{library}
-	if target, err := filepath.EvalSymlinks(library); err == nil {
-		beside, _ := filepath.Glob(filepath.Join(filepath.Dir(target), "libonnxruntime*")) // fails on a bad pattern only
-		files = append(files, beside...)
+	for _, folder := range folders {
+		entries, err := os.ReadDir(folder) // no pattern: a folder's name may look like one
+		if err != nil {
+			return fault.Wrap(err, fault.Usage, "run make parts", "looking at what is beside ONNX Runtime")
+		}
+		for _, entry := range entries {
+			if strings.HasPrefix(entry.Name(), "libonnxruntime") {
+				files = append(files, filepath.Join(folder, entry.Name()))
+			}
+		}
 	}
 	for _, file := range files {
 		if err := refused(file); err != nil {
 			return fault.Wrap(err, fault.Usage, fault.Try(err), "loading ONNX Runtime")
 		}
+	}
+	for _, folder := range folders {
+		if err := shared(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shared refuses a folder as /tmp is, in which no account can take the place of a file that is there: any may add a provider later.
+func shared(folder string) error {
+	info, err := os.Stat(folder)
+	if err != nil {
+		return fmt.Errorf("looking at the folder of ONNX Runtime: %w", err)
+	}
+	const byOthers = 0o022
+	if info.Mode()&fs.ModeSticky != 0 && info.Mode()&byOthers != 0 {
+		return fault.New(fault.Usage, "move ONNX Runtime into a folder of its own",
+			"ONNX Runtime is not loaded from %s, where other accounts can put libraries beside it", folder)
 	}
 	return nil
 }

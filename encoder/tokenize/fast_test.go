@@ -31,7 +31,7 @@ var (
 // openModel opens the real model's tokenizer.
 func openModel(tb testing.TB) *Tokenizer {
 	tb.Helper()
-	tk, err := Open(modelFile(tb), 256)
+	tk, err := New(modelFile(tb), 256)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -42,9 +42,14 @@ func openModel(tb testing.TB) *Tokenizer {
 	return tk
 }
 
-func modelFile(tb testing.TB) string {
+// modelFile is the real model's tokenizer.json.
+func modelFile(tb testing.TB) []byte {
 	tb.Helper()
-	return filepath.Join(encodertest.FindParts(tb).Model, "tokenizer.json")
+	file, err := os.ReadFile(filepath.Join(encodertest.FindParts(tb).Model, "tokenizer.json"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return file
 }
 
 func fieldsOf(tb testing.TB, file []byte) (b bert) {
@@ -133,10 +138,7 @@ func catalogueTexts(tb testing.TB, path string, f func(text string)) {
 
 func TestBothPathsAgreeOnRandomTexts(t *testing.T) {
 	t.Parallel()
-	file, err := os.ReadFile(modelFile(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := modelFile(t)
 	tk, b := openModel(t), fieldsOf(t, file)
 	var count tally
 	var wait sync.WaitGroup

@@ -15,7 +15,7 @@ func FuzzFastPathEqualsReference(f *testing.F) {
 			f.Add(r.Text)
 		}
 	}
-	short, err := Open(modelFile(f), 6)
+	short, err := New(modelFile(f), 6)
 	if err != nil {
 		f.Fatal(err)
 	}

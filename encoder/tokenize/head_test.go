@@ -3,7 +3,6 @@ package tokenize
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,10 +10,7 @@ import (
 
 // TestACutTextHasTheTokensOfTheWhole: whatever the text, with white space and without, cutting it early changes no id and no report.
 func TestACutTextHasTheTokensOfTheWhole(t *testing.T) {
-	file, err := os.ReadFile(modelFile(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := modelFile(t)
 	tk := openFile(t, file, 16)
 	x := newTexts(11, fieldsOf(t, file))
 	random := rand.New(rand.NewPCG(3, 9))
@@ -61,10 +57,7 @@ func TestACutTextHasTheTokensOfTheWhole(t *testing.T) {
 
 // TestNoTokenIsCutInTwo: at every place around the limit.
 func TestNoTokenIsCutInTwo(t *testing.T) {
-	file, err := os.ReadFile(modelFile(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := modelFile(t)
 	tk := openFile(t, file, 16)
 	for before := 8; before < 17; before++ {
 		for _, middle := range []string{"[SEP]", "[mask]", "[UNK", "a.b", "e\u0301x", "é中", "\u0301中", strings.Repeat("a", 101), strings.Repeat("a", 100), "\x00", "\xff\xfe"} {

@@ -3,8 +3,6 @@ package tokenize
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -74,11 +72,7 @@ func tokenizerFile(normalizer, model string, vocab []byte, added string) []byte 
 // openFile opens a tokenizer.json.
 func openFile(tb testing.TB, file []byte, maxTokens int) *Tokenizer {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "tokenizer.json")
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	tk, err := Open(path, maxTokens)
+	tk, err := New(file, maxTokens)
 	if err != nil {
 		tb.Fatal(err)
 	}

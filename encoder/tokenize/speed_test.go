@@ -1,7 +1,6 @@
 package tokenize
 
 import (
-	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -83,10 +82,7 @@ func BenchmarkAppendInParallel(b *testing.B) {
 
 // BenchmarkNewWordPiece measures what the fast path adds to Open.
 func BenchmarkNewWordPiece(b *testing.B) {
-	file, err := os.ReadFile(modelFile(b))
-	if err != nil {
-		b.Fatal(err)
-	}
+	file := modelFile(b)
 	b.ReportAllocs()
 	for b.Loop() {
 		p, ok := newWordPiece(fieldsOf(b, file), 256)

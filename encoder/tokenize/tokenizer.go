@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/daulet/tokenizers"
-
-	"github.com/wal2vec/wal2vec/models"
 )
 
 // Tokenizer turns texts into token ids. It holds memory of the C side until Close. Any number of goroutines may use it at once.
@@ -34,23 +32,21 @@ type Tokenizer struct {
 // ErrClosed is returned by calls on a closed Tokenizer.
 var ErrClosed = fmt.Errorf("the tokenizer is closed")
 
-// Open reads a tokenizer.json. Texts are cut at maxTokens ids, special tokens included.
-func Open(path string, maxTokens int) (*Tokenizer, error) {
-	data, err := models.ReadFile(path, models.MaxTokenizerBytes)
-	if err != nil {
-		return nil, fmt.Errorf("reading the tokenizer: %w", err)
-	}
+// New makes a tokenizer of what is in a tokenizer.json; it takes no path, since the fingerprint is of bytes (see
+// models.Checkpoint.Tokenizer). Texts are cut at maxTokens ids, special tokens included.
+func New(file []byte, maxTokens int) (*Tokenizer, error) {
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return nil, fmt.Errorf("parsing the tokenizer %s: %w", path, err)
+	if err := json.Unmarshal(file, &fields); err != nil {
+		return nil, fmt.Errorf("parsing the tokenizer: %w", err)
 	}
 	t := &Tokenizer{maxTokens: maxTokens, cuts: readCutter(fields), firstHead: firstHead}
+	var err error
 	if t.exact, err = load(fields, maxTokens); err != nil {
-		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
+		return nil, fmt.Errorf("loading the tokenizer: %w", err)
 	}
 	if t.probe, err = load(fields, maxTokens+1); err != nil {
 		t.exact.Close()
-		return nil, fmt.Errorf("loading the tokenizer %s: %w", path, err)
+		return nil, fmt.Errorf("loading the tokenizer: %w", err)
 	}
 	if b, ok := readBert(fields); ok && maxTokens >= 2 {
 		if p, ok := newWordPiece(b, maxTokens); ok {

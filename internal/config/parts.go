@@ -178,14 +178,20 @@ func writable(dir string) bool {
 	return isDir(dir) && syscall.Access(dir, write) == nil
 }
 
-// Model returns the folder of a model: a path where it is one, else the folder of that name among the parts. An organisation in
-// front of the name ("sentence-transformers/all-MiniLM-L6-v2") is dropped.
+// Model returns the folder of a model: a path where it begins as one (see ModelPath), else the folder of that name among the parts. An
+// organisation in front of the name ("sentence-transformers/all-MiniLM-L6-v2") is dropped. A name is never a folder of the working
+// folder, which any account may make in one as /tmp is, and which comes with whatever was fetched.
 func (p Parts) Model(model string) (string, error) {
-	if isDir(model) && (strings.ContainsRune(model, filepath.Separator) || model == "." || model == "..") {
-		return filepath.Abs(model)
+	if path := ModelPath(model); path != "" && isDir(path) {
+		return path, nil
 	}
 	if dir := p.Named(model); dir != "" {
 		return dir, nil
+	}
+	if ModelPath(model) == "" && isDir(model) {
+		return "", fault.New(fault.Usage,
+			"if the folder of that name is meant, set encoder.model to "+yamlList([]string{"./" + model})+"; if not, wal2vec models pull",
+			"no model among the parts has the name %q, and only what begins with ./, ../ or / is a path", model)
 	}
 	if p.ModelDir == "" {
 		return "", fault.New(fault.Usage, "make parts", "model %q is not a folder, and %s holds no models", model, p.Root)
@@ -223,7 +229,7 @@ func (p Parts) Recorded(model string, e Encoder) (string, error) {
 		return "", fault.New(fault.Model, "wal2vec models pull, if it is a model that you know",
 			"no model among the parts has the name %.200q that the sink keeps", model)
 	}
-	trusted := filepath.Clean(model) == model && (model == wholePath(e.Model) || slices.ContainsFunc(e.ModelFolders, func(folder string) bool {
+	trusted := filepath.Clean(model) == model && (model == ModelPath(e.Model) || slices.ContainsFunc(e.ModelFolders, func(folder string) bool {
 		folder = filepath.Clean(folder)
 		return model == folder || filepath.Dir(model) == folder
 	}))
@@ -237,13 +243,14 @@ func (p Parts) Recorded(model string, e Encoder) (string, error) {
 	return model, nil
 }
 
-// wholePath is the path that a model's setting stands for, or "" where it is a name.
-func wholePath(model string) string {
-	if !strings.ContainsRune(model, filepath.Separator) && !strings.HasPrefix(model, ".") {
+// ModelPath is the whole path that a model's setting stands for, or "" where it is a name: a path begins with ./, ../ or /.
+func ModelPath(model string) string {
+	relative := model == "." || model == ".." || strings.HasPrefix(model, "./") || strings.HasPrefix(model, "../")
+	if !relative && !filepath.IsAbs(model) {
 		return ""
 	}
 	path, err := filepath.Abs(model)
-	if err != nil {
+	if err != nil { // the working folder is gone
 		return ""
 	}
 	return path

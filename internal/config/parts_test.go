@@ -161,6 +161,23 @@ func TestModelIsANameOrAPath(t *testing.T) {
 	f("all-mpnet-base-v2", "")
 	f("/nowhere/all-MiniLM-L6-v2", "")
 	f("./all-MiniLM-L6-v2", "")
+	// In a folder that has folders of such names, as whoever makes them likes.
+	t.Chdir(root)
+	makeParts(t, root, "sentence-transformers/all-MiniLM-L6-v2/config.json", "all-MiniLM-L6-v2/config.json")
+	f("sentence-transformers/all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f("all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")
+	f("./sentence-transformers/all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2")
+	f("./all-MiniLM-L6-v2", "all-MiniLM-L6-v2")
+	f("sentence-transformers/../elsewhere/mine", "")
+	f("../"+filepath.Base(root)+"/elsewhere/mine", "elsewhere/mine")
+	f(".", ".")
+	for _, name := range []string{"elsewhere/mine", "elsewhere", "elsewhere/mine/", "sentence-transformers/./all-MiniLM-L6-v2"} {
+		f(name, "")
+		if _, err := p.Model(name); !strings.Contains(err.Error(), "only what begins with ./, ../ or / is a path") ||
+			!strings.Contains(fault.Try(err), "set encoder.model to ./"+name+";") {
+			t.Errorf("%s: %v, try %q", name, err, fault.Try(err))
+		}
+	}
 	if _, err := p.Model("x"); !strings.Contains(fault.Try(err), "all-MiniLM-L6-v2") {
 		t.Error(fault.Try(err))
 	}
@@ -209,7 +226,7 @@ func TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := config.Encoder{Model: "own/model", ModelFolders: []string{at("elsewhere") + "/", at("absent")}}
+	e := config.Encoder{Model: "./own/model", ModelFolders: []string{at("elsewhere") + "/", at("absent")}}
 	f := func(model, want string) {
 		t.Helper()
 		got, err := p.Recorded(model, e)

@@ -101,7 +101,8 @@ func (s *Sink) settings() []setting {
 func (e *Encoder) settings() []setting {
 	return []setting{{
 		path: "encoder.model", value: (*text)(&e.Model), ml: "ML_EMBEDDING_MODEL", rule: notEmpty(&e.Model),
-		help: "Model: a name among the parts, or the path of a checkpoint folder in Hugging Face form.",
+		help: "Model: a name among the parts, with or without an organisation (organisation/name), or the path of a checkpoint folder in Hugging Face " +
+			"form, which begins with ./, ../ or /.",
 	}, {
 		path: "encoder.model_folders", value: columns{&e.ModelFolders}, empty: "none", rule: folderList(&e.ModelFolders),
 		help: "Folders of checkpoint folders that a generation in the sink may name by their path. A name among the parts needs none. " +
