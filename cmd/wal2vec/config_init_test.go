@@ -137,8 +137,8 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	if err := os.WriteFile(kept, []byte("pipeline: kept\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.refuses(t, refusal{args: []string{"config", "init", "shop.note"}, code: 2, says: []string{"wal2vec.yaml"}, try: "export WAL2VEC_CONFIG=wal2vec.yaml, and the commands use it; for another file --out FILE, or --force"})
-	const named = "export WAL2VEC_CONFIG=wal2vec.yaml  #"
+	w.refuses(t, refusal{args: []string{"config", "init", "shop.note"}, code: 2, says: []string{"wal2vec.yaml"}, try: `export WAL2VEC_CONFIG="$PWD/wal2vec.yaml", and the commands use it; for another file --out FILE, or --force`})
+	const named = `export WAL2VEC_CONFIG="$PWD/wal2vec.yaml"  # if this file is yours`
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"search", "x"}, code: 2, says: []string{"not set up"}, try: named})
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"init", "--pipeline", "other", "--set", "source.table=shop.gone"}, code: 2, says: []string{`"shop"."gone"`}, try: "config init writes"})
 	if got := w.ends(nil, "", "doctor"); !strings.Contains(got.stdout, "run: "+named) {
