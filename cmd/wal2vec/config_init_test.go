@@ -45,7 +45,7 @@ func TestTheFirstHourOnAnyTable(t *testing.T) {
 			"of type text: lang.\n|active may say the contrary|soft_delete: \"\"\n",
 	}} {
 		written := w.ends(nil, "", "config", "init", table.name, "--out", table.file)
-		if written.code != 0 || written.stderr != "" {
+		if written.code != 0 || written.stderr != "" || !strings.Contains(written.stdout, `next: export WAL2VEC_CONFIG="$PWD/`+table.file+`"`+"\n") {
 			t.Fatalf("exit code %d: %s%s", written.code, written.stdout, written.stderr)
 		}
 		content, err := os.ReadFile(filepath.Join(w.dir, table.file))
@@ -146,6 +146,14 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	}
 	w.db.Exec(t, "ALTER TABLE "+product+" RENAME TO elsewhere")
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"init"}, code: 2, says: []string{"dim_product"}, try: named})
+	for path, mode := range map[string]os.FileMode{filepath.Dir(w.dir): 0o755, w.dir: 0o755, kept: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.ends(nil, "", "init"); got.code != 2 || strings.Contains(got.stderr, "WAL2VEC_CONFIG") {
+		t.Errorf("a file that others may write is to be named:\n%s", got.stderr)
+	}
 	if content, err := os.ReadFile(kept); err != nil || string(content) != "pipeline: kept\n" {
 		t.Errorf("the file was overwritten: %s, %v", content, err)
 	}

@@ -41,14 +41,14 @@ func (l *loader) inFull(path string) string {
 		return ""
 	}
 	o := l.config.Origin(path)
-	where := "write its full path into " + o.File
+	where := "write its full path into " + pgname.Shell(o.File)
 	switch {
 	case author == l.dotEnvConfig:
 		where = "export " + envPrefix + "CONFIG=" + pgname.ShellHere(author)
 	case o.Kind == FromEnvironment:
 		where = "export " + o.Name + "=" + pgname.ShellHere(author)
 	}
-	return "; a relative name is another file in each folder: if " + author + " is yours, " + where
+	return "; a relative name is another file in each folder: if " + pgname.Shell(author) + " is yours, " + where
 }
 
 // theirs is where the author of a setting may say it, in messages.
