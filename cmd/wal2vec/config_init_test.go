@@ -146,14 +146,7 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	}
 	w.db.Exec(t, "ALTER TABLE "+product+" RENAME TO elsewhere")
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"init"}, code: 2, says: []string{"dim_product"}, try: named})
-	for path, mode := range map[string]os.FileMode{filepath.Dir(w.dir): 0o755, w.dir: 0o755, kept: 0o666} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := w.ends(nil, "", "init"); got.code != 2 || strings.Contains(got.stderr, "WAL2VEC_CONFIG") {
-		t.Errorf("a file that others may write is to be named:\n%s", got.stderr)
-	}
+	w.namesNoOpenFile(kept)
 	if content, err := os.ReadFile(kept); err != nil || string(content) != "pipeline: kept\n" {
 		t.Errorf("the file was overwritten: %s, %v", content, err)
 	}
@@ -166,6 +159,19 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	}
 	w.env = slices.DeleteFunc(w.env, func(entry string) bool { return strings.HasPrefix(entry, "WAL2VEC_SOURCE_DSN=") })
 	w.refuses(t, refusal{args: []string{"config", "init", "shop.note", "--force", "--config", "wal2vec.yaml"}, code: 2, says: []string{"wal2vec.yaml holds source.dsn"}, try: "WAL2VEC_SOURCE_DSN"})
+}
+
+// namesNoOpenFile has every account write the settings file, which no advice names then.
+func (w *world) namesNoOpenFile(path string) {
+	w.t.Helper()
+	for path, mode := range map[string]os.FileMode{filepath.Dir(w.dir): 0o755, w.dir: 0o755, path: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if got := w.ends(nil, "", "init"); got.code != 2 || strings.Contains(got.stderr, "WAL2VEC_CONFIG") {
+		w.t.Errorf("a file that others may write is to be named:\n%s", got.stderr)
+	}
 }
 
 // TestTheInterview: what a person on a terminal types.

@@ -201,7 +201,8 @@ func (l *loader) warnOfUnread(path string, env environment, names ...string) {
 	}
 	by := l.author(path)
 	l.warn(fault.New(fault.Usage, "put the secret into "+pgname.Shell(by)+", or the address elsewhere"+l.inFull(path),
-		"%s is not read for %s: %s says where to connect, and no secret from elsewhere goes there", filepath.Join(home.text, names[len(names)-1]), path, by))
+		"%s is not read for %s: %s says where to connect, and no secret from elsewhere goes there",
+		filepath.Join(home.text, names[len(names)-1]), path, by))
 }
 
 // checkHub is keepApart for the hub's token, which only some commands send: they ask Config.HubAccess.

@@ -52,11 +52,11 @@ func TestASettingsFileByARelativeNameIsLedByItsFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := inFolder(t, "w.yaml", c.yaml, ".env", c.dotEnv, "dsn", "host=evil")
-			real := map[string]string{}
+			outside := map[string]string{}
 			for i := 0; i+1 < len(c.env); i += 2 {
-				real[c.env[i]] = c.env[i+1]
+				outside[c.env[i]] = c.env[i+1]
 			}
-			env := realEnvironment(t, real)
+			env := realEnvironment(t, outside)
 			for _, relative := range []string{"w.yaml", "./w.yaml", "../" + filepath.Base(dir) + "/w.yaml"} {
 				env["WAL2VEC_CONFIG"] = relative
 				_, err := config.Load(config.Sources{Env: env, DotEnv: ".env"})

@@ -36,8 +36,8 @@ type Parts struct {
 
 // FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
 // ../.cache/parts and ../share/wal2vec; $WAL2VEC_CACHE/parts; parts in the user's cache folder for wal2vec. A folder counts when
-// it holds the runtime, a model or a PostgreSQL. A variable that names a folder without any is an error, as is finding none. So is a relative name, also in WAL2VEC_CACHE: what is in these folders is run, and it
-// would be another folder wherever a command runs.
+// it holds the runtime, a model or a PostgreSQL. A variable that names a folder without any is an error, as is finding none.
+// So is a relative name, also in WAL2VEC_CACHE: what is in these folders is run, and it would be another folder wherever a command runs.
 func FindParts(exe string, env func(string) string) (Parts, error) {
 	for _, name := range folders {
 		if folder := env(name); folder != "" && !filepath.IsAbs(folder) {

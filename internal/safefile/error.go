@@ -62,9 +62,8 @@ func foreign(path string, owner uint32) *Error {
 // outside is foreign where nothing can be given to another owner: the system does not say which account it is.
 func outside(path string, owner uint32) *Error {
 	return &Error{
-		Path: path, Why: fmt.Sprintf("belongs to an account outside of this user namespace (shown as uid %d), root or any other", owner),
-		Try:     fmt.Sprintf("run it in a namespace that knows that account; or, if every account outside may act as you: export %s=%d", TrustVariable, owner),
-		Foreign: true,
+		Path: path, Foreign: true, Why: fmt.Sprintf("belongs to an account outside of this user namespace (shown as uid %d), root or any other", owner),
+		Try: fmt.Sprintf("run it in a namespace that knows that account; or, if every account outside may act as you: export %s=%d", TrustVariable, owner),
 	}
 }
 
