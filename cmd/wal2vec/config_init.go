@@ -121,7 +121,8 @@ func free(o configInitOptions) error {
 	case err == nil:
 		try := "give another file: --out FILE, or --force to replace it"
 		if o.out == settingsFile && !o.named {
-			try = "export WAL2VEC_CONFIG=" + pgname.ShellHere(settingsFile) + ", and the commands use it; for another file --out FILE, or --force to replace it"
+			try = "export WAL2VEC_CONFIG=" + pgname.ShellHere(settingsFile) +
+				", and the commands use it; for another file --out FILE, or --force to replace it"
 		}
 		return fault.New(fault.Usage, try, "%s is there already", o.out)
 	case !errors.Is(err, fs.ErrNotExist):
