@@ -121,7 +121,8 @@ func free(o configInitOptions) error {
 	case err == nil:
 		try := "give another file: --out FILE, or --force to replace it"
 		if o.out == settingsFile && !o.named {
-			try = "export WAL2VEC_CONFIG=" + settingsFile + ", and the commands use it; for another file --out FILE, or --force to replace it"
+			try = "export WAL2VEC_CONFIG=" + pgname.ShellHere(settingsFile) +
+				", and the commands use it; for another file --out FILE, or --force to replace it"
 		}
 		return fault.New(fault.Usage, try, "%s is there already", o.out)
 	case !errors.Is(err, fs.ErrNotExist):
@@ -373,7 +374,7 @@ func (i *proposing) write() error {
 	for _, first := range i.first {
 		fmt.Fprintf(&next, "first: %s\n", first)
 	}
-	fmt.Fprintf(&next, "next: export WAL2VEC_CONFIG=%s\n", pgname.Shell(o.out))
+	fmt.Fprintf(&next, "next: export WAL2VEC_CONFIG=%s\n", pgname.ShellHere(o.out))
 	next.WriteString("      wal2vec config print --row KEY   # the text of a row\n" +
 		"      wal2vec init\n      wal2vec stream &\n      wal2vec backfill\n")
 	if _, err := io.WriteString(w, next.String()); err != nil {

@@ -45,7 +45,7 @@ func TestTheFirstHourOnAnyTable(t *testing.T) {
 			"of type text: lang.\n|active may say the contrary|soft_delete: \"\"\n",
 	}} {
 		written := w.ends(nil, "", "config", "init", table.name, "--out", table.file)
-		if written.code != 0 || written.stderr != "" {
+		if written.code != 0 || written.stderr != "" || !strings.Contains(written.stdout, `next: export WAL2VEC_CONFIG="$PWD/`+table.file+`"`+"\n") {
 			t.Fatalf("exit code %d: %s%s", written.code, written.stdout, written.stderr)
 		}
 		content, err := os.ReadFile(filepath.Join(w.dir, table.file))
@@ -137,8 +137,8 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	if err := os.WriteFile(kept, []byte("pipeline: kept\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.refuses(t, refusal{args: []string{"config", "init", "shop.note"}, code: 2, says: []string{"wal2vec.yaml"}, try: "export WAL2VEC_CONFIG=wal2vec.yaml, and the commands use it; for another file --out FILE, or --force"})
-	const named = "export WAL2VEC_CONFIG=wal2vec.yaml  #"
+	w.refuses(t, refusal{args: []string{"config", "init", "shop.note"}, code: 2, says: []string{"wal2vec.yaml"}, try: `export WAL2VEC_CONFIG="$PWD/wal2vec.yaml", and the commands use it; for another file --out FILE, or --force`})
+	const named = `export WAL2VEC_CONFIG="$PWD/wal2vec.yaml"  # if this file is yours`
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"search", "x"}, code: 2, says: []string{"not set up"}, try: named})
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"init", "--pipeline", "other", "--set", "source.table=shop.gone"}, code: 2, says: []string{`"shop"."gone"`}, try: "config init writes"})
 	if got := w.ends(nil, "", "doctor"); !strings.Contains(got.stdout, "run: "+named) {
@@ -146,6 +146,7 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	}
 	w.db.Exec(t, "ALTER TABLE "+product+" RENAME TO elsewhere")
 	w.refuses(t, refusal{name: "file overlooked", args: []string{"init"}, code: 2, says: []string{"dim_product"}, try: named})
+	w.namesNoOpenFile(kept)
 	if content, err := os.ReadFile(kept); err != nil || string(content) != "pipeline: kept\n" {
 		t.Errorf("the file was overwritten: %s, %v", content, err)
 	}
@@ -158,6 +159,19 @@ func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short
 	}
 	w.env = slices.DeleteFunc(w.env, func(entry string) bool { return strings.HasPrefix(entry, "WAL2VEC_SOURCE_DSN=") })
 	w.refuses(t, refusal{args: []string{"config", "init", "shop.note", "--force", "--config", "wal2vec.yaml"}, code: 2, says: []string{"wal2vec.yaml holds source.dsn"}, try: "WAL2VEC_SOURCE_DSN"})
+}
+
+// namesNoOpenFile has every account write the settings file, which no advice names then.
+func (w *world) namesNoOpenFile(path string) {
+	w.t.Helper()
+	for path, mode := range map[string]os.FileMode{filepath.Dir(w.dir): 0o755, w.dir: 0o755, path: 0o666} {
+		if err := os.Chmod(path, mode); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if got := w.ends(nil, "", "init"); got.code != 2 || strings.Contains(got.stderr, "WAL2VEC_CONFIG") {
+		w.t.Errorf("a file that others may write is to be named:\n%s", got.stderr)
+	}
 }
 
 // TestTheInterview: what a person on a terminal types.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // program is what every command shares.
@@ -124,7 +125,8 @@ func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) 
 	return c, err
 }
 
-// overlooks reports whether config init's file lies in this folder, the settings come from no file, and table or pipeline are the default ones.
+// overlooks reports whether config init's file lies in this folder, where no other account can change it, the settings come from no file, and table or
+// pipeline are the default ones.
 func overlooks(c config.Config) bool {
 	unset := func(path string) bool { return c.Origin(path).Kind == config.FromDefault }
 	for _, s := range config.Settings() {
@@ -132,12 +134,11 @@ func overlooks(c config.Config) bool {
 			return false
 		}
 	}
-	_, err := os.Lstat(settingsFile)
-	return err == nil && (unset("source.table") || unset("pipeline"))
+	return safefile.Check(settingsFile) == nil && (unset("source.table") || unset("pipeline"))
 }
 
 // useStarter is what to do where a table or a pipeline is not there and the settings file was overlooked.
-const useStarter = "export WAL2VEC_CONFIG=" + settingsFile + "  # no command reads this file of the folder until it is named"
+const useStarter = `export WAL2VEC_CONFIG="$PWD/` + settingsFile + `"  # if this file is yours: no command reads it until it is named`
 
 // warn prints what the configuration warns of, once; a command may load it several times.
 func (p *program) warn(c config.Config, flags []config.Flag) {

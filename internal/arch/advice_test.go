@@ -23,7 +23,7 @@ var advising = map[string]int{
 
 // adviceQuotes are the functions whose result may stand in an advice.
 var adviceQuotes = []string{
-	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Shell", "pgname.Flag", "pgname.Pasteable",
+	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Shell", "pgname.ShellHere", "pgname.Flag", "pgname.Pasteable",
 	"yamlList", "config.YAML", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
 	"replication.GrantReplicationSQL", "sink.DropViewSQL", "DropViewSQL", "p.setSQL", "p.listSQL",
 }
@@ -74,8 +74,9 @@ var adviceReviewed = map[string]string{
 	"cmd/wal2vec/root.go warnOfExposed":            "the path of a setting and its variable",
 	"encoder/ort/runtime.go refused":               "safefile quotes",
 	"internal/config/environment.go readDotEnv":    "safefile quotes",
+	"internal/config/apart.go warnOfUnread":        "inFull quotes",
 	"internal/config/load.go setFromFile":          "safefile quotes",
-	"internal/config/yaml.go readFile":             "safefile quotes",
+	"internal/config/yaml.go readSettings":         "safefile quotes",
 	"internal/pgserver/bundle.go untrusted":        "safefile quotes",
 	"internal/doctor/pipeline.go examineLock":      "pgsession.Blocker.Try: constants and a number",
 	"sink/attended.go meet":                        "as examineLock",

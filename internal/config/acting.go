@@ -51,8 +51,8 @@ func (l *loader) checkActing(c connection, env environment) (own bool) {
 	case c.says(said, []string{"password"}):
 		return true
 	}
-	l.fault(c.path, Origin{Kind: FromEnvironment, File: l.dotEnv},
-		said[acts].key+" of .env has effect only beside an address or a password of .env: export it")
+	by := l.author(c.path)
+	l.ledFault(c.path, said[acts].key+" of "+by+" has effect only beside an address or a password of "+by+": export it")
 	return false
 }
 
@@ -66,17 +66,19 @@ func (l *loader) checkWay(source, sink connection) {
 	if into {
 		which, other = other, which
 	}
-	l.fault(which, l.config.Origin(which), "is led by .env, "+other+" is not, and rows go from one to the other: put both into .env, or export it")
+	by := l.author(which)
+	l.fault(which, l.config.Origin(which),
+		"is led by "+by+", "+other+" is not, and rows go from one to the other: put both into "+by+", or export it"+l.inFull(which))
 }
 
 // checkServed finds what .env, or a file that it leads, opens of the HTTP server to others than the user of this machine.
 func (l *loader) checkServed() {
 	const listen, hosts = "http.listen", "http.allowed_hosts"
 	if l.ledByDotEnv(listen) && !l.broken[listen] && !loopback(l.config.HTTP.Listen) {
-		l.fault(listen, l.config.Origin(listen), "may be a loopback address alone in .env, or in a file that .env names: export it")
+		l.fault(listen, l.config.Origin(listen), "may be a loopback address alone in "+l.theirs(listen)+": export it"+l.inFull(listen))
 	}
 	if l.ledByDotEnv(hosts) && !slices.Equal(l.config.HTTP.AllowedHosts, Default().HTTP.AllowedHosts) {
-		l.fault(hosts, l.config.Origin(hosts), "has no effect in .env, or in a file that .env names: export it")
+		l.fault(hosts, l.config.Origin(hosts), "has no effect in "+l.theirs(hosts)+": export it"+l.inFull(hosts))
 	}
 }
 

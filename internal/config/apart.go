@@ -24,10 +24,10 @@ var steering = []string{
 }
 
 // ledByDotEnv reports whether the .env file chose a setting's value: it stands there, or in a file that .env names, or that a settings
-// file names which .env names.
+// file names which .env names. A file by a relative name is as one that .env names; see here.
 func (l *loader) ledByDotEnv(path string) bool {
 	o := l.config.Origin(path)
-	return o.File != "" && (o.File == l.dotEnv || o.File == l.dotEnvConfig)
+	return o.File != "" && (o.File == l.dotEnv || o.File == l.dotEnvConfig) || l.here(path)
 }
 
 // home is the file whose content a setting's value is; empty for the environment, flags and defaults.
@@ -115,9 +115,9 @@ func (l *loader) keepApart(c connection, env environment) DSN {
 		secret, foreign = "client certificate", c.foreignKey(env)
 	}
 	if foreign != "" {
-		l.fault(c.path, Origin{Kind: FromEnvironment, File: l.dotEnv},
-			c.leader(foreign)+" says where to connect, the "+secret+" comes from "+foreign+
-				": put both into .env, or both elsewhere (a password in .env may go with an address from elsewhere)")
+		leader, by := l.leader(c, foreign)
+		l.ledFault(c.path, leader+" says where to connect, the "+secret+" comes from "+foreign+
+			": put both into "+by+", or both elsewhere (a password in .env may go with an address from elsewhere)")
 		return ""
 	}
 	if c.get(all, "password") == "" {
@@ -130,15 +130,16 @@ func (l *loader) keepApart(c connection, env environment) DSN {
 	return joinPairs(slices.Concat([]pair{{"password", ""}, {"passfile", ""}, {"sslcert", ""}, {"sslkey", ""}, {"sslpassword", ""}}, all))
 }
 
-// leader is what leads the connection, beside a secret from elsewhere.
-func (c connection) leader(foreign string) string {
+// leader is what leads the connection, beside a secret from elsewhere, and who says so.
+func (l *loader) leader(c connection, foreign string) (what, by string) {
+	author := l.author(c.path)
 	switch {
 	case !c.led || foreign == connectionsSecret:
-		return strings.Join(c.steers(), ", ") + " of .env"
-	case c.known:
-		return "the connection string of .env"
+		return strings.Join(c.steers(), ", ") + " of .env", dotEnvName
+	case c.known || author == l.home(c.path):
+		return "the connection string of " + author, author
 	default:
-		return "the connection string in a file that .env names"
+		return "the connection string in a file that " + author + " names", author
 	}
 }
 
@@ -198,8 +199,10 @@ func (l *loader) warnOfUnread(path string, env environment, names ...string) {
 			return
 		}
 	}
-	l.warn(fault.New(fault.Usage, "put the secret into .env, or the address elsewhere",
-		"%s is not read for %s: .env says where to connect, and no secret from elsewhere goes there", filepath.Join(home.text, names[len(names)-1]), path))
+	by := l.author(path)
+	l.warn(fault.New(fault.Usage, "put the secret into "+pgname.Shell(by)+", or the address elsewhere"+l.inFull(path),
+		"%s is not read for %s: %s says where to connect, and no secret from elsewhere goes there",
+		filepath.Join(home.text, names[len(names)-1]), path, by))
 }
 
 // checkHub is keepApart for the hub's token, which only some commands send: they ask Config.HubAccess.
@@ -213,9 +216,10 @@ func (l *loader) checkHub() {
 	if file := l.mounted["encoder.hub_token"]; file != "" {
 		token = file
 	}
+	by := l.author("encoder.hub")
 	l.config.hub = FaultsError{{
 		Field: "encoder.hub", Origin: l.config.Origin("encoder.hub"),
-		Rule: "stands in .env, the token in " + token + ": put both into .env, or both elsewhere",
+		Rule: "stands in " + by + ", the token in " + token + ": put both into " + by + ", or both elsewhere" + l.inFull("encoder.hub"),
 	}}.err()
 }
 

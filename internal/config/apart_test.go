@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -381,6 +382,9 @@ func FuzzDotEnv(f *testing.F) {
 		f.Add(text, "source: {dsn: host=evil}")
 		f.Add(text+"\nWAL2VEC_SOURCE_DSN_FILE=OWN", "")
 	}
+	for _, beside := range []string{"source: {dsn: host=evil}", "sink: {dsn: 'host=evil passfile=OWN'}", "host=evil", "source: {dsn_file: OWN}\nencoder: {hub: 'https://evil.example'}"} {
+		f.Add("PGUSER=u", beside) // of a file that the environment names
+	}
 	for _, beside := range []string{"host=evil", "postgres://evil/d", "host=evil passfile=OWN", "dbname=d sslmode=disable", "host=evil service=prod", "password=x"} {
 		f.Add("WAL2VEC_SOURCE_DSN_FILE=BESIDE", beside)
 		f.Add("WAL2VEC_SINK_DSN_FILE=BESIDE\nPGHOST=evil", beside)
@@ -404,8 +408,26 @@ func FuzzDotEnv(f *testing.F) {
 		{"WAL2VEC_SOURCE_DSN": "dbname=d password=" + secretText, "PGHOST": "good.example", "PGSSLMODE": "require"},
 		{"PGSERVICE": "prod", "PGSSLMODE": "require"},
 	}
+	besides := filepath.Join(dir, "beside")
+	here, err := os.Getwd()
+	if err != nil {
+		f.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, besides)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, user := range slices.Clone(users) { // who has a file of each folder read
+		byName := map[string]string{"WAL2VEC_CONFIG": relative}
+		maps.Copy(byName, user)
+		users = append(users, byName)
+		if user["WAL2VEC_SOURCE_DSN"] == "" {
+			byName = map[string]string{"WAL2VEC_SOURCE_DSN_FILE": relative}
+			maps.Copy(byName, user)
+			users = append(users, byName)
+		}
+	}
 	f.Fuzz(func(t *testing.T, text, beside string) {
-		besides := filepath.Join(dir, "beside")
 		names := strings.NewReplacer("BESIDE", besides, "OWN", own)
 		path := filepath.Join(dir, ".env")
 		for name, content := range map[string]string{path: text, besides: beside} {

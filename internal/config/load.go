@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -54,7 +55,8 @@ func Load(s Sources) (Config, error) {
 	}
 	file := s.File
 	if v, found := env.lookup(envPrefix + "CONFIG"); file == "" && found {
-		if file = v.text; v.file != "" {
+		file, l.relative = v.text, v.file == "" && !filepath.IsAbs(v.text)
+		if v.file != "" || l.relative {
 			l.dotEnvConfig = file
 		}
 	}
@@ -77,8 +79,10 @@ type loader struct {
 	settings []setting
 	faults   FaultsError
 	broken   map[string]bool // settings whose last value could not be read: no rule is checked on what they held before
-	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names.
+	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names, or that the environment names by a relative name:
+	// then relative is true, and what that file says counts as if .env named it; see here.
 	dotEnv, dotEnvConfig string
+	relative             bool
 	mounted              map[string]string // the files of settings whose value is the content of a file of its own
 }
 
@@ -147,6 +151,7 @@ const (
 
 // setFromFile gives a setting the content of a mounted secret.
 func (l *loader) setFromFile(s setting, path string, o Origin) {
+	checked := safefile.Check(path)
 	content, err := safefile.Read(path, mostSecretBytes)
 	if err != nil {
 		l.faults = append(l.faults, Fault{Field: s.path + "_file", Value: path, Origin: o, Rule: "cannot be read: " + cause(err)})
@@ -160,6 +165,9 @@ func (l *loader) setFromFile(s setting, path string, o Origin) {
 		l.mounted = map[string]string{}
 	}
 	l.mounted[s.path] = path
+	if problem, open := errors.AsType[*safefile.Error](checked); open && l.here(s.path) {
+		l.fault(s.path+"_file", o, "is not read: "+problem.Error()+l.inFull(s.path))
+	}
 }
 
 // warn keeps what does not end the load.

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -36,7 +37,14 @@ type Parts struct {
 // FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
 // ../.cache/parts and ../share/wal2vec; $WAL2VEC_CACHE/parts; parts in the user's cache folder for wal2vec. A folder counts when
 // it holds the runtime, a model or a PostgreSQL. A variable that names a folder without any is an error, as is finding none.
+// So is a relative name, also in WAL2VEC_CACHE: what is in these folders is run, and it would be another folder wherever a command runs.
 func FindParts(exe string, env func(string) string) (Parts, error) {
+	for _, name := range folders {
+		if folder := env(name); folder != "" && !filepath.IsAbs(folder) {
+			return Parts{}, fault.New(fault.Usage, "export "+pgname.Shell(name)+"="+pgname.ShellHere(folder),
+				"%s must be the full path of a folder, %q is another one wherever a command runs", name, folder)
+		}
+	}
 	for _, name := range []string{"WAL2VEC_HOME", "WAL2VEC_PARTS"} {
 		root := env(name)
 		if root == "" {

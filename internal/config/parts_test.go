@@ -70,6 +70,13 @@ func TestPartsAreFoundInTheirOrder(t *testing.T) {
 	f(at("home"), "WAL2VEC_HOME", at("home"))
 	f(at("home"), "WAL2VEC_PARTS", at("home"))
 
+	t.Chdir(dir)
+	for name, folder := range map[string]string{"WAL2VEC_HOME": "home", "WAL2VEC_PARTS": "./home", "WAL2VEC_CACHE": "cache"} { // a folder that was fetched has them
+		_, err := config.FindParts("", env(name, folder))
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), name+" must be the full path of a folder") || fault.Try(err) != "export "+name+`="$PWD/`+folder+`"` {
+			t.Errorf("%s=%s: %v", name, folder, err)
+		}
+	}
 	if _, err := config.FindParts(exe, env("WAL2VEC_HOME", at("link"))); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "WAL2VEC_HOME names") {
 		t.Error(err)
 	}

@@ -200,7 +200,10 @@ func TestMountedSecrets(t *testing.T) {
 			t.Errorf("%s from %s", c.Source.DSN.Reveal(), c.Origin("source.dsn"))
 		}
 	}
-	const file = "testdata/dsn.txt"
+	file, err := filepath.Abs("testdata/dsn.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
 	yaml := write(t, "w.yaml", "source:\n  dsn_file: "+file+"\n")
 	f(config.Sources{File: yaml}, yaml+":2")
 	f(config.Sources{Env: map[string]string{"WAL2VEC_SOURCE_DSN_FILE": file}}, "environment WAL2VEC_SOURCE_DSN_FILE")
@@ -209,7 +212,7 @@ func TestMountedSecrets(t *testing.T) {
 		Env:    map[string]string{"WAL2VEC_SOURCE_DSN": string(want)},
 		DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE=/nowhere"),
 	}, "environment WAL2VEC_SOURCE_DSN")
-	_, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_HTTP_TOKEN": "a", "WAL2VEC_HTTP_TOKEN_FILE": file}})
+	_, err = config.Load(config.Sources{Env: map[string]string{"WAL2VEC_HTTP_TOKEN": "a", "WAL2VEC_HTTP_TOKEN_FILE": file}})
 	if err == nil || !strings.Contains(err.Error(), "is also set by WAL2VEC_HTTP_TOKEN; keep one of them") {
 		t.Error(err)
 	}

@@ -57,19 +57,17 @@ func setsSession(pairs []pair) bool {
 // checkSession finds what .env sets in a session that is not its own. own is true where it sets something: the server then has to ask for the
 // password.
 func (l *loader) checkSession(c connection) (own bool) {
-	f := func(pairs []pair, allowed bool) {
+	f := func(pairs []pair, allowed bool, by string) {
 		for _, p := range pairs {
-			if allowed || slices.Contains(harmless, strings.ToLower(p.key)) {
-				continue
+			if !allowed && !slices.Contains(harmless, strings.ToLower(p.key)) {
+				l.ledFault(c.path, p.key+" of "+by+" has effect only beside an address and a password of "+by+": export it")
 			}
-			l.fault(c.path, Origin{Kind: FromEnvironment, File: l.dotEnv},
-				p.key+" of .env has effect only beside an address and a password of .env: export it")
 		}
 	}
-	f(c.added, l.standsBeside(c, l.dotEnv))
+	f(c.added, l.standsBeside(c, l.dotEnv), dotEnvName)
 	own = setsSession(c.added)
 	if c.led {
-		f(c.own, c.get(c.own, "password") != "")
+		f(c.own, c.get(c.own, "password") != "", l.author(c.path))
 		own = own || setsSession(c.own)
 	}
 	session := []string{"source.trust_owner", "sink.owner"}
@@ -83,7 +81,7 @@ func (l *loader) checkSession(c connection) (own bool) {
 		o := l.config.Origin(path)
 		own = own || l.ledByDotEnv(path)
 		if l.ledByDotEnv(path) && !l.standsBeside(c, o.File) {
-			l.fault(path, o, "has effect in .env, or in a file that .env names, only beside an address and a password there: export it")
+			l.fault(path, o, "has effect in "+l.theirs(path)+" only beside an address and a password there: export it"+l.inFull(path))
 		}
 	}
 	return own

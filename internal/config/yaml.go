@@ -18,12 +18,9 @@ func (l *loader) readFile(path string) error {
 	if path == "" {
 		return nil
 	}
-	content, err := safefile.Read(path, mostSettingsBytes)
+	content, err := l.readSettings(path)
 	if err != nil {
-		return unreadable(err, path)
-	}
-	if problem, ok := errors.AsType[*safefile.Error](safefile.Check(path)); ok { // not refused, since a person named it
-		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change the settings in %s", path))
+		return err
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, second yaml.Node
@@ -49,6 +46,26 @@ func (l *loader) readFile(path string) error {
 	}
 	l.readSection(path, "", root)
 	return nil
+}
+
+// readSettings returns what is in a settings file. One of another account is refused, and one that another account could change too where no person
+// named this very file; else there is a warning.
+func (l *loader) readSettings(path string) ([]byte, error) {
+	checked := safefile.Check(path) // before it is read: no other account can change what passes
+	content, err := safefile.Read(path, mostSettingsBytes)
+	if err == nil {
+		err = checked
+	}
+	problem, open := errors.AsType[*safefile.Error](err)
+	switch {
+	case open && (problem.Foreign || l.dotEnvConfig != ""):
+		return nil, fault.Wrap(problem, fault.Usage, problem.Try, "the settings file %s is not read", path)
+	case open:
+		l.warn(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change the settings in %s", path))
+	case err != nil:
+		return nil, unreadable(err, path)
+	}
+	return content, nil
 }
 
 func (l *loader) at(path string, node *yaml.Node) Origin {

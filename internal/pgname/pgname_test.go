@@ -30,6 +30,9 @@ func TestQuotedNamesReadWell(t *testing.T) {
 	f(pgname.Shell("wal2vec_app"), `wal2vec_app`)
 	f(pgname.Shell("/var/lib/a-b.yaml"), `/var/lib/a-b.yaml`)
 	f(pgname.Shell(""), `''`)
+	f(pgname.ShellHere("a/b.yaml"), `"$PWD/a/b.yaml"`)
+	f(pgname.ShellHere("it's"), `"$PWD"/'it'\''s'`)
+	f(pgname.ShellHere("/a b"), `'/a b'`)
 	f(pgname.Shell("it's $HOME"), `'it'\''s $HOME'`)
 	f(pgname.Shell("=ls"), `'=ls'`)
 	f(pgname.Shell("it's\n!"), `$'it\047s\012\041'`)
@@ -108,13 +111,18 @@ func TestAShellReadsTheNames(t *testing.T) {
 	}
 }
 
-// askShell lets a shell print every name, as a word and as the value of a flag.
+// askShell lets a shell print every name, as a word, as the value of a flag, and as a path from the folder that it is in.
 func askShell(t *testing.T, shell string, names []string) {
 	t.Helper()
 	var script, want strings.Builder
+	dir := t.TempDir()
 	for _, name := range names {
-		script.WriteString("printf '%s\\0' " + pgname.Shell(name) + " " + pgname.Flag("x", name) + "\n")
-		want.WriteString(name + "\x00--x=" + name + "\x00")
+		script.WriteString("printf '%s\\0' " + pgname.Shell(name) + " " + pgname.Flag("x", name) + " " + pgname.ShellHere(name) + "\n")
+		here := dir + "/" + name
+		if strings.HasPrefix(name, "/") {
+			here = name
+		}
+		want.WriteString(name + "\x00--x=" + name + "\x00" + here + "\x00")
 	}
 	ways := [][]string{{shell, "-c", script.String()}}
 	if shell == "bash" { // as at a terminal, where it has a history
@@ -122,7 +130,7 @@ func askShell(t *testing.T, shell string, names []string) {
 	}
 	for _, way := range ways {
 		command := exec.Command(way[0], way[1:]...)
-		command.Dir, command.Stdin = t.TempDir(), strings.NewReader(script.String())
+		command.Dir, command.Stdin = dir, strings.NewReader(script.String())
 		out, err := command.Output()
 		if err != nil || string(out) != want.String() {
 			t.Errorf("%s: %v\ngot  %q\nwant %q", shell, err, out, want.String())

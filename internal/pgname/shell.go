@@ -44,6 +44,18 @@ func inQuotes(word string) string {
 	return b.String()
 }
 
+// ShellHere is Shell for a path that has to mean the same in every folder: a relative one is joined to the folder that the shell is in.
+func ShellHere(path string) string {
+	switch word := Shell(path); {
+	case strings.HasPrefix(path, "/"):
+		return word
+	case word == path:
+		return `"$PWD/` + path + `"`
+	default:
+		return `"$PWD"/` + word
+	}
+}
+
 // special reports whether a shell may read a character as something else than itself.
 func special(r rune) bool {
 	letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

@@ -80,6 +80,8 @@ type checker struct {
 	private func(gid uint32) bool
 	// unknown reports whether an owner may be any account that the system does not tell.
 	unknown func(uid uint32) bool
+	// list reads the access control list of a file or folder, nil where it has none.
+	list func(path string) (*list, error)
 	// secret says that the file at the end may not be read by every account.
 	secret bool
 }
@@ -99,7 +101,7 @@ func newChecker() (*checker, error) {
 	if self := uids[ownUIDs-1]; unknownSelf(self) {
 		uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid == self && !slices.Contains(named, uid) })
 	}
-	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, private: func(gid uint32) bool {
+	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, list: listOf, private: func(gid uint32) bool {
 		// The account need not be known here, as in a container; its own group has its number then.
 		return privateGroup(gid) || slices.Contains(named, gid)
 	}}, nil
@@ -206,10 +208,41 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 		return e, nil
 	case e.mode&byEveryone != 0:
 		return e, writable(path, "every account", e.mode.IsRegular())
-	case e.mode&byGroup != 0 && !c.private(e.gid):
-		return e, writable(path, fmt.Sprintf("its group (gid %d)", e.gid), e.mode.IsRegular())
-	case c.secret && e.mode.IsRegular() && e.mode&readable != 0 && !strings.HasPrefix(path, mounted):
+	}
+	if e.mode&byGroup != 0 {
+		if by := c.sharedWith(path, e.gid); by != "" {
+			return e, writable(path, by, e.mode.IsRegular())
+		}
+	}
+	if c.secret && e.mode.IsRegular() && e.mode&readable != 0 && !strings.HasPrefix(path, mounted) {
 		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + pgname.Shell(path)}
 	}
 	return e, nil
+}
+
+// sharedWith says who else may write what has the group's write permission in its mode, or nothing. That permission is the group's; where there is an
+// access control list it is the mask, and the list says whose it is.
+func (c *checker) sharedWith(path string, gid uint32) string {
+	l, err := c.list(path)
+	switch {
+	case err != nil:
+		return "accounts that are not known: " + err.Error()
+	case l == nil:
+		l = &list{group: true}
+	}
+	const listed = ", which its access control list names"
+	if l.group && !c.private(gid) {
+		return fmt.Sprintf("its group (gid %d)", gid)
+	}
+	for _, uid := range l.users {
+		if !slices.Contains(c.trusted, uid) {
+			return fmt.Sprintf("another account (uid %d)"+listed, uid)
+		}
+	}
+	for _, gid := range l.groups {
+		if !c.private(gid) {
+			return fmt.Sprintf("another group (gid %d)"+listed, gid)
+		}
+	}
+	return ""
 }

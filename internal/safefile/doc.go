@@ -10,6 +10,12 @@
 //
 // Replace writes a file that no link leads elsewhere, whole or not at all.
 //
-// It does not look at access control lists (their write permission shows in the group's bit of the
-// mode), at who may read a file, or at what root and the program's own account do.
+// An access control list of POSIX counts on Linux as the mode does: an account or a group that it lets
+// write has to be trusted. The list that a folder gives to what is made in it (its default list) adds
+// no one who may write: what this program makes has a mode without the group's write permission, which
+// is the most that such a list then gives.
+//
+// It does not look at other lists: NFSv4's (of NFS, ZFS and richacl), whose write permission need not
+// show in the mode, and those of other systems, macOS among them. It does not look at who may read a
+// file, or at what root and the program's own account do.
 package safefile

@@ -22,6 +22,8 @@ type Error struct {
 	Why string
 	// Try is what to run.
 	Try string
+	// Foreign says that the account owns it; it may write what is another's otherwise.
+	Foreign bool
 }
 
 // Error is one line.
@@ -47,7 +49,7 @@ func trusted() ([]uint32, error) {
 }
 
 func foreign(path string, owner uint32) *Error {
-	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner)}
+	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner), Foreign: true}
 	trust := fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, owner)
 	if path == "/" { // no account but root should have it
 		e.Try = "as root: chown -h 0 /; " + trust
@@ -60,7 +62,7 @@ func foreign(path string, owner uint32) *Error {
 // outside is foreign where nothing can be given to another owner: the system does not say which account it is.
 func outside(path string, owner uint32) *Error {
 	return &Error{
-		Path: path, Why: fmt.Sprintf("belongs to an account outside of this user namespace (shown as uid %d), root or any other", owner),
+		Path: path, Foreign: true, Why: fmt.Sprintf("belongs to an account outside of this user namespace (shown as uid %d), root or any other", owner),
 		Try: fmt.Sprintf("run it in a namespace that knows that account; or, if every account outside may act as you: export %s=%d", TrustVariable, owner),
 	}
 }
