@@ -15,6 +15,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
+// kept is what a connection string says of a pooler that keeps sessions.
+const kept = "&wal2vec.pooler=session"
+
 // bendDatabase has a database set what a role's settings bend, as its owner may, and makes what they lead to.
 func bendDatabase(t *testing.T, db *pgtest.DB, role string) {
 	t.Helper()
@@ -48,7 +51,7 @@ func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
 		delete(wanted, "standard_conforming_strings")
 	}
 	through := func(more string) string {
-		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more)
+		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more+kept)
 	}
 	raw := connected(t)(pgconn.Connect(t.Context(), through("")))
 	if got := show(t, raw, map[string]string{"search_path": ""})["search_path"]; got != "evil" {
@@ -85,7 +88,7 @@ func TestWhatAConnectionStringAsksForHoldsBehindAPooler(t *testing.T) {
 	asked := "&options=-c%20work_mem%3D77MB%20-cshop.tenant%3Da%5C%20b%27%22%5C%5Cc%20--geqo-threshold%3D9&cursor_tuple_fraction=0.5&GEQO_EFFORT=4"
 	want := map[string]string{"work_mem": "77MB", "shop.tenant": `a b'"\c`, "geqo_threshold": "9", "cursor_tuple_fraction": "0.5", "geqo_effort": "4"}
 	for _, pooler := range []pgtest.Pooler{{}, {Ignore: true}} {
-		for name, open := range sessions(t, pooler.Before(t, db, db.DSN+asked)) {
+		for name, open := range sessions(t, pooler.Before(t, db, db.DSN+asked+kept)) {
 			if got := show(t, open(), want); !maps.Equal(got, want) {
 				t.Errorf("%s: %v, want %v", name, got, want)
 			}
@@ -99,7 +102,7 @@ func TestASessionThatDoesNotKeepItsSettingsIsRefused(t *testing.T) {
 	db := pgtest.Database(t)
 	db.Exec(t, shadows+"; ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
 	reset := func(int) string { return "DISCARD ALL" }
-	dsn := pgtest.Pooler{Ignore: true, Reset: reset}.Before(t, db, db.DSN)
+	dsn := pgtest.Pooler{Ignore: true, Reset: reset}.Before(t, db, db.DSN+kept)
 	f := func(name string, err error) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), "does not keep") || !strings.Contains(err.Error(), "search_path") || fault.KindOf(err) != fault.Usage {
@@ -147,7 +150,7 @@ func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 				return "DISCARD ALL"
 			}
 			return ""
-		}}.Before(t, db, db.DSN))
+		}}.Before(t, db, db.DSN+kept))
 		var got string
 		for range 2 {
 			err := pool.QueryRow(t.Context(), "SHOW search_path").Scan(&got)

@@ -78,12 +78,14 @@ func TestNoPortOfAnotherAccountIsToldThePassword(t *testing.T) {
 	}
 }
 
-// TestAServerIsToldThePasswordWhereItsCertificateIsChecked, and may ask for md5 on another machine.
+// TestAServerIsToldThePasswordWhereItsCertificateIsChecked: any other one has to prove that it knows it, unless the connection string says otherwise.
 func TestAServerIsToldThePasswordWhereItsCertificateIsChecked(t *testing.T) {
 	t.Parallel()
+	const scram = "scram-sha-256"
 	for dsn, want := range map[string]string{
-		"host=h sslmode=require": "!password", "host=h": "!password", "host=127.0.0.1": "!password,!md5", "host=localhost sslmode=require": "!password,!md5",
-		"host=h,::1 port=1,2": "!password,!md5", "host=h sslmode=verify-full": "", "host=::1 require_auth=md5": "md5",
+		"host=h sslmode=require": scram, "host=h": scram, "host=127.0.0.1": scram, "host=localhost sslmode=require": scram, "host=h,::1 port=1,2": scram,
+		"host=h sslmode=verify-full": "", "host=::1 require_auth=md5": "md5", "host=h require_auth=none": "none", "host=h,/nowhere sslmode=verify-full": scram,
+		"host=@h": scram,
 	} {
 		config, err := pgconn.ParseConfig("user=u password=secret " + dsn)
 		if err != nil {
