@@ -32,9 +32,9 @@ type sourceFacts struct {
 	synchronized         string  // synchronized_standby_slots
 	walRate              float64 // bytes a second since the server's statistics began
 	superuser, monitor   bool
-	access               error // of a replication connection
+	access               error             // of a replication connection
 	wanted               map[string]string // settings that its connection string and package pgsession ask for
-	replicates           bool  // it opens
+	replicates           bool              // it opens
 	provider             string
 }
 

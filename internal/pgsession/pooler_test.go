@@ -2,7 +2,9 @@ package pgsession_test
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,4 +166,55 @@ func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 	}
 	f("pg_catalog", func(transaction int) bool { return transaction == begun })
 	f("does not keep", func(transaction int) bool { return transaction >= begun })
+}
+
+// TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions: one by transaction may give each statement another server process, with a search path of the
+// database's owner. No look could prove that it does not, and none of ours leaves a setting behind in a process that others use too.
+func TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, shadows+"; CREATE TABLE public.kept (path text); ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
+	next := func(transaction int) string { // what the next client of the process finds
+		if transaction == 1 {
+			return "INSERT INTO public.kept SELECT pg_catalog.current_setting('search_path')"
+		}
+		return ""
+	}
+	for of, refused := range map[string]bool{
+		"": true, "&options=-c%20wal2vec.pooler%3Dtransaction": true, "&" + pgsession.Keeps: false, "&options=--geqo%3Don%20-cwal2vec.pooler%3Dsession": false,
+	} {
+		dsn := pgtest.Pooler{Ignore: true, Reset: next}.Before(t, db, db.DSN+of)
+		for name, open := range openings() {
+			err := open(t.Context(), dsn)
+			_, pooler := errors.AsType[*pgsession.PoolerError](err)
+			switch {
+			case name == "knock" && err == nil: // it runs nothing
+			case !refused && err != nil:
+				t.Errorf("%s, %q: %v", name, of, err)
+			case refused && (!pooler || fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), pgsession.Keeps)):
+				t.Errorf("%s, %q: %v, try %q", name, of, err, fault.Try(err))
+			}
+		}
+		if refused {
+			if paths := pgtest.Column[string](t, db, "SELECT DISTINCT path FROM public.kept"); !slices.Equal(paths, []string{"evil, pg_catalog"}) {
+				t.Errorf("%q: the next client finds the search paths %q", of, paths)
+			}
+		}
+		db.Exec(t, "TRUNCATE public.kept")
+	}
+}
+
+// TestWhatIsSaidOfAPoolerGoesToNoServer: a pooler refuses options that it does not know.
+func TestWhatIsSaidOfAPoolerGoesToNoServer(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	for _, of := range []string{"&" + pgsession.Keeps, kept, "&options=-c%20work_mem%3D77MB%20-c%20wal2vec.pooler%3Dsession"} {
+		for name, open := range sessions(t, db.DSN+of) {
+			conn := open()
+			results, err := conn.Exec(t.Context(), "SELECT coalesce(current_setting('wal2vec.pooler', true), ''), current_setting('work_mem')").ReadAll()
+			if err != nil || len(results[0].Rows[0][0]) > 0 || strings.Contains(of, "work_mem") != (string(results[0].Rows[0][1]) == "77MB") {
+				t.Errorf("%s, %q: %s, %v", name, of, results[0].Rows[0], err)
+			}
+		}
+	}
 }
