@@ -39,7 +39,7 @@ func (e *examination) age(at time.Time) time.Duration { return e.now().Add(e.sin
 func (e *examination) examineSink(ctx context.Context) {
 	err := e.connectSink(ctx)
 	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
-		e.fail("sink.direct", inSettings("sink.dsn: the address of the server itself; for a pooler that keeps sessions, add "+pgsession.Keeps),
+		e.fail("sink.direct", inSettings("sink.dsn: the address of the server itself; for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"),
 			"%s", e.opts.Print(err))
 		err = errors.New("a pooler answers")
 	}

@@ -50,7 +50,7 @@ func (e *examination) examineSource(ctx context.Context) {
 		return
 	}
 	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
-		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; for a pooler that keeps sessions, add "+pgsession.Keeps),
+		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"),
 			"%s", e.opts.Print(err))
 		e.skip("source.reach", "a pooler answers")
 		return

@@ -218,3 +218,21 @@ func TestWhatIsSaidOfAPoolerGoesToNoServer(t *testing.T) {
 		}
 	}
 }
+
+// TestASessionBesideAPoolIsAsThePools: it is opened by the pool's configuration.
+func TestASessionBesideAPoolIsAsThePools(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	pool := poolOf(t, pgtest.Pooler{Ignore: true}.Before(t, db, db.DSN+"&options=-c%20work_mem%3D77MB%20-c%20wal2vec.pooler%3Dsession"))
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgsession.Sink(t.Context(), pool.Config().ConnConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected(t)(conn.PgConn(), nil)
+	if got := show(t, conn.PgConn(), map[string]string{"work_mem": "", "search_path": ""}); got["work_mem"] != "77MB" || got["search_path"] != "pg_catalog" {
+		t.Errorf("%v", got)
+	}
+}

@@ -61,7 +61,17 @@ func Sink(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 // Pool opens a pool of sessions of the sink: each has the settings from its beginning, one that takes the place of a lost one too. Where a pooler
 // stands in between, each use of one begins with a look whether it has kept them.
 func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
-	w := ofSink(&config.ConnConfig.Config)
+	before := config.BeforeConnect
+	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(ctx, c); err != nil {
+				return err
+			}
+		}
+		ofSink(&c.Config) // a copy: sessions beside the pool are opened by what stays in it
+		return nil
+	}
+	w := wishOf(&config.ConnConfig.Copy().Config, change.SinkParameters())
 	own := config.PrepareConn
 	config.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		if err := keep(ctx, conn.PgConn(), w); err != nil {
@@ -89,13 +99,12 @@ func ofSource(config *pgconn.Config, settings Settings) {
 }
 
 // ofSink sets them by a statement alone: poolers refuse a start-up parameter that they do not know.
-func ofSink(config *pgconn.Config) wish {
+func ofSink(config *pgconn.Config) {
 	keepPassword(config)
 	guard(config)
 	w := wishOf(config, change.SinkParameters())
 	note(config)
 	prepare(config, "sink", w)
-	return w
 }
 
 // wishOf takes what a connection string says to this program alone out of it.
