@@ -182,7 +182,7 @@ func TestAServerThatAsksForNoPasswordIsNotBelieved(t *testing.T) {
 	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
-	w.db.Host.Rules(t, "host "+w.db.Name+",replication all all trust")
+	w.db.Host.Rules(t, "host "+w.db.Name+",replication all samehost trust")
 	resync := []string{"WAL2VEC_STREAM_ON_GAP=resync"}
 	for _, command := range [][]string{{"search", "a product"}, {"status"}, {"config", "print", "--row", "4"}, {"stream", "--until-current"}} {
 		got := w.ends(resync, "", command...)

@@ -50,8 +50,8 @@ func (e *examination) examineSource(ctx context.Context) {
 		return
 	}
 	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
-		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"),
-			"%s", e.opts.Print(err))
+		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; "+
+			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", e.opts.Print(err))
 		e.skip("source.reach", "a pooler answers")
 		return
 	}
@@ -109,7 +109,8 @@ func (e *examination) address() string {
 
 func (e *examination) judgeSourceSession(s session) {
 	if s.pooled {
-		e.warn("source.direct", inSettings("source.dsn: the address of the server itself"), "a pooler stands before the server; source.dsn says that it keeps sessions")
+		e.warn("source.direct", inSettings("source.dsn: the address of the server itself"),
+			"a pooler stands before the server; source.dsn says that it keeps sessions")
 	} else {
 		e.ok("source.direct", "no pooler in between")
 	}

@@ -40,8 +40,8 @@ func Connecting(err error) error {
 }
 
 // proof is what to do where a server lets a session in without a proof that it is the right one; see package pgsession.
-const proof = "have it ask by scram-sha-256 (pg_hba.conf, password_encryption), or check its certificate (sslmode=verify-full); to believe it as it is, add " +
-	"require_auth=none (for trust and peer), md5 or password to the connection string"
+const proof = "have it ask by scram-sha-256 (pg_hba.conf, password_encryption), or check its certificate (sslmode=verify-full); " +
+	"to believe it as it is, add require_auth=none (for trust and peer), md5 or password to the connection string"
 
 // Unproven reports whether a server answered that does not prove what require_auth says.
 func Unproven(err error) bool {

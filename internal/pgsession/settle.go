@@ -117,8 +117,8 @@ type settled struct {
 const settledKey = "wal2vec.settled"
 
 // poolerSetting is how a connection string says of a pooler that it keeps a session on one server process for as long as its client is connected
-// (PgBouncer's session mode): it is for this program, and goes to no server. No look could prove that: a pooler by transaction may give the same process
-// each time that it is asked, and the next statement another one, under what the database's owner has set.
+// (PgBouncer's session mode): it is for this program, and goes to no server. No look could prove that: a pooler by transaction may give the same
+// process each time that it is asked, and the next statement another one, under what the database's owner has set.
 const poolerSetting, keepsSessions = "wal2vec.pooler", "session"
 
 // told takes what a connection string says of a pooler out of the settings that go to the server, and reports whether it keeps sessions. A pooler
@@ -139,8 +139,8 @@ type wish struct {
 	walsender bool
 }
 
-// open settles a session that has begun. Where another process answers than the one that let it in, a pooler, it is refused, unless the connection string
-// says that the pooler keeps it, and a look finds it so.
+// open settles a session that has begun. Where another process answers than the one that let it in, a pooler, it is refused, unless the connection
+// string says that the pooler keeps it, and a look finds it so.
 func open(ctx context.Context, conn *pgconn.PgConn, w wish) error {
 	s, err := settle(ctx, conn, w)
 	switch {
@@ -161,7 +161,8 @@ const Keeps = "options=-c%20" + poolerSetting + "%3D" + keepsSessions
 
 const direct = "give the address of the server itself; where the pooler keeps a session for as long as its client is connected (session mode)"
 
-// PoolerError says that a pooler stands before the server of which nothing says, or a look disproves, that it keeps sessions. It is a fault of kind Usage.
+// PoolerError says that a pooler stands before the server of which nothing says, or a look disproves, that it keeps sessions. It is a fault of kind
+// Usage.
 type PoolerError struct{ err error }
 
 // Error is that of the fault.

@@ -10,9 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// toProve is what a connection string with a password requires of a server of which it is not certain that it is the right one. By SCRAM alone a server
-// proves that it knows the password. One that lets the session in without asking proves nothing, and its rows would be taken for the source's; what is
-// told in the clear it has then, and what md5 tells can be tried offline.
+// toProve is what a connection string with a password requires of a server of which it is not certain that it is the right one. By SCRAM alone a
+// server proves that it knows the password. One that lets the session in without asking proves nothing, and its rows would be taken for the source's;
+// what is told in the clear it has then, and what md5 tells can be tried offline.
 const toProve = "scram-sha-256"
 
 // keepPassword has the server prove that it knows the password wherever another may be the one that listens. That is so at a port, without TLS whose
@@ -39,8 +39,8 @@ func certain(f *pgconn.FallbackConfig) bool {
 	return c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil) // pgx checks itself for verify-ca
 }
 
-// kept reports whether a socket can only be the server's: it is a trusted account's, or in a folder that such a one made, for the server's account at most.
-// In a folder as /tmp any account can listen where the server does not, or make the folder that was there yesterday.
+// kept reports whether a socket can only be the server's: it is a trusted account's, or in a folder that such a one made, for the server's account at
+// most. In a folder as /tmp any account can listen where the server does not, or make the folder that was there yesterday.
 func kept(socket string) bool {
 	folder := filepath.Dir(socket)
 	if !filepath.IsAbs(folder) {

@@ -211,7 +211,7 @@ func TestAServerProvesThatItKnowsThePassword(t *testing.T) {
 	role, password := hashed.Role(t, "REPLICATION")
 	hashed.Exec(t, "SET password_encryption = md5; ALTER ROLE "+role+" PASSWORD '"+password+"'")
 	host.Rules(t, strings.NewReplacer("T", trusting.Name, "A", asking.Name, "H", hashed.Name).Replace(
-		"host T,replication all all trust\nhost A all all password\nhost H all all md5"))
+		"host T,replication all samehost trust\nhost A all samehost password\nhost H all samehost md5"))
 	f := func(name, dsn string, want bool) {
 		t.Helper()
 		for opening, open := range openings() {
