@@ -43,16 +43,16 @@ func Connecting(err error) error {
 const proof = "have it ask by scram-sha-256 (pg_hba.conf, password_encryption), or check its certificate (sslmode=verify-full); " +
 	"to believe it as it is, add require_auth=none (for trust and peer), md5 or password to the connection string"
 
-// Unproven reports whether a server answered that does not prove what require_auth says.
+// Unproven reports whether a server answered that does not prove that it knows the password, where it has to.
 func Unproven(err error) bool {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
 	return ok && unproven(failed) != nil
 }
 
-// unproven is the attempt that ended so. pgx gives that no type; what a server says itself has one.
+// unproven is the attempt that ended so. pgx gives that no type; what a server says itself has one. Any other demand is a connection string's own.
 func unproven(failed *pgconn.ConnectError) error {
 	attempts, ok := errors.Unwrap(failed).(interface{ Unwrap() []error })
-	if !ok {
+	if !ok || failed.Config.RequireAuth != "scram-sha-256" {
 		return nil
 	}
 	for _, attempt := range attempts.Unwrap() {
