@@ -90,9 +90,7 @@ func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := s.pool.Config().ConnConfig
-	config.RuntimeParams["idle_session_timeout"] = "0" // it only holds a lock
-	holder, err := connect(ctx, config)
+	holder, err := connect(ctx, s.pool.Config().ConnConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -145,4 +147,49 @@ func TestASinkThatIsReadOnlyForAWhile(t *testing.T) {
 	if got := w.ends(nil, "", "audit", "--full"); got.code != 0 {
 		t.Errorf("audit: exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
+}
+
+// TestAPoolerBeforeTheSinkIsRefused: in transaction mode one gives each statement another session, with the search path that the owner of the database has
+// set. One that keeps sessions is one of which the connection string says so.
+func TestAPoolerBeforeTheSinkIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.env = append(w.env, hashed...)
+	w.run("init")
+	w.run("backfill")
+	bends(w, w.db)
+	dsn := pgtest.Pooler{Ignore: true}.Before(t, w.db, w.db.DSN)
+	pooled, kept := []string{"WAL2VEC_SINK_DSN=" + dsn}, []string{"WAL2VEC_SINK_DSN=" + dsn + "&" + pgsession.Keeps}
+	for _, command := range [][]string{{"search", "a product"}, {"status"}, {"backfill"}, {"stream", "--until-current"}, {"init"}, {"teardown", "--yes"}} {
+		got := w.ends(pooled, "", command...)
+		if got.code != int(fault.Usage) || !strings.Contains(got.stderr, "a pooler stands before the server") || !strings.Contains(got.stderr, pgsession.Keeps) ||
+			strings.Contains(got.stdout+got.stderr, "evil") {
+			t.Errorf("%v: exit code %d\n%s%s", command, got.code, got.stdout, got.stderr)
+		}
+	}
+	for _, command := range [][]string{{"search", "a product"}, {"status"}, {"backfill"}, {"stream", "--until-current"}} {
+		if got := w.ends(kept, "", command...); got.code != 0 || strings.Contains(got.stdout+got.stderr, "evil") {
+			t.Errorf("%v, by one that keeps sessions: exit code %d\n%s%s", command, got.code, got.stdout, got.stderr)
+		}
+	}
+}
+
+// TestAServerThatAsksForNoPasswordIsNotBelieved: while the source is down any account of the machine can bind its port. Its rows are none of the source's,
+// and a gap that it shows none.
+func TestAServerThatAsksForNoPasswordIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, pgtest.Server(t, "wal_level=logical").Database(t), 5)
+	w.env = append(w.env, hashed...)
+	w.run("init")
+	w.run("backfill")
+	w.db.Host.Rules(t, "host "+w.db.Name+",replication all samehost trust")
+	resync := []string{"WAL2VEC_STREAM_ON_GAP=resync"}
+	for _, command := range [][]string{{"search", "a product"}, {"status"}, {"config", "print", "--row", "4"}, {"stream", "--until-current"}} {
+		got := w.ends(resync, "", command...)
+		if got.code != int(fault.Unavailable) || !strings.Contains(got.stderr, "does not prove that it knows the password") ||
+			strings.Count(got.stderr, "require_auth=none") != 1 {
+			t.Errorf("%v: exit code %d\n%s%s", command, got.code, got.stdout, got.stderr)
+		}
+	}
+	w.run("stream", "--until-current", "--source", w.db.DSN+"&require_auth=none")
 }

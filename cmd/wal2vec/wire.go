@@ -72,6 +72,9 @@ func untrusted(err error) bool {
 // unconnected says of a database that cannot be reached or does not let us in which setting leads there.
 func unconnected(err error, where string) error {
 	err = fault.Connecting(err)
+	if known, ok := errors.AsType[*fault.Error](err); ok && known.Try != "" {
+		return fault.Wrap(err, known.Kind, known.Try, "connecting to the %s", where)
+	}
 	kind, try := fault.KindOf(err), "check "+where+".dsn (its sslmode too), and that the server takes connections from here"
 	if fault.SQLSTATE(err) != "" { // it does: the server has answered
 		try = cmp.Or(fault.Exhausted(err), "look into the log of the "+where+"'s server")

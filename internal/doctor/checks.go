@@ -31,8 +31,12 @@ var configChecks = []Check{
 
 var sourceChecks = []Check{
 	fails("source.reach", "Does the source let us in?", "Nothing works. A server that does not answer at all is a skip."),
-	fails("source.direct", "Does the connection lead to the server itself, not to a pooler?",
-		"A pooler takes no replication connection, and loses a session's settings."),
+	{
+		"source.direct",
+		[]Status{Fail, Warn},
+		"Does the connection lead to the server itself, not to a pooler?",
+		"A pooler takes no replication connection, and loses a session's settings: every command refuses it unless source.dsn says that it keeps sessions.",
+	},
 	fails("source.session", "Do the session settings take effect that make texts and hashes alike?",
 		"Stream and backfill render values differently, and hash differently."),
 	warns("source.encoding", "Has every text of the source a form in UTF-8?", "A row with a text that has none becomes a dead letter."),
@@ -116,7 +120,12 @@ var slotChecks = []Check{
 
 var sinkChecks = []Check{
 	fails("sink.reach", "Does the sink let us in?", "Nothing works. A server that does not answer at all is a skip."),
-	warns("sink.direct", "Does the connection keep its session?", "A pooler by transaction loses the locks that tell backfills apart."),
+	{
+		"sink.direct",
+		[]Status{Fail, Warn},
+		"Does the connection lead to the server itself, not to a pooler?",
+		"A pooler by transaction loses a session's settings and locks: every command refuses it unless the connection string says that it keeps sessions.",
+	},
 	{
 		"sink.encoding",
 		[]Status{Fail, Warn},

@@ -48,6 +48,7 @@ func (e *examination) connectSource(ctx context.Context) error {
 		return e.opts.Unreadable(err, "source")
 	}
 	e.configure(c)
+	e.source.wanted = pgsession.Parameters(&c.Config) // opening takes what it says to this program alone out of it
 	conn, err := pgsession.Source(ctx, c, nil)
 	if err != nil {
 		return e.opts.Unconnected(err, "source")

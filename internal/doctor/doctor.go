@@ -172,11 +172,11 @@ func (e *examination) skip(check, text string, args ...any) {
 // judge is what becomes of a check whose rule another package holds: its error, if any, is a finding where somebody has to do something, and a
 // skip where the rule could not be applied.
 func (e *examination) judge(check string, err error, database Place, ok string, args ...any) bool {
-	switch fault.KindOf(err) {
-	case 0:
+	switch kind := fault.KindOf(err); {
+	case kind == 0:
 		e.ok(check, ok, args...)
 		return true
-	case fault.Unavailable, fault.Internal:
+	case (kind == fault.Unavailable || kind == fault.Internal) && !fault.Unproven(err): // a server that proves nothing of itself does answer
 		e.skip(check, "%s", e.opts.Print(err))
 	default:
 		fix := adviceOf(fault.Try(err), database)

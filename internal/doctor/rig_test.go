@@ -70,7 +70,8 @@ func settingsFor(t *testing.T, db *pgtest.DB, dsn string) *rig {
 			return fault.Wrap(err, fault.Usage, "", "reading a connection string")
 		},
 		Unconnected: func(err error, where string) error {
-			return fault.Wrap(err, fault.KindOf(err), "", "connecting to the %s", where)
+			err = fault.Connecting(err)
+			return fault.Wrap(err, fault.KindOf(err), fault.Try(err), "connecting to the %s", where)
 		},
 		Consistent: func(st sink.State, table change.Table) error {
 			if st.Table.Name != table.Name || st.Slot != r.options.Config.Source.Slot && st.Slot != "" {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +38,11 @@ func (e *examination) age(at time.Time) time.Duration { return e.now().Add(e.sin
 
 func (e *examination) examineSink(ctx context.Context) {
 	err := e.connectSink(ctx)
+	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
+		e.fail("sink.direct", inSettings("sink.dsn: the address of the server itself; "+
+			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", e.opts.Print(err))
+		err = errors.New("a pooler answers")
+	}
 	if !e.judge("sink.reach", err, Sink, "the sink answers") {
 		if e.sink.pool != nil {
 			e.sink.pool.Close()
@@ -73,8 +79,8 @@ func (e *examination) examineSinkSession(ctx context.Context) {
 	}
 	e.sink.ahead = s.ahead
 	if s.pooled {
-		e.warn("sink.direct", inSettings("sink.dsn: the address of the server itself, or of a pooler that keeps sessions"),
-			"a pooler stands before the sink: another process answers than the one that let us in")
+		e.warn("sink.direct", inSettings("sink.dsn: the address of the server itself"),
+			"a pooler stands before the sink; the connection string says that it keeps sessions")
 	} else {
 		e.ok("sink.direct", "no pooler in between")
 	}

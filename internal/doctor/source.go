@@ -2,7 +2,9 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -30,8 +32,9 @@ type sourceFacts struct {
 	synchronized         string  // synchronized_standby_slots
 	walRate              float64 // bytes a second since the server's statistics began
 	superuser, monitor   bool
-	access               error // of a replication connection
-	replicates           bool  // it opens
+	access               error             // of a replication connection
+	wanted               map[string]string // settings that its connection string and package pgsession ask for
+	replicates           bool              // it opens
 	provider             string
 }
 
@@ -43,6 +46,12 @@ func (e *examination) examineSource(ctx context.Context) {
 	if fault.SQLSTATE(err) == pooled {
 		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
 			"a pooler answers, which does not take the settings of wal2vec's sessions: %s", e.opts.Print(err))
+		e.skip("source.reach", "a pooler answers")
+		return
+	}
+	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
+		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; "+
+			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", e.opts.Print(err))
 		e.skip("source.reach", "a pooler answers")
 		return
 	}
@@ -81,7 +90,7 @@ func (e *examination) judgeEncoding() {
 
 // wantedSettings are those that a session of the source has, but for what the doctor's own bounds.
 func (e *examination) wantedSettings() map[string]string {
-	wanted := pgsession.Parameters(&e.source.conn.Config().Config)
+	wanted := maps.Clone(e.source.wanted)
 	delete(wanted, "statement_timeout")
 	delete(wanted, "lock_timeout")
 	if pgsession.EncodingOf(e.source.conn) == pgsession.None {
@@ -100,8 +109,8 @@ func (e *examination) address() string {
 
 func (e *examination) judgeSourceSession(s session) {
 	if s.pooled {
-		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
-			"a pooler stands before the server: another process answers than the one that let us in")
+		e.warn("source.direct", inSettings("source.dsn: the address of the server itself"),
+			"a pooler stands before the server; source.dsn says that it keeps sessions")
 	} else {
 		e.ok("source.direct", "no pooler in between")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
+	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -124,8 +125,27 @@ var sourceFindings = []finding{
 	{"a pooler", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{}.Before(t, r.db, r.db.DSN))
-		r.want("source.direct", doctor.Fail)
+		for _, check := range []string{"source.direct", "sink.direct"} {
+			if f := r.want(check, doctor.Fail); !strings.Contains(f.Fix, pgsession.Keeps) {
+				t.Errorf("%+v", f)
+			}
+		}
+		r.options.Config.Source.DSN += "&" + pgsession.Keeps
+		r.want("source.direct", doctor.Warn)
 		r.want("sink.direct", doctor.Warn)
+		r.want("source.session", doctor.OK)
+	}},
+	{"a server that asks for no password", func(t *testing.T, _ *pgtest.Host) {
+		r := bare(t, pgtest.Server(t, healthySettings()...))
+		r.db.Host.Rules(t, "host "+r.db.Name+" all samehost trust")
+		for _, check := range []string{"source.reach", "sink.reach"} {
+			if f := r.want(check, doctor.Fail); !strings.Contains(f.Fix, "require_auth=none") {
+				t.Errorf("%+v", f)
+			}
+		}
+		r.options.Config.Source.DSN += "&require_auth=none"
+		r.want("source.reach", doctor.OK)
+		r.want("sink.reach", doctor.OK)
 	}},
 	{"a pooler that knows no settings", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -141,7 +161,7 @@ var sourceFindings = []finding{
 			}
 			return ""
 		}
-		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{Drop: []string{"extra_float_digits"}, Reset: later}.Before(t, r.db, r.db.DSN))
+		r.options.Config.Source.DSN = config.DSN(pgtest.Pooler{Drop: []string{"extra_float_digits"}, Reset: later}.Before(t, r.db, r.db.DSN+"&"+pgsession.Keeps))
 		r.want("source.session", doctor.Fail)
 	}},
 	{"no encryption", func(t *testing.T, host *pgtest.Host) {

@@ -13,14 +13,18 @@ import (
 
 // Connecting is what is to be said of an error of pgx's when it connects. Where a server answered with a refusal of its own, such as a wrong
 // password, the attempts to speak TLS with it that it did not take up are left out: sslmode=prefer makes them, and they are not what is
-// wrong. Its chain holds all that the error's does. It returns any other error as it is.
+// wrong. A server that does not prove what it has to prove is an Error with what to do; time may mend it, since another process may have taken the
+// port of one that is down. The chain holds all that the error's does. It returns any other error as it is.
 func Connecting(err error) error {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
-	if !ok || SQLSTATE(err) == "" {
+	if _, known := errors.AsType[*Error](err); !ok || known {
 		return err
 	}
+	if attempt := unproven(failed); attempt != nil {
+		return Wrap(&answered{error: err, text: attempt.Error()}, Unavailable, proof, "the server that answers does not prove that it knows the password")
+	}
 	attempts, ok := errors.Unwrap(failed).(interface{ Unwrap() []error })
-	if !ok {
+	if !ok || SQLSTATE(err) == "" {
 		return err
 	}
 	var told []string
@@ -33,6 +37,30 @@ func Connecting(err error) error {
 		error: err,
 		text:  fmt.Sprintf("failed to connect to `user=%s database=%s`: %s", failed.Config.User, failed.Config.Database, strings.Join(told, "\n")),
 	}
+}
+
+// proof is what to do where a server lets a session in without a proof that it is the right one; see package pgsession.
+const proof = "have it ask by scram-sha-256 (pg_hba.conf, password_encryption), or check its certificate (sslmode=verify-full); " +
+	"to believe it as it is, add require_auth=none (for trust and peer), md5 or password to the connection string"
+
+// Unproven reports whether a server answered that does not prove that it knows the password, where it has to.
+func Unproven(err error) bool {
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	return ok && unproven(failed) != nil
+}
+
+// unproven is the attempt that ended so. pgx gives that no type; what a server says itself has one. Any other demand is a connection string's own.
+func unproven(failed *pgconn.ConnectError) error {
+	attempts, ok := errors.Unwrap(failed).(interface{ Unwrap() []error })
+	if !ok || failed.Config.RequireAuth != "scram-sha-256" {
+		return nil
+	}
+	for _, attempt := range attempts.Unwrap() {
+		if SQLSTATE(attempt) == "" && strings.Contains(attempt.Error(), ": require_auth check failed: ") {
+			return attempt
+		}
+	}
+	return nil
 }
 
 // answered is an error that is told in fewer words.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 const (
@@ -33,7 +31,7 @@ const (
 // announcement (LISTEN) is nothing that the program asks for.
 func guard(config *pgconn.Config) {
 	rounds := 0
-	if config.Password != "" && !proven(config, safefile.Owned) {
+	if config.Password != "" && !proven(config) {
 		rounds = leastRounds
 	}
 	build := config.BuildFrontend
@@ -42,14 +40,6 @@ func guard(config *pgconn.Config) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = opening
 	}
-}
-
-// proven reports whether at every address a certificate says who answers, or the folder of a socket does.
-func proven(config *pgconn.Config, trusted func(socket string) bool) bool {
-	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
-	return !slices.ContainsFunc(append([]*pgconn.FallbackConfig{first}, config.Fallbacks...), func(f *pgconn.FallbackConfig) bool {
-		return unchecked(f) || anybodys(f.Host, f.Port, trusted)
-	})
 }
 
 // gate reads what a server sends, and ends the session where that is what no PostgreSQL sends.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -131,7 +132,11 @@ func TestASessionIsGuarded(t *testing.T) {
 				"before it lets a session in": encoded(t, append([]pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}, settings(100)...)...),
 				"rounds of SCRAM":             encoded(t, &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}}, scramOf(7)),
 			} {
-				err := open("postgres://me:secret@" + liar(t, answer, strings.HasPrefix(want, "before")) + "/app?sslmode=disable")
+				floods, demand := strings.HasPrefix(want, "before"), ""
+				if floods {
+					demand = "&require_auth=none"
+				}
+				err := open("postgres://me:secret@" + liar(t, answer, floods) + "/app?sslmode=disable" + demand)
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%v, want %q", err, want)
 				}
@@ -176,23 +181,26 @@ func TestWhereItIsSaidWhoAnswersRoundsAreTheServersMatter(t *testing.T) {
 	if err := os.Chmod(open, 0o1777); err != nil {
 		t.Fatal(err)
 	}
-	f := func(want, trusts bool, addresses ...*pgconn.FallbackConfig) {
+	f := func(want bool, addresses ...*pgconn.FallbackConfig) {
 		t.Helper()
 		config := &pgconn.Config{Host: addresses[0].Host, Port: 5432, TLSConfig: addresses[0].TLSConfig, Fallbacks: addresses[1:]}
-		if got := proven(config, func(string) bool { return trusts }); got != want {
+		if got := proven(config); got != want {
 			t.Errorf("proven %v, want %v", got, want)
 		}
 	}
 	port := func(c *tls.Config) *pgconn.FallbackConfig {
 		return &pgconn.FallbackConfig{Host: "db", Port: 5432, TLSConfig: c}
 	}
-	f(true, true, port(checked))
-	f(true, true, port(checked), port(checked))
-	f(false, true, port(checked), port(nil))
-	f(false, true, port(nil))
-	f(false, true, port(unchecked), port(checked))
+	f(true, port(checked))
+	f(true, port(checked), port(checked))
+	f(false, port(checked), port(nil))
+	f(false, port(nil))
+	f(false, port(unchecked), port(checked))
 	socket := &pgconn.FallbackConfig{Host: open, Port: 5432}
-	f(true, true, socket)
-	f(false, false, socket)
-	f(false, true, socket, port(nil))
+	f(false, socket)
+	if err := os.WriteFile(filepath.Join(open, ".s.PGSQL.5432"), nil, 0o600); err != nil { // of a trusted account
+		t.Fatal(err)
+	}
+	f(true, socket)
+	f(false, socket, port(nil))
 }

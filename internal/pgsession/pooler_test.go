@@ -2,7 +2,9 @@ package pgsession_test
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +16,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
+
+// kept is what a connection string says of a pooler that keeps sessions.
+const kept = "&wal2vec.pooler=session"
 
 // bendDatabase has a database set what a role's settings bend, as its owner may, and makes what they lead to.
 func bendDatabase(t *testing.T, db *pgtest.DB, role string) {
@@ -48,7 +53,7 @@ func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
 		delete(wanted, "standard_conforming_strings")
 	}
 	through := func(more string) string {
-		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more)
+		return pgtest.Pooler{Ignore: true}.Before(t, db, db.DSNFor(role, password)+more+kept)
 	}
 	raw := connected(t)(pgconn.Connect(t.Context(), through("")))
 	if got := show(t, raw, map[string]string{"search_path": ""})["search_path"]; got != "evil" {
@@ -85,7 +90,7 @@ func TestWhatAConnectionStringAsksForHoldsBehindAPooler(t *testing.T) {
 	asked := "&options=-c%20work_mem%3D77MB%20-cshop.tenant%3Da%5C%20b%27%22%5C%5Cc%20--geqo-threshold%3D9&cursor_tuple_fraction=0.5&GEQO_EFFORT=4"
 	want := map[string]string{"work_mem": "77MB", "shop.tenant": `a b'"\c`, "geqo_threshold": "9", "cursor_tuple_fraction": "0.5", "geqo_effort": "4"}
 	for _, pooler := range []pgtest.Pooler{{}, {Ignore: true}} {
-		for name, open := range sessions(t, pooler.Before(t, db, db.DSN+asked)) {
+		for name, open := range sessions(t, pooler.Before(t, db, db.DSN+asked+kept)) {
 			if got := show(t, open(), want); !maps.Equal(got, want) {
 				t.Errorf("%s: %v, want %v", name, got, want)
 			}
@@ -99,7 +104,7 @@ func TestASessionThatDoesNotKeepItsSettingsIsRefused(t *testing.T) {
 	db := pgtest.Database(t)
 	db.Exec(t, shadows+"; ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
 	reset := func(int) string { return "DISCARD ALL" }
-	dsn := pgtest.Pooler{Ignore: true, Reset: reset}.Before(t, db, db.DSN)
+	dsn := pgtest.Pooler{Ignore: true, Reset: reset}.Before(t, db, db.DSN+kept)
 	f := func(name string, err error) {
 		t.Helper()
 		if err == nil || !strings.Contains(err.Error(), "does not keep") || !strings.Contains(err.Error(), "search_path") || fault.KindOf(err) != fault.Usage {
@@ -147,7 +152,7 @@ func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 				return "DISCARD ALL"
 			}
 			return ""
-		}}.Before(t, db, db.DSN))
+		}}.Before(t, db, db.DSN+kept))
 		var got string
 		for range 2 {
 			err := pool.QueryRow(t.Context(), "SHOW search_path").Scan(&got)
@@ -161,4 +166,73 @@ func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 	}
 	f("pg_catalog", func(transaction int) bool { return transaction == begun })
 	f("does not keep", func(transaction int) bool { return transaction >= begun })
+}
+
+// TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions: one by transaction may give each statement another server process, with a search path of the
+// database's owner. No look could prove that it does not, and none of ours leaves a setting behind in a process that others use too.
+func TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, shadows+"; CREATE TABLE public.kept (path text); ALTER DATABASE "+db.Name+" SET search_path = evil, pg_catalog")
+	next := func(transaction int) string { // what the next client of the process finds
+		if transaction == 1 {
+			return "INSERT INTO public.kept SELECT pg_catalog.current_setting('search_path')"
+		}
+		return ""
+	}
+	for of, refused := range map[string]bool{
+		"": true, "&options=-c%20wal2vec.pooler%3Dtransaction": true, "&" + pgsession.Keeps: false, "&options=--geqo%3Don%20-cwal2vec.pooler%3Dsession": false,
+	} {
+		dsn := pgtest.Pooler{Ignore: true, Reset: next}.Before(t, db, db.DSN+of)
+		for name, open := range openings() {
+			err := open(t.Context(), dsn)
+			_, pooler := errors.AsType[*pgsession.PoolerError](err)
+			switch {
+			case name == "knock" && err == nil: // it runs nothing
+			case !refused && err != nil:
+				t.Errorf("%s, %q: %v", name, of, err)
+			case refused && (!pooler || fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), pgsession.Keeps)):
+				t.Errorf("%s, %q: %v, try %q", name, of, err, fault.Try(err))
+			}
+		}
+		if refused {
+			if paths := pgtest.Column[string](t, db, "SELECT DISTINCT path FROM public.kept"); !slices.Equal(paths, []string{"evil, pg_catalog"}) {
+				t.Errorf("%q: the next client finds the search paths %q", of, paths)
+			}
+		}
+		db.Exec(t, "TRUNCATE public.kept")
+	}
+}
+
+// TestWhatIsSaidOfAPoolerGoesToNoServer: a pooler refuses options that it does not know.
+func TestWhatIsSaidOfAPoolerGoesToNoServer(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	for _, of := range []string{"&" + pgsession.Keeps, kept, "&options=-c%20work_mem%3D77MB%20-c%20wal2vec.pooler%3Dsession"} {
+		for name, open := range sessions(t, db.DSN+of) {
+			conn := open()
+			results, err := conn.Exec(t.Context(), "SELECT coalesce(current_setting('wal2vec.pooler', true), ''), current_setting('work_mem')").ReadAll()
+			if err != nil || len(results[0].Rows[0][0]) > 0 || strings.Contains(of, "work_mem") != (string(results[0].Rows[0][1]) == "77MB") {
+				t.Errorf("%s, %q: %s, %v", name, of, results[0].Rows[0], err)
+			}
+		}
+	}
+}
+
+// TestASessionBesideAPoolIsAsThePools: it is opened by the pool's configuration.
+func TestASessionBesideAPoolIsAsThePools(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	pool := poolOf(t, pgtest.Pooler{Ignore: true}.Before(t, db, db.DSN+"&options=-c%20work_mem%3D77MB%20-c%20wal2vec.pooler%3Dsession"))
+	if err := pool.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pgsession.Sink(t.Context(), pool.Config().ConnConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected(t)(conn.PgConn(), nil)
+	if got := show(t, conn.PgConn(), map[string]string{"work_mem": "", "search_path": ""}); got["work_mem"] != "77MB" || got["search_path"] != "pg_catalog" {
+		t.Errorf("%v", got)
+	}
 }

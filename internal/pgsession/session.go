@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
@@ -42,12 +41,13 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 // Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a
 // physical walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
-	keepPassword(config, safefile.Owned)
+	keepPassword(config)
 	guard(config)
-	wanted := asked(config)
-	start(config, Parameters(config))
+	sent := Parameters(config)
+	w := wishOf(config)
+	start(config, sent)
 	if physical := config.RuntimeParams[replication] != ""; config.ValidateConnect != nil && !physical {
-		prepare(config, "source", wanted)
+		prepare(config, "source", w)
 	}
 	return pgconn.ConnectConfig(ctx, config)
 }
@@ -61,10 +61,20 @@ func Sink(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 // Pool opens a pool of sessions of the sink: each has the settings from its beginning, one that takes the place of a lost one too. Where a pooler
 // stands in between, each use of one begins with a look whether it has kept them.
 func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
-	wanted := ofSink(&config.ConnConfig.Config)
+	before := config.BeforeConnect
+	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(ctx, c); err != nil {
+				return err
+			}
+		}
+		ofSink(&c.Config) // a copy: sessions beside the pool are opened by what stays in it
+		return nil
+	}
+	w := wishOf(&config.ConnConfig.Copy().Config, change.SinkParameters())
 	own := config.PrepareConn
 	config.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-		if err := keep(ctx, conn.PgConn(), wanted); err != nil {
+		if err := keep(ctx, conn.PgConn(), w); err != nil {
 			return false, err
 		}
 		if own != nil {
@@ -78,24 +88,30 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 // ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force. A pooler may have been told to
 // pass them over, so they are set by a statement besides.
 func ofSource(config *pgconn.Config, settings Settings) {
-	keepPassword(config, safefile.Owned)
+	keepPassword(config)
 	guard(config)
-	wanted := asked(config, settings)
 	sent := Parameters(config)
 	maps.Copy(sent, settings)
+	w := wishOf(config, settings)
 	start(config, sent)
 	note(config)
-	prepare(config, "source", wanted)
+	prepare(config, "source", w)
 }
 
 // ofSink sets them by a statement alone: poolers refuse a start-up parameter that they do not know.
-func ofSink(config *pgconn.Config) (wanted map[string]string) {
-	keepPassword(config, safefile.Owned)
+func ofSink(config *pgconn.Config) {
+	keepPassword(config)
 	guard(config)
-	wanted = asked(config, change.SinkParameters())
+	w := wishOf(config, change.SinkParameters())
 	note(config)
-	prepare(config, "sink", wanted)
-	return wanted
+	prepare(config, "sink", w)
+}
+
+// wishOf takes what a connection string says to this program alone out of it.
+func wishOf(config *pgconn.Config, settings ...map[string]string) wish {
+	w := wish{settings: asked(config, settings...), walsender: config.RuntimeParams[replication] != ""}
+	w.pooled = told(config, w.settings)
+	return w
 }
 
 // start sends settings with the start of a session, in the place of those that a connection string spells otherwise.
@@ -108,9 +124,9 @@ func start(config *pgconn.Config, settings map[string]string) {
 
 // prepare has the settings set by the first statement of a session: for some target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call
 // a function of that name which the database's search path finds first.
-func prepare(config *pgconn.Config, side string, wanted map[string]string) {
+func prepare(config *pgconn.Config, side string, w wish) {
 	settling := func(ctx context.Context, conn *pgconn.PgConn) error {
-		if err := open(ctx, conn, wanted, config.RuntimeParams[replication] != ""); err != nil {
+		if err := open(ctx, conn, w); err != nil {
 			return fmt.Errorf("preparing a session of the %s: %w", side, err)
 		}
 		return nil

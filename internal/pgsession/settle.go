@@ -116,23 +116,68 @@ type settled struct {
 // settledKey is where a connection has its settled of a pooler's session.
 const settledKey = "wal2vec.settled"
 
-// open settles a session that has begun, and where another process answers than the one that let it in, a pooler, sees to it that this lasts.
-func open(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string, walsender bool) error {
-	s, err := settle(ctx, conn, wanted, walsender)
-	if err != nil || s.process == strconv.FormatUint(uint64(conn.PID()), 10) {
+// poolerSetting is how a connection string says of a pooler that it keeps a session on one server process for as long as its client is connected
+// (PgBouncer's session mode): it is for this program, and goes to no server. No look could prove that: a pooler by transaction may give the same
+// process each time that it is asked, and the next statement another one, under what the database's owner has set.
+const poolerSetting, keepsSessions = "wal2vec.pooler", "session"
+
+// told takes what a connection string says of a pooler out of the settings that go to the server, and reports whether it keeps sessions. A pooler
+// refuses options, so they are left to the statement that sets all settings.
+func told(config *pgconn.Config, wanted map[string]string) bool {
+	mode, said := wanted[poolerSetting]
+	delete(wanted, poolerSetting)
+	maps.DeleteFunc(config.RuntimeParams, func(name, _ string) bool {
+		return strings.EqualFold(name, poolerSetting) || said && name == "options"
+	})
+	return mode == keepsSessions
+}
+
+// wish is what a session is to have.
+type wish struct {
+	settings  map[string]string
+	pooled    bool // its connection string says that a pooler keeps it
+	walsender bool
+}
+
+// open settles a session that has begun. Where another process answers than the one that let it in, a pooler, it is refused, unless the connection
+// string says that the pooler keeps it, and a look finds it so.
+func open(ctx context.Context, conn *pgconn.PgConn, w wish) error {
+	s, err := settle(ctx, conn, w)
+	switch {
+	case err != nil:
 		return err
+	case s.process == strconv.FormatUint(uint64(conn.PID()), 10):
+		return nil
+	case !w.pooled:
+		return &PoolerError{fault.New(fault.Usage, direct+", add "+Keeps+" to the connection string", "a pooler stands before the server: it may give "+
+			"each transaction another session, without the settings that statements rely on")}
 	}
 	conn.CustomData()[settledKey] = s
 	return s.check(ctx, conn)
 }
 
+// Keeps is what a connection string has to say of a pooler, in the form of a URL.
+const Keeps = "options=-c%20" + poolerSetting + "%3D" + keepsSessions
+
+const direct = "give the address of the server itself; where the pooler keeps a session for as long as its client is connected (session mode)"
+
+// PoolerError says that a pooler stands before the server of which nothing says, or a look disproves, that it keeps sessions. It is a fault of kind
+// Usage.
+type PoolerError struct{ err error }
+
+// Error is that of the fault.
+func (e *PoolerError) Error() string { return e.err.Error() }
+
+// Unwrap returns the fault.
+func (e *PoolerError) Unwrap() error { return e.err }
+
 // keep settles a pooler's session again where it was reset since, and refuses it where it will not keep its settings.
-func keep(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string) error {
+func keep(ctx context.Context, conn *pgconn.PgConn, w wish) error {
 	before, pooled := conn.CustomData()[settledKey].(settled)
 	if !pooled || conn.TxStatus() != 'I' || before.check(ctx, conn) == nil {
 		return nil
 	}
-	now, err := settle(ctx, conn, wanted, false)
+	now, err := settle(ctx, conn, w)
 	if err != nil {
 		return err
 	}
@@ -143,7 +188,8 @@ func keep(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string) er
 }
 
 // settle sets the settings that a server knows. Who the session is comes before its role, which it would reset.
-func settle(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string, walsender bool) (settled, error) {
+func settle(ctx context.Context, conn *pgconn.PgConn, w wish) (settled, error) {
+	wanted := w.settings
 	if asIs(conn) {
 		wanted = maps.Clone(wanted)
 		wanted["client_encoding"] = string(None)
@@ -157,11 +203,15 @@ func settle(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string, 
 	for i, name := range names {
 		values[i] = wanted[name]
 	}
-	rows, err := ask(ctx, conn, "session_settle", settled{names: names, values: values, walsender: walsender})
+	process := "0"
+	if !w.pooled {
+		process = strconv.FormatUint(uint64(conn.PID()), 10)
+	}
+	rows, err := ask(ctx, conn, "session_settle", w.walsender, array(names), array(values), process)
 	if err != nil {
 		return settled{}, err
 	}
-	s := settled{walsender: walsender}
+	s := settled{walsender: w.walsender}
 	for _, row := range rows {
 		if len(row) != 3 {
 			return settled{}, fmt.Errorf("%d columns of 3", len(row))
@@ -173,7 +223,7 @@ func settle(ctx context.Context, conn *pgconn.PgConn, wanted map[string]string, 
 
 // check looks at what was set by the statement before, as the next one finds it.
 func (s settled) check(ctx context.Context, conn *pgconn.PgConn) error {
-	rows, err := ask(ctx, conn, "session_holds", s)
+	rows, err := ask(ctx, conn, "session_holds", s.walsender, array(s.names), array(s.values))
 	switch {
 	case err != nil:
 		return err
@@ -189,24 +239,26 @@ func (s settled) check(ctx context.Context, conn *pgconn.PgConn) error {
 }
 
 func lost(what string) error {
-	return fault.New(fault.Usage, "give the address of the server itself, or of a pooler that keeps sessions",
-		"a pooler stands before the server, and a session of it does not keep %s from one statement to the next", what)
+	return &PoolerError{fault.New(fault.Usage, "give the address of the server itself, or of a pooler that keeps sessions",
+		"a pooler stands before the server, and a session of it does not keep %s from one statement to the next", what)}
 }
 
-// ask runs a query of this package on names and values. A walsender takes the simple protocol alone.
-func ask(ctx context.Context, conn *pgconn.PgConn, query string, s settled) ([][][]byte, error) {
-	names, values := array(s.names), array(s.values)
-	if !s.walsender {
-		text, err := sql.Render(query, struct{ Names, Values string }{"$1", "$2"})
-		if err != nil {
-			return nil, err
+// ask runs a query of this package with names, values and a process. A walsender takes the simple protocol alone.
+func ask(ctx context.Context, conn *pgconn.PgConn, query string, walsender bool, arguments ...string) ([][][]byte, error) {
+	places, values := make([]string, 3), make([][]byte, len(arguments))
+	for i, argument := range arguments {
+		places[i], values[i] = "$"+strconv.Itoa(i+1), []byte(argument)
+		if walsender {
+			places[i] = pgname.Literal(argument)
 		}
-		result := conn.ExecParams(ctx, text, [][]byte{[]byte(names), []byte(values)}, nil, nil, nil).Read()
-		return result.Rows, result.Err
 	}
-	text, err := sql.Render(query, struct{ Names, Values string }{pgname.Literal(names), pgname.Literal(values)})
+	text, err := sql.Render(query, struct{ Names, Values, Process string }{places[0], places[1], places[2]})
 	if err != nil {
 		return nil, err
+	}
+	if !walsender {
+		result := conn.ExecParams(ctx, text, values, nil, nil, nil).Read()
+		return result.Rows, result.Err
 	}
 	results, err := conn.Exec(ctx, text).ReadAll()
 	if err != nil || len(results) != 1 {

@@ -1,68 +1,62 @@
 package pgsession
 
 import (
-	"crypto/tls"
-	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// What a connection string with a password requires of a server of which it is not certain that it is the right one. On a socket the server has to
-// prove that it knows the password. On a port it may let the session in without one, and by whatever does not tell it; what md5 tells can be tried
-// offline.
-const (
-	toProve   = "scram-sha-256"
-	notTold   = "!password"
-	notHinted = "!password,!md5"
-)
+// toProve is what a connection string with a password requires of a server of which it is not certain that it is the right one. By SCRAM alone a
+// server proves that it knows the password. One that lets the session in without asking proves nothing, and its rows would be taken for the source's;
+// what is told in the clear it has then, and what md5 tells can be tried offline.
+const toProve = "scram-sha-256"
 
-// keepPassword has the server prove that it knows the password, instead of being told, where another may be the one that listens. That is so on a
-// socket in a folder as /tmp is, which pgx takes where there is no /var/run/postgresql; and on a port, without TLS whose certificate is checked: any
-// account of this machine can bind one of its ports while the server is down, and who is on the way can answer for other machines. A connection
-// string that says require_auth decides itself.
-func keepPassword(config *pgconn.Config, trusted func(socket string) bool) {
-	if config.RequireAuth != "" || config.Password == "" {
-		return
+// keepPassword has the server prove that it knows the password wherever another may be the one that listens. That is so at a port, without TLS whose
+// certificate is checked: any account of this machine can bind one of its ports while the server is down, and who is on the way can answer for other
+// machines. And on a socket in a folder where another account may have made it. A connection string that says require_auth decides itself.
+func keepPassword(config *pgconn.Config) {
+	if config.RequireAuth == "" && config.Password != "" && !proven(config) {
+		config.RequireAuth = toProve
 	}
-	require := ""
-	for _, f := range append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...) {
-		switch {
-		case anybodys(f.Host, f.Port, trusted):
-			require = toProve
-		case require == toProve || !unchecked(f):
-		case loopback(f.Host):
-			require = notHinted
-		case require == "":
-			require = notTold
-		}
-	}
-	config.RequireAuth = require
 }
 
-// unchecked reports whether an address is a port at which no certificate says who answers.
-func unchecked(f *pgconn.FallbackConfig) bool {
-	network, _ := pgconn.NetworkAddress(f.Host, f.Port)
-	return network != "unix" && !checks(f.TLSConfig)
+// proven reports whether at every address a certificate says who answers, or the folder of a socket does.
+func proven(config *pgconn.Config) bool {
+	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
+	return !slices.ContainsFunc(append([]*pgconn.FallbackConfig{first}, config.Fallbacks...), func(f *pgconn.FallbackConfig) bool { return !certain(f) })
 }
 
-func checks(c *tls.Config) bool {
+// certain reports whether the server at an address is the right one, whoever else may be on this machine or on the way.
+func certain(f *pgconn.FallbackConfig) bool {
+	if network, socket := pgconn.NetworkAddress(f.Host, f.Port); network == "unix" {
+		return kept(socket)
+	}
+	c := f.TLSConfig
 	return c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil) // pgx checks itself for verify-ca
 }
 
-func loopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
-
-// anybodys reports whether a host is the folder of a socket that an account which is not trusted may have made. A server of such an account may
-// be the right one; it can prove it.
-func anybodys(host string, port uint16, trusted func(socket string) bool) bool {
-	network, socket := pgconn.NetworkAddress(host, port)
-	if network != "unix" {
+// kept reports whether a socket can only be the server's: it is a trusted account's, or in a folder that such a one made, for the server's account at
+// most. In a folder as /tmp any account can listen where the server does not, or make the folder that was there yesterday.
+func kept(socket string) bool {
+	folder := filepath.Dir(socket)
+	if !filepath.IsAbs(folder) {
 		return false
 	}
+	if safefile.Check(folder) == nil {
+		return !shared(folder) || safefile.Owned(socket)
+	}
+	at, err := os.Lstat(folder)
+	above := filepath.Dir(folder)
+	return err == nil && at.IsDir() && !shared(folder) && !shared(above) && safefile.Check(above) == nil
+}
+
+// shared reports whether every account can make files in a folder.
+func shared(folder string) bool {
 	const byEveryone = 0o002
-	folder, err := os.Stat(filepath.Dir(socket))
-	return err != nil || folder.Mode()&byEveryone != 0 && !trusted(socket)
+	at, err := os.Stat(folder)
+	return err != nil || at.Mode()&byEveryone != 0
 }
