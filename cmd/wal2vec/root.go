@@ -125,8 +125,8 @@ func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) 
 	return c, err
 }
 
-// overlooks reports whether config init's file lies in this folder, where no other account can change it, the settings come from no file, and table or
-// pipeline are the default ones.
+// overlooks reports whether config init's file lies in this folder, where no other account can change it, the settings come from no file, and table
+// or pipeline are the default ones.
 func overlooks(c config.Config) bool {
 	unset := func(path string) bool { return c.Origin(path).Kind == config.FromDefault }
 	for _, s := range config.Settings() {
