@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/failpoint"
 )
 
 // Shape returns the source table's shape as of the last refresh that began; nil when none is known.
@@ -48,6 +49,9 @@ type Reshape struct {
 // Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started again. It waits
 // for no lock for long, since it runs beside a stream and before it: its error is then of kind fault.Unavailable.
 func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
+	if err := failpoint.Fail("reshape_begun"); err != nil {
+		return false, err
+	}
 	err = s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
 			return err
@@ -82,5 +86,5 @@ func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
 	if err != nil {
 		return false, s.explain(err, "opening the refresh of a changed table")
 	}
-	return done, nil
+	return done, failpoint.Fail("reshape_committed")
 }

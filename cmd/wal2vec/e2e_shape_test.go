@@ -135,6 +135,32 @@ func TestAlterationsWhileTheStreamIsDown(t *testing.T) {
 	s.checkFeedback()
 }
 
+// TestARefreshThatCouldNotBeOpenedIsOpenedOrTold: a stream that ends when it is current has not ended well without the refresh of what it noticed.
+func TestARefreshThatCouldNotBeOpenedIsOpenedOrTold(t *testing.T) {
+	t.Parallel()
+	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60))
+	s.env = append(s.env, "WAL2VEC_STREAM_RETRY_MAX=200ms")
+	s.run("init")
+	s.run("backfill")
+	s.run("stream", "--until-current")
+	for i, place := range []string{"reshape_committed:1:1", "reshape_begun:1:3"} {
+		s.db.Exec(t, fmt.Sprintf("ALTER TABLE thing ALTER name TYPE text USING name || ' %d'", i))
+		s.ends([]string{"FAILPOINT_ERROR=" + place}, "", "stream", "--until-current")
+		if d := s.differs(); d != "" {
+			t.Errorf("%s: %s", place, d)
+		}
+	}
+	s.db.Exec(t, "ALTER TABLE thing ALTER name TYPE text USING name || ' more'")
+	s.refuses(t, refusal{
+		args: []string{"stream", "--until-current"}, env: []string{"FAILPOINT_ERROR=reshape_begun:1:1000"}, code: 5,
+		says: []string{"its refresh cannot be opened"}, try: "start it again",
+	})
+	s.run("stream", "--until-current")
+	if d := s.differs(); d != "" {
+		t.Error(d)
+	}
+}
+
 // partitions is the key of a table in partitions.
 const partitions = "PRIMARY KEY (id)) PARTITION BY RANGE (id"
 
@@ -305,7 +331,9 @@ func TestAFilteredPublicationIsMended(t *testing.T) {
 	if code := stream.cmd.ProcessState.ExitCode(); code != 2 || !stream.output.contains("filters the rows") {
 		t.Errorf("the stream ends with exit code %d:\n%s", code, stream.output)
 	}
-	advice := "ALTER PUBLICATION " + `"` + publication + `" SET TABLE ONLY "public"."thing";`
+	const table = ` TABLE ONLY "public"."thing"; `
+	alter := `ALTER PUBLICATION "` + publication + `" `
+	advice := "BEGIN; " + alter + "DROP" + table + alter + "ADD" + table + "COMMIT;"
 	s.refuses(t, refusal{args: []string{"stream"}, code: 2, says: []string{"filters the rows"}, try: advice})
 	s.db.Exec(t, advice)
 	s.run("stream", "--until-current")

@@ -61,7 +61,7 @@ func (f *follower) watchingShape(ctx context.Context, run func(context.Context) 
 		return untrusted
 	}
 	if err == nil && ctx.Err() == nil {
-		w.settle(ctx)
+		err = w.settleAtLast(ctx)
 	}
 	return err
 }
@@ -71,7 +71,9 @@ func (w *shapeWatch) run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		if w.noticed != nil && w.store.WaitFor(ctx, w.high) == nil {
-			w.settle(ctx)
+			if err := w.settle(ctx); err != nil {
+				w.log.Debug().Err(err).Msg("opening the refresh of a changed table") // noticed still: at the next turn, or at the end
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -193,41 +195,65 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 	return len(w.writers) > 0, nil
 }
 
-// settle opens the refresh of a change that was noticed, once the watermark has passed the look.
-func (w *shapeWatch) settle(ctx context.Context) {
+// settleAtLast is settle behind a stream that has ended by itself: who waits for that is to hear where the refresh could not be opened.
+func (w *shapeWatch) settleAtLast(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for try := 1; ; try++ {
+		err := w.settle(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case try == refreshTries:
+			return fault.Wrap(err, fault.Unavailable, "start it again: nothing is lost", "the source table was changed, and its refresh cannot be opened")
+		}
+		timer.Reset(min(time.Second, w.config.Stream.RetryMax))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// settle opens the refresh of a change that was noticed, once the watermark has passed the look. An error leaves it noticed.
+func (w *shapeWatch) settle(ctx context.Context) error {
 	if w.noticed == nil {
-		return
+		return nil
 	}
 	version, err := w.store.Version(ctx)
-	if err == nil && (version.Epoch != w.noticed.Epoch || version.LSN < w.high) {
-		return
+	if err != nil {
+		return err
 	}
-	left := false
-	if err == nil {
-		left, err = w.writersLeft(ctx)
+	if version.Epoch != w.noticed.Epoch || version.LSN < w.high {
+		return nil
+	}
+	left, err := w.writersLeft(ctx)
+	if err != nil {
+		return err
 	}
 	if left {
 		w.sayWaits()
-		return
+		return nil
 	}
-	var opened bool
-	if err == nil {
-		opened, err = w.store.Reshape(ctx, *w.noticed)
-	}
+	opened, err := w.store.Reshape(ctx, *w.noticed)
 	if err != nil {
-		w.log.Debug().Err(err).Msg("opening the refresh of a changed table")
-		return // noticed still, or again by the next process
+		return err
 	}
 	w.noticed = nil
-	switch what := strings.Join(w.changes, "; "); {
-	case !opened:
-	case w.resyncs() || follows(w.config):
+	what, refreshes := strings.Join(w.changes, "; "), w.resyncs() || follows(w.config)
+	switch {
+	case !opened: // before, by a transaction whose answer was lost
+	case refreshes:
 		w.log.Warn().Str("changed", what).Msg("the source table was changed in a way that its log does not tell: refreshing it")
-		w.askForRefresh()
 	default:
 		w.log.Warn().Str("changed", what).Str("try", "wal2vec backfill").
 			Msg("the source table was changed in a way that its log does not tell: until a refresh, rows may be as they were before it")
 	}
+	if refreshes {
+		w.askForRefresh()
+	}
+	return nil
 }
 
 func (w *shapeWatch) sayWaits() {

@@ -85,7 +85,8 @@ func (s *Server) Listen(ctx context.Context) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", s.opts.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) { // by what may go: a supervisor is to try again
-		return fault.Wrap(err, fault.Unavailable, "stop what listens there, or set http.listen to another address, or to off", "serving metrics on %s", s.opts.Listen)
+		return fault.Wrap(err, fault.Unavailable, "stop what listens there, or set http.listen to another address, or to off",
+			"serving metrics on %s", s.opts.Listen)
 	}
 	if err != nil {
 		return fault.Wrap(err, fault.Usage, "set http.listen to another address, or to off", "serving metrics on %s", s.opts.Listen)

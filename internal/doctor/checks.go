@@ -189,7 +189,8 @@ var pipelineChecks = []Check{
 var modelChecks = []Check{
 	fails("model.parts", "Are ONNX Runtime and the model here?", "Nothing can be encoded."),
 	fails("model.fingerprint", "Did the configured model and template make the vectors?", "Stream and search refuse."),
-	fails("model.selftest", "Does the model pass its self-test on this machine, and is its graph in the cache what the checkpoint gives?", "Nothing is written or searched."),
+	fails("model.selftest", "Does the model pass its self-test on this machine, and is its graph in the cache what the checkpoint gives?",
+		"Nothing is written or searched."),
 	warns("model.speed", "Do wal2vec's own operators run where they can?", "Encoding takes longer."),
 }
 

@@ -14,7 +14,8 @@ func Shell(word string) string {
 	if hides(word) {
 		return ansiC(word)
 	}
-	if word != "" && !strings.ContainsRune("=%", rune(word[0])) && !strings.ContainsFunc(word, special) { // zsh reads =ls as the path of ls, fish %self as a number
+	// zsh reads =ls as the path of ls, fish %self as a number.
+	if word != "" && !strings.ContainsRune("=%", rune(word[0])) && !strings.ContainsFunc(word, special) {
 		return word
 	}
 	return inQuotes(word)

@@ -41,7 +41,7 @@ func settings(n int) []pgproto3.BackendMessage {
 }
 
 // scramOf is a server's first message of SCRAM.
-func scramOf(rounds int) pgproto3.BackendMessage {
+func scramOf(rounds int) *pgproto3.AuthenticationSASLContinue {
 	return &pgproto3.AuthenticationSASLContinue{Data: fmt.Appendf(nil, "r=nonce,s=c2FsdA==,i=%d", rounds)}
 }
 
@@ -176,8 +176,8 @@ func liar(t *testing.T, answer []byte, floods bool) (address string) {
 
 func TestWhereItIsSaidWhoAnswersRoundsAreTheServersMatter(t *testing.T) {
 	t.Parallel()
-	checked, unchecked := &tls.Config{ServerName: "db", MinVersion: tls.VersionTLS12}, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12} //nolint:gosec // what is looked at
-	open := t.TempDir()                                                                                                                                    // a folder as /tmp is
+	checked, unchecked := &tls.Config{ServerName: "db", MinVersion: tls.VersionTLS12}, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}
+	open := t.TempDir() // a folder as /tmp is
 	if err := os.Chmod(open, 0o1777); err != nil {
 		t.Fatal(err)
 	}

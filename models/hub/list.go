@@ -119,7 +119,8 @@ func (l listing) small() []file {
 // modules returns the configurations in the folders that modules.json names, as far as the hub has them.
 func (l listing) modules(r Reference, folders []string) ([]file, error) {
 	if len(folders) > mostModules {
-		return nil, fault.New(fault.Usage, "choose another model", "%s of model %s names %d modules, more than %d", modulesFile, r, len(folders), mostModules)
+		return nil, fault.New(fault.Usage, "choose another model",
+			"%s of model %s names %d modules, more than %d", modulesFile, r, len(folders), mostModules)
 	}
 	var list []file
 	for _, folder := range folders {
