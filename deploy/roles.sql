@@ -52,6 +52,8 @@ BEGIN;
 -- A role that may create schemas can put functions into one that is called like the role that runs this, where they would be found: from here on
 -- nothing is looked for there, nor in public. What is below names pg_catalog all the same, for those who paste a part of it.
 SELECT pg_catalog.set_config('search_path', 'pg_catalog', false);
+-- Nor may the owner of the database, by its settings, keep the warnings of this file from you, or have its texts read otherwise.
+SELECT pg_catalog.set_config('client_min_messages', 'notice', true), pg_catalog.set_config('standard_conforming_strings', 'on', true);
 
 -- A role that may create roles could make these before you do; it then knows their passwords, and can make itself a member of them at any moment: from
 -- PostgreSQL 16 on it has ADMIN OPTION on what it made. And the owner of the database could have this session act as another role.

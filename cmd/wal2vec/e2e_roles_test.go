@@ -216,6 +216,24 @@ AND (pg_has_role(r.oid, 'own', 'MEMBER') OR has_table_privilege(r.oid, 'public.t
 	}
 }
 
+// TestTheRolesAreNotBentByTheDatabase: its owner's settings hide no warning, and change no text of the file.
+func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	db.Exec(t, "CREATE ROLE own; CREATE ROLE stranger; CREATE TABLE public.t (id int PRIMARY KEY, s text); ALTER TABLE public.t OWNER TO own; CREATE SCHEMA wal2vec AUTHORIZATION stranger")
+	for name, value := range map[string]string{"client_min_messages": "error", "standard_conforming_strings": "off", "backslash_quote": "on"} {
+		db.Exec(t, "ALTER DATABASE "+db.Name+" SET "+name+" = "+value)
+	}
+	out, err := exec.CommandContext(t.Context(), db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'",
+		"-c", "SET wal2vec.source_columns = 'id, s'", "-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "schema wal2vec belongs to role stranger") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if !pgtest.One[bool](t, db, "SELECT has_column_privilege('wal2vec_stream', 'public.t', 's', 'SELECT')") {
+		t.Error("the stream's role has not the second column")
+	}
+}
+
 // TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere: a function that any client made as that role, when it could, would have the rights of the table's owner.
 func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 	t.Parallel()
