@@ -25,6 +25,10 @@ const (
 func (e *examination) findKind(ctx context.Context) {
 	var owns, writes, reads bool
 	c := e.opts.Config
+	if _, err := e.sink.store.Trusted(ctx); err != nil { // what stands there may have been planted, to have a role told that it streams
+		e.sink.kind = strangerKind
+		return
+	}
 	if standing, err := e.sink.store.Standing(ctx); err == nil {
 		e.sink.standing = &standing
 	}

@@ -121,6 +121,19 @@ var sinkFindings = []finding{
 		r.options.Config.Sink.Owner = role
 		r.want("sink.owner", doctor.OK)
 	}},
+	{"a planted schema", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		role, as := r.reader("")
+		stranger, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+stranger+"; SET ROLE "+stranger+"; CREATE SCHEMA wal2vec; CREATE TABLE wal2vec.pipeline (name text); CREATE TABLE wal2vec.ledger_"+
+			r.db.Name+" (id int); GRANT USAGE ON SCHEMA wal2vec TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO "+role+"; RESET ROLE")
+		for _, f := range as.examine().Findings {
+			if strings.Contains(f.Fix, "ALTER ROLE") || strings.Contains(f.Fix, "pg_read_all_stats") || strings.Contains(f.Fix, "--grant-stream") {
+				t.Errorf("%+v", f)
+			}
+		}
+		as.want("sink.owner", doctor.Fail)
+	}},
 	{"a table of another role", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		role, _ := r.db.Role(t, "")
