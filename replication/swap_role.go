@@ -29,6 +29,10 @@ type SwapRole struct {
 	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role
 	// that does nothing else. A function that any client left there runs as this role for good.
 	Drop []string
+	// Odd says what of the functions that it owns may have been left there, and hinders nothing. Ends are the statements that end it.
+	Odd, Ends []string
+	// Elsewhere is true where it owns something in another database.
+	Elsewhere bool
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -48,7 +52,7 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups, &r.Drop, &r.marked)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups, &r.Drop, &r.marked, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -66,6 +70,9 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	}
 	for i, drop := range r.Drop {
 		r.Drop[i] = pgname.Pasteable(drop)
+	}
+	for i, end := range r.Ends {
+		r.Ends[i] = pgname.Pasteable(end)
 	}
 	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	const group = "is a member of " // as the query has it
@@ -91,6 +98,9 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 		try, err := s.roleAdvice(ctx, db, r, callers)
 		if err != nil {
 			return err
+		}
+		if r.Elsewhere {
+			try += "; or, once you know that no client needs it, drop what is in the other database"
 		}
 		return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
 	case s.RunAs != "" && len(r.Open) > 0:

@@ -74,7 +74,7 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		if t.index == "" {
 			continue
 		}
-		table, drop := pgname.Qualified(t.schema, t.name), "DROP INDEX "+pgname.Qualified(t.schema, t.index)+";"+byOwner
+		table, drop := pgname.Qualified(t.schema, t.name), pgname.Script("DROP INDEX "+pgname.Qualified(t.schema, t.index))+byOwner
 		if t.identifies {
 			drop = pgname.Script("ALTER TABLE "+table+" REPLICA IDENTITY DEFAULT", "DROP INDEX "+pgname.Qualified(t.schema, t.index)) + byOwner
 		}

@@ -342,8 +342,8 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	case kindOmitted:
 		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}
-	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL;"+byOwner+"; and "+reidentify,
-		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
+	alter := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
+	try := pgname.Script(alter) + byOwner + "; and " + reidentify
 	return fault.New(fault.Gap, try, "a change of %s carries no value of key column %q: which row it is of is not in the log", d.name, column)
 }
 
