@@ -113,6 +113,11 @@ func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 		if named := pgtest.One[string](t, other, statement); named != "schema a schema" {
 			t.Errorf("%s: %q", statement, named)
 		}
+		other.Exec(t, `ALTER SCHEMA "a schema" OWNER TO mart_owner`)
+		f.swap.RunAs = "mart_owner" // what the table's owner has elsewhere is its own
+		if r, err := f.swap.Role(t.Context(), admin); err != nil || r.Elsewhere || len(r.Beyond) > 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
 		other.Exec(t, `DROP SCHEMA "a schema"; DROP FOREIGN DATA WRAPPER fw CASCADE`)
 	})
 }

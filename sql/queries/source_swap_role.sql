@@ -282,7 +282,7 @@ SELECT
         FROM pg_catalog.pg_db_role_setting AS s
         WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
     ),
-    EXISTS (SELECT FROM owned AS o WHERE NOT o.here),
+    COALESCE(f.oid <> f.owner AND NOT f.trusted AND NOT f.rolsuper AND EXISTS (SELECT FROM owned AS o WHERE NOT o.here), false),
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.what FROM odd AS o ORDER BY o.oid, o.what) END,
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.ends FROM odd AS o ORDER BY o.oid, o.what) END
 FROM facts AS f
