@@ -120,7 +120,7 @@ func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
 			}
 			steps = append(steps, advice[1]+advice[2])
 			w.db.Exec(t, steps[len(steps)-1])
-			w.edit(t, round+2)
+			w.edit(t, 2*round+len(steps))
 			got := w.ends(env, "", "stream", "--until-current")
 			if want := map[int]int{1: 6, 2: 0}[len(steps)]; got.code != want {
 				t.Fatalf("exit code %d after %q\n%s", got.code, steps, got.stderr)
