@@ -158,8 +158,10 @@ type steps struct {
 
 func (p steps) done() bool { return p.index == "" && len(p.alters) == 0 && len(p.rest) == 0 }
 
-// advice is the next transaction that another role has to run. What alters the table comes first and by itself: it may run functions that the table's
-// owner wrote, and with the rest it would be for a role that has the rights of both owners. The next start of the stream then does the rest, or says it.
+// advice is the next transaction that another role has to run. What alters the table comes first
+// and by itself: it may run functions that the table's owner wrote, and with the rest it would be
+// for a role that has the rights of both owners. The next start of the stream does the rest, or
+// says it.
 func (p steps) advice() string {
 	if p.index == "" && len(p.alters) == 0 {
 		return "/* with the rights of both owners */ " + pgname.Script(append([]string{p.lock}, p.rest...)...)

@@ -102,6 +102,9 @@ func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
 			t.Errorf("%v (%s)", err, fault.Try(err))
 		}
+		if r, err := f.swap.Role(t.Context(), admin); err != nil || r.Elsewhere {
+			t.Errorf("%+v, %v", r, err)
+		}
 		// What is in another database is named by its kind, with a statement that says there which it is.
 		other.Exec(t, `CREATE SCHEMA "a schema" AUTHORIZATION `+swap)
 		_, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, nil)

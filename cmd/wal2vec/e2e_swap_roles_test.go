@@ -255,6 +255,7 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			must(admin, "init")
 			// One that an earlier version made for the admin is taken from its callers, and comes over.
 			name := pgtest.One[string](t, db, "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%'")
+			w.namesCallers(t, name, func() string { return must(admin, "init") })
 			db.Exec(t, "ALTER FUNCTION "+name+" OWNER TO wal2vec_admin; ALTER PUBLICATION wal2vec_"+db.Name+" OWNER TO wal2vec_admin")
 			must(admin, "init")
 			if pgtest.One[bool](t, db, "SELECT has_function_privilege('wal2vec_stream', $1, 'EXECUTE')", name) {
@@ -270,6 +271,19 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// namesCallers expects that init names a role that may call the function and does not stream.
+func (w *world) namesCallers(t *testing.T, function string, init func() string) {
+	t.Helper()
+	if said := init(); strings.Contains(said, "may have been left there") {
+		t.Errorf("init says %s", said)
+	}
+	w.db.Exec(t, "GRANT EXECUTE ON FUNCTION "+function+" TO pg_monitor")
+	if said := init(); !strings.Contains(said, "role pg_monitor may call function "+function) || !strings.Contains(said, "REVOKE ALL ON FUNCTION "+function+" FROM pg_monitor CASCADE") {
+		t.Errorf("init does not name pg_monitor: %s", said)
+	}
+	w.db.Exec(t, "REVOKE EXECUTE ON FUNCTION "+function+" FROM pg_monitor")
 }
 
 // followsAs has a role fill the sink and follow two swaps by the table's owner.

@@ -39,7 +39,9 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 			"the function that follows swapped tables runs as role %s, which %s: who left that there has its rights for good, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case role.Elsewhere:
-		e.warn(check, onServer("drop what is in the other database, once you know that no client needs it; or give this database a swap role of its own (wal2vec.swap in deploy/roles.sql)"),
+		const fix = "drop what is in the other database, once you know that no client needs it; " +
+			"or give this database a swap role of its own (wal2vec.swap in deploy/roles.sql)"
+		e.warn(check, onServer(fix),
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
