@@ -124,3 +124,25 @@ func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 		other.Exec(t, `DROP SCHEMA "a schema"; DROP FOREIGN DATA WRAPPER fw CASCADE`)
 	})
 }
+
+// TestAMembershipThatAnotherRoleGaveIsTakenBack by the advice: who made a role without being a superuser may grant it to any.
+func TestAMembershipThatAnotherRoleGaveIsTakenBack(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		swap, admin := f.swapping(t)
+		maker, password := f.newRole(t, "CREATEROLE")
+		if _, err := f.as(t, maker, password).Exec(t.Context(), "CREATE ROLE of_"+maker+"; GRANT of_"+maker+" TO "+swap); err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.swap.Role(t.Context(), admin)
+		if err != nil || len(r.Beyond) != 1 || len(r.Leave) != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		db.Exec(t, "RESET ROLE; "+r.Leave[0])
+		if r, err := f.swap.Role(t.Context(), admin); err != nil || len(r.Beyond) > 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		db.Exec(t, "DROP ROLE of_"+maker)
+	})
+}

@@ -45,14 +45,14 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, grantors, back, groups []string
+	var members, grantors, back, groups, givers []string
 	query, err := sql.Render("source_swap_role", nil)
 	if err != nil {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups, &r.Drop, &r.marked, &r.Elsewhere, &r.Odd, &r.Ends)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.marked, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -62,11 +62,7 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	}
 	for i, member := range members {
 		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
-		revoke := "REVOKE " + role + " FROM " + pgname.Identifier(member)
-		if grantors[i] != "" {
-			revoke += " GRANTED BY " + pgname.Identifier(grantors[i]) + " CASCADE"
-		}
-		r.Close = append(r.Close, revoke)
+		r.Close = append(r.Close, takeBackSQL(role, pgname.Identifier(member), grantors[i]))
 	}
 	for i, drop := range r.Drop {
 		r.Drop[i] = pgname.Pasteable(drop)
@@ -77,11 +73,21 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	const group = "is a member of " // as the query has it
 	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
-		for _, other := range groups {
-			r.Leave = append(r.Leave, "REVOKE "+pgname.Identifier(other)+" FROM "+role)
+		for i, other := range groups {
+			r.Leave = append(r.Leave, takeBackSQL(pgname.Identifier(other), role, givers[i]))
 		}
 	}
 	return r, nil
+}
+
+// takeBackSQL takes a membership back that a role gave; "" is the server's first role. From
+// PostgreSQL 16 on a REVOKE takes what one grantor gave, and only warns where that is another one.
+func takeBackSQL(role, member, grantor string) string {
+	revoke := "REVOKE " + role + " FROM " + member
+	if grantor != "" {
+		revoke += " GRANTED BY " + pgname.Identifier(grantor) + " CASCADE"
+	}
+	return revoke
 }
 
 // ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has more rights than the table's owner.

@@ -234,7 +234,15 @@ SELECT
         FROM pg_catalog.pg_auth_members AS a
         JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
         WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
-        ORDER BY g.rolname
+        ORDER BY g.rolname, a.grantor
+    ) END,
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
+            THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+        ORDER BY g.rolname, a.grantor
     ) END,
     -- What drops its objects, where it is a role that does nothing else: those that another goes with are left out, and what depends on others comes first.
     CASE
