@@ -344,81 +344,137 @@ BEGIN
             swap, others, source::regclass, owner.rolname;
     END IF;
     -- Who could act as it once may have left something there: a function of it runs as it for good. So it may own publications of this database and functions that
-    -- follow tables of this owner, as a version of wal2vec made them, and that not all may call; nothing else, in any database.
+    -- follow tables of this owner, as a version of wal2vec made them, for a publication whose owner's rights it has, and that only roles that stream may call;
+    -- nothing else, in any database. What any role can make for it is no property of its own: a user mapping, by the owner of a foreign server.
     FOR left_there IN
         SELECT
             s.dbid NOT IN (0, d.oid) AS elsewhere,
             CASE WHEN s.dbid IN (0, d.oid) THEN i.type || ' ' || i.identity
-                ELSE 'something in database ' || (SELECT e.datname FROM pg_catalog.pg_database AS e WHERE e.oid = s.dbid) END AS what,
+                ELSE COALESCE(
+                    (
+                        SELECT k.kind
+                        FROM (VALUES
+                            ('pg_class', 'a table, view or sequence'), ('pg_proc', 'a function'), ('pg_namespace', 'a schema'), ('pg_type', 'a type'),
+                            ('pg_publication', 'a publication'), ('pg_default_acl', 'default privileges'), ('pg_largeobject', 'a large object'),
+                            ('pg_foreign_server', 'a foreign server')
+                        ) AS k (catalogue, kind)
+                        WHERE k.catalogue = c.relname
+                    ),
+                    'an object of ' || c.relname
+                ) || ' in database ' || (SELECT e.datname FROM pg_catalog.pg_database AS e WHERE e.oid = s.dbid) END AS what,
+            pg_catalog.format('SELECT pg_catalog.pg_describe_object(%s, %s, 0);', s.classid, s.objid) AS naming,
+            -- Such a one may be a pipeline's, but for its publication or those that may call it.
+            CASE
+                WHEN o.callers IS NULL THEN ', which wal2vec did not make'
+                WHEN NOT o.published THEN ', whose publication is not of the same owner'
+                ELSE ', which ' || pg_catalog.array_to_string(o.callers, ', ') || ' may call without being a role that streams'
+            END AS why,
             CASE i.type
                 WHEN 'default acl' THEN pg_catalog.format('ALTER DEFAULT PRIVILEGES %s REVOKE ALL ...', pg_catalog.regexp_replace(i.identity, ' on [a-z ]+$', ''))
                 WHEN 'statistics object' THEN 'DROP STATISTICS ' || i.identity
                 WHEN 'large object' THEN pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', s.objid)
-                ELSE pg_catalog.format('DROP %s %s', pg_catalog.upper(i.type), i.identity)
-            END || ';' AS removal
+                ELSE CASE
+                    WHEN o.published AND o.carried THEN pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', i.identity, pg_catalog.array_to_string(o.callers, ', '))
+                    ELSE pg_catalog.format('DROP %s %s', pg_catalog.upper(i.type), i.identity)
+                END
+            END || ';' AS removal,
+            o.published AND o.callers = ARRAY[]::pg_catalog.text[] AS odd
         FROM pg_catalog.pg_roles AS r
         JOIN pg_catalog.pg_shdepend AS s ON s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid AND s.deptype = 'o'
         JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+        JOIN pg_catalog.pg_class AS c ON c.oid = s.classid
         LEFT JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i ON s.dbid IN (0, d.oid)
+        LEFT JOIN LATERAL (
+            SELECT
+                -- Those that neither stream nor may act as the role: a stream's role can read each change of the table without the function.
+                ARRAY(
+                    SELECT DISTINCT pg_catalog.quote_ident(g.rolname)
+                    FROM pg_catalog.aclexplode(f.proacl) AS a
+                    JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
+                    WHERE NOT g.rolsuper AND NOT g.rolreplication AND NOT pg_catalog.pg_has_role(g.oid, r.oid, 'MEMBER')
+                      -- The managed server on which a membership takes the place of the attribute; a role of that name on another one means nothing.
+                      AND NOT EXISTS (
+                          SELECT FROM pg_catalog.pg_roles AS m
+                          WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_get_userbyid('10') = 'rdsadmin' AND pg_catalog.pg_has_role(g.oid, m.oid, 'MEMBER')
+                      )
+                    ORDER BY 1
+                ) AS callers,
+                COALESCE(pg_catalog.pg_has_role(r.oid, p.pubowner, 'USAGE') OR p.pubowner = (SELECT k.relowner FROM pg_catalog.pg_class AS k WHERE k.oid = source), false) AS published,
+                COALESCE(
+                    p.puballtables OR EXISTS (
+                        SELECT FROM pg_catalog.pg_publication_rel AS l
+                        JOIN pg_catalog.pg_class AS t ON t.oid = l.prrelid
+                        WHERE l.prpubid = p.oid AND t.relnamespace = f.pronamespace
+                          AND pg_catalog.strpos(f.prosrc, E'\n    table_name CONSTANT text := ' || pg_catalog.quote_literal(t.relname) || E';\n') > 0
+                    ),
+                    false
+                ) AS carried
+            FROM pg_catalog.pg_proc AS f
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+            JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
+            LEFT JOIN pg_catalog.pg_publication AS p
+                ON pg_catalog.strpos(f.prosrc, E'\n    publication_name CONSTANT text := ' || pg_catalog.quote_literal(p.pubname) || E';\n') > 0
+            WHERE s.dbid = d.oid AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+              AND f.oid = s.objid AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
+              AND f.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0)
+              AND (source IS NULL OR EXISTS (
+                  SELECT FROM pg_catalog.pg_class AS c
+                  WHERE c.relnamespace = f.pronamespace AND c.relowner = (SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source)
+              ))
+              AND
+              CASE
+                  WHEN pg_catalog.strpos(f.prosrc, pg_catalog.chr(7)) = 0 THEN pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
+                      pg_catalog.concat_ws(
+                          pg_catalog.chr(10), l.lanname, f.prosecdef, f.prokind, f.prorettype, f.proretset, f.provolatile, f.pronargs, f.proallargtypes, f.probin, f.proconfig,
+                          pg_catalog.regexp_replace(
+                              pg_catalog.replace(
+                                  pg_catalog.replace(
+                                      pg_catalog.replace(
+                                          pg_catalog.replace(
+                                              f.prosrc,
+                                              'LOCK TABLE ONLY "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(pg_catalog.replace(
+                                                  pg_catalog.substring(f.prosrc, $re$\n    table_name CONSTANT text := '((?:[^'\\]|'')*)';$re$), '''''', ''''
+                                              ), '"', '""') || '" IN',
+                                              'LOCK TABLE ONLY ' || pg_catalog.chr(7) || ' IN'
+                                          ),
+                                          '    schema_name CONSTANT text := ' || pg_catalog.quote_literal(n.nspname) || ';',
+                                          '    schema_name CONSTANT text := ' || pg_catalog.chr(7) || ';'
+                                      ),
+                                      pg_catalog.quote_literal(
+                                          'SELECT "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'
+                                      ),
+                                      'SELECT ' || pg_catalog.chr(7)
+                                  ),
+                                  pg_catalog.quote_literal('"' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'),
+                                  pg_catalog.chr(7)
+                              ),
+                              -- Each is one constant, or a list of them.
+                              $re$(\n    (?:table_name|owner_name|publication_name|key_columns|read_columns|listed_columns) CONSTANT text(?:\[\])? := )$re$
+                              || $re$(?:(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')|NULL::text\[\]$re$
+                              || $re$|ARRAY\[(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')(?:, (?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*'))*\]::text\[\]);$re$,
+                              $re$\1$re$ || pg_catalog.chr(7) || ';',
+                              'g'
+                          )
+                      ), 'UTF8'
+                  )), 'hex')
+              END
+              = ANY (fingerprints)
+        ) AS o ON true
         WHERE r.rolname = swap
+          AND s.classid <> 'pg_catalog.pg_user_mapping'::pg_catalog.regclass
           AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass)
           -- A sink's database may be on the server of the source, where this file says of that one what is to be said; here the role gets nothing.
           AND NOT (source IS NULL AND s.dbid NOT IN (0, d.oid))
-          AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND EXISTS (
-              SELECT
-              FROM pg_catalog.pg_proc AS f
-              JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
-              JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
-              WHERE f.oid = s.objid AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
-                AND f.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0)
-                AND (source IS NULL OR EXISTS (
-                    SELECT FROM pg_catalog.pg_class AS c
-                    WHERE c.relnamespace = f.pronamespace AND c.relowner = (SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source)
-                ))
-                AND
-                CASE
-                    WHEN pg_catalog.strpos(f.prosrc, pg_catalog.chr(7)) = 0 THEN pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-                        pg_catalog.concat_ws(
-                            pg_catalog.chr(10), l.lanname, f.prosecdef, f.prokind, f.prorettype, f.proretset, f.provolatile, f.pronargs, f.proallargtypes, f.probin, f.proconfig,
-                            pg_catalog.regexp_replace(
-                                pg_catalog.replace(
-                                    pg_catalog.replace(
-                                        pg_catalog.replace(
-                                            pg_catalog.replace(
-                                                f.prosrc,
-                                                'LOCK TABLE ONLY "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(pg_catalog.replace(
-                                                    pg_catalog.substring(f.prosrc, $re$\n    table_name CONSTANT text := '((?:[^'\\]|'')*)';$re$), '''''', ''''
-                                                ), '"', '""') || '" IN',
-                                                'LOCK TABLE ONLY ' || pg_catalog.chr(7) || ' IN'
-                                            ),
-                                            '    schema_name CONSTANT text := ' || pg_catalog.quote_literal(n.nspname) || ';',
-                                            '    schema_name CONSTANT text := ' || pg_catalog.chr(7) || ';'
-                                        ),
-                                        pg_catalog.quote_literal(
-                                            'SELECT "' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'
-                                        ),
-                                        'SELECT ' || pg_catalog.chr(7)
-                                    ),
-                                    pg_catalog.quote_literal('"' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(f.proname, '"', '""') || '"()'),
-                                    pg_catalog.chr(7)
-                                ),
-                                -- Each is one constant, or a list of them.
-                                $re$(\n    (?:table_name|owner_name|publication_name|key_columns|read_columns|listed_columns) CONSTANT text(?:\[\])? := )$re$
-                                || $re$(?:(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')|NULL::text\[\]$re$
-                                || $re$|ARRAY\[(?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*')(?:, (?:'(?:[^'\\]|'')*'|E'(?:[^'\\]|''|\\[^'])*'))*\]::text\[\]);$re$,
-                                $re$\1$re$ || pg_catalog.chr(7) || ';',
-                                'g'
-                            )
-                        ), 'UTF8'
-                    )), 'hex')
-                END
-                = ANY (fingerprints)
-          ))
+          AND NOT COALESCE(o.published AND o.carried AND o.callers = ARRAY[]::pg_catalog.text[], false)
         ORDER BY s.dbid NOT IN (0, d.oid), s.objid DESC
     LOOP
-        RAISE EXCEPTION 'role % owns %, which wal2vec did not make', swap, left_there.what
+        IF left_there.odd THEN -- a table that is swapped just now is not published, either
+            RAISE WARNING 'role % owns %, for a table that its publication does not carry, as while a swap is followed: if it is of no pipeline, run %', swap, left_there.what, left_there.removal;
+            CONTINUE;
+        END IF;
+        RAISE EXCEPTION 'role % owns %', swap, left_there.what || left_there.why
             USING HINT = CASE
-                WHEN left_there.elsewhere THEN 'Set wal2vec.swap to a role of its own, one for each database, or drop that there.'
+                WHEN left_there.elsewhere THEN 'Set wal2vec.swap to a role of its own, one for each database, or drop that there; there, this names it: ' || left_there.naming
                 ELSE 'Set wal2vec.swap to a role of its own; or, once you know that no client needs that: ' || left_there.removal
             END;
     END LOOP;

@@ -174,7 +174,7 @@ func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
 // byOwner stands behind advice that alters the table: another role that follows it would run functions that the owner put into a CHECK. SET ROLE
 // does not help: such a function can take it back.
-const byOwner = " -- in a session of the table's owner, not of a superuser"
+const byOwner = pgname.ByOwner
 
 const boolOID = 16
 

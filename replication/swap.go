@@ -143,26 +143,34 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 // steps are what is left to do with the new table, which is locked first.
 type steps struct {
 	lock string
-	// nulls is true where the rest makes a column NOT NULL.
+	// nulls is true where a column becomes NOT NULL.
 	nulls bool
 	// index is committed by itself; "" when there is one. The rest wait for the table's readers, and would have it built anew with each try,
 	// while its writers wait.
 	index string
-	rest  []string
-	// identifies is true where the rest gives it a replica identity.
+	// alters are those that alter the table, rest those behind them: rights and publication.
+	alters, rest []string
+	// identifies is true where it gets a replica identity.
 	identifies bool
 	// against is why the publication cannot carry the table as it did the one before; empty where it can.
 	against string
 }
 
-func (p steps) done() bool { return p.index == "" && len(p.rest) == 0 }
+func (p steps) done() bool { return p.index == "" && len(p.alters) == 0 && len(p.rest) == 0 }
 
-// all is one transaction, for somebody who waits.
-func (p steps) all() []string {
-	if p.index == "" {
-		return append([]string{p.lock}, p.rest...)
+// advice is the next transaction that another role has to run. What alters the table comes first
+// and by itself: it may run functions that the table's owner wrote, and with the rest it would be
+// for a role that has the rights of both owners. The next start of the stream does the rest, or
+// says it.
+func (p steps) advice() string {
+	if p.index == "" && len(p.alters) == 0 {
+		return "/* with the rights of both owners */ " + pgname.Script(append([]string{p.lock}, p.rest...)...)
 	}
-	return append([]string{p.lock, p.index}, p.rest...)
+	statements := []string{p.lock}
+	if p.index != "" {
+		statements = append(statements, p.index)
+	}
+	return pgname.Script(append(statements, p.alters...)...) + byOwner + "; then: wal2vec stream"
 }
 
 // plan returns what is left to do.
@@ -193,9 +201,9 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		for n, c := range columns {
 			actions[n] = fmt.Sprintf("ALTER COLUMN %s SET NOT NULL", pgname.Identifier(c))
 		}
-		left.rest = append(left.rest, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
+		left.alters = append(left.alters, fmt.Sprintf("ALTER TABLE %s %s", i.name, strings.Join(actions, ", ")))
 	}
-	left.rest = append(left.rest, i.lacks.identities...)
+	left.alters = append(left.alters, i.lacks.identities...)
 	if columns := i.lacks.readable; len(columns) > 0 {
 		left.rest = append(left.rest, grantSQL(i.name, i.role(), columns))
 	}
@@ -294,7 +302,7 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	if err != nil {
 		return err
 	}
-	statements := left.rest
+	statements := slices.Concat(left.alters, left.rest)
 	if left.index != "" {
 		statements = []string{left.index} // built with the rights of the table's owner, whoever asks for it
 	} else if err := s.checkCode(ctx, tx, left); err != nil {
@@ -343,8 +351,7 @@ func (s Swap) locking(ctx context.Context, conn *pgx.Conn, left steps) error {
 
 // forOwner is the fault of a swap that another role has to prepare.
 func (s Swap) forOwner(left steps, why string) error {
-	return fault.New(fault.Gap, "/* as the owner of both */ "+pgname.Script(left.all()...),
-		"table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
+	return fault.New(fault.Gap, left.advice(), "table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
 }
 
 // explain tells what of the server's refusals time mends, and what the rows are to blame for.

@@ -61,7 +61,11 @@ func TestASwapThatWouldPublishMoreIsRefused(t *testing.T) {
 			f.db.Exec(t, "RESET ROLE; "+before+"; SET ROLE mart_owner")
 			f.swap.Is = pgtest.One[uint32](t, f.db, "SELECT 'item'::regclass::oid")
 			_, err := replication.PrepareSwap(t.Context(), dsn(), f.swap)
-			if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), says) || !strings.Contains(fault.Try(err), `ADD TABLE ONLY "public"."item" ("id", "gone", "name", "body")`) {
+			if byOwnerAlone(fault.Try(err)) && strings.Contains(err.Error(), says) {
+				f.db.Exec(t, fault.Try(err))
+				_, err = replication.PrepareSwap(t.Context(), dsn(), f.swap)
+			}
+			if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), says) || strings.Contains(fault.Try(err), "ALTER TABLE") || !strings.Contains(fault.Try(err), `ADD TABLE ONLY "public"."item" ("id", "gone", "name", "body")`) {
 				t.Errorf("%s: got %v (%s)", says, err, fault.Try(err))
 			}
 			general, _, _ := strings.Cut(says, " column") // the function does not name it
@@ -78,7 +82,7 @@ func TestASwapThatWouldPublishMoreIsRefused(t *testing.T) {
 		refused("lists different columns", "CREATE TABLE another (id int); ALTER TABLE another OWNER TO mart_owner; "+alone+list+", another", "DROP TABLE another")
 		refused("leaves out the key", "ALTER TABLE item_old REPLICA IDENTITY NOTHING; "+alone+"(name, body, gone)", "SELECT")
 		refused(`lists column "extra"`, "ALTER TABLE item_old ADD extra int; "+alone+"(id, name, body, gone, extra)", alone+list)
-		refused(`leaves out column "price" of the replica identity`, "UPDATE item SET price = id; ALTER TABLE item ADD UNIQUE (id), ADD CONSTRAINT wide PRIMARY KEY (id, price)", "ALTER TABLE item DROP CONSTRAINT wide")
+		refused(`leaves out column "price" of the replica identity`, "UPDATE item SET price = id; ALTER TABLE item ADD UNIQUE (id), ADD CONSTRAINT wide PRIMARY KEY (id, price), REPLICA IDENTITY DEFAULT", "ALTER TABLE item DROP CONSTRAINT wide")
 		// Tables of another owner say nothing.
 		other, _ := f.newRole(t, "")
 		f.db.Exec(t, "RESET ROLE; CREATE TABLE another (id int); ALTER TABLE another OWNER TO "+other+"; ALTER PUBLICATION pub ADD TABLE another; SET ROLE mart_owner")
@@ -107,6 +111,11 @@ func TestAListOfATableThatIsGoneIsNotForgotten(t *testing.T) {
 		if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), "does not know the columns") || f.published(t) {
 			t.Fatalf("a function of before: %v", err)
 		}
+		if !byOwnerAlone(fault.Try(err)) {
+			t.Errorf("the advice is %s", fault.Try(err))
+		}
+		f.db.Exec(t, fault.Try(err))
+		_, err = replication.PrepareSwap(t.Context(), dsn(), f.swap)
 		f.db.Exec(t, "RESET ROLE; "+fault.Try(err)+"; SET ROLE mart_owner")
 		if got := f.publishedColumns(t); got != "id name body gone" {
 			t.Errorf("the advice publishes %q", got)

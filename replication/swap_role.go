@@ -29,6 +29,10 @@ type SwapRole struct {
 	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role
 	// that does nothing else. A function that any client left there runs as this role for good.
 	Drop []string
+	// Odd says what of the functions that it owns may have been left there, and hinders nothing. Ends are the statements that end it.
+	Odd, Ends []string
+	// Elsewhere is true where it owns something in another database.
+	Elsewhere bool
 	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
 	Creates bool
 
@@ -41,14 +45,14 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, grantors, back, groups []string
+	var members, grantors, back, groups, givers []string
 	query, err := sql.Render("source_swap_role", nil)
 	if err != nil {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups, &r.Drop, &r.marked)
+			&logsIn, &members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.marked, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -58,23 +62,32 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	}
 	for i, member := range members {
 		r.Open = append(r.Open, "has member "+pgname.Identifier(member))
-		revoke := "REVOKE " + role + " FROM " + pgname.Identifier(member)
-		if grantors[i] != "" {
-			revoke += " GRANTED BY " + pgname.Identifier(grantors[i]) + " CASCADE"
-		}
-		r.Close = append(r.Close, revoke)
+		r.Close = append(r.Close, takeBackSQL(role, pgname.Identifier(member), grantors[i]))
 	}
 	for i, drop := range r.Drop {
 		r.Drop[i] = pgname.Pasteable(drop)
 	}
+	for i, end := range r.Ends {
+		r.Ends[i] = pgname.Pasteable(end)
+	}
 	r.Back = slices.DeleteFunc(back, func(statement string) bool { return statement == "" })
 	const group = "is a member of " // as the query has it
 	if !slices.ContainsFunc(r.Beyond, func(what string) bool { return !strings.HasPrefix(what, group) }) {
-		for _, other := range groups {
-			r.Leave = append(r.Leave, "REVOKE "+pgname.Identifier(other)+" FROM "+role)
+		for i, other := range groups {
+			r.Leave = append(r.Leave, takeBackSQL(pgname.Identifier(other), role, givers[i]))
 		}
 	}
 	return r, nil
+}
+
+// takeBackSQL takes a membership back that a role gave; "" is the server's first role. From
+// PostgreSQL 16 on a REVOKE takes what one grantor gave, and only warns where that is another one.
+func takeBackSQL(role, member, grantor string) string {
+	revoke := "REVOKE " + role + " FROM " + member
+	if grantor != "" {
+		revoke += " GRANTED BY " + pgname.Identifier(grantor) + " CASCADE"
+	}
+	return revoke
 }
 
 // ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has more rights than the table's owner.
@@ -91,6 +104,9 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 		try, err := s.roleAdvice(ctx, db, r, callers)
 		if err != nil {
 			return err
+		}
+		if r.Elsewhere {
+			try += "; or, once you know that no client needs it, drop what is in the other database"
 		}
 		return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
 	case s.RunAs != "" && len(r.Open) > 0:

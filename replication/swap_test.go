@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 )
@@ -182,6 +183,12 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 	}
 }
 
+// byOwnerAlone reports whether an advice is for the table's owner, and holds nothing that another role has to do.
+func byOwnerAlone(try string) bool {
+	return strings.HasPrefix(try, "BEGIN; LOCK TABLE ") && strings.HasSuffix(try, "; COMMIT;"+pgname.ByOwner+"; then: wal2vec stream") &&
+		!strings.Contains(try, "PUBLICATION") && !strings.Contains(try, "GRANT")
+}
+
 // TestASwapByAnotherRoleRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK, as the role that alters the table, and that
 // may be a superuser, who has every owner's rights.
 func TestASwapByAnotherRoleRunsNothingOfTheTablesOwner(t *testing.T) {
@@ -196,7 +203,7 @@ func TestASwapByAnotherRoleRunsNothingOfTheTablesOwner(t *testing.T) {
 			db.Exec(t, `CREATE OR REPLACE FUNCTION own(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM public.act(); RETURN true; END'`)
 			f.swap.Is = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
 			_, err := replication.PrepareSwap(t.Context(), db.DSN, f.swap)
-			if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), "constraint item_") || !strings.HasPrefix(fault.Try(err), "/* as the owner of both */") {
+			if fault.KindOf(err) != fault.Gap || !strings.Contains(err.Error(), "constraint item_") || !byOwnerAlone(fault.Try(err)) {
 				t.Errorf("%s: got %v, try %q", check, err, fault.Try(err))
 			}
 			db.Exec(t, `CREATE OR REPLACE FUNCTION own(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END'; RESET ROLE`)

@@ -74,9 +74,9 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		if t.index == "" {
 			continue
 		}
-		table, drop := pgname.Qualified(t.schema, t.name), "DROP INDEX "+pgname.Qualified(t.schema, t.index)+";"
+		table, drop := pgname.Qualified(t.schema, t.name), pgname.Script("DROP INDEX "+pgname.Qualified(t.schema, t.index))+byOwner
 		if t.identifies {
-			drop = pgname.Script("ALTER TABLE "+table+" REPLICA IDENTITY DEFAULT", drop)
+			drop = pgname.Script("ALTER TABLE "+table+" REPLICA IDENTITY DEFAULT", "DROP INDEX "+pgname.Qualified(t.schema, t.index)) + byOwner
 		}
 		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, drop))
 	}

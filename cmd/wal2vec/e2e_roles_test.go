@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/replication"
 )
 
 // TestTheRolesTakeNoSwapRoleThatAnotherCanActAs, nor one of another owner: the function of that one's table would have the rights of both.
@@ -284,11 +285,112 @@ func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 			}
 			other := db.Host.Database(t)
 			other.Exec(t, "CREATE SCHEMA AUTHORIZATION wal2vec_swap")
-			if err := run(); err == nil || !strings.Contains(err.Error(), "role wal2vec_swap owns something in database "+other.Name) {
-				t.Error(err)
+			refusal, ok := errors.AsType[*pgconn.PgError](run())
+			if !ok || !strings.Contains(refusal.Message, "role wal2vec_swap owns a schema in database "+other.Name) {
+				t.Fatal(refusal)
+			}
+			if _, naming, _ := strings.Cut(refusal.Hint, "this names it: "); pgtest.One[string](t, other, strings.TrimSuffix(naming, ";")) != "schema wal2vec_swap" {
+				t.Errorf("the hint is %s", refusal.Hint)
 			}
 			if _, err := db.Host.Database(t).Conn(t).Exec(t.Context(), "SET wal2vec.known = 'wal2vec_swap'; "+string(script)); err != nil {
 				t.Errorf("in the sink's database: %v", err)
+			}
+		})
+	}
+}
+
+// runRoles runs deploy/roles.sql for table sb.t, and returns what it warns of functions that follow swapped tables.
+func runRoles(t *testing.T, db *pgtest.DB, script string) (refusal *pgconn.PgError, warned []string) {
+	t.Helper()
+	config, err := pgx.ParseConfig(db.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if strings.Contains(n.Message, "wal2vec_follow_") {
+			warned = append(warned, n.Message)
+		}
+	}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	_, err = conn.Exec(t.Context(), "SET wal2vec.source_table = 'sb.t'; SET wal2vec.source_columns = 'id'; "+script)
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	if err != nil && !ok {
+		t.Fatal(err)
+	}
+	return refusal, warned
+}
+
+// plantFollower makes a function for a table of sb and a publication as wal2vec makes it, and gives it to the swap role.
+func plantFollower(t *testing.T, db *pgtest.DB, table, publication, caller string) {
+	t.Helper()
+	conn := db.Conn(t)
+	if _, err := conn.Exec(t.Context(), "DROP FUNCTION IF EXISTS sb.wal2vec_follow_x(); ALTER PUBLICATION p OWNER TO own_b; ALTER PUBLICATION theirs OWNER TO own_b; SET ROLE own_b"); err != nil {
+		t.Fatal(err)
+	}
+	statements, err := replication.SwapFunctionSQL(t.Context(), conn, replication.Swap{
+		Publication: publication, Table: replication.InspectOptions{Schema: "sb", Table: table, Key: []string{"id"}},
+		Is: pgtest.One[uint32](t, db, "SELECT $1::text::regclass::oid", "sb."+table), Function: pgx.Identifier{"sb", "wal2vec_follow_x"},
+	}, []string{caller})
+	if err != nil || len(statements) == 0 {
+		t.Fatalf("%q, %v", statements, err)
+	}
+	for _, statement := range statements {
+		db.Exec(t, statement)
+	}
+	db.Exec(t, "ALTER FUNCTION sb.wal2vec_follow_x() OWNER TO wal2vec_swap; ALTER PUBLICATION p OWNER TO wal2vec_swap; ALTER PUBLICATION theirs OWNER TO postgres")
+}
+
+// TestTheRolesNameAFunctionOfNoPipeline, though its text is what wal2vec makes, and take what others make for the swap role for no property of that one.
+func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, major := range []int{16, 18} {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			var warned []string
+			run := func() (refusal *pgconn.PgError) {
+				t.Helper()
+				refusal, warned = runRoles(t, db, string(script))
+				return refusal
+			}
+			db.Exec(t, `CREATE ROLE own_b; CREATE ROLE stranger; CREATE SCHEMA sb AUTHORIZATION own_b; SET ROLE own_b; CREATE TABLE sb.t (id int PRIMARY KEY);
+				CREATE TABLE sb.payroll (id int PRIMARY KEY); RESET ROLE; CREATE PUBLICATION p FOR TABLE sb.t; CREATE PUBLICATION theirs FOR TABLE sb.payroll; ALTER PUBLICATION p OWNER TO own_b`)
+			if refusal := run(); refusal != nil {
+				t.Fatal(refusal)
+			}
+			db.Exec(t, `GRANT own_b TO wal2vec_swap; CREATE FOREIGN DATA WRAPPER fw; GRANT USAGE ON FOREIGN DATA WRAPPER fw TO stranger; SET ROLE stranger;
+				CREATE SERVER fs FOREIGN DATA WRAPPER fw; CREATE USER MAPPING FOR wal2vec_swap SERVER fs; RESET ROLE`)
+			plant := func(table, publication, caller string) { plantFollower(t, db, table, publication, caller) }
+			plant("t", "p", "wal2vec_stream")
+			if refusal := run(); refusal != nil || len(warned) > 0 {
+				t.Fatalf("one of a pipeline: %v, %q", refusal, warned)
+			}
+			for _, c := range []struct{ table, publication, caller, why, removal string }{
+				{"payroll", "p", "stranger", ", which stranger may call without being a role that streams", "DROP FUNCTION sb.wal2vec_follow_x();"},
+				{"t", "p", "stranger", ", which stranger may call without being a role that streams", "REVOKE ALL ON FUNCTION sb.wal2vec_follow_x() FROM stranger CASCADE;"},
+				{"payroll", "theirs", "wal2vec_stream", ", whose publication is not of the same owner", "DROP FUNCTION sb.wal2vec_follow_x();"},
+			} {
+				plant(c.table, c.publication, c.caller)
+				refusal := run()
+				if refusal == nil || !strings.HasSuffix(refusal.Message, "function sb.wal2vec_follow_x()"+c.why) || !strings.HasSuffix(refusal.Hint, c.removal) {
+					t.Fatalf("%+v: %+v", c, refusal)
+				}
+				db.Exec(t, c.removal)
+				if refusal := run(); refusal != nil || len(warned) > 0 {
+					t.Errorf("%+v: after %s: %v, %q", c, c.removal, refusal, warned)
+				}
+			}
+			plant("payroll", "p", "wal2vec_stream")
+			if refusal := run(); refusal != nil || len(warned) != 1 || !strings.HasSuffix(warned[0], "run DROP FUNCTION sb.wal2vec_follow_x();") {
+				t.Errorf("%v, %q", refusal, warned)
 			}
 		})
 	}

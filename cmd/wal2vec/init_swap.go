@@ -151,11 +151,14 @@ func (s *setup) takeBack(ctx context.Context) error {
 func (s *setup) makeFunction(ctx context.Context) error {
 	statements, err := s.planFunction(ctx)
 	s.sayUnfit()
-	if err != nil || len(statements) == 0 {
+	if err != nil {
 		return err
 	}
 	swap, err := s.swapping(ctx)
-	if err != nil {
+	if err == nil {
+		err = s.sayOdd(ctx, swap)
+	}
+	if err != nil || len(statements) == 0 {
 		return err
 	}
 	rights, err := swap.Rights(ctx, s.source)
@@ -171,6 +174,19 @@ func (s *setup) makeFunction(ctx context.Context) error {
 		s.log.Warn().Err(err).Str("role", rights.Role).Str("try", "have the owner run what wal2vec init --print-sql prints").
 			Msg("a table that takes the place of the source table, as dbt's table models do, cannot be followed with this role's rights")
 		return nil
+	}
+	return err
+}
+
+// sayOdd warns of functions of the swap role that may be of no pipeline, and of roles that may call this one's and do not stream.
+func (s *setup) sayOdd(ctx context.Context, swap replication.Swap) error {
+	if !follows(s.config) {
+		return nil
+	}
+	role, err := swap.Role(ctx, s.source)
+	if err == nil && len(role.Odd) > 0 {
+		s.log.Warn().Str("role", role.Name).Str("try", pgname.Script(role.Ends...)).
+			Msg("what belongs to the role that follows swapped tables may have been left there: " + pgname.Visible(strings.Join(role.Odd, ", ")))
 	}
 	return err
 }

@@ -52,6 +52,7 @@ var adviceReviewed = map[string]string{
 	"replication/swap_role.go lean":                "roleAdvice, which quotes",
 	"replication/stream_rights.go revokeSQL":       "given.takes, which quotes",
 	"internal/doctor/swap.go examineSwapRole":      "SwapRole.Close, which Role quotes",
+	"cmd/wal2vec/init_swap.go sayOdd":              "SwapRole.Ends, which Role quotes",
 	"sink/generation_view.go viewTaken":            "the kind is one of a list",
 	"cmd/wal2vec/wire.go unreadableDSN":            "source or sink",
 	"cmd/wal2vec/wire.go unconnected":              "source or sink",

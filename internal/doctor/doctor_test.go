@@ -12,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -86,7 +87,8 @@ func TestAdviceIsSorted(t *testing.T) {
 	f("wal2vec init --grant-stream='a,b;c', as the owner", doctor.Shell, "wal2vec init --grant-stream='a,b;c'  # as the owner")
 	f(`DROP VIEW "a;b"; then wal2vec init`, doctor.Source, `DROP VIEW "a;b"; -- then wal2vec init`)
 	f(`SELECT 1; SELECT 2; or not`, doctor.Source, `SELECT 1; SELECT 2; -- or not`)
-	f(`/* as the owner of both */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`, doctor.Source, `/* as the owner of both */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`)
+	f(`/* with the rights of both owners */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`, doctor.Source, `/* with the rights of both owners */ BEGIN; ALTER TABLE t SET LOGGED; COMMIT;`)
+	f(`ALTER TABLE t SET LOGGED;`+pgname.ByOwner, doctor.Source, `ALTER TABLE t SET LOGGED;`+pgname.ByOwner)
 	f("connect to the primary", doctor.Server, "connect to the primary")
 	f("CREATE a thing", doctor.Server, "CREATE a thing")
 }

@@ -215,6 +215,19 @@ var excessFindings = []finding{
 			r.mend(f)
 		}
 		r.want("role.owner", doctor.OK)
+		r.db.Exec(t, "GRANT EXECUTE ON FUNCTION "+function+" TO "+stranger)
+		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "role "+stranger+" may call function ") || !strings.HasPrefix(f.Fix, "REVOKE ALL ON FUNCTION ") {
+			t.Errorf("%+v", f)
+		} else {
+			r.mend(f)
+		}
+		elsewhere := host.Database(t)
+		elsewhere.Exec(t, "CREATE SCHEMA AUTHORIZATION "+admin)
+		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "owns a schema in database "+elsewhere.Name) || f.FixIn != doctor.Server {
+			t.Errorf("%+v", f)
+		}
+		elsewhere.Exec(t, "DROP SCHEMA "+admin)
+		r.want("role.swap", doctor.OK)
 		// It was granted a second owner, as for a second pipeline.
 		second, _ := r.db.Role(t, "")
 		r.db.Exec(t, "GRANT "+second+" TO "+admin)

@@ -38,6 +38,12 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		e.warn(check, inSource(pgname.Script(role.Drop...)+" -- once you know that no client needs what that drops"),
 			"the function that follows swapped tables runs as role %s, which %s: who left that there has its rights for good, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
+	case role.Elsewhere:
+		const fix = "drop what is in the other database, once you know that no client needs it; " +
+			"or give this database a swap role of its own (wal2vec.swap in deploy/roles.sql)"
+		e.warn(check, onServer(fix),
+			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
+			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
 		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
 		e.warn(check, inShell(fix),
@@ -46,6 +52,9 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	case len(role.Open) > 0:
 		e.warn(check, inSource(pgname.Script(role.Close...)),
 			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
+	case len(role.Odd) > 0:
+		e.warn(check, inSource(pgname.Script(role.Ends...)+" -- once you know that no client needs it"),
+			"role %s, as which the function that follows swapped tables runs, has what may have been left there: %s", name, strings.Join(role.Odd, ", "))
 	case len(role.Given) > 0:
 		fix := onServer("have the role that gave it take it back")
 		if len(role.Back) > 0 {

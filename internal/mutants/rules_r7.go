@@ -51,7 +51,7 @@ var r7 = rule{
 					`statement.Run(ctx, tx, "SELECT 1")`,
 				},
 				{ // the others take locks of their own
-					swapFile, "	statements := left.rest\n	if left.index != \"\" {",
+					swapFile, "	statements := slices.Concat(left.alters, left.rest)\n	if left.index != \"\" {",
 					`	var statements []string
 	for _, step := range left.rest {
 		if strings.HasPrefix(step, "ALTER PUBLICATION") {
@@ -65,7 +65,7 @@ var r7 = rule{
 		{
 			name:  "the new table is published without an identity",
 			fails: []string{"replication TestANewTableGetsWhatItLacks"},
-			edits: []edit{{swapFile, "	left.rest = append(left.rest, i.lacks.identities...)\n", ""}},
+			edits: []edit{{swapFile, "	left.alters = append(left.alters, i.lacks.identities...)\n", ""}},
 		},
 		{
 			name:  "a swap does not begin an epoch",

@@ -111,6 +111,10 @@ func Conninfo(value string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
+// ByOwner stands behind an advice that alters a table of the source. Such a statement may run functions
+// that the table's owner wrote, in a CHECK say, with the rights of the session.
+const ByOwner = " -- in a session of the table's owner, not of a superuser or a member of that role"
+
 // Script puts statements on one line that is pasted. Several are one transaction: psql goes on
 // behind a statement that failed, and what comes next could then do more than was meant, to a role
 // of that name that another client made first, say.

@@ -156,6 +156,8 @@ func (r *Reader) explain(err error, doing string) error {
 	}
 }
 
+const byOwner = pgname.ByOwner
+
 // duplicate refuses a table that has lost its unique index: which of two rows the sink should hold is anybody's guess.
 func (r *Reader) duplicate(key change.Key) error {
 	names := make([]string, len(r.opts.Table.Key))
@@ -163,7 +165,7 @@ func (r *Reader) duplicate(key change.Key) error {
 		names[i] = column.Name
 	}
 	index := fmt.Sprintf("CREATE UNIQUE INDEX ON %s (%s);", r.relation(), pgname.List(names))
-	return fault.New(fault.Usage, "remove one of them, then: "+index+" -- in a session of the table's owner",
+	return fault.New(fault.Usage, "remove one of them, then: "+index+byOwner,
 		"%s holds two rows with the key %s", r.name(), key)
 }
 

@@ -342,10 +342,12 @@ func (d *Decoder) keyError(part int, kind byte) error {
 	case kindOmitted:
 		return fmt.Errorf("decoding: a change of %s has more than %d bytes in key column %q, which no index holds", d.name, mostKeyBytes, column)
 	}
-	try := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL; as the table's owner, and "+reidentify,
-		pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
+	alter := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET NOT NULL", pgname.Qualified(d.table.Schema, d.table.Name), pgname.Identifier(column))
+	try := pgname.Script(alter) + byOwner + "; and " + reidentify
 	return fault.New(fault.Gap, try, "a change of %s carries no value of key column %q: which row it is of is not in the log", d.name, column)
 }
+
+const byOwner = pgname.ByOwner
 
 // reidentify is what to do about an identity without the key. What was logged under it stays as it is, so the log is of no use up to there.
 const reidentify = "give it, and each partition, a replica identity that holds the key (wal2vec doctor says which does not); " +

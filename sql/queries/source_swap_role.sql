@@ -1,8 +1,9 @@
 -- What the role ($4; '' for the owner of the function, or this role where there is none) that the function ($3, its name with schema, quoted) runs as
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind, in
--- the schema of a table of the owner, with a text that a version of this program wrote ($5 has the fingerprints), and not open to all; publications, the use of
--- schemas, and CREATE on the database, which is told apart, since only the hand-over needs it. Then comes who could act as it:
+-- the schema of a table of the owner, with a text that a version of this program wrote ($5 has the fingerprints), for a publication whose owner's rights the role has,
+-- and open to roles that stream alone; publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it; and
+-- user mappings. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
 -- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
 -- own: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
@@ -20,11 +21,42 @@ WITH RECURSIVE role AS (
     LEFT JOIN pg_catalog.pg_class AS c ON c.oid = $1
     LEFT JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     LEFT JOIN pg_catalog.pg_publication AS p ON p.pubname = $2
-), ours AS (
+), streaming AS (
+    -- On Amazon RDS a membership takes the place of the attribute; a role of that name on another server means nothing.
+    SELECT g.oid FROM pg_catalog.pg_roles AS g
+    WHERE g.rolsuper OR g.rolreplication
+        OR EXISTS (
+            SELECT FROM pg_catalog.pg_roles AS m
+            WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_get_userbyid(10) = 'rdsadmin' AND pg_catalog.pg_has_role(g.oid, m.oid, 'MEMBER')
+        )
+), written AS (
     -- A function of any other name, place or text may have been left there by who could act as the role once. The one that is asked about is judged by who asks.
-    SELECT w.oid
+    SELECT
+        w.oid, w.oid = pg_catalog.to_regprocedure($3 || '()')::oid AS asked, pg_catalog.format('%I.%I()', n.nspname, w.proname) AS named,
+        -- Those that neither stream nor may act as the role: a stream's role can read each change of the table without the function.
+        ARRAY(
+            SELECT DISTINCT pg_catalog.quote_ident(g.rolname)
+            FROM pg_catalog.aclexplode(w.proacl) AS a
+            JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
+            WHERE g.oid NOT IN (SELECT s.oid FROM streaming AS s) AND NOT pg_catalog.pg_has_role(g.oid, r.oid, 'MEMBER')
+            ORDER BY 1
+        ) AS callers,
+        COALESCE(pg_catalog.pg_has_role(r.oid, p.pubowner, 'USAGE'), false) AS published,
+        -- A table that is swapped just now is not.
+        COALESCE(
+            p.puballtables OR EXISTS (
+                SELECT FROM pg_catalog.pg_publication_rel AS l
+                JOIN pg_catalog.pg_class AS c ON c.oid = l.prrelid
+                WHERE l.prpubid = p.oid AND c.relnamespace = w.pronamespace
+                    AND pg_catalog.strpos(w.prosrc, E'\n    table_name CONSTANT text := ' || pg_catalog.quote_literal(c.relname) || E';\n') > 0
+            ),
+            false
+        ) AS carried
     FROM facts AS r
     JOIN pg_catalog.pg_proc AS w ON w.proowner = r.oid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = w.pronamespace
+    LEFT JOIN pg_catalog.pg_publication AS p
+        ON pg_catalog.strpos(w.prosrc, E'\n    publication_name CONSTANT text := ' || pg_catalog.quote_literal(p.pubname) || E';\n') > 0
     WHERE w.oid = pg_catalog.to_regprocedure($3 || '()')::oid
         OR w.proacl IS NOT NULL
         AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(w.proacl) AS a WHERE a.grantee = 0)
@@ -38,6 +70,21 @@ WITH RECURSIVE role AS (
             JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
             WHERE f.oid = w.oid
         ) = ANY ($5::text[])
+), ours AS (
+    -- The text says neither whose publication it is nor who may call it.
+    SELECT w.oid FROM written AS w WHERE w.asked OR w.published AND w.callers = ARRAY[]::text[]
+), odd AS (
+    -- What hinders nothing: who may call the function that is asked about is init's to say.
+    SELECT
+        w.oid, pg_catalog.format('role %s may call function %s, and may not stream', c.name, w.named) AS what,
+        pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', w.named, c.name) AS ends
+    FROM written AS w
+    CROSS JOIN LATERAL pg_catalog.unnest(w.callers) AS c (name)
+    WHERE w.asked
+    UNION ALL
+    SELECT w.oid, pg_catalog.format('function %s is for a table that its publication does not carry', w.named), 'DROP FUNCTION IF EXISTS ' || w.named
+    FROM written AS w
+    WHERE NOT w.asked AND w.published AND w.callers = ARRAY[]::text[] AND NOT w.carried
 ), belongings AS (
     SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid, s.dbid IN (0, d.oid) AS here
     FROM facts AS f
@@ -52,6 +99,8 @@ WITH RECURSIVE role AS (
             AND (NOT pg_catalog.has_schema_privilege(f.oid, s.objid, 'CREATE') OR pg_catalog.has_schema_privilege(f.owner, s.objid, 'CREATE'))
         )
         OR s.classid = 'pg_catalog.pg_database'::regclass AND s.deptype = 'a'
+        -- The owner of a foreign server makes them for any role, and they are called that role's. They give it nothing.
+        OR s.classid = 'pg_catalog.pg_user_mapping'::regclass
     )
 ), owned AS (
     SELECT b.classid, b.objid, b.here, b.dbid, i.type, i.identity, pg_catalog.row_number() OVER (ORDER BY NOT b.here, b.classid, b.objid) AS place
@@ -100,10 +149,31 @@ SELECT
             SELECT
                 CASE
                     WHEN o.place = 4 THEN 'owns ' || (SELECT pg_catalog.count(*) - 3 FROM owned)::text || ' more objects'
-                    WHEN o.here THEN 'owns ' || o.type || ' ' || o.identity
-                    ELSE 'owns an object in database ' || pg_catalog.quote_ident((SELECT d.datname FROM pg_catalog.pg_database AS d WHERE d.oid = o.dbid))
+                    WHEN o.here THEN 'owns ' || o.type || ' ' || o.identity || COALESCE((
+                        SELECT CASE WHEN NOT w.published THEN ', whose publication is not this role''s'
+                            ELSE ', which ' || pg_catalog.array_to_string(w.callers, ', ') || ' may call and which may not stream' END
+                        FROM written AS w
+                        WHERE o.classid = 'pg_catalog.pg_proc'::regclass AND w.oid = o.objid
+                    ), '')
+                    ELSE pg_catalog.format(
+                        'owns %s in database %I (there, this names it: SELECT pg_catalog.pg_describe_object(%s, %s, 0);)',
+                        COALESCE(
+                            (
+                                SELECT k.kind
+                                FROM (VALUES
+                                    ('pg_class', 'a table, view or sequence'), ('pg_proc', 'a function'), ('pg_namespace', 'a schema'), ('pg_type', 'a type'),
+                                    ('pg_publication', 'a publication'), ('pg_default_acl', 'default privileges'), ('pg_largeobject', 'a large object'),
+                                    ('pg_foreign_server', 'a foreign server')
+                                ) AS k (catalogue, kind)
+                                WHERE k.catalogue = c.relname
+                            ),
+                            'an object of ' || c.relname
+                        ),
+                        (SELECT d.datname FROM pg_catalog.pg_database AS d WHERE d.oid = o.dbid), o.classid, o.objid
+                    )
                 END
             FROM owned AS o
+            JOIN pg_catalog.pg_class AS c ON c.oid = o.classid
             WHERE o.place <= 4
             ORDER BY o.place
         )
@@ -164,7 +234,15 @@ SELECT
         FROM pg_catalog.pg_auth_members AS a
         JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
         WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
-        ORDER BY g.rolname
+        ORDER BY g.rolname, a.grantor
+    ) END,
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
+            THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+        ORDER BY g.rolname, a.grantor
     ) END,
     -- What drops its objects, where it is a role that does nothing else: those that another goes with are left out, and what depends on others comes first.
     CASE
@@ -174,6 +252,13 @@ SELECT
             SELECT CASE
                 WHEN o.type IN ('database', 'tablespace') THEN pg_catalog.format('ALTER %s %s OWNER TO CURRENT_USER', pg_catalog.upper(o.type), o.identity)
                 WHEN o.type = 'large object' THEN pg_catalog.format('SELECT pg_catalog.lo_unlink(%s)', o.objid)
+                -- Of a pipeline, but for who may call it.
+                WHEN EXISTS (SELECT FROM written AS w WHERE w.oid = o.objid AND o.classid = 'pg_catalog.pg_proc'::regclass AND w.published AND w.carried)
+                    THEN (
+                        SELECT pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', w.named, pg_catalog.array_to_string(w.callers, ', '))
+                        FROM written AS w
+                        WHERE w.oid = o.objid
+                    )
                 WHEN o.type = 'default acl' THEN pg_catalog.format(
                     'ALTER DEFAULT PRIVILEGES %s REVOKE ALL ON %s FROM %s',
                     pg_catalog.regexp_replace(o.identity, ' on [a-z ]+$', ''), pg_catalog.upper(pg_catalog.substring(o.identity, ' on ([a-z ]+)$')),
@@ -204,5 +289,8 @@ SELECT
         SELECT
         FROM pg_catalog.pg_db_role_setting AS s
         WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
-    )
+    ),
+    COALESCE(f.oid <> f.owner AND NOT f.trusted AND NOT f.rolsuper AND EXISTS (SELECT FROM owned AS o WHERE NOT o.here), false),
+    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.what FROM odd AS o ORDER BY o.oid, o.what) END,
+    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.ends FROM odd AS o ORDER BY o.oid, o.what) END
 FROM facts AS f
