@@ -52,6 +52,7 @@ var plantedTables = map[string]string{
 	"partition":      "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz) PARTITION BY LIST (version); CREATE TABLE theirs.part PARTITION OF wal2vec.schema_version (CHECK (theirs.evil(version))) DEFAULT",
 	"partition, key": "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz) PARTITION BY LIST (theirs.evil(version))",
 	"statistics":     "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); CREATE STATISTICS wal2vec.s ON (theirs.evil(version)), version FROM wal2vec.schema_version",
+	"cascade":        "CREATE TABLE wal2vec.pipeline (name text PRIMARY KEY); CREATE TABLE theirs.cascades (name theirs.checked REFERENCES wal2vec.pipeline ON UPDATE CASCADE)",
 	"reference":      "CREATE TABLE theirs.target (version integer PRIMARY KEY); CREATE TABLE wal2vec.schema_version (version integer REFERENCES theirs.target, name text, applied_at timestamptz)",
 }
 
@@ -103,6 +104,7 @@ func TestWhatPeopleAddToTheirTablesStays(t *testing.T) {
 		"CREATE INDEX ON wal2vec.vectors_product_1 USING hnsw ((embedding::halfvec(3)) halfvec_l2_ops)",
 		"CREATE INDEX ON wal2vec.vectors_product_1 USING ivfflat (embedding vector_l2_ops)",
 		"ALTER TABLE wal2vec.vectors_product_1 ADD COLUMN more halfvec(3), ADD CHECK (vector_dims(embedding) > 0), ADD COLUMN at date DEFAULT current_date",
+		"ALTER TABLE wal2vec.vectors_product_1 ADD UNIQUE (product_id) DEFERRABLE",
 		"CREATE STATISTICS wal2vec.s ON epoch, lsn FROM wal2vec.ledger_product",
 	} {
 		b.db.Exec(t, statement)

@@ -1,6 +1,6 @@
 -- By the catalogue alone: the schema ($1), and with it each relation that a pipeline ($2) reads there and that is no table, or belongs to a role that is not
 -- trusted. That are this role, superusers, and the one that the settings name ($3). A trigger takes a right that may have been taken back, and runs as who
--- writes: so each has to call a function of a trusted role, without arguments and condition, and so has a foreign key to belong to a trusted role's table. A
+-- writes: so each has to call a function of a trusted role, without arguments and condition, and so has a foreign key to be between these tables. A
 -- trigger or a foreign key of this moment says nothing of the next: no other role may have the right to make one. What else hangs on a table belongs to its
 -- owner, and yet another role may have written it: ALTER TABLE ... OWNER TO (of a dump that is restored into a schema which is there) and REASSIGN OWNED give
 -- a table away with all that is on it. So that is compared with what init writes. No row where there is no schema.
@@ -77,7 +77,9 @@ part AS (
 hanging AS (
     SELECT r.oid AS relation, 'policy ' || pg_catalog.quote_ident(l.polname) AS place
     FROM mine AS r
-    CROSS JOIN (SELECT pg_catalog.quote_literal(pg_catalog.quote_ident($1::text)) AS ident, pg_catalog.quote_literal($1::text) AS literal) AS s
+    CROSS JOIN (
+        SELECT pg_catalog.replace(pg_catalog.quote_ident($1::text), '''', '''''') AS ident, pg_catalog.replace($1::text, '''', '''''') AS literal
+    ) AS s
     JOIN pg_catalog.pg_policy AS l ON l.polrelid = r.oid
     WHERE (
         r.relname IN ('pipeline', 'generation', 'stream_state', 'backfill', 'shape', 'dead_letter')
@@ -90,7 +92,7 @@ hanging AS (
                 CASE l.polname WHEN 'readers' THEN '''SELECT''' ELSE '''UPDATE''' END, '::text)'
             )
             FROM (VALUES
-                ('''%s.ledger_%s''::text, ' || s.ident || '::regnamespace, '), ('''%I.ledger_%s''::text, ' || s.literal || '::text, ')
+                ('''%s.ledger_%s''::text, ''' || s.ident || '''::regnamespace, '), ('''%I.ledger_%s''::text, ''' || s.literal || '''::text, ')
             ) AS w (beginning)
         )
     ) IS NOT TRUE
@@ -110,11 +112,6 @@ hanging AS (
     JOIN pg_catalog.pg_inherits AS i ON i.inhparent = r.oid
     JOIN pg_catalog.pg_class AS c ON c.oid = i.inhrelid
     WHERE NOT r.parent
-    UNION ALL
-    SELECT r.oid, 'constraint ' || pg_catalog.quote_ident(k.conname)
-    FROM mine AS r
-    JOIN pg_catalog.pg_constraint AS k ON k.conrelid = r.oid
-    WHERE k.contype = 'f' AND k.confrelid NOT IN (SELECT p.oid FROM mine AS p)
     UNION ALL
     SELECT r.oid, 'statistics ' || pg_catalog.quote_ident(x.stxname)
     FROM mine AS r
@@ -183,11 +180,12 @@ FROM (
         r.relname::text,
         CASE WHEN g.tgisinternal THEN 'foreign key of ' || pg_catalog.quote_ident(l.relname) ELSE 'trigger ' || pg_catalog.quote_ident(g.tgname) END,
         CASE WHEN g.tgisinternal THEN l.relowner ELSE p.proowner END,
-        g.tgisinternal OR g.tgfoid >= 16384 AND g.tgnargs = 0 AND g.tgqual IS NULL, NULL
+        g.tgisinternal AND l.oid IN (SELECT k.oid FROM relation AS k) OR NOT g.tgisinternal AND g.tgfoid >= 16384 AND g.tgnargs = 0 AND g.tgqual IS NULL, NULL
     FROM relation AS r
     JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid
     JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
     LEFT JOIN pg_catalog.pg_class AS l ON l.oid = g.tgconstrrelid
+    WHERE NOT (g.tgisinternal AND g.tgconstrrelid = 0) -- the server's own, of a constraint that is deferrable
     UNION ALL
     SELECT r.relname::text, 'right ' || x.privilege_type, x.grantee, true,
         CASE WHEN x.grantor <> r.relowner THEN pg_catalog.pg_get_userbyid(x.grantor)::text END
