@@ -92,7 +92,7 @@ hanging AS (
                 CASE l.polname WHEN 'readers' THEN '''SELECT''' ELSE '''UPDATE''' END, '::text)'
             )
             FROM (VALUES
-                ('''%s.ledger_%s''::text, ''' || s.ident || '''::regnamespace, '), ('''%I.ledger_%s''::text, ''' || s.literal || '''::text, ')
+                ('''%s.ledger_%s''::text, ''' || s.ident || '''::regnamespace, '), ('''%I.ledger_%s''::text, ''' || s.literal || ''', ')
             ) AS w (beginning)
         )
     ) IS NOT TRUE
@@ -140,7 +140,7 @@ hanging AS (
                 p.function = 'pg_catalog.pg_input_is_valid(text, text)'::pg_catalog.regprocedure
                 AND (
                     SELECT pg_catalog.regexp_count(x.printed, 'pg_input_is_valid') = pg_catalog.regexp_count(
-                        x.printed, 'pg_input_is_valid[(]key[[][0-9]+[]], ''(smallint|integer|bigint|text|uuid|character varying([(][0-9]+[)])?)''::text[)]'
+                        x.printed, 'pg_input_is_valid[(]key[[][0-9]+[]], ''((pg_catalog[.])?(smallint|integer|bigint|text|uuid|character varying))''::text[)]'
                     )
                     FROM (SELECT pg_catalog.pg_get_expr(e.expression, e.relation) AS printed) AS x
                 )
