@@ -1,7 +1,6 @@
 package sink_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -146,13 +145,13 @@ func TestEveryVersionsTablesPass(t *testing.T) {
 }
 
 // restored follows the guide: a dump of b's sink into a database in which a stranger was first.
-func (b *bench) restored(ctx context.Context, planter account, planted string, options ...string) (into *bench, said string, failed bool) {
+func (b *bench) restored(planter account, planted string, options ...string) (into *bench, said string, failed bool) {
 	b.tb.Helper()
 	host := b.db.Host
 	dir := b.tb.TempDir()
 	dump := filepath.Join(dir, "wal2vec.dump")
 	run := func(program string, args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, host.Program(program), args...).CombinedOutput()
+		out, err := exec.CommandContext(b.tb.Context(), host.Program(program), args...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run("pg_dump", "--format=custom", "--schema=wal2vec", "--schema=analytics_features", "--file="+dump, b.db.DSN); err != nil {
@@ -179,7 +178,7 @@ func TestARestoreIntoAPlantedSchemaGivesNothingAway(t *testing.T) {
 		"CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); " +
 		"ALTER TABLE wal2vec.schema_version ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; " +
 		"CREATE POLICY p ON wal2vec.schema_version USING (theirs.evil(1)); GRANT SELECT, INSERT ON wal2vec.schema_version TO PUBLIC"
-	into, said, failed := b.restored(t.Context(), planter, planted)
+	into, said, failed := b.restored(planter, planted)
 	const owner = "SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'wal2vec.schema_version'::regclass"
 	if is := pgtest.One[string](t, into.db, owner); !failed || is != admin.name {
 		t.Fatalf("the planted table belongs to %s: %s", is, said)
@@ -193,7 +192,7 @@ func TestARestoreIntoAPlantedSchemaGivesNothingAway(t *testing.T) {
 	const trigger = "CREATE SCHEMA wal2vec; CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); " +
 		"CREATE FUNCTION theirs.takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN NEW; END'; " +
 		"CREATE TRIGGER takes BEFORE INSERT ON wal2vec.schema_version FOR EACH ROW EXECUTE FUNCTION theirs.takes()"
-	into, said, failed = b.restored(t.Context(), planter, trigger, "--single-transaction", "--exit-on-error")
+	into, said, failed = b.restored(planter, trigger, "--single-transaction", "--exit-on-error")
 	if is := pgtest.One[string](t, into.db, owner); !failed || is != planter.name || len(into.loot()) != 0 {
 		t.Errorf("the planted table belongs to %s, its function ran as %q: %s", is, into.loot(), said)
 	}
