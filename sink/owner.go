@@ -15,7 +15,9 @@ import (
 // Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run what
 // they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a statement that
 // names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of triggers and foreign keys
-// on the tables, and of who may make them. exists is false, and nothing may be read, where there is no schema. What belongs to others is an
+// on the tables, and of who may make them. A table that was given to a trusted role has on it what an earlier owner wrote: policies have to be those
+// that init writes, and there may be no rule, parent, child or extended statistics of expressions, no function, type or collation but the server's
+// own and those that a superuser alone can make. exists is false, and nothing may be read, where there is no schema. What is otherwise is an
 // UntrustedError.
 func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
 
@@ -49,6 +51,12 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 			}
 			return fault.New(fault.Usage, revoke,
 				"%s has the %s on %q in schema %q of the sink, and could have role %q run what it likes", grantee, kind, name, s.schema, role)
+		case strings.HasPrefix(kind, "hanging "):
+			const try = "find out which role made it, and drop it; where a dump was restored, restore it again into a new database in which no other role " +
+				"may create: docs/operations.md, Backup and restore"
+			return fault.New(fault.Usage, try,
+				"%q in schema %q of the sink has a %s that wal2vec init does not write, and could have role %q run what it likes",
+				name, s.schema, strings.TrimPrefix(kind, "hanging "), role)
 		case len(kind) > 1: // the kind and the name of what hangs on a table
 			return fault.New(fault.Usage, "find out what it is and who made it, and drop it",
 				"%q in schema %q of the sink has a %s of role %q, which could have role %q run what it likes", name, s.schema, kind, owner, role)

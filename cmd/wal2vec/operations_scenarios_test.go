@@ -438,6 +438,19 @@ func guideSinkRestored(t *testing.T, r *reader) {
 	r.types()
 	w.db.Exec(t, "UPDATE "+product+" SET name = 'since the backup' WHERE product_id = 30; DELETE FROM "+product+" WHERE product_id = 20")
 	w.run("stream", "--until-current")
+	// Where another role was first, the restore ends, and leaves nothing: what is on the table that it planted runs for no role.
+	planted := pgtest.Database(t)
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+planted.DSN)
+	stranger, _ := planted.Role(t, "")
+	planted.Exec(t, "CREATE TABLE public.loot (who text); GRANT INSERT ON public.loot TO PUBLIC; GRANT CREATE ON DATABASE "+planted.Name+" TO "+stranger+
+		"; SET ROLE "+stranger+"; CREATE SCHEMA wal2vec; CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); "+
+		"CREATE FUNCTION wal2vec.takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.loot VALUES (current_user); RETURN NEW; END'; "+
+		"CREATE TRIGGER takes BEFORE INSERT ON wal2vec.schema_version FOR EACH ROW EXECUTE FUNCTION wal2vec.takes(); RESET ROLE")
+	r.says(r.shell(strings.TrimSpace(r.section.blocks[r.next].text)+" # exit code 1"), `schema "wal2vec" already exists`)
+	if loot := pgtest.Column[string](t, planted, "SELECT who FROM public.loot"); len(loot) != 0 || pgtest.One[string](t, planted,
+		"SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'wal2vec.schema_version'::regclass") != stranger {
+		t.Errorf("the planted trigger ran as %q, or its table was given away", loot)
+	}
 	w.sink = pgtest.Database(t)
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
 	r.types()

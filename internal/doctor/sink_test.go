@@ -142,6 +142,18 @@ var sinkFindings = []finding{
 			t.Errorf("%+v", f)
 		}
 	}},
+	{"a table that another role had", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		r.db.Exec(t, "CREATE SCHEMA theirs AUTHORIZATION "+role+"; GRANT USAGE, CREATE ON SCHEMA wal2vec TO "+role+"; ALTER TABLE wal2vec.shape OWNER TO "+role+
+			"; SET ROLE "+role+"; CREATE FUNCTION theirs.takes() RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''it ran''; END'; "+
+			"CREATE POLICY takes ON wal2vec.shape USING (theirs.takes()); RESET ROLE; ALTER TABLE wal2vec.shape OWNER TO CURRENT_USER")
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, "policy takes that wal2vec init does not write") || !strings.Contains(f.Fix, "Backup and restore") {
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "DROP POLICY takes ON wal2vec.shape")
+		r.want("sink.owner", doctor.OK)
+	}},
 	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		role, _ := r.db.Role(t, "")
