@@ -56,6 +56,9 @@ func CheckTree(folder string) error {
 		return err
 	}
 	root, err := filepath.EvalSymlinks(folder)
+	if err == nil {
+		root, err = filepath.Abs(root) // an advice names it, wherever it is followed
+	}
 	if err != nil {
 		return fmt.Errorf("looking at who may change %s: %w", folder, err)
 	}
@@ -203,7 +206,7 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 	case !slices.Contains(c.trusted, e.uid) && c.unknown(e.uid):
 		return e, outside(path, e.uid)
 	case !slices.Contains(c.trusted, e.uid):
-		return e, foreign(path, e.uid)
+		return e, foreign(path, e.uid, e.mode)
 	case closed, e.mode&fs.ModeSymlink != 0, e.mode.IsDir() && e.mode&fs.ModeSticky != 0:
 		return e, nil
 	case e.mode&byEveryone != 0:

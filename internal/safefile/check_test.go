@@ -165,8 +165,71 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if try := foreign("/a\nb", 7).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
+	if try := foreign("/a\nb", 7, fs.ModeDir).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
 		t.Error(try)
+	}
+}
+
+// TestWhoHasAFileOpenLosesItByTheAdvice: a new owner or mode takes nothing from a process that has the file open, and another account's file, or one
+// that it could write, may be open in one of its processes.
+func TestWhoHasAFileOpenLosesItByTheAdvice(t *testing.T) {
+	t.Setenv(TrustVariable, "")
+	for name, mode := range map[string]fs.FileMode{"foreign": 0o640, "open to all": 0o666} {
+		dir, err := filepath.EvalSymlinks(t.TempDir())
+		path := filepath.Join(dir, "it's a $file")
+		if err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(path, []byte("harmless"), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		held, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		command := foreign(path, weaker, mode).Try
+		if name == "foreign" && os.Geteuid() == 0 {
+			if err := os.Chown(path, weaker, weaker); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Check(path); err != nil {
+			command = problem(t, err).Try
+		}
+		command = strings.TrimPrefix(command, "make a copy, and look whether what is in it is yours: ")
+		command, _, _ = strings.Cut(command, "; if that account may act as you")
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s: %v", command, out, err)
+		}
+		if _, err := held.WriteAt([]byte("THEIRS"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if content, err := ReadTrusted(path, 100); err != nil || string(content) != "harmless" {
+			t.Errorf("%s: %q, %v after %s", name, content, err, command)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+}
+
+// TestOnlyFoldersAndLinksAreGivenAway: who has anything else open keeps it. A name that another account laid where the copy is to be ends the advice.
+func TestOnlyFoldersAndLinksAreGivenAway(t *testing.T) {
+	for mode, want := range map[fs.FileMode]bool{fs.ModeDir: true, fs.ModeSymlink: true, 0: false, fs.ModeSocket: false, fs.ModeNamedPipe: false, fs.ModeDevice: false} {
+		if try := foreign("/x", weaker, mode).Try; strings.Contains(try, "chown -h") != want {
+			t.Errorf("%v: %s", mode, try)
+		}
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Mkdir(filepath.Join(dir, "theirs"), 0o755), os.Symlink("theirs", path+".new")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, failed := exec.CommandContext(t.Context(), "sh", "-c", copied(path)).CombinedOutput()
+	if after, err := os.Stat(path); failed == nil || err != nil || !os.SameFile(before, after) {
+		t.Errorf("copied by way of another's folder: %s, %v, %v", out, failed, err)
 	}
 }
 
