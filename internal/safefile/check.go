@@ -104,10 +104,8 @@ func newChecker() (*checker, error) {
 	if self := uids[ownUIDs-1]; unknownSelf(self) {
 		uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid == self && !slices.Contains(named, uid) })
 	}
-	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, list: listOf, private: func(gid uint32) bool {
-		// The account need not be known here, as in a container; its own group has its number then.
-		return privateGroup(gid) || slices.Contains(named, gid)
-	}}, nil
+	private := func(gid uint32) bool { return privateTo(gid, uids, named) }
+	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, list: listOf, private: private}, nil
 }
 
 func lstat(path string) (entry, error) {

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -238,6 +240,14 @@ func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
 	if uids, err := trusted(); err != nil || fmt.Sprint(uids) != fmt.Sprintf("[0 %d 7 8]", os.Geteuid()) {
 		t.Error(uids, err)
 	}
+	c, err := newChecker()
+	if err != nil || c.private(3_141_592_653) {
+		t.Error("a group that is no named account's is private", err)
+	}
+	t.Setenv(TrustVariable, "3141592653")
+	if c, err = newChecker(); err != nil || !c.private(3_141_592_653) {
+		t.Error("the group of an account that is known nowhere is not private", err)
+	}
 	t.Setenv(TrustVariable, "root")
 	if err := Check("/"); problem(t, err).Path != TrustVariable {
 		t.Error(err)
@@ -327,6 +337,47 @@ func TestGroupsWithOthersAreFound(t *testing.T) {
 	f(me, "", "root:x:0:\n", true)                             // from a directory, which gives each account a group of its number
 	f(account{"me", 1000, 2000}, "", "root:x:0:\n", false)     // from a directory, which need not tell who is in it
 	f(account{"me", 1000, 2000}, "", "me:x:2000:\n", true)
+}
+
+// TestANumberOfAnAccountIsNoNumberOfAGroup: the group may be anybody's. Only what is in no list may be the group of an account that is in none.
+func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
+	const passwd, group = "me:x:1000:1001::/:/bin/sh\nbroken\n", "team:x:1000:\nbroken\n"
+	for gid, want := range map[uint32]bool{1000: false, 1001: false, 1002: true} {
+		if got := unlisted(gid, passwd, group); got != want {
+			t.Errorf("%d is unlisted: %v", gid, got)
+		}
+	}
+	const nobodys = 3_141_592_653
+	f := func(want bool, gid uint32, accounts, named []uint32) {
+		t.Helper()
+		if got := privateTo(gid, accounts, named); got != want {
+			t.Errorf("group %d is private to %d, of which %d are named: %v", gid, accounts, named, got)
+		}
+	}
+	f(true, nobodys, []uint32{0, nobodys}, []uint32{nobodys})
+	f(false, nobodys, []uint32{0, nobodys}, nil)
+	f(false, nobodys, []uint32{0}, nil)
+	f(true, 0, nil, nil)
+	// Every system has groups that are no account's own: those of the numbers of accounts that are not theirs.
+	content, err := os.ReadFile("/etc/group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := false
+	for fields := range entries(string(content), 3) {
+		gid, err := strconv.ParseUint(fields[2], 10, 32)
+		if who, unknown := user.LookupId(fields[2]); err == nil && gid != 0 && (unknown != nil || who.Username != fields[0]) {
+			looked = true
+			f(false, uint32(gid), []uint32{0, uint32(gid)}, []uint32{uint32(gid)})
+			t.Setenv(TrustVariable, fields[2])
+			if c, err := newChecker(); err != nil || c.private(uint32(gid)) {
+				t.Errorf("%s trusts group %s", TrustVariable, fields[0])
+			}
+		}
+	}
+	if !looked {
+		t.Error("every group is an account's own")
+	}
 }
 
 // weaker is an account that root can act as: "nobody" on most systems.
