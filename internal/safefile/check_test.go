@@ -29,6 +29,7 @@ func ours(files map[string]entry) *checker {
 		private: func(gid uint32) bool { return gid == me },
 		unknown: func(uint32) bool { return false },
 		list:    func(string) (*list, error) { return nil, nil },
+		server:  func(string) (uint32, bool, error) { return 0, false, nil },
 		lstat: func(path string) (entry, error) {
 			e, found := files[path]
 			if !found {
@@ -104,7 +105,7 @@ func onDisk(t *testing.T, owners map[string]uint32) (dir string, c *checker) {
 		t.Fatal(err)
 	}
 	uid := uint32(os.Geteuid())
-	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, unknown: unknownOwner, list: listOf, lstat: func(path string) (entry, error) {
+	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, unknown: unknownOwner, list: listOf, server: serverOf, lstat: func(path string) (entry, error) {
 		e, err := lstat(path)
 		if within, err := filepath.Rel(dir, path); err == nil && owners[within] != 0 {
 			e.uid = owners[within]
