@@ -12,8 +12,8 @@ import (
 )
 
 // pgx opens files by itself, as libpq does: those that a connection string or a variable names, and those that stand below HOME. HOME may be
-// another account's, as after sudo -E: that account would say then where a connection leads (the service file), which authority vouches for a server, and
-// by which certificate a client is known. So each is looked at as .env is, before a connection string is used.
+// another account's, as after sudo -E: that account would say then where a connection leads (the service file), which authority vouches for
+// a server, and by which certificate a client is known. So each is looked at as .env is, before a connection string is used.
 
 // opening is a file that pgx opens.
 type opening struct {
@@ -93,9 +93,9 @@ func sockets(hosts string) bool {
 	return !slices.ContainsFunc(strings.Split(hosts, ","), func(host string) bool { return !filepath.IsAbs(host) && !strings.HasPrefix(host, "@") })
 }
 
-// checkFiles looks at the files that pgx opens for a connection: one that is no file, such as a pipe, would be waited for without end, and one that
-// another account owns, or could replace, is refused. It returns what the connection string has to say so that pgx opens none of those that may be passed
-// over: files below another account's HOME that are not there yet, and password files.
+// checkFiles looks at the files that pgx opens for a connection: one that is no file, such as a pipe, would be waited for without end, and
+// one that another account owns, or could replace, is refused. It returns what the connection string has to say so that pgx opens none of
+// those that may be passed over: files below another account's HOME that are not there yet, and password files.
 func (l *loader) checkFiles(c connection, env environment) (without []pair) {
 	if l.config.Origin(c.path).Kind == FromDefault {
 		return nil // there is no connection

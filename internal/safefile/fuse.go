@@ -14,7 +14,8 @@ import (
 // served says that a file lies on a file system that another account serves.
 func served(path string, server uint32) *Error {
 	return &Error{
-		Path: path, Foreign: true, Why: fmt.Sprintf("is on a file system that another account mounted (FUSE, uid %d), which may show any owner and content", server),
+		Path: path, Foreign: true,
+		Why: fmt.Sprintf("is on a file system that another account mounted (FUSE, uid %d), which may show any owner and content", server),
 		Try: fmt.Sprintf("use a copy on another file system; if that account may act as you: export %s=%d", TrustVariable, server),
 	}
 }
@@ -49,7 +50,8 @@ func mountOf(device, mountinfo string) (m mount, found bool) {
 	return mount{}, false
 }
 
-// fuse reports whether the file system is one in user space that an account mounted. One of a virtual machine's host (virtiofs) is none: root mounts it.
+// fuse reports whether the file system is one in user space that an account mounted. One of a virtual machine's host (virtiofs) is none:
+// root mounts it.
 func (m mount) fuse() bool {
 	kind, _, _ := strings.Cut(m.kind, ".")
 	return kind == "fuse" || kind == "fuseblk"

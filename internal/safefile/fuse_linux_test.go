@@ -173,3 +173,11 @@ func TestAFileSystemOfAnotherAccountIsTheirs(t *testing.T) {
 		}
 	}
 }
+
+func TestADeviceIsWrittenAsTheKernelWritesIt(t *testing.T) {
+	for _, d := range [][2]uint32{{0, 0}, {8, 17}, {0, 255}, {0, 256}, {0xfff, 1<<20 - 1}, {0x12345678, 0x9abcdef0}} {
+		if got, want := deviceOf(unix.Mkdev(d[0], d[1])), fmt.Sprintf("%d:%d", d[0], d[1]); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // TestAMountIsFoundByItsDevice reads lines as the kernel writes them.
 func TestAMountIsFoundByItsDevice(t *testing.T) {
-	const mounts = `22 27 0:21 / /proc rw,relatime - proc proc rw
+	const mounts = `22 27 0:21 / /proc rw,relatime - proc none rw
 31 27 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,user_id=7
 40 31 0:50 / /home/u/a\040b/- rw,nosuid,nodev,relatime shared:20 master:3 - fuse.sshfs 0:51\040-\040proc rw,user_id=1000,group_id=1000,allow_other
 41 31 0:51 / /mnt/empty rw - fuse  rw,user_id=65534,group_id=65534,allow_other
@@ -27,20 +27,20 @@ broken
 		t.Helper()
 		m, found := mountOf(device, mounts)
 		uid, told := m.user()
-		if got := fmt.Sprint(found, m.fuse(), told, uid); got != want {
+		if got := fmt.Sprintf("%t,%t,%t,%d", found, m.fuse(), told, uid); got != want {
 			t.Errorf("%s: %s, want %s", device, got, want)
 		}
 	}
-	f("0:21", "true false false 0")
-	f("0:50", "true true true 1000")
-	f("0:51", "true true true 65534")
-	f("8:17", "true true true 0")
-	f("0:53", "true false false 0")
-	f("0:54", "true true false 0")
-	f("0:55", "true true false 0")
-	f("0:56", "false false false 0")
-	f("0:5", "false false false 0")
-	f("50", "false false false 0")
+	f("0:21", "true,false,false,0")
+	f("0:50", "true,true,true,1000")
+	f("0:51", "true,true,true,65534")
+	f("8:17", "true,true,true,0")
+	f("0:53", "true,false,false,0")
+	f("0:54", "true,true,false,0")
+	f("0:55", "true,true,false,0")
+	f("0:56", "false,false,false,0")
+	f("0:5", "false,false,false,0")
+	f("50", "false,false,false,0")
 }
 
 // TestWhatAnotherAccountServesIsTheirs: whatever owners and modes it shows, at a folder, at a file, and behind a door that only we pass.
