@@ -116,10 +116,10 @@ func (l *loader) checkFiles(c connection, env environment) (without []pair) {
 		case problem.Foreign && err != nil && by == namedByHome && o.key != "servicefile":
 			without = append(without, pair{o.key, ""})
 		case problem.Foreign && o.key == "passfile" && by != namedByDSN:
-			l.warnOnce(fault.Wrap(problem, fault.Usage, o.instead(by)+problem.Try, "%s %s is not read", o.what, path))
+			l.warnOnce(fault.Wrap(problem, fault.Usage, o.instead(by, problem), "%s %s is not read", o.what, path))
 			without = append(without, pair{o.key, ""})
-		case problem.Foreign:
-			l.fault(c.path, l.config.Origin(c.path), o.what+" "+path+" is not read: "+problem.Error()+": "+o.instead(by)+problem.Try)
+		case problem.Foreign, problem.Path == safefile.TrustVariable: // which cannot be read: there is no look
+			l.fault(c.path, l.config.Origin(c.path), o.what+" "+path+" is not read: "+problem.Error()+": "+o.instead(by, problem))
 		case err == nil:
 			l.warnOnce(fault.Wrap(problem, fault.Usage, problem.Try, "another account could change %s %s", o.what, path))
 		}
@@ -127,15 +127,17 @@ func (l *loader) checkFiles(c connection, env environment) (without []pair) {
 	return without
 }
 
-// instead is what to do besides what the look says.
-func (o opening) instead(by named) string {
-	switch by {
-	case namedByHome:
-		return "set HOME to this account's own, or " + o.variable + " to a file of its own; "
-	case namedByVariable:
-		return "set " + o.variable + " to a file of this account; "
+// instead is what to do. A HOME of another account is best left as it is.
+func (o opening) instead(by named, problem *safefile.Error) string {
+	switch {
+	case problem.Path == safefile.TrustVariable:
+		return problem.Try
+	case by == namedByHome:
+		return strings.TrimSuffix("set HOME to this account's own, or "+o.variable+" to a file of its own; "+problem.Trust, "; ")
+	case by == namedByVariable:
+		return "set " + o.variable + " to a file of this account; " + problem.Try
 	default:
-		return ""
+		return problem.Try
 	}
 }
 

@@ -96,6 +96,11 @@ func TestFilesThatPgxOpensByItselfAreLookedAt(t *testing.T) {
 	if got := parsed(t, c.Source.DSN); got.Password != "theirs" || got.RequireAuth != "password" || got.TLSConfig.RootCAs == nil || len(got.TLSConfig.Certificates) != 1 {
 		t.Fatalf("at home: %q, %+v", got.Password, got.TLSConfig)
 	}
+	t.Setenv(safefile.TrustVariable, "me")
+	if _, err := atHome(t, home, dsn); err == nil || !strings.Contains(err.Error(), `"WAL2VEC_TRUST_UIDS" must hold numbers of accounts, joined by commas: export WAL2VEC_TRUST_UIDS=1000`) {
+		t.Errorf("without a look: %v", err)
+	}
+	t.Setenv(safefile.TrustVariable, "")
 	if os.Geteuid() != 0 {
 		return
 	}
@@ -127,7 +132,8 @@ func TestFilesThatPgxOpensByItselfAreLookedAt(t *testing.T) {
 				}
 				continue
 			}
-			if err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want+`: "`+path+`" belongs to another account (uid 65534): `+way.advice) {
+			if err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), want+`: "`+path+`" belongs to another account (uid 65534): `+way.advice) ||
+				!strings.Contains(err.Error(), "export WAL2VEC_TRUST_UIDS=65534") || strings.Contains(err.Error(), ".new") == strings.HasPrefix(name, "below HOME") {
 				t.Errorf("%s %s: %v", f.key, name, err)
 			}
 		}

@@ -24,6 +24,8 @@ type Error struct {
 	Why string
 	// Try is what to run.
 	Try string
+	// Trust is the end of Try that says how to trust the account; empty where that is no way.
+	Trust string
 	// Foreign says that the account owns it; it may write what is another's otherwise.
 	Foreign bool
 }
@@ -53,8 +55,8 @@ func trusted() ([]uint32, error) {
 // foreign gives a folder or a link to the account that runs the program, and never a file: a process of the old owner that has it open goes on
 // writing.
 func foreign(path string, owner uint32, mode fs.FileMode) *Error {
-	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner), Foreign: true}
-	trust := fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, owner)
+	trust := trusting(owner)
+	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner), Trust: trust, Foreign: true}
 	switch {
 	case path == "/": // no account but root should have it
 		e.Try = "as root: chown -h 0 /; " + trust
@@ -66,6 +68,10 @@ func foreign(path string, owner uint32, mode fs.FileMode) *Error {
 		e.Try = trust
 	}
 	return e
+}
+
+func trusting(uid uint32) string {
+	return fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, uid)
 }
 
 // copied is a command that puts a copy in the place of a file: one that no process has open. It is made in a folder of its own, which no other

@@ -16,7 +16,7 @@ func served(path string, server uint32) *Error {
 	return &Error{
 		Path: path, Foreign: true,
 		Why: fmt.Sprintf("is on a file system that another account mounted (FUSE, uid %d), which may show any owner and content", server),
-		Try: fmt.Sprintf("use a copy on another file system; if that account may act as you: export %s=%d", TrustVariable, server),
+		Try: "use a copy on another file system; " + trusting(server), Trust: trusting(server),
 	}
 }
 
