@@ -63,7 +63,7 @@ cp -RL "$parts"/{onnxruntime,model} "$parts"/operators-* "$files/usr/local/share
 install -D -m 0600 "$root/deploy/systemd/wal2vec.env" "$files/etc/wal2vec/wal2vec.env"
 sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:0/" "$files/etc/wal2vec/wal2vec.env"
 other=$(hostname -I | cut -d ' ' -f 1)
-install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn localhost)"
+install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn 127.0.0.1)"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")?connect_timeout=5"
 cp "$root"/deploy/systemd/*.service "$files/etc/systemd/system/"
 # The same sandbox around a command that asks the database at an address that is no loopback one.
@@ -110,7 +110,7 @@ manager=$(pgrep -P "$booted" -x systemd)
 inside() { nsenter -t "$manager" -m -p -C -u -i "$@"; }
 until_true "systemd's first target" inside systemctl is-active idle.target
 
-env -i PATH="$PATH" HOME="$work" WAL2VEC_CACHE="$cache" WAL2VEC_SOURCE_DSN="$(dsn localhost)" "$root/bin/wal2vec" init >/dev/null 2>"$work/log/init.log"
+env -i PATH="$PATH" HOME="$work" WAL2VEC_CACHE="$cache" WAL2VEC_SOURCE_DSN="$(dsn 127.0.0.1)" "$root/bin/wal2vec" init >/dev/null 2>"$work/log/init.log"
 inside systemctl start wal2vec.service
 until_true "the stream's start" grep -q '"streaming"' "$work/log/wal2vec.log"
 inside systemctl start wal2vec-backfill.service || { show_logs && die 1 "the backfill ended with $(inside systemctl show -P ExecMainStatus wal2vec-backfill)"; }

@@ -36,7 +36,7 @@ func TestBeforeInitEveryCommandSaysSoInOneLine(t *testing.T) {
 		"state":    func() error { _, err := b.sink.State(t.Context()); return err },
 	} {
 		t.Log(what)
-		b.says(run(), `wal2vec is not set up in schema "wal2vec" of the sink`, "wal2vec init")
+		b.says(run(), `wal2vec is not set up in schema "wal2vec" of the sink`, "wal2vec init, as the role that sets it up")
 	}
 }
 

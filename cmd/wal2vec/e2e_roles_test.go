@@ -222,7 +222,11 @@ func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t)
 	db.Exec(t, "CREATE ROLE own; CREATE ROLE stranger; CREATE TABLE public.t (id int PRIMARY KEY, s text); ALTER TABLE public.t OWNER TO own; CREATE SCHEMA wal2vec AUTHORIZATION stranger")
-	for name, value := range map[string]string{"client_min_messages": "error", "standard_conforming_strings": "off", "backslash_quote": "on"} {
+	settings := map[string]string{"client_min_messages": "error"}
+	if db.Host.Major() < 19 { // which reads texts in one way alone
+		settings["standard_conforming_strings"] = "off"
+	}
+	for name, value := range settings {
 		db.Exec(t, "ALTER DATABASE "+db.Name+" SET "+name+" = "+value)
 	}
 	out, err := exec.CommandContext(t.Context(), db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'",

@@ -77,6 +77,7 @@ var adviceReviewed = map[string]string{
 	"internal/config/environment.go readDotEnv":    "safefile quotes",
 	"internal/config/apart.go warnOfUnread":        "inFull quotes",
 	"internal/config/load.go setFromFile":          "safefile quotes",
+	"internal/config/opened.go checkFiles":         "safefile quotes; besides, the name of one of five variables",
 	"internal/config/yaml.go readSettings":         "safefile quotes",
 	"internal/pgserver/bundle.go untrusted":        "safefile quotes",
 	"internal/doctor/pipeline.go examineLock":      "pgsession.Blocker.Try: constants and a number",

@@ -210,8 +210,10 @@ func checkConnectionStrings(name, content string) []string {
 			wrong = append(wrong, name+": the password of "+match[0]+" goes to any server that answers there")
 		}
 	}
-	if regexp.MustCompile(`(?m)host=localhost.*password=|password=.*host=localhost`).MatchString(content) {
-		wrong = append(wrong, name+": a password goes to a port of localhost")
+	for _, match := range regexp.MustCompile(`(?i)(?:://(?:[^\s/]*[@,])?|\bhost(?:addr)?\s*=\s*'?(?:[^\s']*,)?|PGHOST=['"]?|psql .*-h *)localhost\b\S*`).FindAllString(content, -1) {
+		if !strings.HasPrefix(match, "://localhost:9187") { // HTTP
+			wrong = append(wrong, name+": "+match+" is a name of several addresses, which any account can bind where the server does not")
+		}
 	}
 	return wrong
 }
@@ -244,8 +246,13 @@ func TestNoExampleTellsAPasswordToAnyServer(t *testing.T) {
 	f(true, "<<<'postgres://wal2vec_stream:change-me-2@localhost:5432/app'")
 	f(true, "postgresql://u:p@db/app?sslmode=require")
 	f(true, "postgres://postgres:$(cat database_password)@database:5432/app")
-	f(true, "host=localhost dbname=app password=x")
+	for _, named := range []string{
+		"host=localhost dbname=app password=x", "password=x host='localhost'", "host=db,localhost", "postgres://u@localhost:5432/app", "postgres://localhost/app",
+		"postgres:///app?host=localhost", "postgres://u@db,localhost/app", "export PGHOST=localhost",
+	} {
+		f(true, named)
+	}
+	f(false, "postgres://u@127.0.0.1:5432/app and localhost, ENV WAL2VEC_HTTP_ALLOWED_HOSTS=localhost, IPAddressAllow=localhost, http://localhost:9187/readyz")
 	f(false, "`postgres://u:p@db:5432/app?sslmode=verify-full`")
-	f(false, "postgres://u@localhost:5432/app")
 	f(false, "host=/run/postgresql dbname=app user=u")
 }

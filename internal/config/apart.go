@@ -231,16 +231,6 @@ func (c Config) HubAccess() (address string, token Secret, err error) {
 	return c.Encoder.Hub, c.Encoder.HubToken, nil
 }
 
-// checkFiles finds what pgx would open for a connection and is no file: it would wait for a pipe without end.
-func (l *loader) checkFiles(c connection) {
-	for _, key := range []string{"passfile", "servicefile", "sslcert", "sslkey", "sslrootcert"} {
-		name := c.get(slices.Concat(c.added, c.own), key)
-		if info, err := os.Stat(name); name != "" && err == nil && !info.Mode().IsRegular() {
-			l.fault(c.path, l.config.Origin(c.path), key+" must name a file: "+name+" is none")
-		}
-	}
-}
-
 // pairsOf takes a connection string of either form apart, by the rules of libpq.
 func pairsOf(d DSN) (pairs []pair, ok bool) {
 	_, rest, isURL := cutScheme(string(d))

@@ -87,13 +87,18 @@ func requireAuth(to *DSN, methods string) {
 
 // complete adds what .env says to a connection string. It returns the methods by which its server must ask for the password, if it must.
 func (l *loader) complete(c connection, to *DSN, env environment) (methods string) {
-	l.checkFiles(c)
+	without := l.checkFiles(c, env)
 	sets, acts := l.checkSession(c), l.checkActing(c, env)
 	switch {
+	case !c.ok && len(without) > 0:
+		l.fault(c.path, l.config.Origin(c.path), "must be a connection string that libpq can read")
 	case c.steeredByDotEnv():
 		*to = l.keepApart(c, env)
-	case acts && c.ok:
-		*to = joinPairs(slices.Concat(c.added, c.own))
+		if len(without) > 0 {
+			*to = joinPairs(without) + " " + *to
+		}
+	case c.ok && (acts || len(without) > 0):
+		*to = joinPairs(slices.Concat(without, c.added, c.own))
 	default:
 		*to = fillDSN(*to, c.dotEnv)
 	}

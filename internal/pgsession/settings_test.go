@@ -37,6 +37,8 @@ var left = []struct{ name, why string }{
 	{`debug_parallel_query|debug_logical_replication_streaming|logical_replication_mode`, "how, not what: for tests of the server"},
 	{`(logical_decoding_|maintenance_)?work_mem|hash_mem_multiplier|temp_buffers|gin_pending_list_limit`, "how much memory"},
 	{`backend_flush_after|(effective|maintenance)_io_concurrency|io_combine_limit|file_copy_method|commit_siblings|wal_skip_threshold`, "how, not what"},
+	{`min_eager_agg_group_size`, "how fast, not what (19)"},
+	{`wal_receiver_timeout|wal_sender_shutdown_timeout`, "of a standby's receiver, and of a server that shuts down (19)"},
 	{`vacuum_.*`, "of VACUUM, which no session of ours runs"},
 }
 

@@ -3,6 +3,7 @@
 package safefile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -43,7 +44,7 @@ func Owned(path string) bool {
 		return false
 	}
 	e, err := c.lstat(path)
-	return err == nil && slices.Contains(c.trusted, e.uid)
+	return err == nil && slices.Contains(c.trusted, e.uid) && c.served(path, e) == nil
 }
 
 // CheckTree is Check for a folder and everything below it.
@@ -56,6 +57,9 @@ func CheckTree(folder string) error {
 		return err
 	}
 	root, err := filepath.EvalSymlinks(folder)
+	if err == nil {
+		root, err = filepath.Abs(root) // an advice names it, wherever it is followed
+	}
 	if err != nil {
 		return fmt.Errorf("looking at who may change %s: %w", folder, err)
 	}
@@ -82,6 +86,8 @@ type checker struct {
 	unknown func(uid uint32) bool
 	// list reads the access control list of a file or folder, nil where it has none.
 	list func(path string) (*list, error)
+	// server returns the account that serves the file system of a file or folder, if that is one in user space.
+	server func(path string) (uid uint32, fuse bool, err error)
 	// secret says that the file at the end may not be read by every account.
 	secret bool
 }
@@ -101,10 +107,8 @@ func newChecker() (*checker, error) {
 	if self := uids[ownUIDs-1]; unknownSelf(self) {
 		uids = slices.DeleteFunc(uids, func(uid uint32) bool { return uid == self && !slices.Contains(named, uid) })
 	}
-	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, list: listOf, private: func(gid uint32) bool {
-		// The account need not be known here, as in a container; its own group has its number then.
-		return privateGroup(gid) || slices.Contains(named, gid)
-	}}, nil
+	private := func(gid uint32) bool { return privateTo(gid, uids, named) }
+	return &checker{trusted: uids, lstat: lstat, unknown: unknownOwner, list: listOf, server: serverOf, private: private}, nil
 }
 
 func lstat(path string) (entry, error) {
@@ -197,13 +201,16 @@ func closed(e entry) bool { return e.mode.IsDir() && e.mode&enterable == 0 }
 // owner of what a name in it stands for can take the name away, and that owner is looked at next.
 func (c *checker) look(path string, closed bool) (entry, error) {
 	e, err := c.lstat(path)
+	if err == nil {
+		err = c.served(path, e)
+	}
 	switch {
 	case err != nil:
 		return e, err
 	case !slices.Contains(c.trusted, e.uid) && c.unknown(e.uid):
 		return e, outside(path, e.uid)
 	case !slices.Contains(c.trusted, e.uid):
-		return e, foreign(path, e.uid)
+		return e, foreign(path, e.uid, e.mode)
 	case closed, e.mode&fs.ModeSymlink != 0, e.mode.IsDir() && e.mode&fs.ModeSticky != 0:
 		return e, nil
 	case e.mode&byEveryone != 0:
@@ -218,6 +225,23 @@ func (c *checker) look(path string, closed bool) (entry, error) {
 		return e, &Error{Path: path, Why: "may be read by every account", Try: "chmod o-r " + pgname.Shell(path)}
 	}
 	return e, nil
+}
+
+// served finds what is on a file system that an account serves which is not trusted.
+func (c *checker) served(path string, e entry) error {
+	if e.mode&fs.ModeSymlink != 0 {
+		return nil // it is where its folder is
+	}
+	switch uid, fuse, err := c.server(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return err
+	case err != nil:
+		return servedByUnknown(path, err)
+	case fuse && !slices.Contains(c.trusted, uid):
+		return served(path, uid)
+	default:
+		return nil
+	}
 }
 
 // sharedWith says who else may write what has the group's write permission in its mode, or nothing. That permission is the group's; where there is an

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +29,7 @@ func ours(files map[string]entry) *checker {
 		private: func(gid uint32) bool { return gid == me },
 		unknown: func(uint32) bool { return false },
 		list:    func(string) (*list, error) { return nil, nil },
+		server:  func(string) (uint32, bool, error) { return 0, false, nil },
 		lstat: func(path string) (entry, error) {
 			e, found := files[path]
 			if !found {
@@ -102,7 +105,7 @@ func onDisk(t *testing.T, owners map[string]uint32) (dir string, c *checker) {
 		t.Fatal(err)
 	}
 	uid := uint32(os.Geteuid())
-	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, unknown: unknownOwner, list: listOf, lstat: func(path string) (entry, error) {
+	return dir, &checker{trusted: []uint32{0, uid}, private: func(uint32) bool { return true }, unknown: unknownOwner, list: listOf, server: serverOf, lstat: func(path string) (entry, error) {
 		e, err := lstat(path)
 		if within, err := filepath.Rel(dir, path); err == nil && owners[within] != 0 {
 			e.uid = owners[within]
@@ -165,8 +168,71 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if try := foreign("/a\nb", 7).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
+	if try := foreign("/a\nb", 7, fs.ModeDir).Try; !strings.Contains(try, fmt.Sprintf(`chown -h %d $'/a\012b'`, os.Geteuid())) || !strings.HasSuffix(try, "export WAL2VEC_TRUST_UIDS=7") {
 		t.Error(try)
+	}
+}
+
+// TestWhoHasAFileOpenLosesItByTheAdvice: a new owner or mode takes nothing from a process that has the file open, and another account's file, or one
+// that it could write, may be open in one of its processes.
+func TestWhoHasAFileOpenLosesItByTheAdvice(t *testing.T) {
+	t.Setenv(TrustVariable, "")
+	for name, mode := range map[string]fs.FileMode{"foreign": 0o640, "open to all": 0o666} {
+		dir, err := filepath.EvalSymlinks(t.TempDir())
+		path := filepath.Join(dir, "it's a $file")
+		if err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(path, []byte("harmless"), 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		held, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer held.Close()
+		command := foreign(path, weaker, mode).Try
+		if name == "foreign" && os.Geteuid() == 0 {
+			if err := os.Chown(path, weaker, weaker); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Check(path); err != nil {
+			command = problem(t, err).Try
+		}
+		command = strings.TrimPrefix(command, "make a copy, and look whether what is in it is yours: ")
+		command, _, _ = strings.Cut(command, "; if that account may act as you")
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %s: %v", command, out, err)
+		}
+		if _, err := held.WriteAt([]byte("THEIRS"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if content, err := ReadTrusted(path, 100); err != nil || string(content) != "harmless" {
+			t.Errorf("%s: %q, %v after %s", name, content, err, command)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+	}
+}
+
+// TestOnlyFoldersAndLinksAreGivenAway: who has anything else open keeps it. A name that another account laid where the copy is to be ends the advice.
+func TestOnlyFoldersAndLinksAreGivenAway(t *testing.T) {
+	for mode, want := range map[fs.FileMode]bool{fs.ModeDir: true, fs.ModeSymlink: true, 0: false, fs.ModeSocket: false, fs.ModeNamedPipe: false, fs.ModeDevice: false} {
+		if try := foreign("/x", weaker, mode).Try; strings.Contains(try, "chown -h") != want {
+			t.Errorf("%v: %s", mode, try)
+		}
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := errors.Join(os.WriteFile(path, nil, 0o666), os.Mkdir(filepath.Join(dir, "theirs"), 0o755), os.Symlink("theirs", path+".new")); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, failed := exec.CommandContext(t.Context(), "sh", "-c", copied(path)).CombinedOutput()
+	if after, err := os.Stat(path); failed == nil || err != nil || !os.SameFile(before, after) {
+		t.Errorf("copied by way of another's folder: %s, %v, %v", out, failed, err)
 	}
 }
 
@@ -174,6 +240,14 @@ func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
 	t.Setenv(TrustVariable, "7, 8,")
 	if uids, err := trusted(); err != nil || fmt.Sprint(uids) != fmt.Sprintf("[0 %d 7 8]", os.Geteuid()) {
 		t.Error(uids, err)
+	}
+	c, err := newChecker()
+	if err != nil || c.private(3_141_592_653) {
+		t.Error("a group that is no named account's is private", err)
+	}
+	t.Setenv(TrustVariable, "3141592653")
+	if c, err = newChecker(); err != nil || !c.private(3_141_592_653) {
+		t.Error("the group of an account that is known nowhere is not private", err)
 	}
 	t.Setenv(TrustVariable, "root")
 	if err := Check("/"); problem(t, err).Path != TrustVariable {
@@ -264,6 +338,47 @@ func TestGroupsWithOthersAreFound(t *testing.T) {
 	f(me, "", "root:x:0:\n", true)                             // from a directory, which gives each account a group of its number
 	f(account{"me", 1000, 2000}, "", "root:x:0:\n", false)     // from a directory, which need not tell who is in it
 	f(account{"me", 1000, 2000}, "", "me:x:2000:\n", true)
+}
+
+// TestANumberOfAnAccountIsNoNumberOfAGroup: the group may be anybody's. Only what is in no list may be the group of an account that is in none.
+func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
+	const passwd, group = "me:x:1000:1001::/:/bin/sh\nbroken\n", "team:x:1000:\nbroken\n"
+	for gid, want := range map[uint32]bool{1000: false, 1001: false, 1002: true} {
+		if got := unlisted(gid, passwd, group); got != want {
+			t.Errorf("%d is unlisted: %v", gid, got)
+		}
+	}
+	const nobodys = 3_141_592_653
+	f := func(want bool, gid uint32, accounts, named []uint32) {
+		t.Helper()
+		if got := privateTo(gid, accounts, named); got != want {
+			t.Errorf("group %d is private to %d, of which %d are named: %v", gid, accounts, named, got)
+		}
+	}
+	f(true, nobodys, []uint32{0, nobodys}, []uint32{nobodys})
+	f(false, nobodys, []uint32{0, nobodys}, nil)
+	f(false, nobodys, []uint32{0}, nil)
+	f(true, 0, nil, nil)
+	// Every system has groups that are no account's own: those of the numbers of accounts that are not theirs.
+	content, err := os.ReadFile("/etc/group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := false
+	for fields := range entries(string(content), 3) {
+		gid, err := strconv.ParseUint(fields[2], 10, 32)
+		if who, unknown := user.LookupId(fields[2]); err == nil && gid != 0 && (unknown != nil || who.Username != fields[0]) {
+			looked = true
+			f(false, uint32(gid), []uint32{0, uint32(gid)}, []uint32{uint32(gid)})
+			t.Setenv(TrustVariable, fields[2])
+			if c, err := newChecker(); err != nil || c.private(uint32(gid)) {
+				t.Errorf("%s trusts group %s", TrustVariable, fields[0])
+			}
+		}
+	}
+	if !looked {
+		t.Error("every group is an account's own")
+	}
 }
 
 // weaker is an account that root can act as: "nobody" on most systems.

@@ -15,6 +15,9 @@
 // no one who may write: what this program makes has a mode without the group's write permission, which
 // is the most that such a list then gives.
 //
+// A file system in user space (FUSE) shows the owners that its server likes. On Linux what is on one
+// counts as the account's that mounted it.
+//
 // It does not look at other lists: NFSv4's (of NFS, ZFS and richacl), whose write permission need not
 // show in the mode, and those of other systems, macOS among them. It does not look at who may read a
 // file, or at what root and the program's own account do.

@@ -2,7 +2,9 @@ package safefile
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -22,6 +24,8 @@ type Error struct {
 	Why string
 	// Try is what to run.
 	Try string
+	// Trust is the end of Try that says how to trust the account; empty where that is no way.
+	Trust string
 	// Foreign says that the account owns it; it may write what is another's otherwise.
 	Foreign bool
 }
@@ -48,15 +52,34 @@ func trusted() ([]uint32, error) {
 	return uids, nil
 }
 
-func foreign(path string, owner uint32) *Error {
-	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner), Foreign: true}
-	trust := fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, owner)
-	if path == "/" { // no account but root should have it
+// foreign gives a folder or a link to the account that runs the program, and never a file: a process of the old owner that has it open goes on
+// writing.
+func foreign(path string, owner uint32, mode fs.FileMode) *Error {
+	trust := trusting(owner)
+	e := &Error{Path: path, Why: fmt.Sprintf("belongs to another account (uid %d)", owner), Trust: trust, Foreign: true}
+	switch {
+	case path == "/": // no account but root should have it
 		e.Try = "as root: chown -h 0 /; " + trust
-		return e
+	case mode.IsRegular():
+		e.Try = fmt.Sprintf("make a copy, and look whether what is in it is yours: %s; %s", copied(path), trust)
+	case mode.IsDir(), mode&fs.ModeSymlink != 0:
+		e.Try = fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; %s", os.Geteuid(), pgname.Shell(path), trust)
+	default: // a pipe, a socket, a device: who has it open keeps it
+		e.Try = trust
 	}
-	e.Try = fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; %s", os.Geteuid(), pgname.Shell(path), trust)
 	return e
+}
+
+func trusting(uid uint32) string {
+	return fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, uid)
+}
+
+// copied is a command that puts a copy in the place of a file: one that no process has open. It is made in a folder of its own, which no other
+// account can enter: in a folder as /tmp is, one could lay a link, or a file that it has open, where the copy is to be.
+func copied(path string) string {
+	aside := path + ".new"
+	file, folder, within := pgname.Shell(path), pgname.Shell(aside), pgname.Shell(aside+"/"+filepath.Base(path))
+	return fmt.Sprintf("mkdir -m 700 %[2]s && cp %[1]s %[3]s && chmod go-w %[3]s && mv -f %[3]s %[1]s && rmdir %[2]s", file, folder, within)
 }
 
 // outside is foreign where nothing can be given to another owner: the system does not say which account it is.
@@ -71,7 +94,7 @@ func outside(path string, owner uint32) *Error {
 func writable(path, by string, file bool) *Error {
 	e := &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
 	if file {
-		e.Try += "  # if what is in it is yours; if not, make it again in a new file"
+		e.Try = copied(path) + "  # and look whether what is in it is yours"
 	}
 	return e
 }

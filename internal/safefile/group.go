@@ -3,7 +3,8 @@
 package safefile
 
 import (
-	"os"
+	"errors"
+	"io/fs"
 	"os/user"
 	"slices"
 	"strconv"
@@ -19,28 +20,72 @@ type account struct {
 	uid, gid uint32
 }
 
-// privateGroup reports whether a group is root's, or the one that many systems make for each account,
-// under its name: they let new files be written by it (umask 002).
-func privateGroup(gid uint32) bool {
+// privateTo reports whether a group is root's, or private to one of the accounts: the group that many systems make for each account, under its name,
+// since they let new files be written by it (umask 002). The number alone says nothing: account and group 1000 of a machine may have nothing in
+// common. Of the accounts those that are named need not be known to the system, as in a container; then the group of the account's number is private
+// where the system does not know it either.
+func privateTo(gid uint32, accounts, named []uint32) bool {
 	if gid == rootGroup {
 		return true
 	}
-	uid := uint32(os.Geteuid()) //nolint:gosec // never negative on Unix
-	me, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
-	if err != nil || me.Gid != strconv.FormatUint(uint64(gid), 10) {
-		return false
-	}
-	group, err := user.LookupGroupId(me.Gid)
-	if err != nil || group.Name != me.Username {
-		return false
-	}
-	accounts, err := Read("/etc/passwd", mostAccounts)
+	passwd, err := accountsIn("/etc/passwd")
 	if err != nil {
 		return false
 	}
-	groups, err := Read("/etc/group", mostAccounts)
-	return err == nil && alone(account{me.Username, uid, gid}, string(accounts), string(groups))
+	groups, err := accountsIn("/etc/group")
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(accounts, func(uid uint32) bool {
+		name, found := owner(uid, gid)
+		return found && alone(account{name, uid, gid}, passwd, groups)
+	}) || slices.Contains(named, gid) && nowhere(gid) && unlisted(gid, passwd, groups)
 }
+
+// accountsIn reads a list of accounts or groups; a container may have none.
+func accountsIn(path string) (string, error) {
+	content, err := Read(path, mostAccounts)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(content), err
+}
+
+// owner returns the name of an account that has a group of that name as its primary one, and whether it is so.
+func owner(uid, gid uint32) (name string, found bool) {
+	who, err := user.LookupId(number(uid))
+	if err != nil || who.Gid != number(gid) {
+		return "", false
+	}
+	group, err := user.LookupGroupId(who.Gid)
+	return who.Username, err == nil && group.Name == who.Username
+}
+
+// nowhere reports whether the system, directory services too, knows neither an account nor a group of a number.
+func nowhere(id uint32) bool {
+	_, err := user.LookupId(number(id))
+	_, noUser := errors.AsType[user.UnknownUserIdError](err)
+	_, err = user.LookupGroupId(number(id))
+	_, noGroup := errors.AsType[user.UnknownGroupIdError](err)
+	return noUser && noGroup
+}
+
+// unlisted reports whether a group is in neither list.
+func unlisted(gid uint32, passwd, group string) bool {
+	for fields := range entries(passwd, 4) {
+		if isNumber(fields[3], gid) {
+			return false
+		}
+	}
+	for fields := range entries(group, 3) {
+		if isNumber(fields[2], gid) {
+			return false
+		}
+	}
+	return true
+}
+
+func number(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 
 // mostAccounts bounds a list of accounts in bytes; a list of 100,000 has some 8 MB.
 const mostAccounts = 64 << 20
