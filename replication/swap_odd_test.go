@@ -146,3 +146,44 @@ func TestAMembershipThatAnotherRoleGaveIsTakenBack(t *testing.T) {
 		db.Exec(t, "DROP ROLE of_"+maker)
 	})
 }
+
+// TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs: any role may make this one a member of itself.
+func TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		f.grant(t, f.role)
+		admin, password := f.newRole(t, "")
+		other, _ := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; GRANT mart_owner, "+other+" TO "+admin+"; GRANT USAGE, CREATE ON SCHEMA public TO "+other+"; ALTER FUNCTION follow() OWNER TO "+other)
+		conn := f.as(t, admin, password)
+		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "belongs to role") || len(statements) > 0 {
+			t.Errorf("%q, %v", statements, err)
+		}
+		db.Exec(t, "GRANT mart_owner TO "+other) // as a swap role has it
+		if _, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); err != nil && strings.Contains(err.Error(), "belongs to role") {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWhatIsDroppedWhileASwapRoleIsLookedAt: any role may give it rights to a table, and drop that.
+func TestWhatIsDroppedWhileASwapRoleIsLookedAt(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		swap, _ := f.swapping(t)
+		db.Exec(t, "RESET ROLE; CREATE TABLE public.zt (); GRANT SELECT ON public.zt TO "+swap+"; CREATE TABLE public.zo (); ALTER TABLE public.zo OWNER TO "+swap)
+		conn := db.Conn(t)
+		for _, statement := range []string{"BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT count(*) FROM pg_shdepend"} {
+			if _, err := conn.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db.Exec(t, "DROP TABLE public.zt, public.zo") // what this transaction still sees in pg_shdepend
+		if r, err := f.swap.Role(t.Context(), conn); err != nil || len(r.Given) != 1 || len(r.Beyond) > 0 {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}

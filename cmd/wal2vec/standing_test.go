@@ -31,6 +31,22 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 		w.refuses(t, refusal{env: as(role, password, other), args: []string{"init"}, code: 2, says: []string{role, owner}, try: `run wal2vec init as role "` + admin + `"`})
 		w.refuses(t, refusal{env: as(role, password), args: []string{"init", "--resync"}, code: 2, says: []string{"replication"}, try: `run wal2vec init as role "` + admin + `"`})
 	}
+	// Nor a member of the role that swaps, nor a role that drops the slot of a pipeline that it is not shown.
+	w.db.Exec(t, "CREATE ROLE "+w.db.Name+"_swaps")
+	w.db.Exec(t, "SELECT pg_create_logical_replication_slot('wal2vec_hidden', 'pgoutput')")
+	defer w.db.Exec(t, "SELECT pg_drop_replication_slot('wal2vec_hidden')")
+	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
+		for _, args := range [][]string{{"init", "--swap-role", w.db.Name + "_swaps", "--grant-stream", streamer}, {"init"}} {
+			env := as(role, password, "WAL2VEC_SOURCE_SLOT=wal2vec_hidden")
+			if args[len(args)-1] == "init" {
+				env = append(env, "WAL2VEC_PIPELINE=hidden")
+			}
+			got := w.ends(env, "", args...)
+			if said := got.stdout + got.stderr; got.code == 0 || strings.Contains(said, "GRANT") || strings.Contains(said, "pg_drop_replication_slot") {
+				t.Errorf("%v as %s ends with %d, advises: %s", args, role, got.code, said)
+			}
+		}
+	}
 	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
 	// The role that streams is the one that may have it, and the admin for init.
 	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})

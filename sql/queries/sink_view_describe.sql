@@ -3,8 +3,8 @@
 SELECT
     coalesce((
         SELECT array_agg(DISTINCT CASE
-            WHEN d.classid = 'pg_catalog.pg_rewrite'::regclass THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::regclass, r.ev_class, 0)
-            ELSE pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+            WHEN d.classid = 'pg_catalog.pg_rewrite'::regclass THEN coalesce(pg_catalog.pg_describe_object('pg_catalog.pg_class'::regclass, r.ev_class, 0), 'something that is gone by now')
+            ELSE coalesce(pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), 'something that is gone by now')
         END)
         FROM pg_catalog.pg_depend AS d
         LEFT JOIN pg_catalog.pg_rewrite AS r ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND r.oid = d.objid

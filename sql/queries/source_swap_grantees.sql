@@ -1,5 +1,5 @@
 -- The function ($3, its name with schema, quoted) as it is: whose it is, whether that is the owner of the table ($1), of the publication ($2) or
--- this role or one that this was made a member of, what it does, and whom its owner lets call it; PUBLIC is told apart, since a role may have that name. Last:
+-- this role or one that this was made a member of and that may act as the table's owner (any role can make this one a member of itself), what it does, and whom its owner lets call it; PUBLIC is told apart, since a role may have that name. Last:
 -- whether it runs as its owner, its language, its settings, and whether one who may call it may pass that on or has it from another than the owner, and who that is.
 -- No row where there is none.
 SELECT
@@ -12,6 +12,7 @@ SELECT
         FROM pg_catalog.pg_auth_members AS m
         JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
         WHERE m.roleid = f.proowner AND r.rolname = SESSION_USER
+            AND pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1), 'USAGE')
     ),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),

@@ -106,7 +106,7 @@ WITH RECURSIVE role AS (
     SELECT b.classid, b.objid, b.here, b.dbid, i.type, i.identity, pg_catalog.row_number() OVER (ORDER BY NOT b.here, b.classid, b.objid) AS place
     FROM belongings AS b
     LEFT JOIN LATERAL pg_catalog.pg_identify_object(b.classid, b.objid, 0) AS i ON b.here
-    WHERE b.deptype = 'o'
+    WHERE b.deptype = 'o' AND (NOT b.here OR i.identity IS NOT NULL) -- one that is dropped meanwhile is named no more
 ), without AS (
     SELECT f.owner AS oid FROM facts AS f
     UNION
@@ -203,7 +203,10 @@ SELECT
     ARRAY(SELECT m.grantor FROM members AS m ORDER BY m.grantor = '', m.name, m.grantor),
     -- What others gave it: the object, and what takes it back, as far as that is in this database and of a usual kind.
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
-        SELECT CASE WHEN b.here THEN pg_catalog.pg_describe_object(b.classid, b.objid, b.objsubid) ELSE 'something in another database' END
+        SELECT CASE
+            WHEN b.here THEN COALESCE(pg_catalog.pg_describe_object(b.classid, b.objid, b.objsubid), 'something that is gone by now')
+            ELSE 'something in another database'
+        END
         FROM belongings AS b
         WHERE b.deptype = 'a'
         ORDER BY b.classid, b.objid, b.objsubid
