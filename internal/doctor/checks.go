@@ -152,8 +152,9 @@ var sinkChecks = []Check{
 	{
 		"sink.owner",
 		[]Status{Fail, Warn},
-		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and is the view what `init` writes?",
-		"Their owner can run code with the rights of the role that reads them: every command refuses the tables.",
+		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and are the view and " +
+			"what is on the tables (policies, rules, CHECKs, defaults, indexes, types) what `init` writes?",
+		"Their owner, or the role that owned them before, can run code with the rights of the role that reads them: every command refuses the tables.",
 	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
