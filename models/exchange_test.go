@@ -16,7 +16,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// exchange puts other bytes into a file, of the same size and with the same times, as whoever owns the file may.
+// exchange puts other bytes into a file, of the same size and with the same times, as the owner of the file may.
 func exchange(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Stat(path)

@@ -17,7 +17,7 @@ const blockBytes = 64 << 10
 var errChanged = errors.New("it has other bytes than those that were hashed")
 
 // sealed reads a file that was hashed as a whole, in any order and as often as need be, and gives out the bytes that were hashed or
-// an error: whoever owns the file may write into it, or put another in its place, at any time.
+// an error: the owner of the file may write into it, or put another in its place, at any time.
 type sealed struct {
 	file   io.ReaderAt
 	size   int64

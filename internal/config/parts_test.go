@@ -168,7 +168,7 @@ func TestModelIsANameOrAPath(t *testing.T) {
 	f("all-mpnet-base-v2", "")
 	f("/nowhere/all-MiniLM-L6-v2", "")
 	f("./all-MiniLM-L6-v2", "")
-	// In a folder that has folders of such names, as whoever makes them likes.
+	// In a folder that has folders of such names, as their maker likes.
 	t.Chdir(root)
 	makeParts(t, root, "sentence-transformers/all-MiniLM-L6-v2/config.json", "all-MiniLM-L6-v2/config.json")
 	f("sentence-transformers/all-MiniLM-L6-v2", "model/all-MiniLM-L6-v2")

@@ -13,7 +13,7 @@ import (
 
 // Connecting is what is to be said of an error of pgx's when it connects. Where a server answered with a refusal of its own, such as a wrong
 // password, the attempts to speak TLS with it that it did not take up are left out: sslmode=prefer makes them, and they are not what is
-// wrong. A server that does not prove what it has to prove is an Error with what to do; time may mend it, since another process may have taken the
+// wrong. A server that does not prove what it has to prove is an Error with what to do; time may repair it, since another process may have taken the
 // port of one that is down. The chain holds all that the error's does. It returns any other error as it is.
 func Connecting(err error) error {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)

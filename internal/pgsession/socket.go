@@ -30,7 +30,7 @@ func proven(config *pgconn.Config) bool {
 	return !slices.ContainsFunc(append([]*pgconn.FallbackConfig{first}, config.Fallbacks...), func(f *pgconn.FallbackConfig) bool { return !certain(f) })
 }
 
-// certain reports whether the server at an address is the right one, whoever else may be on this machine or on the way.
+// certain reports whether the server at an address is the right one, whatever account else may be on this machine or on the way.
 func certain(f *pgconn.FallbackConfig) bool {
 	if network, socket := pgconn.NetworkAddress(f.Host, f.Port); network == "unix" {
 		return kept(socket)
