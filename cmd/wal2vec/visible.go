@@ -78,6 +78,7 @@ func forJSON(w io.Writer) io.Writer {
 // jsonScreen writes JSON so that it does a terminal no harm. Each call writes whole values.
 type jsonScreen struct{ out io.Writer }
 
+// Write writes a text with its hidden characters as escapes.
 func (s jsonScreen) Write(text []byte) (int, error) {
 	if _, err := io.WriteString(s.out, pgname.VisibleJSON(string(text))); err != nil {
 		return 0, err

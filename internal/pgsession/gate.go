@@ -27,9 +27,10 @@ const (
 	opening = time.Minute
 )
 
-// guard bounds what a server may have this process keep, and how long it may have it wait, before it has said who it is. An
+// guard has the server prove itself where it has to, and bounds what a server may have this process keep, and how long it may have it wait, before it has said who it is. An
 // announcement (LISTEN) is nothing that the program asks for.
 func guard(config *pgconn.Config) {
+	keepPassword(config)
 	rounds := 0
 	if config.Password != "" && !proven(config) {
 		rounds = leastRounds

@@ -41,7 +41,6 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 // Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a
 // physical walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
-	keepPassword(config)
 	guard(config)
 	sent := Parameters(config)
 	w := wishOf(config)
@@ -88,7 +87,6 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 // ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force. A pooler may have been told to
 // pass them over, so they are set by a statement besides.
 func ofSource(config *pgconn.Config, settings Settings) {
-	keepPassword(config)
 	guard(config)
 	sent := Parameters(config)
 	maps.Copy(sent, settings)
@@ -100,7 +98,6 @@ func ofSource(config *pgconn.Config, settings Settings) {
 
 // ofSink sets them by a statement alone: poolers refuse a start-up parameter that they do not know.
 func ofSink(config *pgconn.Config) {
-	keepPassword(config)
 	guard(config)
 	w := wishOf(config, change.SinkParameters())
 	note(config)

@@ -106,7 +106,7 @@ WITH RECURSIVE role AS (
     SELECT b.classid, b.objid, b.here, b.dbid, i.type, i.identity, pg_catalog.row_number() OVER (ORDER BY NOT b.here, b.classid, b.objid) AS place
     FROM belongings AS b
     LEFT JOIN LATERAL pg_catalog.pg_identify_object(b.classid, b.objid, 0) AS i ON b.here
-    WHERE b.deptype = 'o' AND (NOT b.here OR i.identity IS NOT NULL) -- one that is dropped meanwhile is named no more
+    WHERE b.deptype = 'o' AND (NOT b.here OR i.identity IS NOT NULL) -- one that is dropped in the meantime is named no more
 ), without AS (
     SELECT f.owner AS oid FROM facts AS f
     UNION
