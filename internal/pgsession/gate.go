@@ -27,8 +27,8 @@ const (
 	opening = time.Minute
 )
 
-// guard has the server prove itself where it has to, and bounds what a server may have this process keep, and how long it may have it wait, before it has said who it is. An
-// announcement (LISTEN) is nothing that the program asks for.
+// guard has the server prove itself where it has to, and bounds what a server may have this process keep, and how long it may have it
+// wait, before it has said who it is. An announcement (LISTEN) is nothing that the program asks for.
 func guard(config *pgconn.Config) {
 	keepPassword(config)
 	rounds := 0
