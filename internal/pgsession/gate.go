@@ -165,7 +165,8 @@ func (g *gate) checkRounds() error {
 			continue
 		}
 		if n, err := strconv.Atoi(string(text)); err == nil && n < g.rounds {
-			return fault.New(fault.Usage, "connect by sslmode=verify-full, or set the role's password again while scram_iterations is 4096 or more",
+			// Of a kind that is tried again: an account that takes the port for a moment must not end a service for good.
+			return fault.New(fault.Unavailable, "connect by sslmode=verify-full, or set the role's password again while scram_iterations is 4096 or more",
 				"the server asks for a proof of the password by %d rounds of SCRAM, fewer than %d: who listens there could try passwords by it", n, g.rounds)
 		}
 	}
