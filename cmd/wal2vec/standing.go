@@ -15,8 +15,9 @@ import (
 
 // An advice that is followed must not give the role of a stream or a search what the role that sets pipelines up is to have.
 
-// gives is an advice that gives a role rights, or drops a slot: of which pipeline that is, only the role that sets pipelines up is shown.
-var gives = regexp.MustCompile(`^(BEGIN; )?(GRANT|ALTER ROLE|CREATE POLICY|CREATE ROLE) |pg_drop_replication_slot`)
+// gives is an advice that gives a role rights on the table, or a membership, or drops a slot: of which pipeline that is, only the role that sets
+// pipelines up is shown. CONNECT is what every role needs.
+var gives = regexp.MustCompile(`^(BEGIN; )?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
 
 // forInit puts the advice right for the role that ran init: what it lacks is to be given to it where it is the one that sets pipelines up here; any
 // other is told which one that is.
