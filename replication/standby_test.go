@@ -8,7 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // TestAStandbyIsNoGapAndNoSource: an address may lead to a standby for a moment before it is promoted. What is behind there is not lost.
@@ -37,7 +37,7 @@ func TestAStandbyIsNoGapAndNoSource(t *testing.T) {
 	defer gate.Close(t.Context())
 	expect("asking what is visible", gate.Visible(t.Context(), []uint32{3}))
 
-	reader := backfill.NewReader(backfill.Options{
+	reader := rows.NewReader(rows.Options{
 		ConnString: standby.DSN, Table: b.opts.Table, SystemID: info.SystemID, Timeline: info.Timeline,
 	})
 	defer reader.Close(t.Context())
@@ -50,7 +50,7 @@ func TestAStandbyIsNoGapAndNoSource(t *testing.T) {
 	if err := gate.Visible(t.Context(), []uint32{3}); fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "timeline") {
 		t.Errorf("asking another timeline what is visible: %v", err)
 	}
-	reader = backfill.NewReader(backfill.Options{
+	reader = rows.NewReader(rows.Options{
 		ConnString: b.db.DSN, Table: b.opts.Table, SystemID: info.SystemID, Timeline: info.Timeline + 1,
 	})
 	defer reader.Close(t.Context())

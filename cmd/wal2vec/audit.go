@@ -19,7 +19,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -152,7 +152,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 			return nil, err
 		}
 	}
-	a.reader = backfill.NewReader(backfill.Options{
+	a.reader = rows.NewReader(rows.Options{
 		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
 		TrustOwner: c.Source.TrustOwner, Warn: warnOfCode(log),
 	})

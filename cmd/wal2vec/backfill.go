@@ -19,7 +19,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -78,7 +78,7 @@ type filler struct {
 	table   change.Table
 	view    string
 	state   sink.State // as it was when the filler was opened
-	reader  *backfill.Reader
+	reader  *rows.Reader
 	total   int64 // rows of the table
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // benchRow is a line of a data file.
@@ -31,15 +31,15 @@ type benchRow struct {
 
 // products yields the rows of a table: made-up ones, or those of the data file, and those again, each time with another text, until there are
 // enough.
-func (o benchOptions) products() iter.Seq2[products.Product, error] {
+func (o benchOptions) products() iter.Seq2[demodata.Product, error] {
 	if o.data == "" {
 		return madeUp(o.rows)
 	}
-	return func(yield func(products.Product, error) bool) {
+	return func(yield func(demodata.Product, error) bool) {
 		n, wanted, highest := 0, true, int64(0)
 		for pass := 0; wanted && n < o.rows; pass++ {
 			before, stride := n, highest+1
-			err := readRows(o.data, func(p products.Product) bool {
+			err := readRows(o.data, func(p demodata.Product) bool {
 				if pass == 0 {
 					highest = max(highest, p.ID)
 				} else {
@@ -53,7 +53,7 @@ func (o benchOptions) products() iter.Seq2[products.Product, error] {
 				err = tooFew(o.data, n, "rows", o.rows)
 			}
 			if err != nil {
-				yield(products.Product{}, err)
+				yield(demodata.Product{}, err)
 				return
 			}
 		}
@@ -61,17 +61,17 @@ func (o benchOptions) products() iter.Seq2[products.Product, error] {
 }
 
 // edition is a product of a later pass over the data: a row of its own, whose text says which edition it is.
-func edition(p products.Product, pass int, stride int64) products.Product {
+func edition(p demodata.Product, pass int, stride int64) demodata.Product {
 	p.ID += int64(pass) * stride
 	p.Description = strings.TrimLeft(fmt.Sprintf("%s Edition %d.", p.Description, pass+1), " ")
 	return p
 }
 
 // distinctProducts yields rows of which no two have one text, and counts those that it drops. It does not make rows of a file into others.
-func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[products.Product, error] {
-	return func(yield func(products.Product, error) bool) {
+func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[demodata.Product, error] {
+	return func(yield func(demodata.Product, error) bool) {
 		seen, taken, wanted := make(map[string]struct{}, o.rows), 0, true
-		take := func(p products.Product) bool {
+		take := func(p demodata.Product) bool {
 			text := p.Text()
 			if _, found := seen[text]; found && o.distinct {
 				*dropped++
@@ -83,7 +83,7 @@ func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[products.Product,
 			return wanted && taken < o.rows
 		}
 		if err := o.each(take); err != nil {
-			yield(products.Product{}, err)
+			yield(demodata.Product{}, err)
 			return
 		}
 		if wanted && taken < o.rows {
@@ -91,17 +91,17 @@ func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[products.Product,
 			if o.distinct {
 				what = "distinct texts"
 			}
-			yield(products.Product{}, tooFew(o.data, taken, what, o.rows))
+			yield(demodata.Product{}, tooFew(o.data, taken, what, o.rows))
 		}
 	}
 }
 
 // each calls f with made-up rows without end, or with every row of the data file, until f returns false.
-func (o benchOptions) each(f func(products.Product) bool) error {
+func (o benchOptions) each(f func(demodata.Product) bool) error {
 	if o.data != "" {
 		return readRows(o.data, f)
 	}
-	for id := int64(1); f(products.At(martSeed, id)); id++ {
+	for id := int64(1); f(demodata.At(martSeed, id)); id++ {
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (o benchOptions) texts() (texts []string, dropped int, err error) {
 }
 
 // readRows calls f with the rows of a file of JSON lines, until f returns false.
-func readRows(path string, f func(products.Product) bool) error {
+func readRows(path string, f func(demodata.Product) bool) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return fault.Wrap(err, fault.Usage, "leave --data out for made-up products", "reading the data")
@@ -145,14 +145,14 @@ func readRows(path string, f func(products.Product) bool) error {
 		} else if err != nil {
 			return fault.Wrap(err, fault.Usage, "give one JSON object a line", "reading row %d of %s", n+1, path)
 		}
-		if !f(products.Product{ID: r.ID, Name: r.Name, Brand: r.Brand, Category: r.Category, Description: r.Description}) {
+		if !f(demodata.Product{ID: r.ID, Name: r.Name, Brand: r.Brand, Category: r.Category, Description: r.Description}) {
 			return nil
 		}
 	}
 }
 
 // setUp fills the table and sets the pipeline up.
-func (b *bench) setUp(ctx context.Context, rows iter.Seq2[products.Product, error]) error {
+func (b *bench) setUp(ctx context.Context, rows iter.Seq2[demodata.Product, error]) error {
 	b.log.Info().Int("rows", b.options.rows).Msg("filling the table")
 	if _, err := b.mart.fill(ctx, rows); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // searchFigures are the result of bench search: searches alone, and beside each load.
@@ -184,12 +184,12 @@ func (o benchOptions) queryTexts(n int) ([]string, error) {
 		seen[text] = struct{}{}
 		texts = append(texts, text)
 	}
-	for _, s := range products.Searches() {
+	for _, s := range demodata.Searches() {
 		words := strings.Fields(s.Text)
 		add(words[:min(len(words), mostQueryWords)])
 	}
 	length := fewestQueryWords
-	err := o.each(func(p products.Product) bool {
+	err := o.each(func(p demodata.Product) bool {
 		words := strings.Fields(p.Description)
 		add(words[:min(len(words), length)])
 		if length++; length > mostQueryWords {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // fakeDevice is what the fake encoder calls its device.
@@ -152,9 +152,9 @@ func (b *bench) update(ctx context.Context, statement string, upTo int) (rows, t
 func (b *bench) insert(ctx context.Context) (rows, transactions int64, err error) {
 	size, last := b.options.transaction, b.options.rows+max(1, b.options.rows/textShare)
 	for first := b.options.rows + 1; first <= last; first += size {
-		n, err := b.mart.copy(ctx, func(yield func(products.Product, error) bool) {
+		n, err := b.mart.copy(ctx, func(yield func(demodata.Product, error) bool) {
 			for id := first; id < first+size && id <= last; id++ {
-				if !yield(products.At(martSeed, int64(id)), nil) {
+				if !yield(demodata.At(martSeed, int64(id)), nil) {
 					return
 				}
 			}

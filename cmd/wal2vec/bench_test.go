@@ -17,7 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // benchmarked runs a benchmark in this process and returns its result.
@@ -288,7 +288,7 @@ func checkVectors(t *testing.T, path string, n int) {
 		t.Fatal(err)
 	}
 	var texts, out, log bytes.Buffer
-	for p := range products.Generate(martSeed, n) {
+	for p := range demodata.Generate(martSeed, n) {
 		texts.WriteString(p.Text() + "\n")
 	}
 	if code := run(t.Context(), []string{"encode", "--encoder-precision", "int8", "--device", "cpu"}, &texts, &out, &log); code != 0 {
@@ -379,9 +379,9 @@ func TestQueriesAreDistinctAndShort(t *testing.T) {
 		t.Errorf("%d different queries, want %d", len(seen), n)
 	}
 	// A row that comes eight times makes a query of each length, and eight more make none.
-	row := products.At(1, 1)
+	row := demodata.At(1, 1)
 	row.Description = "one two three four five six seven eight nine ten eleven"
-	one, more := slices.Repeat([]products.Product{row}, 8), slices.Repeat([]products.Product{row}, 16)
+	one, more := slices.Repeat([]demodata.Product{row}, 8), slices.Repeat([]demodata.Product{row}, 16)
 	_, few := benchOptions{data: writePlainRows(t, one...)}.queryTexts(n)
 	_, many := benchOptions{data: writePlainRows(t, more...)}.queryTexts(n)
 	made := func(err error) string {
@@ -399,7 +399,7 @@ func TestQueriesAreDistinctAndShort(t *testing.T) {
 func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	t.Parallel()
 	var out, log bytes.Buffer
-	path := writePlainRows(t, products.At(1, 1), products.At(1, 1), products.At(1, 2))
+	path := writePlainRows(t, demodata.At(1, 1), demodata.At(1, 1), demodata.At(1, 2))
 	if code := run(t.Context(), []string{"bench", "data", "--rows", "2", "--data", path}, strings.NewReader(""), &out, &log); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log.String())
 	}
@@ -408,7 +408,7 @@ func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &row); err != nil {
 		t.Fatal(err)
 	}
-	if want := products.At(1, 2); len(lines) != 2 || row.ID != 2 || row.Text != want.Text() {
+	if want := demodata.At(1, 2); len(lines) != 2 || row.ID != 2 || row.Text != want.Text() {
 		t.Errorf("%d lines, the last is %+v", len(lines), row)
 	}
 }
@@ -428,7 +428,7 @@ func TestMedianAndLowest(t *testing.T) {
 }
 
 // writePlainRows writes products as JSON lines and returns the file.
-func writePlainRows(t *testing.T, rows ...products.Product) string {
+func writePlainRows(t *testing.T, rows ...demodata.Product) string {
 	t.Helper()
 	var lines bytes.Buffer
 	for _, p := range rows {
@@ -457,7 +457,7 @@ func writeRows(t *testing.T, n int) string {
 		t.Fatal(err)
 	}
 	lines := json.NewEncoder(packed)
-	for p := range products.Generate(1, n) {
+	for p := range demodata.Generate(1, n) {
 		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
 		if err := lines.Encode(row); err != nil {
 			t.Fatal(err)
@@ -473,7 +473,7 @@ func writeRows(t *testing.T, n int) string {
 }
 
 // collect returns the rows of a sequence, or its error.
-func collect(rows iter.Seq2[products.Product, error]) (all []products.Product, err error) {
+func collect(rows iter.Seq2[demodata.Product, error]) (all []demodata.Product, err error) {
 	for p, err := range rows {
 		if err != nil {
 			return all, err
@@ -490,7 +490,7 @@ func TestATableHasTheFirstRowsOfAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := products.At(1, 3)
+	want := demodata.At(1, 3)
 	want.PriceCents = 0 // not in the file
 	if len(got) != 3 || got[2] != want {
 		t.Errorf("got %+v", got)
@@ -535,7 +535,7 @@ func TestATableLargerThanItsFileHasRowsWithTextsOfTheirOwn(t *testing.T) {
 
 func TestTextsToEncodeAreDistinct(t *testing.T) {
 	t.Parallel()
-	path := writePlainRows(t, products.At(1, 1), products.At(1, 2), products.At(1, 1), products.At(1, 3))
+	path := writePlainRows(t, demodata.At(1, 1), demodata.At(1, 2), demodata.At(1, 1), demodata.At(1, 3))
 	f := func(rows int, distinct bool, wantTexts, wantDropped int, wantError string) {
 		t.Helper()
 		texts, dropped, err := benchOptions{rows: rows, data: path, distinct: distinct}.texts()

@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 const (
@@ -110,7 +110,7 @@ func (d *demo) storedHashes(ctx context.Context, vectors string) (map[string][]b
 }
 
 // read goes through the source table and takes each live row's vector off the stored ones: what is left over is too many.
-func (c *comparison) read(ctx context.Context, reader *backfill.Reader, template change.Template, stored map[string][]byte) error {
+func (c *comparison) read(ctx context.Context, reader *rows.Reader, template change.Template, stored map[string][]byte) error {
 	var after change.Key
 	for {
 		chunk, err := reader.Chunk(ctx, after, checkChunk)

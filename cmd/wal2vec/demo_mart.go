@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -124,7 +124,7 @@ func (m *mart) Close(ctx context.Context) error {
 }
 
 // fill copies products into the empty table and returns their number.
-func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]) (int64, error) {
+func (m *mart) fill(ctx context.Context, rows iter.Seq2[demodata.Product, error]) (int64, error) {
 	n, err := m.copy(ctx, rows)
 	if err != nil {
 		return n, err
@@ -136,7 +136,7 @@ func (m *mart) fill(ctx context.Context, rows iter.Seq2[products.Product, error]
 }
 
 // copy copies products into the table in one transaction.
-func (m *mart) copy(ctx context.Context, rows iter.Seq2[products.Product, error]) (int64, error) {
+func (m *mart) copy(ctx context.Context, rows iter.Seq2[demodata.Product, error]) (int64, error) {
 	next, stop := iter.Pull2(rows)
 	defer stop()
 	n, err := m.conn.CopyFrom(ctx, martTable, martColumns, pgx.CopyFromFunc(func() ([]any, error) {
@@ -157,9 +157,9 @@ func (m *mart) copy(ctx context.Context, rows iter.Seq2[products.Product, error]
 }
 
 // madeUp yields the generated products 1 to n.
-func madeUp(n int) iter.Seq2[products.Product, error] {
-	return func(yield func(products.Product, error) bool) {
-		for p := range products.Generate(martSeed, n) {
+func madeUp(n int) iter.Seq2[demodata.Product, error] {
+	return func(yield func(demodata.Product, error) bool) {
+		for p := range demodata.Generate(martSeed, n) {
 			if !yield(p, nil) {
 				return
 			}

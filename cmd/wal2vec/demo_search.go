@@ -9,7 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // The demo's question, and what one of the products becomes to be its best answer.
@@ -31,7 +31,7 @@ const (
 // with coffee.
 func (d *demo) changedRow() int64 {
 	key := int64(d.options.rows / 2)
-	for products.At(martSeed, key).Category == demoCategory {
+	for demodata.At(martSeed, key).Category == demoCategory {
 		key++
 	}
 	return key

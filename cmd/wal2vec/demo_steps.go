@@ -12,7 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
@@ -39,7 +39,7 @@ func (d *demo) fill(ctx context.Context) error {
 		return err
 	}
 	d.notef("%s products; number 1 is:", grouped(n))
-	d.notef("%s", products.At(martSeed, 1).Text())
+	d.notef("%s", demodata.At(martSeed, 1).Text())
 	return nil
 }
 

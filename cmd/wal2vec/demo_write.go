@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // deed is a kind of change that a shop makes to its products.
@@ -47,7 +47,7 @@ type clerk struct {
 
 	live, hidden []int64
 	next         int64                      // key of the next insert
-	edited       map[int64]products.Product // those whose text is not the generated one
+	edited       map[int64]demodata.Product // those whose text is not the generated one
 	done         map[deed]int
 }
 
@@ -56,7 +56,7 @@ func newClerk(conn *pgx.Conn, watch *watcher, mix map[deed]int, rows, except int
 	random := rand.New(rand.NewPCG(martSeed, uint64(rows))) //nolint:gosec // the same products in every run
 	c := &clerk{
 		conn: conn, watch: watch, mix: mix, rng: random, next: rows + 1,
-		edited: make(map[int64]products.Product), done: make(map[deed]int),
+		edited: make(map[int64]demodata.Product), done: make(map[deed]int),
 	}
 	for key := int64(1); key <= rows; key++ {
 		if key != except {
@@ -101,7 +101,7 @@ func (c *clerk) choose() deed {
 
 func (c *clerk) do(ctx context.Context, what deed) error {
 	if what == deedInsert {
-		p := products.At(martSeed, c.next)
+		p := demodata.At(martSeed, c.next)
 		c.next++
 		err := c.commit(ctx, p.ID, present, insertProduct, p.ID, p.Name, p.Brand, p.Category, p.Description, p.Price())
 		c.live = append(c.live, p.ID)
@@ -127,18 +127,18 @@ func (c *clerk) do(ctx context.Context, what deed) error {
 		return err
 	default:
 		c.live = append(c.live, key)
-		p := products.Edit(c.product(key), c.rng)
+		p := demodata.Edit(c.product(key), c.rng)
 		c.edited[key] = p
 		return c.commit(ctx, key, changed, editProduct, key, p.Description)
 	}
 }
 
 // product is what the table holds under a key.
-func (c *clerk) product(key int64) products.Product {
+func (c *clerk) product(key int64) demodata.Product {
 	if p, found := c.edited[key]; found {
 		return p
 	}
-	return products.At(martSeed, key)
+	return demodata.At(martSeed, key)
 }
 
 // take removes a key that has no pending change from a list. When all have one it takes any and waits for it.

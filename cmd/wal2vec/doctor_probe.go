@@ -16,7 +16,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -34,7 +34,7 @@ type prober struct {
 	source   *pgx.Conn
 	searcher *searcher
 	state    sink.State
-	reader   *backfill.Reader // of the text of the active generation
+	reader   *rows.Reader // of the text of the active generation
 }
 
 // probe adds what came of it to the report: first a message in the source's log, which touches nothing, then a row that is written as it is.

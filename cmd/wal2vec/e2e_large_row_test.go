@@ -14,7 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // incompressible is an expression of a text of so many bytes that no compression makes fit for a page.
@@ -306,7 +306,7 @@ func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []
 	if err != nil && !strings.Contains(err.Error(), "was read in the meantime") { // it was made behind From
 		t.Fatal(err)
 	}
-	reader := backfill.NewReader(backfill.Options{ConnString: dsn, Table: table})
+	reader := rows.NewReader(rows.Options{ConnString: dsn, Table: table})
 	defer reader.Close(context.WithoutCancel(t.Context()))
 	chunk, err := reader.Chunk(t.Context(), "", 10)
 	if err != nil {

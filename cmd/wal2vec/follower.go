@@ -19,7 +19,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -45,7 +45,7 @@ type origin struct {
 	table  change.Table
 	source *replication.Source
 	gate   *replication.Gate
-	reader *backfill.Reader
+	reader *rows.Reader
 	// successor is the table that has taken the name of the one that is followed, by its object id; zero when none has.
 	successor uint32
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -61,7 +61,7 @@ func (r restart) run(ctx context.Context, state sink.State) error {
 
 // empty reports whether the table has no row, once the slot was made. Where that cannot be told, a backfill is what makes sure.
 func (r restart) empty(ctx context.Context) bool {
-	reader := backfill.NewReader(backfill.Options{
+	reader := rows.NewReader(rows.Options{
 		ConnString: r.config.Source.DSN.Reveal(), Table: r.table, SystemID: r.server.SystemID, Timeline: r.server.Timeline, Followed: r.table.OID,
 		TrustOwner: r.config.Source.TrustOwner,
 	})

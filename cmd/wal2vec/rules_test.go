@@ -8,7 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring. internal/mutants says which test holds which rule.
@@ -55,7 +55,7 @@ func TestTheStreamReadsRowsThatTheSourceCannotLose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader := backfill.NewReader(backfill.Options{ConnString: db.DSN, Table: change.Table{
+	reader := rows.NewReader(rows.Options{ConnString: db.DSN, Table: change.Table{
 		Schema: "public", Name: "item", Key: []change.Column{{Name: "id", Type: "bigint"}}, Template: template,
 	}})
 	defer reader.Close(context.WithoutCancel(t.Context()))

@@ -18,7 +18,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -142,7 +142,7 @@ type searcher struct {
 	config  config.Config
 	engines *engines
 	store   *store
-	reader  *backfill.Reader
+	reader  *rows.Reader
 	// generation is the one that was active when last looked.
 	generation atomic.Pointer[sink.Generation]
 }
@@ -238,7 +238,7 @@ func (s *searcher) waitFor(ctx context.Context, lsn change.LSN, patience time.Du
 const mostCandidates = 10_000
 
 // search asks for more and more neighbours until k of them pass the filters: the filters are the source's, where the columns are.
-func (s *searcher) search(ctx context.Context, text string, k int, columns []string, filters []backfill.Filter) (searchResult, error) {
+func (s *searcher) search(ctx context.Context, text string, k int, columns []string, filters []rows.Filter) (searchResult, error) {
 	question, ask := query{text: text}, k
 	if len(filters) > 0 {
 		ask = 4 * k
@@ -308,7 +308,7 @@ func (s *searcher) nearest(ctx context.Context, q *query, k int) (sink.Result, e
 }
 
 // fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
-func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []backfill.Filter) (searchResult, error) {
+func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []string, filters []rows.Filter) (searchResult, error) {
 	result := searchResult{
 		WatermarkLSN: found.Watermark, Generation: found.Generation.ID, FullBackfill: found.FullBackfill, Hits: make([]searchHit, 0, len(found.Hits)),
 	}
@@ -348,8 +348,8 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 // filterOperators, the longer ones first.
 var filterOperators = []string{"<=", ">=", "<>", "!=", "=", "<", ">"}
 
-func parseFilters(texts []string) ([]backfill.Filter, error) {
-	filters := make([]backfill.Filter, len(texts))
+func parseFilters(texts []string) ([]rows.Filter, error) {
+	filters := make([]rows.Filter, len(texts))
 	for i, text := range texts {
 		f, ok := parseFilter(text)
 		if !ok {
@@ -361,23 +361,23 @@ func parseFilters(texts []string) ([]backfill.Filter, error) {
 }
 
 // parseFilter splits at the first operator.
-func parseFilter(text string) (backfill.Filter, bool) {
+func parseFilter(text string) (rows.Filter, bool) {
 	at := strings.IndexAny(text, "<>=!")
 	if at < 1 {
-		return backfill.Filter{}, false
+		return rows.Filter{}, false
 	}
 	for _, operator := range filterOperators {
 		value, found := strings.CutPrefix(text[at:], operator)
 		if !found {
 			continue
 		}
-		f := backfill.Filter{Column: strings.TrimSpace(text[:at]), Operator: operator, Value: strings.TrimSpace(value)}
+		f := rows.Filter{Column: strings.TrimSpace(text[:at]), Operator: operator, Value: strings.TrimSpace(value)}
 		if operator == "!=" {
 			f.Operator = "<>"
 		}
 		return f, f.Column != ""
 	}
-	return backfill.Filter{}, false
+	return rows.Filter{}, false
 }
 
 // cellWidth is how much of a column's text the table shows.

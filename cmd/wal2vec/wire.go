@@ -20,7 +20,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -254,13 +254,13 @@ func optionsFor(c config.Config, state sink.State) (replication.InspectOptions, 
 	return options, err
 }
 
-func newReader(c config.Config, table change.Table) *backfill.Reader {
-	return backfill.NewReader(backfill.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
+func newReader(c config.Config, table change.Table) *rows.Reader {
+	return rows.NewReader(rows.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
 }
 
 // newFollowingReader reads only from the server, and of the table, whose log the pipeline follows.
-func newFollowingReader(c config.Config, log zerolog.Logger, state sink.State, table change.Table) *backfill.Reader {
-	return backfill.NewReader(backfill.Options{
+func newFollowingReader(c config.Config, log zerolog.Logger, state sink.State, table change.Table) *rows.Reader {
+	return rows.NewReader(rows.Options{
 		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline, Followed: state.Table.OID,
 		TrustOwner: c.Source.TrustOwner, Warn: warnOfCode(log),
 	})

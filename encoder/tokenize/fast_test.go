@@ -20,7 +20,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 var (
@@ -103,7 +103,7 @@ func TestBothPathsAgreeOnProducts(t *testing.T) {
 	for _, r := range encoder.References("") {
 		count.add(compare(t, tk, r.Text))
 	}
-	for p := range products.Generate(1, 5_000) {
+	for p := range demodata.Generate(1, 5_000) {
 		count.add(compare(t, tk, p.Text()))
 	}
 	if *catalogue != "" {
@@ -128,7 +128,7 @@ func catalogueTexts(tb testing.TB, path string, f func(text string)) {
 	}
 	defer unpacked.Close()
 	for decoder := json.NewDecoder(unpacked); decoder.More(); {
-		var p products.Product
+		var p demodata.Product
 		if err := decoder.Decode(&p); err != nil { //nolint:musttag // names match whatever their case
 			tb.Fatal(err)
 		}

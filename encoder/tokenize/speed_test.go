@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 func TestAppendAllocatesNothing(t *testing.T) {
 	tk := openModel(t)
-	text := slices.Collect(products.Generate(1, 1))[0].Text() + " Café №5 – 日本語 “한국어” 👍🏽 ﬁn\x00\xff İ unsplittableword"
+	text := slices.Collect(demodata.Generate(1, 1))[0].Text() + " Café №5 – 日本語 “한국어” 👍🏽 ﬁn\x00\xff İ unsplittableword"
 	ids := make([]int32, 0, 1024)
 	n := testing.AllocsPerRun(100, func() {
 		out, _, err := tk.Append(ids, text)
@@ -29,7 +29,7 @@ func speedTexts(tb testing.TB) (texts []string) {
 		catalogueTexts(tb, *catalogue, func(text string) { texts = append(texts, text) })
 		return texts
 	}
-	for p := range products.Generate(1, 20_000) {
+	for p := range demodata.Generate(1, 20_000) {
 		texts = append(texts, p.Text())
 	}
 	return texts

@@ -34,7 +34,7 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/advice.go adviceOf":           "parts of an advice that was quoted where it was made",
 	"internal/doctor/connect.go judgeTLS":          "source or sink",
 	"models/hub/client.go refused":                 "an address, escaped by net/url",
-	"replication/backfill/chunk.go duplicate":      "Reader.relation quotes",
+	"replication/rows/chunk.go duplicate":      "Reader.relation quotes",
 	"replication/identity.go key":                  "inspection.name is quoted",
 	"replication/identity.go identityFault":        "identitySQL, whose callers quote",
 	"replication/inspect.go relation":              "inspection.name and inspection.role are quoted",

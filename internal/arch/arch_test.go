@@ -55,7 +55,7 @@ func TestEachRuleCanFail(t *testing.T) {
 	f("sink/a_test.go", own("replication"), "")
 	f("encoder/ort/a.go", own("encoder"), "")
 	f("encoder/a.go", own("encoder/ort"), "encoder/a.go: rank 2 imports encoder/ort of rank 2")
-	f("replication/backfill/a.go", own("replication"), "replication/backfill/a.go: rank 2 imports replication of rank 2")
+	f("replication/rows/a.go", own("replication"), "replication/rows/a.go: rank 2 imports replication of rank 2")
 	f("internal/pipeline/a.go", own("internal/pgtest"), "internal/pipeline/a.go: imports internal/pgtest, which is for tests")
 	f("internal/pipeline/a_test.go", own("internal/pgtest"), "")
 	f("cmd/wal2vec/a.go", own("encoder/encodertest"), "")

@@ -13,7 +13,7 @@ var ranks = map[string]int{
 	"internal/fault":     0,
 	"internal/mutants":   0,
 	"internal/pgname":    0,
-	"internal/products":  0,
+	"internal/demodata":  0,
 	"internal/protocol":  0,
 	"internal/safefile":  0,
 	"internal/statement": 0,
@@ -33,7 +33,7 @@ var ranks = map[string]int{
 	"internal/monitor":     2,
 	"models/hub":           2,
 	"replication":          2,
-	"replication/backfill": 2,
+	"replication/rows": 2,
 	"sink":                 2,
 
 	"internal/api":      3,

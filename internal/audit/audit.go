@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -42,7 +42,7 @@ type Encoder interface {
 
 // Ports are the outside of an audit.
 type Ports struct {
-	Reader    *backfill.Reader
+	Reader    *rows.Reader
 	Sink      *sink.Audit
 	Positions Positions
 	Log       Log

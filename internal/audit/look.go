@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -138,7 +138,7 @@ func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, 
 	return session, nil
 }
 
-func (l *look) read(chunk *backfill.Chunk) {
+func (l *look) read(chunk *rows.Chunk) {
 	l.high = max(l.high, chunk.High)
 	for _, row := range chunk.Rows {
 		c := batch.RenderRow(l.auditor.opts.Rows, row, 0)

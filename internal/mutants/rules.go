@@ -19,8 +19,8 @@ const (
 	gateFile     = "replication/gate.go"
 	streamFile   = "replication/stream.go"
 	feedbackFile = "replication/feedback.go"
-	readerFile   = "replication/backfill/chunk.go"
-	durableFile  = "replication/backfill/progress.go"
+	readerFile   = "replication/rows/chunk.go"
+	durableFile  = "replication/rows/progress.go"
 	chunkFile    = "sink/chunk.go"
 	commitSink   = "sink/stream.go"
 	startFile    = "sink/start.go"
@@ -112,7 +112,7 @@ var order = rule{
 		},
 		{
 			name:  "H is read before the rows",
-			fails: []string{"replication/backfill TestHighIsReadAfterTheRows"},
+			fails: []string{"replication/rows TestHighIsReadAfterTheRows"},
 			edits: []edit{
 				{
 					readerFile,

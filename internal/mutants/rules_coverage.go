@@ -33,12 +33,12 @@ var coverage = rule{
 		},
 		{
 			name:  "an empty table is believed before it is durable",
-			fails: []string{"replication/backfill TestAnEmptyTableIsEmptyForGood"},
-			edits: []edit{{"replication/backfill/about.go", "r.WaitFlushed(ctx, shown)", "r.WaitFlushed(ctx, min(1, shown))"}},
+			fails: []string{"replication/rows TestAnEmptyTableIsEmptyForGood"},
+			edits: []edit{{"replication/rows/about.go", "r.WaitFlushed(ctx, shown)", "r.WaitFlushed(ctx, min(1, shown))"}},
 		},
 		{
 			name:  "a table of deleted rows is not empty",
-			fails: []string{"replication/backfill TestAboutRows/18"},
+			fails: []string{"replication/rows TestAboutRows/18"},
 			edits: []edit{{"sql/queries/source_few.sql", "{{if .Mark}}", "{{if not .Mark}}"}},
 		},
 	},

@@ -133,12 +133,12 @@ var r11 = rule{
 		},
 		{
 			name:  "rows read by key are not waited for until they are flushed",
-			fails: []string{"replication/backfill TestDurableRowsOutliveACrash"},
+			fails: []string{"replication/rows TestDurableRowsOutliveACrash"},
 			edits: []edit{{durableFile, "	if err := r.WaitFlushed(ctx, shown); err != nil {", "	if err := r.WaitFlushed(ctx, shown-shown); err != nil {"}},
 		},
 		{
 			name:  "rows read by key over a connection that broke are kept",
-			fails: []string{"replication/backfill TestRowsReadOverAConnectionThatBrokeAreNotKept"},
+			fails: []string{"replication/rows TestRowsReadOverAConnectionThatBrokeAreNotKept"},
 			edits: []edit{{durableFile, "	return rows, shown, r.Alive(ctx, session)", "	return rows, shown, r.Alive(ctx, max(session, r.session))"}},
 		},
 	},

@@ -36,14 +36,14 @@ var r6 = rule{
 		},
 		{
 			name:  "any connection counts as the one that read the chunk",
-			fails: []string{"replication/backfill TestAliveKnowsTheConnectionThatReadTheChunk"},
-			edits: []edit{{"replication/backfill/session.go", "r.conn.IsClosed() || r.session != session {", "r.conn.IsClosed() {"}},
+			fails: []string{"replication/rows TestAliveKnowsTheConnectionThatReadTheChunk"},
+			edits: []edit{{"replication/rows/session.go", "r.conn.IsClosed() || r.session != session {", "r.conn.IsClosed() {"}},
 		},
 		{
 			name:  "a connection is not pinged",
-			fails: []string{"replication/backfill TestAliveKnowsTheConnectionThatReadTheChunk"},
+			fails: []string{"replication/rows TestAliveKnowsTheConnectionThatReadTheChunk"},
 			edits: []edit{{
-				"replication/backfill/session.go",
+				"replication/rows/session.go",
 				`	_, err := r.run(ctx, "SELECT", nil)
 	return err`,
 				"	return nil",
@@ -56,7 +56,7 @@ var r6 = rule{
 		},
 		{
 			name:  "the wait for the flush does not wait",
-			fails: []string{"replication/backfill TestHighCoversWhatTheRowsShow", "replication/backfill TestDurableRowsOutliveACrash"},
+			fails: []string{"replication/rows TestHighCoversWhatTheRowsShow", "replication/rows TestDurableRowsOutliveACrash"},
 			edits: []edit{{durableFile, "		if err != nil || flushed >= lsn {", "		if err != nil || flushed >= 0 {"}},
 		},
 		{

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/wal2vec/wal2vec/internal/products"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -18,10 +18,10 @@ func (db *DB) CreateProducts(tb testing.TB) {
 }
 
 // FillProducts inserts the generated products 1 to n of seed 1 into the table of CreateProducts, in one transaction, and returns them.
-func (db *DB) FillProducts(tb testing.TB, n int) []products.Product {
+func (db *DB) FillProducts(tb testing.TB, n int) []demodata.Product {
 	tb.Helper()
-	rows := make([]products.Product, 0, n)
-	for p := range products.Generate(1, n) {
+	rows := make([]demodata.Product, 0, n)
+	for p := range demodata.Generate(1, n) {
 		rows = append(rows, p)
 	}
 	columns := []string{"product_id", "name", "brand", "category", "description", "price"}

@@ -12,13 +12,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 // ChunkReader reads the source table in key order.
 type ChunkReader interface {
-	Chunk(ctx context.Context, after change.Key, limit int) (backfill.Chunk, error)
+	Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error)
 	// Alive fails when the connection that read the chunk is gone: what it read may never have been durable.
 	Alive(ctx context.Context, session uint64) error
 	// WaitFlushed returns when the source has flushed its log up to lsn.

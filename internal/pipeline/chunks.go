@@ -14,7 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -25,7 +25,7 @@ type chunk struct {
 	// as is the watermark before the SELECT: the version of every row.
 	as      change.Version
 	after   change.Key
-	read    backfill.Chunk
+	read    rows.Chunk
 	changes []change.Change
 	// encodings is what became of its texts.
 	encodings change.Encodings
@@ -62,7 +62,7 @@ func (b *Backfill) pass(ctx context.Context) error {
 					return err
 				}
 				if hasLarge(c.changes) {
-					c.changes, c.read = nil, backfill.Chunk{}
+					c.changes, c.read = nil, rows.Chunk{}
 					giveBack()
 				}
 				<-slots // its own

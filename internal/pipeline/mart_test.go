@@ -14,7 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -139,18 +139,18 @@ func (p *martPositions) Streaming(ctx context.Context) (bool, error) {
 type martReader mart
 
 // Chunk reads on; every read moves the log on a little, as a busy source does.
-func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (backfill.Chunk, error) {
+func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error) {
 	m := (*mart)(r)
 	m.notef("chunk after %q", string(after))
 	if r.onChunk != nil {
 		if err := r.onChunk(ctx, after); err != nil {
-			return backfill.Chunk{}, err
+			return rows.Chunk{}, err
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.insert += 10
-	c := backfill.Chunk{High: m.insert, Session: m.session}
+	c := rows.Chunk{High: m.insert, Session: m.session}
 	for _, k := range m.keys {
 		if k > after && len(c.Rows) < limit {
 			c.Rows = append(c.Rows, m.table[k])

@@ -22,7 +22,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -55,7 +55,7 @@ type rig struct {
 	// streamed are the transactions that change the table, as they come from the source.
 	streamed chan change.Fragment
 	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
-	afterRead func(backfill.Chunk)
+	afterRead func(rows.Chunk)
 	// swap follows the table when another takes its name; may be nil.
 	swap *swapper
 	// stop ends the stream.
@@ -151,8 +151,8 @@ func (r *rig) stream() {
 	pgtest.Eventually(r.t, patience, func() (bool, string) { return r.state().Owner != "", "the stream does not begin" })
 }
 
-func (r *rig) reader() *backfill.Reader {
-	return backfill.NewReader(backfill.Options{ConnString: r.db.DSN, Table: r.table, Application: "reader " + r.db.Name})
+func (r *rig) reader() *rows.Reader {
+	return rows.NewReader(rows.Options{ConnString: r.db.DSN, Table: r.table, Application: "reader " + r.db.Name})
 }
 
 // backfill runs a refresh over the whole table, in chunks of four rows.
@@ -306,7 +306,7 @@ func (s tap) Run(ctx context.Context, out chan<- change.Fragment) error {
 }
 
 // durable, owned and streaming are wired as the program does it.
-type durable struct{ reader *backfill.Reader }
+type durable struct{ reader *rows.Reader }
 
 func (d durable) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
 	return d.reader.DurableRows(ctx, keys)
@@ -332,11 +332,11 @@ func (streaming) Streaming(context.Context) (bool, error) { return true, nil }
 
 // watched tells when a chunk was read.
 type watched struct {
-	*backfill.Reader
-	afterRead func(backfill.Chunk)
+	*rows.Reader
+	afterRead func(rows.Chunk)
 }
 
-func (w watched) Chunk(ctx context.Context, after change.Key, limit int) (backfill.Chunk, error) {
+func (w watched) Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error) {
 	c, err := w.Reader.Chunk(ctx, after, limit)
 	if err == nil && w.afterRead != nil {
 		w.afterRead(c)

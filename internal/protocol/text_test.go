@@ -14,7 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // printed are columns of types that a template may name, with expressions for values; %[1]d is a number, %[2]s a text as a literal.
@@ -124,7 +124,7 @@ func (p *printing) check(rt *rapid.T) {
 	logged := p.logged(ctx, rt)
 	// Sessions under the same settings would print alike by themselves.
 	set = append(append(set, "then"), p.set(rt)...)
-	reader := backfill.NewReader(backfill.Options{ConnString: p.dsn, Table: p.table})
+	reader := rows.NewReader(rows.Options{ConnString: p.dsn, Table: p.table})
 	defer reader.Close(ctx)
 	chunk, err := reader.Chunk(ctx, change.KeyOf(fmt.Sprint(first-1)), p.next-first)
 	if err != nil {

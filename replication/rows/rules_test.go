@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // until waits for the reader's session to be in a state: a condition on its row of pg_stat_activity.
@@ -31,7 +31,7 @@ func TestHighIsReadAfterTheRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	type result struct {
-		backfill.Chunk
+		rows.Chunk
 		err error
 	}
 	done := make(chan result, 1)

@@ -1,11 +1,11 @@
-package backfill_test
+package rows_test
 
 import (
 	"fmt"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // TestAboutRows counts a small table and estimates a larger one, analysed or not, without the rows that are marked as deleted.
@@ -62,7 +62,7 @@ func TestAnEmptyTableIsEmptyForGood(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t, "synchronous_commit=off", "wal_writer_delay=1000").Database(t)
 	db.Exec(t, itemTable+"; INSERT INTO item (id) VALUES (1)")
-	r := backfill.NewReader(backfill.Options{ConnString: db.DSN, Table: items(t)})
+	r := rows.NewReader(rows.Options{ConnString: db.DSN, Table: items(t)})
 	defer r.Close(t.Context())
 	if got, err := r.Empty(t.Context()); err != nil || got {
 		t.Fatalf("empty: %v, %v", got, err)

@@ -1,4 +1,4 @@
-package products
+package demodata
 
 // colours are the variants of what comes in colours.
 var colours = []string{

@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // TestRightsToColumnsAreEnough for every read; one that takes more says what to grant.
@@ -23,7 +23,7 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 			db.Exec(t, "GRANT SELECT (id, name, body, gone) ON item TO "+role)
 			table := items(t)
 			table.OID = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
-			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
+			r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
 			defer r.Close(t.Context())
 			ctx := t.Context()
 			if c, err := r.Chunk(ctx, "3", 5); err != nil || len(c.Rows) != 5 {
@@ -47,10 +47,10 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 			if keys, err := r.Sample(ctx, 3, 100); err != nil || len(keys) != 3 {
 				t.Errorf("a sample: %v, %v", keys, err)
 			}
-			if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, backfill.Filter{Column: "body", Operator: "=", Value: "b"}); err != nil || len(got) != 1 {
+			if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, rows.Filter{Column: "body", Operator: "=", Value: "b"}); err != nil || len(got) != 1 {
 				t.Errorf("columns: %v, %v", got, err)
 			}
-			_, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, backfill.Filter{Column: "price", Operator: "<", Value: "5"})
+			_, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name"}, rows.Filter{Column: "price", Operator: "<", Value: "5"})
 			if fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), `GRANT SELECT ("id", "name", "price") ON TABLE`) {
 				t.Fatalf("another column: %v, try %q", err, fault.Try(err))
 			}
@@ -66,7 +66,7 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 			if _, err := r.Rows(ctx, []change.Key{"1"}); !fault.Retryable(err) || !strings.Contains(err.Error(), "was replaced") {
 				t.Errorf("rows of another table: %v", err)
 			}
-			anybody := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table})
+			anybody := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table})
 			defer anybody.Close(ctx)
 			if _, err := anybody.Chunk(ctx, "", 5); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "wal2vec doctor") {
 				t.Errorf("a chunk without the right: %v, try %q", err, fault.Try(err))
@@ -88,7 +88,7 @@ func TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt(t *testing.T) {
 			db.Exec(t, "GRANT SELECT ON item TO "+role)
 			table := items(t)
 			table.OID = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
-			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
+			r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: table.OID})
 			defer r.Close(t.Context())
 			check := func(what string) {
 				t.Helper()

@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -49,7 +49,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 				Schema: "shop", Table: "item", Key: []string{"id"}, Template: table.Template, SoftDelete: table.SoftDelete,
 			}
 			reads := func(followed uint32) (int, error) {
-				r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
+				r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
 				defer r.Close(t.Context())
 				return readsAll(t, db, r)
 			}
@@ -94,7 +94,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 }
 
 // readsAll reads in every way where a chunk can be read, and returns how many rows that had. Nothing of the owner's may run.
-func readsAll(t *testing.T, db *pgtest.DB, r *backfill.Reader) (n int, err error) {
+func readsAll(t *testing.T, db *pgtest.DB, r *rows.Reader) (n int, err error) {
 	t.Helper()
 	defer func() { // its locks go with the session
 		if pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711)") {
@@ -179,7 +179,7 @@ func TestPoliciesThatComeUnderASession(t *testing.T) {
 	table.OID = pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid")
 	advice := replication.OpenRowsSQL("shop", "item", role)
 	for _, followed := range []uint32{0, table.OID} {
-		r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
+		r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
 		defer r.Close(t.Context())
 		reads := map[string]func() (int, error){
 			"a chunk":     func() (int, error) { c, err := r.Chunk(t.Context(), "", 9); return len(c.Rows), err },

@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
@@ -34,10 +34,10 @@ func template(t testing.TB, source string) change.Template {
 }
 
 // open returns a reader of the table, whose object id it looks up.
-func open(t testing.TB, db *pgtest.DB, table change.Table) *backfill.Reader {
+func open(t testing.TB, db *pgtest.DB, table change.Table) *rows.Reader {
 	t.Helper()
 	table.OID = pgtest.One[uint32](t, db, "SELECT $1::text::regclass::oid", pgx.Identifier{table.Schema, table.Name}.Sanitize())
-	r := backfill.NewReader(backfill.Options{ConnString: db.DSN, Table: table, Application: "reader " + db.Name})
+	r := rows.NewReader(rows.Options{ConnString: db.DSN, Table: table, Application: "reader " + db.Name})
 	t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
 	return r
 }
@@ -53,7 +53,7 @@ func items(t testing.TB) change.Table {
 const itemTable = "CREATE TABLE item (id bigint PRIMARY KEY, name text, body text, price numeric, gone boolean)"
 
 // all reads the table in chunks and returns the rows.
-func all(t testing.TB, r *backfill.Reader, limit int) []change.Row {
+func all(t testing.TB, r *rows.Reader, limit int) []change.Row {
 	t.Helper()
 	var out []change.Row
 	var cursor change.Key
@@ -265,7 +265,7 @@ func TestRowSecurityIsAnErrorNotAnEmptyTable(t *testing.T) {
 	db.Exec(t, itemTable+"; INSERT INTO item VALUES (1); ALTER TABLE item ENABLE ROW LEVEL SECURITY")
 	role, password := db.Role(t, "")
 	db.Exec(t, "GRANT SELECT ON item TO "+role)
-	r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: items(t)})
+	r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: items(t)})
 	defer r.Close(t.Context())
 	if c, err := r.Chunk(t.Context(), "", 5); err == nil {
 		t.Fatalf("got %+v, want an error", c)
@@ -276,7 +276,7 @@ func TestStatementsAreBounded(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
 	db.Exec(t, itemTable)
-	r := backfill.NewReader(backfill.Options{ConnString: db.DSN, Table: items(t), StatementTimeout: 200 * time.Millisecond})
+	r := rows.NewReader(rows.Options{ConnString: db.DSN, Table: items(t), StatementTimeout: 200 * time.Millisecond})
 	defer r.Close(t.Context())
 	if _, err := db.Conn(t).Exec(t.Context(), "BEGIN; LOCK TABLE item"); err != nil {
 		t.Fatal(err)
@@ -317,7 +317,7 @@ func TestFetch(t *testing.T) {
 	db.Exec(t, itemTable)
 	db.Exec(t, "INSERT INTO item VALUES (1, 'one', NULL, 1.5), (2, 'two', 'b', 10), (3, 'three', 'c', NULL)")
 	r := open(t, db, items(t))
-	f := func(want map[change.Key]string, filters ...backfill.Filter) {
+	f := func(want map[change.Key]string, filters ...rows.Filter) {
 		t.Helper()
 		got, err := r.Fetch(t.Context(), []change.Key{"3", "1", "2", "9"}, []string{"price", "name"}, filters...)
 		if err != nil {
@@ -332,11 +332,11 @@ func TestFetch(t *testing.T) {
 		}
 	}
 	f(map[change.Key]string{"1": "one", "2": "two", "3": "three"})
-	f(map[change.Key]string{"1": "one"}, backfill.Filter{Column: "price", Operator: "<", Value: "9"})
-	f(map[change.Key]string{"2": "two"}, backfill.Filter{Column: "price", Operator: ">=", Value: "9"}, backfill.Filter{Column: "name", Operator: "ILIKE", Value: "T%"})
-	f(map[change.Key]string{"3": "three"}, backfill.Filter{Column: "price", Operator: "IS NULL"})
-	f(map[change.Key]string{}, backfill.Filter{Column: "name", Operator: "=", Value: "'; DROP TABLE item; --"})
-	for _, bad := range []backfill.Filter{
+	f(map[change.Key]string{"1": "one"}, rows.Filter{Column: "price", Operator: "<", Value: "9"})
+	f(map[change.Key]string{"2": "two"}, rows.Filter{Column: "price", Operator: ">=", Value: "9"}, rows.Filter{Column: "name", Operator: "ILIKE", Value: "T%"})
+	f(map[change.Key]string{"3": "three"}, rows.Filter{Column: "price", Operator: "IS NULL"})
+	f(map[change.Key]string{}, rows.Filter{Column: "name", Operator: "=", Value: "'; DROP TABLE item; --"})
+	for _, bad := range []rows.Filter{
 		{Column: "name", Operator: "; DROP"}, {Column: `x" OR true --`, Operator: "=", Value: "1"}, {Column: "price", Operator: "=", Value: "cheap"},
 	} {
 		if _, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"}, bad); fault.KindOf(err) != fault.Usage {

@@ -1,4 +1,4 @@
-// Package backfill reads rows of the source table in key order or by key, without a transaction that lasts, in the text form
+// Package rows reads rows of the source table in key order or by key, without a transaction that lasts, in the text form
 // that the stream has them in.
 //
 // Guarantees. A chunk is one statement and so one snapshot. Its high position is read after it on the same connection: every
@@ -7,4 +7,4 @@
 //
 // It does not know the watermark, encodes nothing, and does not retry: a lost connection is an error, and the next call connects
 // again under a new session number.
-package backfill
+package rows

@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a read of the table is planned, the server calls
@@ -95,13 +95,13 @@ func onEach(t *testing.T, f func(t *testing.T, w *weak)) {
 	}
 }
 
-func (w *weak) reader(t *testing.T, followed uint32) *backfill.Reader {
+func (w *weak) reader(t *testing.T, followed uint32) *rows.Reader {
 	t.Helper()
 	dsn := w.db.DSNFor(w.role, w.password)
 	if w.asSuperuser {
 		dsn = w.db.DSN
 	}
-	r := backfill.NewReader(backfill.Options{
+	r := rows.NewReader(rows.Options{
 		ConnString: dsn, Table: w.table, Followed: followed, TrustOwner: w.trust, Warn: func(c change.Code) { w.warnings = append(w.warnings, c) },
 	})
 	t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
@@ -382,12 +382,12 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 				t.Fatalf("a chunk: %+v, %v", c, err)
 			}
 			same("a chunk", c.Rows[0].Fields, err)
-			rows, err := r.Rows(ctx, []change.Key{"1"})
-			if err != nil || len(rows) != 1 {
-				t.Fatalf("rows by key: %+v, %v", rows, err)
+			read, err := r.Rows(ctx, []change.Key{"1"})
+			if err != nil || len(read) != 1 {
+				t.Fatalf("rows by key: %+v, %v", read, err)
 			}
-			same("rows by key", rows[0].Fields, err)
-			for _, f := range []backfill.Filter{
+			same("rows by key", read[0].Fields, err)
+			for _, f := range []rows.Filter{
 				{Column: "m", Operator: "=", Value: "glad"},
 				{Column: "m", Operator: ">", Value: "sad"},
 				{Column: "m", Operator: "LIKE", Value: "gl%"},
@@ -400,7 +400,7 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 				found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name", "m", "f", "p"}, f)
 				same(fmt.Sprint("columns where ", f), found["1"], err)
 			}
-			if _, err := r.Fetch(ctx, []change.Key{"1"}, nil, backfill.Filter{Column: "p", Operator: "<", Value: "(8,)"}); fault.KindOf(err) != fault.Usage {
+			if _, err := r.Fetch(ctx, []change.Key{"1"}, nil, rows.Filter{Column: "p", Operator: "<", Value: "(8,)"}); fault.KindOf(err) != fault.Usage {
 				t.Errorf("an order of another role's type: %v", err)
 			}
 			if w.ran(t) {
@@ -430,23 +430,23 @@ func TestAColumnThatBecomesAnotherTypeIsNotCast(t *testing.T) {
 			w.arm(t)
 		}
 		for _, w.asSuperuser = range []bool{false, true} {
-			for name, read := range map[string]func(r *backfill.Reader) (string, error){
-				"a chunk": func(r *backfill.Reader) (string, error) {
+			for name, read := range map[string]func(r *rows.Reader) (string, error){
+				"a chunk": func(r *rows.Reader) (string, error) {
 					c, err := r.Chunk(ctx, "", 1)
 					if err != nil || len(c.Rows) != 1 {
 						return "", err
 					}
 					return c.Rows[0].Fields[1].Text, nil
 				},
-				"rows by key": func(r *backfill.Reader) (string, error) {
-					rows, err := r.Rows(ctx, []change.Key{"1"})
-					if err != nil || len(rows) != 1 {
+				"rows by key": func(r *rows.Reader) (string, error) {
+					read, err := r.Rows(ctx, []change.Key{"1"})
+					if err != nil || len(read) != 1 {
 						return "", err
 					}
-					return rows[0].Fields[1].Text, nil
+					return read[0].Fields[1].Text, nil
 				},
-				"columns by a filter": func(r *backfill.Reader) (string, error) {
-					found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"body"}, backfill.Filter{Column: "body", Operator: "LIKE", Value: "%"})
+				"columns by a filter": func(r *rows.Reader) (string, error) {
+					found, err := r.Fetch(ctx, []change.Key{"1"}, []string{"body"}, rows.Filter{Column: "body", Operator: "LIKE", Value: "%"})
 					if err != nil || len(found["1"]) != 1 {
 						return "", err
 					}

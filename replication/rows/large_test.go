@@ -1,4 +1,4 @@
-package backfill_test
+package rows_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/backfill"
+	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // TestAChunkEndsWhereItsBytesDo, and counts nothing of a row that is too large: its values are not sent.
@@ -58,7 +58,7 @@ func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
 				INSERT INTO item VALUES (1, 'é', repeat('x', 2000), 1), (2, 'n', repeat('x', 1000), 2), (3, 'n', NULL, 3); GRANT SELECT (id, name, body) ON item TO `+role)
 			table := items(t)
 			table.Template = table.Template.Limited(1500)
-			r := backfill.NewReader(backfill.Options{ConnString: db.DSNFor(role, password), Table: table})
+			r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table})
 			t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
 			keys := []change.Key{"1", "2", "3"}
 			found, err := r.Fetch(t.Context(), keys, []string{"body", "name"})

@@ -1,4 +1,4 @@
-package products
+package demodata
 
 import (
 	_ "embed"
