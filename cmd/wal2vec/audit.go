@@ -14,6 +14,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -97,7 +99,7 @@ type auditing struct {
 	audit     *sink.Audit
 	state     sink.State
 	positions *positions
-	encoder   *engine // nil where nothing is encoded again
+	encoder   *engine.Engine // nil where nothing is encoded again
 	made      *models.Checkpoint
 	repairs   *filler // nil where nothing is repaired
 }
@@ -110,25 +112,25 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 			opened.Close()
 		}
 	}()
-	if a.table, err = inspect(ctx, c); err != nil {
+	if a.table, err = connect.Inspect(ctx, c); err != nil {
 		return nil, err
 	}
-	if a.store, err = openReadOnlyStore(ctx, c, log, "audit"); err != nil {
+	if a.store, err = connect.OpenReadOnlyStore(ctx, c, log, "audit"); err != nil {
 		return nil, err
 	}
 	if a.state, err = a.store.State(ctx); err != nil {
 		return nil, err
 	}
-	if a.engines, err = p.newEngines(c, a.store, a.state); err != nil {
+	if a.engines, err = p.opener(c).Pool(c, a.store, a.state); err != nil {
 		return nil, err
 	}
-	if err := checkState(c, a.state, a.table); err != nil {
+	if err := connect.CheckState(c, a.state, a.table); err != nil {
 		return nil, err
 	}
-	if err := checkFollowed(c, a.state, a.table); err != nil {
+	if err := connect.CheckFollowed(c, a.state, a.table); err != nil {
 		return nil, err
 	}
-	if a.table, err = inspectPipeline(ctx, c, a.state); err != nil {
+	if a.table, err = connect.InspectPipeline(ctx, c, a.state); err != nil {
 		return nil, err
 	}
 	if err := a.checkSlot(ctx); err != nil {
@@ -137,7 +139,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	if a.audit, err = a.store.OpenAudit(ctx, o.generation); err != nil {
 		return nil, err
 	}
-	if a.made, err = a.engines.checkpointFor(a.audit.Generation()); err != nil {
+	if a.made, err = a.engines.CheckpointFor(a.audit.Generation()); err != nil {
 		return nil, err
 	}
 	engines := a.engines
@@ -148,13 +150,13 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 		engines = a.repairs.engines // one model in memory is enough
 	}
 	if o.reencode > 0 {
-		if a.encoder, err = engines.engine(ctx, a.audit.Generation()); err != nil {
+		if a.encoder, err = engines.Engine(ctx, a.audit.Generation()); err != nil {
 			return nil, err
 		}
 	}
 	a.reader = rows.NewReader(rows.Options{
 		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
-		TrustOwner: c.Source.TrustOwner, Warn: warnOfCode(log),
+		TrustOwner: c.Source.TrustOwner, Warn: connect.WarnOfCode(log),
 	})
 	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
 		return nil, err
@@ -187,7 +189,7 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 	}
 	before := from.Rows
 	var report audit.Report
-	err = a.store.trusting(ctx, func(ctx context.Context) (err error) {
+	err = a.store.Trusting(ctx, func(ctx context.Context) (err error) {
 		report, err = audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
 		return err
 	})
@@ -229,7 +231,7 @@ func (a *auditing) auditOptions() audit.Options {
 	}
 	precisions := g.Precisions
 	if a.encoder != nil {
-		precisions = append(slices.Clip(precisions), a.encoder.precision)
+		precisions = append(slices.Clip(precisions), a.encoder.Precision)
 	}
 	for _, precision := range precisions {
 		o.MinCosine = min(o.MinCosine, encoder.MinCosine(precision))
@@ -264,7 +266,7 @@ func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error {
 
 // Jobs lists the open backfills. It fails where another table has the name of the one that the pipeline follows.
 func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
-	conn, err := connectSource(ctx, a.config, "audit")
+	conn, err := connect.Source(ctx, a.config, "audit")
 	if err != nil {
 		return nil, err
 	}
@@ -290,12 +292,12 @@ const mostPeeked = 1 << 30
 
 // Peek calls each with the events of the transactions between two positions.
 func (a *auditing) Peek(ctx context.Context, from, to change.LSN, each func(change.Event)) error {
-	conn, err := connectSource(ctx, a.config, "audit")
+	conn, err := connect.Source(ctx, a.config, "audit")
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	if err := readOnly(ctx, conn); err != nil {
+	if err := connect.ReadOnly(ctx, conn); err != nil {
 		return err
 	}
 	slot, err := replication.ReadSlot(ctx, conn, a.state.Slot)

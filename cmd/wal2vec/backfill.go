@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"time"
 
@@ -15,6 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -72,9 +73,9 @@ func newBackfill(p *program) *cobra.Command {
 type filler struct {
 	config  config.Config
 	log     zerolog.Logger
-	engines *engines
-	engine  *engine // of the generation that is configured
-	store   *store
+	engines *engine.Pool
+	engine  *engine.Engine // of the generation that is configured
+	store   *connect.Store
 	table   change.Table
 	view    string
 	state   sink.State // as it was when the filler was opened
@@ -94,25 +95,25 @@ func (p *program) openFiller(ctx context.Context, c config.Config, log zerolog.L
 	if err != nil {
 		return nil, err
 	}
-	if f.engines, err = p.newEngines(c, f.store, state); err != nil {
+	if f.engines, err = p.opener(c).Pool(c, f.store, state); err != nil {
 		return nil, err
 	}
-	if err := checkState(c, state, f.table); err != nil {
+	if err := connect.CheckState(c, state, f.table); err != nil {
 		return nil, err
 	}
-	if err := checkFollowed(c, state, f.table); err != nil {
+	if err := connect.CheckFollowed(c, state, f.table); err != nil {
 		return nil, err
 	}
-	if f.table, err = inspectPipeline(ctx, c, state); err != nil {
+	if f.table, err = connect.InspectPipeline(ctx, c, state); err != nil {
 		return nil, err
 	}
-	f.engines.writes = true
-	if f.engine, err = f.engines.engine(ctx, f.engines.configured); err != nil {
+	f.engines.Writes = true
+	if f.engine, err = f.engines.Engine(ctx, f.engines.Configured); err != nil {
 		return nil, err
 	}
-	f.engines.warn(log, state)
+	f.engines.Warn(log, state)
 	f.state = state
-	f.reader = newFollowingReader(c, log, state, f.table)
+	f.reader = connect.NewFollowingReader(c, log, state, f.table)
 	return f, nil
 }
 
@@ -124,42 +125,24 @@ func (f *filler) count(ctx context.Context) (err error) {
 
 // look opens the sink and looks at the pipeline and its table. Where a stream is about to follow another table of that name, it waits.
 func (f *filler) look(ctx context.Context, purpose string) (state sink.State, err error) {
-	table, inspectErr := inspect(ctx, f.config)
-	if inspectErr != nil && !follows(f.config) {
+	table, inspectErr := connect.Inspect(ctx, f.config)
+	if inspectErr != nil && !connect.FollowsSwaps(f.config) {
 		return state, inspectErr
 	}
-	if f.store, err = openStore(ctx, f.config, f.log, purpose); err != nil {
+	if f.store, err = connect.OpenStore(ctx, f.config, f.log, purpose); err != nil {
 		return state, cmp.Or(inspectErr, err)
 	}
 	if state, err = f.store.State(ctx); err != nil {
 		return state, cmp.Or(inspectErr, err)
 	}
-	f.table, f.view = table, viewOf(f.config, state)
+	f.table, f.view = table, connect.ViewOf(f.config, state)
 	if inspectErr != nil || table.OID != state.Table.OID {
 		if state, err = f.awaitSwap(ctx, state); err != nil {
 			return state, err
 		}
-		f.table, err = inspect(ctx, f.config)
+		f.table, err = connect.Inspect(ctx, f.config)
 	}
 	return state, err
-}
-
-// checkFollowed refuses to read a table whose changes no slot brings.
-func checkFollowed(c config.Config, state sink.State, table change.Table) error {
-	switch {
-	case state.Slot == "":
-		return sink.ErrNoSlot
-	case state.Table.OID != table.OID && follows(c):
-		return fault.New(fault.Gap, "wal2vec stream, or wal2vec stream --until-current, which follows it",
-			"table %s.%s was replaced by another of the same name (OID %d, was %d), which no stream has followed yet",
-			table.Schema, table.Name, table.OID, state.Table.OID)
-	case state.Table.OID != table.OID:
-		return fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill",
-			"table %s.%s was replaced by another of the same name (OID %d, was %d): its changes are not published",
-			table.Schema, table.Name, table.OID, state.Table.OID)
-	default:
-		return nil
-	}
 }
 
 // Close closes what was opened.
@@ -201,7 +184,7 @@ func (f *filler) checkGap(ctx context.Context) error {
 
 // checkSlot refuses to go on without a slot that still works, whatever its position.
 func (f *filler) checkSlot(ctx context.Context) error {
-	conn, err := connectSource(ctx, f.config, "backfill")
+	conn, err := connect.Source(ctx, f.config, "backfill")
 	if err != nil {
 		return err
 	}
@@ -220,7 +203,7 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 		return err
 	}
 	defer f.Close()
-	return f.store.trusting(ctx, func(ctx context.Context) error { return p.backfillWith(ctx, f, o) })
+	return f.store.Trusting(ctx, func(ctx context.Context) error { return p.backfillWith(ctx, f, o) })
 }
 
 func (p *program) backfillWith(ctx context.Context, f *filler, o backfillOptions) error {
@@ -268,13 +251,13 @@ func (f *filler) readFor(ctx context.Context, job *sink.Job) error {
 	if !template.Same(job.Template()) {
 		return sink.ErrGenerations
 	}
-	if f.table, err = inspectPipeline(ctx, f.config, state); err != nil {
+	if f.table, err = connect.InspectPipeline(ctx, f.config, state); err != nil {
 		return err
 	}
 	if f.reader != nil {
 		f.reader.Close(ctx)
 	}
-	f.reader = newFollowingReader(f.config, f.log, state, f.table)
+	f.reader = connect.NewFollowingReader(f.config, f.log, state, f.table)
 	return nil
 }
 
@@ -310,25 +293,11 @@ func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(
 func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {
 	c := f.config.Backfill
 	return pipeline.BackfillOptions{
-		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Encoding: encodeAtOnce, Writers: writersOf(c), Limit: job.Limit(),
+		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Encoding: connect.EncodeAtOnce, Writers: connect.Writers(c), Limit: job.Limit(),
 		Rate: rateOf(c),
 		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
 		Before: job.Counts().Processed, Logger: f.log, Now: failpoint.Clock(),
 	}
-}
-
-// encodeAtOnce is the most chunks that are encoded at once: some thousand texts, so that a device of 100,000 texts a second always finds the
-// next run waiting.
-const encodeAtOnce = 8
-
-// writersOf is the number of chunks that are written at once. PostgreSQL copies 100,000 vectors a second and core; four writers are more than
-// any encoder that was measured.
-func writersOf(c config.Backfill) int {
-	if c.Writers > 0 {
-		return c.Writers
-	}
-	const most = 4
-	return min(most, runtime.GOMAXPROCS(0))
 }
 
 func rateOf(c config.Backfill) float64 {
@@ -347,7 +316,7 @@ func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions
 	defer f.Close()
 	begun := time.Now()
 	var counts pipeline.DryRunCounts
-	err = f.store.trusting(ctx, func(ctx context.Context) (err error) {
+	err = f.store.Trusting(ctx, func(ctx context.Context) (err error) {
 		counts, err = pipeline.DryRun(ctx, f.reader, f.store, pipeline.DryRunOptions{
 			Template: f.table.Template, ChunkKeys: c.Backfill.ChunkKeys, Limit: o.limit, Full: c.Backfill.Full,
 		})
@@ -366,7 +335,7 @@ func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions
 
 // positions tells the backfill where the stream is.
 type positions struct {
-	store  *store
+	store  *connect.Store
 	config config.Config
 
 	mu    sync.Mutex // several chunks ask
@@ -381,7 +350,7 @@ func (s *positions) Streaming(ctx context.Context) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probe == nil {
-		conn, err := connectSource(ctx, s.config, "backfill")
+		conn, err := connect.Source(ctx, s.config, "backfill")
 		if err != nil {
 			return false, err
 		}

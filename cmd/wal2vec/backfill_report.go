@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -58,7 +59,7 @@ func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions)
 		program: p, log: f.log, json: o.output == "json",
 		first: job.Mode() == sink.Build || f.config.Backfill.Full && job.Mode() != sink.Full,
 		job:   job.ID(), mode: job.Mode(), resync: job.Resync(), limited: job.Limit() > 0,
-		device: f.engine.Stats().Device, model: f.engine.checkpoint.Name(), table: f.config.Source.Table.String(),
+		device: f.engine.Stats().Device, model: f.engine.Checkpoint.Name(), table: f.config.Source.Table.String(),
 		view: f.view, before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
 	}
 }
@@ -104,7 +105,7 @@ func (r *backfillReport) progress(s pipeline.Summary) {
 }
 
 // index builds the indexes that are missing, now that the vectors are there: rows go into a table without an index twenty times as fast.
-func (r *backfillReport) index(ctx context.Context, s *store) (err error) {
+func (r *backfillReport) index(ctx context.Context, s *connect.Store) (err error) {
 	if r.bar != nil {
 		r.bar.SetTotal(r.bar.Current(), true)
 	}

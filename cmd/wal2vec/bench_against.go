@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/engine"
 )
 
 // cosineFigures compare vectors with those of the same texts in another precision.
@@ -18,7 +19,7 @@ type cosineFigures struct {
 }
 
 // compare encodes a sample of the texts once more, and once in the other precision on the CPU.
-func (b *bench) compare(ctx context.Context, e *engine, texts []string) (*cosineFigures, error) {
+func (b *bench) compare(ctx context.Context, e *engine.Engine, texts []string) (*cosineFigures, error) {
 	settings := b.encoder
 	settings.Precision, settings.Device = b.options.against, ort.DeviceCPU
 	other, err := b.openEncoder(ctx, settings)
@@ -43,7 +44,7 @@ func (b *bench) compare(ctx context.Context, e *engine, texts []string) (*cosine
 		}
 	}
 	return &cosineFigures{
-		Precision: other.precision, Texts: len(cosines), Mean: decimals(mean(cosines)), P1: decimals(lowest(cosines, 0.01)),
+		Precision: other.Precision, Texts: len(cosines), Mean: decimals(mean(cosines)), P1: decimals(lowest(cosines, 0.01)),
 		Min: decimals(slices.Min(cosines)),
 	}, nil
 }

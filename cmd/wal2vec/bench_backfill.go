@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -45,7 +47,7 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	defer f.Close()
 	b.describeEncoder(f.engine)
 	s, o := &b.report.Settings, b.mart.config.Backfill
-	s.ChunkRows, s.InFlight, s.Encoding, s.Writers = o.ChunkKeys, o.InFlight, encodeAtOnce, writersOf(o)
+	s.ChunkRows, s.InFlight, s.Encoding, s.Writers = o.ChunkKeys, o.InFlight, connect.EncodeAtOnce, connect.Writers(o)
 	if err := f.count(ctx); err != nil {
 		return nil, err
 	}
@@ -90,12 +92,12 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 }
 
 // describeEncoder says which of the encoders that there are was measured.
-func (b *bench) describeEncoder(e *engine) {
+func (b *bench) describeEncoder(e *engine.Engine) {
 	s := &b.report.Settings
-	s.Encoder, s.Device, s.Workers = e.checkpoint.Name(), e.Stats().Device, encoderWorkers(b.encoder)
+	s.Encoder, s.Device, s.Workers = e.Checkpoint.Name(), e.Stats().Device, encoderWorkers(b.encoder)
 	if s.Device == fakeDevice {
 		s.Encoder, s.Device, s.Workers = "fake", "", 0
 		return
 	}
-	s.Precision, s.Kernel, s.Tokenizer = e.precision, e.kernel, e.tokenizer
+	s.Precision, s.Kernel, s.Tokenizer = e.Precision, e.Kernel, e.Tokenizer
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -127,7 +128,7 @@ func newBenchEncode(p *program) *cobra.Command {
 	flags.BoolVar(&o.distinct, "distinct", true, "drop rows whose text another one has")
 	flags.IntVar(&o.runs, "runs", 1, "how often to encode them all")
 	flags.IntVar(&o.callTexts, "call-texts", 0, "texts of one call (default: 1000, a chunk of a backfill; 5000 on a device of its own)")
-	flags.IntVar(&o.calls, "calls", encodeAtOnce, "calls at once")
+	flags.IntVar(&o.calls, "calls", connect.EncodeAtOnce, "calls at once")
 	flags.IntVar(&o.warmUp, "warm-up", 256, "texts encoded before; on a device of its own all that are encoded at once, if that is more")
 	flags.StringVar(&o.against, "against", "", "encode some in this precision too, on the CPU, and compare: fp32 or int8")
 	flags.IntVar(&o.againstRows, "against-rows", 10_000, "texts to compare, spread evenly")

@@ -14,8 +14,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/spf13/cobra"
 
-	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 // benchRow is a line of a data file.

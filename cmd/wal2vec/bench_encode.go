@@ -14,6 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
@@ -60,10 +62,10 @@ const (
 )
 
 // encodingOptions are those that were asked for, or suit the device.
-func (b *bench) encodingOptions(e *engine) encodingOptions {
+func (b *bench) encodingOptions(e *engine.Engine) encodingOptions {
 	o := encodingOptions{callTexts: b.options.callTexts, calls: b.options.calls}
 	if o.calls == 0 { // a load, which has no flags
-		o.calls = encodeAtOnce
+		o.calls = connect.EncodeAtOnce
 	}
 	if o.callTexts == 0 {
 		o.callTexts = chunkTexts
@@ -75,7 +77,7 @@ func (b *bench) encodingOptions(e *engine) encodingOptions {
 }
 
 // ownDevice reports whether the model runs elsewhere than on the processor.
-func ownDevice(e *engine) bool {
+func ownDevice(e *engine.Engine) bool {
 	return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice
 }
 
@@ -114,15 +116,15 @@ func benchEncode(ctx context.Context, b *bench) (any, error) {
 	return figures, err
 }
 
-// openEncoder opens an encoder with these settings.
-func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engine, error) {
+// Open opens an encoder with these settings.
+func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engine.Engine, error) {
 	c := config.Default()
 	c.Encoder = settings
-	return b.program.openEncoder(ctx, c)
+	return b.program.opener(c).Open(ctx, c)
 }
 
 // warmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
-func (b *bench) warmUp(ctx context.Context, e *engine, texts []string, o encodingOptions) error {
+func (b *bench) warmUp(ctx context.Context, e *engine.Engine, texts []string, o encodingOptions) error {
 	n := b.options.warmUp
 	if ownDevice(e) && n > 0 {
 		n = max(n, o.callTexts*o.calls)
@@ -134,7 +136,7 @@ func (b *bench) warmUp(ctx context.Context, e *engine, texts []string, o encodin
 
 // encodingRun encodes all texts once.
 type encodingRun struct {
-	engine  *engine
+	engine  *engine.Engine
 	texts   []string
 	options encodingOptions
 	around  func(func() error) error

@@ -23,7 +23,7 @@ type freshnessFigures struct {
 func benchFreshness(ctx context.Context, b *bench) (any, error) {
 	b.report.Settings.Rows, b.report.Settings.Rate, b.report.Settings.Seconds = b.options.rows, b.options.rate, b.options.seconds
 	var err error
-	if b.program.shared, err = b.program.openEncoder(ctx, b.mart.config); err != nil {
+	if b.program.shared, err = b.program.opener(b.mart.config).Open(ctx, b.mart.config); err != nil {
 		return nil, err
 	}
 	if err := b.setUp(ctx, madeUp(b.options.rows)); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -87,7 +88,7 @@ func benchGiant(ctx context.Context, b *bench) (any, error) {
 }
 
 // giant writes a row and waits until the stream has passed it.
-func (b *bench) giant(ctx context.Context, s *store, query string) (giantRow, error) {
+func (b *bench) giant(ctx context.Context, s *connect.Store, query string) (giantRow, error) {
 	row := giantRow{RowBytes: b.options.rowBytes}
 	if err := b.passed(ctx, s); err != nil {
 		return row, err
@@ -111,7 +112,7 @@ func (b *bench) giant(ctx context.Context, s *store, query string) (giantRow, er
 }
 
 // passed waits until the watermark is where the log ends now.
-func (b *bench) passed(ctx context.Context, s *store) error {
+func (b *bench) passed(ctx context.Context, s *connect.Store) error {
 	var end change.LSN
 	if err := b.mart.conn.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&end); err != nil {
 		return fmt.Errorf("reading the end of the log: %w", err)

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -37,7 +38,7 @@ const loadTexts = 8000
 
 // startEncoding has this process encode without end, as a backfill does.
 func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
-	e, err := b.program.openEncoder(ctx, b.mart.config)
+	e, err := b.program.opener(b.mart.config).Open(ctx, b.mart.config)
 	if err != nil {
 		return load{}, err
 	}
@@ -48,7 +49,7 @@ func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	begun, ended := make(chan struct{}), make(chan error, 1)
-	e.vectorizer = announcing{e.vectorizer, sync.OnceFunc(func() { close(begun) })}
+	e.Encoder = announcing{e.Encoder, sync.OnceFunc(func() { close(begun) })}
 	w := &worker{engine: e, begun: time.Now()}
 	go func() { ended <- w.encode(ctx, texts, b.encodingOptions(e)) }()
 	select {
@@ -66,7 +67,7 @@ func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
 
 // worker encodes until it is told to stop.
 type worker struct {
-	engine *engine
+	engine *engine.Engine
 	texts  atomic.Uint64
 	begun  time.Time
 }
@@ -101,13 +102,13 @@ func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float3
 
 // announcing says when the first call has ended well: from then on there is load, and never none to be counted.
 type announcing struct {
-	vectorizer
+	engine.Encoder
 	say func()
 }
 
 // Encode encodes, and says so once.
 func (a announcing) Encode(ctx context.Context, texts []string) ([][]float32, error) {
-	vectors, err := a.vectorizer.Encode(ctx, texts)
+	vectors, err := a.Encoder.Encode(ctx, texts)
 	if err == nil {
 		a.say()
 	}
@@ -205,7 +206,7 @@ func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 	c := config.Default()
 	c.Encoder, c.Source.DSN, c.Backfill.Full = order.Encoder, config.DSN(order.DSN), true
 	c.HTTP.Listen, c.Log.Level = "", "warn"
-	e, err := p.openEncoder(ctx, c)
+	e, err := p.opener(c).Open(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -221,7 +222,7 @@ func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 		_, _ = io.Copy(io.Discard, p.stdin)
 		cancel()
 	}()
-	e.vectorizer = announcing{e.vectorizer, sync.OnceFunc(func() {
+	e.Encoder = announcing{e.Encoder, sync.OnceFunc(func() {
 		_, _ = io.WriteString(p.stdout, loadReady) // who waits for it in vain says so
 	})}
 	w := &worker{engine: e, begun: time.Now()}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/connect"
 )
 
 // benchReport is what bench prints; its JSON names are a contract, described in docs/bench.md.
@@ -78,7 +80,7 @@ func newBenchReport(name string) benchReport {
 		},
 		Versions: benchVersions{Wal2vec: build.Version, Go: build.Go},
 	}
-	if parts, err := findParts(); err == nil {
+	if parts, err := connect.FindParts(); err == nil {
 		r.Versions.ONNXRuntime = libraryVersion(parts.ONNXRuntime)
 	}
 	return r

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/config"
-	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 // searchFigures are the result of bench search: searches alone, and beside each load.

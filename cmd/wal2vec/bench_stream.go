@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/engine"
 )
 
 // fakeDevice is what the fake encoder calls its device.
@@ -61,7 +63,7 @@ func (b *bench) loaded(ctx context.Context) error {
 	if b.options.fake {
 		err = b.fakeEncoder()
 	} else {
-		b.program.shared, err = b.program.openEncoder(ctx, b.mart.config)
+		b.program.shared, err = b.program.opener(b.mart.config).Open(ctx, b.mart.config)
 	}
 	if err != nil {
 		return err
@@ -75,15 +77,15 @@ func (b *bench) loaded(ctx context.Context) error {
 
 // fakeEncoder makes every command of this process use vectors of the model's dimension that cost nothing.
 func (b *bench) fakeEncoder() error {
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return err
 	}
-	checkpoint, err := openCheckpoint(parts, b.mart.config)
+	checkpoint, err := engine.OpenCheckpoint(parts, b.mart.config)
 	if err != nil {
 		return err
 	}
-	b.program.shared = &engine{vectorizer: encodertest.NewFake(checkpoint.Dimension()), checkpoint: checkpoint, precision: "fp32"}
+	b.program.shared = &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: "fp32"}
 	return nil
 }
 

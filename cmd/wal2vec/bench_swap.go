@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sink"
@@ -78,7 +79,7 @@ func benchSwap(ctx context.Context, b *bench) (any, error) {
 }
 
 // swap swaps the table and waits for the stream and its refresh.
-func (b *bench) swap(ctx context.Context, s *store, ended chan error) (swapFigures, error) {
+func (b *bench) swap(ctx context.Context, s *connect.Store, ended chan error) (swapFigures, error) {
 	var figures swapFigures
 	until := func(what string, done func(sink.State) bool) error {
 		tick := time.NewTicker(10 * time.Millisecond)

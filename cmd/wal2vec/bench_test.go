@@ -16,8 +16,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
 // benchmarked runs a benchmark in this process and returns its result.

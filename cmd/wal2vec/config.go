@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
@@ -78,7 +79,7 @@ type printedRow struct {
 // rowKey reads the key from the values of --row: one for each column, each as it is, or one that holds them all.
 func rowKey(row []string, columns int) (change.Key, error) {
 	if len(row) == 1 {
-		return parseKey(row[0], columns)
+		return connect.ParseKey(row[0], columns)
 	}
 	if len(row) != columns {
 		return "", fault.New(fault.Usage, "give --row once for each column of the key", "the key %s has %d parts, the table's key has %d columns",
@@ -99,15 +100,15 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 	if err != nil {
 		return err
 	}
-	table, err := inspect(ctx, c)
+	table, err := connect.Inspect(ctx, c)
 	if err != nil {
 		return err
 	}
-	reader := newReader(c, table)
+	reader := connect.NewReader(c, table)
 	defer reader.Close(context.WithoutCancel(ctx))
 	rows, err := reader.Rows(ctx, []change.Key{key})
 	if err != nil {
-		return unreadableValue(err, "reading key "+key.String())
+		return connect.UnreadableValue(err, "reading key "+key.String())
 	}
 	if len(rows) == 0 {
 		return fault.New(fault.Usage, "", "%s has no row with key %s", pgx.Identifier{table.Schema, table.Name}.Sanitize(), key)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/safefile"
@@ -93,7 +94,7 @@ func (p *program) configInit(ctx context.Context, o configInitOptions) error {
 			"%s holds source.dsn, which a new file in its place would not", o.out)
 	}
 	var err error
-	if i.source, err = connectSource(ctx, i.config, "config"); err != nil {
+	if i.source, err = connect.Source(ctx, i.config, "config"); err != nil {
 		return err
 	}
 	defer i.source.Close(context.WithoutCancel(ctx))
@@ -333,7 +334,7 @@ func (i *proposing) answer(path string) error {
 
 // examine looks at the table under the settings that will be written: what init would refuse is said now, with what repairs it.
 func (i *proposing) examine(ctx context.Context) error {
-	_, problems := replication.Examine(ctx, i.source, inspectOptions(i.config))
+	_, problems := replication.Examine(ctx, i.source, connect.InspectOptions(i.config))
 	for _, problem := range problems {
 		if problem.Aspect != replication.AspectIdentity && problem.Aspect != replication.AspectKey {
 			return problem.Err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
@@ -66,7 +67,7 @@ type deadLetter struct {
 }
 
 func (p *program) listDeadLetters(ctx context.Context, c config.Config, k int64, output string) error {
-	store, err := openStore(ctx, c, p.logger(c.Log), "dead-letter")
+	store, err := connect.OpenStore(ctx, c, p.logger(c.Log), "dead-letter")
 	if err != nil {
 		return err
 	}
@@ -153,7 +154,7 @@ func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, 
 	}
 	var chosen []change.Key
 	for _, text := range o.keys {
-		key, err := parseKey(text, len(state.Table.Key))
+		key, err := connect.ParseKey(text, len(state.Table.Key))
 		if err != nil {
 			return nil, err
 		}
@@ -192,7 +193,7 @@ func newDeadLetterDrop(p *program) *cobra.Command {
 }
 
 func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letterChoice) error {
-	store, err := openStore(ctx, c, p.logger(c.Log), "dead-letter")
+	store, err := connect.OpenStore(ctx, c, p.logger(c.Log), "dead-letter")
 	if err != nil {
 		return err
 	}

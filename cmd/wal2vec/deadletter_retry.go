@@ -58,7 +58,7 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	}
 	defer f.Close()
 	var summary retrySummary
-	damaged := f.store.trusting(ctx, func(ctx context.Context) (err error) {
+	damaged := f.store.Trusting(ctx, func(ctx context.Context) (err error) {
 		if err := f.checkGap(ctx); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
@@ -71,7 +72,7 @@ type demo struct {
 	// inner runs wal2vec's own commands: their results are indented, and they share one encoder.
 	inner  *program
 	mart   *mart
-	engine *engine
+	engine *engine.Engine
 	stream *background
 	// abort ends the demo when the stream fails.
 	abort context.CancelCauseFunc

@@ -10,6 +10,7 @@ import (
 	"github.com/pgvector/pgvector-go"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -63,7 +64,7 @@ func (d *demo) check(ctx context.Context) error {
 
 // compare reads both sides; nothing changes them meanwhile.
 func (d *demo) compare(ctx context.Context) (*comparison, error) {
-	store, err := openStore(ctx, d.mart.config, d.inner.logger(d.mart.config.Log), "check")
+	store, err := connect.OpenStore(ctx, d.mart.config, d.inner.logger(d.mart.config.Log), "check")
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +73,7 @@ func (d *demo) compare(ctx context.Context) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := inspect(ctx, d.mart.config)
+	table, err := connect.Inspect(ctx, d.mart.config)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (d *demo) compare(ctx context.Context) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader := newReader(d.mart.config, table)
+	reader := connect.NewReader(d.mart.config, table)
 	defer reader.Close(context.WithoutCancel(ctx))
 	c := &comparison{vectors: int64(len(stored))}
 	if err := c.read(ctx, reader, table.Template, stored); err != nil {

@@ -10,9 +10,10 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
-	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -48,7 +49,7 @@ var (
 
 // openMart starts the server in a folder for temporary files; Close removes both.
 func openMart(ctx context.Context, o martOptions) (m *mart, err error) {
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return nil, err
 	}

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
 // The demo's question, and what one of the products becomes to be its best answer.

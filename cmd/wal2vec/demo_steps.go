@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/config"
-	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
@@ -24,11 +24,11 @@ func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
 		return err
 	}
 	d.notef("PostgreSQL %s, pgvector %s, port %d", d.mart.postgres, d.mart.pgvector, d.mart.server.Port())
-	if d.engine, err = d.inner.openEncoder(ctx, d.mart.config); err != nil {
+	if d.engine, err = d.inner.opener(d.mart.config).Open(ctx, d.mart.config); err != nil {
 		return err
 	}
 	d.inner.shared = d.engine
-	d.notef("%s on %s, %d dimensions (%.1f s)", d.engine.checkpoint.Name(), d.engine.Stats().Device, d.engine.Dimension(), time.Since(begun).Seconds())
+	d.notef("%s on %s, %d dimensions (%.1f s)", d.engine.Checkpoint.Name(), d.engine.Stats().Device, d.engine.Dimension(), time.Since(begun).Seconds())
 	return nil
 }
 

@@ -15,7 +15,9 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
@@ -79,8 +81,8 @@ func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.O
 		starter = useStarter
 	}
 	return doctor.Options{
-		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: unreadableDSN, Unconnected: unconnected,
-		Consistent: func(state sink.State, table change.Table) error { return checkState(c, state, table) },
+		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: connect.UnreadableDSN, Unconnected: connect.Unconnected,
+		Consistent: func(state sink.State, table change.Table) error { return connect.CheckState(c, state, table) },
 		SourceRows: sourceRows(c), UseStarter: starter,
 	}
 }
@@ -156,27 +158,27 @@ type modelCheckup struct {
 
 // Open finds the parts and opens the checkpoint, which hashes its weights.
 func (m *modelCheckup) Open(context.Context) error {
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return err
 	}
 	if parts.ONNXRuntime == "" {
 		return fault.New(fault.Usage, "make parts", "%s holds no ONNX Runtime", parts.Root)
 	}
-	m.checkpoint, err = m.program.configuredCheckpoint(m.config)
+	m.checkpoint, err = m.program.opener(m.config).Checkpoint(m.config)
 	return err
 }
 
 // Match finds the generation that the configured model and template made, and the models of the others, which a stream writes too.
 func (m *modelCheckup) Match(state sink.State) error {
-	generation, err := checkGeneration(state, generationOf(m.config, m.checkpoint))
+	generation, err := engine.CheckGeneration(state, engine.GenerationOf(m.config, m.checkpoint))
 	if err != nil {
 		return err
 	}
 	m.generation = generation
-	all := &engines{program: m.program, config: m.config, checkpoint: m.checkpoint, configured: generation}
+	all := m.program.opener(m.config).PoolOf(m.config, nil, m.checkpoint, generation)
 	for _, g := range state.Generations {
-		if _, err := all.checkpointFor(g); err != nil {
+		if _, err := all.CheckpointFor(g); err != nil {
 			return err
 		}
 	}
@@ -190,18 +192,18 @@ func (m *modelCheckup) Test(ctx context.Context) (doctor.Engine, error) {
 	if c.Encoder.Precision == config.PrecisionAuto {
 		c.Encoder.Precision = cmp.Or(m.generation.Precision, config.PrecisionAuto)
 	}
-	engine, err := m.program.openEngine(ctx, c, m.checkpoint)
+	engine, err := m.program.opener(c).OpenFor(ctx, c, m.checkpoint)
 	if err != nil {
 		return doctor.Engine{}, err
 	}
 	defer engine.Close()
-	if graph := engine.graph; graph.Path != "" && !graph.Built {
+	if graph := engine.Graph; graph.Path != "" && !graph.Built {
 		if err := models.Verify(ctx, m.checkpoint, graph); err != nil {
 			return doctor.Engine{}, err
 		}
 	}
 	return doctor.Engine{
-		Model: m.checkpoint.Name(), Device: engine.Stats().Device, Precision: engine.precision, Kernel: engine.kernel,
-		Slower: engine.slower,
+		Model: m.checkpoint.Name(), Device: engine.Stats().Device, Precision: engine.Precision, Kernel: engine.Kernel,
+		Slower: engine.Slower,
 	}, nil
 }

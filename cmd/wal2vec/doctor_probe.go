@@ -11,7 +11,9 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
@@ -55,7 +57,7 @@ func (p *program) probe(ctx context.Context, c config.Config, o doctorOptions, r
 
 func (pr *prober) open(ctx context.Context) error {
 	var err error
-	if pr.source, err = connectSource(ctx, pr.config, "doctor"); err != nil {
+	if pr.source, err = connect.Source(ctx, pr.config, "doctor"); err != nil {
 		return err
 	}
 	if _, err := pr.source.Exec(ctx, sql.Query("source_restrict")); err != nil { // no view in the table's place is updated
@@ -67,14 +69,14 @@ func (pr *prober) open(ctx context.Context) error {
 	if pr.state, err = pr.searcher.store.State(ctx); err != nil {
 		return err
 	}
-	if _, err := shownTable(pr.config, pr.state); err != nil {
+	if _, err := connect.ShownTable(pr.config, pr.state); err != nil {
 		return err
 	}
-	table, err := inspect(ctx, pr.config)
+	table, err := connect.Inspect(ctx, pr.config)
 	if err != nil {
 		return err
 	}
-	pr.reader = newReader(pr.config, table)
+	pr.reader = connect.NewReader(pr.config, table)
 	slot, err := replication.ReadSlot(ctx, pr.source, pr.state.Slot)
 	if err == nil && !slot.Active {
 		err = fault.New(fault.Usage, "wal2vec stream", "no stream runs that could answer a probe")
@@ -195,7 +197,7 @@ func (pr *prober) row(ctx context.Context) {
 // choose takes the given key, or that of any row with a vector.
 func (pr *prober) choose(ctx context.Context) (change.Key, error) {
 	if pr.options.key != "" {
-		return parseKey(pr.options.key, len(pr.state.Table.Key))
+		return connect.ParseKey(pr.options.key, len(pr.state.Table.Key))
 	}
 	g, own := pr.state.Generation, pr.config.Sink.Schema
 	data := struct {
@@ -214,7 +216,7 @@ func (pr *prober) choose(ctx context.Context) (change.Key, error) {
 		return "", err
 	}
 	var parts []string
-	err = pr.searcher.store.pool.QueryRow(ctx, query).Scan(&parts)
+	err = pr.searcher.store.Pool.QueryRow(ctx, query).Scan(&parts)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", pr.without(ctx)
 	}
@@ -351,7 +353,7 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 		revoke := fmt.Sprintf("REVOKE UPDATE (%s) ON %s FROM %s;", column, relation, role)
 		return write, fault.Wrap(err, fault.Usage, grant+" -- for the probe; role.source warns of it until: "+revoke, "updating a row")
 	case err != nil:
-		return row, unreadableValue(err, "updating the row "+key.String())
+		return row, connect.UnreadableValue(err, "updating the row "+key.String())
 	default:
 		return "", nil
 	}
@@ -382,7 +384,7 @@ func (pr *prober) arrived(ctx context.Context, key change.Key, before change.LSN
 	defer ticker.Stop()
 	for {
 		var there bool
-		if err := pr.searcher.store.pool.QueryRow(ctx, query, arguments...).Scan(&there); err != nil {
+		if err := pr.searcher.store.Pool.QueryRow(ctx, query, arguments...).Scan(&there); err != nil {
 			return fmt.Errorf("asking the ledger for the row: %w", err)
 		}
 		if there {
@@ -411,7 +413,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		pr.report.Add("probe.search", doctor.OK, "the row was deleted in the meantime", "", "")
 		return
 	}
-	template, err := madeBy(pr.config.Source.Template, *pr.searcher.generation.Load())
+	template, err := engine.MadeBy(pr.config.Source.Template, *pr.searcher.generation.Load())
 	if err != nil {
 		pr.failed("probe.search", err)
 		return

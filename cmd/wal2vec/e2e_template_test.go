@@ -7,6 +7,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -106,11 +108,11 @@ func (w *world) checkPrintedRow() {
 // makeOlder makes the pipeline one that a version before labels set up.
 func (w *world) makeOlder() {
 	w.t.Helper()
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	checkpoint, err := openCheckpoint(parts, config.Default())
+	checkpoint, err := engine.OpenCheckpoint(parts, config.Default())
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func newEncode(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := p.openEncoder(cmd.Context(), c)
+			e, err := p.opener(c).Open(cmd.Context(), c)
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -77,7 +78,7 @@ func TestAServerThatAnswersIsNotLookedForElsewhere(t *testing.T) {
 	t.Parallel()
 	f := func(code, try string) {
 		t.Helper()
-		err := unconnected(&pgconn.PgError{Severity: "FATAL", Code: code, Message: "no"}, "sink")
+		err := connect.Unconnected(&pgconn.PgError{Severity: "FATAL", Code: code, Message: "no"}, "sink")
 		if got := fault.Try(err); !strings.Contains(got, try) || strings.Contains(got, "sslmode") {
 			t.Errorf("%s: try %q, want %q", code, got, try)
 		}
@@ -86,7 +87,7 @@ func TestAServerThatAnswersIsNotLookedForElsewhere(t *testing.T) {
 	f("53300", "max_connections")
 	f("57P03", "wait until the sink's server is up")
 	f("XX000", "log of the sink's server")
-	if got := fault.Try(unconnected(errors.New("refused"), "sink")); !strings.Contains(got, "sslmode") {
+	if got := fault.Try(connect.Unconnected(errors.New("refused"), "sink")); !strings.Contains(got, "sslmode") {
 		t.Errorf("no server answered: try %q", got)
 	}
 }

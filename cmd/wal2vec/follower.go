@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,14 +12,16 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -28,8 +29,8 @@ import (
 type follower struct {
 	config  config.Config
 	log     zerolog.Logger
-	engines *engines
-	store   *store
+	engines *engine.Pool
+	store   *connect.Store
 	metrics *monitor.Metrics
 	// origin is replaced when the source's history changes under the stream: a resync, a promotion.
 	origin atomic.Pointer[origin]
@@ -60,11 +61,11 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 			opened.Close()
 		}
 	}()
-	table, inspectErr := inspect(ctx, c)
-	if inspectErr != nil && !follows(c) {
+	table, inspectErr := connect.Inspect(ctx, c)
+	if inspectErr != nil && !connect.FollowsSwaps(c) {
 		return nil, inspectErr
 	}
-	if f.store, err = openStore(ctx, c, log, "stream"); err != nil {
+	if f.store, err = connect.OpenStore(ctx, c, log, "stream"); err != nil {
 		return nil, cmp.Or(inspectErr, err)
 	}
 	state, err := f.store.State(ctx)
@@ -72,17 +73,17 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 		return nil, cmp.Or(inspectErr, err)
 	}
 	if inspectErr != nil {
-		if table, err = inspectFollowed(ctx, c, state); err != nil {
+		if table, err = connect.InspectFollowed(ctx, c, state); err != nil {
 			return nil, err
 		}
 	}
-	if f.engines, err = p.newEngines(c, f.store, state); err != nil {
+	if f.engines, err = p.opener(c).Pool(c, f.store, state); err != nil {
 		return nil, err
 	}
-	if err := checkState(c, state, table); err != nil {
+	if err := connect.CheckState(c, state, table); err != nil {
 		return nil, err
 	}
-	if table, err = inspectFollowed(ctx, c, state); err != nil {
+	if table, err = connect.InspectFollowed(ctx, c, state); err != nil {
 		return nil, err
 	}
 	if state.Slot == "" && c.Stream.OnGap == config.GapRefuse && c.Stream.OnWALPressure == config.PressureHold {
@@ -90,12 +91,12 @@ func (p *program) openFollower(ctx context.Context, c config.Config, log zerolog
 	}
 	build := buildVersion()
 	f.metrics = monitor.NewMetrics(monitor.MetricsOptions{Pipeline: c.Pipeline, Version: build.Version, Revision: build.Commit})
-	f.engines.writes = true
-	f.engines.watch = func(v vectorizer) pipeline.Encoder { return &watchedEncoder{vectorizer: v, metrics: f.metrics} }
-	if err := f.engines.become(ctx, state.Generations); err != nil {
+	f.engines.Writes = true
+	f.engines.Watch = func(v engine.Encoder) pipeline.Encoder { return &watchedEncoder{Encoder: v, metrics: f.metrics} }
+	if err := f.engines.Become(ctx, state.Generations); err != nil {
 		return nil, err
 	}
-	f.engines.warn(log, state)
+	f.engines.Warn(log, state)
 	f.begin(ctx, state, table)
 	if err := f.checkReader(ctx); err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func (f *follower) checkReader(ctx context.Context) error {
 func (f *follower) begin(ctx context.Context, state sink.State, table change.Table) {
 	f.beginWith(ctx, state, table, 0)
 	for _, job := range state.Jobs {
-		if job.Resync && (f.resyncs() || job.Swap && follows(f.config)) {
+		if job.Resync && (f.resyncs() || job.Swap && connect.FollowsSwaps(f.config)) {
 			f.askForRefresh()
 		}
 	}
@@ -133,7 +134,7 @@ func (f *follower) beginWith(ctx context.Context, state sink.State, table change
 		readable.Table.OID = 0
 	}
 	next := &origin{
-		state: state, table: table, reader: newFollowingReader(c, f.log, readable, table), successor: successor,
+		state: state, table: table, reader: connect.NewFollowingReader(c, f.log, readable, table), successor: successor,
 		source: replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
 			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
@@ -161,32 +162,6 @@ func (f *follower) Close() {
 	if f.store != nil {
 		f.store.Close()
 	}
-}
-
-// checkState compares what is configured and what is there with what the pipeline was set up for.
-func checkState(c config.Config, state sink.State, table change.Table) error {
-	switch {
-	case state.Table.Schema != table.Schema || state.Table.Name != table.Name:
-		return fault.New(fault.Usage, "put source.table back, or name another pipeline",
-			"pipeline %q reads %s.%s, not %s.%s", c.Pipeline, state.Table.Schema, state.Table.Name, table.Schema, table.Name)
-	case len(table.Key) > 0 && !change.SameKey(state.Table.Key, table.Key): // none is of a table that was replaced and not looked at
-		return fault.New(fault.Usage, "put source.key, or the columns' types, back; or wal2vec teardown, wal2vec init, and wal2vec backfill",
-			"pipeline %q has the key (%s), the table has (%s)", c.Pipeline, keyText(state.Table.Key), keyText(table.Key))
-	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication != c.Source.Publication:
-		return fault.New(fault.Usage, "put source.slot and source.publication back",
-			"pipeline %q streams from slot %q and publication %q, not %q and %q",
-			c.Pipeline, state.Slot, state.Publication, c.Source.Slot, c.Source.Publication)
-	default:
-		return nil
-	}
-}
-
-func keyText(key []change.Column) string {
-	parts := make([]string, len(key))
-	for i, column := range key {
-		parts[i] = column.Name + " " + string(column.Type)
-	}
-	return strings.Join(parts, ", ")
 }
 
 // newStream wires the stream.
@@ -312,7 +287,7 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 		return nil, sink.ErrGenerations // since readFor looked
 	}
 	// A generation that came meanwhile: its model is loaded before the first text of it is read, so that one that is not here is noticed now.
-	return stream, s.follower.engines.become(ctx, stream.Generations())
+	return stream, s.follower.engines.Become(ctx, stream.Generations())
 }
 
 // readFor makes the source side anew where the generations read other columns than it does.
@@ -326,7 +301,7 @@ func (f *follower) readFor(ctx context.Context) error {
 	if err != nil || template.Same(o.table.Template) || state.Epoch != o.state.Epoch {
 		return err
 	}
-	table, err := inspectFollowed(ctx, f.config, state)
+	table, err := connect.InspectFollowed(ctx, f.config, state)
 	if err != nil {
 		return err
 	}
@@ -340,7 +315,7 @@ type retentionPort struct{ config config.Config }
 
 // Retained returns how many bytes of log the slot holds back that are not confirmed.
 func (p retentionPort) Retained(ctx context.Context) (int64, error) {
-	conn, err := connectSource(ctx, p.config, "retention")
+	conn, err := connect.Source(ctx, p.config, "retention")
 	if err != nil {
 		return 0, err
 	}
@@ -351,7 +326,7 @@ func (p retentionPort) Retained(ctx context.Context) (int64, error) {
 
 // Release drops the slot.
 func (p retentionPort) Release(ctx context.Context) error {
-	conn, err := connectSource(ctx, p.config, "retention")
+	conn, err := connect.Source(ctx, p.config, "retention")
 	if err != nil {
 		return err
 	}

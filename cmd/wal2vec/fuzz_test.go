@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -41,12 +42,12 @@ func FuzzArguments(f *testing.F) {
 }
 
 func checkKey(t *testing.T, text string, columns int) {
-	key, err := parseKey(text, columns)
+	key, err := connect.ParseKey(text, columns)
 	if err != nil {
 		checkRefused(t, err)
 		return
 	}
-	if again, err := parseKey(key.String(), columns); err != nil || again != key || len(key.Parts()) != columns {
+	if again, err := connect.ParseKey(key.String(), columns); err != nil || again != key || len(key.Parts()) != columns {
 		t.Fatalf("%q became %q, which is printed as %s: %v", text, key.Parts(), key, err)
 	}
 }

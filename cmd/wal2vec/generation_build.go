@@ -12,6 +12,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
@@ -70,12 +72,12 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 	}
 	defer f.Close()
 	var report sink.GenerationReport
-	err = f.store.trusting(ctx, func(ctx context.Context) (err error) {
+	err = f.store.Trusting(ctx, func(ctx context.Context) (err error) {
 		report, err = p.finishBuild(ctx, f, &built, o)
 		return err
 	})
 	if err != nil {
-		return f.unlessRetired(ctx, f.engines.configured, err)
+		return f.unlessRetired(ctx, f.engines.Configured, err)
 	}
 	built.Generation, built.Seconds = reportOf(report), time.Since(begun).Seconds()
 	if o.output == "json" {
@@ -92,7 +94,7 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 
 // finishBuild does what is left of a build, and returns what there is then.
 func (p *program) finishBuild(ctx context.Context, f *filler, built *generationBuilt, o buildOptions) (report sink.GenerationReport, err error) {
-	g := f.engines.configured
+	g := f.engines.Configured
 	if err := p.fill(ctx, f, g, o); err != nil {
 		return report, err
 	}
@@ -140,30 +142,29 @@ func (p *program) openBuilder(ctx context.Context, c config.Config, log zerolog.
 	if err != nil {
 		return nil, built, err
 	}
-	checkpoint, err := p.configuredCheckpoint(c)
+	checkpoint, err := p.opener(c).Checkpoint(c)
 	if err != nil {
 		return nil, built, err
 	}
-	f.engines = &engines{program: p, config: c, store: f.store, checkpoint: checkpoint, writes: true, open: make(map[int]*openedEngine)}
-	if err := f.engines.checkOthers(state, generationOf(c, checkpoint)); err != nil {
+	f.engines = p.opener(c).PoolOf(c, f.store, checkpoint, sink.Generation{})
+	f.engines.Writes = true
+	if err := f.engines.CheckOthers(state, engine.GenerationOf(c, checkpoint)); err != nil {
 		return nil, built, err
 	}
-	if f.engine, err = p.openEngine(ctx, c, checkpoint); err != nil {
+	if f.engine, err = p.opener(c).OpenFor(ctx, c, checkpoint); err != nil {
 		return nil, built, err
 	}
-	f.engines.add(0, f.engine) // to be closed, until it has its number
-	g, resumed, err := f.store.BuildGeneration(ctx, generationOf(c, checkpoint))
+	f.engines.Keep(f.engine)
+	g, resumed, err := f.store.BuildGeneration(ctx, engine.GenerationOf(c, checkpoint))
 	if err != nil {
 		return nil, built, err
 	}
 	failpoint.Hit("generation_added")
-	delete(f.engines.open, 0)
-	f.engines.configured = g
-	f.engines.add(g.ID, f.engine)
-	if err := f.store.Wrote(ctx, g.ID, f.engine.precision); err != nil {
+	f.engines.Number(g)
+	if err := f.store.Wrote(ctx, g.ID, f.engine.Precision); err != nil {
 		return nil, built, err
 	}
-	f.reader = newFollowingReader(c, f.log, state, f.table)
+	f.reader = connect.NewFollowingReader(c, f.log, state, f.table)
 	built.Resumed = resumed
 	return f, built, f.count(ctx)
 }
@@ -176,10 +177,10 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 	if state.Generation == nil || !state.Started() {
 		return state, fault.New(fault.Usage, "wal2vec init, as the role that sets it up", "the pipeline is not set up completely")
 	}
-	if err := checkState(f.config, state, f.table); err != nil {
+	if err := connect.CheckState(f.config, state, f.table); err != nil {
 		return state, err
 	}
-	if err := checkFollowed(f.config, state, f.table); err != nil {
+	if err := connect.CheckFollowed(f.config, state, f.table); err != nil {
 		return state, err
 	}
 	if err := f.checkPublished(ctx, state); err != nil {
@@ -191,7 +192,7 @@ func (p *program) lookForBuild(ctx context.Context, f *filler) (state sink.State
 
 // checkPublished refuses a template that reads a column which the log does not bring: the stream would end with that.
 func (f *filler) checkPublished(ctx context.Context, state sink.State) error {
-	conn, err := connectSource(ctx, f.config, "generation")
+	conn, err := connect.Source(ctx, f.config, "generation")
 	if err != nil {
 		return err
 	}
@@ -230,11 +231,11 @@ func (f *filler) startedAnew(ctx context.Context, epoch change.Epoch) (bool, err
 	if err != nil || state.Epoch == epoch {
 		return false, err
 	}
-	if f.table, err = inspectFollowed(ctx, f.config, state); err != nil {
+	if f.table, err = connect.InspectFollowed(ctx, f.config, state); err != nil {
 		return false, err
 	}
 	f.reader.Close(ctx)
-	f.reader = newFollowingReader(f.config, f.log, state, f.table)
+	f.reader = connect.NewFollowingReader(f.config, f.log, state, f.table)
 	return true, nil
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -35,7 +37,7 @@ func newGenerationList(p *program) *cobra.Command {
 		Use: "list", Short: "List the generations with their coverage", Args: cobra.NoArgs,
 		Long: "List the generations, the retired ones too. The fields of -o json are described in docs/status.md.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withStore(cmd, output, func(ctx context.Context, s *store) error {
+			return p.withStore(cmd, output, func(ctx context.Context, s *connect.Store) error {
 				found, err := s.Generations(ctx)
 				if err != nil {
 					return err
@@ -61,7 +63,7 @@ func newGenerationList(p *program) *cobra.Command {
 }
 
 // withStore runs what a command does with the sink alone.
-func (p *program) withStore(cmd *cobra.Command, output string, run func(ctx context.Context, s *store) error) error {
+func (p *program) withStore(cmd *cobra.Command, output string, run func(ctx context.Context, s *connect.Store) error) error {
 	if err := checkOutput(output); err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (p *program) withStore(cmd *cobra.Command, output string, run func(ctx cont
 	if err != nil {
 		return err
 	}
-	s, err := openStore(cmd.Context(), c, p.logger(c.Log), "generation")
+	s, err := connect.OpenStore(cmd.Context(), c, p.logger(c.Log), "generation")
 	if err != nil {
 		return err
 	}
@@ -231,7 +233,7 @@ type activation struct {
 }
 
 func (p *program) activate(cmd *cobra.Command, a sink.Activation, output string) error {
-	return p.withStore(cmd, output, func(ctx context.Context, s *store) error {
+	return p.withStore(cmd, output, func(ctx context.Context, s *connect.Store) error {
 		done, err := p.activateIn(ctx, s, a)
 		if err != nil {
 			return err
@@ -244,7 +246,7 @@ func (p *program) activate(cmd *cobra.Command, a sink.Activation, output string)
 }
 
 // activateIn activates and says so on standard error, with what is to be done next.
-func (p *program) activateIn(ctx context.Context, s *store, a sink.Activation) (activation, error) {
+func (p *program) activateIn(ctx context.Context, s *connect.Store, a sink.Activation) (activation, error) {
 	done, err := s.Activate(ctx, a)
 	if err != nil {
 		return activation{}, err
@@ -269,15 +271,7 @@ func (p *program) activateIn(ctx context.Context, s *store, a sink.Activation) (
 // settingsOf are the settings that name a generation.
 func settingsOf(g sink.Generation) string {
 	return fmt.Sprintf("encoder.model: %s, source.template: %s, sink.storage: %s",
-		config.YAML(orDash(modelOf(g))), config.YAML(g.Template), config.YAML(string(g.Storage)))
-}
-
-// modelOf is what encoder.model is to say for a generation.
-func modelOf(g sink.Generation) string {
-	if g.Source == "" {
-		return g.Model
-	}
-	return g.Source
+		config.YAML(orDash(engine.ModelOf(g))), config.YAML(g.Template), config.YAML(string(g.Storage)))
 }
 
 func newGenerationRetire(p *program) *cobra.Command {
@@ -291,7 +285,7 @@ func newGenerationRetire(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withStore(cmd, output, func(ctx context.Context, s *store) error { return p.retire(ctx, s, id, yes, output) })
+			return p.withStore(cmd, output, func(ctx context.Context, s *connect.Store) error { return p.retire(ctx, s, id, yes, output) })
 		},
 	}
 	cmd.Flags().BoolVar(&yes, "yes", false, "really drop")
@@ -306,7 +300,7 @@ type retirement struct {
 	Bytes int64 `json:"bytes"`
 }
 
-func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output string) error {
+func (p *program) retire(ctx context.Context, s *connect.Store, id int, yes bool, output string) error {
 	if !yes {
 		r, err := s.Retiring(ctx, id)
 		if err != nil {
@@ -335,7 +329,7 @@ func (p *program) retire(ctx context.Context, s *store, id int, yes bool, output
 
 // settingsLeft says what to set where the settings are those of a generation that goes and the active one was made of others: with them every
 // command that encodes or searches refuses. It is empty where nothing is to be set.
-func (p *program) settingsLeft(ctx context.Context, s *store, gone sink.Generation) string {
+func (p *program) settingsLeft(ctx context.Context, s *connect.Store, gone sink.Generation) string {
 	c, err := p.load()
 	if err != nil {
 		return ""
@@ -345,7 +339,7 @@ func (p *program) settingsLeft(ctx context.Context, s *store, gone sink.Generati
 		return ""
 	}
 	named := func(g sink.Generation) bool {
-		return g.Template == c.Source.Template.String() && modelOf(g) == c.Encoder.Model
+		return g.Template == c.Source.Template.String() && engine.ModelOf(g) == c.Encoder.Model
 	}
 	active := *state.Generation
 	if !named(gone) || named(active) {

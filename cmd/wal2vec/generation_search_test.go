@@ -13,6 +13,9 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -21,11 +24,11 @@ import (
 const alike = 16
 
 // twoGenerations sets up a sink with the same rows in two generations of the same dimension.
-func twoGenerations(t *testing.T, texts []string) *store {
+func twoGenerations(t *testing.T, texts []string) *connect.Store {
 	t.Helper()
 	db := pgtest.Database(t)
 	pool := db.Pool(t)
-	s := &store{pool: pool, Sink: sink.New(sink.Options{Pool: pool, Pipeline: "item", View: "analytics_features.items", Logger: zerolog.Nop()})}
+	s := &connect.Store{Pool: pool, Sink: sink.New(sink.Options{Pool: pool, Pipeline: "item", View: "analytics_features.items", Logger: zerolog.Nop()})}
 	ctx := t.Context()
 	ok := func(err error) {
 		t.Helper()
@@ -79,7 +82,7 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := &engines{store: s, open: make(map[int]*openedEngine)}
+	open := engine.Opener{}.PoolOf(config.Default(), s, nil, sink.Generation{})
 	// Between the encoding and the search of every few queries another generation is activated: the worst moment.
 	var queries, between atomic.Int64
 	flip := func(context.Context, []string) error {
@@ -93,7 +96,7 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 	for id, name := range map[int]string{1: "first", 2: "second"} {
 		fake := encodertest.NewModel(alike, name)
 		fake.Hook(flip)
-		open.add(id, &engine{vectorizer: fake})
+		open.Add(id, &engine.Engine{Encoder: fake})
 	}
 	searcher := &searcher{store: s, engines: open}
 	searcher.generation.Store(state.Generation)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/models"
@@ -115,14 +116,14 @@ func TestARowThatChangedIsNotTheConfiguredGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := config.Default()
-	g := generationOf(c, checkpoint)
+	g := engine.GenerationOf(c, checkpoint)
 	g.ID = 1
-	e := &engines{program: &program{}, config: c, checkpoint: checkpoint, configured: g}
+	e := engine.Opener{}.PoolOf(c, nil, checkpoint, g)
 	f := func(what string, opens bool, change func(g *sink.Generation)) {
 		t.Helper()
 		row := g
 		change(&row)
-		got, err := e.checkpointFor(row)
+		got, err := e.CheckpointFor(row)
 		if opens != (err == nil) || opens && got != checkpoint || !opens && fault.KindOf(err) != fault.Model {
 			t.Errorf("%s: %v, %v", what, got, err)
 		}

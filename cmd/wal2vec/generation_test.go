@@ -25,7 +25,7 @@ func (w *world) generations() map[int]generationReport {
 	return out
 }
 
-// checkGeneration compares a generation with what its own model makes of every live source row.
+// CheckGeneration compares a generation with what its own model makes of every live source row.
 func (w *world) checkGeneration(id int, extra ...string) {
 	w.t.Helper()
 	want, texts := w.sourceTexts()

@@ -11,6 +11,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sink"
@@ -18,14 +19,14 @@ import (
 
 // indexBuilder builds the indexes that generations lack, and shows how far it is: a bar on a terminal, else a line of the log now and then.
 type indexBuilder struct {
-	store *store
+	store *connect.Store
 	log   zerolog.Logger
 	bars  *mpb.Progress // nil without a terminal
 	// told are the generations of which this process has said who may build their index.
 	told map[int]bool
 }
 
-func newIndexBuilder(s *store, log zerolog.Logger, bars *mpb.Progress) *indexBuilder {
+func newIndexBuilder(s *connect.Store, log zerolog.Logger, bars *mpb.Progress) *indexBuilder {
 	return &indexBuilder{store: s, log: log, bars: bars, told: make(map[int]bool)}
 }
 

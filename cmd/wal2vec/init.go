@@ -11,6 +11,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
@@ -148,14 +150,14 @@ func (s *setup) indexDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.view = viewOf(s.config, state)
+	s.view = connect.ViewOf(s.config, state)
 	return newIndexBuilder(s.store, s.log, nil).due(ctx, state)
 }
 
 // prepareInit connects, looks and refuses; it changes nothing.
 func (p *program) prepareInit(ctx context.Context, c config.Config, o initOptions) (s *setup, closeAll func(), err error) {
 	s = &setup{restart: restart{config: c, log: p.logger(c.Log)}, options: o}
-	if s.source, err = connectSource(ctx, c, "init"); err != nil {
+	if s.source, err = connect.Source(ctx, c, "init"); err != nil {
 		return nil, nil, err
 	}
 	source := s.source // a return of an error sets the result to nil before the deferred call
@@ -175,20 +177,20 @@ func (p *program) prepareInit(ctx context.Context, c config.Config, o initOption
 			return nil, nil, err
 		}
 	}
-	if s.table, err = replication.Inspect(ctx, s.source, inspectOptions(c)); err != nil {
+	if s.table, err = replication.Inspect(ctx, s.source, connect.InspectOptions(c)); err != nil {
 		return nil, nil, err
 	}
 	// The checkpoint's weights are hashed: what is quickly found to be wrong comes first.
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return nil, nil, err
 	}
-	checkpoint, err := openCheckpoint(parts, c)
+	checkpoint, err := engine.OpenCheckpoint(parts, c)
 	if err != nil {
 		return nil, nil, err
 	}
-	s.generation = generationOf(c, checkpoint)
-	if s.store, err = openStore(ctx, c, s.log, "init"); err != nil {
+	s.generation = engine.GenerationOf(c, checkpoint)
+	if s.store, err = connect.OpenStore(ctx, c, s.log, "init"); err != nil {
 		return nil, nil, err
 	}
 	if err := s.checkEncodings(ctx); err != nil {
@@ -206,9 +208,9 @@ func (s *setup) checkEncodings(ctx context.Context) error {
 	if !slices.ContainsFunc(s.table.Key, func(c change.Column) bool { return c.Type.Text() }) {
 		return nil
 	}
-	conn, err := s.store.pool.Acquire(ctx)
+	conn, err := s.store.Pool.Acquire(ctx)
 	if err != nil {
-		return unconnected(err, sinkName(s.config))
+		return connect.Unconnected(err, connect.SinkName(s.config))
 	}
 	defer conn.Release()
 	return pgsession.CheckKeys(pgsession.EncodingOf(s.source), pgsession.EncodingOf(conn.Conn()))

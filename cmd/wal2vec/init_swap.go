@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
@@ -15,7 +16,7 @@ import (
 // swapping describes the table for the function that follows swapped ones. Which columns a role gets to read is the settings' to say, not the
 // sink's: of what other generations read besides, the function goes on to give what it gives already.
 func (s *setup) swapping(ctx context.Context) (replication.Swap, error) {
-	swap := swapOf(s.config, inspectOptions(s.config), s.table.Key, s.table.OID)
+	swap := swapOf(s.config, connect.InspectOptions(s.config), s.table.Key, s.table.OID)
 	swap.RunAs = strings.Join(s.options.swapRole, "")
 	swap.Shared = s.shared
 	state, found, err := s.store.Registered(ctx)
@@ -36,11 +37,11 @@ func (s *setup) planFunction(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	statements, err := replication.StreamGrantsSQL(ctx, s.source, swap, s.options.grantStream)
-	if err == nil && !follows(s.config) && swap.RunAs != "" {
+	if err == nil && !connect.FollowsSwaps(s.config) && swap.RunAs != "" {
 		err = fault.New(fault.Usage, "leave out --swap-role, or set stream.on_swap: follow",
 			"stream.on_swap is %s: there is no function for role %q", s.config.Stream.OnSwap, swap.RunAs)
 	}
-	if err != nil || !follows(s.config) {
+	if err != nil || !connect.FollowsSwaps(s.config) {
 		return statements, err
 	}
 	roles := s.options.grantStream
@@ -180,7 +181,7 @@ func (s *setup) makeFunction(ctx context.Context) error {
 
 // sayOdd warns of functions of the swap role that may be of no pipeline, and of roles that may call this one's and do not stream.
 func (s *setup) sayOdd(ctx context.Context, swap replication.Swap) error {
-	if !follows(s.config) {
+	if !connect.FollowsSwaps(s.config) {
 		return nil
 	}
 	role, err := swap.Role(ctx, s.source)

@@ -11,6 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -46,15 +48,15 @@ func newModelsBuild(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warnWithoutOperators(p.logger(c.Log), without)
+			engine.WarnWithoutOperators(p.logger(c.Log), without)
 			graph, err := models.Build(cmd.Context(), checkpoint, parts.GraphCache, target)
 			if err == nil {
-				err = unkept(parts, graph)
+				err = engine.Unkept(parts, graph)
 			}
 			if err != nil {
 				return err
 			}
-			warnOfGraphs(p.logger(c.Log), parts, graph)
+			engine.WarnOfGraphs(p.logger(c.Log), parts, graph)
 			if output == "json" {
 				return printJSON(p.stdout, builtModel{Manifest: graph.Manifest, Path: graph.Path, Built: graph.Built})
 			}
@@ -76,7 +78,7 @@ func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Check
 	if device == config.DeviceAuto {
 		device = config.DeviceCPU
 	}
-	return ort.Target(device, precisionOf(c, checkpoint), operatorsFor(parts, checkpoint))
+	return ort.Target(device, engine.PrecisionOf(c, checkpoint), engine.OperatorsFor(parts, checkpoint))
 }
 
 // checkpoint opens the model that a command names, or the configured one.
@@ -88,11 +90,11 @@ func (p *program) checkpoint(args []string) (config.Config, config.Parts, *model
 	if len(args) == 1 {
 		c.Encoder.Model = args[0]
 	}
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return c, parts, nil, err
 	}
-	checkpoint, err := openCheckpoint(parts, c)
+	checkpoint, err := engine.OpenCheckpoint(parts, c)
 	return c, parts, checkpoint, err
 }
 
@@ -131,7 +133,7 @@ func newModelsCheck(p *program) *cobra.Command {
 			if len(args) == 1 {
 				c.Encoder.Model = args[0]
 			}
-			e, err := p.openEncoder(cmd.Context(), c)
+			e, err := p.opener(c).Open(cmd.Context(), c)
 			if err != nil {
 				return err
 			}
@@ -140,7 +142,7 @@ func newModelsCheck(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := models.Verify(cmd.Context(), e.checkpoint, e.graph); err != nil {
+			if err := models.Verify(cmd.Context(), e.Checkpoint, e.Graph); err != nil {
 				return err
 			}
 			if output == "json" {
@@ -162,8 +164,8 @@ func newModelsCheck(p *program) *cobra.Command {
 }
 
 // checkModel encodes the reference texts as passages.
-func checkModel(ctx context.Context, e *engine) (checkedModel, error) {
-	references := encoder.References(e.checkpoint.Fingerprint())
+func checkModel(ctx context.Context, e *engine.Engine) (checkedModel, error) {
+	references := encoder.References(e.Checkpoint.Fingerprint())
 	texts := make([]string, len(references))
 	for i, r := range references {
 		texts[i] = r.Text
@@ -182,8 +184,8 @@ func checkModel(ctx context.Context, e *engine) (checkedModel, error) {
 		}
 	}
 	c := checkedModel{
-		Model: e.checkpoint.Name(), Fingerprint: e.checkpoint.Fingerprint(), Device: after.Device, Precision: e.precision, Kernel: e.kernel,
-		Tokenizer: e.tokenizer, Dimension: e.Dimension(),
+		Model: e.Checkpoint.Name(), Fingerprint: e.Checkpoint.Fingerprint(), Device: after.Device, Precision: e.Precision, Kernel: e.Kernel,
+		Tokenizer: e.Tokenizer, Dimension: e.Dimension(),
 		Texts: len(texts), Tokens: after.Tokens - before.Tokens,
 	}
 	if c.PerSecond, err = encodingSpeed(ctx, e, texts); err != nil {
@@ -197,7 +199,7 @@ func checkModel(ctx context.Context, e *engine) (checkedModel, error) {
 
 // encodingSpeed encodes texts again and again for a second, and returns the tokens a second. The texts have been encoded before: the first
 // pass pays for memory and for what the runtime prepares by shape, which can take longer than the encoding.
-func encodingSpeed(ctx context.Context, e *engine, texts []string) (float64, error) {
+func encodingSpeed(ctx context.Context, e *engine.Engine, texts []string) (float64, error) {
 	before, begun := e.Stats(), time.Now()
 	for {
 		if _, err := e.Encode(ctx, texts); err != nil {

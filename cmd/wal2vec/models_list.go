@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models"
@@ -62,7 +63,7 @@ func newModelsList(p *program) *cobra.Command {
 }
 
 func (p *program) listModels(ctx context.Context, output string) error {
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/models/hub"
 )
@@ -70,7 +71,7 @@ func (p *program) pullModel(ctx context.Context, c config.Config, reference hub.
 	if err != nil {
 		return pulledModel{}, err
 	}
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return pulledModel{}, err
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
@@ -37,7 +39,7 @@ var reading = [][]string{
 }
 
 // hashEncoder is the model's checkpoint with vectors from a hash: no model runs.
-var hashEncoder = sync.OnceValues(func() (*engine, error) {
+var hashEncoder = sync.OnceValues(func() (*engine.Engine, error) {
 	parts, err := pgtest.Parts()
 	if err != nil {
 		return nil, err
@@ -45,15 +47,15 @@ var hashEncoder = sync.OnceValues(func() (*engine, error) {
 	if err := os.Setenv("WAL2VEC_HOME", parts); err != nil {
 		return nil, err
 	}
-	found, err := findParts()
+	found, err := connect.FindParts()
 	if err != nil {
 		return nil, err
 	}
-	checkpoint, err := openCheckpoint(found, config.Default())
+	checkpoint, err := engine.OpenCheckpoint(found, config.Default())
 	if err != nil {
 		return nil, err
 	}
-	return &engine{vectorizer: encodertest.NewFake(checkpoint.Dimension()), checkpoint: checkpoint, precision: config.PrecisionFP32}, nil
+	return &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: config.PrecisionFP32}, nil
 })
 
 // nonsensePipeline is the pipeline of the recording: its tables are named after it.

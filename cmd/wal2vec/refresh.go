@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -115,7 +116,7 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	defer job.Close()
 	o := f.origin.Load()
 	filler := &filler{
-		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table, reader: newFollowingReader(f.config, f.log, state, o.table),
+		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table, reader: connect.NewFollowingReader(f.config, f.log, state, o.table),
 	}
 	defer func() { filler.reader.Close(context.WithoutCancel(ctx)) }()
 	if err := filler.readFor(ctx, job); err != nil {

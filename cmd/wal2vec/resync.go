@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
@@ -24,7 +25,7 @@ type restart struct {
 	source *pgx.Conn
 	server replication.ServerInfo
 	table  change.Table
-	store  *store
+	store  *connect.Store
 }
 
 // run replaces whatever slot has the pipeline's name. The pipeline names none meanwhile: a process that dies here leaves one that says
@@ -103,7 +104,7 @@ func (f *follower) onGap(ctx context.Context, gap error) error {
 	if f.swapsOnly(gap) {
 		return nil // the next session follows it
 	}
-	source, err := connectSource(ctx, f.config, "resync")
+	source, err := connect.Source(ctx, f.config, "resync")
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (f *follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
 		return false, err
 	}
-	table, err := followedFor(ctx, source, f.config, state)
+	table, err := connect.FollowedFor(ctx, source, f.config, state)
 	if err != nil && f.renamed(ctx) {
 		err = fault.Wrap(err, fault.Unavailable, "", "looking at the table that the pipeline follows now")
 	}
@@ -229,7 +230,7 @@ func (f *follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 	if err := r.server.Check(); err != nil {
 		return err
 	}
-	if r.table, err = inspectFor(ctx, source, f.config, state); err != nil {
+	if r.table, err = connect.InspectFor(ctx, source, f.config, state); err != nil {
 		return err
 	}
 	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
@@ -28,7 +29,7 @@ type program struct {
 	warned     bool          // of what the configuration warns of
 	overlooked bool          // a settings file lies here, and no configuration was named
 
-	shared *engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
+	shared *engine.Engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
 
 const exitCodes = `Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 findings; 4 the slot is held by another process;
@@ -166,6 +167,11 @@ func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
 				f.Path, config.Variable(f.Path))).
 			Msg("other users of this machine can read a password or token of this flag in the list of processes")
 	}
+}
+
+// opener opens the encoders that a command needs.
+func (p *program) opener(c config.Config) engine.Opener {
+	return engine.Opener{Log: p.logger(c.Log), Shared: p.shared}
 }
 
 // logger writes to standard error in the configured form.

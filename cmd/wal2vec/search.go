@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"text/tabwriter"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -140,8 +141,8 @@ func unknownColumn(err error) error {
 // searcher is everything that a search needs, opened and checked.
 type searcher struct {
 	config  config.Config
-	engines *engines
-	store   *store
+	engines *engine.Pool
+	store   *connect.Store
 	reader  *rows.Reader
 	// generation is the one that was active when last looked.
 	generation atomic.Pointer[sink.Generation]
@@ -155,44 +156,27 @@ func (p *program) openSearcher(ctx context.Context, c config.Config) (s *searche
 			opened.Close()
 		}
 	}()
-	if s.store, err = openStore(ctx, c, p.logger(c.Log), "search"); err != nil {
+	if s.store, err = connect.OpenStore(ctx, c, p.logger(c.Log), "search"); err != nil {
 		return nil, err
 	}
 	state, err := s.store.State(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if s.engines, err = p.newEngines(c, s.store, state); err != nil {
+	if s.engines, err = p.opener(c).Pool(c, s.store, state); err != nil {
 		return nil, err
 	}
-	s.engines.warn(p.logger(c.Log), state)
+	s.engines.Warn(p.logger(c.Log), state)
 	s.generation.Store(state.Generation)
-	if _, err := s.engines.engine(ctx, *state.Generation); err != nil {
+	if _, err := s.engines.Engine(ctx, *state.Generation); err != nil {
 		return nil, err
 	}
-	table, err := shownTable(c, state)
+	table, err := connect.ShownTable(c, state)
 	if err != nil {
 		return nil, err
 	}
-	s.reader = newReader(c, table)
+	s.reader = connect.NewReader(c, table)
 	return s, nil
-}
-
-// shownTable is the table whose columns a search shows: the configured one. What a row of the sink names otherwise is not read with the
-// rights that this role has on the source.
-func shownTable(c config.Config, state sink.State) (change.Table, error) {
-	var key []string
-	for _, column := range state.Table.Key {
-		key = append(key, column.Name)
-	}
-	if table := c.Source.Table; state.Table.Schema != table.Schema || state.Table.Name != table.Name || !slices.Equal(key, c.Source.Key) {
-		return change.Table{}, fault.New(fault.Usage, "put source.table and source.key back, or name another pipeline",
-			"pipeline %q reads %s.%s by (%s), the configuration names %s by (%s)", c.Pipeline, state.Table.Schema, state.Table.Name,
-			strings.Join(key, ", "), table, strings.Join(c.Source.Key, ", "))
-	}
-	table := state.Table
-	table.Template, table.SoftDelete = c.Source.Template.Limited(c.Stream.MaxRowBytes), c.Source.SoftDelete
-	return table, nil
 }
 
 // Close closes what was opened.
@@ -277,7 +261,7 @@ func (s *searcher) encode(ctx context.Context, q *query) error {
 	if q.generation == g.ID {
 		return nil
 	}
-	e, err := s.engines.engine(ctx, *g)
+	e, err := s.engines.Engine(ctx, *g)
 	if err != nil {
 		return err
 	}
@@ -321,7 +305,7 @@ func (s *searcher) fetch(ctx context.Context, found sink.Result, columns []strin
 		if fault.SQLSTATE(err) == "42703" {
 			return result, unknownColumn(err)
 		}
-		return result, unreadableValue(err, "filtering")
+		return result, connect.UnreadableValue(err, "filtering")
 	}
 	for _, h := range found.Hits {
 		fields, exists := rows[h.Key]

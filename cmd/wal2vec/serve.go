@@ -10,6 +10,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/api"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
@@ -17,12 +19,12 @@ import (
 // serve runs a stream with its monitor and its HTTP server beside it, until the stream ends. One of these that fails ends
 // the stream in good order.
 func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(context.Context) error) error {
-	source, err := connectPool(ctx, f.config.Source.DSN, "source", "monitor")
+	source, err := connect.Pool(ctx, f.config.Source.DSN, "source", "monitor")
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	watch := monitor.New(source, f.store.pool, monitor.Options{
+	watch := monitor.New(source, f.store.Pool, monitor.Options{
 		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.metrics, Trusted: f.store.Trusted,
 		SourceRows: sourceRows(f.config), Logger: f.log,
 	})
@@ -96,7 +98,7 @@ func probed(name string, report monitor.Report, err error) api.Component {
 
 // watchedEncoder tells the metrics how many texts were cut.
 type watchedEncoder struct {
-	vectorizer
+	engine.Encoder
 	metrics *monitor.Metrics
 
 	mu  sync.Mutex
@@ -105,7 +107,7 @@ type watchedEncoder struct {
 
 // Encode encodes and counts.
 func (w *watchedEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
-	vectors, err := w.vectorizer.Encode(ctx, texts)
+	vectors, err := w.Encoder.Encode(ctx, texts)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if cut := w.Stats().Truncated; cut > w.cut {

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -90,7 +91,9 @@ func (w *shapeWatch) remind(ctx context.Context) {
 	if err != nil {
 		return // the stream's own look says so
 	}
-	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool { return j.Resync && !w.resyncs() && (!j.Swap || !follows(w.config)) }) {
+	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool {
+		return j.Resync && !w.resyncs() && (!j.Swap || !connect.FollowsSwaps(w.config))
+	}) {
 		w.log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
 	}
 }
@@ -129,7 +132,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 		return err
 	}
 	if w.source == nil {
-		if w.source, err = connectSource(ctx, w.config, "shape"); err != nil {
+		if w.source, err = connect.Source(ctx, w.config, "shape"); err != nil {
 			return err
 		}
 	}
@@ -138,7 +141,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 		return err // a swap or a gap, which is the stream's
 	}
 	w.noteListed(ctx, w.source, oid)
-	table, err := inspectFor(ctx, w.source, w.config, state)
+	table, err := connect.InspectFor(ctx, w.source, w.config, state)
 	switch {
 	case err != nil:
 		return err
@@ -182,7 +185,7 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 	}
 	if w.source == nil {
 		var err error
-		if w.source, err = connectSource(ctx, w.config, "shape"); err != nil {
+		if w.source, err = connect.Source(ctx, w.config, "shape"); err != nil {
 			return false, err
 		}
 	}
@@ -241,7 +244,7 @@ func (w *shapeWatch) settle(ctx context.Context) error {
 		return err
 	}
 	w.noticed = nil
-	what, refreshes := strings.Join(w.changes, "; "), w.resyncs() || follows(w.config)
+	what, refreshes := strings.Join(w.changes, "; "), w.resyncs() || connect.FollowsSwaps(w.config)
 	switch {
 	case !opened: // before, by a transaction whose answer was lost
 	case refreshes:

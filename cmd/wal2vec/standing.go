@@ -7,6 +7,7 @@ import (
 	"regexp"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
@@ -53,7 +54,7 @@ func (p *program) forInit(ctx context.Context, c config.Config, err error) error
 // standing asks what this role is for in the sink.
 func (p *program) standing(ctx context.Context, c config.Config) (sink.Standing, error) {
 	ctx = context.WithoutCancel(ctx)
-	store, err := openStore(ctx, c, p.logger(c.Log), "init")
+	store, err := connect.OpenStore(ctx, c, p.logger(c.Log), "init")
 	if err != nil {
 		return sink.Standing{}, err
 	}
@@ -65,7 +66,7 @@ func (p *program) standing(ctx context.Context, c config.Config) (sink.Standing,
 }
 
 // forStream puts the advice right for the role that streams: no other is to be told how to get REPLICATION.
-func (s *store) forStream(ctx context.Context, err error) error {
+func forStream(ctx context.Context, s *connect.Store, err error) error {
 	attribute, lacks := errors.AsType[*replication.AttributeError](err)
 	if !lacks {
 		return err

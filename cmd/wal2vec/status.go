@@ -12,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -50,19 +51,19 @@ func newStatus(p *program) *cobra.Command {
 }
 
 func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, error) {
-	source, err := connectSource(ctx, c, "status")
+	source, err := connect.Source(ctx, c, "status")
 	if err != nil {
 		return monitor.Status{}, err
 	}
 	defer source.Close(context.WithoutCancel(ctx))
-	pool, err := connectPool(ctx, c.SinkDSN(), sinkName(c), "status")
+	pool, err := connect.Pool(ctx, c.SinkDSN(), connect.SinkName(c), "status")
 	if err != nil {
 		return monitor.Status{}, err
 	}
 	defer pool.Close()
 	log := p.logger(c.Log)
 	m := monitor.New(source, pool, monitor.Options{
-		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Trusted: newStore(pool, c, log).Trusted, Logger: log,
+		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Trusted: connect.NewStore(pool, c, log).Trusted, Logger: log,
 		SourceRows: sourceRows(c),
 	})
 	return m.Probe(ctx)
@@ -71,11 +72,11 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 // sourceRows estimates the rows of the source table over a connection of its own, as a backfill would read them.
 func sourceRows(c config.Config) func(context.Context) (int64, error) {
 	return func(ctx context.Context) (int64, error) {
-		table, err := inspect(ctx, c)
+		table, err := connect.Inspect(ctx, c)
 		if err != nil {
 			return 0, err
 		}
-		reader := newReader(c, table)
+		reader := connect.NewReader(c, table)
 		defer reader.Close(ctx)
 		return reader.AboutRows(ctx)
 	}

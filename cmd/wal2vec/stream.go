@@ -57,7 +57,7 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 		}
 	}).Int64("batches", totals.Batches).Int64("events", totals.Events).
 		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration.Round(time.Millisecond)).Msg("stream ended")
-	err = f.store.forStream(ctx, err)
+	err = forStream(ctx, f.store, err)
 	if err == nil && untilCurrent && !totals.Current {
 		return fault.New(fault.Unavailable, "start it again: nothing is lost", "stopped at %s, before it was up to date", totals.Watermark)
 	}

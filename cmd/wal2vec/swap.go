@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -18,45 +18,13 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// follows reports whether a stream goes on with a table that takes the name of the source table.
-func follows(c config.Config) bool { return c.Stream.OnSwap == config.SwapFollow }
-
-// inspectFollowed is inspectPipeline for a stream: a table that has taken the place of the one that is followed may lack what the stream will
-// give it.
-func inspectFollowed(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
-	conn, err := connectSource(ctx, c, "inspect")
-	if err != nil {
-		return change.Table{}, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	return followedFor(ctx, conn, c, state)
-}
-
-// followedFor is inspectFollowed over a connection.
-func followedFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
-	table, err := inspectFor(ctx, conn, c, state)
-	if err == nil || !follows(c) {
-		return table, err
-	}
-	// It may have been of a table that was replaced while it was looked at.
-	oid, nameErr := replication.TableOID(ctx, conn, c.Source.Table.Schema, c.Source.Table.Name)
-	if nameErr != nil || oid == 0 || oid == state.Table.OID {
-		return change.Table{}, cmp.Or(nameErr, err)
-	}
-	options, err := optionsFor(c, state)
-	if err != nil {
-		return change.Table{}, err
-	}
-	return replication.InspectSwapped(ctx, conn, options)
-}
-
 // renamed reports whether the name of the table that is followed belongs to another table now, or to none: what failed to read it may go
 // through when the swap is followed.
 func (f *follower) renamed(ctx context.Context) bool {
-	if !follows(f.config) {
+	if !connect.FollowsSwaps(f.config) {
 		return false
 	}
-	conn, err := connectSource(ctx, f.config, "inspect")
+	conn, err := connect.Source(ctx, f.config, "inspect")
 	if err != nil {
 		return false
 	}
@@ -67,13 +35,13 @@ func (f *follower) renamed(ctx context.Context) bool {
 // swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it, and goes on.
 func (f *follower) swapsOnly(gap error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](gap)
-	return swapped && swap.Is != 0 && follows(f.config)
+	return swapped && swap.Is != 0 && connect.FollowsSwaps(f.config)
 }
 
 // succeeds notes the table that a look at the source found in the place of the one that is followed, and reports whether it did.
 func (f *follower) succeeds(ctx context.Context, err error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](err)
-	if !swapped || !follows(f.config) {
+	if !swapped || !connect.FollowsSwaps(f.config) {
 		return false
 	}
 	o := f.origin.Load()
@@ -115,7 +83,7 @@ func (f *follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32)
 func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	o := p.origin.Load()
-	options, err := optionsFor(p.config, o.state)
+	options, err := connect.OptionsFor(p.config, o.state)
 	if err != nil {
 		return 0, err
 	}
@@ -151,7 +119,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 		return err
 	}
 	failpoint.Hit("swap_finished")
-	source, err := connectSource(ctx, p.config, "swap")
+	source, err := connect.Source(ctx, p.config, "swap")
 	if err != nil {
 		return err
 	}
@@ -167,7 +135,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 // noteShape notes the new table's shape before its refresh reads the first row. Where it fails, because the name moved on, only what happens
 // to the table until the next look at its shape goes unnoticed.
 func (p *swapPort) noteShape(ctx context.Context, o *origin) {
-	table, err := inspectPipeline(ctx, p.config, o.state)
+	table, err := connect.InspectPipeline(ctx, p.config, o.state)
 	if err == nil {
 		err = p.store.NoteShape(ctx, table.Shape)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -17,9 +18,9 @@ const (
 )
 
 // awaitSwap waits, while a stream runs, until it follows the table that has the name now, and returns the pipeline's state then. A swap that
-// no stream follows is not waited for: see checkFollowed.
+// no stream follows is not waited for: see CheckFollowed.
 func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, error) {
-	conn, err := connectSource(ctx, f.config, "backfill")
+	conn, err := connect.Source(ctx, f.config, "backfill")
 	if err != nil {
 		return state, err
 	}
@@ -41,14 +42,14 @@ func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, e
 			return state, err
 		}
 		table := change.Table{Schema: named.Schema, Name: named.Name, OID: oid}
-		if err := checkState(f.config, state, table); err != nil || oid == state.Table.OID || oid == 0 {
+		if err := connect.CheckState(f.config, state, table); err != nil || oid == state.Table.OID || oid == 0 {
 			return state, err
 		}
 		if absent++; slot.Active {
 			absent = 0
 		}
-		if absent >= swapAbsence || !follows(f.config) || time.Now().After(deadline) {
-			return state, checkFollowed(f.config, state, table)
+		if absent >= swapAbsence || !connect.FollowsSwaps(f.config) || time.Now().After(deadline) {
+			return state, connect.CheckFollowed(f.config, state, table)
 		}
 		select {
 		case <-ctx.Done():

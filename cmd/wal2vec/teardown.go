@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
@@ -41,12 +42,12 @@ func newTeardown(p *program) *cobra.Command {
 
 // teardown looks first whether all can be dropped, then drops the slot: from then on nothing holds WAL back, whatever fails later.
 func (p *program) teardown(ctx context.Context, c config.Config) error {
-	source, err := connectSource(ctx, c, "teardown")
+	source, err := connect.Source(ctx, c, "teardown")
 	if err != nil {
 		return err
 	}
 	defer source.Close(context.WithoutCancel(ctx))
-	s, err := openStore(ctx, c, p.logger(c.Log), "teardown")
+	s, err := connect.OpenStore(ctx, c, p.logger(c.Log), "teardown")
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 			removal.Left = append(removal.Left, left)
 		}
 	}
-	if err := p.sayGone(c, viewOf(c, state), roles, removal); err != nil || !fault.Absent(s.CheckSchema(ctx)) {
+	if err := p.sayGone(c, connect.ViewOf(c, state), roles, removal); err != nil || !fault.Absent(s.CheckSchema(ctx)) {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "schema %s is gone with its last pipeline: before another init by a role that may not create schemas, "+
@@ -109,7 +110,7 @@ func nothingToDrop(err error) error {
 // removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that
 // were given the stream in the sink have its name there too: init gives on both sides.
 func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
-	removed := replication.Removed{Swap: swapOf(c, inspectOptions(c), nil, 0)}
+	removed := replication.Removed{Swap: swapOf(c, connect.InspectOptions(c), nil, 0)}
 	for _, role := range roles {
 		if role.Access == sink.Write {
 			removed.Roles = append(removed.Roles, role.Role)
@@ -155,7 +156,7 @@ func (p *program) sayGone(c config.Config, view string, roles []sink.Grant, remo
 
 // rehearseTeardown drops everything but the slot, and takes it back: what this role may not drop, and what others have made on it, stops a
 // teardown while the pipeline is whole.
-func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *store, name string, removed replication.Removed) error {
+func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *connect.Store, name string, removed replication.Removed) error {
 	slot, err := replication.ReadSlot(ctx, source, name)
 	if err != nil {
 		return err

@@ -27,21 +27,24 @@ var ranks = map[string]int{
 	"models":                  1,
 	"replication/pgoutput":    1,
 
-	"encoder":              2,
-	"encoder/ort":          2,
-	"encoder/tokenize":     2,
-	"internal/monitor":     2,
-	"models/hub":           2,
-	"replication":          2,
+	"encoder":          2,
+	"encoder/ort":      2,
+	"encoder/tokenize": 2,
+	"internal/monitor": 2,
+	"models/hub":       2,
+	"replication":      2,
 	"replication/rows": 2,
-	"sink":                 2,
+	"sink":             2,
 
 	"internal/api":      3,
 	"internal/audit":    3,
+	"internal/connect":  3,
 	"internal/doctor":   3,
 	"internal/pipeline": 3,
 
-	"cmd/wal2vec": 4,
+	"internal/engine": 4,
+
+	"cmd/wal2vec": 7,
 }
 
 // equals lists the imports allowed within one rank: parts of one adapter, never one adapter from another.
@@ -55,7 +58,7 @@ var equals = map[string][]string{
 var testOnly = map[string][]string{
 	"internal/chaos":      nil,
 	"internal/pgtest":     nil,
-	"encoder/encodertest": {"cmd/wal2vec"}, // bench measures the plumbing with the fake encoder
+	"encoder/encodertest": {"cmd/wal2vec", "internal/engine"}, // bench measures the plumbing with the fake encoder
 }
 
 // bottom says what the packages of rank 0 import beyond the standard library.

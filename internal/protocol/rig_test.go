@@ -22,8 +22,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 

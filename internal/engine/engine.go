@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"cmp"
@@ -13,29 +13,30 @@ import (
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// engine is an encoder with the checkpoint that it was made from.
-type engine struct {
-	vectorizer
-	checkpoint *models.Checkpoint
-	precision  string // of the graph that runs
-	kernel     string // its operators: standardKernel, or models.KernelVNNI
-	tokenizer  string // "go", or the "library"
-	// graph is what runs, without its data.
-	graph models.Graph
-	// slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
-	slower error
+// Engine is an encoder with the checkpoint that it was made from, and how it runs.
+type Engine struct {
+	Encoder
+	Checkpoint *models.Checkpoint
+	Precision  string // of the graph that runs
+	Kernel     string // its operators: standardKernel, or models.KernelVNNI
+	Tokenizer  string // "go", or the "library"
+	// Graph is what runs, without its data.
+	Graph models.Graph
+	// Slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
+	Slower error
 }
 
 // standardKernel names the operators that ONNX Runtime has itself.
 const standardKernel = "standard"
 
-// vectorizer is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
-type vectorizer interface {
+// Encoder is what commands need of an encoder: a *encoder.Encoder, or the fake one of bench.
+type Encoder interface {
 	Encode(ctx context.Context, texts []string) ([][]float32, error)
 	EncodeQuery(ctx context.Context, text string) ([]float32, error)
 	Dimension() int
@@ -44,12 +45,13 @@ type vectorizer interface {
 }
 
 // lent is an encoder that outlives its user: closing it is the lender's.
-type lent struct{ vectorizer }
+type lent struct{ Encoder }
 
 // Close leaves the encoder open.
 func (lent) Close() error { return nil }
 
-func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {
+// OpenCheckpoint opens the configured model, and refuses one of another dimension than encoder.dimension.
+func OpenCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {
 	dir, err := parts.Model(c.Encoder.Model)
 	if err != nil {
 		return nil, err
@@ -65,45 +67,53 @@ func openCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, er
 	return checkpoint, nil
 }
 
-// openEncoder builds the graph if need be, loads it and runs the self-test: about half a second.
-func (p *program) openEncoder(ctx context.Context, c config.Config) (*engine, error) {
-	checkpoint, err := p.configuredCheckpoint(c)
+// Opener opens encoders.
+type Opener struct {
+	Log zerolog.Logger
+	// Shared is the encoder of commands that run in one process (demo, bench); nil: each opens its own.
+	Shared *Engine
+}
+
+// Open builds the graph if need be, loads it and runs the self-test: about half a second.
+func (o Opener) Open(ctx context.Context, c config.Config) (*Engine, error) {
+	checkpoint, err := o.Checkpoint(c)
 	if err != nil {
 		return nil, err
 	}
-	return p.openEngine(ctx, c, checkpoint)
+	return o.OpenFor(ctx, c, checkpoint)
 }
 
-// configuredCheckpoint opens the configured model's checkpoint, which hashes its weights.
-func (p *program) configuredCheckpoint(c config.Config) (*models.Checkpoint, error) {
-	if p.shared != nil {
-		return p.shared.checkpoint, nil
+// Checkpoint opens the configured model's checkpoint, which hashes its weights.
+func (o Opener) Checkpoint(c config.Config) (*models.Checkpoint, error) {
+	if o.Shared != nil {
+		return o.Shared.Checkpoint, nil
 	}
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return nil, err
 	}
-	return openCheckpoint(parts, c)
+	return OpenCheckpoint(parts, c)
 }
 
-// openEngine is openEncoder for a checkpoint that is open.
-func (p *program) openEngine(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*engine, error) {
-	if e := p.shared; e != nil && e.checkpoint.Fingerprint() == checkpoint.Fingerprint() {
+// OpenFor is Open for a checkpoint that is open.
+func (o Opener) OpenFor(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*Engine, error) {
+	if e := o.Shared; e != nil && e.Checkpoint.Fingerprint() == checkpoint.Fingerprint() {
 		shared := *e
-		shared.vectorizer = lent{e.vectorizer}
+		shared.Encoder = lent{e.Encoder}
 		return &shared, nil
 	}
 	if e := substituteEncoder(checkpoint); e != nil {
 		return e, nil
 	}
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return nil, err
 	}
-	return p.loadEncoder(ctx, c, parts, checkpoint)
+	return o.load(ctx, c, parts, checkpoint)
 }
 
-func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*engine, error) {
+// load builds the graph if need be, loads it and runs the self-test.
+func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*Engine, error) {
 	file, err := checkpoint.Tokenizer()
 	if err != nil {
 		return nil, err
@@ -112,10 +122,10 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	if err != nil {
 		return nil, err
 	}
-	log, made := p.logger(c.Log), models.Graph{}
+	made := models.Graph{}
 	runner, err := ort.Open(ctx, ort.Options{
-		Library: parts.ONNXRuntime, Operators: operatorsFor(parts, checkpoint), Device: c.Encoder.Device,
-		Precision: precisionOf(c, checkpoint),
+		Library: parts.ONNXRuntime, Operators: OperatorsFor(parts, checkpoint), Device: c.Encoder.Device,
+		Precision: PrecisionOf(c, checkpoint),
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			graph, err := models.Build(ctx, checkpoint, parts.GraphCache, target)
 			made = graph
@@ -140,39 +150,39 @@ func (p *program) loadEncoder(ctx context.Context, c config.Config, parts config
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Model, "wal2vec models check", "opening the encoder")
 	}
-	warnOfGraphs(log, parts, made)
+	WarnOfGraphs(o.Log, parts, made)
 	for _, skip := range runner.Skipped() {
-		log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
+		o.Log.Debug().Str("device", skip.Device).Str("reason", skip.Reason).Msg("device passed over")
 	}
-	warnWithoutOperators(log, runner.WithoutOperators())
+	WarnWithoutOperators(o.Log, runner.WithoutOperators())
 	kernel, tokenizing := cmp.Or(string(runner.Target().Kernel), standardKernel), "library"
 	if tokenizer.Fast() {
 		tokenizing = "go"
 	}
-	return &engine{
-		vectorizer: withPrefixes(e, checkpoint), checkpoint: checkpoint, precision: string(runner.Target().Precision), kernel: kernel,
-		tokenizer: tokenizing, graph: made, slower: runner.WithoutOperators(),
+	return &Engine{
+		Encoder: withPrefixes(e, checkpoint), Checkpoint: checkpoint, Precision: string(runner.Target().Precision), Kernel: kernel,
+		Tokenizer: tokenizing, Graph: made, Slower: runner.WithoutOperators(),
 	}, nil
 }
 
-// warnWithoutOperators tells why wal2vec's own operators are not used, if there is a reason.
-func warnWithoutOperators(log zerolog.Logger, reason error) {
+// WarnWithoutOperators tells why wal2vec's own operators are not used, if there is a reason.
+func WarnWithoutOperators(log zerolog.Logger, reason error) {
 	if reason != nil {
 		log.Warn().Err(reason).Str("try", fault.Try(reason)).Str("kernel", standardKernel).
 			Msg("wal2vec's operators do not load: int8 runs on those of ONNX Runtime, which are slower")
 	}
 }
 
-// operatorsFor is the library of wal2vec's own operators where the model can use it, else "".
-func operatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
+// OperatorsFor is the library of wal2vec's own operators where the model can use it, else "".
+func OperatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
 	if !checkpoint.FitsOperators() {
 		return ""
 	}
 	return ort.FindOperators(parts.Root)
 }
 
-// precisionOf is the configured precision; empty where the device decides. A ready export is taken as it is.
-func precisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precision {
+// PrecisionOf is the configured precision; empty where the device decides. A ready export is taken as it is.
+func PrecisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precision {
 	if c.Encoder.Precision == config.PrecisionAuto && checkpoint.Export() {
 		return models.PrecisionFP32
 	}
@@ -182,8 +192,8 @@ func precisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precisio
 	return models.Precision(c.Encoder.Precision)
 }
 
-// generationOf is what the configured model and template make: the vector space of the pipeline.
-func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
+// GenerationOf is what the configured model and template make: the vector space of the pipeline.
+func GenerationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generation {
 	template := c.Source.Template
 	fingerprint := func(rule int) string {
 		return models.TextFingerprint(checkpoint.Fingerprint(), checkpoint.PassagePrefix(), template.String(), rule)
@@ -198,8 +208,8 @@ func generationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generatio
 	return g
 }
 
-// madeBy is a template by the rule of a generation that was made of it; any other template as it is.
-func madeBy(template change.Template, g sink.Generation) (change.Template, error) {
+// MadeBy is a template by the rule of a generation that was made of it; any other template as it is.
+func MadeBy(template change.Template, g sink.Generation) (change.Template, error) {
 	if template.String() != g.Template {
 		return template, nil
 	}
@@ -209,8 +219,8 @@ func madeBy(template change.Template, g sink.Generation) (change.Template, error
 // sourceOf is what opens a model again from another working folder: its name among the parts, or a whole path.
 func sourceOf(model string) string { return cmp.Or(config.ModelPath(model), model) }
 
-// checkGeneration returns the generation that the configured model and template made, and refuses any that made none.
-func checkGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {
+// CheckGeneration returns the generation that the configured model and template made, and refuses any that made none.
+func CheckGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {
 	if state.Generation == nil || !state.Started() {
 		return sink.Generation{}, fault.New(fault.Usage, "wal2vec init, as the role that sets it up", "the pipeline is not set up completely")
 	}

@@ -1,4 +1,4 @@
-package main
+package connect
 
 import (
 	"context"
@@ -8,17 +8,20 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// trusting runs what works on the sink for long, and looks beside it, as often as a stream does, whether wal2vec's tables are to be trusted
+// trustInterval is how often wal2vec's tables are looked at beside what works on them.
+const trustInterval = 5 * time.Second
+
+// Trusting runs what works on the sink for long, and looks beside it, as often as a stream does, whether wal2vec's tables are to be trusted
 // still: each row that is written to a table of another role, or to one that another role may make a trigger on, may run that role's code. Where
 // they are not, it ends. To look with each chunk would close no gap: a look and a write are two statements.
-func (s *store) trusting(ctx context.Context, run func(context.Context) error) error {
+func (s *Store) Trusting(ctx context.Context, run func(context.Context) error) error {
 	running, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	watching, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(shapeInterval)
+		tick := time.NewTicker(trustInterval)
 		defer tick.Stop()
 		for {
 			select {

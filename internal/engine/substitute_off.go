@@ -1,10 +1,10 @@
 //go:build !failpoint
 
-package main
+package engine
 
 import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
 // substituteEncoder is nil: the model encodes.
-func substituteEncoder(*models.Checkpoint) *engine { return nil }
+func substituteEncoder(*models.Checkpoint) *Engine { return nil }

@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"context"
@@ -8,31 +8,31 @@ import (
 
 // prefixed puts a model's prefixes before the texts that it encodes.
 type prefixed struct {
-	vectorizer
+	Encoder
 	query, passage string
 }
 
 // withPrefixes returns an encoder that does what the checkpoint asks of its callers.
-func withPrefixes(e vectorizer, c *models.Checkpoint) vectorizer { //nolint:ireturn // one of two
+func withPrefixes(e Encoder, c *models.Checkpoint) Encoder { //nolint:ireturn // one of two
 	if c.QueryPrefix() == "" && c.PassagePrefix() == "" {
 		return e
 	}
-	return prefixed{vectorizer: e, query: c.QueryPrefix(), passage: c.PassagePrefix()}
+	return prefixed{Encoder: e, query: c.QueryPrefix(), passage: c.PassagePrefix()}
 }
 
 // Encode encodes passages.
 func (p prefixed) Encode(ctx context.Context, texts []string) ([][]float32, error) {
 	if p.passage == "" {
-		return p.vectorizer.Encode(ctx, texts)
+		return p.Encoder.Encode(ctx, texts)
 	}
 	whole := make([]string, len(texts))
 	for i, text := range texts {
 		whole[i] = p.passage + text
 	}
-	return p.vectorizer.Encode(ctx, whole)
+	return p.Encoder.Encode(ctx, whole)
 }
 
 // EncodeQuery encodes a query.
 func (p prefixed) EncodeQuery(ctx context.Context, text string) ([]float32, error) {
-	return p.vectorizer.EncodeQuery(ctx, p.query+text)
+	return p.Encoder.EncodeQuery(ctx, p.query+text)
 }

@@ -1,6 +1,6 @@
 //go:build failpoint
 
-package main
+package engine
 
 import (
 	"context"
@@ -26,7 +26,7 @@ const (
 )
 
 // substituteEncoder returns the encoder that the environment asks for; nil means the model.
-func substituteEncoder(checkpoint *models.Checkpoint) *engine {
+func substituteEncoder(checkpoint *models.Checkpoint) *Engine {
 	if os.Getenv(encoderEnvironment) != "hash" {
 		return nil
 	}
@@ -52,5 +52,5 @@ func substituteEncoder(checkpoint *models.Checkpoint) *engine {
 		}
 		return nil
 	})
-	return &engine{vectorizer: fake, checkpoint: checkpoint, precision: config.PrecisionFP32}
+	return &Engine{Encoder: fake, Checkpoint: checkpoint, Precision: config.PrecisionFP32}
 }

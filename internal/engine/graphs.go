@@ -1,4 +1,4 @@
-package main
+package engine
 
 import (
 	"cmp"
@@ -12,8 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// warnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that is kept in no folder.
-func warnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
+// WarnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that is kept in no folder.
+func WarnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
 	switch reason := notKept(parts, graph); {
 	case reason == nil:
 	case graph.NotKept != nil:
@@ -33,8 +33,8 @@ func notKept(parts config.Parts, graph models.Graph) error {
 	return cmp.Or(parts.Shared, graph.NotKept)
 }
 
-// unkept is the error of a command that is there to keep a graph, and could not.
-func unkept(parts config.Parts, graph models.Graph) error {
+// Unkept is the error of a command that is there to keep a graph, and could not.
+func Unkept(parts config.Parts, graph models.Graph) error {
 	if graph.NotKept == nil {
 		return nil
 	}

@@ -1,23 +1,24 @@
-package main
+package engine
 
 import (
 	"strconv"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 // isConfigured reports whether a generation is still the one that the configuration names: its row may have changed since it was found.
-func (e *engines) isConfigured(g sink.Generation) bool {
-	return g.ID == e.configured.ID && g.Fingerprint == e.configured.Fingerprint
+func (e *Pool) isConfigured(g sink.Generation) bool {
+	return g.ID == e.Configured.ID && g.Fingerprint == e.Configured.Fingerprint
 }
 
-// checkpointFor opens the model that made a generation: the configured one where it is the same, else what the sink names, as far as the
+// CheckpointFor opens the model that made a generation: the configured one where it is the same, else what the sink names, as far as the
 // configuration lets it. What is opened makes vectors of the generation's fingerprint and dimension, or is not used.
-func (e *engines) checkpointFor(g sink.Generation) (*models.Checkpoint, error) {
+func (e *Pool) CheckpointFor(g sink.Generation) (*models.Checkpoint, error) {
 	if e.isConfigured(g) {
 		return e.checkpoint, nil
 	}
@@ -41,22 +42,22 @@ func nameText(name string) string {
 	return name
 }
 
-func (e *engines) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
+func (e *Pool) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
 	c, err := recorded(e.config, g)
 	if err != nil {
 		return nil, err
 	}
 	makes := func(checkpoint *models.Checkpoint) bool {
-		return generationOf(c, checkpoint).Fingerprint == g.Fingerprint && checkpoint.Dimension() == g.Dimension
+		return GenerationOf(c, checkpoint).Fingerprint == g.Fingerprint && checkpoint.Dimension() == g.Dimension
 	}
 	if makes(e.checkpoint) {
 		return e.checkpoint, nil
 	}
-	parts, err := findParts()
+	parts, err := connect.FindParts()
 	if err != nil {
 		return nil, err
 	}
-	folder, err := parts.Recorded(modelOf(g), c.Encoder)
+	folder, err := parts.Recorded(ModelOf(g), c.Encoder)
 	if err != nil {
 		return nil, err
 	}
@@ -66,13 +67,13 @@ func (e *engines) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
 	}
 	if !makes(checkpoint) {
 		return nil, fault.New(fault.Model, "", "%s makes vectors of the fingerprint %.12s and %d dimensions, the generation has %s and %d",
-			nameText(modelOf(g)), generationOf(c, checkpoint).Fingerprint, checkpoint.Dimension(),
+			nameText(ModelOf(g)), GenerationOf(c, checkpoint).Fingerprint, checkpoint.Dimension(),
 			nameText(g.Fingerprint[:min(12, len(g.Fingerprint))]), g.Dimension)
 	}
 	return checkpoint, nil
 }
 
-// recorded is the configuration with what the sink says of a generation, but for its model, which only checkpointFor opens.
+// recorded is the configuration with what the sink says of a generation, but for its model, which only CheckpointFor opens.
 func recorded(c config.Config, g sink.Generation) (config.Config, error) {
 	template, err := change.ParseTemplateBy(g.Template, g.Rule)
 	if err != nil {
@@ -83,10 +84,10 @@ func recorded(c config.Config, g sink.Generation) (config.Config, error) {
 	return c, nil
 }
 
-// checkOthers makes sure, before a generation is added, that this process opens the models of those that are there, and that others with
+// CheckOthers makes sure, before a generation is added, that this process opens the models of those that are there, and that others with
 // this configuration will open the new one: a stream would end with a model that it does not open.
-func (e *engines) checkOthers(state sink.State, made sink.Generation) error {
-	parts, err := findParts()
+func (e *Pool) CheckOthers(state sink.State, made sink.Generation) error {
+	parts, err := connect.FindParts()
 	if err != nil {
 		return err
 	}
@@ -97,9 +98,17 @@ func (e *engines) checkOthers(state sink.State, made sink.Generation) error {
 			"a stream would not open the model by its path: encoder.model_folders does not name %q", made.Source)
 	}
 	for _, g := range state.Generations {
-		if _, err := e.checkpointFor(g); err != nil {
+		if _, err := e.CheckpointFor(g); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ModelOf is what encoder.model is to say for a generation.
+func ModelOf(g sink.Generation) string {
+	if g.Source == "" {
+		return g.Model
+	}
+	return g.Source
 }

@@ -1,0 +1,121 @@
+package connect
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/sink"
+)
+
+// FollowsSwaps reports whether a stream goes on with a table that takes the name of the source table.
+func FollowsSwaps(c config.Config) bool { return c.Stream.OnSwap == config.SwapFollow }
+
+// ViewOf is the name of the pipeline's view: the recorded one where no other is wanted.
+func ViewOf(c config.Config, state sink.State) string {
+	if c.ViewIsDerived() && state.ViewName != "" {
+		return config.Name{Schema: state.ViewSchema, Name: state.ViewName}.String()
+	}
+	return c.Sink.View.String()
+}
+
+// Inspect reads the source table's description from the catalogue.
+func Inspect(ctx context.Context, c config.Config) (change.Table, error) {
+	conn, err := Source(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return replication.Inspect(ctx, conn, InspectOptions(c))
+}
+
+func InspectOptions(c config.Config) replication.InspectOptions {
+	return replication.InspectOptions{
+		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
+		Template: c.Source.Template.Limited(c.Stream.MaxRowBytes), SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
+	}
+}
+
+// InspectPipeline is inspect for what all the pipeline's generations read.
+func InspectPipeline(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
+	conn, err := Source(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return InspectFor(ctx, conn, c, state)
+}
+
+// InspectFor is InspectPipeline over a connection.
+func InspectFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
+	options, err := OptionsFor(c, state)
+	if err != nil {
+		return change.Table{}, err
+	}
+	return replication.Inspect(ctx, conn, options)
+}
+
+// OptionsFor are InspectOptions for what all the pipeline's generations read.
+func OptionsFor(c config.Config, state sink.State) (replication.InspectOptions, error) {
+	options := InspectOptions(c)
+	template, err := state.Template()
+	if err == nil && len(state.Generations) > 0 {
+		options.Template = template
+	}
+	return options, err
+}
+
+func NewReader(c config.Config, table change.Table) *rows.Reader {
+	return rows.NewReader(rows.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
+}
+
+// NewFollowingReader reads only from the server, and of the table, whose log the pipeline follows.
+func NewFollowingReader(c config.Config, log zerolog.Logger, state sink.State, table change.Table) *rows.Reader {
+	return rows.NewReader(rows.Options{
+		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline, Followed: state.Table.OID,
+		TrustOwner: c.Source.TrustOwner, Warn: WarnOfCode(log),
+	})
+}
+
+// WarnOfCode tells of a function that another role runs with the rights of this one.
+func WarnOfCode(log zerolog.Logger) func(change.Code) {
+	return func(code change.Code) {
+		log.Warn().Str("code", code.String()).
+			Msg("a read of the table calls a function of another role with this role's rights: wal2vec doctor says more (table.code)")
+	}
+}
+
+// InspectFollowed is InspectPipeline for a stream: a table that has taken the place of the one that is followed may lack what the stream will
+// give it.
+func InspectFollowed(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
+	conn, err := Source(ctx, c, "inspect")
+	if err != nil {
+		return change.Table{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return FollowedFor(ctx, conn, c, state)
+}
+
+// FollowedFor is InspectFollowed over a connection.
+func FollowedFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sink.State) (change.Table, error) {
+	table, err := InspectFor(ctx, conn, c, state)
+	if err == nil || !FollowsSwaps(c) {
+		return table, err
+	}
+	// It may have been of a table that was replaced while it was looked at.
+	oid, nameErr := replication.TableOID(ctx, conn, c.Source.Table.Schema, c.Source.Table.Name)
+	if nameErr != nil || oid == 0 || oid == state.Table.OID {
+		return change.Table{}, cmp.Or(nameErr, err)
+	}
+	options, err := OptionsFor(c, state)
+	if err != nil {
+		return change.Table{}, err
+	}
+	return replication.InspectSwapped(ctx, conn, options)
+}
