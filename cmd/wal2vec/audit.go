@@ -98,7 +98,7 @@ type auditing struct {
 	options   auditOptions
 	audit     *sink.Audit
 	state     sink.State
-	positions *positions
+	positions *connect.Positions
 	encoder   *engine.Engine // nil where nothing is encoded again
 	made      *models.Checkpoint
 	repairs   *filler // nil where nothing is repaired
@@ -161,7 +161,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
 		return nil, err
 	}
-	a.positions = &positions{store: a.store, config: c}
+	a.positions = connect.NewPositions(c, a.store)
 	return a, nil
 }
 
@@ -330,7 +330,7 @@ func (f *filler) rewriteOnce(ctx context.Context, keys []change.Key) error {
 	if err := f.readFor(ctx, job); err != nil {
 		return err
 	}
-	positions := &positions{store: f.store, config: f.config}
+	positions := connect.NewPositions(f.config, f.store)
 	defer positions.Close(ctx)
 	options := f.backfillOptions(job)
 	options.Some, options.Full = true, true

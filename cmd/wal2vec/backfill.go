@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -270,7 +268,7 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 	}
 	report := p.newBackfillReport(f, job, o)
 	report.banner()
-	positions := &positions{store: f.store, config: f.config}
+	positions := connect.NewPositions(f.config, f.store)
 	defer positions.Close(ctx)
 	run := f.newBackfill(job, positions, report.progress)
 	summary, err := run.Run(ctx)
@@ -284,7 +282,7 @@ func (p *program) runJob(ctx context.Context, f *filler, job *sink.Job, o backfi
 }
 
 // newBackfill wires the backfill.
-func (f *filler) newBackfill(job *sink.Job, positions *positions, progress func(pipeline.Summary)) *pipeline.Backfill {
+func (f *filler) newBackfill(job *sink.Job, positions *connect.Positions, progress func(pipeline.Summary)) *pipeline.Backfill {
 	options := f.backfillOptions(job)
 	options.Progress = progress
 	return pipeline.NewBackfill(pipeline.BackfillPorts{Reader: f.reader, Job: job, Positions: positions, Encoders: f.engines}, options)
@@ -331,52 +329,4 @@ func (p *program) dryRun(ctx context.Context, c config.Config, o backfillOptions
 	_, err = fmt.Fprintf(p.stdout, "dry run: %d rows, %d to encode, %d up to date, %d without text or deleted (counted in %s, nothing changed)\n",
 		counts.Rows, counts.Encode, counts.UpToDate, counts.Deleted, time.Since(begun).Round(time.Millisecond))
 	return err
-}
-
-// positions tells the backfill where the stream is.
-type positions struct {
-	store  *connect.Store
-	config config.Config
-
-	mu    sync.Mutex // several chunks ask
-	probe *pgx.Conn
-}
-
-// Version is the watermark as committed in the sink.
-func (s *positions) Version(ctx context.Context) (change.Version, error) { return s.store.Version(ctx) }
-
-// Streaming reports whether a process reads the slot.
-func (s *positions) Streaming(ctx context.Context) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.probe == nil {
-		conn, err := connect.Source(ctx, s.config, "backfill")
-		if err != nil {
-			return false, err
-		}
-		s.probe = conn
-	}
-	state, err := replication.ReadSlot(ctx, s.probe, s.config.Source.Slot)
-	if err != nil {
-		s.disconnect(ctx) // the next call connects again
-		return false, err
-	}
-	if !state.Exists {
-		return false, fault.New(fault.Gap, "wal2vec init --resync, then wal2vec backfill", "slot %q does not exist", state.Name)
-	}
-	return state.Active, nil
-}
-
-// Close closes the connection, whatever has become of ctx.
-func (s *positions) Close(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.disconnect(ctx)
-}
-
-func (s *positions) disconnect(ctx context.Context) {
-	if s.probe != nil {
-		_ = s.probe.Close(context.WithoutCancel(ctx))
-		s.probe = nil
-	}
 }

@@ -56,7 +56,7 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 		return nil, err
 	}
 	defer job.Close()
-	where := &positions{store: f.store, config: f.config}
+	where := connect.NewPositions(f.config, f.store)
 	defer where.Close(ctx)
 	figures := &backfillFigures{}
 	run := f.newBackfill(job, where, func(s pipeline.Summary) {

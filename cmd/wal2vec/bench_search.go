@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // searchFigures are the result of bench search: searches alone, and beside each load.
@@ -67,7 +68,7 @@ func benchSearch(ctx context.Context, b *bench) (any, error) {
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
-	searcher, err := b.program.openSearcher(ctx, b.mart.config)
+	searcher, err := search.Open(ctx, b.mart.config, b.program.opener(b.mart.config))
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func benchSearch(ctx context.Context, b *bench) (any, error) {
 }
 
 // searchesBeside searches while a load runs.
-func (b *bench) searchesBeside(ctx context.Context, kind string, s *searcher, texts []string) (*searchTimes, error) {
+func (b *bench) searchesBeside(ctx context.Context, kind string, s *search.Searcher, texts []string) (*searchTimes, error) {
 	start := b.startNeighbour
 	if kind == loadSameProcess {
 		start = b.startEncoding
@@ -124,8 +125,8 @@ func (b *bench) searchesBeside(ctx context.Context, kind string, s *searcher, te
 }
 
 // searches makes searches at a steady pace, each from when it is due or, where the one before took longer, from its end.
-func (b *bench) searches(ctx context.Context, s *searcher, texts []string) (*searchTimes, error) {
-	var encode, search, total []time.Duration
+func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string) (*searchTimes, error) {
+	var encode, find, total []time.Duration
 	columns := config.Default().Source.Template.Columns()
 	interval := time.Second / time.Duration(b.options.rate)
 	timer := time.NewTimer(0)
@@ -144,25 +145,25 @@ func (b *bench) searches(ctx context.Context, s *searcher, texts []string) (*sea
 			}
 		}
 		asked := time.Now()
-		question := query{text: text}
-		if err := s.encode(ctx, &question); err != nil {
+		question := search.Query{Text: text}
+		if err := s.Encode(ctx, &question); err != nil {
 			return nil, err
 		}
 		encoded := time.Now()
-		found, err := s.nearest(ctx, &question, b.options.k)
+		found, err := s.NearestOf(ctx, &question, b.options.k)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := s.fetch(ctx, found, columns, nil); err != nil {
+		if _, err := s.Fetch(ctx, found, columns, nil); err != nil {
 			return nil, err
 		}
 		if answered := time.Now(); i >= unmeasured {
-			encode, search, total = append(encode, encoded.Sub(asked)), append(search, answered.Sub(encoded)), append(total, answered.Sub(asked))
+			encode, find, total = append(encode, encoded.Sub(asked)), append(find, answered.Sub(encoded)), append(total, answered.Sub(asked))
 		}
 	}
 	return &searchTimes{
 		Queries: len(total), Rate: round(perSecond(int64(len(total)), time.Since(begun))),
-		Encode: quantilesOf(encode), Search: quantilesOf(search), Total: quantilesOf(total),
+		Encode: quantilesOf(encode), Search: quantilesOf(find), Total: quantilesOf(total),
 	}, nil
 }
 

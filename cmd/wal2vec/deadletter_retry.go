@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
@@ -118,7 +119,7 @@ func (f *filler) retryKeys(ctx context.Context, keys []change.Key) (retrySummary
 	if err := f.readFor(ctx, job); err != nil {
 		return retrySummary{}, err
 	}
-	positions := &positions{store: f.store, config: f.config}
+	positions := connect.NewPositions(f.config, f.store)
 	defer positions.Close(ctx)
 	options := f.backfillOptions(job)
 	options.Some = true

@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // The demo's question, and what one of the products becomes to be its best answer.
@@ -40,7 +41,7 @@ func (d *demo) changedRow() int64 {
 // searches asks the same question three times: before an edit, after it, and after a soft delete.
 func (d *demo) searches(ctx context.Context) error {
 	d.stepf("Search, change a row, search again")
-	s, err := d.inner.openSearcher(ctx, d.mart.config)
+	s, err := search.Open(ctx, d.mart.config, d.inner.opener(d.mart.config))
 	if err != nil {
 		return err
 	}
@@ -85,10 +86,10 @@ func (d *demo) searches(ctx context.Context) error {
 }
 
 // search prints an answer and returns its keys, nearest first.
-func (d *demo) search(ctx context.Context, s *searcher) ([]string, error) {
+func (d *demo) search(ctx context.Context, s *search.Searcher) ([]string, error) {
 	columns := []string{"name", "category"}
 	d.typedf("wal2vec search %s -k %d --columns %s", pgname.Shell(demoQuestion), demoHits, pgname.Shell(strings.Join(columns, ",")))
-	result, err := s.search(ctx, demoQuestion, demoHits, columns, nil)
+	result, err := s.Search(ctx, demoQuestion, demoHits, columns, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -34,7 +35,7 @@ type prober struct {
 	report  *doctor.Report
 
 	source   *pgx.Conn
-	searcher *searcher
+	searcher *search.Searcher
 	state    sink.State
 	reader   *rows.Reader // of the text of the active generation
 }
@@ -63,10 +64,10 @@ func (pr *prober) open(ctx context.Context) error {
 	if _, err := pr.source.Exec(ctx, sql.Query("source_restrict")); err != nil { // no view in the table's place is updated
 		return fmt.Errorf("preparing a session of the source: %w", err)
 	}
-	if pr.searcher, err = pr.program.openSearcher(ctx, pr.config); err != nil {
+	if pr.searcher, err = search.Open(ctx, pr.config, pr.program.opener(pr.config)); err != nil {
 		return err
 	}
-	if pr.state, err = pr.searcher.store.State(ctx); err != nil {
+	if pr.state, err = pr.searcher.Store.State(ctx); err != nil {
 		return err
 	}
 	if _, err := connect.ShownTable(pr.config, pr.state); err != nil {
@@ -144,7 +145,7 @@ func (pr *prober) message(ctx context.Context) error {
 	}
 	end, err := pr.end(ctx)
 	if err == nil {
-		err = pr.searcher.store.WaitFor(ctx, end)
+		err = pr.searcher.Store.WaitFor(ctx, end)
 	}
 	if err != nil {
 		return cause(ctx, err)
@@ -216,7 +217,7 @@ func (pr *prober) choose(ctx context.Context) (change.Key, error) {
 		return "", err
 	}
 	var parts []string
-	err = pr.searcher.store.Pool.QueryRow(ctx, query).Scan(&parts)
+	err = pr.searcher.Store.Pool.QueryRow(ctx, query).Scan(&parts)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", pr.without(ctx)
 	}
@@ -384,7 +385,7 @@ func (pr *prober) arrived(ctx context.Context, key change.Key, before change.LSN
 	defer ticker.Stop()
 	for {
 		var there bool
-		if err := pr.searcher.store.Pool.QueryRow(ctx, query, arguments...).Scan(&there); err != nil {
+		if err := pr.searcher.Store.Pool.QueryRow(ctx, query, arguments...).Scan(&there); err != nil {
 			return fmt.Errorf("asking the ledger for the row: %w", err)
 		}
 		if there {
@@ -413,7 +414,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		pr.report.Add("probe.search", doctor.OK, "the row was deleted in the meantime", "", "")
 		return
 	}
-	template, err := engine.MadeBy(pr.config.Source.Template, *pr.searcher.generation.Load())
+	template, err := engine.MadeBy(pr.config.Source.Template, pr.searcher.Active())
 	if err != nil {
 		pr.failed("probe.search", err)
 		return
@@ -425,7 +426,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 	}
 	pr.say("searches for the row's text")
 	begun := time.Now()
-	found, err := pr.searcher.nearest(ctx, &query{text: rendered.Document.Text}, firstHits)
+	found, err := pr.searcher.Nearest(ctx, rendered.Document.Text, firstHits)
 	if err != nil {
 		pr.failed("probe.search", cause(ctx, err))
 		return

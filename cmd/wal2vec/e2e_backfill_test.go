@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // counts are the figures of a summary that do not depend on the machine.
@@ -225,7 +226,7 @@ func TestBackfillOfAnEmptyTable(t *testing.T) {
 	w.backfill(counts{})
 	w.db.Exec(t, fmt.Sprintf("INSERT INTO %s (product_id) SELECT generate_series(1, 20)", product))
 	w.backfill(counts{total: 20, processed: 20, withoutText: 20, batches: 1})
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, "search", "anything", "-o", "json")
 	if found.Hits == nil || len(found.Hits) != 0 {
 		t.Errorf("found %v", found.Hits)

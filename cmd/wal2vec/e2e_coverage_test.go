@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // wantFull asks every command that tells what the sink knows whether every row of the source was read. missing is -1 where no estimate is made.
@@ -24,7 +25,7 @@ func (w *world) wantFull(full change.FullBackfill, missing int64) {
 	if status.FullBackfill != full || got != missing {
 		w.t.Errorf("status: the full backfill is %q, about %d rows missing, want %q, %d", status.FullBackfill, got, full, missing)
 	}
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, "search", "anything", "-o", "json")
 	var list []generationReport
 	w.result(&list, nil, "generation", "list", "-o", "json")

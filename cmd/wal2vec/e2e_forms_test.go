@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // TestStreamAndBackfillRenderAlike: a template of every kind of type, in a database whose own settings print each of them differently.
@@ -90,7 +91,7 @@ func TestHalfVectorsAndAnExtensionElsewhere(t *testing.T) {
 		t.Errorf("%d vectors for %d rows", n, len(texts))
 	}
 	for key, text := range texts {
-		var found searchResult
+		var found search.Result
 		w.result(&found, nil, "search", text, "-k", "1", "-o", "json")
 		if len(found.Hits) != 1 || found.Hits[0].Key[0] != key || found.Hits[0].Score < 0.9999 {
 			t.Errorf("the text of row %s finds %+v", key, found.Hits)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // hostileNames are allowed by Postgres wherever it takes a name.
@@ -74,7 +75,7 @@ func (w *world) lives(name, insert string) {
 	w.db.Exec(w.t, insert, name+" once more")
 	w.run("stream", "--until-current")
 	shows(4)
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, "search", name+" a lamp", "-k", "1", "-o", "json", "--columns", csv(name), "--filter", "label=a lamp")
 	if len(found.Hits) != 1 || *found.Hits[0].Columns[name] != found.Hits[0].Key[0] {
 		w.t.Errorf("the search finds %+v", found.Hits)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // TestKeysOfOtherTypes leads two tables through the whole path, in one sink: one with a key of a number and a text in which everything
@@ -60,7 +61,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 	}
 	w.checkPair(lines)
 
-	var found searchResult
+	var found search.Result
 	w.result(&found, ofLines, "search", "a line", "-k", "100", "--columns", `"Sku, Code",name`, "-o", "json")
 	w.sameKeys(lines, found)
 	w.result(&found, ofThings, "search", "a thing", "-k", "100", "-o", "json")
@@ -116,7 +117,7 @@ func (w *world) editKeys(insert string, hard []string) {
 }
 
 // sameKeys compares a search for more rows than there are with the table.
-func (w *world) sameKeys(p pair, found searchResult) {
+func (w *world) sameKeys(p pair, found search.Result) {
 	w.t.Helper()
 	live := w.pairTexts(p)
 	if len(found.Hits) != len(live) {

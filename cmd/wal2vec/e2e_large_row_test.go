@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
@@ -73,9 +74,9 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	w.wantsLarge("from the log", 1, "1", "2", "3", "4", "5", "8")
 
 	// A search shows the length of what it does not read either.
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, "search", "a thing", "-k", "30", "--columns", "unread", "-o", "json")
-	if at := slices.IndexFunc(found.Hits, func(h searchHit) bool { return h.Key[0] == "6" }); at < 0 || found.Hits[at].TooLarge < 9000 || found.Hits[at].Columns["unread"] != nil {
+	if at := slices.IndexFunc(found.Hits, func(h search.Hit) bool { return h.Key[0] == "6" }); at < 0 || found.Hits[at].TooLarge < 9000 || found.Hits[at].Columns["unread"] != nil {
 		t.Errorf("found %+v", found.Hits)
 	}
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // TestSearchFindsTheNearest: order, score, filters, columns, read-your-writes, and the form of the answer.
@@ -24,13 +25,13 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	w.run("backfill")
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")
-	search := func(args ...string) searchResult {
+	search := func(args ...string) search.Result {
 		t.Helper()
-		var found searchResult
+		var found search.Result
 		w.result(&found, nil, append([]string{"search", "-o", "json"}, args...)...)
 		return found
 	}
-	keysOf := func(r searchResult) []string {
+	keysOf := func(r search.Result) []string {
 		var out []string
 		for _, h := range r.Hits {
 			out = append(out, strings.Join(h.Key, ","))
@@ -42,7 +43,7 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	if got := keysOf(all); len(got) != 6 || got[0] != "1" || slices.Contains(got, "7") {
 		t.Errorf("found %v", got)
 	}
-	if !slices.IsSortedFunc(all.Hits, func(a, b searchHit) int { return int(1e9 * (b.Score - a.Score)) }) {
+	if !slices.IsSortedFunc(all.Hits, func(a, b search.Hit) int { return int(1e9 * (b.Score - a.Score)) }) {
 		t.Errorf("not nearest first: %+v", all.Hits)
 	}
 	if best := all.Hits[0].Score; best < 0.5 || best > 1 {
@@ -86,7 +87,7 @@ func TestSearchFindsTheNearest(t *testing.T) {
 }
 
 // checkOwnWrites reads its own writes, twice.
-func (w *world) checkOwnWrites(t *testing.T, search func(args ...string) searchResult) {
+func (w *world) checkOwnWrites(t *testing.T, search func(args ...string) search.Result) {
 	t.Helper()
 	for _, name := range []string{"Garden hose", "Lawn mower"} {
 		w.db.Exec(t, "UPDATE "+product+" SET name = $1, brand = NULL, description = NULL WHERE product_id = 5", name)

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // TestSourceAndSinkOnTwoServers: everything that reads both.
@@ -38,7 +39,7 @@ func TestSourceAndSinkOnTwoServers(t *testing.T) {
 	w.settle()
 	w.checkPair(products)
 
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, "search", "a machine that makes espresso", "-k", "2", "--columns", "price,name", "--filter", "price<100", "-o", "json")
 	if len(found.Hits) == 0 || found.Hits[0].Key[0] != "7002" || *found.Hits[0].Columns["price"] != "90.00" || *found.Hits[0].Columns["name"] != "espresso machine" {
 		t.Errorf("found %+v", found)
@@ -200,7 +201,7 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 	db.Exec(t, "TRUNCATE "+product)
 	w.write(2)
 	lsn := pgtest.One[string](t, db, "SELECT pg_current_wal_insert_lsn()::text")
-	var found searchResult
+	var found search.Result
 	w.result(&found, reader, "search", "one of many", "--min-lsn", lsn, "--filter", "product_id>=2000", "-o", "json")
 	if len(found.Hits) != 10 {
 		t.Errorf("found %d rows", len(found.Hits))

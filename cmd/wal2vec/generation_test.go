@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 )
 
 // generations are what list says, by number.
@@ -146,9 +147,9 @@ func (w *world) halt(p *process) {
 	})
 }
 
-func (w *world) search(text string, args ...string) searchResult {
+func (w *world) search(text string, args ...string) search.Result {
 	w.t.Helper()
-	var found searchResult
+	var found search.Result
 	w.result(&found, nil, append([]string{"search", text, "-o", "json"}, args...)...)
 	return found
 }

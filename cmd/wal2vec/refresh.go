@@ -122,7 +122,7 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	if err := filler.readFor(ctx, job); err != nil {
 		return false, err
 	}
-	positions := &positions{store: f.store, config: f.config}
+	positions := connect.NewPositions(f.config, f.store)
 	defer positions.Close(ctx)
 	f.log.Info().Int64("job", job.ID()).Int64("rows", job.Counts().Processed).Msg("refresh begun")
 	summary, err := filler.newBackfill(job, positions, nil).Run(ctx)

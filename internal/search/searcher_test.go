@@ -1,4 +1,4 @@
-package main
+package search_test
 
 import (
 	"context"
@@ -17,8 +17,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/sink"
 )
+
+func TestMain(m *testing.M) { pgtest.Run(m) }
 
 // alike is the dimension of both generations: only what they hold tells them apart.
 const alike = 16
@@ -98,8 +101,7 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 		fake.Hook(flip)
 		open.Add(id, &engine.Engine{Encoder: fake})
 	}
-	searcher := &searcher{store: s, engines: open}
-	searcher.generation.Store(state.Generation)
+	searcher := search.New(config.Default(), s, open, nil, *state.Generation)
 	if _, err := s.Activate(t.Context(), sink.Activation{ID: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +115,7 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 		group.Go(func() {
 			for i := range searches {
 				text := texts[(i+loop)%len(texts)]
-				found, err := searcher.nearest(ctx, &query{text: text}, 3)
+				found, err := searcher.Nearest(ctx, text, 3)
 				if err != nil {
 					if _, many := errors.AsType[*sink.OtherGenerationError](err); many {
 						continue // activated five times in a row between two statements
