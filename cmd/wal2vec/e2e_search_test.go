@@ -25,7 +25,7 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	w.run("backfill")
 	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")
-	search := func(args ...string) search.Result {
+	ask := func(args ...string) search.Result {
 		t.Helper()
 		var found search.Result
 		w.result(&found, nil, append([]string{"search", "-o", "json"}, args...)...)
@@ -39,7 +39,7 @@ func TestSearchFindsTheNearest(t *testing.T) {
 		return out
 	}
 
-	all := search("a machine that brews coffee", "-k", "50")
+	all := ask("a machine that brews coffee", "-k", "50")
 	if got := keysOf(all); len(got) != 6 || got[0] != "1" || slices.Contains(got, "7") {
 		t.Errorf("found %v", got)
 	}
@@ -49,13 +49,13 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	if best := all.Hits[0].Score; best < 0.5 || best > 1 {
 		t.Errorf("the nearest has score %g", best)
 	}
-	if exact := search("Tent. Alp. sleeps two", "-k", "1"); len(exact.Hits) != 1 || exact.Hits[0].Key[0] != "4" || exact.Hits[0].Score < 0.99999 {
+	if exact := ask("Tent. Alp. sleeps two", "-k", "1"); len(exact.Hits) != 1 || exact.Hits[0].Key[0] != "4" || exact.Hits[0].Score < 0.99999 {
 		t.Errorf("its own text finds %+v", exact.Hits)
 	}
 
 	f := func(want []string, args ...string) {
 		t.Helper()
-		got := keysOf(search(append([]string{"coffee"}, args...)...))
+		got := keysOf(ask(append([]string{"coffee"}, args...)...))
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("search %v found %v, want %v", args, got, want)
@@ -66,20 +66,20 @@ func TestSearchFindsTheNearest(t *testing.T) {
 	f(keys("3"), "--filter", "brand=O'Neil")
 	f(keys("1", "6"), "--filter", "brand = Moka")
 	f(nil, "--filter", "brand=nobody")
-	if got := keysOf(search("coffee", "-k", "1", "--filter", "brand=Alp")); len(got) != 1 {
+	if got := keysOf(ask("coffee", "-k", "1", "--filter", "brand=Alp")); len(got) != 1 {
 		t.Errorf("a filter that few rows pass found %v of 1", got)
 	}
 
-	w.checkOwnWrites(t, search)
+	w.checkOwnWrites(t, ask)
 	w.checkAnswer(t)
 
 	// More rows than an index scan returns at once.
 	w.db.Exec(t, crowd(100, 1499))
 	w.settle()
-	if found := search("Model", "-k", "3000"); len(found.Hits) != 1406 {
+	if found := ask("Model", "-k", "3000"); len(found.Hits) != 1406 {
 		t.Errorf("found %d of 1406 rows", len(found.Hits))
 	}
-	if found := search("Model", "-k", "5", "--filter", "product_id<10"); len(found.Hits) != 5 {
+	if found := ask("Model", "-k", "5", "--filter", "product_id<10"); len(found.Hits) != 5 {
 		t.Errorf("found %d of 5 rows, which are further away than 1400 others", len(found.Hits))
 	}
 	stream.stop()
@@ -87,12 +87,12 @@ func TestSearchFindsTheNearest(t *testing.T) {
 }
 
 // checkOwnWrites reads its own writes, twice.
-func (w *world) checkOwnWrites(t *testing.T, search func(args ...string) search.Result) {
+func (w *world) checkOwnWrites(t *testing.T, ask func(args ...string) search.Result) {
 	t.Helper()
 	for _, name := range []string{"Garden hose", "Lawn mower"} {
 		w.db.Exec(t, "UPDATE "+product+" SET name = $1, brand = NULL, description = NULL WHERE product_id = 5", name)
 		lsn := pgtest.One[string](t, w.db, "SELECT pg_current_wal_insert_lsn()::text")
-		found := search(name, "-k", "1", "--min-lsn", lsn, "--columns", "name,price")
+		found := ask(name, "-k", "1", "--min-lsn", lsn, "--columns", "name,price")
 		if len(found.Hits) != 1 || found.Hits[0].Key[0] != "5" || *found.Hits[0].Columns["name"] != name || found.Hits[0].Score < 0.99999 {
 			t.Errorf("after writing %q at %s, found %+v", name, lsn, found)
 		}
