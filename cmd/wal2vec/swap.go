@@ -104,6 +104,16 @@ func swapOf(c config.Config, options replication.InspectOptions, key []change.Co
 	}
 }
 
+// useOf says by which slot the pipeline reads its publication, and whether another pipeline may read it, too: one that is named was chosen, and one that
+// the pipeline reads already is not taken from it.
+func useOf(c config.Config, state sink.State) replication.Use {
+	named := c.Origin("source.publication").Kind != config.FromDefault
+	return replication.Use{
+		Pipeline: c.Pipeline, Slot: c.Source.Slot, Former: cmp.Or(state.SlotName, state.Slot),
+		Shared: named || state.Started() && state.Publication == c.Source.Publication,
+	}
+}
+
 // noteListed notes which columns the publication lists for the table: once it is swapped and dropped, nothing tells.
 func (f *follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
 	if listed, err := replication.PublishedColumns(ctx, source, f.config.Source.Publication, oid); err == nil {
