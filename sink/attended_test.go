@@ -133,6 +133,15 @@ func TestANameAloneIsNoSessionOfThePipeline(t *testing.T) {
 		})
 		return done
 	}
+	// One that only reads the pipeline's tables.
+	b.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+role+"; GRANT SELECT ON wal2vec.ledger_product TO "+role)
+	b.runOn(other, "BEGIN", "LOCK TABLE wal2vec.ledger_product IN ACCESS EXCLUSIVE MODE")
+	reads := waiting(stranger, "SELECT FROM wal2vec.ledger_product")
+	if found := find(); found != nil {
+		t.Errorf("where a reader waits, the stream is said to wait for %s", found)
+	}
+	b.runOn(other, "ROLLBACK")
+	<-reads
 	for _, rights := range []string{"", "GRANT USAGE ON SCHEMA wal2vec TO " + role + "; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO " + role} {
 		b.db.Exec(t, rights)
 		b.runOn(other, "BEGIN", "SELECT FROM strange")
