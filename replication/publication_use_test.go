@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
@@ -81,7 +83,12 @@ func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 	must("a member", shared)
 	comment("a member", "of the mart", "wal2vec slots: "+ofA+" "+slot("c")+"=two "+slot("d")+"=three", tables)
 
-	// A teardown takes its own note, and the publication with the last of them. What a slot that is gone is noted for stays.
+	removeUses(t, db, conn, [3]replication.Use{use("one", "a"), use("two", "c"), use("three", "d")}, func() { comment("two are gone", "of the mart", "wal2vec slots: "+ofA, tables) })
+}
+
+// removeUses tears pipelines down: each takes its own note, and the last of them the publication. What a slot that is gone is noted for stays.
+func removeUses(t *testing.T, db *pgtest.DB, conn *pgx.Conn, uses [3]replication.Use, one func()) {
+	t.Helper()
 	remove := func(u replication.Use) replication.Removal {
 		t.Helper()
 		removed, err := replication.Remove(t.Context(), conn, replication.Removed{Use: u, Swap: replication.Swap{
@@ -92,13 +99,13 @@ func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 		}
 		return removed
 	}
-	remove(use("three", "d"))
-	removed := remove(use("two", "c"))
-	comment("two are gone", "of the mart", "wal2vec slots: "+ofA, tables)
-	if left := strings.Join(removed.Left, "\n"); !strings.HasPrefix(left, `publication "pub", which goes on as it is for pipeline one (slot `+slot("a")+")") {
+	remove(uses[2])
+	removed := remove(uses[1])
+	one()
+	if left := strings.Join(removed.Left, "\n"); !strings.HasPrefix(left, `publication "pub", which goes on as it is for pipeline one (slot `+uses[0].Slot+")") {
 		t.Errorf("left is said to be %q", left)
 	}
-	remove(use("one", "a"))
+	remove(uses[0])
 	if pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_publication)") {
 		t.Error("the last teardown leaves the publication")
 	}
