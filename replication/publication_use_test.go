@@ -30,7 +30,9 @@ func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 			t.Errorf("%s: the comment is %q, want %q", what, got, want)
 		}
 	}
-	use := func(pipeline, name string) replication.Use { return replication.Use{Pipeline: pipeline, Slot: slot(name)} }
+	use := func(pipeline, name string) replication.Use {
+		return replication.Use{Pipeline: pipeline, Slot: slot(name)}
+	}
 	ensure := func(what string, u replication.Use) error {
 		t.Helper()
 		err := replication.EnsurePublication(t.Context(), conn, "pub", table, u)
