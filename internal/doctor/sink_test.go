@@ -155,6 +155,11 @@ var sinkFindings = []finding{
 		}
 		r.db.Exec(t, "DROP POLICY takes ON wal2vec.shape")
 		r.want("sink.owner", doctor.OK)
+		r.db.Exec(t, "SET ROLE "+role+"; CREATE FUNCTION theirs.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''it ran''; END'; RESET ROLE; "+
+			"CREATE TRIGGER fires BEFORE INSERT ON wal2vec.shape FOR EACH ROW EXECUTE FUNCTION theirs.fires(); REASSIGN OWNED BY "+role+" TO CURRENT_USER")
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, "trigger fires that wal2vec init does not write") {
+			t.Errorf("%+v", f)
+		}
 	}},
 	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
