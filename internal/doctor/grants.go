@@ -71,15 +71,24 @@ type taken struct {
 	privileges, columns []string
 }
 
+// privileges are all that there are on tables, sequences and schemas.
+var privileges = slices.Concat(tablePrivileges, []string{"USAGE", "CREATE"})
+
 // from returns the statements; a role is the owner's to take all from, and of another one the rights are named, since it may have no others. to is quoted.
 func (x taken) from(kind, things, to string) []string {
 	if x.grantor == "" {
 		return []string{"REVOKE ALL ON " + kind + " " + things + " FROM " + to + " CASCADE"}
 	}
-	rights := slices.Clone(x.privileges)
+	var rights []string
 	for i, column := range x.columns {
-		if column != "" {
-			rights[i] += " (" + pgname.Identifier(column) + ")"
+		for _, known := range privileges {
+			switch {
+			case known != x.privileges[i]:
+			case column == "":
+				rights = append(rights, known)
+			default:
+				rights = append(rights, known+" ("+pgname.Identifier(column)+")")
+			}
 		}
 	}
 	return []string{
@@ -137,19 +146,17 @@ func (x grant) fix() advice {
 
 // passed names what another role than the owner gave to a role, whose name is quoted.
 func (x grant) passed(role string) (kind, things, to string) {
-	switch x.kind {
-	case "SCHEMA":
-		return x.kind, pgname.Identifier(x.schema), role
-	case "SEQUENCE":
-		kind = x.kind
-	default:
-		kind = "TABLE"
+	if x.kind == "SCHEMA" {
+		return "SCHEMA", pgname.Identifier(x.schema), role
 	}
 	names := make([]string, len(x.names))
 	for i, name := range x.names {
 		names[i] = pgname.Qualified(x.schema, name)
 	}
-	return kind, strings.Join(names, ", "), role
+	if x.kind == "SEQUENCE" {
+		return "SEQUENCE", strings.Join(names, ", "), role
+	}
+	return "TABLE", strings.Join(names, ", "), role
 }
 
 // again says how a role gets from the owner what it needs.
