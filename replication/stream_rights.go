@@ -207,7 +207,8 @@ func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, e
 			return nil, err
 		}
 		for _, g := range others {
-			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, which has the owner and the columns of %s: if it had that name once, or is a part of it, and no other pipeline reads it: %s;",
+			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, which has the owner and the columns of %s: "+
+				"if it had that name once, or is a part of it, and no other pipeline reads it: %s;",
 				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), pgname.Qualified(s.Table.Schema, s.Table.Table), g.takes()))
 		}
 	}

@@ -55,7 +55,8 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 			steps = append(steps, render("ledger_hash_add", t))
 		}
 		// The job refers to the generation: the row comes first.
-		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data), unasked(s.madeHere(built.Table)))
+		closing := unasked(s.madeHere(built.Table))
+		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data), closing)
 		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}

@@ -74,7 +74,8 @@ type taken struct {
 // privileges are all that there are on tables, sequences and schemas.
 var privileges = slices.Concat(tablePrivileges, []string{"USAGE", "CREATE"})
 
-// from returns the statements; a role is the owner's to take all from, and of another one the rights are named, since it may have no others. to is quoted.
+// from returns the statements; things and to are quoted. The owner takes all from a role; another one's rights are named, since it may have no others to
+// take.
 func (x taken) from(kind, things, to string) []string {
 	if x.grantor == "" {
 		return []string{"REVOKE ALL ON " + kind + " " + things + " FROM " + to + " CASCADE"}
@@ -92,7 +93,8 @@ func (x taken) from(kind, things, to string) []string {
 		}
 	}
 	return []string{
-		"SET LOCAL ROLE " + pgname.Identifier(x.grantor), "REVOKE " + strings.Join(rights, ", ") + " ON " + kind + " " + things + " FROM " + to + " CASCADE",
+		"SET LOCAL ROLE " + pgname.Identifier(x.grantor),
+		"REVOKE " + strings.Join(rights, ", ") + " ON " + kind + " " + things + " FROM " + to + " CASCADE",
 	}
 }
 

@@ -287,7 +287,8 @@ func (e *examination) readOthers(ctx context.Context, f *tableFindings, own []st
 	return err
 }
 
-// elsewhere is what this role may do with a table that is not its pipeline's, by a grant to it, to a role that it is a member of, or to PUBLIC (empty).
+// elsewhere is what this role may do with a table that is not its pipeline's, by a grant to it, to a role that it is a member of, or to PUBLIC
+// (empty).
 type elsewhere struct {
 	table, grantee string
 	granted        bool // false where no grant tells it
@@ -295,7 +296,8 @@ type elsewhere struct {
 }
 
 func (e *examination) judgeElsewhere(x elsewhere, role string) {
-	fix, whose := onServer("find out which role it is a member of that may read or write all tables, and take that from it: pg_read_all_data, pg_write_all_data"), ""
+	const server = "find out which role it is a member of that may read or write all tables, and take that from it: pg_read_all_data, pg_write_all_data"
+	fix, whose := onServer(server), ""
 	if x.granted {
 		to := "PUBLIC"
 		switch {
