@@ -44,6 +44,8 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/kind.go toStream":             "its callers quote, which is looked at",
 	"internal/doctor/role.go judgeBypass":          "replication.OpenRowsSQL quotes",
 	"internal/doctor/sink.go judgeLeast":           "sink.Bypass.Fix quotes",
+	"internal/doctor/sink.go judgeElsewhere":       "taken.from quotes",
+	"internal/doctor/grants.go fix":                "as judgeElsewhere",
 	"cmd/wal2vec/init.go warnOfBypass":             "as judgeLeast",
 	"sink/migrate.go runSteps":                     "the statement that was tried",
 	"sink/bypass.go checkBypass":                   "as judgeLeast",
