@@ -91,7 +91,7 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		return r, err
 	}
 	s.RunAs = ""
-	if err := s.lean(ctx, db, role, nil); err != nil {
+	if err := s.fit(ctx, db, role, nil); err != nil {
 		r.Function, r.Refused = false, err.Error()
 	}
 	return r, nil
@@ -101,7 +101,9 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 type present struct {
 	exists bool
 	owner  string
-	ours   bool // its owner is the one of the table, of the publication, or this role
+	acts   bool // its owner has the rights of the table's owner
+	ours   bool // its owner is the one of the table, of the publication, this role, or the one that is to have it
+	kept   bool // its owner is this role, or the one that is to have it, if any: its callers were named by init
 	body   string
 	public bool // everybody may call it
 	roles  []string
@@ -131,8 +133,8 @@ func (s Swap) whose(p present) string {
 }
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
-	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
+	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
+		Scan(&p.owner, &p.ours, &p.kept, &p.acts, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -144,7 +146,8 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 }
 
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
-// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has. There
+// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has, but not where
+// it is another role's than this one's or s.RunAs, whose callers no init named. There
 // are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function of that
 // name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with
 // more than the rights of the table's owner, and then the statements are those that take it from its callers.
@@ -156,6 +159,9 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	name := s.Function.Sanitize() + "()"
 	if now.exists && !now.ours {
 		try := "give this pipeline another name (pipeline:); or, where no program calls it: DROP FUNCTION " + name + ";"
+		if now.acts && s.made(now) { // the publication was made again
+			try = "name it as the role that is to have the publication, too: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; or, where no program calls it: DROP FUNCTION " + name + ";"
+		}
 		return nil, fault.New(fault.Usage, try, "function %s belongs to role %q, who owns neither table nor publication",
 			name, now.owner)
 	}
@@ -166,11 +172,11 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		}
 		return nil, fault.New(fault.Usage, try, "function %s, of role %q, %s", name, now.owner, s.whose(now))
 	}
-	if len(roles) == 0 {
+	if len(roles) == 0 && now.kept {
 		roles = now.roles
 	}
 	switch {
-	case len(roles) > 0 || now.exists:
+	case len(roles) > 0 || now.kept:
 	case s.RunAs != "":
 		return nil, fault.New(fault.Usage, "name them: wal2vec init "+pgname.Flag("swap-role", s.RunAs)+" --grant-stream=ROLE",
 			"no role is to call function %s, which role %q is to own", name, s.RunAs)
