@@ -9,7 +9,7 @@ SELECT
     o.rolname IN (SESSION_USER, $4::text)
     OR f.proowner IN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1)
     OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2),
-    $4::text = '' OR o.rolname IN (CURRENT_USER, SESSION_USER, $4::text),
+    $4::text = '' OR o.rolname IN (SESSION_USER, $4::text),
     COALESCE(pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1), 'USAGE'), false),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),

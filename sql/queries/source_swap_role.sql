@@ -318,7 +318,7 @@ SELECT
             SELECT
             FROM pg_catalog.pg_auth_members AS a
             JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
-            WHERE a.roleid = f.oid AND a.admin_option AND a.grantor = 10 AND (m.rolname = CURRENT_USER OR EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid))
+            WHERE a.roleid = f.oid AND a.admin_option AND a.grantor = 10 AND (m.rolname = SESSION_USER OR EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid))
         ),
         false
     ),
