@@ -37,6 +37,7 @@ type SwapRole struct {
 	Creates bool
 
 	exists, acts, ours, mayOwn, mayCreate bool
+	apart                                 bool // this role has the rights of the table's owner without it
 	known                                 bool // no stranger can have made it
 	owner, publisher, user                string
 	database, schema                      string
@@ -51,7 +52,7 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
-		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
+		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
 			&logsIn, &members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
@@ -101,7 +102,7 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 		if err := s.fit(ctx, db, r, callers); err != nil {
 			return err
 		}
-		if s.RunAs == "" || r.ours && r.mayOwn && r.mayCreate && r.acts {
+		if s.RunAs == "" || r.acts && r.ours && r.apart && r.mayOwn && r.mayCreate {
 			return nil
 		}
 	}
@@ -178,6 +179,9 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	}
 	if !r.ours {
 		statements = append(statements, "GRANT "+role+" TO "+pgname.Identifier(r.user))
+	}
+	if !r.apart {
+		statements = append(statements, "GRANT "+pgname.Identifier(r.owner)+" TO "+pgname.Identifier(r.user))
 	}
 	if !r.mayOwn {
 		statements = append(statements, "GRANT CREATE ON DATABASE "+pgname.Identifier(r.database)+" TO "+role)

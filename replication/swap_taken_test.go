@@ -57,7 +57,9 @@ func TestNoSwapRoleIsTakenFromWhoMadeIt(t *testing.T) {
 		refused("with a function that it made", admin)
 		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+adminName+"; GRANT mart_owner TO "+swap)
 		refused("with the rights of the table's owner", admin)
-		db.Exec(t, "REVOKE mart_owner FROM "+swap)
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+swap)
+		refused("with those and a function", admin)
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+adminName+"; REVOKE mart_owner FROM "+swap)
 		if err := paste(t, super, refused("again", admin)); err != nil {
 			t.Fatal(err)
 		}
@@ -80,6 +82,39 @@ func TestNoSwapRoleIsTakenFromWhoMadeIt(t *testing.T) {
 		db.Exec(t, "GRANT CREATE ON DATABASE "+db.Name+" TO mart_owner")
 		if _, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, []string{f.role}); err != nil {
 			t.Errorf("%v (%s)", err, fault.Try(err))
+		}
+	})
+}
+
+// TestWhoHandsTheFunctionOverHasTheOwnersRights without the swap role, which else would have a member in the eyes of a stream.
+func TestWhoHandsTheFunctionOverHasTheOwnersRights(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		adminName, admin := f.admin(t, "")
+		const swap = "swap_between"
+		db.Exec(t, "RESET ROLE; CREATE ROLE "+swap+"; "+marks(swap)+"; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+adminName+"; REVOKE mart_owner FROM "+adminName+
+			"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
+		f.swap.RunAs = swap
+		_, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, []string{f.role})
+		if fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), `GRANT "mart_owner" TO "`+adminName+`"; -- then: `) {
+			t.Fatalf("%v (%s)", err, fault.Try(err))
+		}
+		db.Exec(t, fault.Try(err))
+		statements, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, []string{f.role})
+		if err == nil {
+			err = f.swap.EnsureFunction(t.Context(), admin, statements)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := f.as(t, f.role, f.password)
+		if rights, err := f.swap.Rights(t.Context(), stream); err != nil || !rights.May() {
+			t.Errorf("%+v, %v", rights, err)
+		}
+		db.Exec(t, "REVOKE mart_owner FROM "+adminName)
+		if rights, err := f.swap.Rights(t.Context(), stream); err != nil || rights.May() || !strings.Contains(rights.Refused, "has member") {
+			t.Errorf("%+v, %v", rights, err)
 		}
 	})
 }

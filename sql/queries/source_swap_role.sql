@@ -129,7 +129,7 @@ WITH RECURSIVE role AS (
     SELECT a.member
     FROM without AS w
     JOIN pg_catalog.pg_auth_members AS a ON a.roleid = w.oid
-    JOIN facts AS f ON f.oid <> a.member
+    JOIN facts AS f ON f.oid IS DISTINCT FROM a.member
 ), members AS (
     SELECT DISTINCT
         m.rolname::text AS name,
@@ -199,6 +199,10 @@ SELECT
     -- What is to be given before it can own them. A superuser's ALTER asks for none of it but the membership in the table's owner.
     COALESCE(pg_catalog.pg_has_role(f.oid, f.owner, 'USAGE'), false),
     COALESCE(pg_catalog.pg_has_role(f.oid, 'MEMBER'), false),
+    -- A stream takes this role for one that could act as it, where it has the rights of the table's owner by it alone.
+    f.trusted OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER AND (m.rolsuper OR EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid))
+    ),
     COALESCE(f.oid = f.publisher, false)
     OR (SELECT m.rolsuper FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER)
     OR COALESCE(pg_catalog.has_database_privilege(f.oid, pg_catalog.current_database(), 'CREATE'), false),
@@ -302,8 +306,8 @@ SELECT
             ORDER BY o.objid DESC
         )
     END,
-    -- Whether no stranger can have made it: it is the table's owner; or a superuser marked it, as deploy/roles.sql does; or it has the function, with the rights of
-    -- the table's owner; or it was made by this role or one that has those rights without it, which the server notes from 16 on by such a membership.
+    -- Whether no stranger can have made it: it is the table's owner; or a superuser marked it, as deploy/roles.sql does; or it has function and publication, with the
+    -- rights of the table's owner; or it was made by this role or one that has those rights without it, which the server notes from 16 on by such a membership.
     COALESCE(
         f.oid = f.owner
         OR f.rolsuper
@@ -312,7 +316,7 @@ SELECT
             FROM pg_catalog.pg_db_role_setting AS s
             WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
         )
-        OR pg_catalog.pg_has_role(f.oid, f.owner, 'USAGE') AND EXISTS (SELECT FROM written AS w WHERE w.asked)
+        OR f.oid = f.publisher AND pg_catalog.pg_has_role(f.oid, f.owner, 'USAGE') AND EXISTS (SELECT FROM written AS w WHERE w.asked)
         OR pg_catalog.current_setting('server_version_num')::int >= 160000
         AND EXISTS (
             SELECT
