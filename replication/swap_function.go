@@ -146,11 +146,11 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 }
 
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
-// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has, but not where
-// it is another role's than this one's or s.RunAs, whose callers no init named. There
-// are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function of that
-// name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with
-// more than the rights of the table's owner, and then the statements are those that take it from its callers.
+// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has, but not
+// where it is another role's than this one's or s.RunAs, whose callers no init named. There are no statements where all is well, or no role is to
+// have it. With s.RunAs function and publication are handed to that role. A function of that name that another role made, or that was made for
+// another table or publication, is a fault of kind Usage; so is one that would run as a role with other rights than the table's owner, or that
+// others can act as, and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -158,12 +158,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	name := s.Function.Sanitize() + "()"
 	if now.exists && !now.ours {
-		try := "give this pipeline another name (pipeline:); or, where no program calls it: DROP FUNCTION " + name + ";"
-		if now.acts && s.made(now) { // the publication was made again
-			try = "name it as the role that is to have the publication, too: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; or, where no program calls it: DROP FUNCTION " + name + ";"
-		}
-		return nil, fault.New(fault.Usage, try, "function %s belongs to role %q, who owns neither table nor publication",
-			name, now.owner)
+		return nil, fault.New(fault.Usage, s.foreignAdvice(now), "function %s belongs to role %q, who owns neither table nor publication", name, now.owner)
 	}
 	if now.exists && !s.made(now) {
 		try := "rename or drop it, if it is yours: DROP FUNCTION " + name + ";"
@@ -223,6 +218,15 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		}
 	}
 	return append(statements, handOver...), nil
+}
+
+// foreignAdvice is for a function of a role that it is not asked to belong to.
+func (s Swap) foreignAdvice(now present) string {
+	drop := "or, where no program calls it: DROP FUNCTION " + s.Function.Sanitize() + "();"
+	if now.acts && s.made(now) { // the publication was made again
+		return "name that role, which then gets the publication: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; " + drop
+	}
+	return "give this pipeline another name (pipeline:); " + drop
 }
 
 // disarmSQL takes a function from all who may call it.

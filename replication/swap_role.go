@@ -52,8 +52,9 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
-		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
+		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
+			&r.mayCreate, &r.Creates, &r.database, &r.schema, &logsIn,
+			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -91,11 +92,13 @@ func takeBackSQL(role, member, grantor string) string {
 	return revoke
 }
 
-// ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has other rights than the table's owner, or that others can act as.
+// ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has
+// other rights than the table's owner, or that others can act as.
 var ErrUnfitRole = errors.New("its rights have to be those of the table's owner, and no other role's to use")
 
-// lean returns a fault of kind Usage where the role may not have the function, with the statements that make one that may. One that is to get it and is
-// there already is not taken from the role that may have made it: what that role has open, or left, no REVOKE ends.
+// lean returns a fault of kind Usage where the role may not have the function, with the statements
+// that make one that may. One that is to get it and is there already is not taken from the role that
+// may have made it: what that role has open, or left, no REVOKE ends.
 func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
 	taken := s.RunAs != "" && r.exists && !r.known
 	if !taken {
@@ -118,8 +121,8 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 	}
 }
 
-// fit returns a fault of kind Usage whose cause is ErrUnfitRole where no stream is to call a function of the role. What a role that is to get it lacks
-// is the advice's to give.
+// fit returns a fault of kind Usage whose cause is ErrUnfitRole where no stream is to call a
+// function of the role. What a role that is to get it lacks is the advice's to give.
 func (s Swap) fit(ctx context.Context, db Querier, r SwapRole, callers []string) error {
 	var is []string
 	try := ""

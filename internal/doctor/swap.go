@@ -51,14 +51,16 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 		fix := "wal2vec init --swap-role " + usualSwapRole + " " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
 		repair := inShell(fix)
 		if role.Name == usualSwapRole { // it serves another pipeline
-			repair = onServer("give this pipeline a swap role of its own (wal2vec.swap in deploy/roles.sql), then run wal2vec init with --swap-role and that role")
+			repair = onServer("give this pipeline a swap role of its own (wal2vec.swap in deploy/roles.sql), " +
+				"then run wal2vec init with --swap-role and that role")
 		}
 		e.warn(check, repair,
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Open) > 0:
 		e.warn(check, inSource(pgname.Script(role.Close...)),
-			"the function that follows swapped tables runs as role %s, which %s: another role could act as it, and no stream calls it", name, strings.Join(role.Open, ", "))
+			"the function that follows swapped tables runs as role %s, which %s: another role could act as it, and no stream calls it",
+			name, strings.Join(role.Open, ", "))
 	case len(role.Odd) > 0:
 		e.warn(check, inSource(pgname.Script(role.Ends...)+" -- once you know that no client needs it"),
 			"role %s, as which the function that follows swapped tables runs, has what may have been left there: %s", name, strings.Join(role.Odd, ", "))
