@@ -239,6 +239,7 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_admin", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"has REPLICATION"}, try: "CREATE ROLE"})
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "no such role", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"no such role"}, try: `CREATE ROLE "no such role" NOLOGIN`})
+			w.takesNoStrangers(t, admin)
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_swap"}, code: 2, says: []string{"no role is to call"}, try: "--grant-stream=ROLE"})
 			w.refuses(t, refusal{
 				env: append(admin, "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
@@ -273,6 +274,17 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takesNoStrangers expects that init hands nothing to a role that a stranger may have made.
+func (w *world) takesNoStrangers(t *testing.T, admin []string) {
+	t.Helper()
+	w.db.Exec(t, "CREATE ROLE of_a_stranger; GRANT mart_owner TO of_a_stranger; GRANT of_a_stranger TO wal2vec_admin; GRANT CREATE ON DATABASE "+w.db.Name+" TO of_a_stranger")
+	w.refuses(t, refusal{
+		env: admin, args: []string{"init", "--swap-role", "of_a_stranger", "--grant-stream", "wal2vec_stream"},
+		code: 2, says: []string{`role "of_a_stranger" is there`, "who made it could act as it"}, try: `BEGIN; CREATE ROLE "wal2vec_swap_`,
+	})
+	w.db.Exec(t, "DROP OWNED BY of_a_stranger; DROP ROLE of_a_stranger")
 }
 
 // namesCallers expects that init names a role that may call the function and does not stream.

@@ -52,6 +52,7 @@ var adviceReviewed = map[string]string{
 	"replication/swap_function.go SwapFunctionSQL": "the name of the function is sanitised",
 	"replication/swap.go forOwner":                 "the statements of plan, which are quoted",
 	"replication/swap_role.go lean":                "roleAdvice, which quotes",
+	"replication/swap_role.go fit":                 "roleAdvice, which quotes",
 	"replication/stream_rights.go revokeSQL":       "given.takes, which quotes",
 	"internal/doctor/swap.go examineSwapRole":      "SwapRole.Close, which Role quotes",
 	"cmd/wal2vec/init_swap.go sayOdd":              "SwapRole.Ends, which Role quotes",
