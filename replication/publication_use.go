@@ -50,7 +50,7 @@ func splitUses(comment string) (rest string, uses []notedUse) {
 		if !usesLine.MatchString(line) {
 			return false
 		}
-		for _, word := range strings.Fields(strings.TrimPrefix(line, usesNote)) {
+		for word := range strings.FieldsSeq(strings.TrimPrefix(line, usesNote)) {
 			if !slices.Contains(uses, notedUse(word)) {
 				uses = append(uses, notedUse(word))
 			}
@@ -65,10 +65,11 @@ func joinUses(rest string, uses []notedUse) string {
 	if len(uses) == 0 {
 		return rest
 	}
-	line := usesNote
+	words := []string{usesNote}
 	for _, use := range uses {
-		line += " " + string(use)
+		words = append(words, string(use))
 	}
+	line := strings.Join(words, " ")
 	if rest == "" {
 		return line
 	}
@@ -112,8 +113,7 @@ func (p *publication) use(ctx context.Context, db Querier, name string, u Use) (
 	if p.exists && !may {
 		return false, nil
 	}
-	now := append(others, notedUse(u.noted()))
-	slices.Sort(now)
+	now := slices.Sorted(slices.Values(slices.Concat(others, []notedUse{notedUse(u.noted())})))
 	p.comment = joinUses(rest, now)
 	return !slices.Equal(now, slices.Sorted(slices.Values(uses))), nil
 }

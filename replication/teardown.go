@@ -53,11 +53,13 @@ func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, e
 	return tables, nil
 }
 
-// Remove takes out of the source what init, streams and the swap function made there, but for the slot: the function, what roles were given for
-// it on the table and on those that had its name before, and the publication. What others made or gave stays, and so does an index on the
-// table's key, on which others may rely; Left names it. Where the publication's comment notes another pipeline, the publication stays as it is but
-// for the note of this one; where that has the same name, so do function and rights. What this role may not do is a fault of kind Usage, but for rights
-// to columns of a table whose owner's rights it has not: those are in Left.
+// Remove takes out of the source what init, streams and the swap function made there, but for the
+// slot: the function, what roles were given for it on the table and on those that had its name
+// before, and the publication. What others made or gave stays, and so does an index on the table's
+// key, on which others may rely; Left names it. Where the publication's comment notes another
+// pipeline, the publication stays as it is but for the note of this one; where that has the same
+// name, so do function and rights. What this role may not do is a fault of kind Usage, but for
+// rights to columns of a table whose owner's rights it has not: those are in Left.
 func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	var out Removal
 	present, err := TableOID(ctx, db, r.Table.Schema, r.Table.Table)
@@ -76,7 +78,8 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	others := r.Use.without(uses)
 	namesake := slices.IndexFunc(others, func(other notedUse) bool { return other.pipeline() == r.Use.Pipeline })
 	if namesake >= 0 {
-		out.Left = append(out.Left, fmt.Sprintf("function %s(), and what roles were given for it: pipeline %s of another sink or schema (slot %s) has them too",
+		out.Left = append(out.Left, fmt.Sprintf(
+			"function %s(), and what roles were given for it: pipeline %s of another sink or schema (slot %s) has them too",
 			r.Function.Sanitize(), r.Use.Pipeline, others[namesake].slot()))
 	} else if err := r.function(ctx, db, &out); err != nil {
 		return out, err

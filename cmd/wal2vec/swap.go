@@ -104,8 +104,9 @@ func swapOf(c config.Config, options replication.InspectOptions, key []change.Co
 	}
 }
 
-// useOf says by which slot the pipeline reads its publication, and whether another pipeline may read it, too: one that is named was chosen, and one that
-// the pipeline reads already is not taken from it.
+// useOf says by which slot the pipeline reads its publication, and whether another pipeline may
+// read it, too: one that is named was chosen, and one that the pipeline reads already is not taken
+// from it.
 func useOf(c config.Config, state sink.State) replication.Use {
 	named := c.Origin("source.publication").Kind != config.FromDefault
 	return replication.Use{

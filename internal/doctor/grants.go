@@ -74,8 +74,8 @@ type taken struct {
 // privileges are all that there are on tables, sequences and schemas.
 var privileges = slices.Concat(tablePrivileges, []string{"USAGE", "CREATE"})
 
-// from returns the statements; things and to are quoted. The owner takes all from a role; another one's rights are named, since it may have no others to
-// take.
+// from returns the statements; things and to are quoted. The owner takes all from a role; another
+// one's rights are named, since it may have no others to take.
 func (x taken) from(kind, things, to string) []string {
 	if x.grantor == "" {
 		return []string{"REVOKE ALL ON " + kind + " " + things + " FROM " + to + " CASCADE"}

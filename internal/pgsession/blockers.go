@@ -49,9 +49,10 @@ type Blocker struct {
 	begun  *time.Time
 }
 
-// Waiting says whose waits are asked for: those of one session, or of all with an application; those that have lasted so long. An application's name is
-// any client's to choose: a session that bears it counts where it has this session's role, or one that may write the pipeline's ledger, and where it
-// waits for something in wal2vec's schema.
+// Waiting says whose waits are asked for: those of one session, or of all with an application;
+// those that have lasted so long. An application's name is any client's to choose: a session that
+// bears it counts where it has this session's role, or one that may write the pipeline's ledger,
+// and where it waits for something in wal2vec's schema.
 type Waiting struct {
 	PID              int32
 	Application      string
@@ -79,8 +80,9 @@ func FindBlocker(ctx context.Context, db Querier, w Waiting) (*Blocker, error) {
 	return &b, nil
 }
 
-// Works reports whether it is a session of the pipeline itself that is at work: one that is waited for in the ordinary way. Its name alone says nothing,
-// so its role is this session's, or may write the ledger.
+// Works reports whether it is a session of the pipeline itself that is at work: one that is waited
+// for in the ordinary way. Its name alone says nothing, so its role is this session's, or may write
+// the ledger.
 func (b *Blocker) Works(pipeline string) bool {
 	return of(b.Application, pipeline) && (b.ours || b.writes) && b.State == "active" && !b.client
 }
