@@ -73,6 +73,12 @@ part AS (
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 ),
 
+-- The planner knows nothing of how many these are: it would put them together once for each row of the catalogue that it joins them with.
+object AS MATERIALIZED (
+    SELECT DISTINCT p.relation, p.classid, p.oid, p.place
+    FROM part AS p
+),
+
 -- What hangs on the tables and is not as init writes it.
 hanging AS (
     SELECT r.oid AS relation, 'policy ' || pg_catalog.quote_ident(l.polname) AS place
@@ -154,8 +160,13 @@ hanging AS (
     -- Functions, operators and types that are not the server's own. A superuser alone makes functions in C and the types that they read and print
     -- (pgvector's), operator classes and access methods; any role makes domains, row types, ranges and collations.
     SELECT o.relation, coalesce(o.place, 'column ' || pg_catalog.quote_ident(a.attname), 'row type')
-    FROM (SELECT DISTINCT p.relation, p.classid, p.oid, p.place FROM part AS p) AS o
-    JOIN pg_catalog.pg_depend AS d ON d.classid = o.classid AND d.objid = o.oid AND d.refobjid >= 16384
+    FROM object AS o
+    CROSS JOIN LATERAL (
+        SELECT e.refclassid, e.refobjid, e.objsubid
+        FROM pg_catalog.pg_depend AS e
+        WHERE e.classid = o.classid AND e.objid = o.oid AND e.refobjid >= 16384
+        OFFSET 0
+    ) AS d
     LEFT JOIN pg_catalog.pg_attribute AS a ON o.place IS NULL AND a.attrelid = o.relation AND a.attnum = d.objsubid AND a.attnum > 0
     LEFT JOIN pg_catalog.pg_operator AS op ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND op.oid = d.refobjid
     LEFT JOIN pg_catalog.pg_proc AS f
