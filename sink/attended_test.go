@@ -171,9 +171,24 @@ func TestANameAloneIsNoSessionOfThePipeline(t *testing.T) {
 	if found := find(); found == nil || found.PID != int32(other.PgConn().PID()) {
 		t.Errorf("the stream waits for %v", found)
 	}
+	b.chainEnds(t, other, find, waiting)
 	b.runOn(other, "ROLLBACK")
 	<-done
 	b.hidesBehind(t, [2]*pgx.Conn{stranger, other}, asked, role, waiting)
+}
+
+// chainEnds makes sure that where a session which is waited for waits itself for something that is not the pipeline's, that one is told: a client
+// that may write the ledger could have a lock of any other session stand at the end.
+func (b *bench) chainEnds(t *testing.T, other *pgx.Conn, find func() *pgsession.Blocker, waiting func(*pgx.Conn, string) chan struct{}) {
+	t.Helper()
+	third := b.db.Conn(t)
+	b.runOn(third, "SELECT pg_advisory_lock(42)")
+	behind := waiting(other, "SELECT pg_advisory_lock(42)")
+	if found := find(); found == nil || found.PID != int32(other.PgConn().PID()) {
+		t.Errorf("behind an advisory lock, the stream waits for %v", found)
+	}
+	b.runOn(third, "SELECT pg_advisory_unlock(42)")
+	<-behind
 }
 
 // hidesBehind makes sure that a session which keeps a lock, and has lost its rights, is no session of the pipeline by its name.

@@ -290,9 +290,10 @@ func guideRoles(t *testing.T, r *reader) {
 		w.env = append(slices.Clip(unset), "WAL2VEC_SOURCE_DSN="+dsn, "WAL2VEC_SINK_DSN="+dsn)
 	}
 	as(w.db.DSN)
-	r.types()                                     // the script,
-	r.says(r.types(), "ALTER ROLE", "GRANT ROLE") // passwords,
-	r.types()                                     // pgvector
+	r.types()                       // the script,
+	r.says(r.types(), "GRANT ROLE") // the owner's rights,
+	r.types()                       // pgvector
+	w.db.Exec(t, "ALTER ROLE wal2vec_admin PASSWORD 'change-me-1'; ALTER ROLE wal2vec_stream PASSWORD 'change-me-2'")
 	as(w.db.DSNFor("wal2vec_admin", "change-me-1"))
 	if said := r.types(); strings.Contains(said, "would run as role") {
 		t.Fatalf("init as the admin leaves the function out:\n%s", said)

@@ -50,7 +50,7 @@ func (e *examination) examineRole(ctx context.Context) {
 	case e.searches():
 		e.ok("role.monitor", "%s: it sees its own sessions only, and has no need of others", e.isFor())
 	default:
-		e.warn("role.monitor", e.toStream("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
+		e.warn("role.monitor", asMonitor, "role %s sees its own sessions only", f.info.User)
 	}
 	e.examinePower(ctx)
 }

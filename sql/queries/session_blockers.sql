@@ -1,5 +1,5 @@
 -- Whom the session $1, or the sessions of the application $2, wait for, once they have waited $3 seconds: those at the end of each chain, which wait
--- for no lock themselves. A prepared transaction has no process: its number is 0. What another role's session does is not shown to every role.
+-- for nothing of this pipeline themselves: what else they wait for is between others, and a client could choose it. A prepared transaction has no process: its number is 0. What another role's session does is not shown to every role.
 -- Any client may call itself what it likes. So those of an application are sessions of this role, or of one that may write the ledger ($5) in wal2vec's
 -- schema ($4), and wait for a relation in that schema, a row of it, or a transaction that has locked one. Of who is waited for it is told whether it has
 -- such a role.
@@ -17,6 +17,21 @@ locked AS (
     JOIN pg_catalog.pg_locks AS k ON k.relation = c.oid
     JOIN pg_catalog.pg_database AS d ON d.oid = k.database AND d.datname = pg_catalog.current_database()
 ),
+-- Who waits for a relation in the schema, a row of it, or a transaction that has locked one.
+inside AS (
+    SELECT DISTINCT k.pid
+    FROM pg_catalog.pg_locks AS k
+    WHERE
+        NOT k.granted
+        AND (
+            EXISTS (SELECT FROM locked AS w WHERE w.pid = k.pid AND NOT w.granted)
+            OR k.locktype IN ('transactionid', 'virtualxid', 'spectoken')
+            AND EXISTS (SELECT FROM locked AS w WHERE w.pid = k.pid AND w.granted)
+            AND EXISTS (
+                SELECT FROM locked AS w WHERE w.pid = ANY (pg_catalog.pg_blocking_pids(k.pid)) AND w.granted AND w.mode <> 'AccessShareLock'
+            )
+        )
+),
 waiting AS (
     SELECT k.pid, extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.min(k.waitstart))::float8 AS seconds
     FROM pg_catalog.pg_locks AS k
@@ -27,14 +42,7 @@ waiting AS (
             a.pid = $1
             OR a.application_name = $2
             AND (a.usename = session_user OR coalesce((SELECT pg_catalog.has_table_privilege(a.usesysid, l.oid, 'UPDATE') FROM ledger AS l), false))
-            AND (
-                EXISTS (SELECT FROM locked AS w WHERE w.pid = k.pid AND NOT w.granted)
-                OR k.locktype IN ('transactionid', 'virtualxid', 'spectoken')
-                AND EXISTS (SELECT FROM locked AS w WHERE w.pid = k.pid AND w.granted)
-                AND EXISTS (
-                    SELECT FROM locked AS w WHERE w.pid = ANY (pg_catalog.pg_blocking_pids(k.pid)) AND w.granted AND w.mode <> 'AccessShareLock'
-                )
-            )
+            AND EXISTS (SELECT FROM inside AS i WHERE i.pid = k.pid)
         )
     GROUP BY k.pid
 ),
@@ -44,7 +52,9 @@ held AS (
     WHERE w.seconds >= $3
     UNION
     SELECT b.pid
-    FROM held AS h, pg_catalog.unnest(pg_catalog.pg_blocking_pids(h.pid)) AS b (pid)
+    FROM held AS h
+    JOIN inside AS i ON i.pid = h.pid
+    CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(h.pid)) AS b (pid)
 )
 SELECT
     h.pid,
@@ -59,6 +69,6 @@ SELECT
     (SELECT pg_catalog.max(w.seconds) FROM waiting AS w)
 FROM held AS h
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = h.pid
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_locks AS k WHERE k.pid = h.pid AND NOT k.granted)
+WHERE NOT EXISTS (SELECT FROM inside AS i WHERE i.pid = h.pid)
 ORDER BY a.xact_start NULLS LAST, h.pid
 LIMIT 5
