@@ -12,7 +12,6 @@ import (
 func TestANamesakeInAnotherSchemaTakesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	streamer, password := w.db.Role(t, "REPLICATION")
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+streamer)
 	publication, slot := "wal2vec_"+w.db.Name, "wal2vec_"+w.db.Name

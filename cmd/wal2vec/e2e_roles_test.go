@@ -176,7 +176,7 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 // that goes on behind an error.
 func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -259,7 +259,7 @@ func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -368,7 +368,7 @@ func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)

@@ -138,7 +138,6 @@ func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
 func TestInitMakesTheFunctionForWhoStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	role, _ := w.db.Role(t, "REPLICATION")
 	w.run("init", "--grant-stream", role)
 	w.run("init", "--grant-stream", role)
@@ -201,7 +200,7 @@ func TestAPartitionedTableIsNotTheFunctions(t *testing.T) {
 // TestTheRolesFollowASwap of deploy/roles.sql: the function runs as one that may do nothing but this, and the admin's rights are not in it.
 func TestTheRolesFollowASwap(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.Server(t).Database(t) // roles belong to a server
@@ -209,7 +208,6 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				db = pgtest.ServerOf(t, major).Database(t)
 			}
 			w := newWorldOn(t, db, 30)
-			w.env = append(w.env, hashed...)
 			db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
 			roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
 			if err != nil {
@@ -355,7 +353,6 @@ func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	owner, password := w.db.Role(t, "")
 	streamer, _ := w.db.Role(t, "REPLICATION")
 	w.db.Exec(t, "GRANT CREATE ON DATABASE "+w.db.Name+" TO "+owner+"; GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+owner+"; ALTER TABLE "+product+" OWNER TO "+owner)

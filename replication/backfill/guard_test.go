@@ -73,7 +73,7 @@ type weak struct {
 // onEach runs a test on the newest server and on the oldest that may be a sink.
 func onEach(t *testing.T, f func(t *testing.T, w *weak)) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			w := &weak{db: pgtest.ServerOf(t, major).Database(t), table: items(t)}
