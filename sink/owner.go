@@ -95,10 +95,6 @@ func (s *Sink) CheckView(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	standing, err := s.Standing(ctx) // this role may be one that only searches: the schema is not for it
-	if err != nil {
-		return err
-	}
 	rows, err := s.pool.Query(ctx, s.query("view_owners"), schema, name, s.owner)
 	if err != nil {
 		return fmt.Errorf("asking whose the view is: %w", err)
@@ -109,11 +105,8 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		if trusted {
 			return nil
 		}
-		what, repair := fmt.Sprintf("schema %q of the view", schema), "set another name for the view: sink.view"
-		if standing.SetsUp != "" {
-			repair = "ALTER SCHEMA " + pgname.Identifier(schema) + " OWNER TO " + pgname.Identifier(standing.SetsUp) +
-				"; -- if nothing else is in it; if there is, set another name for the view: sink.view"
-		}
+		// To give the schema away would leave what is in it, and the rights on it that its owner gave.
+		what, repair := fmt.Sprintf("schema %q of the view", schema), "give the view another name, in a schema of its own: sink.view"
 		if found != "" {
 			what, repair = fmt.Sprintf("view %s.%s", schema, name), DropViewSQL(schema, name)
 		}
