@@ -212,7 +212,7 @@ func (e *examination) examineState(ctx context.Context) bool {
 func (e *examination) judgeViewOwner(err error) {
 	const check = "sink.owner"
 	if fault.KindOf(err) == fault.Usage {
-		e.warn(check, inSink(fault.Try(err)), "%s", e.opts.Print(err))
+		e.warn(check, adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
 		return
 	}
 	e.judge(check, err, Sink, "schema %s, its tables and the view belong to roles that are trusted", e.opts.Config.Sink.Schema)
