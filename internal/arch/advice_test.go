@@ -74,6 +74,8 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/advice.go setting":            "for a console: constants, numbers, and names of slots",
 	"cmd/wal2vec/audit_state.go load":              "safefile quotes",
 	"cmd/wal2vec/graphs.go warnOfGraphs":           "as unkept",
+	"internal/pgserver/folder.go makeFolder":       "safefile quotes",
+	"models/hub/pull.go pull":                      "safefile quotes",
 	"cmd/wal2vec/graphs.go unkept":                 "safefile quotes, and so does what made the other error",
 	"cmd/wal2vec/root.go warnOfExposed":            "the path of a setting and its variable",
 	"encoder/ort/runtime.go refused":               "safefile quotes",
