@@ -289,6 +289,7 @@ DECLARE
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
     fingerprints constant text[] := ARRAY[
+        'c51f0d4f4c30fd912b2961637bda5c3a191b41c6f1949d176af5b2605c71d5da',
         '3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a',
         '5a422e106a1bafcbceb35e2d1f055a809da5ba77210b9ed20778c0add09fe2fa',
         '11139ed92d8ae41b2415929206be4cfdd0d28af6dc272dcfe5d5e94a72073bee',
@@ -302,6 +303,7 @@ DECLARE
     );
     left_there record;
     owner record;
+    given record;
     members text;
     others text;
 BEGIN
@@ -334,11 +336,28 @@ BEGIN
         RAISE EXCEPTION 'role % has members besides %: %', swap, admin, members
             USING HINT = 'Set wal2vec.swap to a role of its own, or revoke the role from them.';
     END IF;
-    SELECT pg_catalog.string_agg(g.rolname::text, ', ') INTO others
-    FROM pg_catalog.pg_auth_members AS a
-    JOIN pg_catalog.pg_roles AS s ON s.oid = a.member AND s.rolname = swap
-    JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
-    WHERE source IS NOT NULL AND g.rolname <> owner.rolname;
+    -- What a role gave that is no superuser, and did not run this file, it could give the table's owner as well, since it may grant that role. From 16 on the
+    -- server keeps who gave it.
+    FOR given IN
+        SELECT
+            g.rolname AS role, w.rolname AS giver,
+            pg_catalog.current_setting('server_version_num')::int >= 160000 AND NOT w.rolsuper
+            AND w.rolname NOT IN (CURRENT_USER, SESSION_USER) AND w.rolname <> ALL (makers)
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE (r.rolsuper OR r.oid < '16384') AND pg_catalog.pg_has_role(g.oid, r.oid, 'MEMBER')) AS harmless
+        FROM pg_catalog.pg_auth_members AS a
+        JOIN pg_catalog.pg_roles AS s ON s.oid = a.member AND s.rolname = swap
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+        LEFT JOIN pg_catalog.pg_roles AS w ON w.oid = a.grantor
+        WHERE source IS NOT NULL AND g.rolname <> owner.rolname
+        ORDER BY g.rolname, w.rolname
+    LOOP
+        IF given.harmless THEN
+            RAISE WARNING 'role % made % a member of %, which the owner of % could make use of: REVOKE % FROM % GRANTED BY % CASCADE;', given.giver, swap, given.role, source::regclass,
+                pg_catalog.quote_ident(given.role), pg_catalog.quote_ident(swap), pg_catalog.quote_ident(given.giver);
+        ELSE
+            others := pg_catalog.concat_ws(', ', others, given.role);
+        END IF;
+    END LOOP;
     IF others IS NOT NULL THEN
         RAISE EXCEPTION 'role % is a member of %, and table % belongs to %: set wal2vec.swap to another role, one for each owner',
             swap, others, source::regclass, owner.rolname;
@@ -366,6 +385,7 @@ BEGIN
             -- Such a one may be a pipeline's, but for its publication or those that may call it.
             CASE
                 WHEN o.callers IS NULL THEN ', which wal2vec did not make'
+                WHEN NOT o.beside THEN ', of a pipeline of another owner'
                 WHEN NOT o.published THEN ', whose publication is not of the same owner'
                 ELSE ', which ' || pg_catalog.array_to_string(o.callers, ', ') || ' may call without being a role that streams'
             END AS why,
@@ -378,7 +398,8 @@ BEGIN
                     ELSE pg_catalog.format('DROP %s %s', pg_catalog.upper(i.type), i.identity)
                 END
             END || ';' AS removal,
-            o.published AND o.callers = ARRAY[]::pg_catalog.text[] AS odd
+            NOT o.beside AS serves,
+            o.beside AND o.published AND o.callers = ARRAY[]::pg_catalog.text[] AS odd
         FROM pg_catalog.pg_roles AS r
         JOIN pg_catalog.pg_shdepend AS s ON s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = r.oid AND s.deptype = 'o'
         JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
@@ -399,6 +420,10 @@ BEGIN
                       )
                     ORDER BY 1
                 ) AS callers,
+                source IS NULL OR EXISTS (
+                    SELECT FROM pg_catalog.pg_class AS c
+                    WHERE c.relnamespace = f.pronamespace AND c.relowner = (SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source)
+                ) AS beside,
                 COALESCE(pg_catalog.pg_has_role(r.oid, p.pubowner, 'USAGE') OR p.pubowner = (SELECT k.relowner FROM pg_catalog.pg_class AS k WHERE k.oid = source), false) AS published,
                 COALESCE(
                     p.puballtables OR EXISTS (
@@ -417,10 +442,6 @@ BEGIN
             WHERE s.dbid = d.oid AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
               AND f.oid = s.objid AND pg_catalog.starts_with(f.proname::text, 'wal2vec_follow_')
               AND f.proacl IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0)
-              AND (source IS NULL OR EXISTS (
-                  SELECT FROM pg_catalog.pg_class AS c
-                  WHERE c.relnamespace = f.pronamespace AND c.relowner = (SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source)
-              ))
               AND
               CASE
                   WHEN pg_catalog.strpos(f.prosrc, pg_catalog.chr(7)) = 0 THEN pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
@@ -465,7 +486,7 @@ BEGIN
           AND NOT (s.dbid = d.oid AND s.classid = 'pg_catalog.pg_publication'::pg_catalog.regclass)
           -- A sink's database may be on the server of the source, where this file says of that one what is to be said; here the role gets nothing.
           AND NOT (source IS NULL AND s.dbid NOT IN (0, d.oid))
-          AND NOT COALESCE(o.published AND o.carried AND o.callers = ARRAY[]::pg_catalog.text[], false)
+          AND NOT COALESCE(o.beside AND o.published AND o.carried AND o.callers = ARRAY[]::pg_catalog.text[], false)
         ORDER BY s.dbid NOT IN (0, d.oid), s.objid DESC
     LOOP
         IF left_there.odd THEN -- a table that is swapped just now is not published, either
@@ -474,6 +495,7 @@ BEGIN
         END IF;
         RAISE EXCEPTION 'role % owns %', swap, left_there.what || left_there.why
             USING HINT = CASE
+                WHEN left_there.serves THEN 'Set wal2vec.swap to a role of its own, one for each owner of tables.'
                 WHEN left_there.elsewhere THEN 'Set wal2vec.swap to a role of its own, one for each database, or drop that there; there, this names it: ' || left_there.naming
                 ELSE 'Set wal2vec.swap to a role of its own; or, once you know that no client needs that: ' || left_there.removal
             END;

@@ -29,8 +29,8 @@ func ForeignCode(ctx context.Context, db Querier, schema, table string, writes b
 	return found, nil
 }
 
-// BeyondReading reports whether code with this role's rights could do more than a read-only transaction forbids: run programs on the server, or
-// reach its files.
+// BeyondReading reports whether code with this role's rights could do more than a read-only transaction forbids: run programs on the server,
+// reach its files, or have it open another session as this role.
 func BeyondReading(ctx context.Context, db Querier) (bool, error) {
 	var beyond bool
 	if err := db.QueryRow(ctx, sql.Query("source_powers")).Scan(&beyond); err != nil {

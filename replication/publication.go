@@ -58,8 +58,9 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 
 // EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
 // and must not change by itself (a row filter, missing operations) is a fault of kind Usage. All is done to the table that was looked at, or nothing.
-func EnsurePublication(ctx context.Context, db Beginner, name string, table change.Table) error {
-	statements, err := PublicationSQL(ctx, db, name, table)
+// The publication's comment notes the pipelines that use it; see Use.
+func EnsurePublication(ctx context.Context, db Beginner, name string, table change.Table, uses ...Use) error {
+	statements, err := PublicationSQL(ctx, db, name, table, uses...)
 	if err != nil {
 		return err
 	}
@@ -88,11 +89,27 @@ func EnsurePublication(ctx context.Context, db Beginner, name string, table chan
 }
 
 // PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.
-func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table) ([]string, error) {
+func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table, uses ...Use) ([]string, error) {
 	if err := CheckPublicationOwner(ctx, db, name, table.OID); err != nil {
 		return nil, err
 	}
-	return publicationSQL(ctx, db, name, table, nil)
+	p, err := readPublication(ctx, db, name, table)
+	if err != nil {
+		return nil, err
+	}
+	noting := false
+	for _, use := range uses {
+		changed, err := p.use(ctx, db, name, use)
+		if err != nil {
+			return nil, err
+		}
+		noting = noting || changed
+	}
+	statements, err := p.carrySQL(ctx, db, name, table, nil)
+	if err == nil && len(statements) == 0 && noting {
+		statements = []string{p.noteSQL(name)}
+	}
+	return statements, err
 }
 
 // publicationSQL is PublicationSQL for a publication that is to list these columns where the table is added to it; nil for all.
@@ -101,6 +118,11 @@ func publicationSQL(ctx context.Context, db Querier, name string, table change.T
 	if err != nil {
 		return nil, err
 	}
+	return p.carrySQL(ctx, db, name, table, listed)
+}
+
+// carrySQL returns the statements that make the publication carry the table, as publicationSQL does.
+func (p publication) carrySQL(ctx context.Context, db Querier, name string, table change.Table, listed []string) ([]string, error) {
 	quoted := pgname.Identifier(name)
 	relation := pgname.Qualified(table.Schema, table.Name)
 	if !p.exists {
@@ -134,14 +156,18 @@ func publicationSQL(ctx context.Context, db Querier, name string, table change.T
 
 // noteSQL notes that wal2vec published a table: after swaps the publication may list tables that no longer have the source table's name, and a
 // teardown takes those out that it finds here, and no other. What a user wrote into the comment stays. Only a role with the rights of the
-// publication's owner can write it. The function that follows swaps notes its tables in the same words.
-func (p publication) noteSQL(name string, oid uint32) string {
+// publication's owner can write it. The function that follows swaps notes its tables in the same words, in the last line, and leaves the others,
+// of which one notes pipelines (see Use). Without a table the line stays as it is.
+func (p publication) noteSQL(name string, oids ...uint32) string {
 	words := []string{"wal2vec tables:"}
-	for _, noted := range append(slices.Clone(p.noted), oid) {
+	for _, noted := range slices.Concat(p.noted, oids) {
 		words = append(words, strconv.FormatUint(uint64(noted), 10))
 	}
 	comment := strings.Join(words, " ")
-	if p.comment != "" {
+	switch {
+	case len(words) == 1:
+		comment = p.comment
+	case p.comment != "":
 		comment = p.comment + "\n" + comment
 	}
 	return "COMMENT ON PUBLICATION " + pgname.Identifier(name) + " IS " + pgname.Literal(comment)

@@ -61,28 +61,34 @@ func grantSQL(table, role string, columns []string) string {
 // them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the whole
 // table, to its schema or to the server was given by another, and stays. None where they have nothing; a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
+	statements, _, err := s.takeBack(ctx, db, roles)
+	return statements, err
+}
+
+// takeBack returns the statements of RevokeStreamSQL and what roles have that they take.
+func (s Swap) takeBack(ctx context.Context, db Querier, roles []string) (statements []string, has []given, err error) {
 	before, err := s.noted(ctx, db)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	past := s
 	past.Shared = nil // no pipeline reads a table that has lost its name
-	var statements []string
 	for _, role := range roles {
 		given, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		has = append(has, given)
 		if given.calls {
 			takes, err := s.uncallSQL(given.function, roles, role)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			statements = append(statements, takes...)
 		}
 		revoke, err := given.revokeSQL()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		statements = append(statements, revoke...)
 		for _, t := range before {
@@ -90,15 +96,16 @@ func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) (
 				continue
 			}
 			if given, err = past.given(ctx, db, t.schema, t.name, role); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
+			has = append(has, given)
 			if revoke, err = given.revokeSQL(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			statements = append(statements, revoke...)
 		}
 	}
-	return statements, nil
+	return statements, has, nil
 }
 
 // uncallSQL takes the function from a role that is one of those to be revoked. What another than
@@ -173,9 +180,18 @@ func (g given) takes() string {
 		pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
 }
 
-// Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, with the statement that takes them.
+// Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, and for each table that may have been the
+// pipeline's and is not known to be, with the statement that takes them.
 func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	var lines []string
+	before, err := s.noted(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	known := []uint32{}
+	for _, t := range before {
+		known = append(known, t.oid)
+	}
 	for _, role := range roles {
 		g, err := s.given(ctx, db, s.Table.Schema, s.Table.Table, role)
 		if err != nil {
@@ -186,8 +202,33 @@ func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, e
 			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, since it streams another pipeline of this sink, which may need it: %s;",
 				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), g.takes()))
 		}
+		others, err := s.elsewhere(ctx, db, role, known)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range others {
+			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, which has the owner and the columns of %s: "+
+				"if it had that name once, or is a part of it, and no other pipeline reads it: %s;",
+				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), pgname.Qualified(s.Table.Schema, s.Table.Table), g.takes()))
+		}
 	}
 	return lines, nil
+}
+
+// elsewhere is what a role may read of tables that may have been the pipeline's: no note tells it.
+func (s Swap) elsewhere(ctx context.Context, db Querier, role string, known []uint32) ([]given, error) {
+	rows, err := db.Query(ctx, sql.Query("source_stream_elsewhere"), s.Table.Schema, s.Table.Table, known, role, s.Table.ReadColumns())
+	if err != nil {
+		return nil, fmt.Errorf("asking what role %q was given: %w", role, err)
+	}
+	others, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (given, error) {
+		g := given{role: role}
+		return g, row.Scan(&g.schema, &g.table, &g.columns)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking what role %q was given: %w", role, err)
+	}
+	return others, nil
 }
 
 // MayFollow returns those of the roles that were given the right to call the function.
@@ -208,15 +249,9 @@ func MayFollow(ctx context.Context, db Querier, s Swap, roles ...string) ([]stri
 // RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What only the table's owner may do is a fault of kind
 // Usage, and so is a right that a role has still, since another role gave it: PostgreSQL says nothing of those.
 func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) ([]string, error) {
-	statements, err := RevokeStreamSQL(ctx, conn, s, roles...)
+	statements, before, err := s.takeBack(ctx, conn, roles)
 	if err != nil || len(statements) == 0 {
 		return nil, err
-	}
-	before := make([]given, len(roles))
-	for i, role := range roles {
-		if before[i], err = s.given(ctx, conn, s.Table.Schema, s.Table.Table, role); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.inOne(ctx, conn, statements, takingBack, func(tx pgx.Tx) error { return s.seenTaken(ctx, tx, before) }); err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		return r, err
 	}
 	s.RunAs = ""
-	if err := s.lean(ctx, db, role, nil); err != nil {
+	if err := s.fit(ctx, db, role, nil); err != nil {
 		r.Function, r.Refused = false, err.Error()
 	}
 	return r, nil
@@ -101,7 +101,9 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 type present struct {
 	exists bool
 	owner  string
-	ours   bool // its owner is the one of the table, of the publication, or this role
+	acts   bool // its owner has the rights of the table's owner
+	ours   bool // its owner is the one of the table, of the publication, this role, or the one that is to have it
+	kept   bool // its owner is this role, or the one that is to have it, if any: its callers were named by init
 	body   string
 	public bool // everybody may call it
 	roles  []string
@@ -131,8 +133,8 @@ func (s Swap) whose(p present) string {
 }
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
-	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize()).
-		Scan(&p.owner, &p.ours, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
+	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
+		Scan(&p.owner, &p.ours, &p.kept, &p.acts, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
@@ -144,10 +146,11 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 }
 
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
-// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has. There
-// are no statements where all is well, or no role is to have it. With s.RunAs function and publication are handed to that role. A function of that
-// name that another role made, or that was made for another table or publication, is a fault of kind Usage; so is one that would run as a role with
-// more than the rights of the table's owner, and then the statements are those that take it from its callers.
+// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has, but not
+// where it is another role's than this one's or s.RunAs, whose callers no init named. There are no statements where all is well, or no role is to
+// have it. With s.RunAs function and publication are handed to that role. A function of that name that another role made, or that was made for
+// another table or publication, is a fault of kind Usage; so is one that would run as a role with other rights than the table's owner, or that
+// others can act as, and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -155,9 +158,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	name := s.Function.Sanitize() + "()"
 	if now.exists && !now.ours {
-		try := "give this pipeline another name (pipeline:); or, where no program calls it: DROP FUNCTION " + name + ";"
-		return nil, fault.New(fault.Usage, try, "function %s belongs to role %q, who owns neither table nor publication",
-			name, now.owner)
+		return nil, fault.New(fault.Usage, s.foreignAdvice(now), "function %s belongs to role %q, who owns neither table nor publication", name, now.owner)
 	}
 	if now.exists && !s.made(now) {
 		try := "rename or drop it, if it is yours: DROP FUNCTION " + name + ";"
@@ -166,11 +167,11 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		}
 		return nil, fault.New(fault.Usage, try, "function %s, of role %q, %s", name, now.owner, s.whose(now))
 	}
-	if len(roles) == 0 {
+	if len(roles) == 0 && now.kept {
 		roles = now.roles
 	}
 	switch {
-	case len(roles) > 0 || now.exists:
+	case len(roles) > 0 || now.kept:
 	case s.RunAs != "":
 		return nil, fault.New(fault.Usage, "name them: wal2vec init "+pgname.Flag("swap-role", s.RunAs)+" --grant-stream=ROLE",
 			"no role is to call function %s, which role %q is to own", name, s.RunAs)
@@ -217,6 +218,15 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		}
 	}
 	return append(statements, handOver...), nil
+}
+
+// foreignAdvice is for a function of a role that it is not asked to belong to.
+func (s Swap) foreignAdvice(now present) string {
+	drop := "or, where no program calls it: DROP FUNCTION " + s.Function.Sanitize() + "();"
+	if now.acts && s.made(now) { // the publication was made again
+		return "name that role, which then gets the publication: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; " + drop
+	}
+	return "give this pipeline another name (pipeline:); " + drop
 }
 
 // disarmSQL takes a function from all who may call it.

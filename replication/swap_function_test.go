@@ -27,7 +27,7 @@ type following struct {
 
 // onBoth runs a test on the newest server and on the oldest that may be a sink.
 func onBoth(t *testing.T, f func(t *testing.T, db *pgtest.DB)) {
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			f(t, pgtest.ServerOf(t, major).Database(t))

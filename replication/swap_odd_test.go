@@ -125,49 +125,6 @@ func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 	})
 }
 
-// TestAMembershipThatAnotherRoleGaveIsTakenBack by the advice: who made a role without being a superuser may grant it to any.
-func TestAMembershipThatAnotherRoleGaveIsTakenBack(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *testing.T, db *pgtest.DB) {
-		f := newFollowing(t, db)
-		swap, admin := f.swapping(t)
-		maker, password := f.newRole(t, "CREATEROLE")
-		if _, err := f.as(t, maker, password).Exec(t.Context(), "CREATE ROLE of_"+maker+"; GRANT of_"+maker+" TO "+swap); err != nil {
-			t.Fatal(err)
-		}
-		r, err := f.swap.Role(t.Context(), admin)
-		if err != nil || len(r.Beyond) != 1 || len(r.Leave) != 1 {
-			t.Fatalf("%+v, %v", r, err)
-		}
-		db.Exec(t, "RESET ROLE; "+r.Leave[0])
-		if r, err := f.swap.Role(t.Context(), admin); err != nil || len(r.Beyond) > 0 {
-			t.Errorf("%+v, %v", r, err)
-		}
-		db.Exec(t, "DROP ROLE of_"+maker)
-	})
-}
-
-// TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs: any role may make this one a member of itself.
-func TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *testing.T, db *pgtest.DB) {
-		f := newFollowing(t, db)
-		f.grant(t, f.role)
-		admin, password := f.newRole(t, "")
-		other, _ := f.newRole(t, "")
-		db.Exec(t, "RESET ROLE; GRANT mart_owner, "+other+" TO "+admin+"; GRANT USAGE, CREATE ON SCHEMA public TO "+other+"; ALTER FUNCTION follow() OWNER TO "+other)
-		conn := f.as(t, admin, password)
-		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
-		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "belongs to role") || len(statements) > 0 {
-			t.Errorf("%q, %v", statements, err)
-		}
-		db.Exec(t, "GRANT mart_owner TO "+other) // as a swap role has it
-		if _, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); err != nil && strings.Contains(err.Error(), "belongs to role") {
-			t.Error(err)
-		}
-	})
-}
-
 // TestWhatIsDroppedWhileASwapRoleIsLookedAt: any role may give it rights to a table, and drop that.
 func TestWhatIsDroppedWhileASwapRoleIsLookedAt(t *testing.T) {
 	t.Parallel()

@@ -211,7 +211,7 @@ func TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt(t *testing.T) {
 		f := newFollowing(t, db)
 		admin, conn := f.admin(t, "")
 		const role = "wal2vec_swap_renamed"
-		db.Exec(t, "RESET ROLE; CREATE ROLE "+role+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin+
+		db.Exec(t, "RESET ROLE; CREATE ROLE "+role+"; "+marks(role)+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin+
 			"; ALTER SCHEMA public OWNER TO mart_owner; CREATE SCHEMA other AUTHORIZATION mart_owner; SET ROLE mart_owner")
 		db.Exec(t, "CREATE FUNCTION other.follow() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'SELECT'")
 		f.swap.RunAs = role
@@ -252,7 +252,7 @@ func TestAFunctionThatIsNotAsItWasMadeIsNotKept(t *testing.T) {
 		admin, conn := f.admin(t, "")
 		other, _ := f.newRole(t, "")
 		const role = "wal2vec_swap_changed"
-		db.Exec(t, "RESET ROLE; CREATE ROLE "+role+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin+
+		db.Exec(t, "RESET ROLE; CREATE ROLE "+role+"; "+marks(role)+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin+
 			"; GRANT CREATE ON SCHEMA public TO "+role+`; CREATE SCHEMA other AUTHORIZATION mart_owner; CREATE FUNCTION change() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
 			CREATE EVENT TRIGGER changes ON ddl_command_end WHEN TAG IN ('ALTER PUBLICATION') EXECUTE FUNCTION change()`)
 		f.swap.RunAs = role

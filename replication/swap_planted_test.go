@@ -87,7 +87,7 @@ func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
 		f := newFollowing(t, db)
 		admin, conn := f.admin(t, "")
 		const role = "wal2vec_swap_planted"
-		db.Exec(t, "CREATE ROLE "+role+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin)
+		db.Exec(t, "CREATE ROLE "+role+"; "+marks(role)+"; GRANT mart_owner TO "+role+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+role+"; GRANT "+role+" TO "+admin)
 		body := pgtest.One[string](t, db, "SELECT prosrc FROM pg_proc WHERE proname = 'follow'")
 		settings := pgtest.One[string](t, db, "SELECT proconfig::text FROM pg_proc WHERE proname = 'follow'")
 		// The comparison of the planted function would run as whom the function runs as.

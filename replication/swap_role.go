@@ -37,7 +37,8 @@ type SwapRole struct {
 	Creates bool
 
 	exists, acts, ours, mayOwn, mayCreate bool
-	marked                                bool // deploy/roles.sql made it, or took it
+	apart                                 bool // this role has the rights of the table's owner without it
+	known                                 bool // no stranger can have made it
 	owner, publisher, user                string
 	database, schema                      string
 }
@@ -51,8 +52,9 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
-		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.mayOwn, &r.mayCreate, &r.Creates, &r.database, &r.schema,
-			&logsIn, &members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.marked, &r.Elsewhere, &r.Odd, &r.Ends)
+		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
+			&r.mayCreate, &r.Creates, &r.database, &r.schema, &logsIn,
+			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
@@ -90,57 +92,99 @@ func takeBackSQL(role, member, grantor string) string {
 	return revoke
 }
 
-// ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has more rights than the table's owner.
-var ErrUnfitRole = errors.New("the owner of the table could make use of that")
+// ErrUnfitRole is the cause of a fault of kind Usage: the function would run as a role that has
+// other rights than the table's owner, or that others can act as.
+var ErrUnfitRole = errors.New("its rights have to be those of the table's owner, and no other role's to use")
 
-// lean returns a fault of kind Usage where the role may not have the function, with the statements that make one that may.
+// lean returns a fault of kind Usage where the role may not have the function, with the statements
+// that make one that may. One that is to get it and is there already is not taken from the role that
+// may have made it: what that role has open, or left, no REVOKE ends.
 func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
-	function, role := s.Function.Sanitize()+"()", pgname.Identifier(r.Name)
+	taken := s.RunAs != "" && r.exists && !r.known
+	if !taken {
+		if err := s.fit(ctx, db, r, callers); err != nil {
+			return err
+		}
+		if s.RunAs == "" || r.acts && r.ours && r.apart && r.mayOwn && r.mayCreate {
+			return nil
+		}
+	}
+	try, err := s.roleAdvice(ctx, db, r, callers)
+	switch {
+	case err != nil:
+		return err
+	case taken:
+		return fault.New(fault.Usage, try, "role %s is there, and no mark of deploy/roles.sql says that no other role made it: who made it could act as it",
+			pgname.Identifier(r.Name))
+	default:
+		return fault.New(fault.Usage, try, "role %s cannot have function %s yet", pgname.Identifier(r.Name), s.Function.Sanitize()+"()")
+	}
+}
+
+// fit returns a fault of kind Usage whose cause is ErrUnfitRole where no stream is to call a
+// function of the role. What a role that is to get it lacks is the advice's to give.
+func (s Swap) fit(ctx context.Context, db Querier, r SwapRole, callers []string) error {
+	var is []string
+	try := ""
 	switch {
 	case len(r.Drop) > 0:
-		return fault.Wrap(ErrUnfitRole, fault.Usage, pgname.Script(r.Drop...)+" -- once you know that no client needs what that drops; then run this again",
-			"function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
+		is, try = r.Beyond, pgname.Script(r.Drop...)+" -- once you know that no client needs what that drops; then run this again"
 	case len(r.Beyond) > 0:
-		try, err := s.roleAdvice(ctx, db, r, callers)
+		is = r.Beyond
+	case len(r.Open) > 0:
+		is = r.Open
+		if s.RunAs != "" || r.Name != r.user {
+			try = pgname.Script(r.Close...) + " -- or name a role of its own"
+		}
+	case !r.acts && s.RunAs == "":
+		is = []string{"does not have the rights of the table's owner"}
+	default:
+		return nil
+	}
+	if try == "" {
+		advice, err := s.roleAdvice(ctx, db, r, callers)
 		if err != nil {
 			return err
 		}
-		if r.Elsewhere {
-			try += "; or, once you know that no client needs it, drop what is in the other database"
-		}
-		return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s", function, role, strings.Join(r.Beyond, ", "))
-	case s.RunAs != "" && len(r.Open) > 0:
-		return fault.New(fault.Usage, pgname.Script(r.Close...)+" -- or name a role of its own",
-			"role %s is to run function %s and %s: another role could act as it", role, function, strings.Join(r.Open, ", "))
-	case s.RunAs == "" || r.exists && r.acts && r.ours && r.mayOwn && r.mayCreate:
-		return nil
+		try = advice
 	}
-	try, err := s.roleAdvice(ctx, db, r, callers)
-	if err != nil {
-		return err
+	if r.Elsewhere && len(r.Drop) == 0 {
+		try += "; or, once you know that no client needs it, drop what is in the other database"
 	}
-	return fault.New(fault.Usage, try, "role %s cannot have function %s yet", role, function)
+	return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s",
+		s.Function.Sanitize()+"()", pgname.Identifier(r.Name), strings.Join(is, ", "))
 }
+
+// mark is what deploy/roles.sql sets of the roles that it made or took, and only a superuser can. It is the server's default.
+const mark = "lo_compat_privileges = off"
 
 // roleAdvice are the statements that make the role, for one who may create roles, and the command that hands it function and publication.
 func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []string) (string, error) {
-	taken := ""
-	if s.RunAs == "" || len(r.Beyond) > 0 {
-		var err error
-		if r, taken, err = s.freeRole(ctx, db); err != nil {
+	taken, then := "", " -- then: "
+	if named := s.RunAs != ""; !named || len(r.Beyond) > 0 || r.exists && !r.known {
+		free, first, err := s.freeRole(ctx, db)
+		if err != nil {
 			return "", err
 		}
+		if taken = first; named && !r.known {
+			taken = r.Name
+		}
+		r = free
 	}
 	role := pgname.Identifier(r.Name)
 	var statements []string
 	if !r.exists {
-		statements = append(statements, "CREATE ROLE "+role+" NOLOGIN")
+		statements = append(statements, "CREATE ROLE "+role+" NOLOGIN", "ALTER ROLE "+role+" SET "+mark)
+		then = " -- as a superuser (from PostgreSQL 16 on a role that is none leaves out ALTER ROLE); then: "
 	}
 	if !r.acts {
 		statements = append(statements, "GRANT "+pgname.Identifier(r.owner)+" TO "+role)
 	}
 	if !r.ours {
 		statements = append(statements, "GRANT "+role+" TO "+pgname.Identifier(r.user))
+	}
+	if !r.apart {
+		statements = append(statements, "GRANT "+pgname.Identifier(r.owner)+" TO "+pgname.Identifier(r.user))
 	}
 	if !r.mayOwn {
 		statements = append(statements, "GRANT CREATE ON DATABASE "+pgname.Identifier(r.database)+" TO "+role)
@@ -157,20 +201,20 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 		return command, nil
 	}
 	if taken != "" {
-		taken = " (role " + pgname.Identifier(taken) + " is there already, and may be another client's)"
+		taken = " (role " + pgname.Identifier(taken) + " is there already, and may be another client's: deploy/roles.sql says how to take it)"
 	}
-	return pgname.Script(statements...) + " -- then: " + command + taken, nil
+	return pgname.Script(statements...) + then + command + taken, nil
 }
 
-// freeRole returns a role that may have the function: one that is not there yet, or that
-// deploy/roles.sql made. Any other of such a name may have been made by one who waits for its
+// freeRole returns a role that may have the function: one that is not there yet, or that no
+// stranger can have made. Any other of such a name may have been made by one who waits for its
 // rights. taken is the first of these.
 func (s Swap) freeRole(ctx context.Context, db Querier) (r SwapRole, taken string, err error) {
 	const most = 100
 	for n := 1; n <= most; n++ {
 		s.RunAs = swapRoleName(strings.TrimPrefix(s.Function[len(s.Function)-1], functionPrefix), n)
 		r, err := s.Role(ctx, db)
-		if err != nil || !r.exists || r.marked && len(r.Beyond) == 0 && len(r.Open) == 0 {
+		if err != nil || !r.exists || r.known && len(r.Beyond) == 0 && len(r.Open) == 0 {
 			return r, taken, err
 		}
 		if taken == "" {
@@ -205,19 +249,16 @@ func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]str
 	return statements, nil
 }
 
-// handOverSQL gives function and publication to the role that is named, or that has the function and is no owner of a table.
+// handOverSQL gives function and publication to the role that is named.
 func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 	owner := now.owner
 	if !now.exists {
 		owner = r.user
 	}
-	if s.RunAs == "" && (r.Name == r.user || r.Name == r.owner) {
+	if s.RunAs == "" || owner == r.Name && r.publisher == r.Name {
 		return nil
 	}
 	role := pgname.Identifier(r.Name)
-	if owner == r.Name && r.publisher == r.Name {
-		return nil
-	}
 	// The function too where only the publication is of another: it may have been dropped since, and made in this transaction.
 	statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), role))
 	if r.publisher != r.Name {

@@ -22,6 +22,9 @@ func (f *following) admin(t *testing.T, attributes string) (name string, conn *p
 	return name, f.as(t, name, password)
 }
 
+// marks is what deploy/roles.sql does to a role that it made.
+func marks(role string) string { return "ALTER ROLE " + role + " SET lo_compat_privileges = off" }
+
 // runs returns who owns function and publication.
 func (f *following) runs(t *testing.T) [2]string {
 	t.Helper()
@@ -56,10 +59,13 @@ func TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner(t *testing.T) {
 			}
 			db.Exec(t, strings.ReplaceAll(undo, "ADMIN", admin))
 		}
+		refused("SELECT", "RESET ROLE; ALTER ROLE ADMIN NOLOGIN", "may log in")
+		refused("GRANT ADMIN TO "+other, "REVOKE ADMIN FROM "+other, `has member "`+other+`"`)
 		for _, attribute := range []string{"REPLICATION", "CREATEDB", "CREATEROLE", "BYPASSRLS"} {
 			refused("ALTER ROLE ADMIN "+attribute, "ALTER ROLE ADMIN NO"+attribute, "has "+attribute)
 		}
 		refused("ALTER ROLE ADMIN SUPERUSER", "ALTER ROLE ADMIN NOSUPERUSER", "is a superuser")
+		refused("REVOKE mart_owner FROM ADMIN", "GRANT mart_owner TO ADMIN", "does not have the rights of the table's owner")
 		refused("GRANT "+other+" TO ADMIN", "REVOKE "+other+" FROM ADMIN", "is a member of "+other)
 		refused("GRANT pg_read_all_data TO ADMIN", "REVOKE pg_read_all_data FROM ADMIN", "is a member of pg_read_all_data")
 		refused("CREATE TABLE its (); ALTER TABLE its OWNER TO ADMIN", "DROP TABLE its", "owns table public.its")
@@ -85,7 +91,7 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
 		_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, nil)
 		const role = "wal2vec_swap_follow"
-		if !strings.HasSuffix(fault.Try(err), "-- then: wal2vec init --swap-role="+role+" --grant-stream="+f.role) {
+		if !strings.HasSuffix(fault.Try(err), "; then: wal2vec init --swap-role="+role+" --grant-stream="+f.role) {
 			t.Fatalf("the advice is %q", fault.Try(err))
 		}
 		f.swap.RunAs = role
@@ -121,7 +127,12 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 		f.swap.RunAs = "" // it stays so
 		hand(0)
 		db.Exec(t, "ALTER PUBLICATION pub OWNER TO "+admin) // as after one that was made again
+		if _, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, nil); !strings.Contains(fault.Try(err), "wal2vec init --swap-role="+role+" ") {
+			t.Errorf("nor is that role named: %v (%s)", err, fault.Try(err))
+		}
+		f.swap.RunAs = role
 		hand(whole)
+		f.swap.RunAs = ""
 		db.Exec(t, "REVOKE CREATE ON DATABASE "+db.Name+" FROM "+role)
 		hand(0)
 		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), f.swap); err != nil || !f.published(t) {
@@ -146,7 +157,7 @@ func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
 		admin, conn := f.admin(t, "")
 		stranger, _ := f.newRole(t, "")
 		swap, _ := f.newRole(t, "")
-		db.Exec(t, "RESET ROLE; ALTER ROLE "+swap+" NOLOGIN; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+admin+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
+		db.Exec(t, "RESET ROLE; ALTER ROLE "+swap+" NOLOGIN; "+marks(swap)+"; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+admin+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
 		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
 		f.swap.RunAs = swap
 		for _, c := range []struct{ does, says, closes string }{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
@@ -25,6 +26,8 @@ type Removed struct {
 	Swap
 	// Roles are those that might have been given rights, besides the callers of the function.
 	Roles []string
+	// Use is the pipeline's. What the publication's comment gives to others stays; see Use.
+	Use Use
 }
 
 // noted is a table that wal2vec published.
@@ -50,10 +53,13 @@ func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, e
 	return tables, nil
 }
 
-// Remove takes out of the source what init, streams and the swap function made there, but for the slot: the function, what roles were given for
-// it on the table and on those that had its name before, and the publication. What others made or gave stays, and so does an index on the
-// table's key, on which others may rely; Left names it. What this role may not do is a fault of kind Usage, but for rights to columns of a table
-// whose owner's rights it has not: those are in Left.
+// Remove takes out of the source what init, streams and the swap function made there, but for the
+// slot: the function, what roles were given for it on the table and on those that had its name
+// before, and the publication. What others made or gave stays, and so does an index on the table's
+// key, on which others may rely; Left names it. Where the publication's comment notes another
+// pipeline, the publication stays as it is but for the note of this one; where that has the same
+// name, so do function and rights. What this role may not do is a fault of kind Usage, but for
+// rights to columns of a table whose owner's rights it has not: those are in Left.
 func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	var out Removal
 	present, err := TableOID(ctx, db, r.Table.Schema, r.Table.Table)
@@ -64,8 +70,22 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	if err != nil {
 		return out, err
 	}
-	if err := r.function(ctx, db, &out); err != nil {
+	p, err := readPublication(ctx, db, r.Publication, change.Table{})
+	if err != nil {
 		return out, err
+	}
+	_, uses := splitUses(p.comment)
+	others := r.Use.without(uses)
+	namesake := slices.IndexFunc(others, func(other notedUse) bool { return other.pipeline() == r.Use.Pipeline })
+	if namesake >= 0 {
+		out.Left = append(out.Left, fmt.Sprintf(
+			"function %s(), and what roles were given for it: pipeline %s of another sink or schema (slot %s) has them too",
+			r.Function.Sanitize(), r.Use.Pipeline, others[namesake].slot()))
+	} else if err := r.function(ctx, db, &out); err != nil {
+		return out, err
+	}
+	if len(others) > 0 {
+		return out, r.forget(ctx, db, p, others, &out)
 	}
 	if err := dropPublication(ctx, db, r.Publication, tables, &out); err != nil {
 		return out, err
@@ -81,6 +101,23 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, drop))
 	}
 	return out, nil
+}
+
+// forget leaves the publication to the other pipelines that read it, without the note of this one.
+func (r Removed) forget(ctx context.Context, db Querier, p publication, others []notedUse, out *Removal) error {
+	names := make([]string, len(others))
+	for i, other := range others {
+		names[i] = fmt.Sprintf("pipeline %s (slot %s)", other.pipeline(), other.slot())
+	}
+	quoted := pgname.Identifier(r.Publication)
+	out.Left = append(out.Left, fmt.Sprintf("publication %s, which goes on as it is for %s; where none of them is left: DROP PUBLICATION %s;",
+		quoted, strings.Join(names, ", "), quoted))
+	rest, uses := splitUses(p.comment)
+	if len(uses) == len(others) {
+		return nil
+	}
+	p.comment = joinUses(rest, others)
+	return runAsOwner(ctx, db, r.Publication, []string{p.noteSQL(r.Publication)}, out)
 }
 
 // function drops the swap function, and takes back what roles were given.
@@ -156,6 +193,10 @@ func dropPublication(ctx context.Context, db Querier, name string, ours []noted,
 		}
 		out.Left = append(out.Left, fmt.Sprintf("publication %s, for %s; where no other program reads it: DROP PUBLICATION %s;", quoted, carries, quoted))
 	}
+	return runAsOwner(ctx, db, name, statements, out)
+}
+
+func runAsOwner(ctx context.Context, db Querier, name string, statements []string, out *Removal) error {
 	for _, step := range statements {
 		if err := statement.Run(ctx, db, step); err != nil {
 			if fault.SQLSTATE(err) == "42501" {

@@ -155,7 +155,7 @@ func TestADeadlockOfAnActivationIsToBeTriedAgain(t *testing.T) {
 	b.commit(b.takeover(), 0x1200, one)
 	b.filled(b.build(second()), one)
 	b.db.Exec(t, "CREATE FUNCTION entangle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$")
-	b.db.Exec(t, "CREATE TRIGGER entangle BEFORE UPDATE ON wal2vec.generation FOR EACH ROW EXECUTE FUNCTION entangle()")
+	b.db.Exec(t, "CREATE TRIGGER entangle BEFORE UPDATE ON wal2vec.generation FOR EACH ROW EXECUTE FUNCTION entangle(); "+pgtest.ServersOwn("wal2vec.generation"))
 	b.sink.SetPatience(time.Minute, time.Millisecond, 2)
 	_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2})
 	b.entangled(err)

@@ -95,7 +95,7 @@ func (s *Sink) lookOut(ctx context.Context, pid int32) (last *pgsession.Blocker)
 	defer s.attended.end(wait)
 	timer := time.NewTimer(s.patience.wait / 2)
 	defer timer.Stop()
-	asked := pgsession.Waiting{PID: pid}
+	asked := pgsession.Waiting{PID: pid, Schema: s.schema, Pipeline: s.pipeline}
 	for {
 		select {
 		case <-ctx.Done():

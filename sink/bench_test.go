@@ -68,3 +68,13 @@ func BenchmarkCommitVectors(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds(), "rows/s")
 }
+
+// BenchmarkTrusted is the look at wal2vec's tables with which every command begins, and which a stream makes every few seconds.
+func BenchmarkTrusted(b *testing.B) {
+	s := setupWith(b, productPipeline(), generation(384))
+	for b.Loop() {
+		if _, err := s.sink.Trusted(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

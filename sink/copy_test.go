@@ -120,7 +120,7 @@ func TestAFirstLoadIsCopied(t *testing.T) {
 	// An upsert fires it, COPY too; the statement tells which it was.
 	b.db.Exec(t, `CREATE TABLE seen (query text); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
 		$$ BEGIN INSERT INTO seen VALUES (split_part(current_query(), ' ', 1)); RETURN NULL; END $$;
-		CREATE TRIGGER note AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION note()`)
+		CREATE TRIGGER note AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION note(); `+pgtest.ServersOwn("wal2vec.vectors_product_1"))
 	j := b.job(everything)
 	result, err := b.chunk(j, b.version(), upsert(1, 0, "one"), upsert(2, 0, "two"), remove(3, 0))
 	if want := (sink.ChunkResult{Written: 2, Deleted: 1}); err != nil || result != want {

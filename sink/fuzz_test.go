@@ -33,7 +33,7 @@ func FuzzRowsOfOurTables(f *testing.F) {
 			RETURN NULL;
 		END $$;
 		CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON wal2vec.pipeline DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW EXECUTE FUNCTION refuse()`)
+			FOR EACH ROW EXECUTE FUNCTION refuse(); `+pgtest.ServersOwn("wal2vec.pipeline"))
 	recorder := &statements{}
 	b.sink = newSink(b.recorded(recorder), "product")
 

@@ -167,14 +167,10 @@ func (s *Sink) generationSteps(
 	t := s.tablesOf(st.Table.Key).forGeneration(s, g, extension)
 	data := s.generationData(g)
 	steps := []string{
-		render("generation_insert", data), render("vectors_create", t), render("generation_count", data),
-	}
-	closing, err := s.unasked(ctx, q, s.madeHere(g.Table))
-	if err != nil {
-		return nil, g, err
+		render("generation_insert", data), render("vectors_create", t), render("generation_count", data), unasked(s.madeHere(g.Table)),
 	}
 	view, err := s.viewSteps(ctx, q, st, g)
-	return slices.Concat(steps, closing, view), g, err
+	return slices.Concat(steps, view), g, err
 }
 
 // numbered gives a new generation its number, and with it the name of its table.

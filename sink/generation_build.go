@@ -55,15 +55,9 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 			steps = append(steps, render("ledger_hash_add", t))
 		}
 		// The job refers to the generation: the row comes first.
-		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data))
+		closing := unasked(s.madeHere(built.Table))
+		steps = append(steps, render("generation_insert", data), render("vectors_create", t), render("generation_count", data), closing)
 		if err := s.runSteps(ctx, tx, steps); err != nil {
-			return nil, err
-		}
-		closing, err := s.unasked(ctx, tx, s.madeHere(built.Table))
-		if err == nil {
-			err = s.runSteps(ctx, tx, closing)
-		}
-		if err != nil {
 			return nil, err
 		}
 		if err := s.copyRights(ctx, tx, built.Table); err != nil {

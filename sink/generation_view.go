@@ -51,11 +51,7 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, err
 	}
 	if !found.exists {
-		closing, err := s.unasked(ctx, q, made{schema: schema, newSchema: !exists, relations: []string{name}})
-		if err != nil {
-			return nil, err
-		}
-		rights = append(closing, rights...)
+		rights = slices.Concat([]string{unasked(made{schema: schema, newSchema: !exists, relations: []string{name}})}, rights)
 	}
 	steps = append(steps, render("view_create", t), render("view_set", map[string]any{
 		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
@@ -130,13 +126,9 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 	}
 	t := s.tablesOf(st.Table.Key)
 	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, is.Table)
-	closing, err := s.unasked(ctx, q, made{schema: schema, relations: []string{name}})
-	if err != nil {
-		return nil, err
-	}
-	steps := []string{render("view_create", t)}
+	steps, closing := []string{render("view_create", t)}, unasked(made{schema: schema, relations: []string{name}})
 	if !found.exists {
-		return append(steps, closing...), nil
+		return append(steps, closing), nil
 	}
 	var dependents, options, rest []string
 	if err := q.QueryRow(ctx, s.query("view_describe"), schema, name).Scan(&dependents, &options, &rest); err != nil {
@@ -154,7 +146,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 		return nil, s.viewTaken(ctx, q, found, is)
 	}
 	steps = append([]string{"DROP VIEW " + quoteIdentifier(schema, name)}, steps...)
-	return slices.Concat(steps, closing, options, rest), nil
+	return slices.Concat(steps, []string{closing}, options, rest), nil
 }
 
 // place is what has the view's name.

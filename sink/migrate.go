@@ -152,12 +152,12 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	if err != nil {
 		return nil, 0, err
 	}
-	if !versioned {
-		closing, err := s.unasked(ctx, q, made{schema: s.schema, newSchema: !exists, relations: shared, sequences: sequences})
-		if err != nil {
-			return nil, 0, err
-		}
-		migrations = append(migrations, closing...)
+	switch {
+	case !versioned:
+		migrations = append(migrations, unasked(made{schema: s.schema, newSchema: !exists, relations: slices.Concat(shared, sequences)}))
+	case len(migrations) > 0:
+		before, behind := s.migrated()
+		migrations = slices.Concat([]string{before}, migrations, []string{behind})
 	}
 	again, err := s.grantAgain(ctx, q, version)
 	return slices.Concat(steps, migrations, again), version, err

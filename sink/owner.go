@@ -14,11 +14,11 @@ import (
 
 // Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run what
 // they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a statement that
-// names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of triggers and foreign keys
-// on the tables, and of who may make them. A table that was given to a trusted role has on it what an earlier owner wrote: policies have to be those
-// that init writes, and there may be no rule, parent, child or extended statistics of expressions, no function, type or collation but the server's
-// own and those that a superuser alone can make. exists is false, and nothing may be read, where there is no schema. What is otherwise is an
-// UntrustedError.
+// names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of foreign keys on the
+// tables, and of who may make them and triggers. A table that was given to a trusted role has on it what an earlier owner wrote: policies have to be
+// those that init writes, and there may be no trigger, rule, parent, child or extended statistics of expressions, no function, type or collation but
+// the server's own and those that a superuser alone can make. exists is false, and nothing may be read, where there is no schema. What is otherwise
+// is an UntrustedError.
 func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
 
 func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) {
@@ -95,10 +95,6 @@ func (s *Sink) CheckView(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	standing, err := s.Standing(ctx) // this role may be one that only searches: the schema is not for it
-	if err != nil {
-		return err
-	}
 	rows, err := s.pool.Query(ctx, s.query("view_owners"), schema, name, s.owner)
 	if err != nil {
 		return fmt.Errorf("asking whose the view is: %w", err)
@@ -109,11 +105,8 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		if trusted {
 			return nil
 		}
-		what, repair := fmt.Sprintf("schema %q of the view", schema), "set another name for the view: sink.view"
-		if standing.SetsUp != "" {
-			repair = "ALTER SCHEMA " + pgname.Identifier(schema) + " OWNER TO " + pgname.Identifier(standing.SetsUp) +
-				"; -- if nothing else is in it; if there is, set another name for the view: sink.view"
-		}
+		// To give the schema away would leave what is in it, and the rights on it that its owner gave.
+		what, repair := fmt.Sprintf("schema %q of the view", schema), "give the view another name, in a schema of its own: sink.view"
 		if found != "" {
 			what, repair = fmt.Sprintf("view %s.%s", schema, name), DropViewSQL(schema, name)
 		}

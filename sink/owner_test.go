@@ -251,7 +251,7 @@ func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
 	b.plant(other, "CREATE FUNCTION theirs.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 		"CREATE FUNCTION theirs.yes() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
 	for _, c := range []struct{ does, undo, says string }{
-		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.ledger_product FOR EACH ROW EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.ledger_product", "trigger z of role"},
+		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.ledger_product FOR EACH ROW EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.ledger_product", "trigger z that wal2vec init does not write"},
 		{"CREATE TRIGGER z AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION theirs.tg()", "DROP TRIGGER z ON wal2vec.vectors_product_1", "trigger z"},
 		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg('of', 'theirs')", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
 		{"CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW WHEN (theirs.yes()) EXECUTE FUNCTION ours.tg()", "DROP TRIGGER z ON wal2vec.pipeline", "trigger z"},
@@ -269,7 +269,34 @@ func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
 		b.db.Exec(t, "GRANT TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec TO "+other.name)
 	}
 	b.db.Exec(t, "REVOKE TRIGGER, REFERENCES ON ALL TABLES IN SCHEMA wal2vec FROM "+other.name)
-	b.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg()") // by who owns the tables
+	// The function of the tables' owner: it may have been another role's until a REASSIGN OWNED.
+	b.db.Exec(t, "CREATE TRIGGER z BEFORE UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION ours.tg()")
+	if _, err := b.sink.State(t.Context()); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "trigger z that wal2vec init does not write") {
+		t.Errorf("a trigger of the tables' owner: %v", err)
+	}
+}
+
+// TestATriggerThatWasGivenAwayWithItsFunctionIsRefused: REASSIGN OWNED makes a stranger's function the admin's, and the trigger stays on the admin's table.
+func TestATriggerThatWasGivenAwayWithItsFunctionIsRefused(t *testing.T) {
+	t.Parallel()
+	b := prepare(t)
+	admin, stranger, streamer := b.maker(), b.maker(), b.account("")
+	b.sink = b.as(admin.name, admin.password)
+	b.init(productPipeline(), generation(dimension))
+	b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: streamer.name, Access: sink.Write}))
+	b.trap()
+	b.plant(admin, "GRANT TRIGGER ON ALL TABLES IN SCHEMA wal2vec TO "+stranger.name+"; GRANT USAGE ON SCHEMA wal2vec TO "+stranger.name)
+	b.plant(stranger, "CREATE SCHEMA theirs; GRANT USAGE ON SCHEMA theirs TO PUBLIC; "+
+		"CREATE FUNCTION theirs.takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN NEW; END'; "+
+		"CREATE TRIGGER takes BEFORE INSERT OR UPDATE ON wal2vec.pipeline FOR EACH ROW EXECUTE FUNCTION theirs.takes(); "+
+		"CREATE CONSTRAINT TRIGGER takes AFTER INSERT ON wal2vec.ledger_product DEFERRABLE FOR EACH ROW EXECUTE FUNCTION theirs.takes()")
+	b.plant(admin, "REVOKE TRIGGER ON ALL TABLES IN SCHEMA wal2vec FROM "+stranger.name)
+	b.db.Exec(t, "REASSIGN OWNED BY "+stranger.name+" TO "+admin.name)
+	for _, drop := range []string{"DROP TRIGGER takes ON wal2vec.pipeline", "DROP TRIGGER takes ON wal2vec.ledger_product"} {
+		b.refusedAs(b.sink, "trigger takes that wal2vec init does not write")
+		b.refusedAs(b.trusting(admin.name, streamer.name, streamer.password), "trigger takes that wal2vec init does not write")
+		b.plant(admin, drop)
+	}
 	b.state()
 }
 

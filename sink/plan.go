@@ -27,11 +27,7 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 		return nil, err
 	}
 	if !found {
-		closing, err := s.unasked(ctx, s.pool, s.madeHere(s.registered()...))
-		if err != nil {
-			return nil, err
-		}
-		register = append(register, closing...)
+		register = append(register, unasked(s.madeHere(s.registered()...)))
 	}
 	extension, err := s.extension(ctx, s.pool)
 	if err != nil {

@@ -36,8 +36,7 @@ func (s *Sink) Register(ctx context.Context, p Pipeline) error {
 		if err != nil || found {
 			return steps, err
 		}
-		closing, err := s.unasked(ctx, tx, s.madeHere(s.registered()...))
-		return append(steps, closing...), err
+		return append(steps, unasked(s.madeHere(s.registered()...))), nil
 	})
 }
 

@@ -51,6 +51,8 @@ var plantedTables = map[string]string{
 	"parent":         "CREATE TABLE theirs.parent (version integer, name text, applied_at timestamptz); CREATE TABLE wal2vec.schema_version () INHERITS (theirs.parent)",
 	"partition":      "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz) PARTITION BY LIST (version); CREATE TABLE theirs.part PARTITION OF wal2vec.schema_version (CHECK (theirs.evil(version))) DEFAULT",
 	"partition, key": "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz) PARTITION BY LIST (theirs.evil(version))",
+	"trigger":        "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); CREATE FUNCTION theirs.takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN NEW; END'; CREATE TRIGGER takes BEFORE INSERT ON wal2vec.schema_version FOR EACH ROW EXECUTE FUNCTION theirs.takes()",
+	"trigger, own":   "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); CREATE TRIGGER takes BEFORE UPDATE ON wal2vec.schema_version FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
 	"statistics":     "CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); CREATE STATISTICS wal2vec.s ON (theirs.evil(version)), version FROM wal2vec.schema_version",
 	"cascade":        "CREATE TABLE wal2vec.pipeline (name text PRIMARY KEY); CREATE TABLE theirs.cascades (name theirs.checked REFERENCES wal2vec.pipeline ON UPDATE CASCADE)",
 	"reference":      "CREATE TABLE theirs.target (version integer PRIMARY KEY); CREATE TABLE wal2vec.schema_version (version integer REFERENCES theirs.target, name text, applied_at timestamptz)",
@@ -95,7 +97,7 @@ func TestWhatIsOnATableThatWasGivenAwayIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestWhatPeopleAddToTheirTablesStays: indexes by what is built in or pgvector's, CHECKs, triggers of theirs.
+// TestWhatPeopleAddToTheirTablesStays: indexes by what is built in or pgvector's, CHECKs, columns of theirs.
 func TestWhatPeopleAddToTheirTablesStays(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -21,7 +21,7 @@ import (
 func (b *bench) obstruct(table, when string) {
 	b.tb.Helper()
 	b.db.Exec(b.tb, "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$")
-	b.db.Exec(b.tb, fmt.Sprintf(when, "refuse", "wal2vec."+table)+" FOR EACH ROW EXECUTE FUNCTION refuse()")
+	b.db.Exec(b.tb, fmt.Sprintf(when, "refuse", "wal2vec."+table)+" FOR EACH ROW EXECUTE FUNCTION refuse(); "+pgtest.ServersOwn("wal2vec."+table))
 	b.tb.Cleanup(func() { b.db.Exec(b.tb, "DROP TRIGGER IF EXISTS refuse ON wal2vec."+table) })
 }
 

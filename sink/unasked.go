@@ -1,52 +1,42 @@
 package sink
 
 import (
-	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
+	"strings"
 )
 
 // The default privileges of a role give others rights on all that it makes. Who could once act as the role that runs init, before its password was
-// changed say, may have set them: so what init makes is closed to all in the transaction that makes it, and opened by Grant alone.
+// changed say, may have set them: so what init makes is closed to all in the transaction that makes it, and opened by Grant alone. Whose they are is
+// known only to the role that makes it, which for what is printed is the one that pastes it: the statement looks at what was given.
 
 // made is what this role makes in one transaction.
 type made struct {
 	// schema is where the rest is; newSchema is true where it is made too.
 	schema    string
 	newSchema bool
-	// relations are tables and views.
-	relations, sequences []string
+	// relations are tables, sequences and views.
+	relations []string
 }
 
 // madeHere are tables of wal2vec's schema.
 func (s *Sink) madeHere(tables ...string) made { return made{schema: s.schema, relations: tables} }
 
-// unasked returns the statements that close what this role makes in the same transaction.
-func (s *Sink) unasked(ctx context.Context, q querier, m made) ([]string, error) {
-	rows, err := q.Query(ctx, s.query("default_grantees"), m.schema)
-	if err != nil {
-		return nil, fmt.Errorf("reading default privileges: %w", err)
+// unasked returns the statement that closes what was made in the same transaction.
+func unasked(m made) string {
+	return closing(map[string]any{"Schema": quoteLiteral(m.schema), "NewSchema": m.newSchema, "Names": quoteLiterals(m.relations)})
+}
+
+// migrated returns the statements before and behind migrations of a schema that is there: the second closes what they make in it.
+func (s *Sink) migrated() (before, behind string) {
+	data := map[string]any{"Schema": quoteLiteral(s.schema), "NewSchema": false, "Names": []string{}}
+	return render("made_before", data), closing(data)
+}
+
+func closing(data map[string]any) string {
+	tag := "$wal2vec$"
+	for strings.Contains(fmt.Sprint(data), tag) { // a name of the user's
+		tag = "$wal2vec_" + tag[1:]
 	}
-	var steps []string
-	var kind, role string
-	_, err = pgx.ForEachRow(rows, []any{&kind, &role}, func() error {
-		grantee := "PUBLIC"
-		if role != "" {
-			grantee = quoteIdentifier(role)
-		}
-		switch {
-		case kind == "n" && m.newSchema:
-			steps = append(steps, "REVOKE ALL ON SCHEMA "+quoteIdentifier(m.schema)+" FROM "+grantee+" CASCADE")
-		case kind == "r" && len(m.relations) > 0:
-			steps = append(steps, "REVOKE ALL ON TABLE "+quoteTables(m.schema, m.relations)+" FROM "+grantee+" CASCADE")
-		case kind == "S" && len(m.sequences) > 0:
-			steps = append(steps, "REVOKE ALL ON SEQUENCE "+quoteTables(m.schema, m.sequences)+" FROM "+grantee+" CASCADE")
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading default privileges: %w", err)
-	}
-	return steps, nil
+	data["Tag"] = tag
+	return render("unasked", data)
 }

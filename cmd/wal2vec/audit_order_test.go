@@ -163,7 +163,6 @@ func TestAuditOfHardKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
 	w.sink = pgtest.SinkDatabase(t)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_PIPELINE=audited_lines", "WAL2VEC_BACKFILL_CHUNK_KEYS=4", "XDG_CACHE_HOME="+t.TempDir(),
 		"WAL2VEC_SOURCE_TABLE=public.line", "WAL2VEC_SOURCE_KEY=sku,shop,id")
 	collation := "C"

@@ -26,7 +26,8 @@ func benchmarked(t *testing.T, args ...string) map[string]any {
 	useParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	var out, log bytes.Buffer
+	var out bytes.Buffer
+	var log lockedBuffer
 	if code := run(ctx, append([]string{"bench"}, args...), strings.NewReader(""), &out, &log); code != 0 {
 		t.Fatalf("bench %v: exit code %d\n%s", args, code, log.String())
 	}
@@ -287,7 +288,8 @@ func checkVectors(t *testing.T, path string, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var texts, out, log bytes.Buffer
+	var texts, out bytes.Buffer
+	var log lockedBuffer
 	for p := range demodata.Generate(martSeed, n) {
 		texts.WriteString(p.Text() + "\n")
 	}
@@ -350,7 +352,8 @@ func TestSearchesWithoutTheirLoadAreAnError(t *testing.T) {
 		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		var out, log bytes.Buffer
+		var out bytes.Buffer
+		var log lockedBuffer
 		args := []string{"bench", "search", "--rows", "20", "--queries", "1", "--fake-encoder", "--load", "encoding", "--load-program", path}
 		if code := run(t.Context(), args, strings.NewReader(""), &out, &log); code == 0 || !strings.Contains(log.String(), want) {
 			t.Errorf("%q: exit code %d: %s", script, code, log.String())
@@ -398,7 +401,8 @@ func TestQueriesAreDistinctAndShort(t *testing.T) {
 
 func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	t.Parallel()
-	var out, log bytes.Buffer
+	var out bytes.Buffer
+	var log lockedBuffer
 	path := writePlainRows(t, demodata.At(1, 1), demodata.At(1, 1), demodata.At(1, 2))
 	if code := run(t.Context(), []string{"bench", "data", "--rows", "2", "--data", path}, strings.NewReader(""), &out, &log); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log.String())
@@ -561,7 +565,8 @@ func TestBenchRefusesBadFlags(t *testing.T) {
 	useParts(t)
 	f := func(want string, args ...string) {
 		t.Helper()
-		var out, log bytes.Buffer
+		var out bytes.Buffer
+		var log lockedBuffer
 		if code := run(t.Context(), append([]string{"bench"}, args...), strings.NewReader(""), &out, &log); code != 2 {
 			t.Errorf("%v: exit code %d, want 2", args, code)
 		}

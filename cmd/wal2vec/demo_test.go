@@ -35,7 +35,8 @@ func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
 	useParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	var out, log bytes.Buffer
+	var out bytes.Buffer
+	var log lockedBuffer
 	code := run(ctx, []string{"demo", "--exit", "--rows", "200", "--edits", "60"}, strings.NewReader(""), &out, &log)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s\n%s", code, out.String(), log.String())
@@ -69,7 +70,7 @@ func TestDemoThatIsInterruptedCleansUp(t *testing.T) {
 	useParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	var log bytes.Buffer
+	var log lockedBuffer
 	out := &trigger{at: "$ wal2vec stream", pull: cancel}
 	if code := run(ctx, []string{"demo", "--rows", "20"}, strings.NewReader(""), out, &log); code == 0 {
 		t.Fatalf("exit code 0 of an interrupted demo\n%s", out.String())
@@ -105,7 +106,8 @@ func TestDemoRefusesSizesThatShowNothing(t *testing.T) {
 	t.Parallel()
 	f := func(want string, args ...string) {
 		t.Helper()
-		var out, log bytes.Buffer
+		var out bytes.Buffer
+		var log lockedBuffer
 		if code := run(t.Context(), append([]string{"demo"}, args...), strings.NewReader(""), &out, &log); code != 2 {
 			t.Errorf("%v: exit code %d, want 2", args, code)
 		}

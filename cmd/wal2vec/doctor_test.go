@@ -79,13 +79,13 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	report := w.doctor(0, nil)
 	w.finds(report, "pipeline.stream", doctor.Warn)
 	w.finds(report, "model.selftest", doctor.OK)
-	stream := w.start(hashed, "stream")
-	p := w.start(hashed, "backfill")
+	stream := w.start(nil, "stream")
+	p := w.start(nil, "backfill")
 	if err := p.wait(); err != nil {
 		t.Fatalf("%v:\n%s", err, p.output)
 	}
 	things := w.footprint()
-	report = w.doctor(0, hashed, "--probe")
+	report = w.doctor(0, nil, "--probe")
 	for _, check := range append(doctor.Checks(), doctor.ProbeChecks()...) {
 		want := doctor.OK
 		switch check.Name {
@@ -106,7 +106,7 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	if left := w.footprint(); !slices.Equal(things, left) {
 		t.Errorf("it left\n%s\nwhere there was\n%s", left, things)
 	}
-	got := w.ends(hashed, "", "doctor", "--probe", "--probe-key", "7")
+	got := w.ends(nil, "", "doctor", "--probe", "--probe-key", "7")
 	for _, words := range []string{"probe: updates the row 7 of \"staging_marts\".\"dim_product\"", "probe: writes a message"} {
 		if !strings.Contains(got.stderr, words) {
 			t.Errorf("it does not say %q:\n%s", words, got.stderr)
@@ -117,11 +117,12 @@ func TestTheDoctorSeesAPipelineThroughItsLife(t *testing.T) {
 	}
 	stream.stop()
 	w.db.Exec(t, "DROP PUBLICATION wal2vec_"+w.db.Name)
-	w.finds(w.doctor(3, hashed), "publication.present", doctor.Fail)
+	w.finds(w.doctor(3, nil), "publication.present", doctor.Fail)
 }
 
 func TestTheDoctorsEnds(t *testing.T) {
 	w := newCheckup(t, 3)
+	w.env = append(w.env, modelled...)
 	f := w.finds(w.doctor(3, []string{"WAL2VEC_SOURCE_KEY=a,a", "WAL2VEC_LOG_LEVEL=loud"}), "config.load", doctor.Fail)
 	if !strings.Contains(f.Text, "source.key") || !strings.Contains(f.Text, "log.level") {
 		t.Errorf("%+v", f)
@@ -141,22 +142,22 @@ func TestTheDoctorsEnds(t *testing.T) {
 func TestWhatAProbeFinds(t *testing.T) {
 	w := newCheckup(t, 30)
 	w.run("init")
-	f := w.finds(w.doctor(3, hashed, "--probe"), "probe.stream", doctor.Fail)
+	f := w.finds(w.doctor(3, nil, "--probe"), "probe.stream", doctor.Fail)
 	if f.Fix != "wal2vec stream" {
 		t.Errorf("%+v", f)
 	}
-	stream := w.start(hashed, "stream")
+	stream := w.start(nil, "stream")
 	stream.waitFor("streaming")
-	w.finds(w.doctor(3, hashed, "--probe"), "probe.row", doctor.Fail) // no row has a vector
-	p := w.start(hashed, "backfill")
+	w.finds(w.doctor(3, nil, "--probe"), "probe.row", doctor.Fail) // no row has a vector
+	p := w.start(nil, "backfill")
 	if err := p.wait(); err != nil {
 		t.Fatalf("%v:\n%s", err, p.output)
 	}
-	w.finds(w.doctor(3, hashed, "--probe-key", "999"), "probe.row", doctor.Fail)
+	w.finds(w.doctor(3, nil, "--probe-key", "999"), "probe.row", doctor.Fail)
 
 	role, password := w.db.Role(t, "REPLICATION")
 	w.db.Exec(t, "GRANT pg_monitor TO "+role+"; GRANT USAGE ON SCHEMA staging_marts TO "+role+"; GRANT SELECT ON "+product+" TO "+role)
-	as := append(slices.Clip(hashed), "WAL2VEC_SINK_DSN="+w.db.DSN, "WAL2VEC_SOURCE_DSN="+w.db.DSNFor(role, password))
+	as := []string{"WAL2VEC_SINK_DSN=" + w.db.DSN, "WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password)}
 	report := w.doctor(0, as, "--probe") // by the message alone
 	if f = w.finds(report, "probe.write", doctor.OK); !strings.Contains(f.Text, "no row is written, the message alone was sent") {
 		t.Errorf("%+v", f)
@@ -182,7 +183,7 @@ func TestWhatAProbeFinds(t *testing.T) {
 	w.db.Exec(t, "CREATE TABLE public.ran (); CREATE SCHEMA others AUTHORIZATION "+owner+"; GRANT USAGE ON SCHEMA others TO PUBLIC; GRANT INSERT ON public.ran TO "+role+
 		"; SET ROLE "+owner+"; CREATE FUNCTION others.run() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO public.ran DEFAULT VALUES; RETURN new; END'; "+
 		"RESET ROLE; CREATE TRIGGER runs BEFORE UPDATE ON "+product+" FOR EACH ROW EXECUTE FUNCTION others.run()")
-	if f = w.finds(w.doctor(3, hashed, "--probe"), "probe.write", doctor.Fail); !strings.Contains(f.Text, "trigger runs calls others.run()") {
+	if f = w.finds(w.doctor(3, nil, "--probe"), "probe.write", doctor.Fail); !strings.Contains(f.Text, "trigger runs calls others.run()") {
 		t.Errorf("%+v", f)
 	}
 	w.finds(w.doctor(0, as, "--probe"), "probe.write", doctor.OK)
@@ -195,20 +196,19 @@ func TestWhatAProbeFinds(t *testing.T) {
 	vectors := "wal2vec." + pgtest.One[string](t, w.db, "SELECT vector_table FROM wal2vec.generation")
 	w.db.Exec(t, "UPDATE "+vectors+
 		" SET embedding = ('[' || array_to_string(ARRAY(SELECT -x FROM unnest(embedding::real[]) AS x), ',') || ']')::vector WHERE product_id = 7")
-	w.finds(w.doctor(3, hashed, "--probe-key", "7"), "probe.search", doctor.Fail)
+	w.finds(w.doctor(3, nil, "--probe-key", "7"), "probe.search", doctor.Fail)
 
 	// Before the publication is changed, since the stream ends at its next look at that.
 	stream.signal(syscall.SIGSTOP)
-	w.finds(w.doctor(5, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
+	w.finds(w.doctor(5, nil, "--probe-key", "7", "--probe-wait", "500ms"), "probe.log", doctor.Skip)
 	stream.signal(syscall.SIGCONT)
 	w.db.Exec(t, "CREATE TABLE public.other (id int PRIMARY KEY); ALTER PUBLICATION wal2vec_"+w.db.Name+" SET TABLE public.other")
-	w.finds(w.doctor(3, hashed, "--probe-key", "7", "--probe-wait", "500ms"), "probe.row", doctor.Skip)
+	w.finds(w.doctor(3, nil, "--probe-key", "7", "--probe-wait", "500ms"), "probe.row", doctor.Skip)
 }
 
 // TestAProbeOfAnyTable: of one whose key takes no value, of rows without a vector, and of none.
 func TestAProbeOfAnyTable(t *testing.T) {
 	w := newCheckup(t, 0)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	w.db.Exec(t, `CREATE TABLE public.thing (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, deleted boolean, changed timestamptz);
 		CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN new.changed = clock_timestamp(); RETURN new; END';
@@ -232,10 +232,9 @@ func TestAProbeOfAnyTable(t *testing.T) {
 
 // TestAProbeWritesNoTableOfAnotherRole, nor one that has a partition of another role: no look at what an update runs is as late as the update.
 func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			w := newCheckupOf(t, major, 0)
-			w.env = append(w.env, hashed...)
 			w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 			owner, _ := w.db.Role(t, "")
 			w.db.Exec(t, `CREATE TABLE public.thing (id bigint PRIMARY KEY, name text, deleted boolean) PARTITION BY RANGE (id);
@@ -279,7 +278,6 @@ func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
 // TestAProbeRunsNothingOfTheTablesOwner as any other role, whatever it is.
 func TestAProbeRunsNothingOfTheTablesOwner(t *testing.T) {
 	w := newCheckup(t, 0)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_TEMPLATE={name}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	owner, _ := w.db.Role(t, "")
 	w.db.Exec(t, `CREATE TABLE public.thing (id bigint PRIMARY KEY, name text, deleted boolean, more text); INSERT INTO public.thing VALUES (1, 'one', false, 'x');

@@ -47,7 +47,6 @@ func newEvilWorld(t *testing.T) (w *world, role string) {
 		t.Fatal(err)
 	}
 	u.User = url.UserPassword(role, "secret")
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, set(map[string]string{
 		"source.dsn": u.String(), "source.table": pgname.Catalogue(evil("s"), evil("t")), "source.key": pgname.Catalogue(evil("k")),
 		"source.template": "{" + evil("n") + "}", "source.soft_delete": "gone", "source.publication": evil("pub"),

@@ -112,6 +112,8 @@ func sameIn(a, b shown) []string {
 func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 45)
+	w.env = append(w.env, modelled...)
+	w.env = append(w.env, modelled...)
 	w.run("init")
 	w.run("backfill")
 	w.db.Exec(t, "SELECT pg_drop_replication_slot('wal2vec_"+w.db.Name+"')")
@@ -154,6 +156,7 @@ func TestBackfillAfterAResyncSweeps(t *testing.T) {
 func TestInterruptedBackfill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
+	w.env = append(w.env, modelled...)
 	w.run("init")
 	const one = "WAL2VEC_BACKFILL_IN_FLIGHT=1" // chunk after chunk, so that it is known which are written
 	w.start([]string{one, "FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
@@ -222,6 +225,7 @@ func TestABackfillThatIsKilledManyTimesIsComplete(t *testing.T) {
 func TestBackfillOfAnEmptyTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
+	w.env = append(w.env, modelled...)
 	w.run("init")
 	w.backfill(counts{})
 	w.db.Exec(t, fmt.Sprintf("INSERT INTO %s (product_id) SELECT generate_series(1, 20)", product))

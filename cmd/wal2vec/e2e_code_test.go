@@ -13,7 +13,6 @@ import (
 func TestCodeOfAnotherRoleGetsNothingFromWhoReadsTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	streamer, password := w.db.Role(t, "REPLICATION")
 	w.run("init", "--grant-stream", streamer)
 	w.run("backfill")

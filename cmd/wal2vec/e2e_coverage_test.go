@@ -73,11 +73,10 @@ func (w *world) finding(check string) doctor.Finding {
 // are missing though each row of the ledger has its vector.
 func TestNoCommandSaysThatAllIsThereBeforeEveryRowWasRead(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			w := newWorldOn(t, pgtest.ServerOf(t, major).Database(t), 50)
-			w.env = append(w.env, hashed...)
 			w.db.Exec(t, "UPDATE "+product+" SET deleted = true WHERE product_id > 48")
 			w.run("init")
 			w.db.Exec(t, "UPDATE "+product+" SET name = 'changed ' || product_id WHERE product_id IN (1, 40)")
@@ -138,11 +137,10 @@ func (w *world) refreshIsTold() {
 // TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor: of a table that was empty at init, and after a TRUNCATE.
 func TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			empty := newWorldOn(t, pgtest.ServerOf(t, major).Database(t), 0)
-			empty.env = append(empty.env, hashed...)
 			empty.run("init")
 			empty.wantFull(change.BackfillDone, -1)
 			empty.db.Exec(t, crowd(1, 30))
@@ -151,7 +149,6 @@ func TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor(t *testing.T) {
 			empty.check()
 
 			truncated := newWorldOn(t, pgtest.ServerOf(t, major).Database(t), 20)
-			truncated.env = append(truncated.env, hashed...)
 			truncated.run("init")
 			truncated.db.Exec(t, "TRUNCATE "+product)
 			truncated.db.Exec(t, crowd(1, 10))

@@ -24,7 +24,6 @@ type dbtWorld struct {
 func newDBTWorld(t *testing.T, n int, flags ...string) dbtWorld {
 	t.Helper()
 	w := newWorld(t, n)
-	w.env = append(w.env, hashed...)
 	w.db.Exec(t, "CREATE SCHEMA raw; ALTER TABLE staging_marts.dim_product SET SCHEMA raw; ALTER TABLE raw.dim_product RENAME TO product")
 	d := dbtWorld{world: w, table: "staging_marts.dim_product"}
 	d.dbt(flags...)

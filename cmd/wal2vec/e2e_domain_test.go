@@ -12,7 +12,6 @@ import (
 func TestTypesAreSeenThroughDomains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
-	w.env = append(w.env, hashed...)
 	w.db.Exec(t, `CREATE SCHEMA shop;
 		CREATE DOMAIN shop.truth AS boolean; CREATE DOMAIN shop.yes_no AS shop.truth DEFAULT false NOT NULL;
 		CREATE DOMAIN shop.id AS bigint CHECK (VALUE > 0); CREATE DOMAIN shop.product_id AS shop.id;
@@ -56,7 +55,6 @@ func TestTypesAreSeenThroughDomains(t *testing.T) {
 func TestAnOlderVersionsDomainIsRefreshed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 30)
-	w.env = append(w.env, hashed...)
 	w.db.Exec(t, `CREATE DOMAIN yes_no AS boolean;
 		ALTER TABLE staging_marts.dim_product ALTER deleted DROP DEFAULT, ALTER deleted TYPE yes_no`)
 	w.run("init")

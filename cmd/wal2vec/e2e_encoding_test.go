@@ -38,7 +38,7 @@ func TestATextWithoutAFormInUnicodeStopsNoOther(t *testing.T) {
 			t.Parallel()
 			w := newWorldOn(t, pgtest.EncodedDatabase(t, e.name), 0)
 			w.sink = pgtest.SinkDatabase(t)
-			w.env = append(append(w.env, hashed...), "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=8")
+			w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=8")
 			const table = "staging_marts.dim_product"
 			write := func(statements ...string) {
 				t.Helper()
@@ -115,7 +115,7 @@ func TestTextKeysInOtherEncodings(t *testing.T) {
 			if sink != source {
 				w.sink = pgtest.EncodedDatabase(t, sink)
 			}
-			w.env = append(append(w.env, hashed...), "WAL2VEC_SINK_DSN="+w.sink.DSN)
+			w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
 			w.db.Exec(t, `ALTER TABLE staging_marts.dim_product ALTER product_id DROP IDENTITY IF EXISTS, ALTER product_id TYPE text`)
 			w.db.Exec(t, `INSERT INTO staging_marts.dim_product (product_id, name) SELECT convert_from(convert('\xc3a9', 'UTF8', CASE getdatabaseencoding()
 				WHEN 'SQL_ASCII' THEN 'UTF8' ELSE getdatabaseencoding() END), getdatabaseencoding()) || g, 'product ' || g FROM generate_series(1, 3) AS g`)

@@ -13,6 +13,7 @@ import (
 func TestStreamAndBackfillRenderAlike(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
+	w.env = append(w.env, modelled...)
 	columns := "day, at, since, took, share, price, raw, tags, doc, code, flag, words, net, span"
 	w.db.Exec(t, `CREATE TABLE shop_thing (id smallint, day date, at timestamptz, since timestamp, took interval, share double precision, price numeric(12,4), raw bytea,
 		tags text[], doc jsonb, code char(8), flag boolean, words varchar(40), net inet, span int4range, gone_at timestamptz, PRIMARY KEY (id))`)

@@ -94,7 +94,7 @@ func TestAStreamAndInitBuildAnIndexThatIsDue(t *testing.T) {
 func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), 20) // roles belong to a server
-	w.env = append(append(w.env, hashed...), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,6 @@ func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 func TestABackfillOfARoleThatMayNotBuildSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 20)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.crowd(12_000)
 	name, password := w.db.Role(t, "REPLICATION")

@@ -85,7 +85,6 @@ func TestStreamServesItsFigures(t *testing.T) {
 func TestStreamOutlivesItsConnections(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 20)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=10ms", "WAL2VEC_STREAM_RETRY_MAX=500ms")
 	w.run("init")
 	w.run("backfill")
@@ -119,7 +118,6 @@ func TestStreamOutlivesItsConnections(t *testing.T) {
 func TestColumnsThatComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	w.run("init")
 	w.run("backfill")
@@ -174,7 +172,6 @@ func TestTemplateOfANewColumn(t *testing.T) {
 func TestSwappedTableEndsTheStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 30)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
 	w.env = append(w.env, refuseSwaps)

@@ -57,7 +57,6 @@ func TestOneTransactionOfManyRows(t *testing.T) {
 func TestIdleTableBesideABusyOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=300ms")
 	w.db.Exec(t, "CREATE TABLE public.busy (id bigint, filler text)")
 	w.run("init")
@@ -88,7 +87,6 @@ func TestOpenTransactionOfAnotherHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t) // a slot cannot be made while it is open, also not by another test
 	w := newWorldOn(t, db, 20)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=20ms")
 	db.Exec(t, "CREATE TABLE public.other (id bigint)")
 	w.run("init")
@@ -127,7 +125,6 @@ func TestOpenTransactionOfAnotherHoldsNothingUp(t *testing.T) {
 func TestStopInTheMiddleOfABacklogLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 10)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_DRAIN_TIMEOUT=60s")
 	w.run("init")
 	w.run("backfill")

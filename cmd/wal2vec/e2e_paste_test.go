@@ -261,7 +261,7 @@ func (tr *traps) safe(t *testing.T, p forPsql, text string) {
 func trapsOn(t *testing.T, host *pgtest.Host) (*world, *traps) {
 	t.Helper()
 	w := newWorldOn(t, host.Database(t), 3)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_SINK_OWNER=wal2vec_admin")
+	w.env = append(w.env, "WAL2VEC_SINK_OWNER=wal2vec_admin")
 	tr := &traps{db: w.db, password: "of who pastes"}
 	w.db.Exec(t, "CREATE SCHEMA "+trapped+"; CREATE SCHEMA loot; CREATE SEQUENCE loot.taken")
 	if !pgtest.One[bool](t, w.db, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", trapped) {
@@ -292,7 +292,7 @@ func TestWhatIsPastedCallsNothingOfAnotherRole(t *testing.T) {
 	if len(rest) < 20 {
 		t.Fatalf("only %d texts found", len(rest))
 	}
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			host := pgtest.ServerOf(t, major)

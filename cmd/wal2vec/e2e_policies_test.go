@@ -12,7 +12,7 @@ import (
 func TestRowSecurityThatComesUnderAPipeline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 12)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	w.db.Exec(t, "ALTER TABLE "+product+" ALTER description SET STORAGE EXTERNAL; UPDATE "+product+" SET description = repeat('long and rambling ', 800) WHERE product_id = 3")
 	w.run("init")
 	role, password := w.db.Role(t, "REPLICATION")

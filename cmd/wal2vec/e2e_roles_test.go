@@ -70,6 +70,19 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "SET wal2vec.source_table = 'sa.mistyped'; "+string(script)); err != nil || !strings.Contains(strings.Join(noticed, "\n"), "table sa.mistyped is not in database") {
 		t.Errorf("of a table that is not there: %q, %v", noticed, err)
 	}
+	// What a role that is no superuser gave is told of, and what a superuser gave is a second owner.
+	db.Exec(t, "CREATE ROLE cr CREATEROLE; SET ROLE cr; CREATE ROLE of_cr; GRANT of_cr TO wal2vec_swap; RESET ROLE")
+	noticed = nil
+	if _, err := conn.Exec(t.Context(), "SET wal2vec.source_table = 'sa.t'; SET wal2vec.source_columns = 'id'; "+string(script)); err != nil {
+		t.Errorf("after a membership of a stranger: %v", err)
+	}
+	const says, ends = "role cr made wal2vec_swap a member of of_cr", "REVOKE of_cr FROM wal2vec_swap GRANTED BY cr CASCADE;"
+	if said := strings.Join(noticed, "\n"); !strings.Contains(said, says) || !strings.Contains(said, ends) {
+		t.Errorf("it does not say %q, %q: %s", says, ends, said)
+	}
+	taken(ends, "sa.t", "wal2vec_swap")
+	refused("GRANT of_cr TO wal2vec_swap", "sa.t", "wal2vec_swap", "role wal2vec_swap is a member of of_cr, and table sa.t belongs to own_a")
+	taken("REVOKE of_cr FROM wal2vec_swap", "sa.t", "wal2vec_swap")
 	// One that somebody has made before.
 	refused("CREATE ROLE before_us LOGIN PASSWORD 'known'", "sa.t", "before_us", "role before_us is there, and it was not this file that made it")
 	refused("SELECT", "sa.t", "before_us'; SET wal2vec.known = 'before_us", "may log in")
@@ -163,7 +176,7 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 // that goes on behind an error.
 func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -246,7 +259,7 @@ func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -355,7 +368,7 @@ func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -395,6 +408,13 @@ func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 			plant("payroll", "p", "wal2vec_stream")
 			if refusal := run(); refusal != nil || len(warned) != 1 || !strings.HasSuffix(warned[0], "run DROP FUNCTION sb.wal2vec_follow_x();") {
 				t.Errorf("%v, %q", refusal, warned)
+			}
+			// One of another owner's pipeline stays, whatever the swap role is to serve.
+			plant("t", "p", "wal2vec_stream")
+			db.Exec(t, "REVOKE own_b FROM wal2vec_swap; CREATE ROLE own_c; CREATE SCHEMA sc; CREATE TABLE sc.t (id int); ALTER TABLE sc.t OWNER TO own_c")
+			refusal, _ := runRoles(t, db, "SET wal2vec.source_table = 'sc.t'; "+string(script))
+			if refusal == nil || !strings.HasSuffix(refusal.Message, "function sb.wal2vec_follow_x(), of a pipeline of another owner") || strings.Contains(refusal.Hint, "DROP") {
+				t.Errorf("of another owner: %+v", refusal)
 			}
 		})
 	}

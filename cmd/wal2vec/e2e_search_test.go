@@ -16,6 +16,7 @@ import (
 func TestSearchFindsTheNearest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
+	w.env = append(w.env, modelled...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=500")
 	w.db.Exec(t, `INSERT INTO staging_marts.dim_product (product_id, name, brand, description, price, deleted) VALUES
 		(1, 'Espresso machine', 'Moka', 'makes strong coffee under pressure', 249, false), (2, 'Hiking boots', 'Alp', 'waterproof shoes for the mountains', 129, false),

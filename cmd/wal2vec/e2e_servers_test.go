@@ -15,7 +15,6 @@ func TestServersThatGoAndComeBack(t *testing.T) {
 	t.Parallel()
 	source, sink := pgtest.Server(t), pgtest.Server(t)
 	w := newWorldOn(t, source.Database(t), 60)
-	w.env = append(w.env, hashed...)
 	w.sink = sink.Database(t)
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
 	products := pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}}
@@ -48,7 +47,6 @@ func TestServersThatGoAndComeBack(t *testing.T) {
 func TestInterruptedInit(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), 5)
-	w.env = append(w.env, hashed...)
 	w.db.Exec(t, "CREATE TABLE public.other (id bigint)")
 	tx, err := w.db.Conn(t).Begin(t.Context())
 	if err != nil {
@@ -92,7 +90,6 @@ func TestInterruptedInit(t *testing.T) {
 func TestInitsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	var inits []*process
 	for range 4 {
 		inits = append(inits, w.start(nil, "init"))

@@ -70,7 +70,6 @@ func bends(w *world, db *pgtest.DB) {
 func TestSettingsOfTheDatabasesBendNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
-	w.env = append(w.env, hashed...)
 	w.db.Exec(t, `ALTER TABLE staging_marts.dim_product ADD at timestamptz DEFAULT '2026-01-02 03:04:05+00', ADD ratio double precision DEFAULT 0.1,
 		ADD raw bytea DEFAULT '\x5c00ff', ADD span interval DEFAULT '1 day 2 hours'`)
 	w.env = append(w.env, "WAL2VEC_SOURCE_TEMPLATE={name}. {brand}. {category}. {description}")
@@ -118,7 +117,7 @@ func TestASinkThatIsReadOnlyForAWhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 40)
 	w.sink = pgtest.SinkDatabase(t)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_RETRY_MAX=1s")
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_RETRY_MAX=1s")
 	w.run("init")
 	w.run("backfill")
 	stream := w.start(nil, "stream")
@@ -154,7 +153,6 @@ func TestASinkThatIsReadOnlyForAWhile(t *testing.T) {
 func TestAPoolerBeforeTheSinkIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
 	bends(w, w.db)
@@ -179,7 +177,6 @@ func TestAPoolerBeforeTheSinkIsRefused(t *testing.T) {
 func TestAServerThatAsksForNoPasswordIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t, "wal_level=logical").Database(t), 5)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
 	w.db.Host.Rules(t, "host "+w.db.Name+",replication all samehost trust")

@@ -19,6 +19,7 @@ import (
 func TestSourceAndSinkOnTwoServers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 40)
+	w.env = append(w.env, modelled...)
 	w.sink = pgtest.SinkDatabase(t)
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	products := pair{pipeline: w.db.Name, table: product, key: []string{"product_id"}}

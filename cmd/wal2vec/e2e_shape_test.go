@@ -33,7 +33,6 @@ const fillThings = `INSERT INTO thing (id, name, price, at, mood, size, note, sp
 func newShapes(t *testing.T, key string, ddl ...string) *shapes {
 	t.Helper()
 	w := newWorld(t, 0)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_SOURCE_TABLE=public.thing", "WAL2VEC_SOURCE_KEY=id", "WAL2VEC_SOURCE_SOFT_DELETE=gone",
 		"WAL2VEC_SOURCE_TEMPLATE={name}|{price}|{at}|{mood}|{size}|{note}", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=7")
 	for _, statement := range append([]string{fmt.Sprintf(shapesTable, key)}, ddl...) {

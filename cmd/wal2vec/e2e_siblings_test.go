@@ -12,7 +12,7 @@ import (
 func TestASiblingKeepsTheColumnsThatItReads(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_STREAM_ON_SWAP=refuse")
+	w.env = append(w.env, "WAL2VEC_STREAM_ON_SWAP=refuse")
 	streamer, password := w.db.Role(t, "REPLICATION")
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+streamer)
 	of := func(pipeline string) []string {

@@ -14,7 +14,7 @@ func TestSlotsOfAnyName(t *testing.T) {
 		t.Run(slot[:min(len(slot), 12)], func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 4)
-			w.env = append(append(w.env, hashed...), "WAL2VEC_SOURCE_SLOT="+slot, "WAL2VEC_SOURCE_PUBLICATION="+slot)
+			w.env = append(w.env, "WAL2VEC_SOURCE_SLOT="+slot, "WAL2VEC_SOURCE_PUBLICATION="+slot)
 			w.run("init")
 			w.run("backfill")
 			w.db.Exec(t, "UPDATE staging_marts.dim_product SET name = 'another' WHERE product_id = 2")
@@ -41,7 +41,7 @@ func TestSlotsOfAnyName(t *testing.T) {
 func TestKeysThatFillTheSourcesIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=2",
+	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_BACKFILL_CHUNK_KEYS=2",
 		"WAL2VEC_SOURCE_TABLE=public.long", "WAL2VEC_SOURCE_KEY=a,n,b")
 	const columns = "name text, brand text, category text, description text, deleted boolean"
 	w.db.Exec(t, "CREATE TABLE long (n integer, a text, b varchar, "+columns+", PRIMARY KEY (a, n, b))")
@@ -83,7 +83,7 @@ func TestAKeyThatTheSinkHasNoRoomFor(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.EncodedDatabase(t, "LATIN1"), 0)
 	w.sink = pgtest.SinkDatabase(t)
-	w.env = append(append(w.env, hashed...), "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	const table = "staging_marts.dim_product"
 	w.db.Exec(t, "ALTER TABLE "+table+" ALTER product_id DROP IDENTITY IF EXISTS, ALTER product_id TYPE text")
 	wide := func(n int) {

@@ -138,7 +138,6 @@ func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
 func TestInitMakesTheFunctionForWhoStreams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	role, _ := w.db.Role(t, "REPLICATION")
 	w.run("init", "--grant-stream", role)
 	w.run("init", "--grant-stream", role)
@@ -201,7 +200,7 @@ func TestAPartitionedTableIsNotTheFunctions(t *testing.T) {
 // TestTheRolesFollowASwap of deploy/roles.sql: the function runs as one that may do nothing but this, and the admin's rights are not in it.
 func TestTheRolesFollowASwap(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.Server(t).Database(t) // roles belong to a server
@@ -209,7 +208,6 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				db = pgtest.ServerOf(t, major).Database(t)
 			}
 			w := newWorldOn(t, db, 30)
-			w.env = append(w.env, hashed...)
 			db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
 			roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
 			if err != nil {
@@ -239,6 +237,7 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_admin", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"has REPLICATION"}, try: "CREATE ROLE"})
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "no such role", "--grant-stream", "wal2vec_stream"}, code: 2, says: []string{"no such role"}, try: `CREATE ROLE "no such role" NOLOGIN`})
+			w.takesNoStrangers(t, admin)
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_swap"}, code: 2, says: []string{"no role is to call"}, try: "--grant-stream=ROLE"})
 			w.refuses(t, refusal{
 				env: append(admin, "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
@@ -273,6 +272,17 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takesNoStrangers expects that init hands nothing to a role that a stranger may have made.
+func (w *world) takesNoStrangers(t *testing.T, admin []string) {
+	t.Helper()
+	w.db.Exec(t, "CREATE ROLE of_a_stranger; GRANT mart_owner TO of_a_stranger; GRANT of_a_stranger TO wal2vec_admin; GRANT CREATE ON DATABASE "+w.db.Name+" TO of_a_stranger")
+	w.refuses(t, refusal{
+		env: admin, args: []string{"init", "--swap-role", "of_a_stranger", "--grant-stream", "wal2vec_stream"},
+		code: 2, says: []string{`role "of_a_stranger" is there`, "who made it could act as it"}, try: `BEGIN; CREATE ROLE "wal2vec_swap_`,
+	})
+	w.db.Exec(t, "DROP OWNED BY of_a_stranger; DROP ROLE of_a_stranger")
 }
 
 // namesCallers expects that init names a role that may call the function and does not stream.
@@ -343,7 +353,6 @@ func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	owner, password := w.db.Role(t, "")
 	streamer, _ := w.db.Role(t, "REPLICATION")
 	w.db.Exec(t, "GRANT CREATE ON DATABASE "+w.db.Name+" TO "+owner+"; GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+owner+"; ALTER TABLE "+product+" OWNER TO "+owner)

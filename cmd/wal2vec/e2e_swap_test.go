@@ -64,7 +64,7 @@ func (p *process) refreshed(n int) (encoded, removed int) {
 // TestASwapIsFollowedWhileRunning: only changed texts are encoded, deletions are followed, and no writer's statement fails.
 func TestASwapIsFollowedWhileRunning(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		for name, build := range map[string]string{"bare": bare, "whole": whole} {
 			t.Run(fmt.Sprintf("%s on %d", name, major), func(t *testing.T) {
 				t.Parallel()

@@ -88,6 +88,8 @@ type setup struct {
 	shared []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
+	// use is how the pipeline reads its publication.
+	use replication.Use
 	// first is true when this run gave the pipeline its first slot.
 	first bool
 	// view is the name of the view that was made, or was there.
@@ -298,7 +300,12 @@ func inTransaction(statements []string) []string {
 
 // plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
 func (s *setup) plan(ctx context.Context) (plan setupPlan, err error) {
-	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
+	known, _, err := s.store.Registered(ctx)
+	if err != nil {
+		return plan, err
+	}
+	s.use = useOf(s.config, known)
+	if plan.publication, err = replication.PublicationSQL(ctx, s.source, s.config.Source.Publication, s.table, s.use); err != nil {
 		return plan, err
 	}
 	if plan.pin, plan.function, err = s.planSource(ctx); err != nil {
@@ -356,7 +363,7 @@ func (s *setup) rehearse(ctx context.Context, plan setupPlan) error {
 	if err != nil {
 		return fmt.Errorf("rehearsing on the source: %w", err)
 	}
-	err = replication.EnsurePublication(ctx, tx, s.config.Source.Publication, s.table)
+	err = replication.EnsurePublication(ctx, tx, s.config.Source.Publication, s.table, s.use)
 	if rollbackErr := tx.Rollback(ctx); err == nil {
 		err = rollbackErr
 	}
@@ -415,7 +422,7 @@ func (s *setup) make(ctx context.Context) (created bool, err error) {
 	if _, err := s.store.EnsureGeneration(ctx, s.generation); err != nil {
 		return false, err
 	}
-	if err := replication.EnsurePublication(ctx, s.source, s.config.Source.Publication, s.table); err != nil {
+	if err := replication.EnsurePublication(ctx, s.source, s.config.Source.Publication, s.table, s.use); err != nil {
 		return false, err
 	}
 	// The source comes first, and each side is one transaction: where the second fails, the sink still knows who is to lose what.

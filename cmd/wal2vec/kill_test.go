@@ -23,7 +23,6 @@ func TestKilledStreamLosesNothing(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 40)
-			w.env = append(w.env, hashed...)
 			w.run("init")
 			w.run("backfill")
 			stream := w.start([]string{"FAILPOINT=" + point}, "stream")
@@ -48,7 +47,6 @@ func TestKilledBackfillLosesNothing(t *testing.T) {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, 60)
-			w.env = append(w.env, hashed...)
 			w.run("init")
 			stream := w.start(nil, "stream")
 			stream.waitFor("streaming")

@@ -102,7 +102,6 @@ func TestTheRecordedAnswersAreThoseOfARealDatabase(t *testing.T) {
 
 func recordCommands(t *testing.T) {
 	w := newWorld(t, 30)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_PIPELINE="+nonsensePipeline, wholeWeights)
 	w.run("init")
 	w.run("backfill")

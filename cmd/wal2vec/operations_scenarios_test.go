@@ -58,7 +58,6 @@ func (r *reader) livesAlone(t *testing.T, source *pgtest.Host) pair {
 	t.Helper()
 	w := newWorldOn(t, source.Database(t), gapRows)
 	w.sink = pgtest.SinkDatabase(t)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_PIPELINE="+config.Default().Pipeline, "WAL2VEC_SINK_DSN="+w.sink.DSN,
 		"WAL2VEC_STREAM_IDLE_INTERVAL=50ms", "WAL2VEC_STREAM_RETRY_MAX=300ms")
 	r.lives(t, w)
@@ -258,7 +257,6 @@ func guideAnotherModel(t *testing.T, r *reader) {
 func (r *reader) livesByRoles(t *testing.T) (streamer []string) {
 	t.Helper()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	r.lives(t, w)
 	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
@@ -275,7 +273,6 @@ func (r *reader) livesByRoles(t *testing.T) (streamer []string) {
 func guideRoles(t *testing.T, r *reader) {
 	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
 	r.world = w
-	w.env = append(w.env, hashed...)
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	w.db.Exec(t, "CREATE ROLE mart_owner; ALTER SCHEMA staging_marts OWNER TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
 	checkout, err := filepath.Abs(filepath.Join("..", ".."))
@@ -290,9 +287,10 @@ func guideRoles(t *testing.T, r *reader) {
 		w.env = append(slices.Clip(unset), "WAL2VEC_SOURCE_DSN="+dsn, "WAL2VEC_SINK_DSN="+dsn)
 	}
 	as(w.db.DSN)
-	r.types()                                     // the script,
-	r.says(r.types(), "ALTER ROLE", "GRANT ROLE") // passwords,
-	r.types()                                     // pgvector
+	r.types()                       // the script,
+	r.says(r.types(), "GRANT ROLE") // the owner's rights,
+	r.types()                       // pgvector
+	w.db.Exec(t, "ALTER ROLE wal2vec_admin PASSWORD 'change-me-1'; ALTER ROLE wal2vec_stream PASSWORD 'change-me-2'")
 	as(w.db.DSNFor("wal2vec_admin", "change-me-1"))
 	if said := r.types(); strings.Contains(said, "would run as role") {
 		t.Fatalf("init as the admin leaves the function out:\n%s", said)

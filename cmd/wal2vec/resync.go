@@ -245,7 +245,7 @@ func (f *follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 	if err := f.store.Register(ctx, pipelineOf(f.config, r.server, r.table)); err != nil {
 		return err
 	}
-	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, r.table); err != nil {
+	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, r.table, useOf(f.config, state)); err != nil {
 		return err
 	}
 	return r.run(ctx, state)

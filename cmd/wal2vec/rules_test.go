@@ -19,7 +19,6 @@ func TestASlotThatThePipelineDoesNotNameIsRefused(t *testing.T) {
 	w := newWorld(t, 3)
 	other := "other_" + w.db.Name
 	w.db.Exec(t, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", other)
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	got := w.ends([]string{"WAL2VEC_SOURCE_SLOT=" + other}, "", "stream", "--until-current")
 	if got.code == 0 || !strings.Contains(got.stderr, other) {
@@ -32,7 +31,6 @@ func TestABackfillNeedsTheSlot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
 	slot := "wal2vec_" + w.db.Name
-	w.env = append(w.env, hashed...)
 	w.run("init")
 	w.run("backfill")
 	w.db.Exec(t, "SELECT pg_drop_replication_slot($1)", slot)

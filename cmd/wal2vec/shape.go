@@ -44,27 +44,24 @@ type shapeWatch struct {
 func (f *follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
 	w := &shapeWatch{follower: f}
 	defer w.disconnect(ctx)
-	running, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	w.end = end
-	w.remind(ctx)
-	w.notice(ctx)
-	watching, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		w.run(watching)
-	}()
-	err := run(running)
-	stop()
-	<-done
-	if untrusted, is := errors.AsType[*sink.UntrustedError](context.Cause(running)); is {
-		return untrusted
-	}
-	if err == nil && ctx.Err() == nil {
-		err = w.settleAtLast(ctx)
-	}
-	return err
+	return connect.UntilUntrusted(ctx, func(running context.Context, end context.CancelCauseFunc) error {
+		w.end = end
+		w.remind(ctx)
+		w.notice(ctx)
+		watching, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.run(watching)
+		}()
+		err := run(running)
+		stop()
+		<-done
+		if err == nil && running.Err() == nil {
+			err = w.settleAtLast(ctx)
+		}
+		return err
+	})
 }
 
 func (w *shapeWatch) run(ctx context.Context) {

@@ -11,7 +11,6 @@ import (
 func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
-	w.env = append(w.env, hashed...)
 	owner, _ := w.db.Role(t, "")
 	admin, adminPassword := w.db.Role(t, "REPLICATION")
 	streamer, streamPassword := w.db.Role(t, "")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -69,6 +70,17 @@ func swapOf(c config.Config, options replication.InspectOptions, key []change.Co
 	return replication.Swap{
 		Publication: c.Source.Publication, Table: options, Key: key, Is: is,
 		Function: replication.SwapFunction(c.Source.Table.Schema, c.Pipeline),
+	}
+}
+
+// useOf says by which slot the pipeline reads its publication, and whether another pipeline may
+// read it, too: one that is named was chosen, and one that the pipeline reads already is not taken
+// from it.
+func useOf(c config.Config, state sink.State) replication.Use {
+	named := c.Origin("source.publication").Kind != config.FromDefault
+	return replication.Use{
+		Pipeline: c.Pipeline, Slot: c.Source.Slot, Former: cmp.Or(state.SlotName, state.Slot),
+		Shared: named || state.Started() && state.Publication == c.Source.Publication,
 	}
 }
 

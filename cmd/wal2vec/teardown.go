@@ -69,6 +69,7 @@ func (p *program) teardown(ctx context.Context, c config.Config) error {
 		return err
 	}
 	removed := removedFor(c, roles)
+	removed.Use = useOf(c, state)
 	if err := rehearseTeardown(ctx, source, s, c.Source.Slot, removed); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (p *program) sayGone(c config.Config, view string, roles []sink.Grant, remo
 	var text strings.Builder
 	publication := pgname.Visible(c.Source.Publication)
 	if slices.ContainsFunc(removal.Left, func(left string) bool { return strings.HasPrefix(left, "publication ") }) {
-		publication += " (which stays, for its other tables)"
+		publication += " (which stays, for other tables or pipelines)"
 	}
 	fmt.Fprintf(&text, "pipeline %s is gone: slot %s, publication %s, view %s, its tables\n",
 		c.Pipeline, c.Source.Slot, publication, pgname.Visible(view))

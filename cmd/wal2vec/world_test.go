@@ -67,14 +67,15 @@ func newWorldOn(t *testing.T, db *pgtest.DB, n int) *world {
 		"WAL2VEC_HOME="+parts, "WAL2VEC_SOURCE_DSN="+db.DSN, "WAL2VEC_HTTP_LISTEN=off", "WAL2VEC_STREAM_MAX_ROWS=20",
 		"WAL2VEC_BACKFILL_CHUNK_KEYS=20", "WAL2VEC_PIPELINE="+db.Name,
 		"WAL2VEC_SINK_VIEW=analytics_features.product_embeddings", "WAL2VEC_ENCODER_THREADS=1", "WAL2VEC_SOURCE_SLOT_WAIT=60s", "FAILPOINT_WEIGHTS=head",
+		"FAILPOINT_ENCODER=hash",
 		modelFolders(filepath.Join(w.dir, modelFolder)),
 	)
 	return w
 }
 
-// hashed is the environment of a program that takes vectors from a hash of the text, where the model would only take time: what is
-// tested starts many processes, and the sink is compared with what the same program encodes.
-var hashed = []string{"FAILPOINT_ENCODER=hash"}
+// modelled is the environment of a program that encodes with the model. Without it the program takes vectors from a hash of the text: most of
+// what is tested starts many processes, and the sink is compared with what the same program encodes.
+var modelled = []string{"FAILPOINT_ENCODER="}
 
 // wholeWeights is the environment of a program whose fingerprint of the model is that of the program in this process, which newWorld's is not:
 // a tenth of what the tests' programs compute would be hashes of 90 MB.

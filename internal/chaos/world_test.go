@@ -187,7 +187,7 @@ func (w *world) play() (*Report, error) {
 	if err := w.run(ctx, "init"); err != nil {
 		return nil, err
 	}
-	w.sink.Exec(w.t, noteSetup)
+	w.sink.Exec(w.t, noteSetup+pgtest.ServersOwn("wal2vec.pipeline"))
 	c := w.newChecker(o)
 	defer c.disconnect(context.WithoutCancel(ctx))
 	if err := c.look(ctx); err != nil { // the epoch's beginning

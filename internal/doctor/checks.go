@@ -152,15 +152,16 @@ var sinkChecks = []Check{
 	{
 		"sink.owner",
 		[]Status{Fail, Warn},
-		"Do the schema, wal2vec's tables, their triggers and the view belong to this role, a superuser, or sink.owner, and are the view and " +
-			"what is on the tables (policies, rules, CHECKs, defaults, indexes, types) what `init` writes?",
+		"Do the schema, wal2vec's tables, their foreign keys and the view belong to this role, a superuser, or sink.owner, and are the view and " +
+			"what is on the tables (policies, triggers, rules, CHECKs, defaults, indexes, types) what `init` writes?",
 		"Their owner, or the role that owned them before, can run code with the rights of the role that reads them: every command refuses the tables.",
 	},
 	fails("sink.schema", "Are wal2vec's tables of this version?", "Every command refuses."),
 	fails("sink.tables", "Are ledger and vector tables there?", "Nothing can be written."),
 	fails("sink.logged", "Are they logged?", "A crash empties them while the watermark stays."),
 	fails("sink.rights", "May the role write them?", "Nothing can be committed."),
-	warns("sink.least", "May this role do no more than it must, and no other more than init gave?", "Who gets hold of it can act for others."),
+	warns("sink.least", "May this role do no more than it must, and no other more than init gave?", "Who gets hold of it can act for others. "+
+		"What another role than the owner gave is taken as that role: the owner's `REVOKE` leaves it."),
 	fails("sink.view", "Does the view show the active generation?", "Queries through it fail, or read old vectors."),
 	warns("sink.index", "Has every large generation a valid index?", "Searches compare every vector."),
 }
@@ -175,7 +176,9 @@ var pipelineChecks = []Check{
 		"A gap: rows may differ until a resync.",
 	},
 	warns("pipeline.stream", "Does a stream run, and report?", "Changes wait in the source's log."),
-	fails("pipeline.lock", "Does no session of the sink keep a lock that the stream waits for?", "Nothing is written until it lets go."),
+	fails("pipeline.lock", "Does no session of the sink keep a lock that the stream waits for?", "Nothing is written until it lets go. "+
+		"A session counts as the stream's by its role, which has to be doctor's own or one that may write the pipeline's ledger; "+
+		"its application name alone says nothing."),
 	warns("pipeline.lag", "Is the oldest change that waits young?", "Searches are that far behind."),
 	warns("pipeline.partial", "Do all rows in the sink show the source at the watermark?",
 		"Some rows are newer than the watermark says, until it reaches partial_until."),

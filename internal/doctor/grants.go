@@ -39,7 +39,8 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 		return g, err
 	}
 	var x grant
-	_, err = pgx.ForEachRow(rows, []any{&x.kind, &x.schema, &x.names, &x.role, &x.rights, &x.purpose}, func() error {
+	scans := []any{&x.kind, &x.schema, &x.names, &x.role, &x.grantor, &x.rights, &x.privileges, &x.columns, &x.purpose}
+	_, err = pgx.ForEachRow(rows, scans, func() error {
 		switch {
 		case x.kind != "for":
 			g.beyond = append(g.beyond, surplus{x.text(), x.fix()})
@@ -61,6 +62,40 @@ type grant struct {
 	kind, schema  string
 	names, rights []string
 	role, purpose string
+	taken
+}
+
+// taken is how rights are taken that another role than the owner gave: REVOKE takes what its own role gave, and says nothing where that is nothing.
+type taken struct {
+	grantor             string // empty where it is the owner
+	privileges, columns []string
+}
+
+// privileges are all that there are on tables, sequences and schemas.
+var privileges = slices.Concat(tablePrivileges, []string{"USAGE", "CREATE"})
+
+// from returns the statements; things and to are quoted. The owner takes all from a role; another
+// one's rights are named, since it may have no others to take.
+func (x taken) from(kind, things, to string) []string {
+	if x.grantor == "" {
+		return []string{"REVOKE ALL ON " + kind + " " + things + " FROM " + to + " CASCADE"}
+	}
+	var rights []string
+	for i, column := range x.columns {
+		for _, known := range privileges {
+			switch {
+			case known != x.privileges[i]:
+			case column == "":
+				rights = append(rights, known)
+			default:
+				rights = append(rights, known+" ("+pgname.Identifier(column)+")")
+			}
+		}
+	}
+	return []string{
+		"SET LOCAL ROLE " + pgname.Identifier(x.grantor),
+		"REVOKE " + strings.Join(rights, ", ") + " ON " + kind + " " + things + " FROM " + to + " CASCADE",
+	}
 }
 
 func (x grant) text() string {
@@ -68,11 +103,14 @@ func (x grant) text() string {
 	if x.role != "" {
 		role = "role " + x.role
 	}
-	things := strings.Join(x.names, ", ")
+	things, by := strings.Join(x.names, ", "), ""
 	if x.kind == "SCHEMA" {
 		things = x.schema
 	}
-	return fmt.Sprintf("%s may do more than init gives: %s on %s %s", role, strings.Join(x.rights, ", "), strings.ToLower(x.kind), things)
+	if x.grantor != "" {
+		by = ", which role " + x.grantor + " gave it"
+	}
+	return fmt.Sprintf("%s may do more than init gives: %s on %s %s%s", role, strings.Join(x.rights, ", "), strings.ToLower(x.kind), things, by)
 }
 
 // fix takes it. Rights of a role that init gave some are taken with those, and given again.
@@ -86,6 +124,8 @@ func (x grant) fix() advice {
 		maintain = ", MAINTAIN"
 	}
 	switch {
+	case x.grantor != "":
+		return inSink(pgname.Script(x.from(x.passed(role))...) + x.again())
 	case x.kind == "SEQUENCE":
 		return inSink("REVOKE ALL ON ALL SEQUENCES IN SCHEMA " + schema + " FROM " + role + " CASCADE;")
 	case x.kind == "VIEW":
@@ -103,6 +143,33 @@ func (x grant) fix() advice {
 		return inSink("REVOKE ALL ON SCHEMA " + schema + " FROM " + role + " CASCADE;")
 	default:
 		return inSink("REVOKE ALL ON ALL TABLES IN SCHEMA " + schema + " FROM " + role + " CASCADE;")
+	}
+}
+
+// passed names what another role than the owner gave to a role, whose name is quoted.
+func (x grant) passed(role string) (kind, things, to string) {
+	if x.kind == "SCHEMA" {
+		return "SCHEMA", pgname.Identifier(x.schema), role
+	}
+	names := make([]string, len(x.names))
+	for i, name := range x.names {
+		names[i] = pgname.Qualified(x.schema, name)
+	}
+	if x.kind == "SEQUENCE" {
+		return "SEQUENCE", strings.Join(names, ", "), role
+	}
+	return "TABLE", strings.Join(names, ", "), role
+}
+
+// again says how a role gets from the owner what it needs.
+func (x grant) again() string {
+	switch x.purpose {
+	case "streams":
+		return " -- then, if it is to stream: wal2vec init " + pgname.Flag("grant-stream", x.role)
+	case "reads":
+		return " -- then, if it is to search: wal2vec init " + pgname.Flag("grant-search", x.role)
+	default:
+		return ""
 	}
 }
 

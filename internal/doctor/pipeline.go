@@ -91,7 +91,9 @@ const lockWaited = time.Second
 func (e *examination) examineLock(ctx context.Context) {
 	const check = "pipeline.lock"
 	pipeline := e.opts.Config.Pipeline
-	b, err := pgsession.FindBlocker(ctx, e.sink.pool, pgsession.Waiting{Application: pgsession.Streaming(pipeline)})
+	b, err := pgsession.FindBlocker(ctx, e.sink.pool, pgsession.Waiting{
+		Application: pgsession.Streaming(pipeline), Schema: e.opts.Config.Sink.Schema, Pipeline: pipeline,
+	})
 	switch {
 	case !e.could(err, check):
 	case b == nil || b.Works(pipeline) || max(b.Waited, b.Since) < lockWaited:

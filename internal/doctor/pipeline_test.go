@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
@@ -57,6 +58,57 @@ func (r *rig) wait(conn *pgx.Conn) (done chan struct{}) {
 		_, _ = conn.Exec(r.t.Context(), "UPDATE wal2vec.pipeline SET owner = owner")
 	}()
 	return done
+}
+
+// stranger makes a role with a table of its own, and nothing in wal2vec's schema.
+func (r *rig) stranger() (name string, conn *pgx.Conn) {
+	r.t.Helper()
+	name, password := r.db.Role(r.t, "")
+	r.db.Exec(r.t, "CREATE TABLE strange (id int PRIMARY KEY); ALTER TABLE strange OWNER TO "+name)
+	conn, err := pgx.Connect(r.t.Context(), r.db.DSNFor(name, password))
+	r.ok(err)
+	r.t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(r.t.Context())) })
+	return name, conn
+}
+
+func (r *rig) on(conn *pgx.Conn, statements ...string) {
+	r.t.Helper()
+	for _, statement := range statements {
+		_, err := conn.Exec(r.t.Context(), statement)
+		r.ok(err)
+	}
+}
+
+// playing runs a statement under the name of the pipeline's stream, and returns once it has waited as long as a stream has to for the doctor to tell.
+func (r *rig) playing(conn *pgx.Conn, waits string) (done chan struct{}) {
+	r.t.Helper()
+	r.on(conn, "SET application_name = '"+pgsession.Streaming(r.options.Config.Pipeline)+"'")
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = conn.Exec(r.t.Context(), waits)
+	}()
+	pgtest.Eventually(r.t, time.Minute, func() (bool, string) {
+		const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '1 s' AND pid = $1)"
+		return pgtest.One[bool](r.t, r.db, waiting, int64(conn.PgConn().PID())), "nobody waits"
+	})
+	return done
+}
+
+// wantNoLock asks doctor and monitor, which both tell whom the stream waits for.
+func (r *rig) wantNoLock(what string) {
+	r.t.Helper()
+	if f := r.want("pipeline.lock", doctor.OK); f.Fix != "" {
+		r.t.Errorf("%s: %+v", what, f)
+	}
+	m := monitor.New(r.db.Conn(r.t), r.db.Pool(r.t), monitor.Options{
+		Pipeline: r.options.Config.Pipeline, Schema: r.options.Config.Sink.Schema, Slot: r.options.Config.Source.Slot,
+	})
+	status, err := m.Probe(r.t.Context())
+	r.ok(err)
+	if status.Phase == monitor.WaitingForLock {
+		r.t.Errorf("%s: the status is %s: %s", what, status.Phase, status.Reason)
+	}
 }
 
 var pipelineFindings = []finding{
@@ -129,6 +181,47 @@ var pipelineFindings = []finding{
 		r.db.Exec(t, fmt.Sprintf("SELECT pg_terminate_backend(%d)", keeper.PgConn().PID()))
 		<-working
 		<-done
+	}},
+	{"a stranger that calls itself the stream, and waits for another's session", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		stranger, conn := r.stranger()
+		backup := r.db.Conn(t)
+		r.on(backup, "BEGIN", "SELECT FROM strange")
+		r.on(conn, "BEGIN")
+		done := r.playing(conn, "LOCK TABLE strange IN ACCESS EXCLUSIVE MODE")
+		r.wantNoLock("played by a stranger")
+		// A role that streams has the name for itself, and yet what it waits for has to be the pipeline's.
+		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+stranger+"; GRANT UPDATE, SELECT ON wal2vec.ledger_"+r.options.Config.Pipeline+" TO "+stranger)
+		r.wantNoLock("played by a stream's role")
+		r.on(backup, "ROLLBACK")
+		<-done
+		// Nor is it one for whose transaction it waits, where that has nothing of the pipeline.
+		r.on(conn, "ROLLBACK")
+		r.on(backup, "BEGIN", "INSERT INTO strange VALUES (7)")
+		r.on(conn, "BEGIN", "SELECT FROM wal2vec.ledger_"+r.options.Config.Pipeline)
+		done = r.playing(conn, "INSERT INTO strange VALUES (7)")
+		r.wantNoLock("played by a stream's role, by a row")
+		r.on(backup, "ROLLBACK")
+		<-done
+	}},
+	{"a session that keeps a lock and calls itself the pipeline's", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		stranger, conn := r.stranger()
+		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+stranger+"; GRANT SELECT, UPDATE (name) ON wal2vec.pipeline TO "+stranger+"; ALTER TABLE wal2vec.pipeline DISABLE ROW LEVEL SECURITY")
+		pid := r.keep(conn, pgsession.Streaming(r.options.Config.Pipeline))
+		working := make(chan struct{})
+		go func() {
+			defer close(working)
+			_, _ = conn.Exec(t.Context(), "SELECT pg_sleep(3600)")
+		}()
+		done := r.wait(r.db.Conn(t))
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			f := found(r.examine(), "pipeline.lock")
+			return f[0].Status == doctor.Fail && f[0].Fix == fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d);", pid), f[0].Text
+		})
+		r.paste(r.want("pipeline.lock", doctor.Fail))
+		<-done
+		<-working
 	}},
 	{"a gap that the last stream found in the log", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

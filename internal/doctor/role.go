@@ -50,7 +50,7 @@ func (e *examination) examineRole(ctx context.Context) {
 	case e.searches():
 		e.ok("role.monitor", "%s: it sees its own sessions only, and has no need of others", e.isFor())
 	default:
-		e.warn("role.monitor", e.toStream("GRANT pg_read_all_stats TO "+role+";"), "role %s sees its own sessions only", f.info.User)
+		e.warn("role.monitor", asMonitor, "role %s sees its own sessions only", f.info.User)
 	}
 	e.examinePower(ctx)
 }
@@ -89,11 +89,7 @@ func (e *examination) examinePower(ctx context.Context) {
 	for i, group := range memberships {
 		quiet = false
 		revoke := revokeMembership(group, e.source.info.User, givers[i])
-		fix := pgname.Script(revoke)
-		if group == "pg_monitor" && e.mayStream() {
-			fix = pgname.Script(revoke, "GRANT pg_read_all_stats TO "+role)
-		}
-		e.warn(check, inSource(fix), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
+		e.warn(check, inSource(pgname.Script(revoke)), "role %s has the rights of %s, which reach beyond this table", role, pgname.Identifier(group))
 	}
 	for i, maker := range makers {
 		quiet = false

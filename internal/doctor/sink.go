@@ -212,7 +212,7 @@ func (e *examination) examineState(ctx context.Context) bool {
 func (e *examination) judgeViewOwner(err error) {
 	const check = "sink.owner"
 	if fault.KindOf(err) == fault.Usage {
-		e.warn(check, inSink(fault.Try(err)), "%s", e.opts.Print(err))
+		e.warn(check, adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
 		return
 	}
 	e.judge(check, err, Sink, "schema %s, its tables and the view belong to roles that are trusted", e.opts.Config.Sink.Schema)
@@ -222,7 +222,7 @@ func (e *examination) judgeViewOwner(err error) {
 type tableFindings struct {
 	missing, unlogged, closed, excess []string
 	// others are the tables that are not the pipeline's and on which the role has rights that it was not given, elsewhere what it may do there.
-	others, elsewhere []string
+	others []elsewhere
 	// owner is who owns the tables, where that is another role than this one.
 	owner, role string
 	bypass      sink.Bypass // of that role; unknown where it is the owner
@@ -281,14 +281,40 @@ func (e *examination) readOthers(ctx context.Context, f *tableFindings, own []st
 	if err != nil {
 		return err
 	}
-	var name string
-	var rights []string
-	_, err = pgx.ForEachRow(rows, []any{&name, &rights}, func() error {
-		f.others = append(f.others, name)
-		f.elsewhere = append(f.elsewhere, strings.Join(rights, ", "))
-		return nil
+	f.others, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (x elsewhere, err error) {
+		return x, row.Scan(&x.table, &x.privileges, &x.columns, &x.granted, &x.grantee, &x.grantor)
 	})
 	return err
+}
+
+// elsewhere is what this role may do with a table that is not its pipeline's, by a grant to it, to a role that it is a member of, or to PUBLIC
+// (empty).
+type elsewhere struct {
+	table, grantee string
+	granted        bool // false where no grant tells it
+	taken
+}
+
+func (e *examination) judgeElsewhere(x elsewhere, role string) {
+	const server = "find out which role it is a member of that may read or write all tables, and take that from it: pg_read_all_data, pg_write_all_data"
+	fix, whose := onServer(server), ""
+	if x.granted {
+		to := "PUBLIC"
+		switch {
+		case x.grantee == role:
+			to = pgname.Identifier(x.grantee)
+		case x.grantee != "":
+			to, whose = pgname.Identifier(x.grantee), ", as a member of "+x.grantee+","
+		default:
+			whose = ", as everybody,"
+		}
+		fix = inSink(pgname.Script(x.from("TABLE", pgname.Qualified(e.opts.Config.Sink.Schema, x.table), to)...))
+		if whose != "" {
+			fix.text += " -- other roles that have it by " + to + " lose it, too: give it to those that need it"
+		}
+	}
+	e.warn("sink.least", fix, "role %s%s has rights on what is not its pipeline's, and was not given that pipeline: %s on %s",
+		role, whose, strings.Join(slices.Compact(slices.Clone(x.privileges)), ", "), x.table)
 }
 
 // examineTables looks at wal2vec's tables.
@@ -332,9 +358,8 @@ func (e *examination) examineTables(ctx context.Context) {
 
 // judgeLeast tells what the role may do beyond what it needs.
 func (e *examination) judgeLeast(f tableFindings, grant, does string) {
-	for i, table := range f.others {
-		e.warn("sink.least", inSink("REVOKE ALL ON TABLE "+pgname.Qualified(e.opts.Config.Sink.Schema, table)+" FROM "+pgname.Identifier(f.role)+";"),
-			"role %s has rights on what is not its pipeline's, and was not given that pipeline: %s on %s", f.role, f.elsewhere[i], table)
+	for _, x := range f.others {
+		e.judgeElsewhere(x, f.role)
 	}
 	bypasses := f.bypass.Role != "" && f.bypass.Others > 0
 	if bypasses {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -153,14 +155,21 @@ var sinkFindings = []finding{
 		}
 		r.db.Exec(t, "DROP POLICY takes ON wal2vec.shape")
 		r.want("sink.owner", doctor.OK)
+		r.db.Exec(t, "SET ROLE "+role+"; CREATE FUNCTION theirs.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''it ran''; END'; RESET ROLE; "+
+			"CREATE TRIGGER fires BEFORE INSERT ON wal2vec.shape FOR EACH ROW EXECUTE FUNCTION theirs.fires(); REASSIGN OWNED BY "+role+" TO CURRENT_USER")
+		if f := r.want("sink.owner", doctor.Fail); !strings.Contains(f.Text, "trigger fires that wal2vec init does not write") {
+			t.Errorf("%+v", f)
+		}
 	}},
 	{"a view, and a schema of one, of another role", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		role, _ := r.db.Role(t, "")
-		for _, what := range []string{"SCHEMA analytics_features", "VIEW " + r.options.Config.Sink.View.String()} {
-			r.db.Exec(t, "ALTER "+what+" OWNER TO "+role)
-			r.mend(r.want("sink.owner", doctor.Warn))
+		r.db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO "+role)
+		if f := r.want("sink.owner", doctor.Warn); f.FixIn == doctor.Sink || !strings.Contains(f.Fix, "sink.view") {
+			t.Errorf("a schema that is given away keeps what its owner put there and gave: %+v", f)
 		}
+		r.db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO CURRENT_USER; ALTER VIEW "+r.options.Config.Sink.View.String()+" OWNER TO "+role)
+		r.mend(r.want("sink.owner", doctor.Warn))
 	}},
 	{"no ledger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
@@ -233,6 +242,38 @@ var sinkFindings = []finding{
 			}
 			r.mend(f)
 		}
+		// As another role gave them, by another role, by PUBLIC.
+		giver, _ := r.db.Role(t, "")
+		group, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT "+group+" TO "+role+"; GRANT USAGE ON SCHEMA wal2vec TO "+giver)
+		for _, grantee := range []string{role, group, "PUBLIC"} {
+			for _, excess := range []string{"SELECT ON wal2vec.ledger_other", "UPDATE (id) ON wal2vec.ledger_other", "SELECT, TRUNCATE ON wal2vec.later"} {
+				for _, by := range []string{"", giver} {
+					if by != "" {
+						r.db.Exec(t, "GRANT "+excess+" TO "+giver+" WITH GRANT OPTION; SET ROLE "+giver)
+					}
+					r.db.Exec(t, "GRANT "+excess+" TO "+grantee+"; RESET ROLE")
+					f := r.want("sink.least", doctor.Warn)
+					if !strings.Contains(f.Text, strings.Fields(excess)[0][:6]) || strings.Contains(f.Fix, "SET LOCAL ROLE") != (by != "") || !strings.Contains(f.Fix, grantee) {
+						t.Errorf("%s to %s by %q: %q, fix %q", excess, grantee, by, f.Text, f.Fix)
+					}
+					r.paste(f)
+					for _, left := range found(r.examine(), "sink.least") {
+						if strings.Contains(left.Text, "not its pipeline's") {
+							t.Errorf("%s to %s by %q: after %q: %q", excess, grantee, by, f.Fix, left.Text)
+						}
+					}
+					if by != "" {
+						r.db.Exec(t, "REVOKE "+excess+" FROM "+giver+" CASCADE")
+					}
+				}
+			}
+		}
+		r.db.Exec(t, "REVOKE "+group+" FROM "+role+"; REVOKE USAGE ON SCHEMA wal2vec FROM "+giver+"; GRANT pg_read_all_data TO "+role)
+		if f := r.want("sink.least", doctor.Warn); !strings.Contains(f.Fix, "pg_read_all_data") || f.FixIn != doctor.Server {
+			t.Errorf("%q, fix %q", f.Text, f.Fix)
+		}
+		r.db.Exec(t, "REVOKE pg_read_all_data FROM "+role)
 		// Who was given it, to read or to write, has those rights.
 		given := "wal2vec.ledger_other, wal2vec.dead_letter_other, wal2vec.vectors_other_1 TO " + role
 		r.db.Exec(t, "GRANT SELECT ON "+given)
@@ -302,6 +343,59 @@ var sinkFindings = []finding{
 					r.mend(f)
 				}
 			}
+		}
+	}},
+	{"rights in the sink that another role than the owner gave", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		streamer, streamerSecret := r.db.Role(t, "")
+		searcher, searcherSecret := r.db.Role(t, "")
+		giver, _ := r.db.Role(t, "")
+		third, thirdSecret := r.db.Role(t, "")
+		secrets := map[string]string{streamer: streamerSecret, searcher: searcherSecret, third: thirdSecret}
+		r.ok(r.sink.Grant(t.Context(), sink.Grant{Role: streamer, Access: sink.Write}, sink.Grant{Role: searcher, Access: sink.Read}))
+		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec, analytics_features TO "+giver+", "+third)
+		ledger, letters, view := "wal2vec.ledger_"+r.db.Name, "wal2vec.dead_letter_"+r.db.Name, r.options.Config.Sink.View.String()
+		for _, c := range []struct{ right, to, tries string }{
+			{"SELECT, DELETE ON " + ledger + ", " + letters, third, "DELETE FROM " + ledger},
+			{"UPDATE (epoch), SELECT (epoch, lsn) ON " + ledger, third, "UPDATE " + ledger + " SET epoch = epoch"},
+			{"ALL ON SCHEMA wal2vec", third, "CREATE TABLE wal2vec.mine ()"},
+			{"USAGE ON SEQUENCE wal2vec.backfill_id_seq", third, "SELECT nextval('wal2vec.backfill_id_seq')"},
+			{"INSERT, SELECT ON " + view, third, "INSERT INTO " + view + " DEFAULT VALUES"},
+			{"TRUNCATE, INSERT ON " + ledger, "PUBLIC", "INSERT INTO " + ledger + " DEFAULT VALUES"},
+			{"TRUNCATE, SELECT ON " + ledger, streamer, "TRUNCATE " + ledger},
+			{"INSERT, SELECT ON " + ledger, searcher, "INSERT INTO " + ledger + " DEFAULT VALUES"},
+		} {
+			r.db.Exec(t, "GRANT "+c.right+" TO "+giver+" WITH GRANT OPTION; SET ROLE "+giver+"; GRANT "+c.right+" TO "+c.to+"; RESET ROLE")
+			follow := 0
+			for _, f := range found(r.examine(), "sink.least") {
+				if !strings.Contains(f.Text, "which role "+giver+" gave it") {
+					continue
+				}
+				follow++
+				if !strings.HasPrefix(f.Fix, `BEGIN; SET LOCAL ROLE "`+giver+`"; REVOKE `) || f.FixIn != doctor.Sink {
+					t.Errorf("%s to %s: fix %q", c.right, c.to, f.Fix)
+				}
+				r.paste(f)
+			}
+			const given = `SELECT count(*)::int FROM (SELECT relacl FROM pg_class UNION ALL SELECT attacl FROM pg_attribute UNION ALL SELECT nspacl FROM pg_namespace) AS a (acl),
+				aclexplode(acl) AS x WHERE x.grantor = $1::regrole AND x.privilege_type <> CASE WHEN acl = (SELECT relacl FROM pg_class WHERE oid = $2::regclass) THEN 'SELECT' ELSE '' END`
+			if left := pgtest.One[int](t, r.db, given, giver, view); follow == 0 || left != 0 {
+				t.Errorf("%s to %s: %d findings were followed, %d rights are left", c.right, c.to, follow, left)
+			}
+			who := c.to
+			if who == "PUBLIC" {
+				who = third
+			}
+			conn, err := pgx.Connect(t.Context(), r.db.DSNFor(who, secrets[who]))
+			r.ok(err)
+			if _, err := conn.Exec(t.Context(), c.tries); fault.SQLSTATE(err) != "42501" {
+				t.Errorf("%s to %s: afterwards %q: %v", c.right, c.to, c.tries, err)
+			}
+			_ = conn.Close(t.Context())
+			r.db.Exec(t, "REVOKE "+c.right+" FROM "+giver+" CASCADE; GRANT USAGE ON SCHEMA wal2vec, analytics_features TO "+giver+", "+third)
+		}
+		if _, err := r.db.Conn(t).Exec(t.Context(), "SET ROLE "+streamer+"; DELETE FROM "+ledger); err != nil {
+			t.Errorf("the stream's role has not what the owner gave it: %v", err)
 		}
 	}},
 	{"a role that passes over the row policies of several pipelines", func(t *testing.T, host *pgtest.Host) {

@@ -26,16 +26,24 @@ type finding struct {
 	see  func(t *testing.T, host *pgtest.Host)
 }
 
-// withEverything is a major version whose servers can be brought into every state.
+// since has the major version of the first servers that can be brought into a state, where older ones cannot; withEverything is that of all.
+var since = map[string]int{
+	"slots that expire": 18, "a mark of deletion that the log lacks": 18, "a standby without the slot": 17, "a standby with a copy of the slot": 17,
+	"of a slot": 17,
+}
+
 const withEverything = 18
 
 // TestEveryFinding brings a server and a pipeline on it into every bad state that one server can be brought into, one after the other, and runs
 // each fix that is SQL. Another test makes sure that no finding is left out.
 func TestEveryFinding(t *testing.T) {
-	host := pgtest.ServerOf(t, withEverything, healthySettings()...)
+	host := pgtest.Server(t, healthySettings()...)
 	all, ran := 0, 0
 	for _, part := range [][]finding{configFindings, sourceFindings, roleFindings, excessFindings, kindFindings, tableFindings, slotFindings, sinkFindings, pipelineFindings} {
 		for _, f := range part {
+			if since[f.name] > pgtest.Major() {
+				continue
+			}
 			all++
 			t.Run(f.name, func(t *testing.T) {
 				ran++
@@ -44,13 +52,16 @@ func TestEveryFinding(t *testing.T) {
 		}
 	}
 	for _, f := range elsewhere {
+		if since[f.name] > pgtest.Major() {
+			continue
+		}
 		all++
 		t.Run(f.name, func(t *testing.T) {
 			ran++
 			f.see(t, nil)
 		})
 	}
-	if ran == all { // else some were chosen
+	if ran == all && pgtest.Major() >= withEverything { // else some were chosen, or left out
 		everyFindingWasSeen(t)
 	}
 }
@@ -260,7 +271,9 @@ var roleFindings = []finding{
 	{"a role without rights", func(t *testing.T, host *pgtest.Host) {
 		role, as := bare(t, host).reader("")
 		as.mend(as.want("role.replication", doctor.Fail))
-		as.mend(as.want("role.monitor", doctor.Warn))
+		if f := as.want("role.monitor", doctor.Warn); f.FixIn != doctor.Settings || strings.Contains(f.Fix, role) {
+			t.Errorf("a role that sees other sessions reads the passwords that they set: %+v", f)
+		}
 		for _, check := range []string{"role.future", "role.owner"} {
 			if f := as.want(check, doctor.Warn); f.FixIn != doctor.Shell || !strings.Contains(f.Fix, "--grant-stream="+role) {
 				t.Errorf("%+v", f)
@@ -469,7 +482,7 @@ func repackAtWork(t *testing.T, _ *pgtest.Host) {
 
 // standbyWithACopy looks at a standby before its promotion.
 func standbyWithACopy(t *testing.T, _ *pgtest.Host) {
-	host := pgtest.ServerOf(t, max(withEverything, pgtest.Major()), healthySettings("hot_standby_feedback=on")...)
+	host := pgtest.Server(t, healthySettings("hot_standby_feedback=on")...)
 	r := healthy(t, host)
 	r.stop()
 	copied := host.Standby(t, "hot_standby_feedback=on").Named(t, r.db.Name)

@@ -9,6 +9,9 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
+// usualSwapRole is the one that deploy/roles.sql makes.
+const usualSwapRole = "wal2vec_swap"
+
 // examineSwapRole looks at what the function that follows swapped tables runs as, and at which columns it would publish. err is of the look at
 // rights.
 func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap, rights replication.SwapRights, err error) {
@@ -45,13 +48,19 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Beyond) > 0:
-		fix := "wal2vec init --swap-role wal2vec_swap " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
-		e.warn(check, inShell(fix),
+		fix := "wal2vec init --swap-role " + usualSwapRole + " " + pgname.Flag("grant-stream", rights.Role) + "  # as the admin, after deploy/roles.sql"
+		repair := inShell(fix)
+		if role.Name == usualSwapRole { // it serves another pipeline
+			repair = onServer("give this pipeline a swap role of its own (wal2vec.swap in deploy/roles.sql), " +
+				"then run wal2vec init with --swap-role and that role")
+		}
+		e.warn(check, repair,
 			"the function that follows swapped tables runs as role %s, which %s: the table's owner could make use of it, and no stream calls it",
 			name, strings.Join(role.Beyond, ", "))
 	case len(role.Open) > 0:
 		e.warn(check, inSource(pgname.Script(role.Close...)),
-			"the function that follows swapped tables runs as role %s, which %s: another role could act as it", name, strings.Join(role.Open, ", "))
+			"the function that follows swapped tables runs as role %s, which %s: another role could act as it, and no stream calls it",
+			name, strings.Join(role.Open, ", "))
 	case len(role.Odd) > 0:
 		e.warn(check, inSource(pgname.Script(role.Ends...)+" -- once you know that no client needs it"),
 			"role %s, as which the function that follows swapped tables runs, has what may have been left there: %s", name, strings.Join(role.Odd, ", "))

@@ -126,7 +126,9 @@ func (m *Monitor) readFullBackfill(ctx context.Context) (full change.FullBackfil
 
 // readBlocker finds the session for whose lock the stream waits, or has been waiting in rounds.
 func (m *Monitor) readBlocker(ctx context.Context) (*pgsession.Blocker, error) {
-	b, err := pgsession.FindBlocker(ctx, m.sink, pgsession.Waiting{Application: pgsession.Streaming(m.opts.Pipeline)})
+	b, err := pgsession.FindBlocker(ctx, m.sink, pgsession.Waiting{
+		Application: pgsession.Streaming(m.opts.Pipeline), Schema: m.opts.Schema, Pipeline: m.opts.Pipeline,
+	})
 	if err != nil || b == nil || b.Works(m.opts.Pipeline) || max(b.Waited, b.Since) < lockWaited {
 		return nil, err
 	}

@@ -287,7 +287,7 @@ func TestGaps(t *testing.T) {
 // A slot that the server gives up, on the oldest and the newest version that the parts have: their views differ.
 func TestLostSlotAndHeadroom(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprintf("PostgreSQL %d", major), func(t *testing.T) {
 			t.Parallel()
 			host := pgtest.ServerOf(t, major, "max_slot_wal_keep_size=1MB", "min_wal_size=32MB", "max_wal_size=32MB")

@@ -38,7 +38,7 @@ var activations = []mutant{
 	{
 		name:  "a new generation leaves the counter as it is",
 		fails: []string{"sink TestAGenerationOfAnotherDimensionIsWrittenBesideTheActiveOne"},
-		edits: []edit{{buildFile, `render("vectors_create", t), render("generation_count", data))`, `render("vectors_create", t))`}},
+		edits: []edit{{buildFile, `render("vectors_create", t), render("generation_count", data), closing)`, `render("vectors_create", t), closing)`}},
 	},
 	{
 		name:  "an activation does not count what is missing",

@@ -130,7 +130,7 @@ func rolesOf(lists ...[]string) []string {
 // role, or closes its own database, and none of the others.
 func TestAServerKeepsOutWhomALineNames(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			host := pgtest.ServerOf(t, major)

@@ -47,6 +47,7 @@ func serverAccount() (*account, error) {
 func (a *account) apply(cmd *exec.Cmd, home string) {
 	cmd.Dir, cmd.Env = "/", environment(home)
 	if a != nil {
+		cmd.SysProcAttr.Setsid = true // a process of another account has no terminal of this one's, into which it could type
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: a.uid, Gid: a.gid}
 	}
 }

@@ -22,5 +22,8 @@ func TestAnAccountGetsNothingOfTheEnvironment(t *testing.T) {
 		if got := cmd.SysProcAttr.Credential; (got == nil) != (who == nil) || cmd.Dir != "/" {
 			t.Errorf("runs as %+v in %s", got, cmd.Dir)
 		}
+		if cmd.SysProcAttr.Setsid != (who != nil) {
+			t.Errorf("as %+v it has this process's terminal", who)
+		}
 	}
 }

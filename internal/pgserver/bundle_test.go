@@ -176,3 +176,19 @@ func TestMissingBundleSaysWhatToType(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestNoServerIsMadeWhereAnotherAccountCouldMoveIt: a folder that is made again as a link leads to a place of that account's choice.
+func TestNoServerIsMadeWhereAnotherAccountCouldMoveIt(t *testing.T) {
+	t.Setenv(safefile.TrustVariable, "")
+	parent := filepath.Join(publicTemp(t), "theirs")
+	if err := errors.Join(os.Mkdir(parent, 0o700), os.Chmod(parent, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := makeFolder(parent, nil)
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "TMPDIR") {
+		t.Errorf("%+v, %v, try %q", f, err, fault.Try(err))
+	}
+	if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}

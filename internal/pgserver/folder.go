@@ -1,11 +1,15 @@
 package pgserver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // folder is a server's place on disk: lock, server.log and data/. The process that made it holds the lock, so that anyone can
@@ -56,6 +60,14 @@ func makeFolder(parent string, who *account) (*folder, error) {
 	parent, err := filepath.Abs(parent)
 	if err != nil {
 		return nil, fmt.Errorf("resolving the folder for the server: %w", err)
+	}
+	if err := safefile.Check(parent); err != nil {
+		problem, ok := errors.AsType[*safefile.Error](err)
+		if !ok {
+			return nil, err
+		}
+		return nil, fault.Wrap(err, fault.Usage, "export TMPDIR=FOLDER that this account owns; "+problem.Try,
+			"another account could put a server's folder below %s elsewhere", parent)
 	}
 	sweep(parent, time.Now())
 	path, err := os.MkdirTemp(parent, folderPrefix)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes puts the server into a process group of its own, out of reach of a terminal's Ctrl-C, and has the kernel shut it
+// attributes puts the server into a session of its own, out of reach of a terminal and of its Ctrl-C, and has the kernel shut it
 // down at once when its parent dies.
 func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
+	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGQUIT}
 }
 
 // children returns the processes whose parent is pid. They cannot be found by process group: each makes a session of its own.

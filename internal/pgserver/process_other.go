@@ -4,10 +4,10 @@ package pgserver
 
 import "syscall"
 
-// attributes puts the server into a process group of its own, out of reach of a terminal's Ctrl-C. Only Linux can have the kernel
+// attributes puts the server into a session of its own, out of reach of a terminal and of its Ctrl-C. Only Linux can have the kernel
 // end it with its parent.
 func attributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
+	return &syscall.SysProcAttr{Setsid: true}
 }
 
 // children returns nothing: here the backends end by themselves when they notice that the postmaster is gone.

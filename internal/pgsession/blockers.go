@@ -44,15 +44,20 @@ type Blocker struct {
 	Waited time.Duration
 
 	ours   bool // it is this session's role
+	writes bool // its role may write the pipeline's ledger
 	client bool // its server process waits for its client, in a transaction
 	begun  *time.Time
 }
 
-// Waiting says whose waits are asked for: those of one session, or of all with an application; those that have lasted so long.
+// Waiting says whose waits are asked for: those of one session, or of all with an application;
+// those that have lasted so long. An application's name is any client's to choose: a session that
+// bears it counts where it has this session's role, or one that may write the pipeline's ledger,
+// and where it waits for something in wal2vec's schema.
 type Waiting struct {
-	PID         int32
-	Application string
-	AtLeast     time.Duration
+	PID              int32
+	Application      string
+	AtLeast          time.Duration
+	Schema, Pipeline string
 }
 
 // FindBlocker returns the session that has kept others waiting in the longest transaction; nil where no session waits.
@@ -60,8 +65,8 @@ func FindBlocker(ctx context.Context, db Querier, w Waiting) (*Blocker, error) {
 	var b Blocker
 	var since float64
 	var waited *float64
-	err := db.QueryRow(ctx, sql.Query("session_blockers"), w.PID, w.Application, w.AtLeast.Seconds()).
-		Scan(&b.PID, &b.Role, &b.Application, &b.State, &since, &b.ours, &b.client, &b.begun, &waited)
+	err := db.QueryRow(ctx, sql.Query("session_blockers"), w.PID, w.Application, w.AtLeast.Seconds(), w.Schema, "ledger_"+w.Pipeline).
+		Scan(&b.PID, &b.Role, &b.Application, &b.State, &since, &b.ours, &b.writes, &b.client, &b.begun, &waited)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // no session is in the way
 	}
@@ -75,9 +80,11 @@ func FindBlocker(ctx context.Context, db Querier, w Waiting) (*Blocker, error) {
 	return &b, nil
 }
 
-// Works reports whether it is a session of the pipeline itself that is at work: one that is waited for in the ordinary way.
+// Works reports whether it is a session of the pipeline itself that is at work: one that is waited
+// for in the ordinary way. Its name alone says nothing, so its role is this session's, or may write
+// the ledger.
 func (b *Blocker) Works(pipeline string) bool {
-	return of(b.Application, pipeline) && b.State == "active" && !b.client
+	return of(b.Application, pipeline) && (b.ours || b.writes) && b.State == "active" && !b.client
 }
 
 // Hung reports whether it is a session of the pipeline, with this session's role, whose client has said nothing for so long in the middle of a

@@ -39,8 +39,10 @@ func certain(f *pgconn.FallbackConfig) bool {
 	return c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil) // pgx checks itself for verify-ca
 }
 
-// kept reports whether a socket can only be the server's: it is a trusted account's, or in a folder that such a one made, for the server's account at
-// most. In a folder as /tmp any account can listen where the server does not, or make the folder that was there yesterday.
+// kept reports whether a socket can only be the server's: it is a trusted account's, or in a folder
+// that such a one made, for the server's account at most, which no group shares with others. In a
+// folder as /tmp any account can listen where the server does not, or make the folder that was
+// there yesterday.
 func kept(socket string) bool {
 	folder := filepath.Dir(socket)
 	if !filepath.IsAbs(folder) {
@@ -51,7 +53,7 @@ func kept(socket string) bool {
 	}
 	at, err := os.Lstat(folder)
 	above := filepath.Dir(folder)
-	return err == nil && at.IsDir() && !shared(folder) && !shared(above) && safefile.Check(above) == nil
+	return err == nil && at.IsDir() && safefile.Alone(folder) && !shared(above) && safefile.Check(above) == nil
 }
 
 // shared reports whether every account can make files in a folder.

@@ -272,7 +272,11 @@ func TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt(t *testing.T) {
 	}
 	if ours == 0 { // root alone gives folders to other accounts
 		place("home", theirs, 0o755)
-		wanted[place("postgresql", theirs, 0o755)] = "" // as /run/postgresql is
+		wanted[place("postgresql", theirs, 0o755)] = ""           // as /run/postgresql is
+		wanted[place("grouped", theirs, 0o775)] = "scram-sha-256" // group games, which is another account's
+		if err := os.Chown(filepath.Join(top, "grouped"), -1, 60); err != nil {
+			t.Fatal(err)
+		}
 		wanted[place("open", theirs, 0o777)] = "scram-sha-256"
 		wanted[place("shared/theirs", theirs, 0o755)] = "scram-sha-256" // as one in /tmp
 		wanted[place("home/theirs", theirs, 0o755)] = "scram-sha-256"

@@ -19,7 +19,8 @@
 // A Proxy before a server breaks, delays, freezes or refuses a program's connections.
 //
 // PostgreSQL comes from the parts that `make parts` unpacks: WAL2VEC_PARTS, else $WAL2VEC_CACHE/parts, else .cache/parts at the
-// repository's root. WAL2VEC_TEST_PG chooses the major, 18 without it. WAL2VEC_TEST_DIR says where data lies, /dev/shm where it
+// repository's root. WAL2VEC_TEST_PG chooses the major, 18 without it (16 and 18
+// for tests that start servers of both). WAL2VEC_TEST_DIR says where data lies, /dev/shm where it
 // is large. Missing parts fail the test; nothing is skipped.
 //
 // Only test files import this package.

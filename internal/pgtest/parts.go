@@ -23,6 +23,15 @@ func Major() int {
 	return major
 }
 
+// Majors returns the major versions that a test which chooses its servers itself runs them of: 16 and 18, or the one that
+// WAL2VEC_TEST_PG names. `make test` names one after the other.
+func Majors() []int {
+	if os.Getenv("WAL2VEC_TEST_PG") != "" {
+		return []int{Major()}
+	}
+	return []int{16, defaultMajor}
+}
+
 // Parts returns the folder of the parts that `make parts` unpacks, as an absolute path; it may not exist.
 func Parts() (string, error) {
 	if parts := os.Getenv("WAL2VEC_PARTS"); parts != "" {

@@ -47,6 +47,26 @@ func Owned(path string) bool {
 	return err == nil && slices.Contains(c.trusted, e.uid) && c.served(path, e) == nil
 }
 
+// Alone reports whether the account that owns what the path names, a trusted one or not, is the
+// only one besides the trusted that may write it: neither everyone may, nor a group that holds
+// other accounts, nor an access control list's account.
+func Alone(path string) bool {
+	c, err := newChecker()
+	if err != nil {
+		return false
+	}
+	e, err := c.lstat(path)
+	if err != nil {
+		return false
+	}
+	const byGroup, byEveryone = 0o020, 0o002
+	list, err := c.list(path)
+	if err != nil || list != nil || e.mode.Perm()&byEveryone != 0 {
+		return false
+	}
+	return e.mode.Perm()&byGroup == 0 || privateTo(e.gid, []uint32{e.uid}, nil)
+}
+
 // CheckTree is Check for a folder and everything below it.
 func CheckTree(folder string) error {
 	c, err := newChecker()

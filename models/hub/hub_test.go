@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -292,6 +293,22 @@ func TestPullReplacesOnlyWhenTold(t *testing.T) {
 		t.Errorf("the old model is still there: %v", err)
 	}
 	nothingLeft(t, folder, "tiny")
+}
+
+// TestPullPutsNothingWhereAnotherAccountCouldMoveIt into a folder of that account's choice.
+func TestPullPutsNothingWhereAnotherAccountCouldMoveIt(t *testing.T) {
+	t.Setenv(safefile.TrustVariable, "")
+	folder := t.TempDir()
+	if err := errors.Join(os.Chmod(filepath.Dir(folder), 0o755), os.Chmod(folder, 0o777)); err != nil { // else no other account enters it
+		t.Fatal(err)
+	}
+	_, err := Pull(t.Context(), newFakeHub(t, "bert-mean").options(folder))
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "WAL2VEC_HOME") {
+		t.Errorf("%v, try %q", err, fault.Try(err))
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
 }
 
 // answers is a table of hubs that go wrong, with the line and the kind that come of it. HOST stands for the hub's address.

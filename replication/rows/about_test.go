@@ -11,7 +11,7 @@ import (
 // TestAboutRows counts a small table and estimates a larger one, analysed or not, without the rows that are marked as deleted.
 func TestAboutRows(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)

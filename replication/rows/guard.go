@@ -196,7 +196,7 @@ func (r *Reader) examine(ctx context.Context) error {
 		return err
 	case beyond == "t":
 		return fault.New(fault.Usage, "read it as the stream's role (deploy/roles.sql), or set source.trust_owner: true",
-			"role %s may run programs on the source's server or reach its files, and a read of %s would give that to another role: %s",
+			"role %s may run programs on the source's server, reach its files or have it open a session, and a read of %s would give that to another role: %s",
 			quote(r.role), r.name(), found[0])
 	case r.opts.Warn != nil && !r.warned:
 		r.warned = true

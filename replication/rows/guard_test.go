@@ -73,7 +73,7 @@ type weak struct {
 // onEach runs a test on the newest server and on the oldest that may be a sink.
 func onEach(t *testing.T, f func(t *testing.T, w *weak)) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			w := &weak{db: pgtest.ServerOf(t, major).Database(t), table: items(t)}
@@ -233,6 +233,7 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 			refused(power)
 			w.db.Exec(t, "REVOKE "+power+" FROM "+w.role)
 		}
+		w.logsInAgain(t, refused)
 		w.asSuperuser = true
 		refused("a superuser")
 		w.trust = true
@@ -255,6 +256,20 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 			t.Errorf("warned of %v", w.warnings)
 		}
 	})
+}
+
+// logsInAgain makes sure that no function of another role is called where it could have the server log in again as the session's role.
+func (w *weak) logsInAgain(t *testing.T, refused func(string)) {
+	t.Helper()
+	if pgtest.One[int](t, w.db, "SELECT current_setting('server_version_num')::int") < 180000 {
+		return // no version before has it
+	}
+	w.db.Exec(t, "CREATE FOREIGN DATA WRAPPER other; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other OPTIONS (use_scram_passthrough 'true')")
+	refused("a server that passes keys on")
+	maker, _ := w.db.Role(t, "")
+	w.db.Exec(t, "DROP SERVER elsewhere; GRANT USAGE ON FOREIGN DATA WRAPPER other TO "+maker)
+	refused("a role that may make such a server")
+	w.db.Exec(t, "DROP FOREIGN DATA WRAPPER other")
 }
 
 // TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told nothing.

@@ -49,7 +49,7 @@ func TestAChunkEndsWhereItsBytesDo(t *testing.T) {
 // TestColumnsThatAreTooLargeAreNotFetched: a search shows their length instead.
 func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)

@@ -33,7 +33,7 @@ RESET ROLE`
 // calls a function of another role, which does not run.
 func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)

@@ -14,7 +14,7 @@ import (
 // TestRightsToColumnsAreEnough for every read; one that takes more says what to grant.
 func TestRightsToColumnsAreEnough(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)
@@ -78,7 +78,7 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 // TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt: neither by a view in the table's place, nor by a policy on it.
 func TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt(t *testing.T) {
 	t.Parallel()
-	for _, major := range []int{16, 18} {
+	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.ServerOf(t, major).Database(t)

@@ -1,9 +1,9 @@
 -- By the catalogue alone: the schema ($1), and with it each relation that a pipeline ($2) reads there and that is no table, or belongs to a role that is not
--- trusted. That are this role, superusers, and the one that the settings name ($3). A trigger takes a right that may have been taken back, and runs as who
--- writes: so each has to call a function of a trusted role, without arguments and condition, and so has a foreign key to be between these tables. A
--- trigger or a foreign key of this moment says nothing of the next: no other role may have the right to make one. What else hangs on a table belongs to its
--- owner, and yet another role may have written it: ALTER TABLE ... OWNER TO (of a dump that is restored into a schema which is there) and REASSIGN OWNED give
--- a table away with all that is on it. So that is compared with what init writes. No row where there is no schema.
+-- trusted. That are this role, superusers, and the one that the settings name ($3). A foreign key has to be between these tables: it takes a right that may
+-- have been taken back. A trigger or a foreign key of this moment says nothing of the next: no other role may have the right to make one. What else hangs on
+-- a table belongs to its owner, and yet another role may have written it: ALTER TABLE ... OWNER TO (of a dump that is restored into a schema which is there)
+-- and REASSIGN OWNED give a table away with all that is on it, and functions with it. So that is compared with what init writes, whichever role has it now:
+-- there is no trigger. No row where there is no schema.
 WITH schema AS (
     SELECT
         n.oid, CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS owner
@@ -73,6 +73,12 @@ part AS (
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
 ),
 
+-- The planner knows nothing of how many these are: it would put them together once for each row of the catalogue that it joins them with.
+object AS MATERIALIZED (
+    SELECT DISTINCT p.relation, p.classid, p.oid, p.place
+    FROM part AS p
+),
+
 -- What hangs on the tables and is not as init writes it.
 hanging AS (
     SELECT r.oid AS relation, 'policy ' || pg_catalog.quote_ident(l.polname) AS place
@@ -96,6 +102,10 @@ hanging AS (
             ) AS w (beginning)
         )
     ) IS NOT TRUE
+    UNION ALL
+    SELECT r.oid, 'trigger ' || pg_catalog.quote_ident(g.tgname)
+    FROM mine AS r
+    JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid AND NOT g.tgisinternal
     UNION ALL
     SELECT r.oid, 'rule ' || pg_catalog.quote_ident(u.rulename)
     FROM mine AS r
@@ -150,8 +160,13 @@ hanging AS (
     -- Functions, operators and types that are not the server's own. A superuser alone makes functions in C and the types that they read and print
     -- (pgvector's), operator classes and access methods; any role makes domains, row types, ranges and collations.
     SELECT o.relation, coalesce(o.place, 'column ' || pg_catalog.quote_ident(a.attname), 'row type')
-    FROM (SELECT DISTINCT p.relation, p.classid, p.oid, p.place FROM part AS p) AS o
-    JOIN pg_catalog.pg_depend AS d ON d.classid = o.classid AND d.objid = o.oid AND d.refobjid >= 16384
+    FROM object AS o
+    CROSS JOIN LATERAL (
+        SELECT e.refclassid, e.refobjid, e.objsubid
+        FROM pg_catalog.pg_depend AS e
+        WHERE e.classid = o.classid AND e.objid = o.oid AND e.refobjid >= 16384
+        OFFSET 0
+    ) AS d
     LEFT JOIN pg_catalog.pg_attribute AS a ON o.place IS NULL AND a.attrelid = o.relation AND a.attnum = d.objsubid AND a.attnum > 0
     LEFT JOIN pg_catalog.pg_operator AS op ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND op.oid = d.refobjid
     LEFT JOIN pg_catalog.pg_proc AS f
@@ -176,16 +191,12 @@ FROM (
     SELECT r.relname::text, r.relkind::text, r.relowner, r.relkind IN ('r', 'p'), NULL
     FROM relation AS r
     UNION ALL
+    -- The server's own triggers: those of foreign keys, and of a constraint that is deferrable, which have no second table.
     SELECT
-        r.relname::text,
-        CASE WHEN g.tgisinternal THEN 'foreign key of ' || pg_catalog.quote_ident(l.relname) ELSE 'trigger ' || pg_catalog.quote_ident(g.tgname) END,
-        CASE WHEN g.tgisinternal THEN l.relowner ELSE p.proowner END,
-        g.tgisinternal AND l.oid IN (SELECT k.oid FROM relation AS k) OR NOT g.tgisinternal AND g.tgfoid >= 16384 AND g.tgnargs = 0 AND g.tgqual IS NULL, NULL
+        r.relname::text, 'foreign key of ' || pg_catalog.quote_ident(l.relname), l.relowner, l.oid IN (SELECT k.oid FROM relation AS k), NULL
     FROM relation AS r
-    JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid
-    JOIN pg_catalog.pg_proc AS p ON p.oid = g.tgfoid
-    LEFT JOIN pg_catalog.pg_class AS l ON l.oid = g.tgconstrrelid
-    WHERE NOT (g.tgisinternal AND g.tgconstrrelid = 0) -- the server's own, of a constraint that is deferrable
+    JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = r.oid AND g.tgisinternal
+    JOIN pg_catalog.pg_class AS l ON l.oid = g.tgconstrrelid
     UNION ALL
     SELECT r.relname::text, 'right ' || x.privilege_type, x.grantee, true,
         CASE WHEN x.grantor <> r.relowner THEN pg_catalog.pg_get_userbyid(x.grantor)::text END

@@ -12,8 +12,10 @@ WHERE m.word[1] <> ALL (ARRAY[
 UNION ALL
 SELECT f.oid, f.proowner, COALESCE(s.steady, false)
 FROM pg_catalog.regexp_matches(t.tree, ':([a-z_]*funcid|opno) ([0-9]+)', 'g') AS m (word)
-LEFT JOIN pg_catalog.pg_operator AS o ON m.word[1] = 'opno' AND o.oid = m.word[2]::oid
-LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = CASE WHEN m.word[1] = 'opno' THEN o.oprcode::oid ELSE m.word[2]::oid END
+LEFT JOIN pg_catalog.pg_proc AS f ON f.oid = CASE
+    WHEN m.word[1] = 'opno' THEN (SELECT o.oprcode::oid FROM pg_catalog.pg_operator AS o WHERE o.oid = m.word[2]::oid)
+    ELSE m.word[2]::oid
+END
 LEFT JOIN LATERAL (
     SELECT
         f.provolatile = 'i' OR f.provolatile = 's'

@@ -1,19 +1,16 @@
--- The function ($3, its name with schema, quoted) as it is: whose it is, whether that is the owner of the table ($1), of the publication ($2) or
--- this role or one that this was made a member of and that may act as the table's owner (any role can make this one a member of itself), what it does, and whom its owner lets call it; PUBLIC is told apart, since a role may have that name. Last:
+-- The function ($3, its name with schema, quoted) as it is: whose it is; whether that is the owner of the table ($1), of the publication ($2), this role, or the one that
+-- is to have it ($4; '' for none), and no other, since any role can make itself what this one is a member of; whether its callers are those that init named: where it is to
+-- be handed over, only those of this role's or that one's are; whether its owner has the rights of the table's owner; what it does, and whom its owner lets call it; PUBLIC is
+-- told apart, since a role may have that name. Last:
 -- whether it runs as its owner, its language, its settings, and whether one who may call it may pass that on or has it from another than the owner, and who that is.
 -- No row where there is none.
 SELECT
     pg_catalog.pg_get_userbyid(f.proowner)::text,
-    f.proowner = (SELECT r.oid FROM pg_catalog.pg_roles AS r WHERE r.rolname = SESSION_USER)
+    o.rolname IN (SESSION_USER, $4::text)
     OR f.proowner IN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1)
-    OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2)
-    OR EXISTS (
-        SELECT
-        FROM pg_catalog.pg_auth_members AS m
-        JOIN pg_catalog.pg_roles AS r ON r.oid = m.member
-        WHERE m.roleid = f.proowner AND r.rolname = SESSION_USER
-            AND pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1), 'USAGE')
-    ),
+    OR f.proowner IN (SELECT p.pubowner FROM pg_catalog.pg_publication AS p WHERE p.pubname = $2),
+    $4::text = '' OR o.rolname IN (SESSION_USER, $4::text),
+    COALESCE(pg_catalog.pg_has_role(f.proowner, (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = $1), 'USAGE'), false),
     f.prosrc,
     f.proacl IS NULL OR EXISTS (SELECT FROM pg_catalog.aclexplode(f.proacl) AS a WHERE a.grantee = 0),
     ARRAY(
@@ -36,4 +33,5 @@ SELECT
     )
 FROM pg_catalog.pg_proc AS f
 JOIN pg_catalog.pg_language AS l ON l.oid = f.prolang
+JOIN pg_catalog.pg_roles AS o ON o.oid = f.proowner
 WHERE f.oid = pg_catalog.to_regprocedure($3 || '()')

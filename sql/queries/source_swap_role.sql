@@ -6,7 +6,7 @@
 -- user mappings. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
 -- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
--- own: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
+-- own, memberships too: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
 -- does and it is a role that does nothing else, and the statements that drop what it owns besides.
 WITH RECURSIVE role AS (
     SELECT COALESCE(
@@ -42,6 +42,7 @@ WITH RECURSIVE role AS (
             ORDER BY 1
         ) AS callers,
         COALESCE(pg_catalog.pg_has_role(r.oid, p.pubowner, 'USAGE'), false) AS published,
+        EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.relnamespace = w.pronamespace AND c.relowner = r.owner AND c.relkind IN ('r', 'p')) AS beside,
         -- A table that is swapped just now is not.
         COALESCE(
             p.puballtables OR EXISTS (
@@ -61,7 +62,6 @@ WITH RECURSIVE role AS (
         OR w.proacl IS NOT NULL
         AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(w.proacl) AS a WHERE a.grantee = 0)
         AND pg_catalog.starts_with(w.proname::text, 'wal2vec_follow_')
-        AND EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.relnamespace = w.pronamespace AND c.relowner = r.owner AND c.relkind IN ('r', 'p'))
         AND (
             SELECT
                 {{query "source_swap_fingerprint"}}
@@ -72,7 +72,7 @@ WITH RECURSIVE role AS (
         ) = ANY ($5::text[])
 ), ours AS (
     -- The text says neither whose publication it is nor who may call it.
-    SELECT w.oid FROM written AS w WHERE w.asked OR w.published AND w.callers = ARRAY[]::text[]
+    SELECT w.oid FROM written AS w WHERE w.asked OR w.beside AND w.published AND w.callers = ARRAY[]::text[]
 ), odd AS (
     -- What hinders nothing: who may call the function that is asked about is init's to say.
     SELECT
@@ -84,7 +84,7 @@ WITH RECURSIVE role AS (
     UNION ALL
     SELECT w.oid, pg_catalog.format('function %s is for a table that its publication does not carry', w.named), 'DROP FUNCTION IF EXISTS ' || w.named
     FROM written AS w
-    WHERE NOT w.asked AND w.published AND w.callers = ARRAY[]::text[] AND NOT w.carried
+    WHERE NOT w.asked AND w.beside AND w.published AND w.callers = ARRAY[]::text[] AND NOT w.carried
 ), belongings AS (
     SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid, s.dbid IN (0, d.oid) AS here
     FROM facts AS f
@@ -107,13 +107,29 @@ WITH RECURSIVE role AS (
     FROM belongings AS b
     LEFT JOIN LATERAL pg_catalog.pg_identify_object(b.classid, b.objid, 0) AS i ON b.here
     WHERE b.deptype = 'o' AND (NOT b.here OR i.identity IS NOT NULL) -- one that is dropped in the meantime is named no more
+), memberships AS (
+    -- What a role that is no superuser gave, it may give the table's owner as well, since it may grant that role: so it is told, and hinders nothing. No such role
+    -- may grant what leads to one of the server's own. Before 16 the server does not keep who gave it.
+    SELECT
+        a.roleid, g.rolname::text AS name,
+        CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
+            THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END AS grantor,
+        pg_catalog.current_setting('server_version_num')::int >= 160000
+        AND EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = a.grantor AND NOT r.rolsuper)
+        AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_roles AS r WHERE (r.rolsuper OR r.oid < 16384) AND pg_catalog.pg_has_role(a.roleid, r.oid, 'MEMBER')
+        ) AS given
+    FROM facts AS f
+    JOIN pg_catalog.pg_auth_members AS a ON a.member = f.oid
+    JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
+    WHERE NOT COALESCE(pg_catalog.pg_has_role(f.owner, a.roleid, 'MEMBER'), false)
 ), without AS (
     SELECT f.owner AS oid FROM facts AS f
     UNION
     SELECT a.member
     FROM without AS w
     JOIN pg_catalog.pg_auth_members AS a ON a.roleid = w.oid
-    JOIN facts AS f ON f.oid <> a.member
+    JOIN facts AS f ON f.oid IS DISTINCT FROM a.member
 ), members AS (
     SELECT DISTINCT
         m.rolname::text AS name,
@@ -143,14 +159,16 @@ SELECT
         ) || ARRAY(
             SELECT 'is a member of ' || pg_catalog.quote_ident(g.rolname)
             FROM pg_catalog.pg_roles AS g
-            WHERE g.oid <> f.oid AND pg_catalog.pg_has_role(f.oid, g.oid, 'MEMBER') AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+            WHERE NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
+                AND EXISTS (SELECT FROM memberships AS m WHERE NOT m.given AND pg_catalog.pg_has_role(m.roleid, g.oid, 'MEMBER'))
             ORDER BY g.rolname
         ) || ARRAY(
             SELECT
                 CASE
                     WHEN o.place = 4 THEN 'owns ' || (SELECT pg_catalog.count(*) - 3 FROM owned)::text || ' more objects'
                     WHEN o.here THEN 'owns ' || o.type || ' ' || o.identity || COALESCE((
-                        SELECT CASE WHEN NOT w.published THEN ', whose publication is not this role''s'
+                        SELECT CASE WHEN NOT w.beside THEN ', of a pipeline of another owner'
+                            WHEN NOT w.published THEN ', whose publication is not this role''s'
                             ELSE ', which ' || pg_catalog.array_to_string(w.callers, ', ') || ' may call and which may not stream' END
                         FROM written AS w
                         WHERE o.classid = 'pg_catalog.pg_proc'::regclass AND w.oid = o.objid
@@ -181,6 +199,10 @@ SELECT
     -- What is to be given before it can own them. A superuser's ALTER asks for none of it but the membership in the table's owner.
     COALESCE(pg_catalog.pg_has_role(f.oid, f.owner, 'USAGE'), false),
     COALESCE(pg_catalog.pg_has_role(f.oid, 'MEMBER'), false),
+    -- A stream takes this role for one that could act as it, where it has the rights of the table's owner by it alone.
+    f.trusted OR EXISTS (
+        SELECT FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER AND (m.rolsuper OR EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid))
+    ),
     COALESCE(f.oid = f.publisher, false)
     OR (SELECT m.rolsuper FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER)
     OR COALESCE(pg_catalog.has_database_privilege(f.oid, pg_catalog.current_database(), 'CREATE'), false),
@@ -211,7 +233,7 @@ SELECT
         WHERE b.deptype = 'a'
         ORDER BY b.classid, b.objid, b.objsubid
         LIMIT 5
-    ) END,
+    ) || ARRAY(SELECT pg_catalog.format('role %I', m.name) FROM memberships AS m WHERE m.given ORDER BY m.name, m.grantor LIMIT 5) END,
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
         SELECT CASE
             WHEN i.type = 'default acl' THEN pg_catalog.format(
@@ -231,26 +253,23 @@ SELECT
         WHERE b.deptype = 'a'
         ORDER BY b.classid, b.objid, b.objsubid
         LIMIT 5
+    ) || ARRAY(
+        SELECT pg_catalog.format('REVOKE %I FROM %I GRANTED BY %I CASCADE', m.name, f.name, m.grantor)
+        FROM memberships AS m
+        WHERE m.given
+        ORDER BY m.name, m.grantor
+        LIMIT 5
     ) END,
-    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
-        SELECT g.rolname::text
-        FROM pg_catalog.pg_auth_members AS a
-        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
-        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
-        ORDER BY g.rolname, a.grantor
-    ) END,
-    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[] ELSE ARRAY(
-        SELECT CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 AND a.grantor <> 10
-            THEN pg_catalog.pg_get_userbyid(a.grantor)::text ELSE '' END
-        FROM pg_catalog.pg_auth_members AS a
-        JOIN pg_catalog.pg_roles AS g ON g.oid = a.roleid
-        WHERE a.member = f.oid AND NOT COALESCE(pg_catalog.pg_has_role(f.owner, g.oid, 'MEMBER'), false)
-        ORDER BY g.rolname, a.grantor
-    ) END,
-    -- What drops its objects, where it is a role that does nothing else: those that another goes with are left out, and what depends on others comes first.
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[]
+        ELSE ARRAY(SELECT m.name FROM memberships AS m WHERE NOT m.given ORDER BY m.name, m.grantor) END,
+    CASE WHEN f.rolcanlogin OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[]
+        ELSE ARRAY(SELECT m.grantor FROM memberships AS m WHERE NOT m.given ORDER BY m.name, m.grantor) END,
+    -- What drops its objects, where it is a role that does nothing else, and that serves no other owner: those that another goes with are left out, and what depends
+    -- on others comes first.
     CASE
         WHEN f.rolcanlogin OR f.rolsuper OR f.rolcreatedb OR f.rolcreaterole OR f.rolreplication OR f.rolbypassrls OR f.oid = f.owner OR f.trusted
-            OR f.name = SESSION_USER THEN ARRAY[]::text[]
+            OR f.name = SESSION_USER
+            OR EXISTS (SELECT FROM written AS w WHERE NOT w.asked AND NOT w.beside) OR EXISTS (SELECT FROM memberships AS m WHERE NOT m.given) THEN ARRAY[]::text[]
         ELSE ARRAY(
             SELECT CASE
                 WHEN o.type IN ('database', 'tablespace') THEN pg_catalog.format('ALTER %s %s OWNER TO CURRENT_USER', pg_catalog.upper(o.type), o.identity)
@@ -287,11 +306,25 @@ SELECT
             ORDER BY o.objid DESC
         )
     END,
-    -- deploy/roles.sql made it, or took it: only a superuser can make that setting.
-    EXISTS (
-        SELECT
-        FROM pg_catalog.pg_db_role_setting AS s
-        WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+    -- Whether no stranger can have made it: it is the table's owner; or a superuser marked it, as deploy/roles.sql does; or it has function and publication, with the
+    -- rights of the table's owner; or it was made by this role or one that has those rights without it, which the server notes from 16 on by such a membership.
+    COALESCE(
+        f.oid = f.owner
+        OR f.rolsuper
+        OR EXISTS (
+            SELECT
+            FROM pg_catalog.pg_db_role_setting AS s
+            WHERE s.setrole = f.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+        )
+        OR f.oid = f.publisher AND pg_catalog.pg_has_role(f.oid, f.owner, 'USAGE') AND EXISTS (SELECT FROM written AS w WHERE w.asked)
+        OR pg_catalog.current_setting('server_version_num')::int >= 160000
+        AND EXISTS (
+            SELECT
+            FROM pg_catalog.pg_auth_members AS a
+            JOIN pg_catalog.pg_roles AS m ON m.oid = a.member
+            WHERE a.roleid = f.oid AND a.admin_option AND a.grantor = 10 AND (m.rolname = SESSION_USER OR EXISTS (SELECT FROM without AS w WHERE w.oid = m.oid))
+        ),
+        false
     ),
     COALESCE(f.oid <> f.owner AND NOT f.trusted AND NOT f.rolsuper AND EXISTS (SELECT FROM owned AS o WHERE NOT o.here), false),
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.what FROM odd AS o ORDER BY o.oid, o.what) END,
