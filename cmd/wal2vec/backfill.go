@@ -291,8 +291,8 @@ func (f *filler) newBackfill(job *sink.Job, positions *connect.Positions, progre
 func (f *filler) backfillOptions(job *sink.Job) pipeline.BackfillOptions {
 	c := f.config.Backfill
 	return pipeline.BackfillOptions{
-		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Encoding: connect.EncodeAtOnce, Writers: connect.Writers(c), Limit: job.Limit(),
-		Rate: rateOf(c),
+		Template: f.table.Template, ChunkKeys: c.ChunkKeys, InFlight: c.InFlight, Encoding: connect.EncodeAtOnce, Writers: connect.Writers(c),
+		Limit: job.Limit(), Rate: rateOf(c),
 		Full: job.Mode() == sink.Full, WaitTimeout: c.WaitTimeout, RetryMax: f.config.Stream.RetryMax,
 		Before: job.Counts().Processed, Logger: f.log, Now: failpoint.Clock(),
 	}

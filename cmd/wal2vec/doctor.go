@@ -81,7 +81,8 @@ func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.O
 		starter = useStarter
 	}
 	return doctor.Options{
-		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable, Unreadable: connect.UnreadableDSN, Unconnected: connect.Unconnected,
+		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable,
+		Unreadable: connect.UnreadableDSN, Unconnected: connect.Unconnected,
 		Consistent: func(state sink.State, table change.Table) error { return connect.CheckState(c, state, table) },
 		SourceRows: sourceRows(c), UseStarter: starter,
 	}

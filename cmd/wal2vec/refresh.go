@@ -116,7 +116,8 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	defer job.Close()
 	o := f.origin.Load()
 	filler := &filler{
-		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table, reader: connect.NewFollowingReader(f.config, f.log, state, o.table),
+		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table,
+		reader: connect.NewFollowingReader(f.config, f.log, state, o.table),
 	}
 	defer func() { filler.reader.Close(context.WithoutCancel(ctx)) }()
 	if err := filler.readFor(ctx, job); err != nil {

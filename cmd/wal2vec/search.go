@@ -97,7 +97,7 @@ func (p *program) search(ctx context.Context, c config.Config, text string, o se
 func (p *program) sayIdle(ctx context.Context, s *search.Searcher) error {
 	streaming, err := s.Streaming(ctx)
 	if err != nil || streaming {
-		return nil // the result is there, and this is a note on it
+		return nil //nolint:nilerr // the result is there, and this is a note on it
 	}
 	_, err = fmt.Fprintln(p.stdout, "no stream runs: changes since then are not in the scores (wal2vec stream)")
 	return err

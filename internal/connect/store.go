@@ -82,12 +82,13 @@ type Store struct {
 // Close closes the pool.
 func (s *Store) Close() { s.Pool.Close() }
 
+// OpenStore opens the sink for a purpose, which its sessions are named for.
 func OpenStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose string) (*Store, error) {
 	if err := c.RequireSource(); err != nil {
 		return nil, err
 	}
 	// Each writer has one connection and asks over another; chunks that are encoded look up vectors.
-	conns := int32(2*Writers(c.Backfill) + EncodeAtOnce)
+	conns := int32(2*Writers(c.Backfill) + EncodeAtOnce) //nolint:gosec // some dozens
 	settings, err := poolSettings(c.SinkDSN(), SinkName(c), purpose, conns)
 	if err != nil {
 		return nil, err
@@ -124,6 +125,7 @@ func ReadOnly(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
+// NewStore is the sink of the configuration over a pool, which it closes.
 func NewStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *Store {
 	return &Store{Pool: pool, Sink: sink.New(sink.Options{
 		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),

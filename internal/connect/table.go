@@ -35,6 +35,7 @@ func Inspect(ctx context.Context, c config.Config) (change.Table, error) {
 	return replication.Inspect(ctx, conn, InspectOptions(c))
 }
 
+// InspectOptions say which table is inspected, and what of it is read.
 func InspectOptions(c config.Config) replication.InspectOptions {
 	return replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
@@ -71,6 +72,7 @@ func OptionsFor(c config.Config, state sink.State) (replication.InspectOptions, 
 	return options, err
 }
 
+// NewReader reads rows of a table, from whatever server the connection string leads to.
 func NewReader(c config.Config, table change.Table) *rows.Reader {
 	return rows.NewReader(rows.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
 }

@@ -62,7 +62,7 @@ var activations = []mutant{
 	},
 	{
 		name:  "a search reads another generation than its query was encoded for",
-		fails: []string{"cmd/wal2vec TestASearchEncodesForTheGenerationThatItReads", "sink TestSearchRefuses"},
+		fails: []string{"internal/search TestASearchEncodesForTheGenerationThatItReads", "sink TestSearchRefuses"},
 		edits: []edit{{"sink/search.go", "	if q.Generation != 0 && q.Generation != g.ID {", "	if q.Generation < 0 {"}},
 	},
 	{
@@ -306,7 +306,7 @@ var r15 = rule{
 			edits: []edit{
 				{"cmd/wal2vec/backfill.go", "	if err := f.checkGap(ctx); err != nil {", "	if err := ctx.Err(); err != nil {"},
 				{
-					"cmd/wal2vec/backfill.go",
+					"internal/connect/positions.go",
 					"	if !state.Exists {",
 					`	if state.Name == "" {`,
 				},

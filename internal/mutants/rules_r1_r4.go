@@ -171,7 +171,7 @@ var r2 = rule{
 			name:  "a slot that the pipeline does not name is streamed",
 			fails: []string{"cmd/wal2vec TestASlotThatThePipelineDoesNotNameIsRefused"},
 			edits: []edit{{
-				"cmd/wal2vec/follower.go", `	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication`, "	case state.Publication",
+				"internal/connect/belongs.go", `	case state.Slot != c.Source.Slot && state.Slot != "" || state.Publication`, "	case state.Publication",
 			}},
 		},
 		{

@@ -29,6 +29,7 @@ type Result struct {
 	Hits         []Hit               `json:"hits"`
 }
 
+// Hit is a row that was found; its JSON names are a contract.
 type Hit struct {
 	Key     []string           `json:"key"`
 	Score   float64            `json:"score"`
@@ -98,7 +99,7 @@ func Open(ctx context.Context, c config.Config, opener engine.Opener) (s *Search
 // Close closes what was opened.
 func (s *Searcher) Close() {
 	if s.reader != nil {
-		s.reader.Close(context.Background())
+		s.reader.Close(context.Background()) //nolint:forbidigo // whatever has become of the caller's
 	}
 	_ = s.engines.Close()
 	if s.Store != nil {
@@ -168,6 +169,7 @@ type Query struct {
 	generation int // zero: no vector yet
 }
 
+// Encode makes the query's vector by the model of the generation that was active when last looked; none where it has that.
 func (s *Searcher) Encode(ctx context.Context, q *Query) error {
 	g := s.generation.Load()
 	if q.generation == g.ID {
