@@ -27,15 +27,18 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: dir, cache: filepath.Join(dir, "cache"), env: []string{TrustVariable + "="}}
-	here := filepath.Join("..", "..")
-	for from, to := range map[string]string{"scripts": "scripts", "deploy/dbt/requirements.txt": "deploy/dbt", "go.mod": ""} {
-		to = filepath.Join(dir, "checkout", to)
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, "x")), 0o755); err != nil {
+	// By Go, so that go test notices a change.
+	for _, name := range []string{"scripts", "deploy/dbt"} {
+		if err := os.CopyFS(filepath.Join(dir, "checkout", name), os.DirFS(filepath.Join("..", "..", name))); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := exec.Command("cp", "-R", filepath.Join(here, from)+map[bool]string{true: "/."}[from == "scripts"], to).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v", out, err)
-		}
+	}
+	content, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "checkout", "go.mod"), content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return w
 }
@@ -137,7 +140,8 @@ func TestPartsAndToolsOfAnotherAccountAreNotUsed(t *testing.T) {
 	f(tokenizers, lay+"chown 65533 tokenizers/.stamp", "parts/tokenizers/.stamp", foreign)
 	f(tokenizers, lay+"chown 65533 tokenizers/libtokenizers.a", "parts/tokenizers/libtokenizers.a", foreign)
 	f(tokenizers, lay+"mv tokenizers $D/t; ln -s $D/t tokenizers; chown -h 65533 tokenizers", "parts/tokenizers", foreign)
-	const promtool = "PATH=/usr/bin:/bin; type promtool >/dev/null 2>&1 || scripts/tools.sh promtool"
+	const promtool = "mkdir $D/bin; printf '#!/bin/sh\\necho promtool, version 1.0.0' >$D/bin/promtool; chmod 755 $D/bin/promtool; " +
+		"PATH=$D/bin:$PATH scripts/tools.sh promtool" // the system's, if it has one, is too old
 	f(promtool, "mkdir -p cache/tools/promtool; printf '#!/bin/sh\necho promtool, version 3.0.0 >&2' >cache/tools/promtool/promtool; "+
 		"chmod 755 cache/tools/promtool/promtool; chown 65533 cache/tools/promtool/promtool", "tools/promtool/promtool", foreign)
 	const linter = "scripts/tools.sh golangci-lint"
