@@ -50,8 +50,8 @@ detect_platform() {
 trusted=0,$EUID,${WAL2VEC_TRUST_UIDS-$(ls -ldn "$root" | awk '{ print $3 }')}
 
 # ours PATH [make]: whether PATH, a full one, is there. It dies where an account that is not trusted could change what the path names, or put something
-# else in its place: what is in the cache gets linked and run. It goes the kernel's way, as internal/safefile does, with rules as strict or stricter: a
-# folder as /tmp is may be on the way, and not be PATH itself. With make, each missing folder is made by itself, so that no link leads it elsewhere.
+# else in its place: what is in the cache gets linked and run. It goes the kernel's way, as internal/safefile does: a folder as /tmp
+# is may be on the way, and not be PATH itself. With make, each missing folder is made by itself, so that no link leads it elsewhere.
 ours() {
   local rest=${1#/}/ at='' name links=0
   judge /

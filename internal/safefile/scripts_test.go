@@ -152,6 +152,28 @@ func TestPartsAndToolsOfAnotherAccountAreNotUsed(t *testing.T) {
 		"dbt", foreign)
 }
 
+func TestAGroupOfOneIsTheAccountsOwnToTheScripts(t *testing.T) {
+	t.Parallel()
+	f := func(passwd, group string, want int) {
+		t.Helper()
+		code, said := newWorld(t).run("source scripts/lib.sh; getent() { case \"$*\" in 'passwd 1000') printf '" + passwd + "' | head -n 1 ;; passwd) printf '" + passwd +
+			"' ;; 'group 1000') printf '" + group + "' ;; esac; }; private 1000 1000")
+		if code != want || said != "" {
+			t.Errorf("%q, %q: exit code %d, %q, want %d", passwd, group, code, said, want)
+		}
+	}
+	const alone = `a:x:1000:1000::/:/bin/sh\n`
+	f(alone, "a:x:1000:", 0)
+	f(alone, "a:x:1000:a", 0)
+	f(alone, "a:x:1000:b", 1)
+	f(alone, "a:x:1000:a,b", 1)
+	f(alone, "users:x:1000:", 1)
+	f(alone, "", 1)
+	f(alone+`b:x:1001:1000::/:/bin/sh\n`, "a:x:1000:", 1)
+	f("", "", 0) // of a volume
+	f("", "a:x:1000:", 1)
+}
+
 func TestAnOwnCacheIsUsed(t *testing.T) {
 	t.Parallel()
 	const missing = "true"
