@@ -34,9 +34,13 @@ func TestAServerOfAScriptIsItsOwn(t *testing.T) {
 				t.Errorf("%s: %s", file, wrong)
 			}
 			for _, change := range []struct{ from, to string }{
-				{`-A scram-sha-256 --pwfile=`, `-A trust --pwfile=`}, {`--pwfile=`, `--pw=`}, {`listen_addresses=`, `listen_addresses=* -c x=`},
-				{`listen_addresses=`, `listen_addresses=0.0.0.0 -c x=`}, {`unix_socket_`, `socket_`}, {"initdb\" -D", "initdb\" -A md5 -D"},
-				{"initdb\" -D", "true; echo 'host all all all scram-sha-256'; initdb\" -D"},
+				{`-A scram-sha-256 --pwfile=`, `-A trust --pwfile=`},
+				{`--pwfile=`, `--pw=`},
+				{`listen_addresses=`, `listen_addresses=* -c x=`},
+				{`listen_addresses=`, `listen_addresses=0.0.0.0 -c x=`},
+				{`unix_socket_`, `socket_`},
+				{"initdb\" -D", "initdb\" -A md5 -D"},
+				{"initdb\" -D", "true; echo 'host " + strings.Repeat("all ", 3) + "scram-sha-256'; initdb\" -D"},
 			} {
 				if changed := strings.ReplaceAll(string(content), change.from, change.to); changed == string(content) || openServer(changed) == "" {
 					t.Errorf("%s: %q for %q is not found", file, change.to, change.from)
