@@ -28,6 +28,8 @@ var (
 	expanded = regexp.MustCompile(`\$\{?\w*DSN\b`)
 	// asArgument is a client with a password behind it, in the same command.
 	asArgument = regexp.MustCompile("(?:^|[\\s/`'\"(])(?:" + clients + ")['\"]?\\s[^|;&<`]*?" + withPassword)
+	// handed is a variable that a program hands to the next one: it is an argument of the first. Of a command's own, before its name, it is not.
+	handed = regexp.MustCompile("(?:^|\\s)(?:sudo|env|docker|podman)\\s[^|;&<`]*\\b\\w*(?:DSN|PASSWORD|TOKEN)=")
 	// pairs is a password in a connection string that Go puts together.
 	pairs = regexp.MustCompile(`\bpassword\s*=`)
 )
@@ -36,7 +38,7 @@ var (
 func passwordArguments(text string) []string {
 	var found []string
 	for line := range strings.Lines(strings.ReplaceAll(text, "\\\n", " ")) {
-		if expanded.MatchString(line) || asArgument.MatchString(line) {
+		if expanded.MatchString(line) || asArgument.MatchString(line) || handed.MatchString(line) {
 			found = append(found, strings.TrimSpace(line))
 		}
 	}
@@ -144,6 +146,10 @@ func TestPasswordsThatAreArgumentsAreFound(t *testing.T) {
 		"pg_dump --format=custom \\\n  --dbname=postgresql://me:x@db/shop":                  true,
 		`pg_basebackup -d 'host=db user=u password=x' -D data`:                              true,
 		`wal2vec init --source-dsn postgres://me:secret@db/shop`:                            true,
+		`env -i PATH="$PATH" WAL2VEC_SOURCE_DSN="$(dsn 127.0.0.1)" bin/wal2vec init`:        true,
+		`docker run -e PGPASSWORD=x wal2vec`:                                                true,
+		`WAL2VEC_SOURCE_DSN=host=db env -i wal2vec init`:                                    false,
+		`sudo env WAL2VEC_SOURCE_DSN_FILE=/etc/wal2vec/source-dsn wal2vec init`:             false,
 		`psql -X -f deploy/roles.sql service=source`:                                        false,
 		`pg_dump --file=wal2vec.dump --dbname=service=sink`:                                 false,
 		`psql postgres://me@db/shop`:                                                        false,
