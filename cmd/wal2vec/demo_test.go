@@ -84,7 +84,7 @@ func TestTheDemosLinesFindItsDatabase(t *testing.T) {
 	if psql := m.server.Program("psql"); !strings.HasSuffix(lines, "\n   "+psql) {
 		t.Errorf("the last line is not %s alone:\n%s", psql, lines)
 	}
-	shell := exec.CommandContext(t.Context(), "bash", "-e", "-c", lines+` -XAtc "SELECT current_database() || ' as ' || current_user"; echo "$WAL2VEC_SOURCE_DSN"`)
+	shell := exec.CommandContext(t.Context(), "bash", "-e", "-c", lines+` -XAtc "SELECT current_database() || ' as ' || current_user"; printenv WAL2VEC_SOURCE_DSN`)
 	shell.Env = append(os.Environ(), "PGHOSTADDR=192.0.2.1", "PGSERVICE=elsewhere", "PGPORT=1", "PGPASSWORD=another")
 	got, err := shell.CombinedOutput()
 	if want := martDatabase + " as postgres\n" + m.config.Source.DSN.Reveal() + "\n"; err != nil || string(got) != want {

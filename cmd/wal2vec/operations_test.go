@@ -199,7 +199,7 @@ func (p *process) mustRun() {
 // psql runs a block as somebody who pastes it.
 func (r *reader) psql(db *pgtest.DB, statements string) string {
 	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", db.DSN)
+	cmd := db.Command(r.t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	cmd.Stdin = strings.NewReader(statements)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
