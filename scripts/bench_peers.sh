@@ -14,7 +14,7 @@ requirements=$root/scripts/bench_peers.txt
 sum=$("${PYTHON:-python3}" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest()[:12])' "$requirements")
 venv=$cache/peers-$sum
 
-if [ ! -e "$venv/complete" ]; then
+if ! ours "$venv" || ! ours "$venv/complete"; then
   say "installing the programs to compare with into $venv (several GB)"
   rm -rf "$venv" # of an installation that was interrupted
   "${PYTHON:-python3}" -m venv "$venv"
@@ -27,5 +27,6 @@ if [ ! -e "$venv/complete" ]; then
 fi
 [ "${1:-}" != --install ] || exit 0
 # Models come from the parts: nothing is fetched or sent.
+ours "$cache/parts/model" || die 2 "the model is not among the parts; try: make parts"
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 TRANSFORMERS_OFFLINE=1
 exec "$venv/bin/python" "$root/scripts/bench_peers.py" --wal2vec "$root/bin/wal2vec" --cache "$cache" "$@"

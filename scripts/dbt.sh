@@ -9,12 +9,12 @@ source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 requirements=$root/deploy/dbt/requirements.txt
 dbt=$cache/dbt-$(sha256sum "$requirements" | cut -c1-12)
-if [ ! -e "$dbt" ]; then
+if ! ours "$dbt"; then
   "$root/scripts/prerequisites.sh" python
   make_cache
   lock_cache
 fi
-if [ ! -e "$dbt" ]; then # another clone may have been faster
+if ! ours "$dbt"; then # another clone may have been faster
   say "setting up dbt-postgres"
   quietly "installing dbt-postgres with pip" python3 -m pip install --no-input --disable-pip-version-check --no-warn-script-location \
     --target "$work/dbt" -r "$requirements"

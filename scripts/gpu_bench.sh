@@ -89,6 +89,7 @@ model=
 if [ "${PEER:-yes}" != no ]; then
   model=$(find "${WAL2VEC_HOME:-$cache/parts}/model/all-MiniLM-L6-v2" -maxdepth 0 2>/dev/null) ||
     die 2 "the model is not among the parts; try: make parts"
+  [ -n "${WAL2VEC_HOME:-}" ] || ours "$model"
   say "sentence-transformers"
 fi
 "$python" "$work/report.py" "$work" "$data" "$model" "${PEER_ROWS:-20000}" "${PEER_BATCHES:-32 128 512 2048}"

@@ -46,17 +46,83 @@ detect_platform() {
   platform=$os-$arch
 }
 
+# trusted: root, this account, and the checkout's owner, whose scripts these are, or whom WAL2VEC_TRUST_UIDS names.
+trusted=0,$EUID,${WAL2VEC_TRUST_UIDS-$(ls -ldn "$root" | awk '{ print $3 }')}
+
+# ours PATH [make]: whether PATH, a full one, is there. It dies where an account that is not trusted could change what the path names, or put something
+# else in its place: what is in the cache gets linked and run. It goes the kernel's way, as internal/safefile does: a folder as /tmp
+# is may be on the way, and not be PATH itself. With make, each missing folder is made by itself, so that no link leads it elsewhere.
+ours() {
+  local rest=${1#/}/ at='' name links=0
+  judge /
+  while [ -n "$rest" ]; do
+    name=${rest%%/*} rest=${rest#*/}
+    case $name in
+      '' | .) continue ;;
+      ..) at=${at%/*} && continue ;;
+    esac
+    if [ ! -e "$at/$name" ] && [ ! -L "$at/$name" ]; then
+      [ "${2:-}" = make ] || return 1
+      mkdir -m 755 "$at/$name" 2>/dev/null || [ -e "$at/$name" ] || return 1 # another set-up may have been faster
+    fi
+    judge "$at/$name"
+    if [ -L "$at/$name" ]; then
+      ((++links <= 40)) || die 2 "too many links lead to $1"
+      rest=$(readlink "$at/$name")/$rest
+      case $rest in /*) at='' ;; esac
+    else
+      at=$at/$name
+    fi
+  done
+  judge "${at:-/}" end
+}
+
+# judge PATH [end]: the owner and mode of one file, folder or link on the way, or of the end of it.
+judge() {
+  local mode uid gid why=''
+  read -r mode _ uid gid _ <<<"$(ls -ldn "$1" 2>/dev/null)"
+  case ",${trusted// /}," in
+    *",${uid:-unknown},"*) ;;
+    *) why="belongs to another account (uid ${uid:-unknown})" ;;
+  esac
+  if [ -z "$why" ]; then
+    case $mode in
+      l*) ;; # its mode says nothing
+      d????????[tT]*) [ "${2:-}" != end ] || case $mode in ?????w* | ????????w*) why="may be written by other accounts" ;; esac ;;
+      ????????w*) why="may be written by every account" ;;
+      ?????w????+*) why="may be written by accounts of its access control list" ;;
+      ?????w*) private "$uid" "$gid" || why="may be written by its group (gid $gid)" ;;
+    esac
+  fi
+  [ -z "$why" ] || die 2 "$1 $why, and what is in the cache $cache is linked and run; try: export WAL2VEC_CACHE=FOLDER with one that this account owns and no other may write"
+}
+
+# private UID GID: the group is root's, or has that account alone in it, as many systems make one for each account.
+private() {
+  [ "$2" != 0 ] || return 0
+  local name
+  name=$(getent passwd "$1" 2>/dev/null | cut -d: -f1) || true
+  case $(getent group "$2" 2>/dev/null) in
+    '') [ -z "$name" ] && [ "$1" = "$2" ] && command -v getent >/dev/null || return 1 ;; # of a volume: the system knows neither
+    "$name:"*":$2:" | "$name:"*":$2:$name") [ "$1" = "$2" ] || grep -q "^$name:" /etc/group || return 1 ;;
+    *) return 1 ;;
+  esac
+  getent passwd | awk -F: -v uid="$1" -v gid="$2" '$4 == gid && $3 != uid { exit 1 }'
+}
+
 # make_cache creates the cache folder, or says who cannot write it.
 make_cache() {
   umask 022 # PostgreSQL runs as another user and must be able to read what we unpack
-  mkdir -p "$cache" 2>/dev/null || true
-  [ -w "$cache" ] || die 2 "the cache folder $cache cannot be written by $(id -un 2>/dev/null || id -u); try: export WAL2VEC_CACHE=\$HOME/.cache/wal2vec"
+  ours "$cache" make || true
+  [ -d "$cache" ] && [ -w "$cache" ] || die 2 "the cache folder $cache cannot be written by $(id -un 2>/dev/null || id -u); try: export WAL2VEC_CACHE=\$HOME/.cache/wal2vec"
 }
 
 # lock_cache waits until no other set-up uses this cache, and removes what a killed one left.
 # Python takes the lock on our descriptor because macOS has no flock command; the lock belongs
 # to the open file, so it lasts until this shell and its children are gone.
 lock_cache() {
+  ours "$cache/.lock" || true
+  [ ! -L "$cache/.lock" ] && { [ -f "$cache/.lock" ] || [ ! -e "$cache/.lock" ]; } || die 2 "$cache/.lock is no file; try: rm -r $cache/.lock"
   exec 9>>"$cache/.lock" || die 2 "the lock file $cache/.lock cannot be opened; try: export WAL2VEC_CACHE=\$HOME/.cache/wal2vec"
   python3 -c '
 import fcntl, sys
@@ -69,7 +135,7 @@ except OSError:
   # Only the holder of the lock makes temporary folders, so all that are here are stale.
   rm -rf "$cache"/tmp.*
   work=$cache/tmp.$$
-  mkdir -p "$work"
+  mkdir -m 755 "$work" || die 1 "making $work"
   trap 'rm -rf "$work"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM

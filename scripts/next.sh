@@ -161,13 +161,16 @@ lock_cache
 if [ "${NEXT_OFFLINE:-0}" != 1 ]; then
   set_up
 fi
-[ -d "$next/parts" ] || die 2 "nothing was unpacked in $next yet; run it without NEXT_OFFLINE once"
+ours "$next/parts" || die 2 "nothing was unpacked in $next yet; run it without NEXT_OFFLINE once"
 if [ -n "${NEXT_PG19:-}" ]; then
   check "$NEXT_PG19" 19
   rm -rf "$next/parts/pg19" "$next/.stamp"
   ln -s "$NEXT_PG19" "$next/parts/pg19"
 fi
 link_others
+for major in 19 18; do
+  ours "$next/parts/pg$major" || die 2 "there is no PostgreSQL $major in $next/parts; run it without NEXT_OFFLINE once"
+done
 say "PostgreSQL: $(for major in 19 18; do "$next/parts/pg$major/bin/postgres" --version; done | tr '\n' ';') pgvector" \
   "$(grep -h default_version "$next"/parts/pg1[89]/share/extension/vector.control | tr -d '\n')"
 exec 9>&-

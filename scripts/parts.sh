@@ -63,14 +63,16 @@ folders() {
   esac
 }
 
-# ready PART: every folder of it carries the right stamp.
+# ready PART: every folder of it carries the right stamp; it dies where another account could have put that there. What the program loads it looks at
+# itself; of libtokenizers.a, once it is linked, nothing can.
 ready() {
   local want folder have
   want=$(key "$1")
   for folder in $(folders "$1"); do
-    [ -f "$parts/$folder/.stamp" ] || return 1
+    ours "$parts/$folder" && ours "$parts/$folder/.stamp" || return 1
     read -r have <"$parts/$folder/.stamp" || true
     [ "$have" = "$want" ] || return 1
+    [ "$1" != tokenizers ] || ours "$parts/$folder/libtokenizers.a" || return 1
   done
 }
 
@@ -81,7 +83,7 @@ place() {
   # An archive names owners and modes of its own, and tar as root gives them: what is loaded and run has to be ours alone.
   [ "$(id -u)" != 0 ] || chown -hR 0:0 "$from"
   chmod -R u+w,go-w,a+rX "$from"
-  mkdir -p "${to%/*}"
+  ours "${to%/*}" make || die 1 "making ${to%/*}"
   if [ -e "$to" ]; then
     mkdir -p "$work/old"
     mv "$to" "$work/old/${2//\//-}" # a program that has the old files open keeps them

@@ -13,6 +13,9 @@ govulncheck=v1.9.0
 govulncheck_sum=h1:12VaqnI9kJfqwRoPptxoqsUhQtdfrSbdksT7X/KY/sc=
 promtool_minimum=2.40
 
+# has_tool: $tool is there, and no other account could have put it there.
+has_tool() { ours "$tool" && [ -x "$tool" ]; }
+
 # set_up_go_tool NAME PACKAGE VERSION CHECKSUM builds a tool from its module, whose checksum it
 # holds against ours. A tool built by an older Go than the checkout's cannot read it, so the
 # folder's name has Go's version too.
@@ -21,15 +24,15 @@ set_up_go_tool() {
   "$root/scripts/prerequisites.sh" go python
   folder=$cache/tools/$name-$version-$(go -C "$root" env GOVERSION)
   tool=$folder/$name
-  [ ! -x "$tool" ] || return 0
+  ! has_tool || return 0
   make_cache
   lock_cache
-  [ ! -x "$tool" ] || return 0
+  ! has_tool || return 0
   say "building $name $version (up to two minutes)"
   GOFLAGS='' CGO_ENABLED=0 GOBIN=$work/built quietly "building $name" go install "$package@$version"
   go version -m "$work/built/$name" | grep -qF "$sum" ||
     die 1 "the source of $name $version is not the one whose checksum scripts/tools.sh has"
-  mkdir -p "$cache/tools"
+  ours "$cache/tools" make || die 1 "making $cache/tools"
   mv "$work/built" "$folder"
 }
 
@@ -45,7 +48,7 @@ set_up_promtool() {
   tool=$(command -v promtool || true)
   if [ -n "$tool" ] && promtool_fits "$tool"; then return 0; fi
   tool=$cache/tools/promtool/promtool
-  if [ -x "$tool" ] && promtool_fits "$tool"; then return 0; fi
+  if has_tool && promtool_fits "$tool"; then return 0; fi
   if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     die 2 "promtool $promtool_minimum or later is missing; try: brew install prometheus (or your system's package prometheus)"
   fi
@@ -56,7 +59,8 @@ set_up_promtool() {
   mkdir -p "$work/deb"
   download_deb prometheus "$work/deb"
   dpkg-deb -x "$work"/deb/prometheus_*.deb "$work/deb/tree"
-  mkdir -p "$work/promtool" "$cache/tools"
+  mkdir -p "$work/promtool"
+  ours "$cache/tools" make || die 1 "making $cache/tools"
   cp "$work/deb/tree/usr/bin/promtool" "$work/promtool/"
   promtool_fits "$work/promtool/promtool" ||
     die 2 "promtool of this system's package prometheus is older than $promtool_minimum; put a newer one on PATH"

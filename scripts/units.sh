@@ -13,7 +13,7 @@ for tool in unshare nsenter setpriv systemctl; do
   command -v "$tool" >/dev/null || die 2 "$tool is missing; try: apt-get install -y util-linux systemd"
 done
 parts=$cache/parts postgres=$cache/parts/pg18/bin
-[ -x "$root/bin/wal2vec" ] && [ -x "$postgres/postgres" ] || die 2 "the program or its parts are not there; try: make parts build"
+[ -x "$root/bin/wal2vec" ] && ours "$parts/pg18" && [ -x "$postgres/postgres" ] || die 2 "the program or its parts are not there; try: make parts build"
 
 work=$(mktemp -d) manager='' booted=''
 chmod 0755 "$work"
@@ -40,15 +40,17 @@ until_true() {
 show_logs() { cat "$work"/log/*.log >&2 2>/dev/null || true; }
 expect() { [ "$2" = "$3" ] || { show_logs && die 1 "$1 is $2, not $3"; }; }
 
-# PostgreSQL, as a user without rights, on every address of this machine.
+# PostgreSQL, as a user without rights. The units are tried at a loopback address and at one that is not: it listens on one of each, and lets no other
+# machine in. No account of this one can read its password.
 password=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
-install -d -o 65534 -g 65534 "$work/pg"
-install -m 0644 /dev/stdin "$work/password" <<<"$password"
-"${db[@]}" "$postgres/initdb" -D "$work/pg/data" -U postgres -A scram-sha-256 --pwfile="$work/password" >/dev/null
-echo 'host all all all scram-sha-256' >>"$work/pg/data/pg_hba.conf"
+install -d -m 0700 -o 65534 -g 65534 "$work/pg"
+install -m 0600 -o 65534 -g 65534 /dev/stdin "$work/pg/password" <<<"$password"
+"${db[@]}" "$postgres/initdb" -D "$work/pg/data" -U postgres -A scram-sha-256 --pwfile="$work/pg/password" >/dev/null
+echo 'host all all samehost scram-sha-256' >>"$work/pg/data/pg_hba.conf"
+other=$(hostname -I | cut -d ' ' -f 1)
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 "${db[@]}" "$postgres/pg_ctl" -D "$work/pg/data" -l "$work/pg/log" -w start \
-  -o "-p $port -c wal_level=logical -c unix_socket_directories= -c listen_addresses=* -c fsync=off" >/dev/null
+  -o "-p $port -c wal_level=logical -c unix_socket_directories= -c listen_addresses=127.0.0.1,$other -c fsync=off" >/dev/null
 query() { PGPASSWORD=$password "$postgres/psql" -h 127.0.0.1 -p "$port" -U postgres -v ON_ERROR_STOP=1 -qAtc "$1"; }
 query "CREATE EXTENSION vector; CREATE SCHEMA staging_marts; CREATE TABLE staging_marts.dim_product
   (product_id bigint PRIMARY KEY, name text, brand text, category text, description text, deleted boolean)"
@@ -62,7 +64,6 @@ install -d "$files/usr/local/share/wal2vec" "$files/etc/systemd/system" "$work/l
 cp -RL "$parts"/{onnxruntime,model} "$parts"/operators-* "$files/usr/local/share/wal2vec/"
 install -D -m 0600 "$root/deploy/systemd/wal2vec.env" "$files/etc/wal2vec/wal2vec.env"
 sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:0/" "$files/etc/wal2vec/wal2vec.env"
-other=$(hostname -I | cut -d ' ' -f 1)
 install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn 127.0.0.1)"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")?connect_timeout=5"
 cp "$root"/deploy/systemd/*.service "$files/etc/systemd/system/"
@@ -110,7 +111,7 @@ manager=$(pgrep -P "$booted" -x systemd)
 inside() { nsenter -t "$manager" -m -p -C -u -i "$@"; }
 until_true "systemd's first target" inside systemctl is-active idle.target
 
-env -i PATH="$PATH" HOME="$work" WAL2VEC_CACHE="$cache" WAL2VEC_SOURCE_DSN="$(dsn 127.0.0.1)" "$root/bin/wal2vec" init >/dev/null 2>"$work/log/init.log"
+env -i PATH="$PATH" HOME="$work" WAL2VEC_CACHE="$cache" WAL2VEC_SOURCE_DSN_FILE="$files/etc/wal2vec/source-dsn" "$root/bin/wal2vec" init >/dev/null 2>"$work/log/init.log"
 inside systemctl start wal2vec.service
 until_true "the stream's start" grep -q '"streaming"' "$work/log/wal2vec.log"
 inside systemctl start wal2vec-backfill.service || { show_logs && die 1 "the backfill ended with $(inside systemctl show -P ExecMainStatus wal2vec-backfill)"; }
@@ -124,8 +125,8 @@ pid=$(inside systemctl show -P MainPID wal2vec)
 expect "its core limit" "$(inside awk '/core file/ { print $5, $6 }' "/proc/$pid/limits")" "0 0"
 expect "its capabilities" "$(inside awk '/^CapEff|^CapBnd/ { printf "%s ", $2 }' "/proc/$pid/status")" "0000000000000000 0000000000000000 "
 expect "its filter and NoNewPrivs" "$(inside awk '/^Seccomp:|^NoNewPrivs/ { printf "%s ", $2 }' "/proc/$pid/status")" "1 2 "
-expect "the number of passwords in its environment and command line" "$(inside cat "/proc/$pid/environ" "/proc/$pid/cmdline" | tr '\0' '\n' | grep -c "$password" || true)" 0
-expect "the number of passwords in its log" "$(cat "$work"/log/wal2vec*.log | grep -c "$password" || true)" 0
+expect "the number of passwords in its environment and command line" "$(inside cat "/proc/$pid/environ" "/proc/$pid/cmdline" | tr '\0' '\n' | grep -cFf "$work/pg/password" || true)" 0
+expect "the number of passwords in its log" "$(cat "$work"/log/wal2vec*.log | grep -cFf "$work/pg/password" || true)" 0
 
 # Addresses beyond this machine's own.
 inside systemctl start denied.service 2>/dev/null || true

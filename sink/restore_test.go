@@ -3,7 +3,6 @@ package sink_test
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -149,22 +148,17 @@ func TestEveryVersionsTablesPass(t *testing.T) {
 // restored follows the guide: a dump of b's sink into a database in which a stranger was first.
 func (b *bench) restored(planter account, planted string, options ...string) (into *bench, said string, failed bool) {
 	b.tb.Helper()
-	host := b.db.Host
-	dir := b.tb.TempDir()
-	dump := filepath.Join(dir, "wal2vec.dump")
-	run := func(program string, args ...string) (string, error) {
-		out, err := exec.CommandContext(b.tb.Context(), host.Program(program), args...).CombinedOutput()
-		return string(out), err
-	}
-	if out, err := run("pg_dump", "--format=custom", "--schema=wal2vec", "--schema=analytics_features", "--file="+dump, b.db.DSN); err != nil {
+	dump := filepath.Join(b.tb.TempDir(), "wal2vec.dump")
+	dumping := b.db.Command(b.tb, "pg_dump", "--format=custom", "--schema=wal2vec", "--schema=analytics_features", "--file="+dump)
+	if out, err := dumping.CombinedOutput(); err != nil {
 		b.tb.Fatalf("%v: %s", err, out)
 	}
-	into = prepareOn(b.tb, host.Database(b.tb))
+	into = prepareOn(b.tb, b.db.Host.Database(b.tb))
 	into.db.Exec(b.tb, "CREATE EXTENSION IF NOT EXISTS vector; GRANT CREATE ON DATABASE "+into.db.Name+" TO "+planter.name)
 	into.trap()
 	into.plant(planter, evil, planted)
-	said, err := run("pg_restore", append(options, "--dbname="+into.db.DSN, dump)...)
-	return into, said, err != nil
+	out, err := into.db.Command(b.tb, "pg_restore", append(options, "--dbname="+into.db.Name, dump)...).CombinedOutput()
+	return into, string(out), err != nil
 }
 
 // TestARestoreIntoAPlantedSchemaGivesNothingAway: as older guides had it, pg_restore goes on after an error, and the dump gives the planted table to its owner.

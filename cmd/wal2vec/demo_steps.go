@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -109,8 +111,9 @@ func (d *demo) stay(ctx context.Context) error {
 		program = "wal2vec"
 	}
 	d.sayf("")
-	d.notef("export WAL2VEC_SOURCE_DSN=%s", pgname.Shell(c.Source.DSN.Reveal()))
-	d.notef("%s \"$WAL2VEC_SOURCE_DSN\"", pgname.Shell(d.mart.server.Program("psql")))
+	if err := d.sayConnection(); err != nil {
+		return err
+	}
 	d.notef("%s search 'warm coat for freezing winter weather' -k 5", program)
 	d.notef("%s status", program)
 	d.notef("%s config print --row 1", program)
@@ -119,6 +122,22 @@ func (d *demo) stay(ctx context.Context) error {
 		return d.err
 	}
 	return d.inner.stream(ctx, c, false)
+}
+
+// sayConnection says how psql and wal2vec find the database. The password goes into the environment, which only the user can read, as every account
+// of the machine can the arguments of a program.
+func (d *demo) sayConnection() error {
+	dsn := d.mart.config.Source.DSN.Reveal()
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return fmt.Errorf("reading the connection string of the throw-away database: %w", err)
+	}
+	d.notef("export WAL2VEC_SOURCE_DSN=%s", pgname.Shell(dsn))
+	d.notef("unset PGSERVICE PGHOSTADDR") // psql would believe them rather than these:
+	d.notef("export PGHOST=%s PGPORT=%d PGUSER=%s PGPASSWORD=%s PGDATABASE=%s",
+		pgname.Shell(c.Host), c.Port, pgname.Shell(c.User), pgname.Shell(c.Password), pgname.Shell(c.Database))
+	d.notef("%s", pgname.Shell(d.mart.server.Program("psql")))
+	return nil
 }
 
 // freeAddress is where the README says that metrics are, or another port when that one is taken.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
@@ -62,6 +63,32 @@ func checkServerGone(t *testing.T, out string) {
 	if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", found[1])); err == nil {
 		conn.Close()
 		t.Errorf("something still listens on the server's port %s", found[1])
+	}
+}
+
+// TestTheDemosLinesFindItsDatabase: psql by variables of the environment, whatever others are set there, and with no argument.
+func TestTheDemosLinesFindItsDatabase(t *testing.T) {
+	t.Parallel()
+	useParts(t)
+	m, err := openMart(t.Context(), martOptions{major: demoVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.WithoutCancel(t.Context()))
+	var out bytes.Buffer
+	d := &demo{page: page{out: &out}, mart: m}
+	if err := d.sayConnection(); err != nil || d.err != nil {
+		t.Fatal(err, d.err)
+	}
+	lines := strings.TrimSpace(out.String())
+	if psql := m.server.Program("psql"); !strings.HasSuffix(lines, "\n   "+psql) {
+		t.Errorf("the last line is not %s alone:\n%s", psql, lines)
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-e", "-c", lines+` -XAtc "SELECT current_database() || ' as ' || current_user"; printenv WAL2VEC_SOURCE_DSN`)
+	shell.Env = append(os.Environ(), "PGHOSTADDR=192.0.2.1", "PGSERVICE=elsewhere", "PGPORT=1", "PGPASSWORD=another")
+	got, err := shell.CombinedOutput()
+	if want := martDatabase + " as postgres\n" + m.config.Source.DSN.Reveal() + "\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
 }
 

@@ -58,7 +58,7 @@ func newEvilWorld(t *testing.T) (w *world, role string) {
 // paste gives statements to psql, as the superuser; nothing else may come of it.
 func (w *world) paste(statements string) {
 	w.t.Helper()
-	psql := exec.Command(w.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", w.db.DSN)
+	psql := w.db.Command(w.t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	psql.Dir, psql.Stdin = w.t.TempDir(), strings.NewReader(statements+"\n")
 	out, err := psql.CombinedOutput()
 	if err != nil {

@@ -42,6 +42,7 @@ func (w *world) backfill(want counts, args ...string) backfillSummary {
 func TestBackfillCountsWhatItDid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 50) // chunks of 20
+	w.env = append(w.env, modelled...)
 	w.db.Exec(t, "UPDATE "+product+" SET deleted = true WHERE product_id IN (1, 2)")
 	w.run("init")
 	dryRun := func(want map[string]int64, args ...string) {
@@ -112,7 +113,6 @@ func sameIn(a, b shown) []string {
 func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 45)
-	w.env = append(w.env, modelled...)
 	w.env = append(w.env, modelled...)
 	w.run("init")
 	w.run("backfill")

@@ -7,7 +7,6 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -230,7 +229,7 @@ func (p procedure) parameters() (lists [][]string) {
 // paste gives a text to psql as the role that pastes, and returns what it printed.
 func (tr *traps) paste(t *testing.T, text string) string {
 	t.Helper()
-	psql := exec.CommandContext(t.Context(), tr.db.Host.Program("psql"), "-X", tr.db.DSNFor(trapped, tr.password))
+	psql := tr.db.CommandFor(t, trapped, tr.password, "psql", "-X")
 	psql.Dir, psql.Stdin = t.TempDir(), strings.NewReader(text)
 	out, err := psql.CombinedOutput()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -190,8 +189,8 @@ func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
 				if _, err := holder.Exec(t.Context(), "SET ROLE cr; BEGIN; CREATE ROLE "+first); err != nil {
 					t.Fatal(err)
 				}
-				psql := exec.CommandContext(t.Context(), db.Host.Program("psql"), "-X", "-c", "SET wal2vec.source_table = 'public.t'", "-c", "SET wal2vec.source_columns = 'id'",
-					"-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN)
+				psql := db.Command(t, "psql", "-X", "-c", "SET wal2vec.source_table = 'public.t'", "-c", "SET wal2vec.source_columns = 'id'",
+					"-f", filepath.Join("..", "..", "deploy", "roles.sql"))
 				done := make(chan string, 1)
 				go func() {
 					out, _ := psql.CombinedOutput() // without ON_ERROR_STOP psql ends well
@@ -242,8 +241,8 @@ func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	for name, value := range settings {
 		db.Exec(t, "ALTER DATABASE "+db.Name+" SET "+name+" = "+value)
 	}
-	out, err := exec.CommandContext(t.Context(), db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'",
-		"-c", "SET wal2vec.source_columns = 'id, s'", "-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN).CombinedOutput()
+	out, err := db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'",
+		"-c", "SET wal2vec.source_columns = 'id, s'", "-f", filepath.Join("..", "..", "deploy", "roles.sql")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "schema wal2vec belongs to role stranger") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -111,7 +110,7 @@ func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	if after := w.footprint(); !slices.Equal(before, after) {
 		t.Errorf("printing changed %q to %q", before, after)
 	}
-	psql := exec.CommandContext(t.Context(), w.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", w.db.DSN)
+	psql := w.db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	psql.Stdin = strings.NewReader(printed.stdout)
 	if out, err := psql.CombinedOutput(); err != nil {
 		t.Fatalf("psql: %v\n%s\n%s", err, out, printed.stdout)
@@ -233,7 +232,7 @@ func TestRolesOfOtherNames(t *testing.T) {
 		for _, setting := range settings {
 			args = append(args, "-c", "SET wal2vec."+setting)
 		}
-		out, err := exec.CommandContext(t.Context(), db.Host.Program("psql"), append(args, "-f", filepath.Join("..", "..", "deploy", "roles.sql"), db.DSN)...).CombinedOutput()
+		out, err := db.Command(t, "psql", append(args, "-f", filepath.Join("..", "..", "deploy", "roles.sql"))...).CombinedOutput()
 		return string(out), err
 	}
 	table := `source_table = '"my.shop"."it''s"'`

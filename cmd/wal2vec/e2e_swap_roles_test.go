@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -361,7 +360,7 @@ func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
 	if got.code != 0 {
 		t.Fatalf("exit code %d: %s", got.code, got.stderr)
 	}
-	psql := exec.CommandContext(t.Context(), w.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", w.db.DSN)
+	psql := w.db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	psql.Stdin = strings.NewReader(got.stdout)
 	if out, err := psql.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

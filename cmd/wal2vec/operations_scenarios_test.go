@@ -17,6 +17,7 @@ import (
 
 // guideScenarios are the worlds of the guide's sections, by their headings.
 var guideScenarios = map[string]func(t *testing.T, r *reader){
+	guideHead:                              guideServices,
 	"The daily look":                       guideDailyLook,
 	"Doctor":                               guideDoctor,
 	"Roles":                                guideRoles,
@@ -79,6 +80,27 @@ func (r *reader) upToDate() {
 	if s := r.status(); s.Phase != monitor.Streaming || *s.RowsStale != 0 || s.Backfill != nil {
 		r.t.Errorf("phase %s (%s), %d rows stale, backfill %v", s.Phase, s.Reason, *s.RowsStale, s.Backfill)
 	}
+}
+
+// guideServices: the two services lead to the two databases, and a line of the password file to the password of another role.
+func guideServices(t *testing.T, r *reader) {
+	r.world = newWorld(t, 1)
+	r.sink = pgtest.SinkDatabase(t)
+	r.types()
+	for service, db := range map[string]*pgtest.DB{"source": r.db, "sink": r.sink} {
+		r.says(r.shell(`psql -XAtc "SELECT 'in ' || current_database()" service=`+service), "in "+db.Name)
+	}
+	role, password := r.db.Role(t, "")
+	line := strings.NewReplacer("db:5432:shop", fmt.Sprintf("127.0.0.1:%d:%s", r.db.Host.Port(), r.db.Name), "mart_owner", role, "PASSWORD", password)
+	own := regexp.MustCompile("`(db:5432:[^`]*)`").FindStringSubmatch(r.section.text)
+	command := regexp.MustCompile("`psql (\"service=[^`]*)`").FindStringSubmatch(r.section.text)
+	if own == nil || command == nil {
+		t.Fatal("the guide has no line of a password file")
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "passwords"), []byte(line.Replace(own[1])+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.says(r.shell(`sed -i /^password=/d "$PGSERVICEFILE"; PGPASSFILE=passwords psql -XAtc "SELECT 'as ' || current_user" `+line.Replace(command[1])), "as "+role)
 }
 
 func guideDailyLook(t *testing.T, r *reader) {
@@ -438,6 +460,7 @@ func guideSinkRestored(t *testing.T, r *reader) {
 	w.run("stream", "--until-current")
 	// Where another role was first, the restore ends, and leaves nothing: what is on the table that it planted runs for no role.
 	planted := pgtest.Database(t)
+	w.sink = planted
 	w.env = append(w.env, "WAL2VEC_SINK_DSN="+planted.DSN)
 	stranger, _ := planted.Role(t, "")
 	planted.Exec(t, "CREATE TABLE public.loot (who text); GRANT INSERT ON public.loot TO PUBLIC; GRANT CREATE ON DATABASE "+planted.Name+" TO "+stranger+
@@ -476,7 +499,7 @@ func guideMajorUpgrade(t *testing.T, r *reader) {
 	r.says(r.types(), "up to date at")
 	upgraded := pgtest.ServerOf(t, 18).Database(t)
 	upgraded.Exec(t, "DROP EXTENSION vector") // the dump makes it
-	script := r.shell(`pg_dump "$WAL2VEC_SOURCE_DSN"`)
+	script := r.shell("pg_dump service=source")
 	w.moveTo(upgraded)
 	r.psql(upgraded, script)
 	r.refuses(t, refusal{args: []string{"stream"}, code: 6, says: []string{"another server"}, try: "wal2vec init --resync"})

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
@@ -30,11 +32,11 @@ type section struct {
 // block is what stands between two fences.
 type block struct {
 	line int    // of its first line
-	kind string // sh, yaml, hba, "sql source", "sql sink" or "sql standby"
+	kind string // sh, yaml, ini, hba, "sql source", "sql sink" or "sql standby"
 	text string
 }
 
-const guidePath = "operations.md"
+const guidePath, guideHead = "operations.md", "Operations" // the second is its title
 
 func readGuide(t *testing.T) []*section {
 	t.Helper()
@@ -102,6 +104,8 @@ func (r *reader) types() string {
 		return r.psql(r.db, b.text)
 	case "sql sink":
 		return r.psql(r.sink, b.text)
+	case "ini": // services writes it for each command
+		return ""
 	case "hba":
 		r.db.Host.Rules(r.t, r.asHere(b.text))
 		return ""
@@ -131,7 +135,7 @@ func (r *reader) shell(line string) string {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), "bash", "-c", line)
 	cmd.Dir = r.dir
-	cmd.Env = append(slices.Clip(r.env), "PATH="+filepath.Dir(r.binary)+":"+filepath.Dir(r.db.Host.Program("psql"))+":"+os.Getenv("PATH"))
+	cmd.Env = append(slices.Clip(r.env), "PATH="+filepath.Dir(r.binary)+":"+filepath.Dir(r.db.Host.Program("psql"))+":"+os.Getenv("PATH"), "PGSERVICEFILE="+r.services())
 	code := saidExitCode.FindStringSubmatch(line)
 	if code == nil && strings.HasPrefix(line, "wal2vec stream") && !strings.Contains(line, "--until-current") {
 		cmd.Args[2] = "exec " + line
@@ -157,6 +161,30 @@ func (r *reader) shell(line string) string {
 	return printed.String()
 }
 
+// services writes the service file of the guide's head, with the databases of the world in the places of those of the example, and returns its path.
+func (r *reader) services() string {
+	r.t.Helper()
+	sections := readGuide(r.t)
+	head := sections[slices.IndexFunc(sections, func(s *section) bool { return s.title == guideHead })]
+	source, sink, two := strings.Cut(head.blocks[0].text, "[sink]")
+	if !two {
+		r.t.Fatalf("%s:%d: no service of the sink", guidePath, head.blocks[0].line)
+	}
+	here := func(example string, db *pgtest.DB) string {
+		c, err := pgx.ParseConfig(db.DSN)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return strings.NewReplacer("=db\n", fmt.Sprintf("=%s\nport=%d\n", c.Host, c.Port), "=shop\n", "="+c.Database+"\n", "=postgres\n", "="+c.User+"\n",
+			"=PASSWORD\n", "="+c.Password+"\n", "=verify-full\n", "=disable\n").Replace(example)
+	}
+	path := filepath.Join(r.dir, "services.conf")
+	if err := os.WriteFile(path, []byte(here(source, r.db)+"[sink]"+here(sink, r.sink)), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return path
+}
+
 // mustRun fails when the process has ended.
 func (p *process) mustRun() {
 	p.t.Helper()
@@ -171,7 +199,7 @@ func (p *process) mustRun() {
 // psql runs a block as somebody who pastes it.
 func (r *reader) psql(db *pgtest.DB, statements string) string {
 	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", db.DSN)
+	cmd := db.Command(r.t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	cmd.Stdin = strings.NewReader(statements)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -242,7 +241,7 @@ func (r *rig) paste(f doctor.Finding) {
 	if f.FixIn != doctor.Source && f.FixIn != doctor.Sink {
 		r.t.Fatalf("%s: the fix %q is no SQL", f.Check, f.Fix)
 	}
-	psql := exec.Command(r.db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", r.db.DSN)
+	psql := r.db.Command(r.t, "psql", "-X", "-v", "ON_ERROR_STOP=1")
 	psql.Dir, psql.Stdin = r.t.TempDir(), strings.NewReader(f.Fix+"\n")
 	if out, err := psql.CombinedOutput(); err != nil {
 		r.t.Fatalf("%s: running %q: %v\n%s", f.Check, f.Fix, err, out)

@@ -57,7 +57,7 @@ func TestPsqlReadsTheNames(t *testing.T) {
 		script.WriteString("CREATE TABLE " + pgname.Qualified("public", name) + " ();\nCOMMENT ON TABLE " + pgname.Qualified("public", name) +
 			" IS " + pgname.Literal(name) + ";\n")
 	}
-	psql := exec.Command(db.Host.Program("psql"), "-X", "-v", "ON_ERROR_STOP=1", "-v", "name=other", db.DSN)
+	psql := db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-v", "name=other")
 	psql.Dir, psql.Stdin = folder, strings.NewReader(script.String())
 	if out, err := psql.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -89,12 +89,14 @@ func TestLibpqReadsTheValues(t *testing.T) {
 		db.Exec(t, "CREATE DATABASE "+pgname.Identifier(name))
 		var pairs []string
 		for _, pair := range [][2]string{
-			{"host", c.Host}, {"port", strconv.Itoa(int(c.Port))}, {"user", c.User}, {"password", c.Password}, {"dbname", name},
+			{"host", c.Host}, {"port", strconv.Itoa(int(c.Port))}, {"user", c.User}, {"dbname", name},
 		} {
 			pairs = append(pairs, pair[0]+"="+pgname.Conninfo(pair[1]))
 		}
 		line := pgname.Shell(db.Host.Program("psql")) + " -XAtc 'SELECT current_database()' " + pgname.Shell(strings.Join(pairs, " "))
-		out, err := exec.Command("bash", "-c", line).CombinedOutput()
+		shell := exec.Command("bash", "-c", line)
+		shell.Env = append(os.Environ(), "PGPASSWORD="+c.Password)
+		out, err := shell.CombinedOutput()
 		if got := strings.TrimSuffix(string(out), "\n"); err != nil || got != name {
 			t.Errorf("%s: %q, %v", line, got, err)
 		}

@@ -37,9 +37,10 @@ func (s *Server) Standby(ctx context.Context, settings map[string]string) (*Serv
 
 // baseBackup fills the data folder from the server at a port.
 func (s *Server) baseBackup(ctx context.Context, port int) error {
-	target := fmt.Sprintf("host=127.0.0.1 port=%d user=%s password=%s dbname=postgres", port, Superuser, s.password)
+	target := fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=postgres", port, Superuser)
 	slot := "standby_" + strconv.Itoa(os.Getpid()) + "_" + filepath.Base(s.folder.path)[len(folderPrefix):]
 	cmd := s.command(ctx, "pg_basebackup", "-d", target, "-D", s.folder.data(), "-X", "stream", "-c", "fast", "-R", "-C", "-S", slot, "--no-sync")
+	cmd.Env = append(cmd.Env, "PGPASSWORD="+s.password) // every account can read arguments
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("copying the server at %s: %w: %s", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err, tail(string(output)))
 	}
