@@ -83,6 +83,6 @@ func (e *examination) isFor() string {
 
 // asMonitor gives no right away: who sees other sessions reads the statements that they send.
 var asMonitor = inSettings("source.dsn, for one run of doctor: a superuser, or a role with pg_monitor; " +
-	"a GRANT of it to this role would show it the statements of others, ALTER ROLE ... PASSWORD too")
+	"a GRANT of it to this role would show it the statements of others, and the passwords in them")
 
 var asStreamer = inSettings("source.dsn (and sink.dsn): the role that streams, to run stream, backfill or audit, or to check its rights")
