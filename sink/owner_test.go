@@ -347,7 +347,7 @@ func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	b := setup(t)
 	b.ok(b.sink.CheckView(t.Context()))
 	other, reader := b.account(""), b.account("")
-	for what, repair := range map[string]string{"SCHEMA analytics_features": "ALTER SCHEMA", "VIEW " + viewName: "DROP VIEW"} {
+	for what, repair := range map[string]string{"SCHEMA analytics_features": "give the view another name", "VIEW " + viewName: "DROP VIEW"} {
 		b.db.Exec(t, "ALTER "+what+" OWNER TO "+other.name)
 		err := b.sink.CheckView(t.Context())
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), other.name) || !strings.HasPrefix(fault.Try(err), repair) {
@@ -357,7 +357,11 @@ func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 		if err := b.trusting(owner, reader.name, reader.password).CheckView(t.Context()); strings.Contains(fault.Try(err), reader.name) || fault.Try(err) == "" {
 			t.Errorf("%s is not for a role that reads: try %q", what, fault.Try(err))
 		}
-		b.db.Exec(t, fault.Try(err))
+		if strings.HasPrefix(what, "SCHEMA") {
+			b.db.Exec(t, "ALTER "+what+" OWNER TO CURRENT_USER") // for the view: the advice leaves the schema to its owner
+		} else {
+			b.db.Exec(t, fault.Try(err))
+		}
 		b.init(productPipeline(), generation(dimension))
 		b.ok(b.sink.CheckView(t.Context()))
 	}
