@@ -1,10 +1,18 @@
 package sink
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetPatience takes the place of the waits for locks.
 func (s *Sink) SetPatience(wait, pause time.Duration, tries int) {
 	s.patience = patience{wait: wait, pause: pause, tries: tries}
+}
+
+// ClearIndex does what follows a build of a generation's index that did not end well.
+func (s *Sink) ClearIndex(ctx context.Context, g Generation) {
+	(&indexBuild{sink: s, generation: g, tables: tables{}}).clear(ctx)
 }
 
 // SetHungAfter takes the place of how long a session of the pipeline may let the server wait in a transaction.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -384,12 +385,17 @@ func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 }
 
 // clear takes away what a build that failed has left, if that is quickly done: an index that is not valid costs every writer as much as one
-// that is. The next build does it otherwise.
+// that is. The next build does it otherwise. One that is valid stays: the build may have ended in the moment in which it was
+// called off, or its answer was lost.
 func (b *indexBuild) clear(ctx context.Context) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	if err := b.drop(ctx, b.sink.pool, b.generation.Table+"_hnsw"); err != nil {
+	name := b.generation.Table + "_hnsw"
+	if index, err := b.sink.inspectIndex(ctx, b.sink.pool, b.generation); err == nil && !slices.Contains(index.invalid, name) {
+		return
+	}
+	if err := b.drop(ctx, b.sink.pool, name); err != nil {
 		b.sink.log.Warn().Err(err).Msg("an index that is not valid was left behind")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +194,19 @@ func TestACancelledBuildTakesAwayWhatItLeft(t *testing.T) {
 		got := b.indexes()
 		return len(got) == 0, strings.Join(got, ", ")
 	})
+}
+
+// TestABuildThatEndedAsItWasCalledOffIsKept: who cancels a build, or loses its answer, cannot know that the server had ended it.
+func TestABuildThatEndedAsItWasCalledOffIsKept(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	g := *b.state().Generation
+	b.ok(b.sink.BuildIndex(t.Context(), g, nil))
+	want := b.indexes()
+	b.sink.ClearIndex(t.Context(), g)
+	if got := b.indexes(); len(want) != 1 || !slices.Equal(got, want) {
+		t.Errorf("indexes %q, want %q", got, want)
+	}
 }
 
 func TestAnIndexThatSomebodyBuildsByHandIsWaitedFor(t *testing.T) {
