@@ -52,7 +52,7 @@ func UnreadableDSN(err error, where string) error {
 	return fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
 }
 
-// untrusted reports whether TLS failed for a reason that time does not mend: one side does not accept the other's certificate.
+// untrusted reports whether TLS failed for a reason that time does not repair: one side does not accept the other's certificate.
 func untrusted(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError

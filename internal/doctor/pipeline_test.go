@@ -90,7 +90,7 @@ func (r *rig) playing(conn *pgx.Conn, waits string) (done chan struct{}) {
 	}()
 	pgtest.Eventually(r.t, time.Minute, func() (bool, string) {
 		const waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '1 s' AND pid = $1)"
-		return pgtest.One[bool](r.t, r.db, waiting, int64(conn.PgConn().PID())), "nobody waits"
+		return pgtest.One[bool](r.t, r.db, waiting, int64(conn.PgConn().PID())), "no session waits"
 	})
 	return done
 }
@@ -175,7 +175,7 @@ var pipelineFindings = []finding{
 		}()
 		done := r.wait(waiter)
 		pgtest.Eventually(t, time.Minute, func() (bool, string) {
-			return pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND waitstart < now() - interval '1 s')"), "nobody waits"
+			return pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND waitstart < now() - interval '1 s')"), "no session waits"
 		})
 		r.want("pipeline.lock", doctor.OK)
 		r.db.Exec(t, fmt.Sprintf("SELECT pg_terminate_backend(%d)", keeper.PgConn().PID()))

@@ -112,7 +112,7 @@ func (e *Pool) Add(id int, made *Engine) {
 	e.add(id, made)
 }
 
-// Number says which generation the encoder makes that keep was given.
+// Number says which generation the encoder makes that Keep was given.
 func (e *Pool) Number(g sink.Generation) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -171,7 +171,7 @@ func (e *Pool) Of(ctx context.Context, generation int) (pipeline.Encoder, error)
 		}
 		return o.encoder, nil
 	}
-	return nil, sink.ErrGenerations // it was retired meanwhile
+	return nil, sink.ErrGenerations // it was retired in the meantime
 }
 
 // Become makes these generations the ones whose encoders are open.
