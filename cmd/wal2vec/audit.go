@@ -12,13 +12,13 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/internal/audit"
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
-	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -92,20 +92,25 @@ func (o *auditOptions) check(cmd *cobra.Command) error {
 
 // auditing is everything that an audit needs, opened and checked.
 type auditing struct {
-	*filler // what writes, where a repair is asked for
+	program *program
+	config  config.Config
+	log     zerolog.Logger
+	options auditOptions
 
-	program   *program
-	options   auditOptions
+	store     *connect.Store
+	engines   *engine.Pool
+	table     change.Table
+	reader    *rows.Reader
 	audit     *sink.Audit
 	state     sink.State
 	positions *connect.Positions
 	encoder   *engine.Engine // nil where nothing is encoded again
 	made      *models.Checkpoint
-	repairs   *filler // nil where nothing is repaired
+	repairs   *backfill.Filler // nil where nothing is repaired
 }
 
 func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog.Logger, o auditOptions) (a *auditing, err error) {
-	a = &auditing{program: p, options: o, filler: &filler{config: c, log: log}}
+	a = &auditing{program: p, options: o, config: c, log: log}
 	opened := a // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
@@ -133,7 +138,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	if a.table, err = connect.InspectPipeline(ctx, c, a.state); err != nil {
 		return nil, err
 	}
-	if err := a.checkSlot(ctx); err != nil {
+	if err := backfill.CheckSlot(ctx, c, "audit"); err != nil {
 		return nil, err
 	}
 	if a.audit, err = a.store.OpenAudit(ctx, o.generation); err != nil {
@@ -144,10 +149,10 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 	}
 	engines := a.engines
 	if o.repair {
-		if a.repairs, err = p.openFiller(ctx, c, log); err != nil {
+		if a.repairs, err = backfill.Open(ctx, p.opener(c), c, log); err != nil {
 			return nil, err
 		}
-		engines = a.repairs.engines // one model in memory is enough
+		engines = a.repairs.Engines // one model in memory is enough
 	}
 	if o.reencode > 0 {
 		if a.encoder, err = engines.Engine(ctx, a.audit.Generation()); err != nil {
@@ -173,7 +178,13 @@ func (a *auditing) Close() {
 	if a.positions != nil {
 		a.positions.Close(context.Background())
 	}
-	a.filler.Close()
+	if a.reader != nil {
+		a.reader.Close(context.Background())
+	}
+	_ = a.engines.Close()
+	if a.store != nil {
+		a.store.Close()
+	}
 }
 
 func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) error {
@@ -215,7 +226,7 @@ func (a *auditing) ports(file auditFile) audit.Ports {
 		ports.Encoder = a.encoder
 	}
 	if a.repairs != nil {
-		ports.Repair = a.repairs.rewrite
+		ports.Repair = a.repairs.Rewrite
 	}
 	return ports
 }
@@ -243,7 +254,7 @@ func (a *auditing) auditOptions() audit.Options {
 func (a *auditing) progress() func(*audit.Report) {
 	logged := time.Now()
 	return func(r *audit.Report) {
-		if time.Since(logged) < progressInterval {
+		if time.Since(logged) < backfill.LogInterval {
 			return
 		}
 		logged = time.Now()
@@ -310,32 +321,4 @@ func (a *auditing) Peek(ctx context.Context, from, to change.LSN, each func(chan
 	return replication.Peek(ctx, conn, replication.PeekOptions{
 		Slot: a.state.Slot, Publication: a.state.Publication, Table: a.table, From: from, To: to,
 	}, each)
-}
-
-// rewrite is a backfill over the rows of some keys that encodes all their texts again. Where the generations change under it, it begins anew.
-func (f *filler) rewrite(ctx context.Context, keys []change.Key) error {
-	for {
-		if err := f.rewriteOnce(ctx, keys); !errors.Is(err, sink.ErrGenerations) {
-			return err
-		}
-	}
-}
-
-func (f *filler) rewriteOnce(ctx context.Context, keys []change.Key) error {
-	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Retry, Restart: true, Again: true})
-	if err != nil {
-		return err
-	}
-	defer job.Close()
-	if err := f.readFor(ctx, job); err != nil {
-		return err
-	}
-	positions := connect.NewPositions(f.config, f.store)
-	defer positions.Close(ctx)
-	options := f.backfillOptions(job)
-	options.Some, options.Full = true, true
-	_, err = pipeline.NewBackfill(pipeline.BackfillPorts{
-		Reader: f.reader.Keys(keys), Job: job, Positions: positions, Encoders: f.engines,
-	}, options).Run(ctx)
-	return err
 }

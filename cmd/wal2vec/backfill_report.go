@@ -1,133 +1,127 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// progressInterval is how often a backfill without a terminal logs how far it is.
-const progressInterval = 30 * time.Second
-
-// backfillReport prints the banner, the progress and the closing summary of one job.
+// backfillReport prints the banner, the progress and the closing summary of each job.
 type backfillReport struct {
 	program *program
 	log     zerolog.Logger
-	json    bool
-	// first is true when something follows: standard output holds one JSON object, that of what was asked for.
-	first bool
-
-	job     int64
-	mode    sink.Mode
-	resync  bool
-	limited bool
-	device  string
-	model   string
 	table   string
-	view    string
-	before  int64 // rows that earlier runs of the job processed
-	total   int64 // rows that the job will have processed at its end
+	json    bool
 
-	bars  *mpb.Progress
+	job   backfill.Job
+	bars  *mpb.Progress // nil without a terminal
 	bar   *mpb.Bar
-	built indexed
-	// full says whether every row of the source is known now; where it is not, all and missing are about how many there are, and are not known.
-	full    change.FullBackfill
-	all     int64
-	missing *int64
-	logged  time.Time
-	begun   time.Time
+	begun time.Time
+	// logged is when the log last said how far the job is.
+	logged time.Time
 }
 
-func (p *program) newBackfillReport(f *filler, job *sink.Job, o backfillOptions) *backfillReport {
-	total := f.total
-	if limit := job.Limit(); limit > 0 {
-		total = min(total, limit)
-	}
-	return &backfillReport{
-		program: p, log: f.log, json: o.output == "json",
-		first: job.Mode() == sink.Build || f.config.Backfill.Full && job.Mode() != sink.Full,
-		job:   job.ID(), mode: job.Mode(), resync: job.Resync(), limited: job.Limit() > 0,
-		device: f.engine.Stats().Device, model: f.engine.Checkpoint.Name(), table: f.config.Source.Table.String(),
-		view: f.view, before: job.Counts().Processed, total: total, begun: time.Now(), logged: time.Now(),
-	}
+func (p *program) newBackfillReport(c config.Config, output string) *backfillReport {
+	return &backfillReport{program: p, log: p.logger(c.Log), table: c.Source.Table.String(), json: output == "json"}
 }
 
-func (r *backfillReport) banner() {
-	word := string(r.mode) + " backfill"
+// Begin prints the banner, and a bar on a terminal.
+func (r *backfillReport) Begin(job backfill.Job) {
+	r.job, r.begun, r.logged, r.bars, r.bar = job, time.Now(), time.Now(), nil, nil
+	word := string(job.Mode) + " backfill"
 	switch {
-	case r.resync:
+	case job.Resync:
 		word = "refresh after a resync"
-	case r.mode == sink.Build:
+	case job.Mode == sink.Build:
 		word = "build of a generation"
 	}
 	resumed := ""
-	if r.before > 0 {
-		resumed = fmt.Sprintf(", resumed after %d rows", r.before)
+	if job.Before > 0 {
+		resumed = fmt.Sprintf(", resumed after %d rows", job.Before)
 	}
 	_, _ = fmt.Fprintf(r.program.stderr, "wal2vec %s (job %d%s)\n  %s -> %s\n  model %s on %s, %d rows\n",
-		word, r.job, resumed, pgname.Visible(r.table), pgname.Visible(r.view), pgname.Visible(r.model), r.device, r.total)
+		word, job.ID, resumed, pgname.Visible(r.table), pgname.Visible(job.View), pgname.Visible(job.Model), job.Device, job.Total)
 	if !isTerminal(r.program.stderr) {
 		return
 	}
 	r.bars = mpb.New(mpb.WithOutput(unscreened(r.program.stderr)), mpb.WithWidth(48))
-	r.bar = r.bars.AddBar(r.total,
+	r.bar = r.bars.AddBar(job.Total,
 		mpb.PrependDecorators(decor.CountersNoUnit("  %d / %d rows")),
 		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageSpeed(0, "%.0f rows/s"),
 			decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)),
 	)
-	r.bar.SetRefill(r.before)
-	r.bar.SetCurrent(r.before)
+	r.bar.SetRefill(job.Before)
+	r.bar.SetCurrent(job.Before)
 }
 
-func (r *backfillReport) progress(s pipeline.Summary) {
+// Progress moves the bar, or logs a line now and then.
+func (r *backfillReport) Progress(s pipeline.Summary) {
 	if r.bar != nil {
-		r.bar.SetCurrent(min(r.total, r.before+s.Processed))
+		r.bar.SetCurrent(min(r.job.Total, r.job.Before+s.Processed))
 		return
 	}
-	if time.Since(r.logged) < progressInterval {
+	if time.Since(r.logged) < backfill.LogInterval {
 		return
 	}
 	r.logged = time.Now()
-	r.log.Info().Int64("rows", r.before+s.Processed).Int64("total", r.total).Int64("encoded", s.Encoded).
+	r.log.Info().Int64("rows", r.job.Before+s.Processed).Int64("total", r.job.Total).Int64("encoded", s.Encoded).
 		Float64("rows_per_second", perSecond(s.Processed, time.Since(r.begun))).Msg("backfill")
 }
 
-// index builds the indexes that are missing, now that the vectors are there: rows go into a table without an index twenty times as fast.
-func (r *backfillReport) index(ctx context.Context, s *connect.Store) (err error) {
-	if r.bar != nil {
-		r.bar.SetTotal(r.bar.Current(), true)
+// WatchIndex shows a bar for an index that is built; nil without a terminal.
+func (r *backfillReport) WatchIndex(g sink.Generation) backfill.IndexWatch {
+	if r.bars == nil {
+		return nil
 	}
-	r.built, err = newIndexBuilder(s, r.log, r.bars).build(ctx)
-	return err
+	r.bar.SetTotal(r.bar.Current(), true)
+	w := &indexBar{}
+	phase := func(decor.Statistics) string {
+		if p := w.phase.Load(); p != nil {
+			return *p
+		}
+		return ""
+	}
+	w.bar = r.bars.AddBar(0,
+		mpb.PrependDecorators(decor.Name(fmt.Sprintf("  index %d ", g.ID)), decor.Any(phase)),
+		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)),
+	)
+	return w
 }
 
-// lookForMissing asks what a backfill with a limit has left.
-func (r *backfillReport) lookForMissing(ctx context.Context, f *filler) (err error) {
-	if r.full, err = f.store.FullBackfill(ctx); err != nil || r.full == change.BackfillDone {
-		return err
-	}
-	if r.all, err = f.reader.AboutRows(ctx); err != nil {
-		return err
-	}
-	counts, err := f.store.Counts(ctx)
+// indexBar shows how far the building of an index is.
+type indexBar struct {
+	bar   *mpb.Bar
+	phase atomic.Pointer[string] // mpb draws in a goroutine of its own
+	total int64
+}
+
+// Progress moves the bar.
+func (w *indexBar) Progress(p sink.IndexProgress) {
+	w.phase.Store(&p.Phase)
+	w.total = p.Total
+	w.bar.SetTotal(p.Total, false)
+	w.bar.SetCurrent(min(p.Done, p.Total))
+}
+
+// End completes the bar, or takes it away after an error.
+func (w *indexBar) End(err error) {
 	if err != nil {
-		return err
+		w.bar.Abort(false)
+		return
 	}
-	missing := max(0, r.all-counts.Live)
-	r.missing = &missing
-	return nil
+	w.bar.SetTotal(max(1, w.total), true)
 }
 
 // backfillSummary is the result of a backfill; its JSON names are a contract.
@@ -165,33 +159,35 @@ func perSecond(n int64, d time.Duration) float64 {
 	return float64(n) / d.Seconds()
 }
 
-// close ends the bar and prints the summary, also of a run that failed.
-func (r *backfillReport) close(s pipeline.Summary, err error) error {
+// End ends the bar and prints the summary, also of a job that failed.
+func (r *backfillReport) End(result backfill.Result, err error) error {
 	if r.bar != nil {
 		if err == nil {
-			r.bar.SetTotal(r.before+s.Processed, true)
+			r.bar.SetTotal(r.job.Before+result.Processed, true)
 		} else {
 			r.bar.Abort(false)
 		}
 		r.bars.Wait()
 	}
+	s := result.Summary
 	out := backfillSummary{
-		Job: r.job, Mode: string(r.mode), Device: r.device, Model: r.model, Done: s.Done, Total: r.total, Processed: s.Processed,
-		Encoded: s.Encoded, Failed: s.Failed, SkippedCurrent: s.UpToDate, Superseded: s.Superseded, WithoutText: s.Deleted, Removed: s.Swept,
-		Batches: s.Batches, Seconds: s.Duration.Seconds(), RowsPerSecond: perSecond(s.Processed, s.Duration),
-		IndexSeconds: r.built.seconds, IndexBytes: r.built.bytes, FullBackfill: r.full, RowsMissing: r.missing,
+		Job: r.job.ID, Mode: string(r.job.Mode), Device: r.job.Device, Model: r.job.Model, Done: s.Done, Total: r.job.Total,
+		Processed: s.Processed, Encoded: s.Encoded, Failed: s.Failed, SkippedCurrent: s.UpToDate, Superseded: s.Superseded,
+		WithoutText: s.Deleted, Removed: s.Swept, Batches: s.Batches, Seconds: s.Duration.Seconds(),
+		RowsPerSecond: perSecond(s.Processed, s.Duration), IndexSeconds: result.Index.Seconds, IndexBytes: result.Index.Bytes,
+		FullBackfill: result.Full, RowsMissing: result.Missing,
 	}
 	if s.Processed > 0 {
 		out.MillisPerRow = s.Duration.Seconds() * 1000 / float64(s.Processed)
 	}
-	if printErr := r.print(out); err == nil {
+	if printErr := r.print(out, result.Rows); err == nil {
 		err = printErr
 	}
 	return err
 }
 
-func (r *backfillReport) print(s backfillSummary) error {
-	if r.json && r.first {
+func (r *backfillReport) print(s backfillSummary, rows int64) error {
+	if r.json && !r.job.Asked { // standard output holds one object: that of what was asked for
 		return printJSON(r.program.stderr, s)
 	}
 	if r.json {
@@ -199,7 +195,7 @@ func (r *backfillReport) print(s backfillSummary) error {
 	}
 	head := "Backfill complete"
 	switch {
-	case s.Done && r.limited:
+	case s.Done && r.job.Limit > 0:
 		head = "Backfill complete, up to its limit"
 	case !s.Done:
 		head = "Backfill interrupted; the same command goes on from here"
@@ -225,7 +221,7 @@ func (r *backfillReport) print(s backfillSummary) error {
 	}
 	if err == nil && s.FullBackfill != "" && s.FullBackfill != change.BackfillDone {
 		_, err = fmt.Fprintf(r.program.stdout, "%s; wal2vec backfill, without --limit, reads every row\n",
-			monitor.FullBackfillText(s.FullBackfill, s.RowsMissing, &r.all))
+			monitor.FullBackfillText(s.FullBackfill, s.RowsMissing, &rows))
 	}
 	return err
 }

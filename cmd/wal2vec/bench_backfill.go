@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -40,41 +41,40 @@ func benchBackfill(ctx context.Context, b *bench) (any, error) {
 // backfill fills the vectors, with the encoder's loading outside the measured time but inside the measured memory.
 func (b *bench) backfill(ctx context.Context, around func(func() error) error) (*backfillFigures, error) {
 	b.log.Info().Msg("backfilling")
-	f, err := b.program.openFiller(ctx, b.mart.config, b.log)
+	f, err := backfill.Open(ctx, b.program.opener(b.mart.config), b.mart.config, b.log)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b.describeEncoder(f.engine)
+	b.describeEncoder(f.Engine)
 	s, o := &b.report.Settings, b.mart.config.Backfill
 	s.ChunkRows, s.InFlight, s.Encoding, s.Writers = o.ChunkKeys, o.InFlight, connect.EncodeAtOnce, connect.Writers(o)
-	if err := f.count(ctx); err != nil {
+	total, err := f.Count(ctx)
+	if err != nil {
 		return nil, err
 	}
-	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
+	job, err := f.Store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
 	if err != nil {
 		return nil, err
 	}
 	defer job.Close()
-	where := connect.NewPositions(f.config, f.store)
-	defer where.Close(ctx)
 	figures := &backfillFigures{}
-	run := f.newBackfill(job, where, func(s pipeline.Summary) {
-		if figures.PeakBytesAtHalf == 0 && s.Processed >= f.total/2 {
+	halfway := func(s pipeline.Summary) {
+		if figures.PeakBytesAtHalf == 0 && s.Processed >= total/2 {
 			figures.PeakBytesAtHalf = peakResident()
 		}
-	})
-	before := f.engine.Stats().Tokens
+	}
+	before := f.Engine.Stats().Tokens
 	var summary pipeline.Summary
 	err = around(func() (err error) {
-		summary, err = run.Run(ctx)
+		summary, err = f.Run(ctx, job, halfway)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	figures.Rows, figures.Encoded, figures.Seconds = summary.Processed, summary.Encoded, round(summary.Duration.Seconds())
-	figures.Tokens = f.engine.Stats().Tokens - before
+	figures.Tokens = f.Engine.Stats().Tokens - before
 	figures.RowsPerSecond = round(perSecond(summary.Processed, summary.Duration))
 	figures.TokensPerSecond = round(perSecond(int64(figures.Tokens), summary.Duration))
 	figures.PeakBytes = peakResident()
@@ -82,12 +82,12 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	if !b.options.index {
 		return figures, nil
 	}
-	built, err := (&indexBuilder{store: f.store, log: b.log}).build(ctx)
+	built, err := backfill.NewIndexer(f.Store, b.log, nil).Build(ctx)
 	if err != nil {
 		return nil, err
 	}
-	figures.IndexSeconds, figures.IndexBytes = round(built.seconds), built.bytes
-	figures.TotalSeconds = round(figures.Seconds + built.seconds)
+	figures.IndexSeconds, figures.IndexBytes = round(built.Seconds), built.Bytes
+	figures.TotalSeconds = round(figures.Seconds + built.Seconds)
 	return figures, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
@@ -131,40 +132,7 @@ func (o *letterChoice) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// choose returns the keys that were named; each must have a dead letter. Beside them the error may be sink.ErrDamagedLetters.
-func (o *letterChoice) choose(ctx context.Context, s *sink.Sink) ([]change.Key, error) {
-	state, err := s.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	letters, damaged := s.DeadLetters(ctx, 0)
-	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
-		return nil, damaged
-	}
-	there := make(map[change.Key]bool, len(letters))
-	var all []change.Key
-	for _, d := range letters {
-		if !there[d.Key] { // a row may have one of each generation
-			there[d.Key] = true
-			all = append(all, d.Key)
-		}
-	}
-	if o.all {
-		return all, damaged
-	}
-	var chosen []change.Key
-	for _, text := range o.keys {
-		key, err := connect.ParseKey(text, len(state.Table.Key))
-		if err != nil {
-			return nil, err
-		}
-		if !there[key] {
-			return nil, fault.New(fault.Usage, "wal2vec dead-letter list", "no dead letter has the key %s", key.String())
-		}
-		chosen = append(chosen, key)
-	}
-	return chosen, nil
-}
+func (o *letterChoice) letters() backfill.Letters { return backfill.Letters{Keys: o.keys, All: o.all} }
 
 func newDeadLetterDrop(p *program) *cobra.Command {
 	var o letterChoice
@@ -203,7 +171,7 @@ func (p *program) dropDeadLetters(ctx context.Context, c config.Config, o letter
 		dropped, err = store.DropAllDeadLetters(ctx)
 	} else {
 		var keys []change.Key
-		if keys, err = o.choose(ctx, store.Sink); err != nil {
+		if keys, err = o.letters().Find(ctx, store.Sink); err != nil {
 			return err
 		}
 		dropped, err = store.DropDeadLetters(ctx, keys)

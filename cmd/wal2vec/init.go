@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
@@ -153,7 +154,7 @@ func (s *setup) indexDue(ctx context.Context) error {
 		return err
 	}
 	s.view = connect.ViewOf(s.config, state)
-	return newIndexBuilder(s.store, s.log, nil).due(ctx, state)
+	return backfill.NewIndexer(s.store, s.log, nil).BuildDue(ctx, state)
 }
 
 // prepareInit connects, looks and refuses; it changes nothing.

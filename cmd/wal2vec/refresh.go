@@ -7,9 +7,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/sink"
 )
 
 // askForRefresh leaves a token for refreshing.
@@ -109,28 +108,11 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	if !open {
 		return true, nil
 	}
-	job, err := f.store.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
-	if err != nil {
-		return false, err
-	}
-	defer job.Close()
 	o := f.origin.Load()
-	filler := &filler{
-		config: f.config, log: f.log, engines: f.engines, store: f.store, table: o.table,
-		reader: connect.NewFollowingReader(f.config, f.log, state, o.table),
-	}
-	defer func() { filler.reader.Close(context.WithoutCancel(ctx)) }()
-	if err := filler.readFor(ctx, job); err != nil {
+	filler := backfill.Beside(backfill.Stream{Config: f.config, Log: f.log, Engines: f.engines, Store: f.store, Table: o.table}, state)
+	defer filler.CloseReader(ctx)
+	if err := filler.Refresh(ctx); err != nil {
 		return false, err
 	}
-	positions := connect.NewPositions(f.config, f.store)
-	defer positions.Close(ctx)
-	f.log.Info().Int64("job", job.ID()).Int64("rows", job.Counts().Processed).Msg("refresh begun")
-	summary, err := filler.newBackfill(job, positions, nil).Run(ctx)
-	if err != nil {
-		return false, err
-	}
-	f.log.Info().Int64("job", job.ID()).Int64("rows", summary.Processed).Int64("encoded", summary.Encoded).
-		Int64("failed", summary.Failed).Int64("removed", summary.Swept).Dur("took", summary.Duration.Round(time.Millisecond)).Msg("refresh complete")
 	return true, nil
 }

@@ -44,7 +44,8 @@ var ranks = map[string]int{
 
 	"internal/engine": 4,
 
-	"internal/search": 5,
+	"internal/backfill": 5,
+	"internal/search":   5,
 
 	"cmd/wal2vec": 7,
 }

@@ -304,7 +304,7 @@ var r15 = rule{
 			name:  "a backfill runs and sweeps although the slot is gone",
 			fails: []string{"cmd/wal2vec TestABackfillNeedsTheSlot"},
 			edits: []edit{
-				{"cmd/wal2vec/backfill.go", "	if err := f.checkGap(ctx); err != nil {", "	if err := ctx.Err(); err != nil {"},
+				{"internal/backfill/backfill.go", "	if err := f.checkGap(ctx); err != nil {", "	if err := ctx.Err(); err != nil {"},
 				{
 					"internal/connect/positions.go",
 					"	if !state.Exists {",

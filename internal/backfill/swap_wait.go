@@ -1,4 +1,4 @@
-package main
+package backfill
 
 import (
 	"context"
@@ -13,13 +13,15 @@ import (
 const (
 	// swapInterval is how often it is asked whether a stream has followed a swapped table.
 	swapInterval = 250 * time.Millisecond
-	// swapAbsence is for how many of these looks nobody may read the slot: a stream follows a swap from one session to the next.
+	// swapAbsence is how many of these times in a row no process may read the slot: a stream follows
+	// a swap from one session to the next.
 	swapAbsence = 12
 )
 
-// awaitSwap waits, while a stream runs, until it follows the table that has the name now, and returns the pipeline's state then. A swap that
-// no stream follows is not waited for: see CheckFollowed.
-func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, error) {
+// awaitSwap waits, while a stream runs, until it follows the table that has the name now, and
+// returns the pipeline's state then. It does not wait for a swap that no stream follows: see
+// connect.CheckFollowed.
+func (f *Filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, error) {
 	conn, err := connect.Source(ctx, f.config, "backfill")
 	if err != nil {
 		return state, err
@@ -38,7 +40,7 @@ func (f *filler) awaitSwap(ctx context.Context, state sink.State) (sink.State, e
 		if err != nil {
 			return state, err
 		}
-		if state, err = f.store.State(ctx); err != nil {
+		if state, err = f.Store.State(ctx); err != nil {
 			return state, err
 		}
 		table := change.Table{Schema: named.Schema, Name: named.Name, OID: oid}
