@@ -16,6 +16,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
 // benchRow is a line of a data file.
@@ -157,7 +158,7 @@ func (b *bench) setUp(ctx context.Context, rows iter.Seq2[demodata.Product, erro
 	if _, err := b.mart.fill(ctx, rows); err != nil {
 		return err
 	}
-	return b.program.init(ctx, b.mart.config, initOptions{})
+	return b.program.init(ctx, b.mart.config, setup.Options{})
 }
 
 // newBenchData prints what bench encode reads, so that other programs encode the same texts.

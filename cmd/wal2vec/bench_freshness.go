@@ -59,7 +59,7 @@ func benchFreshness(ctx context.Context, b *bench) (any, error) {
 		return nil, err
 	}
 	figures.freshness = run.watch.freshness()
-	means, err := stageMeans(stream.follower.metrics.Registry())
+	means, err := stageMeans(stream.follower.Metrics.Registry())
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func benchGiant(ctx context.Context, b *bench) (any, error) {
 	if _, err := b.mart.conn.Exec(ctx, sql.Query("bench_giant_column")); err != nil {
 		return nil, fmt.Errorf("adding a column: %w", err)
 	}
-	f, err := b.program.openFollower(ctx, b.mart.config, b.log)
+	f, err := b.openFollower(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,21 +63,21 @@ func benchGiant(ctx context.Context, b *bench) (any, error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	stream := f.newStream(false)
+	stream := f.NewStream(false)
 	go func() {
 		_, err := stream.Run(running)
 		ended <- err
 	}()
 	var figures giantFigures
 	err = b.profiled(func() (err error) {
-		if figures.Read, err = b.giant(ctx, f.store, "bench_giant_read"); err != nil {
+		if figures.Read, err = b.giant(ctx, f.Store, "bench_giant_read"); err != nil {
 			return err
 		}
-		if figures.Unread, err = b.giant(ctx, f.store, "bench_giant_unread"); err != nil {
+		if figures.Unread, err = b.giant(ctx, f.Store, "bench_giant_unread"); err != nil {
 			return err
 		}
 		b.options.rowBytes = min(b.options.rowBytes, s.MaxRowBytes/10*9)
-		figures.Within, err = b.giant(ctx, f.store, "bench_giant_read")
+		figures.Within, err = b.giant(ctx, f.Store, "bench_giant_read")
 		return err
 	})
 	stop()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/follow"
+
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/demodata"
@@ -89,6 +91,13 @@ func (b *bench) fakeEncoder() error {
 	return nil
 }
 
+// Open opens a stream of the mart's table.
+func (b *bench) openFollower(ctx context.Context) (*follow.Follower, error) {
+	o := b.program.followOptions(b.mart.config)
+	o.Log = b.log
+	return follow.Open(ctx, o)
+}
+
 // drain has a backlog written while no stream runs, and measures how long a stream takes for it.
 func (b *bench) drain(ctx context.Context, write func(context.Context) (rows, transactions int64, err error)) (drainFigures, error) {
 	b.log.Info().Msg("writing a backlog")
@@ -96,14 +105,14 @@ func (b *bench) drain(ctx context.Context, write func(context.Context) (rows, tr
 	if err != nil {
 		return drainFigures{}, err
 	}
-	f, err := b.program.openFollower(ctx, b.mart.config, b.log)
+	f, err := b.openFollower(ctx)
 	if err != nil {
 		return drainFigures{}, err
 	}
 	defer f.Close()
 	b.log.Info().Int64("rows", rows).Msg("draining")
 	begun := time.Now()
-	totals, err := f.newStream(true).Run(ctx)
+	totals, err := f.NewStream(true).Run(ctx)
 	took := time.Since(begun)
 	if err != nil {
 		return drainFigures{}, err

@@ -49,7 +49,7 @@ func benchSwap(ctx context.Context, b *bench) (any, error) {
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
-	f, err := b.program.openFollower(ctx, b.mart.config, b.log)
+	f, err := b.openFollower(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,17 +57,15 @@ func benchSwap(ctx context.Context, b *bench) (any, error) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
-	stream := f.newStream(false)
+	stream := f.NewStream(false)
 	go func() {
-		ended <- f.refreshing(running, func(ctx context.Context) error {
-			_, err := stream.Run(ctx)
-			return err
-		})
+		_, err := f.RefreshBeside(running, stream)
+		ended <- err
 	}()
 	resetPeak()
 	var figures swapFigures
 	err = b.profiled(func() (err error) {
-		figures, err = b.swap(ctx, f.store, ended)
+		figures, err = b.swap(ctx, f.Store, ended)
 		return err
 	})
 	figures.PeakBytes = peakResident()

@@ -326,7 +326,7 @@ func (i *proposing) answer(path string) error {
 		if err := i.load(); err != nil {
 			return err
 		}
-		if err := i.ask.say(printable(loadErr)); err != nil {
+		if err := i.ask.say(config.Printable(loadErr)); err != nil {
 			return err
 		}
 	}
@@ -339,14 +339,14 @@ func (i *proposing) examine(ctx context.Context) error {
 		if problem.Aspect != replication.AspectIdentity && problem.Aspect != replication.AspectKey {
 			return problem.Err
 		}
-		i.first = append(i.first, fmt.Sprintf("%s: %s", printable(problem.Err), advice(fault.Try(problem.Err))))
+		i.first = append(i.first, fmt.Sprintf("%s: %s", config.Printable(problem.Err), advice(fault.Try(problem.Err))))
 	}
 	server, err := replication.Server(ctx, i.source)
 	if err != nil {
 		return err
 	}
 	if problem := server.Check(); problem != nil {
-		i.first = append(i.first, fmt.Sprintf("%s: %s", printable(problem), advice(fault.Try(problem))))
+		i.first = append(i.first, fmt.Sprintf("%s: %s", config.Printable(problem), advice(fault.Try(problem))))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
 func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
@@ -48,7 +49,7 @@ func (d *demo) fill(ctx context.Context) error {
 func (d *demo) init(ctx context.Context) error {
 	d.stepf("Set the pipeline up: schema, view, publication, replication slot")
 	d.typedf("wal2vec init")
-	return d.inner.init(ctx, d.mart.config, initOptions{})
+	return d.inner.init(ctx, d.mart.config, setup.Options{})
 }
 
 func (d *demo) backfill(ctx context.Context) error {
@@ -71,7 +72,7 @@ func (d *demo) follow(ctx context.Context) (err error) {
 	if err := d.stream.ready(ctx); err != nil {
 		return err
 	}
-	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.origin.Load().state.Watermark)
+	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.Watermark())
 	return nil
 }
 

@@ -4,13 +4,15 @@ import (
 	"context"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/follow"
+
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
 // background is a stream that runs in this process beside what demo and bench do.
 type background struct {
-	follower *follower
+	follower *follow.Follower
 	stream   *pipeline.Stream
 	cancel   context.CancelFunc
 	done     chan struct{}
@@ -20,13 +22,13 @@ type background struct {
 
 // startStream opens and starts a stream; failed is called when it ends with an error. stop ends it.
 func (p *program) startStream(ctx context.Context, c config.Config, failed context.CancelCauseFunc) (*background, error) {
-	f, err := p.openFollower(ctx, c, p.logger(c.Log))
+	f, err := follow.Open(ctx, p.followOptions(c))
 	if err != nil {
 		return nil, err
 	}
 	// The end of ctx does not end the stream: what was written before it is drained by stop.
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	b := &background{follower: f, stream: f.newStream(false), cancel: cancel, done: make(chan struct{})}
+	b := &background{follower: f, stream: f.NewStream(false), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
 		if b.totals, b.err = b.stream.Run(running); b.err != nil {

@@ -57,7 +57,7 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 	c, err := p.load()
 	var report doctor.Report
 	if err != nil {
-		report = doctor.Refused(err, time.Now(), printable)
+		report = doctor.Refused(err, time.Now(), config.Printable)
 	} else {
 		checkup := &modelCheckup{program: p, config: c}
 		report = doctor.Examine(ctx, p.doctorOptions(c, checkup))
@@ -81,15 +81,12 @@ func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.O
 		starter = useStarter
 	}
 	return doctor.Options{
-		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: printable,
+		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: config.Printable,
 		Unreadable: connect.UnreadableDSN, Unconnected: connect.Unconnected,
 		Consistent: func(state sink.State, table change.Table) error { return connect.CheckState(c, state, table) },
-		SourceRows: sourceRows(c), UseStarter: starter,
+		SourceRows: connect.SourceRows(c), UseStarter: starter,
 	}
 }
-
-// printable is an error in one line, without passwords.
-func printable(err error) string { return pgname.Visible(config.Scrub(oneLine(err.Error()))) }
 
 // secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password file whoever else may.
 func secretFiles() []string {

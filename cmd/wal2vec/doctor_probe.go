@@ -24,9 +24,6 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// notPermitted is the SQLSTATE of a missing right.
-const notPermitted = "42501"
-
 // prober sends something through a running pipeline and follows it to its end.
 type prober struct {
 	program *program
@@ -108,7 +105,7 @@ func (pr *prober) failed(check string, err error) {
 	if kind := fault.KindOf(err); kind == fault.Internal {
 		status = doctor.Skip
 	}
-	pr.report.AddError(check, status, err, printable)
+	pr.report.AddError(check, status, err, config.Printable)
 }
 
 // within bounds a wait, and says what did not happen in time.
@@ -348,7 +345,7 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 		err = tx.Commit(ctx)
 	}
 	switch {
-	case fault.SQLSTATE(err) == notPermitted:
+	case fault.SQLSTATE(err) == fault.NotPermitted:
 		role := pgname.Identifier(pr.source.Config().User)
 		grant := fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role)
 		revoke := fmt.Sprintf("REVOKE UPDATE (%s) ON %s FROM %s;", column, relation, role)

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
 // What people paste into psql runs with their rights and under their search path, which begins with the schema that is called like them. Any role
@@ -347,7 +348,7 @@ func TestAPartOfWhatInitPrintsIsSafeToo(t *testing.T) {
 		printed := w.printedSQL()
 		tr.set(t, []forPsql{roles, printed})
 		text := partOf(printed.text)
-		if text == printed.text || strings.Count(printed.text, ownPath) != 2 {
+		if text == printed.text || strings.Count(printed.text, setup.OwnPath) != 2 {
 			t.Errorf("init prints\n%s", printed.text)
 		}
 		if last {

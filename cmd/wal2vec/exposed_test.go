@@ -4,15 +4,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/rs/zerolog"
-
-	"github.com/wal2vec/wal2vec/internal/api"
-	"github.com/wal2vec/wal2vec/internal/config"
 )
 
 // TestASecretOnTheCommandLineIsWarnedOf: with the setting that keeps it off, once for each flag,
@@ -81,10 +75,4 @@ func TestTheStreamServesAsConfigured(t *testing.T) {
 		}
 	}
 	stream.stop()
-
-	all := config.HTTP{Listen: "127.0.0.1:1", Token: "t", AllowedHosts: []string{"h"}, MaxConnections: 7}
-	want := api.Options{Listen: "127.0.0.1:1", Token: "t", AllowedHosts: []string{"h"}, MaxConnections: 7, Version: buildVersion().Version}
-	if got := httpOptions(all, zerolog.Logger{}); !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v is served as %+v", all, got)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +22,7 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 	if misused := misuse(cmd, err); misused != nil {
 		err = misused
 	}
-	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", pgname.Visible(config.Scrub(oneLine(err.Error()))))
+	_, _ = fmt.Fprintf(p.stderr, "error: %s\n", config.Printable(err))
 	try := fault.Try(err)
 	if p.overlooked && fault.Absent(err) {
 		try = useStarter
@@ -41,19 +40,6 @@ func advice(try string) string {
 		return "what is to be done holds what looks like a password, and is not shown"
 	}
 	return pgname.Visible(try)
-}
-
-// oneLine joins the lines of a message and drops those that it repeats: pgx lists every address that it tried, each with TLS and
-// without.
-func oneLine(text string) string {
-	var lines []string
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line != "" && !slices.Contains(lines, line) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.ReplaceAll(strings.Join(lines, "; "), ":; ", ": ")
 }
 
 var (

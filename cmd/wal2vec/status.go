@@ -64,22 +64,9 @@ func (p *program) status(ctx context.Context, c config.Config) (monitor.Status, 
 	log := p.logger(c.Log)
 	m := monitor.New(source, pool, monitor.Options{
 		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Slot: c.Source.Slot, Trusted: connect.NewStore(pool, c, log).Trusted, Logger: log,
-		SourceRows: sourceRows(c),
+		SourceRows: connect.SourceRows(c),
 	})
 	return m.Probe(ctx)
-}
-
-// sourceRows estimates the rows of the source table over a connection of its own, as a backfill would read them.
-func sourceRows(c config.Config) func(context.Context) (int64, error) {
-	return func(ctx context.Context) (int64, error) {
-		table, err := connect.Inspect(ctx, c)
-		if err != nil {
-			return 0, err
-		}
-		reader := connect.NewReader(c, table)
-		defer reader.Close(ctx)
-		return reader.AboutRows(ctx)
-	}
 }
 
 func (p *program) printStatus(s monitor.Status) error {

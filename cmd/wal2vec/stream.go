@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/follow"
+
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
 func newStream(p *program) *cobra.Command {
@@ -33,31 +34,23 @@ func newStream(p *program) *cobra.Command {
 
 func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool) error {
 	log := p.logger(c.Log)
-	f, err := p.openFollower(ctx, c, log)
+	f, err := follow.Open(ctx, p.followOptions(c))
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	stream := f.newStream(untilCurrent)
-	var totals pipeline.Totals
-	run := func(ctx context.Context) error {
-		return f.refreshing(ctx, func(ctx context.Context) (err error) {
-			totals, err = stream.Run(ctx)
-			return err
-		})
-	}
+	stream := f.NewStream(untilCurrent)
+	run := f.Serve
 	if untilCurrent {
-		err = run(ctx)
-	} else {
-		err = f.serve(ctx, stream, func(ctx context.Context) error { return f.indexing(ctx, run) })
+		run = f.RefreshBeside
 	}
+	totals, err := run(ctx, stream)
 	log.Info().Func(func(e *zerolog.Event) {
 		if totals.Watermark != 0 { // else it ended before a session had one
 			e.Stringer("lsn", totals.Watermark)
 		}
 	}).Int64("batches", totals.Batches).Int64("events", totals.Events).
 		Int64("encoded", totals.TextsEncoded).Int64("failed", totals.TextsFailed).Dur("took", totals.Duration.Round(time.Millisecond)).Msg("stream ended")
-	err = forStream(ctx, f.store, err)
 	if err == nil && untilCurrent && !totals.Current {
 		return fault.New(fault.Unavailable, "start it again: nothing is lost", "stopped at %s, before it was up to date", totals.Watermark)
 	}
@@ -70,4 +63,10 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 			totals.Watermark, totals.Upserts, totals.Deletes, totals.TextsEncoded, failed, totals.Batches, totals.Duration.Round(time.Millisecond))
 	}
 	return err
+}
+
+// followOptions are what this process opens a stream with.
+func (p *program) followOptions(c config.Config) follow.Options {
+	build := buildVersion()
+	return follow.Options{Config: c, Log: p.logger(c.Log), Opener: p.opener(c), Version: build.Version, Commit: build.Commit}
 }

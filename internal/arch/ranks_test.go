@@ -45,9 +45,11 @@ var ranks = map[string]int{
 	"internal/engine": 4,
 
 	"internal/backfill": 5,
+	"internal/follow":   7,
 	"internal/search":   5,
+	"internal/setup":    6,
 
-	"cmd/wal2vec": 7,
+	"cmd/wal2vec": 9,
 }
 
 // equals lists the imports allowed within one rank: parts of one adapter, never one adapter from another.

@@ -121,3 +121,17 @@ func FollowedFor(ctx context.Context, conn *pgx.Conn, c config.Config, state sin
 	}
 	return replication.InspectSwapped(ctx, conn, options)
 }
+
+// SourceRows estimates the rows of the source table over a connection of its own, as a backfill
+// would read them.
+func SourceRows(c config.Config) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (int64, error) {
+		table, err := Inspect(ctx, c)
+		if err != nil {
+			return 0, err
+		}
+		reader := NewReader(c, table)
+		defer reader.Close(ctx)
+		return reader.AboutRows(ctx)
+	}
+}

@@ -96,3 +96,6 @@ func Moving(err error) bool {
 	}
 	return slices.Contains(moving, SQLSTATE(err))
 }
+
+// NotPermitted is the SQLSTATE of a missing right.
+const NotPermitted = "42501"

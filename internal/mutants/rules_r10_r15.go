@@ -124,9 +124,9 @@ var r11 = rule{
 		},
 		{
 			name:  "the stream keeps rows that the source may lose",
-			fails: []string{"cmd/wal2vec TestTheStreamReadsRowsThatTheSourceCannotLose"},
+			fails: []string{"internal/follow TestTheStreamReadsRowsThatTheSourceCannotLose"},
 			edits: []edit{{
-				"cmd/wal2vec/follower.go",
+				"internal/follow/ports.go",
 				"	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)",
 				"	rows, err := p.origin.Load().reader.Rows(ctx, keys)\n	shown := change.LSN(1)",
 			}},

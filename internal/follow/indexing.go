@@ -1,4 +1,4 @@
-package main
+package follow
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 const indexInterval = 10 * time.Minute
 
 // indexing runs a stream, and beside it builds indexes that are due: those of tables that no backfill has filled.
-func (f *follower) indexing(ctx context.Context, run func(context.Context) error) error {
-	builder := backfill.NewIndexer(f.store, f.log, nil)
+func (f *Follower) indexing(ctx context.Context, run func(context.Context) error) error {
+	builder := backfill.NewIndexer(f.Store, f.log, nil)
 	group, working := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(working)
 	group.Go(func() error {
@@ -43,8 +43,8 @@ func (f *follower) indexing(ctx context.Context, run func(context.Context) error
 
 // index builds the indexes that are due, but for generations that a backfill is loading, which does it at its end. One that was left open must
 // not keep searches without an index until it is given up.
-func (f *follower) index(ctx context.Context, builder *backfill.Indexer) error {
-	state, err := f.store.State(ctx)
+func (f *Follower) index(ctx context.Context, builder *backfill.Indexer) error {
+	state, err := f.Store.State(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package follow
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const shapeInterval = 5 * time.Second
 // shapeWatch looks at the source table's shape beside a stream, and opens a refresh where it has changed: an ALTER TABLE that writes the
 // rows anew, a partition that came with rows or went with them, a value of an enum that was renamed change texts without an event.
 type shapeWatch struct {
-	*follower
+	*Follower
 	source *pgx.Conn // nil when there is none
 	// noticed is a change whose refresh is not open yet; nil when there is none.
 	noticed *sink.Reshape
@@ -41,8 +41,8 @@ type shapeWatch struct {
 
 // watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look before comes before the target of
 // --until-current is set: the watermark is beyond it at the end.
-func (f *follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
-	w := &shapeWatch{follower: f}
+func (f *Follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
+	w := &shapeWatch{Follower: f}
 	defer w.disconnect(ctx)
 	return connect.UntilUntrusted(ctx, func(running context.Context, end context.CancelCauseFunc) error {
 		w.end = end
@@ -68,7 +68,7 @@ func (w *shapeWatch) run(ctx context.Context) {
 	tick := time.NewTicker(shapeInterval)
 	defer tick.Stop()
 	for {
-		if w.noticed != nil && w.store.WaitFor(ctx, w.high) == nil {
+		if w.noticed != nil && w.Store.WaitFor(ctx, w.high) == nil {
 			if err := w.settle(ctx); err != nil {
 				w.log.Debug().Err(err).Msg("opening the refresh of a changed table") // noticed still: at the next turn, or at the end
 			}
@@ -84,7 +84,7 @@ func (w *shapeWatch) run(ctx context.Context) {
 
 // remind says that a refresh is open which this process does not run.
 func (w *shapeWatch) remind(ctx context.Context) {
-	state, err := w.store.State(ctx)
+	state, err := w.Store.State(ctx)
 	if err != nil {
 		return // the stream's own look says so
 	}
@@ -120,11 +120,11 @@ func (w *shapeWatch) notice(ctx context.Context) {
 }
 
 func (w *shapeWatch) look(ctx context.Context) error {
-	state, err := w.store.State(ctx)
+	state, err := w.Store.State(ctx)
 	if err != nil {
 		return err
 	}
-	known, err := w.store.Shape(ctx)
+	known, err := w.Store.Shape(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 	case table.OID != oid:
 		return nil // replaced meanwhile
 	case known == nil:
-		return w.store.NoteShape(ctx, table.Shape)
+		return w.Store.NoteShape(ctx, table.Shape)
 	case maps.Equal(known, table.Shape):
 		w.noticed = nil
 		return nil
@@ -156,7 +156,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 	}
 	reshape := sink.Reshape{Epoch: state.Epoch, Was: known, Now: table.Shape, Refresh: len(changes) > 0}
 	if !reshape.Refresh {
-		_, err = w.store.Reshape(ctx, reshape)
+		_, err = w.Store.Reshape(ctx, reshape)
 		return err
 	}
 	if n := w.noticed; n != nil && n.Epoch == state.Epoch && maps.Equal(n.Was, known) && maps.Equal(n.Now, table.Shape) {
@@ -221,7 +221,7 @@ func (w *shapeWatch) settle(ctx context.Context) error {
 	if w.noticed == nil {
 		return nil
 	}
-	version, err := w.store.Version(ctx)
+	version, err := w.Store.Version(ctx)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (w *shapeWatch) settle(ctx context.Context) error {
 		w.sayWaits()
 		return nil
 	}
-	opened, err := w.store.Reshape(ctx, *w.noticed)
+	opened, err := w.Store.Reshape(ctx, *w.noticed)
 	if err != nil {
 		return err
 	}

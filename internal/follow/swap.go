@@ -1,7 +1,6 @@
-package main
+package follow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -9,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/setup"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -21,7 +20,7 @@ import (
 
 // renamed reports whether the name of the table that is followed belongs to another table now, or to none: what failed to read it may go
 // through when the swap is followed.
-func (f *follower) renamed(ctx context.Context) bool {
+func (f *Follower) renamed(ctx context.Context) bool {
 	if !connect.FollowsSwaps(f.config) {
 		return false
 	}
@@ -34,13 +33,13 @@ func (f *follower) renamed(ctx context.Context) bool {
 }
 
 // swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it, and goes on.
-func (f *follower) swapsOnly(gap error) bool {
+func (f *Follower) swapsOnly(gap error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](gap)
 	return swapped && swap.Is != 0 && connect.FollowsSwaps(f.config)
 }
 
 // succeeds notes the table that a look at the source found in the place of the one that is followed, and reports whether it did.
-func (f *follower) succeeds(ctx context.Context, err error) bool {
+func (f *Follower) succeeds(ctx context.Context, err error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](err)
 	if !swapped || !connect.FollowsSwaps(f.config) {
 		return false
@@ -57,7 +56,7 @@ func (f *follower) succeeds(ctx context.Context, err error) bool {
 
 // swapPort follows a swapped table for the pipeline.
 type swapPort struct {
-	*follower
+	*Follower
 	owner string
 	due   change.LSN
 }
@@ -65,27 +64,8 @@ type swapPort struct {
 // Pending is true in an origin with a successor.
 func (p *swapPort) Pending() bool { return p.origin.Load().successor != 0 }
 
-// swap describes the table that takes the place of the one that is followed.
-func swapOf(c config.Config, options replication.InspectOptions, key []change.Column, is uint32) replication.Swap {
-	return replication.Swap{
-		Publication: c.Source.Publication, Table: options, Key: key, Is: is,
-		Function: replication.SwapFunction(c.Source.Table.Schema, c.Pipeline),
-	}
-}
-
-// useOf says by which slot the pipeline reads its publication, and whether another pipeline may
-// read it, too: one that is named was chosen, and one that the pipeline reads already is not taken
-// from it.
-func useOf(c config.Config, state sink.State) replication.Use {
-	named := c.Origin("source.publication").Kind != config.FromDefault
-	return replication.Use{
-		Pipeline: c.Pipeline, Slot: c.Source.Slot, Former: cmp.Or(state.SlotName, state.Slot),
-		Shared: named || state.Started() && state.Publication == c.Source.Publication,
-	}
-}
-
 // noteListed notes which columns the publication lists for the table: once it is swapped and dropped, nothing tells.
-func (f *follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
+func (f *Follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
 	if listed, err := replication.PublishedColumns(ctx, source, f.config.Source.Publication, oid); err == nil {
 		f.listed.Store(&listed)
 	}
@@ -99,7 +79,7 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	if err != nil {
 		return 0, err
 	}
-	swap := swapOf(p.config, options, o.state.Table.Key, o.successor)
+	swap := setup.SwapOf(p.config, options, o.state.Table.Key, o.successor)
 	if listed := p.listed.Load(); listed != nil {
 		swap.Listed = *listed
 	}
@@ -126,7 +106,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 	o := p.origin.Load()
 	failpoint.Hit("swap_due")
 	p.noteShape(ctx, o)
-	err := p.store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
+	err := p.Store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
 	if err != nil {
 		return err
 	}
@@ -149,7 +129,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 	table, err := connect.InspectPipeline(ctx, p.config, o.state)
 	if err == nil {
-		err = p.store.NoteShape(ctx, table.Shape)
+		err = p.Store.NoteShape(ctx, table.Shape)
 	}
 	if err != nil {
 		p.log.Debug().Err(err).Msg("noting the new table's shape")
@@ -157,7 +137,7 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 }
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
-func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
+func (f *Follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
 	const published = "the old table is still published, which costs some log and harms nothing"
 	step, owner, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, was, is)
 	if err == nil && step != "" {
@@ -167,7 +147,7 @@ func (f *follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint
 	case err == nil:
 	case step == "":
 		f.log.Warn().Err(err).Msg(published)
-	case fault.SQLSTATE(err) == notPermitted:
+	case fault.SQLSTATE(err) == fault.NotPermitted:
 		f.log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Identifier(owner)+", or drop that table").
 			Msg(published + "; this role may not take it out of the publication")
 	default:

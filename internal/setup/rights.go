@@ -1,4 +1,4 @@
-package main
+package setup
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// accessText says what an access lets a role do.
-var accessText = map[sink.Access]string{
+// AccessText says what an access lets a role do.
+var AccessText = map[sink.Access]string{
 	sink.Write: "all that stream and backfill need", sink.Read: "all that search and status need",
 }
 
@@ -31,18 +31,18 @@ func rightsIn(statements []string) []string {
 }
 
 // noteGrant notes for the end of init what a role was given or has lost in the sink.
-func (s *setup) noteGrant(grant sink.Grant) {
+func (s *Init) noteGrant(grant sink.Grant) {
 	role := pgname.Visible(grant.Role)
 	if grant.Access == sink.Nothing {
-		s.rights = append(s.rights, "taken in the sink: all that was given for pipeline "+s.config.Pipeline+", from role "+role)
+		s.rights = append(s.rights, "taken in the sink: all that was given for pipeline "+s.Config.Pipeline+", from role "+role)
 		return
 	}
-	s.rights = append(s.rights, "given in the sink: "+accessText[grant.Access]+", to role "+role)
+	s.rights = append(s.rights, "given in the sink: "+AccessText[grant.Access]+", to role "+role)
 }
 
 // noteUpgrade notes what a migration of the schema gives to roles of before, and takes from them.
-func (s *setup) noteUpgrade(ctx context.Context) error {
-	changes, err := s.store.Regranted(ctx)
+func (s *Init) noteUpgrade(ctx context.Context) error {
+	changes, err := s.Store.Regranted(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (s *setup) noteUpgrade(ctx context.Context) error {
 				"(init --grant-stream and --grant-search give them)", pgname.Visible(c.Pipeline), role))
 			continue
 		}
-		s.rights = append(s.rights, fmt.Sprintf("kept in the sink: %s on pipeline %s, by role %s", accessText[c.Access], pgname.Visible(c.Pipeline), role))
+		s.rights = append(s.rights, fmt.Sprintf("kept in the sink: %s on pipeline %s, by role %s", AccessText[c.Access], pgname.Visible(c.Pipeline), role))
 	}
 	return nil
 }

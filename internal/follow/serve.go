@@ -1,15 +1,13 @@
-package main
+package follow
 
 import (
 	"context"
 	"fmt"
 	"sync"
 
-	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/api"
-	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/monitor"
@@ -18,15 +16,15 @@ import (
 
 // serve runs a stream with its monitor and its HTTP server beside it, until the stream ends. One of these that fails ends
 // the stream in good order.
-func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(context.Context) error) error {
+func (f *Follower) serve(ctx context.Context, stream *pipeline.Stream, run func(context.Context) error) error {
 	source, err := connect.Pool(ctx, f.config.Source.DSN, "source", "monitor")
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	watch := monitor.New(source, f.store.Pool, monitor.Options{
-		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.metrics, Trusted: f.store.Trusted,
-		SourceRows: sourceRows(f.config), Logger: f.log,
+	watch := monitor.New(source, f.Store.Pool, monitor.Options{
+		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.Metrics, Trusted: f.Store.Trusted,
+		SourceRows: connect.SourceRows(f.config), Logger: f.log,
 	})
 	server, err := f.listen(ctx, watch, stream)
 	if err != nil {
@@ -48,15 +46,15 @@ func (f *follower) serve(ctx context.Context, stream *pipeline.Stream, run func(
 }
 
 // listen takes the configured address; nil when nothing is to be served.
-func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *pipeline.Stream) (*api.Server, error) {
+func (f *Follower) listen(ctx context.Context, watch *monitor.Monitor, stream *pipeline.Stream) (*api.Server, error) {
 	if f.config.HTTP.Listen == "" {
 		return nil, nil //nolint:nilnil // no server is an answer
 	}
 	server := api.New(api.Sources{
-		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health(), f.store.Blocked()) },
+		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health(), f.Store.Blocked()) },
 		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
-		Metrics: f.metrics.Registry(),
-	}, httpOptions(f.config.HTTP, f.log))
+		Metrics: f.Metrics.Registry(),
+	}, f.httpOptions())
 	if err := server.Listen(ctx); err != nil {
 		return nil, err
 	}
@@ -64,10 +62,11 @@ func (f *follower) listen(ctx context.Context, watch *monitor.Monitor, stream *p
 	return server, nil
 }
 
-func httpOptions(c config.HTTP, log zerolog.Logger) api.Options {
+func (f *Follower) httpOptions() api.Options {
+	c := f.config.HTTP
 	return api.Options{
 		Listen: c.Listen, Token: c.Token, AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
-		Version: buildVersion().Version, Logger: log,
+		Version: f.version, Logger: f.log,
 	}
 }
 

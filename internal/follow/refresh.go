@@ -1,4 +1,4 @@
-package main
+package follow
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // askForRefresh leaves a token for refreshing.
-func (f *follower) askForRefresh() {
+func (f *Follower) askForRefresh() {
 	select {
 	case f.resynced <- struct{}{}:
 	default:
@@ -21,7 +21,7 @@ func (f *follower) askForRefresh() {
 
 // refreshing runs a stream, and beside it every refresh that a resync leaves open. Where the stream ends by itself, it returns when
 // these have ended too.
-func (f *follower) refreshing(ctx context.Context, run func(context.Context) error) error {
+func (f *Follower) refreshing(ctx context.Context, run func(context.Context) error) error {
 	group, working := errgroup.WithContext(ctx)
 	ended := make(chan struct{})
 	group.Go(func() error {
@@ -55,7 +55,7 @@ const refreshTries = 10
 
 // refresh works on the open refresh until it is closed, by this process or another, or ctx ends. After the end of the stream it gives up
 // in time.
-func (f *follower) refresh(ctx context.Context, ended <-chan struct{}) error {
+func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	alone := 0
@@ -96,8 +96,8 @@ func refreshAgain(err error) bool {
 }
 
 // refreshOnce runs the open refresh; done is true when there is none any more.
-func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
-	state, err := f.store.State(ctx)
+func (f *Follower) refreshOnce(ctx context.Context) (done bool, err error) {
+	state, err := f.Store.State(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -109,7 +109,7 @@ func (f *follower) refreshOnce(ctx context.Context) (done bool, err error) {
 		return true, nil
 	}
 	o := f.origin.Load()
-	filler := backfill.Beside(backfill.Stream{Config: f.config, Log: f.log, Engines: f.engines, Store: f.store, Table: o.table}, state)
+	filler := backfill.Beside(backfill.Stream{Config: f.config, Log: f.log, Engines: f.engines, Store: f.Store, Table: o.table}, state)
 	defer filler.CloseReader(ctx)
 	if err := filler.Refresh(ctx); err != nil {
 		return false, err

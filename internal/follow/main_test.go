@@ -1,0 +1,9 @@
+package follow
+
+import (
+	"testing"
+
+	"github.com/wal2vec/wal2vec/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Run(m) }
