@@ -173,7 +173,7 @@ func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog
 // Close closes what was opened.
 func (a *auditing) Close() {
 	if a.repairs != nil {
-		a.repairs.Close()
+		a.repairs.Close(context.Background())
 	}
 	if a.positions != nil {
 		a.positions.Close(context.Background())

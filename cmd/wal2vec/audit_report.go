@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
@@ -67,7 +68,7 @@ func (a *auditing) reportOf(out *auditOutcome) auditReport {
 		Encoded: out.Encoded, Bound: a.auditOptions().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
 		Counts: make(map[string]int64), Found: out.Found(),
 		SetAside: out.SetAside, Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
-		PerSecond: perSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
+		PerSecond: monitor.PerSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}
 	if a.options.full {
 		r.Mode = "full"

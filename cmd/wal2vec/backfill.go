@@ -60,7 +60,7 @@ func (p *program) backfill(ctx context.Context, c config.Config, o backfillOptio
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	if o.dryRun {
 		return p.dryRun(ctx, f, o)
 	}

@@ -77,13 +77,13 @@ func (r *backfillReport) Progress(s pipeline.Summary) {
 	}
 	r.logged = time.Now()
 	r.log.Info().Int64("rows", r.job.Before+s.Processed).Int64("total", r.job.Total).Int64("encoded", s.Encoded).
-		Float64("rows_per_second", perSecond(s.Processed, time.Since(r.begun))).Msg("backfill")
+		Float64("rows_per_second", monitor.PerSecond(s.Processed, time.Since(r.begun))).Msg("backfill")
 }
 
 // WatchIndex shows a bar for an index that is built; nil without a terminal.
-func (r *backfillReport) WatchIndex(g sink.Generation) backfill.IndexWatch {
+func (r *backfillReport) WatchIndex(g sink.Generation) (progress func(sink.IndexProgress), end func(error)) {
 	if r.bars == nil {
-		return nil
+		return nil, nil
 	}
 	r.bar.SetTotal(r.bar.Current(), true)
 	w := &indexBar{}
@@ -97,7 +97,7 @@ func (r *backfillReport) WatchIndex(g sink.Generation) backfill.IndexWatch {
 		mpb.PrependDecorators(decor.Name(fmt.Sprintf("  index %d ", g.ID)), decor.Any(phase)),
 		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)),
 	)
-	return w
+	return w.progress, w.end
 }
 
 // indexBar shows how far the building of an index is.
@@ -107,16 +107,16 @@ type indexBar struct {
 	total int64
 }
 
-// Progress moves the bar.
-func (w *indexBar) Progress(p sink.IndexProgress) {
+// progress moves the bar.
+func (w *indexBar) progress(p sink.IndexProgress) {
 	w.phase.Store(&p.Phase)
 	w.total = p.Total
 	w.bar.SetTotal(p.Total, false)
 	w.bar.SetCurrent(min(p.Done, p.Total))
 }
 
-// End completes the bar, or takes it away after an error.
-func (w *indexBar) End(err error) {
+// end completes the bar, or takes it away after an error.
+func (w *indexBar) end(err error) {
 	if err != nil {
 		w.bar.Abort(false)
 		return
@@ -152,13 +152,6 @@ type backfillSummary struct {
 	RowsMissing  *int64              `json:"rows_missing"`
 }
 
-func perSecond(n int64, d time.Duration) float64 {
-	if d <= 0 {
-		return 0
-	}
-	return float64(n) / d.Seconds()
-}
-
 // End ends the bar and prints the summary, also of a job that failed.
 func (r *backfillReport) End(result backfill.Result, err error) error {
 	if r.bar != nil {
@@ -174,7 +167,7 @@ func (r *backfillReport) End(result backfill.Result, err error) error {
 		Job: r.job.ID, Mode: string(r.job.Mode), Device: r.job.Device, Model: r.job.Model, Done: s.Done, Total: r.job.Total,
 		Processed: s.Processed, Encoded: s.Encoded, Failed: s.Failed, SkippedCurrent: s.UpToDate, Superseded: s.Superseded,
 		WithoutText: s.Deleted, Removed: s.Swept, Batches: s.Batches, Seconds: s.Duration.Seconds(),
-		RowsPerSecond: perSecond(s.Processed, s.Duration), IndexSeconds: result.Index.Seconds, IndexBytes: result.Index.Bytes,
+		RowsPerSecond: monitor.PerSecond(s.Processed, s.Duration), IndexSeconds: result.Index.Seconds, IndexBytes: result.Index.Bytes,
 		FullBackfill: result.Full, RowsMissing: result.Missing,
 	}
 	if s.Processed > 0 {

@@ -5,7 +5,6 @@ import (
 	"context"
 	encoding "encoding/binary"
 	"encoding/json"
-	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,13 +16,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/mart"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
 // benchmarked runs a benchmark in this process and returns its result.
 func benchmarked(t *testing.T, args ...string) map[string]any {
 	t.Helper()
-	useParts(t)
+	pgtest.UseParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
@@ -235,24 +235,6 @@ func TestBenchStreamDrainsEditsAlone(t *testing.T) {
 	}
 }
 
-func TestEditsAreOfOtherRowsEachRun(t *testing.T) {
-	t.Parallel()
-	keys := []int64{3, 5, 7, 9, 11, 13, 15, 17, 19, 21}
-	seen := make(map[int64]bool)
-	for run := range 5 {
-		some := someOf(keys, 2, run)
-		for _, key := range some {
-			if seen[key] {
-				t.Errorf("run %d edits row %d again", run, key)
-			}
-			seen[key] = true
-		}
-	}
-	if all := someOf(keys, len(keys), 3); len(seen) != len(keys) || !slices.Equal(slices.Sorted(slices.Values(all)), keys) {
-		t.Errorf("rows %v in runs of 2, %v in one of all", seen, all)
-	}
-}
-
 func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	t.Parallel()
 	vectors := filepath.Join(t.TempDir(), "vectors.f32")
@@ -290,7 +272,7 @@ func checkVectors(t *testing.T, path string, n int) {
 	}
 	var texts, out bytes.Buffer
 	var log lockedBuffer
-	for p := range demodata.Generate(martSeed, n) {
+	for p := range demodata.Generate(mart.Seed, n) {
 		texts.WriteString(p.Text() + "\n")
 	}
 	if code := run(t.Context(), []string{"encode", "--encoder-precision", "int8", "--device", "cpu"}, &texts, &out, &log); code != 0 {
@@ -345,7 +327,7 @@ func TestBenchSearchMeasuresBesideEachLoad(t *testing.T) {
 
 func TestSearchesWithoutTheirLoadAreAnError(t *testing.T) {
 	t.Parallel()
-	useParts(t)
+	pgtest.UseParts(t)
 	f := func(script, want string) {
 		t.Helper()
 		path := filepath.Join(t.TempDir(), "load")
@@ -364,41 +346,6 @@ func TestSearchesWithoutTheirLoadAreAnError(t *testing.T) {
 	f("echo ready; echo '{\"texts_encoded\": 0, \"duration_seconds\": 1}'", "the load encoded nothing")
 }
 
-func TestQueriesAreDistinctAndShort(t *testing.T) {
-	t.Parallel()
-	const n = 500
-	texts, err := benchOptions{rows: 10}.queryTexts(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := make(map[string]bool)
-	for _, text := range texts {
-		if words := len(strings.Fields(text)); words < fewestQueryWords || words > mostQueryWords {
-			t.Errorf("%q has %d words", text, words)
-		}
-		seen[text] = true
-	}
-	if len(seen) != n {
-		t.Errorf("%d different queries, want %d", len(seen), n)
-	}
-	// A row that comes eight times makes a query of each length, and eight more make none.
-	row := demodata.At(1, 1)
-	row.Description = "one two three four five six seven eight nine ten eleven"
-	one, more := slices.Repeat([]demodata.Product{row}, 8), slices.Repeat([]demodata.Product{row}, 16)
-	_, few := benchOptions{data: writePlainRows(t, one...)}.queryTexts(n)
-	_, many := benchOptions{data: writePlainRows(t, more...)}.queryTexts(n)
-	made := func(err error) string {
-		if err == nil {
-			t.Fatal("more queries than the data makes are no error")
-		}
-		_, count, _ := strings.Cut(err.Error(), " makes ")
-		return count
-	}
-	if x, y := made(few), made(many); x != y || !strings.HasSuffix(x, "queries, not 500") {
-		t.Errorf("%q of 8 rows, %q of 16 equal ones", x, y)
-	}
-}
-
 func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -408,7 +355,10 @@ func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, log.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	var row benchRow
+	var row struct {
+		ID   int64  `json:"product_id"`
+		Text string `json:"text"`
+	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &row); err != nil {
 		t.Fatal(err)
 	}
@@ -417,152 +367,9 @@ func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	}
 }
 
-func TestMedianAndLowest(t *testing.T) {
-	t.Parallel()
-	f := func(numbers []float64, wantMedian, wantLowest float64) {
-		t.Helper()
-		if m, l := median(numbers), lowest(numbers, 0.3); m != wantMedian || l != wantLowest {
-			t.Errorf("%v: median %g, lowest %g; want %g, %g", numbers, m, l, wantMedian, wantLowest)
-		}
-	}
-	f([]float64{4}, 4, 4)
-	f([]float64{9, 1}, 5, 1)
-	f([]float64{3, 1, 2}, 2, 1)
-	f([]float64{4, 3, 2, 1}, 2.5, 2)
-}
-
-// writePlainRows writes products as JSON lines and returns the file.
-func writePlainRows(t *testing.T, rows ...demodata.Product) string {
-	t.Helper()
-	var lines bytes.Buffer
-	for _, p := range rows {
-		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
-		if err := json.NewEncoder(&lines).Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "rows.jsonl")
-	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// writeRows writes n products as compressed JSON lines and returns the file.
-func writeRows(t *testing.T, n int) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "rows.jsonl.zst")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	packed, err := zstd.NewWriter(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := json.NewEncoder(packed)
-	for p := range demodata.Generate(1, n) {
-		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
-		if err := lines.Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := packed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// collect returns the rows of a sequence, or its error.
-func collect(rows iter.Seq2[demodata.Product, error]) (all []demodata.Product, err error) {
-	for p, err := range rows {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, p)
-	}
-	return all, nil
-}
-
-func TestATableHasTheFirstRowsOfAFile(t *testing.T) {
-	t.Parallel()
-	path := writeRows(t, 5)
-	got, err := collect(benchOptions{rows: 3, data: path}.products())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := demodata.At(1, 3)
-	want.PriceCents = 0 // not in the file
-	if len(got) != 3 || got[2] != want {
-		t.Errorf("got %+v", got)
-	}
-	if _, err := collect(benchOptions{rows: 1, data: path + ".gone"}.products()); err == nil {
-		t.Error("a missing file is no error")
-	}
-	bad := filepath.Join(t.TempDir(), "bad.jsonl")
-	if err := os.WriteFile(bad, []byte("{\"product_id\": 1}\n{\"product_id\": \"two\"}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := collect(benchOptions{rows: 2, data: bad}.products()); err == nil || !strings.Contains(err.Error(), "row 2 of") {
-		t.Errorf("a row that cannot be read: %v", err)
-	}
-	empty := filepath.Join(t.TempDir(), "empty.jsonl")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := collect(benchOptions{rows: 2, data: empty}.products()); err == nil || !strings.Contains(err.Error(), "has 0 rows, not 2") {
-		t.Errorf("a file without rows: %v", err)
-	}
-}
-
-func TestATableLargerThanItsFileHasRowsWithTextsOfTheirOwn(t *testing.T) {
-	t.Parallel()
-	const rows = 12
-	got, err := collect(benchOptions{rows: rows, data: writeRows(t, 5)}.products())
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, texts := make(map[int64]bool), make(map[string]bool)
-	for _, p := range got {
-		keys[p.ID], texts[p.Text()] = true, true
-	}
-	if len(got) != rows || len(keys) != rows || len(texts) != rows {
-		t.Errorf("%d rows with %d keys and %d texts, want %d of each", len(got), len(keys), len(texts), rows)
-	}
-	if last := got[rows-1]; !strings.HasSuffix(last.Description, " Edition 3.") {
-		t.Errorf("a row of the third pass reads %q", last.Description)
-	}
-}
-
-func TestTextsToEncodeAreDistinct(t *testing.T) {
-	t.Parallel()
-	path := writePlainRows(t, demodata.At(1, 1), demodata.At(1, 2), demodata.At(1, 1), demodata.At(1, 3))
-	f := func(rows int, distinct bool, wantTexts, wantDropped int, wantError string) {
-		t.Helper()
-		texts, dropped, err := benchOptions{rows: rows, data: path, distinct: distinct}.texts()
-		if wantError != "" {
-			if err == nil || !strings.Contains(err.Error(), wantError) {
-				t.Errorf("%d rows: %v, want %q", rows, err, wantError)
-			}
-			return
-		}
-		if err != nil || len(texts) != wantTexts || dropped != wantDropped {
-			t.Errorf("%d rows: %d texts, %d dropped, %v; want %d, %d", rows, len(texts), dropped, err, wantTexts, wantDropped)
-		}
-	}
-	f(2, true, 2, 0, "")
-	f(3, true, 3, 1, "")
-	f(3, false, 3, 0, "")
-	f(4, true, 0, 0, "has 3 distinct texts, not 4")
-	f(5, false, 0, 0, "has 4 rows, not 5")
-}
-
 func TestBenchRefusesBadFlags(t *testing.T) {
 	t.Parallel()
-	useParts(t)
+	pgtest.UseParts(t)
 	f := func(want string, args ...string) {
 		t.Helper()
 		var out bytes.Buffer
@@ -589,27 +396,51 @@ func TestBenchRefusesBadFlags(t *testing.T) {
 	f("fsync has a flag of its own", "backfill", "--postgres-setting", "fsync=on")
 }
 
-func TestLibraryVersionIsPartOfItsName(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	f := func(name, want string) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
+// writePlainRows writes products as JSON lines and returns the file.
+func writePlainRows(t *testing.T, rows ...demodata.Product) string {
+	t.Helper()
+	var lines bytes.Buffer
+	for _, p := range rows {
+		row := map[string]any{
+			"product_id": p.ID, "name": p.Name, "brand": p.Brand, "category": p.Category, "description": p.Description,
+		}
+		if err := json.NewEncoder(&lines).Encode(row); err != nil {
 			t.Fatal(err)
 		}
-		link := path + ".link"
-		if err := os.Symlink(name, link); err != nil {
+	}
+	path := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// writeRows writes n products as compressed JSON lines and returns the file.
+func writeRows(t *testing.T, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rows.jsonl.zst")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := zstd.NewWriter(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := json.NewEncoder(packed)
+	for p := range demodata.Generate(1, n) {
+		row := map[string]any{
+			"product_id": p.ID, "name": p.Name, "brand": p.Brand, "category": p.Category, "description": p.Description,
+		}
+		if err := lines.Encode(row); err != nil {
 			t.Fatal(err)
 		}
-		if got := libraryVersion(link); got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
-		}
 	}
-	f("libonnxruntime.so.1.32.0", "1.32.0")
-	f("libonnxruntime.1.32.0.dylib", "1.32.0")
-	f("libonnxruntime.so", "")
-	if got := libraryVersion(filepath.Join(dir, "none")); got != "" {
-		t.Errorf("a missing library has version %q", got)
+	if err := packed.Close(); err != nil {
+		t.Fatal(err)
 	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -53,7 +53,7 @@ func (p *program) retryDeadLetters(ctx context.Context, c config.Config, o lette
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	r, damaged := f.Retry(ctx, o.letters())
 	if damaged != nil && !errors.Is(damaged, sink.ErrDamagedLetters) {
 		return damaged

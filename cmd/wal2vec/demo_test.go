@@ -4,36 +4,17 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"os"
-	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// useParts lets run find the parts of this checkout: beside the test's binary there are none.
-func useParts(t *testing.T) {
-	t.Helper()
-	partsOnce.Do(func() {
-		parts, err := pgtest.Parts()
-		if err == nil {
-			err = os.Setenv("WAL2VEC_HOME", parts) //nolint:usetesting // for all tests of the binary, which run side by side
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-var partsOnce sync.Once
-
 func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	useParts(t)
+	pgtest.UseParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
@@ -66,35 +47,9 @@ func checkServerGone(t *testing.T, out string) {
 	}
 }
 
-// TestTheDemosLinesFindItsDatabase: psql by variables of the environment, whatever others are set there, and with no argument.
-func TestTheDemosLinesFindItsDatabase(t *testing.T) {
-	t.Parallel()
-	useParts(t)
-	m, err := openMart(t.Context(), martOptions{major: demoVersion})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close(context.WithoutCancel(t.Context()))
-	var out bytes.Buffer
-	d := &demo{page: page{out: &out}, mart: m}
-	if err := d.sayConnection(); err != nil || d.err != nil {
-		t.Fatal(err, d.err)
-	}
-	lines := strings.TrimSpace(out.String())
-	if psql := m.server.Program("psql"); !strings.HasSuffix(lines, "\n   "+psql) {
-		t.Errorf("the last line is not %s alone:\n%s", psql, lines)
-	}
-	shell := exec.CommandContext(t.Context(), "bash", "-e", "-c", lines+` -XAtc "SELECT current_database() || ' as ' || current_user"; printenv WAL2VEC_SOURCE_DSN`)
-	shell.Env = append(os.Environ(), "PGHOSTADDR=192.0.2.1", "PGSERVICE=elsewhere", "PGPORT=1", "PGPASSWORD=another")
-	got, err := shell.CombinedOutput()
-	if want := martDatabase + " as postgres\n" + m.config.Source.DSN.Reveal() + "\n"; err != nil || string(got) != want {
-		t.Errorf("got %q, %v; want %q", got, err, want)
-	}
-}
-
 func TestDemoThatIsInterruptedCleansUp(t *testing.T) {
 	t.Parallel()
-	useParts(t)
+	pgtest.UseParts(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var log lockedBuffer

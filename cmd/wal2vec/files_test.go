@@ -414,32 +414,3 @@ func TestTheStateOfAnAuditIsOurs(t *testing.T) {
 		t.Errorf("a link in the state's place: %v", err)
 	}
 }
-
-func TestVectorsOfABenchmarkFollowNoLink(t *testing.T) {
-	dir := t.TempDir()
-	victim, path := filepath.Join(dir, "victim"), filepath.Join(dir, "vectors.f32")
-	if err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o644), os.Symlink(victim, path)); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeVectors(path, [][]float32{{1}}); fault.KindOf(err) != fault.Usage {
-		t.Error(err)
-	}
-	b := &bench{options: benchOptions{cpuProfile: path}}
-	if err := b.profiled(func() error { return nil }); fault.KindOf(err) != fault.Usage {
-		t.Error(err)
-	}
-	if text, err := os.ReadFile(victim); err != nil || string(text) != "precious" {
-		t.Errorf("a link was followed: %s, %v", text, err)
-	}
-	if err := errors.Join(os.Remove(path), writeVectors(path, [][]float32{{1}, {2}})); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Size() != 8 || info.Mode() != 0o600 {
-		t.Errorf("%v, %v", info, err)
-	}
-	failed := errors.New("the run failed")
-	b.options.cpuProfile = filepath.Join(dir, "cpu")
-	if err := b.profiled(func() error { return failed }); !errors.Is(err, failed) || fault.KindOf(err) == fault.Usage {
-		t.Error(err)
-	}
-}

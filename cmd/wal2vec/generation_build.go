@@ -62,7 +62,7 @@ func (p *program) buildGeneration(ctx context.Context, c config.Config, o buildO
 	if err != nil {
 		return err
 	}
-	defer b.Close()
+	defer b.Close(ctx)
 	out := generationBuilt{Resumed: b.Resumed}
 	var activate func(context.Context, sink.Generation) error
 	if o.activate {

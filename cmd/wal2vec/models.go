@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -206,7 +207,7 @@ func encodingSpeed(ctx context.Context, e *engine.Engine, texts []string) (float
 			return 0, err
 		}
 		if took := time.Since(begun); took >= time.Second {
-			return perSecond(int64(e.Stats().Tokens-before.Tokens), took), nil
+			return monitor.PerSecond(int64(e.Stats().Tokens-before.Tokens), took), nil
 		}
 	}
 }

@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/follow"
-
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/follow"
 )
 
 func newStream(p *program) *cobra.Command {
@@ -38,7 +37,7 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	stream := f.NewStream(untilCurrent)
 	run := f.Serve
 	if untilCurrent {

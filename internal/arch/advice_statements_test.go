@@ -16,9 +16,9 @@ import (
 
 // joinsReviewed are the functions that put texts together with semicolons, and why these are no statements.
 var joinsReviewed = map[string]string{
-	"internal/config/printable.go OneLine":        "lines of a report",
-	"internal/follow/shape.go settle":          "what has changed, in words",
-	"internal/follow/shape.go sayWaits":        "as settle",
+	"internal/config/printable.go OneLine": "lines of a report",
+	"internal/follow/shape.go settle":      "what has changed, in words",
+	"internal/follow/shape.go sayWaits":    "as settle",
 	"encoder/ort/device.go choose":         "reasons, in words",
 	"internal/doctor/advice.go setting":    "ALTER SYSTEM, which the server lets into no transaction",
 	"internal/doctor/sink.go judgeLeast":   "names of rights",

@@ -30,7 +30,7 @@ var adviceQuotes = []string{
 
 // adviceReviewed are the functions whose advice holds something else, with the reason.
 var adviceReviewed = map[string]string{
-	"cmd/wal2vec/bench_commands.go least":          "the default of a flag",
+	"internal/bench/options.go least":              "the default of a flag",
 	"internal/doctor/advice.go adviceOf":           "parts of an advice that was quoted where it was made",
 	"internal/doctor/connect.go judgeTLS":          "source or sink",
 	"models/hub/client.go refused":                 "an address, escaped by net/url",
@@ -46,7 +46,7 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/sink.go judgeLeast":           "sink.Bypass.Fix quotes",
 	"internal/doctor/sink.go judgeElsewhere":       "taken.from quotes",
 	"internal/doctor/grants.go fix":                "as judgeElsewhere",
-	"internal/setup/init.go warnOfBypass":             "as judgeLeast",
+	"internal/setup/init.go warnOfBypass":          "as judgeLeast",
 	"sink/migrate.go runSteps":                     "the statement that was tried",
 	"sink/bypass.go checkBypass":                   "as judgeLeast",
 	"replication/swap_function.go SwapFunctionSQL": "the name of the function is sanitised",
@@ -55,7 +55,7 @@ var adviceReviewed = map[string]string{
 	"replication/swap_role.go fit":                 "roleAdvice, which quotes",
 	"replication/stream_rights.go revokeSQL":       "given.takes, which quotes",
 	"internal/doctor/swap.go examineSwapRole":      "SwapRole.Close, which Role quotes",
-	"internal/setup/function.go sayOdd":              "SwapRole.Ends, which Role quotes",
+	"internal/setup/function.go sayOdd":            "SwapRole.Ends, which Role quotes",
 	"sink/generation_view.go viewTaken":            "the kind is one of a list",
 	"internal/connect/connect.go UnreadableDSN":    "source or sink",
 	"internal/connect/connect.go Unconnected":      "source or sink",

@@ -49,6 +49,17 @@ func TestEachRuleCanFail(t *testing.T) {
 	}
 	own := func(path string) string { return imports(module + path) }
 
+	many := fstest.MapFS{}
+	for i := range 11 {
+		many[fmt.Sprintf("cmd/wal2vec/a%d.go", i)] = &fstest.MapFile{Data: []byte("// Package p is here.\npackage p\n" + strings.Repeat("//\n", 460))}
+	}
+	sources, err := load(many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(check(sources), "\n"); !strings.HasPrefix(got, "cmd/wal2vec: 5082 lines, at most 5000") {
+		t.Errorf("a large program: %q", got)
+	}
 	f("sink/a.go", own("internal/change"), "")
 	f("sink/a.go", own("replication"), "sink/a.go: rank 2 imports replication of rank 2")
 	f("internal/change/a.go", own("sink"), "internal/change/a.go: rank 0 imports sink of rank 2")
@@ -58,7 +69,8 @@ func TestEachRuleCanFail(t *testing.T) {
 	f("replication/rows/a.go", own("replication"), "replication/rows/a.go: rank 2 imports replication of rank 2")
 	f("internal/pipeline/a.go", own("internal/pgtest"), "internal/pipeline/a.go: imports internal/pgtest, which is for tests")
 	f("internal/pipeline/a_test.go", own("internal/pgtest"), "")
-	f("cmd/wal2vec/a.go", own("encoder/encodertest"), "")
+	f("internal/setup/a.go", imports("github.com/spf13/cobra"), "internal/setup/a.go: imports github.com/spf13/cobra, which only [cmd/wal2vec] may")
+	f("internal/bench/a.go", own("encoder/encodertest"), "")
 	f("encoder/encodertest/a.go", own("encoder"), "")
 	f("internal/fault/a.go", imports("github.com/jackc/pgx/v5/pgconn"), "")
 	f("internal/change/a.go", imports("github.com/jackc/pgx/v5/pgconn"),

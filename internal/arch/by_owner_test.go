@@ -19,7 +19,7 @@ import (
 var altersReviewed = map[string]string{
 	"replication/swap.go plan":              "steps.advice says it",
 	"replication/identity.go identitySQL":   "its callers say it",
-	"cmd/wal2vec/bench_swap.go":             "the benchmark's own table",
+	"internal/bench/swap.go":                "the benchmark's own table",
 	"internal/doctor/sink.go examineTables": "a table of the sink",
 }
 
@@ -30,7 +30,7 @@ func altersByAnyRole(sources []*source) []string {
 	var found []string
 	for _, s := range sources {
 		// The tables of the sink are ours, and so are those of tests and tools.
-		if s.test || s.generated || !strings.HasPrefix(s.dir, "replication") && !strings.HasPrefix(s.dir, "cmd/") && s.dir != "internal/doctor" {
+		if s.test || s.generated || ranks[s.dir] < ranks["sink"] || strings.HasPrefix(s.dir, "sink") {
 			continue
 		}
 		for _, declaration := range s.syntax.Decls {

@@ -23,6 +23,7 @@ func check(sources []*source) []string {
 		}
 	}
 	c.packages(sources)
+	c.command(sources)
 	slices.Sort(c.wrong)
 	return slices.Compact(c.wrong)
 }
@@ -82,6 +83,20 @@ func (c *checker) packages(sources []*source) {
 		if !ok {
 			c.reportf("%s: has no package comment", dir)
 		}
+	}
+}
+
+// command checks that the program itself stays small: what it does lies in packages that others can
+// import.
+func (c *checker) command(sources []*source) {
+	lines := 0
+	for _, s := range sources {
+		if s.dir == "cmd/wal2vec" && !s.test {
+			lines += s.lines
+		}
+	}
+	if lines > maxCommandLines {
+		c.reportf("cmd/wal2vec: %d lines, at most %d: move what is no flag, no call and no printing into a package", lines, maxCommandLines)
 	}
 }
 

@@ -42,7 +42,7 @@ func (f *flow) connections() map[string]bool {
 var connecting = map[string]string{
 	"internal/pgsession/session.go": "every connection to a source or a sink",
 	"internal/pgserver/boot.go":     "asks a throw-away server of its own whether it is up",
-	"cmd/wal2vec/demo_mart.go":      "what a user would do with psql, on the demo's own throw-away server",
+	"internal/mart/mart.go":         "what a user would do with psql, on the demo's own throw-away server",
 }
 
 // TestConnectionsAreOpenedInOnePlace: a connection that is opened elsewhere has the settings of its role, which change what our statements mean.

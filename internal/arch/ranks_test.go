@@ -45,11 +45,18 @@ var ranks = map[string]int{
 	"internal/engine": 4,
 
 	"internal/backfill": 5,
-	"internal/follow":   7,
 	"internal/search":   5,
-	"internal/setup":    6,
 
-	"cmd/wal2vec": 9,
+	"internal/setup": 6,
+
+	"internal/follow": 7,
+
+	"internal/mart": 8,
+
+	"internal/bench": 9,
+	"internal/demo":  9,
+
+	"cmd/wal2vec": 10,
 }
 
 // equals lists the imports allowed within one rank: parts of one adapter, never one adapter from another.
@@ -63,7 +70,7 @@ var equals = map[string][]string{
 var testOnly = map[string][]string{
 	"internal/chaos":      nil,
 	"internal/pgtest":     nil,
-	"encoder/encodertest": {"cmd/wal2vec", "internal/engine"}, // bench measures the plumbing with the fake encoder
+	"encoder/encodertest": {"internal/bench", "internal/engine"}, // bench measures the plumbing with the fake encoder
 }
 
 // bottom says what the packages of rank 0 import beyond the standard library.
@@ -95,4 +102,6 @@ const (
 	maxTestFileLines = 800
 	maxFuncLines     = 80
 	maxParameters    = 5
+	// maxCommandLines bounds the program itself, without tests: flags, one call, printing.
+	maxCommandLines = 5000
 )

@@ -39,7 +39,7 @@ func OpenBuild(ctx context.Context, o engine.Opener, c config.Config, log zerolo
 	f := &Filler{config: c, log: log}
 	defer func() {
 		if err != nil {
-			f.Close()
+			f.Close(ctx)
 		}
 	}()
 	state, err := f.checkBuild(ctx)

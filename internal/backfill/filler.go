@@ -41,7 +41,7 @@ func Open(ctx context.Context, o engine.Opener, c config.Config, log zerolog.Log
 	opened := f // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			opened.Close()
+			opened.Close(ctx)
 		}
 	}()
 	state, err := f.inspect(ctx, "backfill")
@@ -116,9 +116,9 @@ func (f *Filler) inspect(ctx context.Context, purpose string) (state sink.State,
 	return state, err
 }
 
-// Close closes what was opened.
-func (f *Filler) Close() {
-	f.CloseReader(context.Background())
+// Close closes what was opened, also when ctx has ended.
+func (f *Filler) Close(ctx context.Context) {
+	f.CloseReader(ctx)
 	_ = f.Engines.Close()
 	if f.Store != nil {
 		f.Store.Close()

@@ -16,16 +16,9 @@ const LogInterval = 30 * time.Second
 
 // IndexWatcher shows how far the building of an index is.
 type IndexWatcher interface {
-	// WatchIndex is called before an index is built. It returns nil where the log shall say how far
-	// it is.
-	WatchIndex(g sink.Generation) IndexWatch
-}
-
-// IndexWatch is told how the building of one index goes.
-type IndexWatch interface {
-	Progress(p sink.IndexProgress)
-	// End is called once, with the error of the build or nil.
-	End(err error)
+	// WatchIndex is called before an index is built. It returns what is told how far the build is,
+	// and what is called once with its error or nil; nil and nil where the log shall say it.
+	WatchIndex(g sink.Generation) (progress func(sink.IndexProgress), end func(error))
 }
 
 // Indexer builds the indexes that generations lack.
@@ -134,15 +127,16 @@ func (b *Indexer) leaves(ctx context.Context, g sink.Generation) (bool, error) {
 
 // one builds the index of a generation.
 func (b *Indexer) one(ctx context.Context, g sink.Generation) error {
-	var watch IndexWatch
+	var progress func(sink.IndexProgress)
+	var end func(error)
 	if b.watcher != nil {
-		watch = b.watcher.WatchIndex(g)
+		progress, end = b.watcher.WatchIndex(g)
 	}
-	if watch == nil {
+	if progress == nil {
 		return b.store.BuildIndex(ctx, g, b.logged(g))
 	}
-	err := b.store.BuildIndex(ctx, g, watch.Progress)
-	watch.End(err)
+	err := b.store.BuildIndex(ctx, g, progress)
+	end(err)
 	return err
 }
 

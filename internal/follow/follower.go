@@ -70,7 +70,7 @@ func Open(ctx context.Context, o Options) (f *Follower, err error) {
 	opened := f // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
-			opened.Close()
+			opened.Close(ctx)
 		}
 	}()
 	table, inspectErr := connect.Inspect(ctx, c)
@@ -166,9 +166,9 @@ func (o *origin) close(ctx context.Context) {
 	o.source.Close(ctx)
 }
 
-// Close closes what was opened.
-func (f *Follower) Close() {
-	f.origin.Swap(nil).close(context.Background())
+// Close closes what was opened, also when ctx has ended.
+func (f *Follower) Close(ctx context.Context) {
+	f.origin.Swap(nil).close(context.WithoutCancel(ctx))
 	_ = f.engines.Close()
 	if f.Store != nil {
 		f.Store.Close()

@@ -22,8 +22,9 @@ import (
 // pipelines up is shown. CONNECT is what every role needs.
 var gives = regexp.MustCompile(`^(BEGIN; )?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
 
-// Advise puts the advice of an error of init right for the role that ran init: what it lacks is to be given to it where it is the one that sets pipelines up here; any
-// other is told which one that is.
+// Advise puts the advice of an error of init right for the role that ran init: what it lacks is to
+// be given to it where it is the one that sets pipelines up here; any other is told which one that
+// is.
 func Advise(ctx context.Context, c config.Config, log zerolog.Logger, err error) error {
 	publisher, publishes := errors.AsType[*replication.PublisherError](err)
 	attribute, lacks := errors.AsType[*replication.AttributeError](err)

@@ -383,7 +383,7 @@ func (s *Init) make(ctx context.Context) (created bool, err error) {
 		return false, nil
 	}
 	s.first = !state.Started()
-	return true, s.Restart.Run(ctx, state)
+	return true, s.Run(ctx, state)
 }
 
 // warnOfBypass tells of a role that would act for every pipeline as soon as there is another one. Where there is one, the grant has been refused.

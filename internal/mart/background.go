@@ -1,34 +1,33 @@
-package main
+package mart
 
 import (
 	"context"
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/follow"
-
-	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// background is a stream that runs in this process beside what demo and bench do.
-type background struct {
-	follower *follow.Follower
+// Background is a stream that runs in this process beside what demo and bench do.
+type Background struct {
+	Follower *follow.Follower
 	stream   *pipeline.Stream
 	cancel   context.CancelFunc
+	close    func()
 	done     chan struct{}
 	totals   pipeline.Totals
 	err      error
 }
 
-// startStream opens and starts a stream; failed is called when it ends with an error. stop ends it.
-func (p *program) startStream(ctx context.Context, c config.Config, failed context.CancelCauseFunc) (*background, error) {
-	f, err := follow.Open(ctx, p.followOptions(c))
+// StartStream opens and starts a stream; failed is called when it ends with an error. stop ends it.
+func StartStream(ctx context.Context, o follow.Options, failed context.CancelCauseFunc) (*Background, error) {
+	f, err := follow.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	// The end of ctx does not end the stream: what was written before it is drained by stop.
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	b := &background{follower: f, stream: f.NewStream(false), cancel: cancel, done: make(chan struct{})}
+	b := &Background{Follower: f, stream: f.NewStream(false), cancel: cancel, close: func() { f.Close(running) }, done: make(chan struct{})}
 	go func() {
 		defer close(b.done)
 		if b.totals, b.err = b.stream.Run(running); b.err != nil {
@@ -38,8 +37,8 @@ func (p *program) startStream(ctx context.Context, c config.Config, failed conte
 	return b, nil
 }
 
-// ready waits until the stream reads the slot.
-func (b *background) ready(ctx context.Context) error {
+// Ready waits until the stream reads the slot.
+func (b *Background) Ready(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !b.stream.Health().Streaming {
@@ -54,16 +53,16 @@ func (b *background) ready(ctx context.Context) error {
 	return nil
 }
 
-// stop drains the stream and closes it; a second call returns the same.
-func (b *background) stop() (pipeline.Totals, error) {
+// Stop drains the stream and closes it; a second call returns the same.
+func (b *Background) Stop() (pipeline.Totals, error) {
 	b.cancel()
 	<-b.done
-	if b.follower != nil {
-		b.follower.Close()
-		b.follower = nil
+	if b.Follower != nil {
+		b.close()
+		b.Follower = nil
 	}
 	return b.totals, b.err
 }
 
 // Close is stop for a stream whose outcome is known or of no account.
-func (b *background) Close() { _, _ = b.stop() }
+func (b *Background) Close() { _, _ = b.Stop() }

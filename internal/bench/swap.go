@@ -1,11 +1,9 @@
-package main
+package bench
 
 import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -25,18 +23,6 @@ type swapFigures struct {
 	PeakBytes int64   `json:"peak_resident_bytes"`
 }
 
-func newBenchSwap(p *program) *cobra.Command {
-	o := &benchOptions{}
-	cmd := p.benchCommand("swap", o, benchSwap)
-	cmd.Short = "Time from a swap of the table, as dbt does it, until the vectors are those of the new one"
-	o.serverFlags(cmd)
-	o.dataFlags(cmd, 2000)
-	flags := cmd.Flags()
-	flags.BoolVar(&o.fake, "fake-encoder", false, "vectors from a hash of the text instead of the model")
-	flags.BoolVar(&o.index, "index", true, "build the HNSW index first")
-	return cmd
-}
-
 // What dbt's table model does once the new table is built.
 const (
 	swapOld = "ALTER TABLE staging_marts.dim_product RENAME TO dim_product__dbt_backup"
@@ -44,8 +30,8 @@ const (
 	swapEnd = "DROP TABLE staging_marts.dim_product__dbt_backup"
 )
 
-func benchSwap(ctx context.Context, b *bench) (any, error) {
-	b.report.Settings.Rows, b.report.Settings.Data = b.options.rows, b.options.data
+func measureSwap(ctx context.Context, b *bench) (any, error) {
+	b.report.Settings.Rows, b.report.Settings.Data = b.options.Rows, b.options.Data
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
@@ -53,7 +39,7 @@ func benchSwap(ctx context.Context, b *bench) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -101,7 +87,7 @@ func (b *bench) swap(ctx context.Context, s *connect.Store, ended chan error) (s
 		return figures, err
 	}
 	b.log.Info().Msg("swapping the table")
-	tx, err := b.mart.conn.Begin(ctx)
+	tx, err := b.mart.Conn.Begin(ctx)
 	if err != nil {
 		return figures, fmt.Errorf("swapping the table: %w", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -37,6 +37,9 @@ func (p *page) typedf(format string, args ...any) { p.sayf("\n   $ "+format, arg
 func (p *page) factf(name, format string, args ...any) {
 	p.sayf("   %-12s %s", name, fmt.Sprintf(format, args...))
 }
+
+// Indented puts three blanks before each line that is written to it.
+func Indented(out io.Writer) io.Writer { return &indented{out: out} }
 
 // indented puts three blanks before each line that is written to it.
 type indented struct {

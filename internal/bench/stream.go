@@ -1,16 +1,17 @@
-package main
+package bench
 
 import (
 	"context"
 	"fmt"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/follow"
-
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/engine"
+	"github.com/wal2vec/wal2vec/internal/follow"
+	"github.com/wal2vec/wal2vec/internal/mart"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 )
 
 // fakeDevice is what the fake encoder calls its device.
@@ -34,14 +35,14 @@ type drainFigures struct {
 	RowsPerSecond float64 `json:"rows_per_second"`
 }
 
-func benchStream(ctx context.Context, b *bench) (any, error) {
+func measureStream(ctx context.Context, b *bench) (any, error) {
 	s := &b.report.Settings
-	s.Rows, s.Data, s.TransactionRows = b.options.rows, b.options.data, b.options.transaction
+	s.Rows, s.Data, s.TransactionRows = b.options.Rows, b.options.Data, b.options.Transaction
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
 	resetPeak()
-	if b.options.edits > 0 {
+	if b.options.Edits > 0 {
 		return b.editsAlone(ctx)
 	}
 	var figures streamFigures
@@ -62,10 +63,10 @@ func benchStream(ctx context.Context, b *bench) (any, error) {
 // loaded opens the encoder, which the following commands use, fills the table and has it encoded.
 func (b *bench) loaded(ctx context.Context) error {
 	var err error
-	if b.options.fake {
+	if b.options.Fake {
 		err = b.fakeEncoder()
 	} else {
-		b.program.shared, err = b.program.opener(b.mart.config).Open(ctx, b.mart.config)
+		b.shared, err = b.opener().Open(ctx, b.mart.Config)
 	}
 	if err != nil {
 		return err
@@ -83,19 +84,17 @@ func (b *bench) fakeEncoder() error {
 	if err != nil {
 		return err
 	}
-	checkpoint, err := engine.OpenCheckpoint(parts, b.mart.config)
+	checkpoint, err := engine.OpenCheckpoint(parts, b.mart.Config)
 	if err != nil {
 		return err
 	}
-	b.program.shared = &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: "fp32"}
+	b.shared = &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: "fp32"}
 	return nil
 }
 
 // Open opens a stream of the mart's table.
 func (b *bench) openFollower(ctx context.Context) (*follow.Follower, error) {
-	o := b.program.followOptions(b.mart.config)
-	o.Log = b.log
-	return follow.Open(ctx, o)
+	return follow.Open(ctx, b.follow())
 }
 
 // drain has a backlog written while no stream runs, and measures how long a stream takes for it.
@@ -109,7 +108,7 @@ func (b *bench) drain(ctx context.Context, write func(context.Context) (rows, tr
 	if err != nil {
 		return drainFigures{}, err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	b.log.Info().Int64("rows", rows).Msg("draining")
 	begun := time.Now()
 	totals, err := f.NewStream(true).Run(ctx)
@@ -122,7 +121,7 @@ func (b *bench) drain(ctx context.Context, write func(context.Context) (rows, tr
 	}
 	return drainFigures{
 		Rows: rows, Transactions: transactions, Encoded: totals.TextsEncoded, Batches: totals.Batches,
-		Seconds: round(took.Seconds()), RowsPerSecond: round(perSecond(rows, took)),
+		Seconds: round(took.Seconds()), RowsPerSecond: round(monitor.PerSecond(rows, took)),
 	}, nil
 }
 
@@ -137,19 +136,19 @@ const textShare = 4
 
 // reprice changes every row, and no text.
 func (b *bench) reprice(ctx context.Context) (rows, transactions int64, err error) {
-	return b.update(ctx, repriceRange, b.options.rows)
+	return b.update(ctx, repriceRange, b.options.Rows)
 }
 
 // edit changes the texts of a part of the rows.
 func (b *bench) edit(ctx context.Context) (rows, transactions int64, err error) {
-	return b.update(ctx, editRange, max(1, b.options.rows/textShare))
+	return b.update(ctx, editRange, max(1, b.options.Rows/textShare))
 }
 
 // update runs a statement over the rows 1 to upTo, a transaction each for a range.
 func (b *bench) update(ctx context.Context, statement string, upTo int) (rows, transactions int64, err error) {
-	size := b.options.transaction
+	size := b.options.Transaction
 	for first := 1; first <= upTo; first += size {
-		tag, err := b.mart.conn.Exec(ctx, statement, first, min(first+size-1, upTo))
+		tag, err := b.mart.Conn.Exec(ctx, statement, first, min(first+size-1, upTo))
 		if err != nil {
 			return 0, 0, fmt.Errorf("writing the backlog: %w", err)
 		}
@@ -161,11 +160,11 @@ func (b *bench) update(ctx context.Context, statement string, upTo int) (rows, t
 
 // insert adds a part of the table's number of rows, a transaction each for a range.
 func (b *bench) insert(ctx context.Context) (rows, transactions int64, err error) {
-	size, last := b.options.transaction, b.options.rows+max(1, b.options.rows/textShare)
-	for first := b.options.rows + 1; first <= last; first += size {
-		n, err := b.mart.copy(ctx, func(yield func(demodata.Product, error) bool) {
+	size, last := b.options.Transaction, b.options.Rows+max(1, b.options.Rows/textShare)
+	for first := b.options.Rows + 1; first <= last; first += size {
+		n, err := b.mart.Copy(ctx, func(yield func(demodata.Product, error) bool) {
 			for id := first; id < first+size && id <= last; id++ {
-				if !yield(demodata.At(martSeed, int64(id)), nil) {
+				if !yield(demodata.At(mart.Seed, int64(id)), nil) {
 					return
 				}
 			}

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -28,8 +29,8 @@ type backfillFigures struct {
 	IndexBytes   int64   `json:"index_bytes,omitempty"`
 }
 
-func benchBackfill(ctx context.Context, b *bench) (any, error) {
-	b.report.Settings.Rows, b.report.Settings.Data = b.options.rows, b.options.data
+func measureBackfill(ctx context.Context, b *bench) (any, error) {
+	b.report.Settings.Rows, b.report.Settings.Data = b.options.Rows, b.options.Data
 	if err := b.setUp(ctx, b.options.products()); err != nil {
 		return nil, err
 	}
@@ -41,13 +42,13 @@ func benchBackfill(ctx context.Context, b *bench) (any, error) {
 // backfill fills the vectors, with the encoder's loading outside the measured time but inside the measured memory.
 func (b *bench) backfill(ctx context.Context, around func(func() error) error) (*backfillFigures, error) {
 	b.log.Info().Msg("backfilling")
-	f, err := backfill.Open(ctx, b.program.opener(b.mart.config), b.mart.config, b.log)
+	f, err := backfill.Open(ctx, b.opener(), b.mart.Config, b.log)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	b.describeEncoder(f.Engine)
-	s, o := &b.report.Settings, b.mart.config.Backfill
+	s, o := &b.report.Settings, b.mart.Config.Backfill
 	s.ChunkRows, s.InFlight, s.Encoding, s.Writers = o.ChunkKeys, o.InFlight, connect.EncodeAtOnce, connect.Writers(o)
 	total, err := f.Count(ctx)
 	if err != nil {
@@ -75,11 +76,11 @@ func (b *bench) backfill(ctx context.Context, around func(func() error) error) (
 	}
 	figures.Rows, figures.Encoded, figures.Seconds = summary.Processed, summary.Encoded, round(summary.Duration.Seconds())
 	figures.Tokens = f.Engine.Stats().Tokens - before
-	figures.RowsPerSecond = round(perSecond(summary.Processed, summary.Duration))
-	figures.TokensPerSecond = round(perSecond(int64(figures.Tokens), summary.Duration))
+	figures.RowsPerSecond = round(monitor.PerSecond(summary.Processed, summary.Duration))
+	figures.TokensPerSecond = round(monitor.PerSecond(int64(figures.Tokens), summary.Duration))
 	figures.PeakBytes = peakResident()
 	figures.TotalSeconds = figures.Seconds
-	if !b.options.index {
+	if !b.options.Index {
 		return figures, nil
 	}
 	built, err := backfill.NewIndexer(f.Store, b.log, nil).Build(ctx)

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -14,49 +14,49 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/demodata"
+	"github.com/wal2vec/wal2vec/internal/mart"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
 func (d *demo) start(ctx context.Context, encoder config.Encoder) (err error) {
-	d.stepf("Start a throw-away PostgreSQL %d with pgvector, and load the model", demoVersion)
+	d.stepf("Start a throw-away PostgreSQL %d with pgvector, and load the model", Version)
 	begun := time.Now()
 	// What a source needs, and what wal2vec advises for one.
 	settings := map[string]string{"wal_level": "logical", "max_slot_wal_keep_size": "2GB"}
-	if d.mart, err = openMart(ctx, martOptions{major: demoVersion, settings: settings, encoder: encoder}); err != nil {
+	if d.mart, err = mart.Open(ctx, mart.Options{Major: Version, Settings: settings, Encoder: encoder}); err != nil {
 		return err
 	}
-	d.notef("PostgreSQL %s, pgvector %s, port %d", d.mart.postgres, d.mart.pgvector, d.mart.server.Port())
-	if d.engine, err = d.inner.opener(d.mart.config).Open(ctx, d.mart.config); err != nil {
+	d.notef("PostgreSQL %s, pgvector %s, port %d", d.mart.Postgres, d.mart.Pgvector, d.mart.Server.Port())
+	if d.engine, err = d.inner.Opener(d.mart.Config).Open(ctx, d.mart.Config); err != nil {
 		return err
 	}
-	d.inner.shared = d.engine
+	d.inner.Share(d.engine)
 	d.notef("%s on %s, %d dimensions (%.1f s)", d.engine.Checkpoint.Name(), d.engine.Stats().Device, d.engine.Dimension(), time.Since(begun).Seconds())
 	return nil
 }
 
 func (d *demo) fill(ctx context.Context) error {
-	d.stepf("Fill %s with made-up products", d.mart.config.Source.Table)
-	n, err := d.mart.fill(ctx, madeUp(d.options.rows))
+	d.stepf("Fill %s with made-up products", d.mart.Config.Source.Table)
+	n, err := d.mart.Fill(ctx, mart.MadeUp(d.options.Rows))
 	if err != nil {
 		return err
 	}
 	d.notef("%s products; number 1 is:", grouped(n))
-	d.notef("%s", demodata.At(martSeed, 1).Text())
+	d.notef("%s", demodata.At(mart.Seed, 1).Text())
 	return nil
 }
 
 func (d *demo) init(ctx context.Context) error {
 	d.stepf("Set the pipeline up: schema, view, publication, replication slot")
 	d.typedf("wal2vec init")
-	return d.inner.init(ctx, d.mart.config, setup.Options{})
+	return d.inner.Init(ctx, d.mart.Config)
 }
 
 func (d *demo) backfill(ctx context.Context) error {
 	d.stepf("Encode what is there")
 	d.typedf("wal2vec backfill")
 	begun, encoded := time.Now(), d.engine.Stats().Encoded
-	if err := d.inner.backfill(ctx, d.mart.config, backfillOptions{output: "table"}); err != nil {
+	if err := d.inner.Backfill(ctx, d.mart.Config); err != nil {
 		return err
 	}
 	d.filled, d.embedded = time.Since(begun), int64(d.engine.Stats().Encoded-encoded)
@@ -66,33 +66,33 @@ func (d *demo) backfill(ctx context.Context) error {
 func (d *demo) follow(ctx context.Context) (err error) {
 	d.stepf("Follow the table")
 	d.typedf("wal2vec stream &")
-	if d.stream, err = d.inner.startStream(ctx, d.mart.config, d.abort); err != nil {
+	if d.stream, err = mart.StartStream(ctx, d.inner.Follow(d.mart.Config), d.abort); err != nil {
 		return err
 	}
-	if err := d.stream.ready(ctx); err != nil {
+	if err := d.stream.Ready(ctx); err != nil {
 		return err
 	}
-	d.notef("streaming from slot %s, beginning at %s", d.mart.config.Source.Slot, d.stream.follower.Watermark())
+	d.notef("streaming from slot %s, beginning at %s", d.mart.Config.Source.Slot, d.stream.Follower.Watermark())
 	return nil
 }
 
 // write runs the writer and the watcher side by side.
 func (d *demo) write(ctx context.Context) error {
 	d.stepf("Change rows, and ask the view on another connection when each change is searchable")
-	d.notef("%s single-row transactions, %d a second ...", grouped(d.options.edits), demoRate)
-	run, err := d.mart.openWork(ctx, mixed, workSize{rows: int64(d.options.rows), except: d.changedRow()})
+	d.notef("%s single-row transactions, %d a second ...", grouped(d.options.Edits), Rate)
+	run, err := d.mart.OpenWork(ctx, mart.Mixed, mart.WorkSize{Rows: int64(d.options.Rows), Except: d.changedRow()})
 	if err != nil {
 		return err
 	}
 	defer run.Close(ctx)
-	took, err := run.work(ctx, d.options.edits, demoRate)
+	took, err := run.Work(ctx, d.options.Edits, Rate)
 	if err != nil {
 		return err
 	}
-	d.freshness = run.watch.freshness()
+	d.freshness = run.Watch.Freshness()
 	var parts []string
-	for _, what := range deeds {
-		parts = append(parts, fmt.Sprintf("%d %s", run.clerk.done[what], what))
+	for _, what := range mart.Deeds {
+		parts = append(parts, fmt.Sprintf("%d %s", run.Clerk.Done[what], what))
 	}
 	d.notef("%s, in %.1f s", strings.Join(parts, ", "), took.Seconds())
 	d.notef("COMMIT to searchable: p50 %s, p99 %s, slowest %s (%d changes measured)",
@@ -104,7 +104,7 @@ func readableMillis(ms float64) string { return strconv.FormatFloat(ms, 'f', 1, 
 
 // stay streams until Ctrl-C, with the HTTP listener of a real stream, and says what can be tried meanwhile.
 func (d *demo) stay(ctx context.Context) error {
-	c := d.mart.config
+	c := d.mart.Config
 	c.HTTP.Listen = freeAddress(ctx)
 	d.stepf("Your turn: it streams on until Ctrl-C. In another terminal:")
 	program := pgname.Shell(os.Args[0])
@@ -122,13 +122,13 @@ func (d *demo) stay(ctx context.Context) error {
 	if d.err != nil {
 		return d.err
 	}
-	return d.inner.stream(ctx, c, false)
+	return d.inner.Stream(ctx, c)
 }
 
 // sayConnection says how psql and wal2vec find the database. The password goes into the environment, which only the user can read, as every account
 // of the machine can the arguments of a program.
 func (d *demo) sayConnection() error {
-	dsn := d.mart.config.Source.DSN.Reveal()
+	dsn := d.mart.Config.Source.DSN.Reveal()
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return fmt.Errorf("reading the connection string of the throw-away database: %w", err)
@@ -137,7 +137,7 @@ func (d *demo) sayConnection() error {
 	d.notef("unset PGSERVICE PGHOSTADDR") // psql would believe them rather than these:
 	d.notef("export PGHOST=%s PGPORT=%d PGUSER=%s PGPASSWORD=%s PGDATABASE=%s",
 		pgname.Shell(c.Host), c.Port, pgname.Shell(c.User), pgname.Shell(c.Password), pgname.Shell(c.Database))
-	d.notef("%s", pgname.Shell(d.mart.server.Program("psql")))
+	d.notef("%s", pgname.Shell(d.mart.Server.Program("psql")))
 	return nil
 }
 

@@ -1,11 +1,9 @@
-package main
+package bench
 
 import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
@@ -34,32 +32,20 @@ type giantRow struct {
 	DeadLetters int     `json:"dead_letters"`
 }
 
-func newBenchGiant(p *program) *cobra.Command {
-	o := &benchOptions{}
-	cmd := p.benchCommand("giant-row", o, benchGiant)
-	cmd.Short = "Memory of a stream that a row of almost a gigabyte comes by"
-	o.serverFlags(cmd)
-	o.dataFlags(cmd, 200)
-	flags := cmd.Flags()
-	flags.BoolVar(&o.fake, "fake-encoder", false, "vectors from a hash of the text instead of the model")
-	flags.Int64Var(&o.rowBytes, "row-bytes", 900<<20, "bytes of the giant column; the server needs some four times as much memory for it")
-	return cmd
-}
-
-func benchGiant(ctx context.Context, b *bench) (any, error) {
+func measureGiant(ctx context.Context, b *bench) (any, error) {
 	s := &b.report.Settings
-	s.Rows, s.Data, s.MaxRowBytes = b.options.rows, b.options.data, b.mart.config.Stream.MaxRowBytes
+	s.Rows, s.Data, s.MaxRowBytes = b.options.Rows, b.options.Data, b.mart.Config.Stream.MaxRowBytes
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := b.mart.conn.Exec(ctx, sql.Query("bench_giant_column")); err != nil {
+	if _, err := b.mart.Conn.Exec(ctx, sql.Query("bench_giant_column")); err != nil {
 		return nil, fmt.Errorf("adding a column: %w", err)
 	}
 	f, err := b.openFollower(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close(ctx)
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -76,7 +62,7 @@ func benchGiant(ctx context.Context, b *bench) (any, error) {
 		if figures.Unread, err = b.giant(ctx, f.Store, "bench_giant_unread"); err != nil {
 			return err
 		}
-		b.options.rowBytes = min(b.options.rowBytes, s.MaxRowBytes/10*9)
+		b.options.RowBytes = min(b.options.RowBytes, s.MaxRowBytes/10*9)
 		figures.Within, err = b.giant(ctx, f.Store, "bench_giant_read")
 		return err
 	})
@@ -89,14 +75,14 @@ func benchGiant(ctx context.Context, b *bench) (any, error) {
 
 // giant writes a row and waits until the stream has passed it.
 func (b *bench) giant(ctx context.Context, s *connect.Store, query string) (giantRow, error) {
-	row := giantRow{RowBytes: b.options.rowBytes}
+	row := giantRow{RowBytes: b.options.RowBytes}
 	if err := b.passed(ctx, s); err != nil {
 		return row, err
 	}
 	resetPeak()
 	row.ResidentBefore = resident()
 	b.log.Info().Int64("bytes", row.RowBytes).Msg("writing a giant row")
-	if _, err := b.mart.conn.Exec(ctx, sql.Query(query), row.RowBytes); err != nil {
+	if _, err := b.mart.Conn.Exec(ctx, sql.Query(query), row.RowBytes); err != nil {
 		return row, fmt.Errorf("writing a giant row: %w", err)
 	}
 	begun := time.Now()
@@ -114,7 +100,7 @@ func (b *bench) giant(ctx context.Context, s *connect.Store, query string) (gian
 // passed waits until the watermark is where the log ends now.
 func (b *bench) passed(ctx context.Context, s *connect.Store) error {
 	var end change.LSN
-	if err := b.mart.conn.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&end); err != nil {
+	if err := b.mart.Conn.QueryRow(ctx, sql.Query("source_insert_lsn")).Scan(&end); err != nil {
 		return fmt.Errorf("reading the end of the log: %w", err)
 	}
 	if err := s.WaitFor(ctx, end.RecordEnd()); err != nil {

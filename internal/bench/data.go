@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -12,15 +12,16 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/spf13/cobra"
+	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/mart"
 	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
-// benchRow is a line of a data file.
-type benchRow struct {
+// row is a line of a data file.
+type row struct {
 	ID          int64  `json:"product_id"`
 	Name        string `json:"name"`
 	Brand       string `json:"brand"`
@@ -32,15 +33,15 @@ type benchRow struct {
 
 // products yields the rows of a table: made-up ones, or those of the data file, and those again, each time with another text, until there are
 // enough.
-func (o benchOptions) products() iter.Seq2[demodata.Product, error] {
-	if o.data == "" {
-		return madeUp(o.rows)
+func (o Options) products() iter.Seq2[demodata.Product, error] {
+	if o.Data == "" {
+		return mart.MadeUp(o.Rows)
 	}
 	return func(yield func(demodata.Product, error) bool) {
 		n, wanted, highest := 0, true, int64(0)
-		for pass := 0; wanted && n < o.rows; pass++ {
+		for pass := 0; wanted && n < o.Rows; pass++ {
 			before, stride := n, highest+1
-			err := readRows(o.data, func(p demodata.Product) bool {
+			err := readRows(o.Data, func(p demodata.Product) bool {
 				if pass == 0 {
 					highest = max(highest, p.ID)
 				} else {
@@ -48,10 +49,10 @@ func (o benchOptions) products() iter.Seq2[demodata.Product, error] {
 				}
 				n++
 				wanted = yield(p, nil)
-				return wanted && n < o.rows
+				return wanted && n < o.Rows
 			})
 			if err == nil && n == before {
-				err = tooFew(o.data, n, "rows", o.rows)
+				err = tooFew(o.Data, n, "rows", o.Rows)
 			}
 			if err != nil {
 				yield(demodata.Product{}, err)
@@ -69,40 +70,40 @@ func edition(p demodata.Product, pass int, stride int64) demodata.Product {
 }
 
 // distinctProducts yields rows of which no two have one text, and counts those that it drops. It does not make rows of a file into others.
-func (o benchOptions) distinctProducts(dropped *int) iter.Seq2[demodata.Product, error] {
+func (o Options) distinctProducts(dropped *int) iter.Seq2[demodata.Product, error] {
 	return func(yield func(demodata.Product, error) bool) {
-		seen, taken, wanted := make(map[string]struct{}, o.rows), 0, true
+		seen, taken, wanted := make(map[string]struct{}, o.Rows), 0, true
 		take := func(p demodata.Product) bool {
 			text := p.Text()
-			if _, found := seen[text]; found && o.distinct {
+			if _, found := seen[text]; found && o.Distinct {
 				*dropped++
 				return true
 			}
 			seen[text] = struct{}{}
 			taken++
 			wanted = yield(p, nil)
-			return wanted && taken < o.rows
+			return wanted && taken < o.Rows
 		}
 		if err := o.each(take); err != nil {
 			yield(demodata.Product{}, err)
 			return
 		}
-		if wanted && taken < o.rows {
+		if wanted && taken < o.Rows {
 			what := "rows"
-			if o.distinct {
+			if o.Distinct {
 				what = "distinct texts"
 			}
-			yield(demodata.Product{}, tooFew(o.data, taken, what, o.rows))
+			yield(demodata.Product{}, tooFew(o.Data, taken, what, o.Rows))
 		}
 	}
 }
 
 // each calls f with made-up rows without end, or with every row of the data file, until f returns false.
-func (o benchOptions) each(f func(demodata.Product) bool) error {
-	if o.data != "" {
-		return readRows(o.data, f)
+func (o Options) each(f func(demodata.Product) bool) error {
+	if o.Data != "" {
+		return readRows(o.Data, f)
 	}
-	for id := int64(1); f(demodata.At(martSeed, id)); id++ {
+	for id := int64(1); f(demodata.At(mart.Seed, id)); id++ {
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func tooFew(path string, n int, what string, wanted int) error {
 }
 
 // texts returns the texts to encode, and how many were dropped because another one is equal.
-func (o benchOptions) texts() (texts []string, dropped int, err error) {
+func (o Options) texts() (texts []string, dropped int, err error) {
 	for p, err := range o.distinctProducts(&dropped) {
 		if err != nil {
 			return nil, 0, err
@@ -140,7 +141,7 @@ func readRows(path string, f func(demodata.Product) bool) error {
 	}
 	decoder := json.NewDecoder(in)
 	for n := 0; ; n++ {
-		var r benchRow
+		var r row
 		if err := decoder.Decode(&r); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -154,31 +155,21 @@ func readRows(path string, f func(demodata.Product) bool) error {
 
 // setUp fills the table and sets the pipeline up.
 func (b *bench) setUp(ctx context.Context, rows iter.Seq2[demodata.Product, error]) error {
-	b.log.Info().Int("rows", b.options.rows).Msg("filling the table")
-	if _, err := b.mart.fill(ctx, rows); err != nil {
+	b.log.Info().Int("rows", b.options.Rows).Msg("filling the table")
+	if _, err := b.mart.Fill(ctx, rows); err != nil {
 		return err
 	}
-	return b.program.init(ctx, b.mart.config, setup.Options{})
-}
-
-// newBenchData prints what bench encode reads, so that other programs encode the same texts.
-func newBenchData(p *program) *cobra.Command {
-	o := &benchOptions{output: "json"}
-	cmd := &cobra.Command{
-		Use: "data", Short: "Print the rows that bench encode takes, as JSON lines with their text", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.check(cmd.Flags()); err != nil {
-				return err
-			}
-			return o.print(p.stdout)
-		},
+	s, err := setup.Prepare(ctx, b.mart.Config, zerolog.Nop(), setup.Options{})
+	if err != nil {
+		return err
 	}
-	o.dataFlags(cmd, 5000)
-	cmd.Flags().BoolVar(&o.distinct, "distinct", true, "drop rows whose text another one has")
-	return cmd
+	defer s.Close(ctx)
+	_, err = s.Make(ctx)
+	return err
 }
 
-func (o benchOptions) print(out io.Writer) error {
+// Print writes the rows that bench encode takes, as JSON lines with their text.
+func (o Options) Print(out io.Writer) error {
 	buffered := bufio.NewWriter(out)
 	lines := json.NewEncoder(buffered)
 	dropped := 0
@@ -186,7 +177,7 @@ func (o benchOptions) print(out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		row := benchRow{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description, Text: p.Text()}
+		row := row{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description, Text: p.Text()}
 		if err := lines.Encode(row); err != nil {
 			return fmt.Errorf("printing a row: %w", err)
 		}

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"bytes"
@@ -45,7 +45,7 @@ func (c *comparison) equal() bool {
 func (d *demo) check(ctx context.Context) error {
 	d.stepf("Stop the stream, and compare every row with its vector")
 	var err error
-	if d.totals, err = d.stream.stop(); err != nil {
+	if d.totals, err = d.stream.Stop(); err != nil {
 		return err
 	}
 	c, err := d.compare(ctx)
@@ -64,7 +64,7 @@ func (d *demo) check(ctx context.Context) error {
 
 // compare reads both sides; nothing changes them meanwhile.
 func (d *demo) compare(ctx context.Context) (*comparison, error) {
-	store, err := connect.OpenStore(ctx, d.mart.config, d.inner.logger(d.mart.config.Log), "check")
+	store, err := connect.OpenStore(ctx, d.mart.Config, d.inner.Follow(d.mart.Config).Log, "check")
 	if err != nil {
 		return nil, err
 	}
@@ -73,16 +73,16 @@ func (d *demo) compare(ctx context.Context) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	table, err := connect.Inspect(ctx, d.mart.config)
+	table, err := connect.Inspect(ctx, d.mart.Config)
 	if err != nil {
 		return nil, err
 	}
-	vectors := pgx.Identifier{d.mart.config.Sink.Schema, state.Generation.Table}.Sanitize()
+	vectors := pgx.Identifier{d.mart.Config.Sink.Schema, state.Generation.Table}.Sanitize()
 	stored, err := d.storedHashes(ctx, vectors)
 	if err != nil {
 		return nil, err
 	}
-	reader := connect.NewReader(d.mart.config, table)
+	reader := connect.NewReader(d.mart.Config, table)
 	defer reader.Close(context.WithoutCancel(ctx))
 	c := &comparison{vectors: int64(len(stored))}
 	if err := c.read(ctx, reader, table.Template, stored); err != nil {
@@ -93,7 +93,7 @@ func (d *demo) compare(ctx context.Context) (*comparison, error) {
 
 // storedHashes returns the hash of the text that each vector was made from.
 func (d *demo) storedHashes(ctx context.Context, vectors string) (map[string][]byte, error) {
-	rows, err := d.mart.conn.Query(ctx, "SELECT product_id::text, text_hash FROM "+vectors)
+	rows, err := d.mart.Conn.Query(ctx, "SELECT product_id::text, text_hash FROM "+vectors)
 	if err != nil {
 		return nil, fmt.Errorf("reading the vectors: %w", err)
 	}
@@ -164,7 +164,7 @@ func (d *demo) encodeAgain(ctx context.Context, c *comparison, vectors string) e
 	for i, s := range c.samples {
 		var cosine float64
 		query := "SELECT 1 - (embedding <=> $2::text::vector) FROM " + vectors + " WHERE product_id = $1::text::bigint"
-		if err := d.mart.conn.QueryRow(ctx, query, s.Key.Parts()[0], pgvector.NewVector(fresh[i]).String()).Scan(&cosine); err != nil {
+		if err := d.mart.Conn.QueryRow(ctx, query, s.Key.Parts()[0], pgvector.NewVector(fresh[i]).String()).Scan(&cosine); err != nil {
 			return fmt.Errorf("reading a vector: %w", err)
 		}
 		c.leastCosine = min(c.leastCosine, cosine)
@@ -178,11 +178,11 @@ func (d *demo) summary() error {
 	d.sayf("\nSummary")
 	d.factf("table", "%s rows, %s of them live", grouped(c.rows), grouped(c.live))
 	d.factf("vectors", "%s, each of its row's present text", grouped(c.vectors))
-	d.factf("backfill", "%s texts encoded in %.1f s, %.0f a second", grouped(d.embedded), d.filled.Seconds(), perSecond(d.embedded, d.filled))
+	d.factf("backfill", "%s texts encoded in %.1f s, %.0f a second", grouped(d.embedded), d.filled.Seconds(), float64(d.embedded)/d.filled.Seconds())
 	d.factf("stream", "%s events in %s batches, %s texts encoded",
 		grouped(d.totals.Events), grouped(d.totals.Batches), grouped(d.totals.TextsEncoded))
 	d.factf("freshness", "p50 %s, p99 %s from COMMIT to searchable, at %d changes a second",
-		readableMillis(d.freshness.P50), readableMillis(d.freshness.P99), demoRate)
+		readableMillis(d.freshness.P50), readableMillis(d.freshness.P99), Rate)
 	d.factf("check", "the vectors equal a fresh encoding of the table")
 	d.factf("took", "%.1f s", time.Since(d.begun).Seconds())
 	return d.err

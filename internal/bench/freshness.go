@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/wal2vec/wal2vec/internal/mart"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 )
 
 // freshnessFigures are the result of bench freshness.
 type freshnessFigures struct {
-	freshness
+	mart.Freshness
 	Rate    float64 `json:"achieved_rate_per_second"`
 	Batches int64   `json:"batches"`
 	Encoded int64   `json:"texts_encoded"`
@@ -20,13 +23,13 @@ type freshnessFigures struct {
 	Commit float64 `json:"mean_commit_ms"`
 }
 
-func benchFreshness(ctx context.Context, b *bench) (any, error) {
-	b.report.Settings.Rows, b.report.Settings.Rate, b.report.Settings.Seconds = b.options.rows, b.options.rate, b.options.seconds
+func measureFreshness(ctx context.Context, b *bench) (any, error) {
+	b.report.Settings.Rows, b.report.Settings.Rate, b.report.Settings.Seconds = b.options.Rows, b.options.Rate, b.options.Seconds
 	var err error
-	if b.program.shared, err = b.program.opener(b.mart.config).Open(ctx, b.mart.config); err != nil {
+	if b.shared, err = b.opener().Open(ctx, b.mart.Config); err != nil {
 		return nil, err
 	}
-	if err := b.setUp(ctx, madeUp(b.options.rows)); err != nil {
+	if err := b.setUp(ctx, mart.MadeUp(b.options.Rows)); err != nil {
 		return nil, err
 	}
 	if _, err := b.backfill(ctx, plain); err != nil {
@@ -34,37 +37,37 @@ func benchFreshness(ctx context.Context, b *bench) (any, error) {
 	}
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	stream, err := b.program.startStream(ctx, b.mart.config, failed)
+	stream, err := mart.StartStream(ctx, b.follow(), failed)
 	if err != nil {
 		return nil, err
 	}
 	defer stream.Close()
-	if err := stream.ready(ctx); err != nil {
+	if err := stream.Ready(ctx); err != nil {
 		return nil, err
 	}
-	run, err := b.mart.openWork(ctx, map[deed]int{deedEdit: 100}, workSize{rows: int64(b.options.rows)})
+	run, err := b.mart.OpenWork(ctx, map[mart.Deed]int{mart.DeedEdit: 100}, mart.WorkSize{Rows: int64(b.options.Rows)})
 	if err != nil {
 		return nil, err
 	}
 	defer run.Close(ctx)
-	b.log.Info().Int("rate", b.options.rate).Int("seconds", b.options.seconds).Msg("editing")
+	b.log.Info().Int("rate", b.options.Rate).Int("seconds", b.options.Seconds).Msg("editing")
 	figures := freshnessFigures{}
-	edits := b.options.rate * b.options.seconds
+	edits := b.options.Rate * b.options.Seconds
 	err = b.profiled(func() error {
-		took, err := run.work(ctx, edits, b.options.rate)
-		figures.Rate = round(perSecond(int64(edits), took))
+		took, err := run.Work(ctx, edits, b.options.Rate)
+		figures.Rate = round(monitor.PerSecond(int64(edits), took))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	figures.freshness = run.watch.freshness()
-	means, err := stageMeans(stream.follower.Metrics.Registry())
+	figures.Freshness = run.Watch.Freshness()
+	means, err := stageMeans(stream.Follower.Metrics.Registry())
 	if err != nil {
 		return nil, err
 	}
-	figures.Gate, figures.Encode, figures.Commit = millis(means["gate"]), millis(means["encode"]), millis(means["commit"])
-	totals, err := stream.stop()
+	figures.Gate, figures.Encode, figures.Commit = mart.Millis(means["gate"]), mart.Millis(means["encode"]), mart.Millis(means["commit"])
+	totals, err := stream.Stop()
 	figures.Batches, figures.Encoded = totals.Batches, totals.TextsEncoded
 	return figures, err
 }

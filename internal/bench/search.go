@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/mart"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/search"
 )
 
@@ -43,37 +45,37 @@ type quantiles struct {
 func quantilesOf(times []time.Duration) quantiles {
 	slices.Sort(times)
 	return quantiles{
-		P50: millis(percentile(times, 0.5)), P90: millis(percentile(times, 0.9)), P99: millis(percentile(times, 0.99)),
-		Max: millis(percentile(times, 1)),
+		P50: mart.Millis(mart.Percentile(times, 0.5)), P90: mart.Millis(mart.Percentile(times, 0.9)), P99: mart.Millis(mart.Percentile(times, 0.99)),
+		Max: mart.Millis(mart.Percentile(times, 1)),
 	}
 }
 
 // The loads of bench search.
 const (
-	loadEncoding    = "encoding"
-	loadBackfill    = "backfill"
-	loadSameProcess = "same-process"
+	LoadEncoding    = "encoding"
+	LoadBackfill    = "backfill"
+	LoadSameProcess = "same-process"
 )
 
 // unmeasured is the number of searches that each part begins with.
 const unmeasured = 10
 
-func benchSearch(ctx context.Context, b *bench) (any, error) {
+func measureSearch(ctx context.Context, b *bench) (any, error) {
 	s, o := &b.report.Settings, b.options
-	s.Rows, s.Data, s.Queries, s.Rate, s.Limit = o.rows, o.data, o.queries, o.rate, o.k
-	texts, err := o.queryTexts((1 + len(o.load)) * (o.queries + unmeasured))
+	s.Rows, s.Data, s.Queries, s.Rate, s.Limit = o.Rows, o.Data, o.Queries, o.Rate, o.K
+	texts, err := o.queryTexts((1 + len(o.Load)) * (o.Queries + unmeasured))
 	if err != nil {
 		return nil, err
 	}
 	if err := b.loaded(ctx); err != nil {
 		return nil, err
 	}
-	searcher, err := search.Open(ctx, b.mart.config, b.program.opener(b.mart.config))
+	searcher, err := search.Open(ctx, b.mart.Config, b.opener())
 	if err != nil {
 		return nil, err
 	}
 	defer searcher.Close()
-	parts := slices.Collect(slices.Chunk(texts, o.queries+unmeasured))
+	parts := slices.Collect(slices.Chunk(texts, o.Queries+unmeasured))
 	figures := searchFigures{}
 	err = b.profiled(func() (err error) {
 		figures.Alone, err = b.searches(ctx, searcher, parts[0])
@@ -82,18 +84,18 @@ func benchSearch(ctx context.Context, b *bench) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, kind := range o.load {
+	for i, kind := range o.Load {
 		b.log.Info().Str("load", kind).Msg("searching beside a load")
 		times, err := b.searchesBeside(ctx, kind, searcher, parts[i+1])
 		if err != nil {
 			return nil, err
 		}
 		switch kind {
-		case loadEncoding:
+		case LoadEncoding:
 			figures.Encoding = times
-		case loadBackfill:
+		case LoadBackfill:
 			figures.Backfill = times
-		case loadSameProcess:
+		case LoadSameProcess:
 			figures.SameProcess = times
 		}
 	}
@@ -103,7 +105,7 @@ func benchSearch(ctx context.Context, b *bench) (any, error) {
 // searchesBeside searches while a load runs.
 func (b *bench) searchesBeside(ctx context.Context, kind string, s *search.Searcher, texts []string) (*searchTimes, error) {
 	start := b.startNeighbour
-	if kind == loadSameProcess {
+	if kind == LoadSameProcess {
 		start = b.startEncoding
 	}
 	load, err := start(ctx, kind)
@@ -128,7 +130,7 @@ func (b *bench) searchesBeside(ctx context.Context, kind string, s *search.Searc
 func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string) (*searchTimes, error) {
 	var encode, find, total []time.Duration
 	columns := config.Default().Source.Template.Columns()
-	interval := time.Second / time.Duration(b.options.rate)
+	interval := time.Second / time.Duration(b.options.Rate)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var begun time.Time
@@ -150,7 +152,7 @@ func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string
 			return nil, err
 		}
 		encoded := time.Now()
-		found, err := s.NearestOf(ctx, &question, b.options.k)
+		found, err := s.NearestOf(ctx, &question, b.options.K)
 		if err != nil {
 			return nil, err
 		}
@@ -162,7 +164,7 @@ func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string
 		}
 	}
 	return &searchTimes{
-		Queries: len(total), Rate: round(perSecond(int64(len(total)), time.Since(begun))),
+		Queries: len(total), Rate: round(monitor.PerSecond(int64(len(total)), time.Since(begun))),
 		Encode: quantilesOf(encode), Search: quantilesOf(find), Total: quantilesOf(total),
 	}, nil
 }
@@ -174,7 +176,7 @@ const (
 )
 
 // queryTexts returns n different queries of 3 to 10 words: questions that shoppers ask, and beginnings of descriptions.
-func (o benchOptions) queryTexts(n int) ([]string, error) {
+func (o Options) queryTexts(n int) ([]string, error) {
 	seen := make(map[string]struct{}, n)
 	var texts []string
 	add := func(words []string) {
@@ -202,9 +204,9 @@ func (o benchOptions) queryTexts(n int) ([]string, error) {
 		return nil, err
 	}
 	if len(texts) < n {
-		return nil, fault.New(fault.Usage, "give fewer --queries, or leave --data out", "%s makes %d queries, not %d", o.data, len(texts), n)
+		return nil, fault.New(fault.Usage, "give fewer --queries, or leave --data out", "%s makes %d queries, not %d", o.Data, len(texts), n)
 	}
-	random := rand.New(rand.NewPCG(martSeed, martSeed)) //nolint:gosec // the same order everywhere, so that every part has queries of each kind
+	random := rand.New(rand.NewPCG(mart.Seed, mart.Seed)) //nolint:gosec // the same order everywhere, so that every part has queries of each kind
 	random.Shuffle(len(texts), func(i, j int) { texts[i], texts[j] = texts[j], texts[i] })
 	return texts[:n], nil
 }

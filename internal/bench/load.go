@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bytes"
@@ -14,14 +14,15 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/spf13/cobra"
+	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// load is work beside what is measured.
+// Load is work beside what is measured.
 type load struct {
 	// stop ends it and says what it did.
 	stop func() (loadDone, error)
@@ -38,11 +39,11 @@ const loadTexts = 8000
 
 // startEncoding has this process encode without end, as a backfill does.
 func (b *bench) startEncoding(ctx context.Context, _ string) (load, error) {
-	e, err := b.program.opener(b.mart.config).Open(ctx, b.mart.config)
+	e, err := b.opener().Open(ctx, b.mart.Config)
 	if err != nil {
 		return load{}, err
 	}
-	options := benchOptions{rows: min(loadTexts, b.options.rows), data: b.options.data}
+	options := Options{Rows: min(loadTexts, b.options.Rows), Data: b.options.Data}
 	texts, _, err := options.texts()
 	if err != nil {
 		return load{}, err
@@ -87,13 +88,13 @@ func (w *worker) done() loadDone {
 
 // countingEncoder counts the texts of the calls that ended well.
 type countingEncoder struct {
-	textEncoder
+	batchEncoder
 	texts *atomic.Uint64
 }
 
 // Encode encodes, and counts.
 func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
-	vectors, err := c.textEncoder.Encode(ctx, texts)
+	vectors, err := c.batchEncoder.Encode(ctx, texts)
 	if err == nil {
 		c.texts.Add(uint64(len(texts)))
 	}
@@ -130,14 +131,14 @@ const loadReady = "ready\n"
 // startNeighbour has another process of this program work at the lowest priority.
 func (b *bench) startNeighbour(ctx context.Context, kind string) (load, error) {
 	program, err := os.Executable()
-	if b.options.loadProgram != "" {
-		program, err = b.options.loadProgram, nil
+	if b.options.LoadProgram != "" {
+		program, err = b.options.LoadProgram, nil
 	}
 	if err != nil {
 		return load{}, fmt.Errorf("finding this program: %w", err)
 	}
 	order, err := json.Marshal(loadOrder{ //nolint:musttag // both ends are this program
-		Kind: kind, Encoder: b.encoder, DSN: b.mart.config.Source.DSN.Reveal(), Data: b.options.data, Rows: min(loadTexts, b.options.rows),
+		Kind: kind, Encoder: b.encoder, DSN: b.mart.Config.Source.DSN.Reveal(), Data: b.options.Data, Rows: min(loadTexts, b.options.Rows),
 	})
 	if err != nil {
 		return load{}, fmt.Errorf("telling the load what to do: %w", err)
@@ -187,31 +188,21 @@ func (n *neighbour) stop() (loadDone, error) {
 	return done, nil
 }
 
-// newBenchLoad is the other process of bench search.
-func newBenchLoad(p *program) *cobra.Command {
-	return &cobra.Command{
-		Use: "load", Short: "Make load for bench search", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var order loadOrder
-			if err := json.NewDecoder(p.stdin).Decode(&order); err != nil { //nolint:musttag // both ends are this program
-				return fault.Wrap(err, fault.Usage, "wal2vec bench search", "reading what to do")
-			}
-			return p.makeLoad(cmd.Context(), order)
-		},
+// MakeLoad reads from in what it is to do, and works until that ends.
+func MakeLoad(ctx context.Context, in io.Reader, out io.Writer) error {
+	var order loadOrder
+	if err := json.NewDecoder(in).Decode(&order); err != nil { //nolint:musttag // both ends are this program
+		return fault.Wrap(err, fault.Usage, "wal2vec bench search", "reading what to do")
 	}
-}
-
-// makeLoad works until its standard input ends.
-func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 	c := config.Default()
 	c.Encoder, c.Source.DSN, c.Backfill.Full = order.Encoder, config.DSN(order.DSN), true
 	c.HTTP.Listen, c.Log.Level = "", "warn"
-	e, err := p.opener(c).Open(ctx, c)
+	e, err := engine.Opener{Log: zerolog.Nop()}.Open(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	b := &bench{options: benchOptions{rows: order.Rows, data: order.Data}}
+	b := &bench{options: Options{Rows: order.Rows, Data: order.Data}}
 	texts, _, err := b.options.texts()
 	if err != nil {
 		return err
@@ -219,34 +210,45 @@ func (p *program) makeLoad(ctx context.Context, order loadOrder) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
-		_, _ = io.Copy(io.Discard, p.stdin)
+		_, _ = io.Copy(io.Discard, in)
 		cancel()
 	}()
 	e.Encoder = announcing{e.Encoder, sync.OnceFunc(func() {
-		_, _ = io.WriteString(p.stdout, loadReady) // who waits for it in vain says so
+		_, _ = io.WriteString(out, loadReady) // who waits for it in vain says so
 	})}
 	w := &worker{engine: e, begun: time.Now()}
-	if order.Kind == loadBackfill {
-		err = w.backfill(ctx, p, c)
+	if order.Kind == LoadBackfill {
+		err = w.backfill(ctx, c)
 	} else {
 		err = w.encode(ctx, texts, b.encodingOptions(e))
 	}
 	if err != nil {
 		return err
 	}
-	return printJSON(p.stdout, w.done())
+	if err := json.NewEncoder(out).Encode(w.done()); err != nil {
+		return fmt.Errorf("saying what was done: %w", err)
+	}
+	return nil
 }
 
 // backfill encodes the whole table again and again.
-func (w *worker) backfill(ctx context.Context, p *program, c config.Config) error {
+func (w *worker) backfill(ctx context.Context, c config.Config) error {
 	before := w.engine.Stats().Encoded
-	inner := &program{stdin: p.stdin, stdout: io.Discard, stderr: p.stderr, shared: w.engine}
 	for ctx.Err() == nil {
-		err := inner.backfill(ctx, c, backfillOptions{full: true})
+		err := w.backfillOnce(ctx, c)
 		w.texts.Store(w.engine.Stats().Encoded - before)
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *worker) backfillOnce(ctx context.Context, c config.Config) error {
+	f, err := backfill.Open(ctx, engine.Opener{Log: zerolog.Nop(), Shared: w.engine}, c, zerolog.Nop())
+	if err != nil {
+		return err
+	}
+	defer f.Close(ctx)
+	return f.Backfill(ctx, backfill.Options{}, backfill.Quiet{})
 }

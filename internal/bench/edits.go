@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -24,8 +24,8 @@ const editKeys = "UPDATE staging_marts.dim_product SET description = description
 // editsAlone has a warm process drain a backlog of edits, which are spread over the table; each time other rows.
 func (b *bench) editsAlone(ctx context.Context) (any, error) {
 	o := b.options
-	b.report.Settings.Edits, b.report.Settings.Runs = o.edits, o.runs
-	rows, err := b.mart.conn.Query(ctx, "SELECT product_id FROM staging_marts.dim_product ORDER BY product_id")
+	b.report.Settings.Edits, b.report.Settings.Runs = o.Edits, o.Runs
+	rows, err := b.mart.Conn.Query(ctx, "SELECT product_id FROM staging_marts.dim_product ORDER BY product_id")
 	if err != nil {
 		return nil, fmt.Errorf("reading the table's keys: %w", err)
 	}
@@ -33,18 +33,18 @@ func (b *bench) editsAlone(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the table's keys: %w", err)
 	}
-	if o.edits > len(keys) {
-		return nil, fault.New(fault.Usage, "give more --rows", "--edits %d: the table has %d rows", o.edits, len(keys))
+	if o.Edits > len(keys) {
+		return nil, fault.New(fault.Usage, "give more --rows", "--edits %d: the table has %d rows", o.Edits, len(keys))
 	}
 	figures := editsFigures{}
-	for run := range o.runs {
+	for run := range o.Runs {
 		around := plain
 		if run == 0 {
 			around = b.profiled
 		}
 		err := around(func() error {
 			drained, err := b.drain(ctx, func(ctx context.Context) (int64, int64, error) {
-				return b.editSome(ctx, someOf(keys, o.edits, run))
+				return b.editSome(ctx, someOf(keys, o.Edits, run))
 			})
 			figures.Runs = append(figures.Runs, drained)
 			return err
@@ -69,8 +69,8 @@ func someOf(keys []int64, n, run int) []int64 {
 
 // editSome edits the rows with these keys.
 func (b *bench) editSome(ctx context.Context, keys []int64) (rows, transactions int64, err error) {
-	for part := range slices.Chunk(keys, b.options.transaction) {
-		tag, err := b.mart.conn.Exec(ctx, editKeys, part)
+	for part := range slices.Chunk(keys, b.options.Transaction) {
+		tag, err := b.mart.Conn.Exec(ctx, editKeys, part)
 		if err != nil {
 			return 0, 0, fmt.Errorf("writing the backlog: %w", err)
 		}

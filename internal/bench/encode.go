@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -17,6 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -63,7 +64,7 @@ const (
 
 // encodingOptions are those that were asked for, or suit the device.
 func (b *bench) encodingOptions(e *engine.Engine) encodingOptions {
-	o := encodingOptions{callTexts: b.options.callTexts, calls: b.options.calls}
+	o := encodingOptions{callTexts: b.options.CallTexts, calls: b.options.Calls}
 	if o.calls == 0 { // a load, which has no flags
 		o.calls = connect.EncodeAtOnce
 	}
@@ -81,7 +82,7 @@ func ownDevice(e *engine.Engine) bool {
 	return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice
 }
 
-func benchEncode(ctx context.Context, b *bench) (any, error) {
+func measureEncode(ctx context.Context, b *bench) (any, error) {
 	texts, dropped, err := b.options.texts()
 	if err != nil {
 		return nil, err
@@ -96,12 +97,12 @@ func benchEncode(ctx context.Context, b *bench) (any, error) {
 	if err := b.warmUp(ctx, e, texts, o); err != nil {
 		return nil, err
 	}
-	s.Rows, s.Data, s.Runs, s.CallTexts, s.Calls, s.Distinct = b.options.rows, b.options.data, b.options.runs, o.callTexts, o.calls, &b.options.distinct
-	for n := range b.options.runs {
-		b.log.Info().Int("rows", len(texts)).Int("run", n+1).Int("of", b.options.runs).Msg("encoding")
+	s.Rows, s.Data, s.Runs, s.CallTexts, s.Calls, s.Distinct = b.options.Rows, b.options.Data, b.options.Runs, o.callTexts, o.calls, &b.options.Distinct
+	for n := range b.options.Runs {
+		b.log.Info().Int("rows", len(texts)).Int("run", n+1).Int("of", b.options.Runs).Msg("encoding")
 		run := encodingRun{engine: e, texts: texts, options: o, around: plain}
 		if n == 0 {
-			run.around, run.keep = b.profiled, b.options.vectors
+			run.around, run.keep = b.profiled, b.options.Vectors
 		}
 		if err := run.encode(ctx, figures); err != nil {
 			return nil, err
@@ -109,7 +110,7 @@ func benchEncode(ctx context.Context, b *bench) (any, error) {
 	}
 	figures.summarise()
 	figures.PeakBytes = peakResident()
-	if b.options.against == "" {
+	if b.options.Against == "" {
 		return figures, nil
 	}
 	figures.Against, err = b.compare(ctx, e, texts)
@@ -120,12 +121,12 @@ func benchEncode(ctx context.Context, b *bench) (any, error) {
 func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engine.Engine, error) {
 	c := config.Default()
 	c.Encoder = settings
-	return b.program.opener(c).Open(ctx, c)
+	return b.opener().Open(ctx, c)
 }
 
-// warmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
+// WarmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
 func (b *bench) warmUp(ctx context.Context, e *engine.Engine, texts []string, o encodingOptions) error {
-	n := b.options.warmUp
+	n := b.options.WarmUp
 	if ownDevice(e) && n > 0 {
 		n = max(n, o.callTexts*o.calls)
 	}
@@ -155,8 +156,8 @@ func (r encodingRun) encode(ctx context.Context, f *encodeFigures) error {
 	took, after := time.Since(begun), r.engine.Stats()
 	f.Tokens, f.Truncated = after.Tokens-before.Tokens, after.Truncated-before.Truncated
 	f.Runs = append(f.Runs, runFigures{
-		Seconds: round(took.Seconds()), TextsPerSecond: round(perSecond(int64(len(r.texts)), took)),
-		TokensPerSecond: round(perSecond(int64(f.Tokens), took)),
+		Seconds: round(took.Seconds()), TextsPerSecond: round(monitor.PerSecond(int64(len(r.texts)), took)),
+		TokensPerSecond: round(monitor.PerSecond(int64(f.Tokens), took)),
 	})
 	if vectors == nil {
 		return nil
@@ -165,7 +166,7 @@ func (r encodingRun) encode(ctx context.Context, f *encodeFigures) error {
 }
 
 // encodeAll encodes texts in several calls at once, and keeps the vectors where there is room for them.
-func encodeAll(ctx context.Context, e textEncoder, texts []string, o encodingOptions, vectors [][]float32) error {
+func encodeAll(ctx context.Context, e batchEncoder, texts []string, o encodingOptions, vectors [][]float32) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.calls)
 	for start := 0; start < len(texts) && ctx.Err() == nil; start += o.callTexts {
@@ -226,3 +227,8 @@ func encoderWorkers(c config.Encoder) int {
 
 // round keeps what a benchmark can know: three decimals.
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }
+
+// batchEncoder encodes several texts at a time.
+type batchEncoder interface {
+	Encode(ctx context.Context, texts []string) ([][]float32, error)
+}

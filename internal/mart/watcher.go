@@ -1,4 +1,4 @@
-package main
+package mart
 
 import (
 	"context"
@@ -23,23 +23,25 @@ type watcher struct {
 
 	mu      sync.Mutex
 	open    map[int64]*awaited
-	samples []time.Duration
+	Samples []time.Duration
 	// woken holds a token when a change was added.
 	woken chan struct{}
 }
 
-// visibility is what the view shows once a change has arrived.
-type visibility int
+// Visibility is what the view shows once a change has arrived.
+type Visibility int
 
 const (
-	present visibility = iota
-	changed            // updated_at is another than before
-	absent
+	present Visibility = iota
+	// Changed means that updated_at is another than before.
+	Changed
+	// Absent means that the view does not show the row any more.
+	Absent
 )
 
 // awaited is a change that was not both committed and seen.
 type awaited struct {
-	want      visibility
+	want      Visibility
 	before    time.Time // updated_at before the change; for changed
 	committed time.Time
 	seen      time.Time
@@ -58,7 +60,7 @@ func newWatcher(conn *pgx.Conn, view config.Name) *watcher {
 }
 
 // expect announces a change before it is committed. The key must not be pending.
-func (w *watcher) expect(key int64, want visibility, before time.Time) {
+func (w *watcher) expect(key int64, want Visibility, before time.Time) {
 	w.mu.Lock()
 	w.open[key] = &awaited{want: want, before: before}
 	w.mu.Unlock()
@@ -90,7 +92,7 @@ func (w *watcher) settle(key int64, a *awaited) {
 	if a.committed.IsZero() || a.seen.IsZero() {
 		return
 	}
-	w.samples = append(w.samples, max(0, a.seen.Sub(a.committed)))
+	w.Samples = append(w.Samples, max(0, a.seen.Sub(a.committed)))
 	delete(w.open, key)
 }
 
@@ -159,9 +161,9 @@ func (w *watcher) look(ctx context.Context, keys []int64) error {
 		switch a.want {
 		case present:
 			visible = exists
-		case changed:
+		case Changed:
 			visible = exists && !updated.Equal(a.before)
-		case absent:
+		case Absent:
 			visible = !exists
 		}
 		if visible {
@@ -196,8 +198,8 @@ func (w *watcher) wait(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// freshness is how long changes took from their COMMIT until they were visible.
-type freshness struct {
+// Freshness is how long changes took from their COMMIT until they were visible.
+type Freshness struct {
 	Changes int     `json:"changes"`
 	P50     float64 `json:"p50_ms"`
 	P90     float64 `json:"p90_ms"`
@@ -205,20 +207,20 @@ type freshness struct {
 	Max     float64 `json:"max_ms"`
 }
 
-// freshness summarises what was measured so far.
-func (w *watcher) freshness() freshness {
+// Freshness summarises what was measured so far.
+func (w *watcher) Freshness() Freshness {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	samples := slices.Clone(w.samples)
+	samples := slices.Clone(w.Samples)
 	slices.Sort(samples)
-	return freshness{
-		Changes: len(samples), P50: millis(percentile(samples, 0.5)), P90: millis(percentile(samples, 0.9)),
-		P99: millis(percentile(samples, 0.99)), Max: millis(percentile(samples, 1)),
+	return Freshness{
+		Changes: len(samples), P50: Millis(Percentile(samples, 0.5)), P90: Millis(Percentile(samples, 0.9)),
+		P99: Millis(Percentile(samples, 0.99)), Max: Millis(Percentile(samples, 1)),
 	}
 }
 
-// percentile returns the smallest value that at least the share q (0 to 1) of the sorted values does not exceed; zero of none.
-func percentile(sorted []time.Duration, q float64) time.Duration {
+// Percentile returns the smallest value that at least the share q (0 to 1) of the sorted values does not exceed; zero of none.
+func Percentile(sorted []time.Duration, q float64) time.Duration {
 	n := len(sorted)
 	if n == 0 {
 		return 0
@@ -228,7 +230,7 @@ func percentile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(max(rank, 1), n)-1]
 }
 
-// millis rounds to hundredths of a millisecond.
-func millis(d time.Duration) float64 {
+// Millis rounds to hundredths of a millisecond.
+func Millis(d time.Duration) float64 {
 	return float64(d.Round(10*time.Microsecond)) / float64(time.Millisecond)
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/mart"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/search"
 )
@@ -31,8 +32,8 @@ const (
 // changedRow is the key of the row that turns into an espresso machine: in the middle of the table, a product that has nothing to do
 // with coffee.
 func (d *demo) changedRow() int64 {
-	key := int64(d.options.rows / 2)
-	for demodata.At(martSeed, key).Category == demoCategory {
+	key := int64(d.options.Rows / 2)
+	for demodata.At(mart.Seed, key).Category == demoCategory {
 		key++
 	}
 	return key
@@ -41,7 +42,7 @@ func (d *demo) changedRow() int64 {
 // searches asks the same question three times: before an edit, after it, and after a soft delete.
 func (d *demo) searches(ctx context.Context) error {
 	d.stepf("Search, change a row, search again")
-	s, err := search.Open(ctx, d.mart.config, d.inner.opener(d.mart.config))
+	s, err := search.Open(ctx, d.mart.Config, d.inner.Opener(d.mart.Config))
 	if err != nil {
 		return err
 	}
@@ -54,13 +55,13 @@ func (d *demo) searches(ctx context.Context) error {
 	if slices.Contains(before, key) {
 		return fault.New(fault.Findings, "", "row %s answers %q before it was changed", key, demoQuestion)
 	}
-	run, err := d.mart.openWork(ctx, nil, workSize{})
+	run, err := d.mart.OpenWork(ctx, nil, mart.WorkSize{})
 	if err != nil {
 		return err
 	}
 	defer run.Close(ctx)
 	edit := fmt.Sprintf(demoEdit, demoName, demoCategory, demoText, d.changedRow())
-	if err := d.change(ctx, run, changed, edit); err != nil {
+	if err := d.change(ctx, run, mart.Changed, edit); err != nil {
 		return err
 	}
 	after, err := d.search(ctx, s)
@@ -71,7 +72,7 @@ func (d *demo) searches(ctx context.Context) error {
 		return fault.New(fault.Findings, "", "row %s is not the first answer to %q after it was changed", key, demoQuestion)
 	}
 	d.notef("row %s is first now", key)
-	if err := d.change(ctx, run, absent, fmt.Sprintf(demoRetire, d.changedRow())); err != nil {
+	if err := d.change(ctx, run, mart.Absent, fmt.Sprintf(demoRetire, d.changedRow())); err != nil {
 		return err
 	}
 	last, err := d.search(ctx, s)
@@ -97,17 +98,17 @@ func (d *demo) search(ctx context.Context, s *search.Searcher) ([]string, error)
 	for i, hit := range result.Hits {
 		keys[i] = hit.Key[0]
 	}
-	return keys, d.inner.printHits(result, columns)
+	return keys, d.inner.PrintHits(result, columns)
 }
 
 // change runs a statement on the changed row and waits until the view shows it.
-func (d *demo) change(ctx context.Context, run *work, want visibility, statement string) error {
+func (d *demo) change(ctx context.Context, run *mart.Work, want mart.Visibility, statement string) error {
 	d.typedf("psql -c %s", pgname.Shell(statement))
-	taken := len(run.watch.samples)
-	err := run.watched(ctx, func(ctx context.Context) error { return run.clerk.commit(ctx, d.changedRow(), want, statement) })
+	taken := len(run.Watch.Samples)
+	err := run.Watched(ctx, func(ctx context.Context) error { return run.Clerk.Commit(ctx, d.changedRow(), want, statement) })
 	if err != nil {
 		return err
 	}
-	d.notef("searchable %s after the COMMIT", readableMillis(millis(run.watch.samples[taken])))
+	d.notef("searchable %s after the COMMIT", readableMillis(mart.Millis(run.Watch.Samples[taken])))
 	return nil
 }

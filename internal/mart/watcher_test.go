@@ -1,4 +1,4 @@
-package main
+package mart
 
 import (
 	"slices"
@@ -10,7 +10,7 @@ func TestPercentileIsTheNearestRank(t *testing.T) {
 	t.Parallel()
 	f := func(q float64, want time.Duration, values ...time.Duration) {
 		t.Helper()
-		if got := percentile(values, q); got != want {
+		if got := Percentile(values, q); got != want {
 			t.Errorf("percentile(%v, %g) = %d, want %d", values, q, got, want)
 		}
 	}
@@ -45,7 +45,7 @@ func TestWatcherMeasuresFromTheCommitToTheSight(t *testing.T) {
 		t.Error("a change that was not seen is not pending")
 	}
 	saw(1, begun.Add(20*time.Millisecond))
-	w.expect(2, absent, time.Time{})
+	w.expect(2, Absent, time.Time{})
 	saw(2, begun)
 	if !w.pending(2) {
 		t.Error("a change whose COMMIT has not returned is not pending")
@@ -54,11 +54,11 @@ func TestWatcherMeasuresFromTheCommitToTheSight(t *testing.T) {
 	if w.pending(1) || w.pending(2) {
 		t.Error("settled changes are pending")
 	}
-	if want := []time.Duration{20 * time.Millisecond, 0}; !slices.Equal(w.samples, want) {
-		t.Errorf("samples %v, want %v", w.samples, want)
+	if want := []time.Duration{20 * time.Millisecond, 0}; !slices.Equal(w.Samples, want) {
+		t.Errorf("samples %v, want %v", w.Samples, want)
 	}
-	got := w.freshness()
-	if want := (freshness{Changes: 2, P50: 0, P90: 20, P99: 20, Max: 20}); got != want {
+	got := w.Freshness()
+	if want := (Freshness{Changes: 2, P50: 0, P90: 20, P99: 20, Max: 20}); got != want {
 		t.Errorf("freshness %+v, want %+v", got, want)
 	}
 }

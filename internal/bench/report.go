@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -11,16 +11,17 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 )
 
-// benchReport is what bench prints; its JSON names are a contract, described in docs/bench.md.
-type benchReport struct {
-	Bench    string        `json:"bench"`
-	Machine  benchMachine  `json:"machine"`
-	Versions benchVersions `json:"versions"`
-	Settings benchSettings `json:"settings"`
-	Figures  any           `json:"figures"`
+// Report is what bench prints; its JSON names are a contract, described in docs/bench.md.
+type Report struct {
+	Bench    string   `json:"bench"`
+	Machine  Machine  `json:"machine"`
+	Versions Versions `json:"versions"`
+	Settings Settings `json:"settings"`
+	Figures  any      `json:"figures"`
 }
 
-type benchMachine struct {
+// Machine is what the benchmark ran on.
+type Machine struct {
 	CPU         string  `json:"cpu_model"`
 	Cores       int     `json:"cores"`
 	MemoryBytes int64   `json:"memory_bytes"`
@@ -29,7 +30,8 @@ type benchMachine struct {
 	Load        float64 `json:"load_average_1m"` // before the start
 }
 
-type benchVersions struct {
+// Versions are those of all that took part.
+type Versions struct {
 	Wal2vec     string `json:"wal2vec"`
 	Go          string `json:"go"`
 	ONNXRuntime string `json:"onnxruntime,omitempty"`
@@ -37,8 +39,8 @@ type benchVersions struct {
 	Pgvector    string `json:"pgvector,omitempty"`
 }
 
-// benchSettings are those that the benchmark reads; the others are left out.
-type benchSettings struct {
+// Settings are those that the benchmark reads; the others are left out.
+type Settings struct {
 	Rows    int    `json:"rows"`
 	Data    string `json:"data,omitempty"`
 	Encoder string `json:"encoder,omitempty"` // the model's name, or fake
@@ -70,15 +72,14 @@ type benchSettings struct {
 	MaxRowBytes     int64             `json:"max_row_bytes,omitempty"`
 }
 
-func newBenchReport(name string) benchReport {
-	build := buildVersion()
-	r := benchReport{
+func newReport(name string, p Program) Report {
+	r := Report{
 		Bench: name,
-		Machine: benchMachine{
+		Machine: Machine{
 			CPU: procField("/proc/cpuinfo", "model name"), Cores: runtime.GOMAXPROCS(0),
 			MemoryBytes: procKilobytes("/proc/meminfo", "MemTotal"), OS: runtime.GOOS, Arch: runtime.GOARCH, Load: loadAverage(),
 		},
-		Versions: benchVersions{Wal2vec: build.Version, Go: build.Go},
+		Versions: Versions{Wal2vec: p.Version, Go: p.Go},
 	}
 	if parts, err := connect.FindParts(); err == nil {
 		r.Versions.ONNXRuntime = libraryVersion(parts.ONNXRuntime)

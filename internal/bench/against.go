@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -21,14 +21,14 @@ type cosineFigures struct {
 // compare encodes a sample of the texts once more, and once in the other precision on the CPU.
 func (b *bench) compare(ctx context.Context, e *engine.Engine, texts []string) (*cosineFigures, error) {
 	settings := b.encoder
-	settings.Precision, settings.Device = b.options.against, ort.DeviceCPU
+	settings.Precision, settings.Device = b.options.Against, ort.DeviceCPU
 	other, err := b.openEncoder(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
 	defer other.Close()
-	sample := spread(texts, b.options.againstRows)
-	b.log.Info().Int("texts", len(sample)).Str("precision", b.options.against).Msg("comparing")
+	sample := spread(texts, b.options.AgainstRows)
+	b.log.Info().Int("texts", len(sample)).Str("precision", b.options.Against).Msg("comparing")
 	cosines := make([]float64, 0, len(sample))
 	for part := range slices.Chunk(sample, chunkTexts) { // so that memory does not grow with the sample
 		ours, err := e.Encode(ctx, part)

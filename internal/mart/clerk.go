@@ -1,4 +1,4 @@
-package main
+package mart
 
 import (
 	"context"
@@ -12,23 +12,24 @@ import (
 	"github.com/wal2vec/wal2vec/internal/demodata"
 )
 
-// deed is a kind of change that a shop makes to its products.
-type deed string
+// Deed is a kind of change that a shop makes to its products.
+type Deed string
 
 const (
-	deedInsert  deed = "inserts"
-	deedEdit    deed = "edits"
-	deedReprice deed = "price changes"
-	deedHide    deed = "soft deletes"
-	deedUnhide  deed = "undeletes"
-	deedDelete  deed = "deletes"
+	deedInsert Deed = "inserts"
+	// DeedEdit changes the text of a product.
+	DeedEdit    Deed = "edits"
+	deedReprice Deed = "price changes"
+	deedHide    Deed = "soft deletes"
+	deedUnhide  Deed = "undeletes"
+	deedDelete  Deed = "deletes"
 )
 
-// deeds lists them in the order of the report.
-var deeds = []deed{deedInsert, deedEdit, deedReprice, deedHide, deedUnhide, deedDelete}
+// Deeds lists them in the order of the report.
+var Deeds = []Deed{deedInsert, DeedEdit, deedReprice, deedHide, deedUnhide, deedDelete}
 
-// mixed is a shop's day, in percent.
-var mixed = map[deed]int{deedInsert: 15, deedEdit: 50, deedReprice: 10, deedHide: 10, deedUnhide: 5, deedDelete: 10}
+// Mixed is a shop's day, in percent.
+var Mixed = map[Deed]int{deedInsert: 15, DeedEdit: 50, deedReprice: 10, deedHide: 10, deedUnhide: 5, deedDelete: 10}
 
 const (
 	insertProduct  = "INSERT INTO staging_marts.dim_product (product_id, name, brand, category, description, price) VALUES ($1, $2, $3, $4, $5, $6)"
@@ -42,21 +43,21 @@ const (
 type clerk struct {
 	conn  *pgx.Conn
 	watch *watcher
-	mix   map[deed]int // percent
+	mix   map[Deed]int // percent
 	rng   *rand.Rand
 
 	live, hidden []int64
 	next         int64                      // key of the next insert
 	edited       map[int64]demodata.Product // those whose text is not the generated one
-	done         map[deed]int
+	Done         map[Deed]int
 }
 
 // newClerk returns a writer to the generated products 1 to rows, except for one key.
-func newClerk(conn *pgx.Conn, watch *watcher, mix map[deed]int, rows, except int64) *clerk {
-	random := rand.New(rand.NewPCG(martSeed, uint64(rows))) //nolint:gosec // the same products in every run
+func newClerk(conn *pgx.Conn, watch *watcher, mix map[Deed]int, rows, except int64) *clerk {
+	random := rand.New(rand.NewPCG(Seed, uint64(rows))) //nolint:gosec // the same products in every run
 	c := &clerk{
 		conn: conn, watch: watch, mix: mix, rng: random, next: rows + 1,
-		edited: make(map[int64]demodata.Product), done: make(map[deed]int),
+		edited: make(map[int64]demodata.Product), Done: make(map[Deed]int),
 	}
 	for key := int64(1); key <= rows; key++ {
 		if key != except {
@@ -66,7 +67,7 @@ func newClerk(conn *pgx.Conn, watch *watcher, mix map[deed]int, rows, except int
 	return c
 }
 
-// work makes n changes, rate of them a second, and returns how long that took.
+// Work makes n changes, rate of them a second, and returns how long that took.
 func (c *clerk) work(ctx context.Context, n, rate int) (time.Duration, error) {
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()
@@ -81,14 +82,14 @@ func (c *clerk) work(ctx context.Context, n, rate int) (time.Duration, error) {
 		if err := c.do(ctx, what); err != nil {
 			return 0, fmt.Errorf("writing %s: %w", what, err)
 		}
-		c.done[what]++
+		c.Done[what]++
 	}
 	return time.Since(begun), nil
 }
 
-func (c *clerk) choose() deed {
+func (c *clerk) choose() Deed {
 	dice := c.rng.IntN(100)
-	for _, d := range deeds {
+	for _, d := range Deeds {
 		if dice -= c.mix[d]; dice < 0 {
 			if d == deedUnhide && len(c.hidden) == 0 {
 				break
@@ -96,21 +97,21 @@ func (c *clerk) choose() deed {
 			return d
 		}
 	}
-	return deedEdit
+	return DeedEdit
 }
 
-func (c *clerk) do(ctx context.Context, what deed) error {
+func (c *clerk) do(ctx context.Context, what Deed) error {
 	if what == deedInsert {
-		p := demodata.At(martSeed, c.next)
+		p := demodata.At(Seed, c.next)
 		c.next++
-		err := c.commit(ctx, p.ID, present, insertProduct, p.ID, p.Name, p.Brand, p.Category, p.Description, p.Price())
+		err := c.Commit(ctx, p.ID, present, insertProduct, p.ID, p.Name, p.Brand, p.Category, p.Description, p.Price())
 		c.live = append(c.live, p.ID)
 		return err
 	}
 	if what == deedUnhide {
 		key := c.take(&c.hidden)
 		c.live = append(c.live, key)
-		return c.commit(ctx, key, present, hideProduct, key, false)
+		return c.Commit(ctx, key, present, hideProduct, key, false)
 	}
 	if len(c.live) == 0 {
 		return errors.New("no row is left")
@@ -118,9 +119,9 @@ func (c *clerk) do(ctx context.Context, what deed) error {
 	switch key := c.take(&c.live); what {
 	case deedHide:
 		c.hidden = append(c.hidden, key)
-		return c.commit(ctx, key, absent, hideProduct, key, true)
+		return c.Commit(ctx, key, Absent, hideProduct, key, true)
 	case deedDelete:
-		return c.commit(ctx, key, absent, deleteProduct, key)
+		return c.Commit(ctx, key, Absent, deleteProduct, key)
 	case deedReprice:
 		c.live = append(c.live, key)
 		_, err := c.conn.Exec(ctx, repriceProduct, key) // the view shows nothing of it
@@ -129,7 +130,7 @@ func (c *clerk) do(ctx context.Context, what deed) error {
 		c.live = append(c.live, key)
 		p := demodata.Edit(c.product(key), c.rng)
 		c.edited[key] = p
-		return c.commit(ctx, key, changed, editProduct, key, p.Description)
+		return c.Commit(ctx, key, Changed, editProduct, key, p.Description)
 	}
 }
 
@@ -138,7 +139,7 @@ func (c *clerk) product(key int64) demodata.Product {
 	if p, found := c.edited[key]; found {
 		return p
 	}
-	return demodata.At(martSeed, key)
+	return demodata.At(Seed, key)
 }
 
 // take removes a key that has no pending change from a list. When all have one it takes any and waits for it.
@@ -160,15 +161,15 @@ func (c *clerk) take(from *[]int64) int64 {
 // commitWait bounds the wait for a key whose last change is not visible yet.
 const commitWait = 30 * time.Second
 
-// commit runs one statement as a transaction of its own, which has committed when Exec returns.
-func (c *clerk) commit(ctx context.Context, key int64, want visibility, statement string, args ...any) error {
+// Commit runs one statement as a transaction of its own, which has committed when Exec returns.
+func (c *clerk) Commit(ctx context.Context, key int64, want Visibility, statement string, args ...any) error {
 	if c.watch.pending(key) {
 		if err := c.watch.wait(ctx, commitWait); err != nil {
 			return err
 		}
 	}
 	var before time.Time
-	if want == changed {
+	if want == Changed {
 		if err := c.conn.QueryRow(ctx, c.watch.query, []int64{key}).Scan(nil, &before); err != nil {
 			return fmt.Errorf("reading the view: %w", err)
 		}
