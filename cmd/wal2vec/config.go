@@ -116,14 +116,6 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 	return p.showRow(table.Template, rows[0], output)
 }
 
-// withoutVector says why a row that is rendered as deleted has no vector.
-func withoutVector(row change.Row) string {
-	if row.SoftDeleted {
-		return "the row is soft-deleted"
-	}
-	return "the row has no text"
-}
-
 // showRow prints a row as the template renders it.
 func (p *program) showRow(template change.Template, row change.Row, output string) error {
 	rendered := batch.RenderRow(template, row, 0)
@@ -146,7 +138,7 @@ func (p *program) showRow(template change.Template, row change.Row, output strin
 	var notes strings.Builder
 	switch refusal := rendered.Document.Refusal(); {
 	case rendered.Deleted:
-		notes.WriteString(withoutVector(row) + ": it gets no vector\n")
+		notes.WriteString(row.WithoutVector() + ": it gets no vector\n")
 	case refusal != "":
 		notes.WriteString(refusal + ": it becomes a dead letter\n")
 	default:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -13,15 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
-	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/doctor"
-	"github.com/wal2vec/wal2vec/internal/engine"
-	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/models"
-	"github.com/wal2vec/wal2vec/sink"
 )
 
 type doctorOptions struct {
@@ -57,12 +50,11 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 	c, err := p.load()
 	var report doctor.Report
 	if err != nil {
-		report = doctor.Refused(err, time.Now(), config.Printable)
+		report = doctor.Refused(err, time.Now())
 	} else {
-		checkup := &modelCheckup{program: p, config: c}
-		report = doctor.Examine(ctx, p.doctorOptions(c, checkup))
+		report = doctor.Examine(ctx, p.doctorOptions(c))
 		if o.probe || o.key != "" {
-			p.probe(ctx, c, o, &report)
+			doctor.Probe(ctx, c, doctor.ProbeOptions{Key: o.key, Wait: o.wait, Opener: p.opener(c), Say: p.sayProbe}, &report)
 		}
 	}
 	if o.output == "json" {
@@ -75,17 +67,17 @@ func (p *program) doctor(ctx context.Context, o doctorOptions) error {
 	return report.Err()
 }
 
-func (p *program) doctorOptions(c config.Config, checkup *modelCheckup) doctor.Options {
+func (p *program) doctorOptions(c config.Config) doctor.Options {
 	starter := ""
 	if p.overlooked {
 		starter = useStarter
 	}
-	return doctor.Options{
-		Config: c, Model: checkup, Files: secretFiles(), NoSlot: sink.ErrNoSlot, Print: config.Printable,
-		Unreadable: connect.UnreadableDSN, Unconnected: connect.Unconnected,
-		Consistent: func(state sink.State, table change.Table) error { return connect.CheckState(c, state, table) },
-		SourceRows: connect.SourceRows(c), UseStarter: starter,
-	}
+	return doctor.Options{Config: c, Model: doctor.NewModel(p.opener(c), c), Files: secretFiles(), UseStarter: starter}
+}
+
+// sayProbe tells on standard error what a probe is about to do.
+func (p *program) sayProbe(line string) {
+	_, _ = fmt.Fprintf(p.stderr, "probe: %s\n", line) // the probe itself does not depend on it
 }
 
 // secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password file whoever else may.
@@ -144,64 +136,4 @@ func (p *program) printReport(r doctor.Report) error {
 // fixPlaces are the words before a fix.
 var fixPlaces = map[doctor.Place]string{
 	doctor.Source: "run on the source", doctor.Sink: "run in the sink", doctor.Shell: "run", doctor.Settings: "set", doctor.Server: "try",
-}
-
-// modelCheckup opens the configured model for the doctor.
-type modelCheckup struct {
-	program    *program
-	config     config.Config
-	checkpoint *models.Checkpoint
-	generation sink.Generation // that the vectors are of; zero without a pipeline
-}
-
-// Open finds the parts and opens the checkpoint, which hashes its weights.
-func (m *modelCheckup) Open(context.Context) error {
-	parts, err := connect.FindParts()
-	if err != nil {
-		return err
-	}
-	if parts.ONNXRuntime == "" {
-		return fault.New(fault.Usage, "make parts", "%s holds no ONNX Runtime", parts.Root)
-	}
-	m.checkpoint, err = m.program.opener(m.config).Checkpoint(m.config)
-	return err
-}
-
-// Match finds the generation that the configured model and template made, and the models of the others, which a stream writes too.
-func (m *modelCheckup) Match(state sink.State) error {
-	generation, err := engine.CheckGeneration(state, engine.GenerationOf(m.config, m.checkpoint))
-	if err != nil {
-		return err
-	}
-	m.generation = generation
-	all := m.program.opener(m.config).PoolOf(m.config, nil, m.checkpoint, generation)
-	for _, g := range state.Generations {
-		if _, err := all.CheckpointFor(g); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Test opens the encoder, with the precision of the generation where none is configured, and makes a graph that comes from the cache once
-// more: the texts of the self-test have few of the words that a wrong one may get wrong.
-func (m *modelCheckup) Test(ctx context.Context) (doctor.Engine, error) {
-	c := m.config
-	if c.Encoder.Precision == config.PrecisionAuto {
-		c.Encoder.Precision = cmp.Or(m.generation.Precision, config.PrecisionAuto)
-	}
-	engine, err := m.program.opener(c).OpenFor(ctx, c, m.checkpoint)
-	if err != nil {
-		return doctor.Engine{}, err
-	}
-	defer engine.Close()
-	if graph := engine.Graph; graph.Path != "" && !graph.Built {
-		if err := models.Verify(ctx, m.checkpoint, graph); err != nil {
-			return doctor.Engine{}, err
-		}
-	}
-	return doctor.Engine{
-		Model: m.checkpoint.Name(), Device: engine.Stats().Device, Precision: engine.Precision, Kernel: engine.Kernel,
-		Slower: engine.Slower,
-	}, nil
 }

@@ -39,7 +39,6 @@ var ranks = map[string]int{
 	"internal/api":      3,
 	"internal/audit":    3,
 	"internal/connect":  3,
-	"internal/doctor":   3,
 	"internal/pipeline": 3,
 
 	"internal/engine": 4,
@@ -47,7 +46,8 @@ var ranks = map[string]int{
 	"internal/backfill": 5,
 	"internal/search":   5,
 
-	"internal/setup": 6,
+	"internal/doctor": 6,
+	"internal/setup":  6,
 
 	"internal/follow": 7,
 

@@ -24,8 +24,8 @@ func onServer(text string) advice   { return advice{place: Server, text: text} }
 var (
 	nothing = advice{}
 	setUp   = inShell("wal2vec init  # as the role that sets it up")
-	// sql is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
-	sql = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
+	// statementHead is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
+	statementHead = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
 	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )
@@ -50,7 +50,7 @@ func adviceOf(try string, database Place) advice {
 // cutStatements takes the statements from the front of an advice.
 func cutStatements(try string) (statements, words string) {
 	words = try
-	for sql.MatchString(words) {
+	for statementHead.MatchString(words) {
 		statement, rest := pgname.Statement(words)
 		if statement == "" {
 			break

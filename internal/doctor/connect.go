@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
@@ -45,13 +46,13 @@ func (e *examination) connectSource(ctx context.Context) error {
 	}
 	c, err := pgx.ParseConfig(e.opts.Config.Source.DSN.Reveal())
 	if err != nil {
-		return e.opts.Unreadable(err, "source")
+		return connect.UnreadableDSN(err, "source")
 	}
 	e.configure(c)
 	e.source.wanted = pgsession.Parameters(&c.Config) // opening takes what it says to this program alone out of it
 	conn, err := pgsession.Source(ctx, c, nil)
 	if err != nil {
-		return e.opts.Unconnected(err, "source")
+		return connect.Unconnected(err, "source")
 	}
 	e.source.conn = conn
 	return e.arm(ctx, conn)
@@ -64,7 +65,7 @@ func (e *examination) connectSink(ctx context.Context) error {
 	}
 	c, err := pgxpool.ParseConfig(e.opts.Config.SinkDSN().Reveal())
 	if err != nil {
-		return e.opts.Unreadable(err, "sink")
+		return connect.UnreadableDSN(err, "sink")
 	}
 	e.configure(c.ConnConfig)
 	c.MaxConns = 2
@@ -72,11 +73,11 @@ func (e *examination) connectSink(ctx context.Context) error {
 	c.AfterConnect = e.arm
 	pool, err := pgsession.Pool(ctx, c)
 	if err != nil {
-		return e.opts.Unconnected(err, "sink")
+		return connect.Unconnected(err, "sink")
 	}
 	e.sink.pool = pool
 	if err := pool.Ping(ctx); err != nil {
-		return e.opts.Unconnected(err, "sink")
+		return connect.Unconnected(err, "sink")
 	}
 	return nil
 }

@@ -20,17 +20,6 @@ type Options struct {
 	Config config.Config
 	// Model tells of the models on this machine.
 	Model Model
-	// Consistent returns the error with which a stream would refuse the pipeline for the settings and the table.
-	Consistent func(sink.State, change.Table) error
-	// Unreadable and Unconnected say of a connection string that cannot be read, and of a server that does not let us in, what it means;
-	// where is "source" or "sink".
-	Unreadable, Unconnected func(err error, where string) error
-	// SourceRows says about how many rows the source has; nil where it is not to be asked.
-	SourceRows func(context.Context) (int64, error)
-	// NoSlot is the error of a pipeline that has no slot.
-	NoSlot error
-	// Print prints an error in one line, without passwords.
-	Print func(error) string
 	// Files are files beside the configuration that may hold passwords: a .env file, libpq's password file. They need not exist.
 	Files  []string
 	Limits Limits
@@ -73,9 +62,9 @@ func DefaultLimits() Limits {
 }
 
 // Refused is the report of a configuration that does not load.
-func Refused(err error, now time.Time, line func(error) string) Report {
+func Refused(err error, now time.Time) Report {
 	e := newExamination(Options{Now: func() time.Time { return now }})
-	e.fail("config.load", inSettings(fault.Try(err)), "%s", line(err))
+	e.fail("config.load", inSettings(fault.Try(err)), "%s", config.Printable(err))
 	e.skipRest("the settings do not load")
 	return e.report()
 }
@@ -177,13 +166,13 @@ func (e *examination) judge(check string, err error, database Place, ok string, 
 		e.ok(check, ok, args...)
 		return true
 	case (kind == fault.Unavailable || kind == fault.Internal) && !fault.Unproven(err): // a server that proves nothing of itself does answer
-		e.skip(check, "%s", e.opts.Print(err))
+		e.skip(check, "%s", config.Printable(err))
 	default:
 		fix := adviceOf(fault.Try(err), database)
 		if e.opts.UseStarter != "" && fault.Absent(err) {
 			fix = inShell(e.opts.UseStarter)
 		}
-		e.fail(check, fix, "%s", e.opts.Print(err))
+		e.fail(check, fix, "%s", config.Printable(err))
 	}
 	return false
 }
@@ -194,7 +183,7 @@ func (e *examination) could(err error, checks ...string) bool {
 		return true
 	}
 	for _, check := range checks {
-		e.skip(check, "%s", e.opts.Print(err))
+		e.skip(check, "%s", config.Printable(err))
 	}
 	return false
 }

@@ -60,7 +60,7 @@ func TestAHealthyPipelineHasNoFinding(t *testing.T) {
 func settingsThatDoNotLoad(t *testing.T) {
 	t.Helper()
 	saw.note("config.load", doctor.Fail)
-	report := doctor.Refused(fault.New(fault.Usage, "wal2vec config reference", "source.key: must not be empty"), time.Now(), error.Error)
+	report := doctor.Refused(fault.New(fault.Usage, "wal2vec config reference", "source.key: must not be empty"), time.Now())
 	if report.Worst != doctor.Fail || report.Count(doctor.Fail) != 1 || report.Count(doctor.Skip) != len(doctor.Checks())-1 {
 		t.Errorf("%+v", report)
 	}

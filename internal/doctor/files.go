@@ -30,7 +30,7 @@ func (e *examination) examineConfig(context.Context) {
 func (e *examination) examineFiles() {
 	open := len(e.opts.Config.Warnings()) > 0
 	for _, warning := range e.opts.Config.Warnings() {
-		e.warn("config.secrets", adviceOf(fault.Try(warning), Source), "%s", e.opts.Print(warning))
+		e.warn("config.secrets", adviceOf(fault.Try(warning), Source), "%s", config.Printable(warning))
 	}
 	for _, path := range e.secretFiles() {
 		info, err := os.Stat(path)

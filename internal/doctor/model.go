@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -45,7 +46,7 @@ func (e *examination) examineModel(ctx context.Context) {
 		return
 	}
 	if engine.Slower != nil {
-		e.warn("model.speed", adviceOf(fault.Try(engine.Slower), Shell), "%s", e.opts.Print(engine.Slower))
+		e.warn("model.speed", adviceOf(fault.Try(engine.Slower), Shell), "%s", config.Printable(engine.Slower))
 	} else {
 		e.ok("model.speed", "%s operators", cmp.Or(engine.Kernel, "no"))
 	}
@@ -69,6 +70,6 @@ func (e *examination) judgeTest(err error, engine Engine) bool {
 	if fault.KindOf(err) == fault.Unavailable {
 		return e.could(err, "model.selftest")
 	}
-	e.fail("model.selftest", adviceOf(fault.Try(err), Shell), "%s", e.opts.Print(err))
+	e.fail("model.selftest", adviceOf(fault.Try(err), Shell), "%s", config.Printable(err))
 	return false
 }

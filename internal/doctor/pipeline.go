@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
@@ -30,7 +31,7 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	c := e.opts.Config
 	m := monitor.New(e.source.conn, e.sink.pool, monitor.Options{
 		Pipeline: c.Pipeline, Schema: c.Sink.Schema, Trusted: e.sink.store.Trusted, Slot: c.Source.Slot, Now: e.now,
-		SourceRows: e.opts.SourceRows,
+		SourceRows: connect.SourceRows(e.opts.Config),
 	})
 	status, err := m.Probe(ctx)
 	if status.SlotActive == nil && err != nil {
@@ -56,7 +57,7 @@ func (e *examination) judgeConsistency() {
 		e.fail(check, inSettings("source.key as it was; a key of another type takes another pipeline: wal2vec teardown, then wal2vec init"),
 			"the pipeline's key is %v, the table's is %v", e.state.Table.Key, e.table.Key)
 	default:
-		e.judge(check, e.opts.Consistent(*e.state, *e.table), Source, "the pipeline reads %s by %v", c.Table, c.Key)
+		e.judge(check, connect.CheckState(e.opts.Config, *e.state, *e.table), Source, "the pipeline reads %s by %v", c.Table, c.Key)
 	}
 }
 

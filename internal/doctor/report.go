@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -111,12 +112,12 @@ func (r *Report) Add(check string, status Status, text, fix string, in Place) {
 }
 
 // AddError adds an error as a finding, with what it says to do. One that time may mend is a skip.
-func (r *Report) AddError(check string, status Status, err error, line func(error) string) {
+func (r *Report) AddError(check string, status Status, err error) {
 	fix := adviceOf(fault.Try(err), Source)
 	if fault.Retryable(err) {
 		status = Skip
 	}
-	r.Add(check, status, line(err), fix.text, fix.place)
+	r.Add(check, status, config.Printable(err), fix.text, fix.place)
 }
 
 func (r *Report) settle() {

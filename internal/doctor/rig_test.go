@@ -63,21 +63,7 @@ func settingsFor(t *testing.T, db *pgtest.DB, dsn string) *rig {
 	}})
 	r.ok(err)
 	r.options = doctor.Options{
-		Config: c, Model: r.model, NoSlot: sink.ErrNoSlot, Print: func(err error) string { return config.Scrub(err.Error()) },
-		Limits: doctor.DefaultLimits(),
-		Unreadable: func(err error, _ string) error {
-			return fault.Wrap(err, fault.Usage, "", "reading a connection string")
-		},
-		Unconnected: func(err error, where string) error {
-			err = fault.Connecting(err)
-			return fault.Wrap(err, fault.KindOf(err), fault.Try(err), "connecting to the %s", where)
-		},
-		Consistent: func(st sink.State, table change.Table) error {
-			if st.Table.Name != table.Name || st.Slot != r.options.Config.Source.Slot && st.Slot != "" {
-				return fault.New(fault.Usage, "put source.table back", "the pipeline is another's")
-			}
-			return nil
-		},
+		Config: c, Model: r.model, Limits: doctor.DefaultLimits(),
 	}
 	return r
 }

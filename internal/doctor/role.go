@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
@@ -36,11 +37,11 @@ func (e *examination) examineRole(ctx context.Context) {
 	case e.searches():
 		e.warn("role.replication", asStreamer, "%s", e.isFor())
 	case fault.SQLSTATE(err) == "42501" && f.provider == "rds_superuser":
-		e.fail("role.replication", e.toStream("GRANT rds_replication TO "+role+";"), "%s", e.opts.Print(err))
+		e.fail("role.replication", e.toStream("GRANT rds_replication TO "+role+";"), "%s", config.Printable(err))
 	case fault.SQLSTATE(err) == "42501":
-		e.fail("role.replication", e.toStream(replication.GrantReplicationSQL(f.info.User)), "%s", e.opts.Print(err))
+		e.fail("role.replication", e.toStream(replication.GrantReplicationSQL(f.info.User)), "%s", config.Printable(err))
 	case fault.SQLSTATE(err) == "53300": // all walsenders are taken: source.senders says so
-		e.skip("role.replication", "%s", e.opts.Print(err))
+		e.skip("role.replication", "%s", config.Printable(err))
 	default:
 		e.judge("role.replication", err, Source, "role %s opens replication connections", f.info.User)
 	}

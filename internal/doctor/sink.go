@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
@@ -40,7 +41,7 @@ func (e *examination) examineSink(ctx context.Context) {
 	err := e.connectSink(ctx)
 	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
 		e.fail("sink.direct", inSettings("sink.dsn: the address of the server itself; "+
-			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", e.opts.Print(err))
+			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", config.Printable(err))
 		err = errors.New("a pooler answers")
 	}
 	if !e.judge("sink.reach", err, Sink, "the sink answers") {
@@ -142,7 +143,7 @@ func (e *examination) examineSinkServer(ctx context.Context) bool {
 	}
 	switch err := e.sink.store.CheckExtensionSchema(ctx); {
 	case fault.KindOf(err) == fault.Usage:
-		e.warn("sink.pgvector", adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
+		e.warn("sink.pgvector", adviceOf(fault.Try(err), Sink), "%s", config.Printable(err))
 	default:
 		e.could(err, "sink.pgvector")
 	}
@@ -153,7 +154,7 @@ func (e *examination) judgeExtension(err error, installed, available string) {
 	switch {
 	case installed != "" && err == nil && sink.CheckLibrary(cmp.Or(available, installed)) != nil:
 		old := sink.CheckLibrary(cmp.Or(available, installed))
-		e.warn("sink.pgvector", adviceOf(fault.Try(old), Sink), "%s", e.opts.Print(old))
+		e.warn("sink.pgvector", adviceOf(fault.Try(old), Sink), "%s", config.Printable(old))
 	case installed != "":
 		e.judge("sink.pgvector", err, Sink, "pgvector %s", installed)
 	case available != "":
@@ -212,7 +213,7 @@ func (e *examination) examineState(ctx context.Context) bool {
 func (e *examination) judgeViewOwner(err error) {
 	const check = "sink.owner"
 	if fault.KindOf(err) == fault.Usage {
-		e.warn(check, adviceOf(fault.Try(err), Sink), "%s", e.opts.Print(err))
+		e.warn(check, adviceOf(fault.Try(err), Sink), "%s", config.Printable(err))
 		return
 	}
 	e.judge(check, err, Sink, "schema %s, its tables and the view belong to roles that are trusted", e.opts.Config.Sink.Schema)

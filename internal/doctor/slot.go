@@ -7,9 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
+	"github.com/wal2vec/wal2vec/sink"
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
@@ -64,7 +66,7 @@ func (e *examination) examineSlot(ctx context.Context) {
 func (e *examination) examineUsable(ctx context.Context) {
 	const check = "slot.usable"
 	if e.state.Slot == "" {
-		e.judge(check, e.opts.NoSlot, Source, "")
+		e.judge(check, sink.ErrNoSlot, Source, "")
 		return
 	}
 	after, err := e.sink.store.Version(ctx)
@@ -95,7 +97,7 @@ func (e *examination) examineRoom() {
 	case e.slot.Exists:
 		e.ok("source.slots", "%d of %d are in use, the pipeline's among them", info.Slots, info.MaxSlots)
 	case free != nil:
-		e.fail("source.slots", e.setting("max_replication_slots", strconv.Itoa(info.MaxSlots+5), true), "%s", e.opts.Print(free))
+		e.fail("source.slots", e.setting("max_replication_slots", strconv.Itoa(info.MaxSlots+5), true), "%s", config.Printable(free))
 	case e.source.repacks > 0:
 		e.ok("source.slots", "%d of %d are in use, and %d of the %d that REPACK has for itself", info.Slots, info.MaxSlots,
 			e.source.repacks, e.source.repackSlots)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -45,13 +46,13 @@ func (e *examination) examineSource(ctx context.Context) {
 	err := e.connectSource(ctx)
 	if fault.SQLSTATE(err) == pooled {
 		e.fail("source.direct", inSettings("source.dsn: the address of the server itself"),
-			"a pooler answers, which does not take the settings of wal2vec's sessions: %s", e.opts.Print(err))
+			"a pooler answers, which does not take the settings of wal2vec's sessions: %s", config.Printable(err))
 		e.skip("source.reach", "a pooler answers")
 		return
 	}
 	if _, pooler := errors.AsType[*pgsession.PoolerError](err); pooler {
 		e.fail("source.direct", inSettings("source.dsn: the address of the server itself; "+
-			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", e.opts.Print(err))
+			"for a pooler that keeps sessions, add options=-c%20wal2vec.pooler%3Dsession"), "%s", config.Printable(err))
 		e.skip("source.reach", "a pooler answers")
 		return
 	}

@@ -174,7 +174,7 @@ func (e *examination) examinePublication(ctx context.Context) {
 	switch fault.KindOf(err) {
 	case fault.Gap: // it is not looked at further
 		if swapped && e.swaps {
-			e.warn(present, inShell("wal2vec stream  # it follows the new table"), "%s, which a stream follows", e.opts.Print(err))
+			e.warn(present, inShell("wal2vec stream  # it follows the new table"), "%s, which a stream follows", config.Printable(err))
 			return
 		}
 		e.judge(present, err, Source, "")

@@ -1,4 +1,4 @@
-package main
+package change_test
 
 import (
 	"testing"
@@ -8,10 +8,10 @@ import (
 
 func TestARowWithoutAVectorIsToldWhy(t *testing.T) {
 	t.Parallel()
-	if got := withoutVector(change.Row{SoftDeleted: true}); got != "the row is soft-deleted" {
+	if got := (change.Row{SoftDeleted: true}).WithoutVector(); got != "the row is soft-deleted" {
 		t.Errorf("a deleted row: %s", got)
 	}
-	if got := withoutVector(change.Row{}); got != "the row has no text" {
+	if got := (change.Row{}).WithoutVector(); got != "the row has no text" {
 		t.Errorf("a row without a text: %s", got)
 	}
 }

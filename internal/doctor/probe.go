@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -12,7 +12,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
-	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -24,12 +23,23 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
+// ProbeOptions say what a probe sends, and how long it waits.
+type ProbeOptions struct {
+	// Key is that of the row; empty for any that has a vector.
+	Key string
+	// Wait bounds the wait for each stage.
+	Wait time.Duration
+	// Opener opens the encoder of the search.
+	Opener engine.Opener
+	// Say is told in one line what is about to be done.
+	Say func(string)
+}
+
 // prober sends something through a running pipeline and follows it to its end.
 type prober struct {
-	program *program
 	config  config.Config
-	options doctorOptions
-	report  *doctor.Report
+	options ProbeOptions
+	report  *Report
 
 	source   *pgx.Conn
 	searcher *search.Searcher
@@ -37,15 +47,16 @@ type prober struct {
 	reader   *rows.Reader // of the text of the active generation
 }
 
-// probe adds what came of it to the report: first a message in the source's log, which touches nothing, then a row that is written as it is.
-func (p *program) probe(ctx context.Context, c config.Config, o doctorOptions, report *doctor.Report) {
-	pr := &prober{program: p, config: c, options: o, report: report}
+// Probe sends something through a running pipeline, and adds what came of it to the report: first a
+// message in the source's log, which touches nothing, then a row that is written as it is.
+func Probe(ctx context.Context, c config.Config, o ProbeOptions, report *Report) {
+	pr := &prober{config: c, options: o, report: report}
 	defer pr.close(ctx)
 	if err := pr.open(ctx); err != nil {
 		pr.failed("probe.stream", err)
 		return
 	}
-	report.Add("probe.stream", doctor.OK, "a stream runs: "+pr.state.Owner, "", "")
+	report.Add("probe.stream", OK, "a stream runs: "+pr.state.Owner, "", "")
 	if err := pr.message(ctx); err != nil {
 		pr.failed("probe.log", err)
 		return
@@ -61,7 +72,7 @@ func (pr *prober) open(ctx context.Context) error {
 	if _, err := pr.source.Exec(ctx, sql.Query("source_restrict")); err != nil { // no view in the table's place is updated
 		return fmt.Errorf("preparing a session of the source: %w", err)
 	}
-	if pr.searcher, err = search.Open(ctx, pr.config, pr.program.opener(pr.config)); err != nil {
+	if pr.searcher, err = search.Open(ctx, pr.config, pr.options.Opener); err != nil {
 		return err
 	}
 	if pr.state, err = pr.searcher.Store.State(ctx); err != nil {
@@ -95,23 +106,21 @@ func (pr *prober) close(ctx context.Context) {
 	}
 }
 
-// say tells on standard error what is about to be done.
-func (pr *prober) say(what string, args ...any) {
-	_, _ = fmt.Fprintf(pr.program.stderr, "probe: "+what+"\n", args...) // the probe itself does not depend on it
-}
+// say tells what is about to be done.
+func (pr *prober) say(what string, args ...any) { pr.options.Say(fmt.Sprintf(what, args...)) }
 
 func (pr *prober) failed(check string, err error) {
-	status := doctor.Fail
+	status := Fail
 	if kind := fault.KindOf(err); kind == fault.Internal {
-		status = doctor.Skip
+		status = Skip
 	}
-	pr.report.AddError(check, status, err, config.Printable)
+	pr.report.AddError(check, status, err)
 }
 
 // within bounds a wait, and says what did not happen in time.
 func (pr *prober) within(ctx context.Context, what string) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, pr.options.wait,
-		fault.New(fault.Unavailable, "wal2vec status, and the log of the stream", "%s within %s", what, pr.options.wait))
+	return context.WithTimeoutCause(ctx, pr.options.Wait,
+		fault.New(fault.Unavailable, "wal2vec status, and the log of the stream", "%s within %s", what, pr.options.Wait))
 }
 
 // cause is the reason why a wait ended, rather than that it did.
@@ -147,7 +156,7 @@ func (pr *prober) message(ctx context.Context) error {
 	if err != nil {
 		return cause(ctx, err)
 	}
-	pr.report.Add("probe.log", doctor.OK, fmt.Sprintf("the watermark passed %s after %s", end, since(begun)), "", "")
+	pr.report.Add("probe.log", OK, fmt.Sprintf("the watermark passed %s after %s", end, since(begun)), "", "")
 	return nil
 }
 
@@ -157,7 +166,7 @@ func (pr *prober) row(ctx context.Context) {
 	defer cancel()
 	key, err := pr.choose(waiting)
 	if errors.Is(err, errNoRow) {
-		pr.report.Add("probe.row", doctor.OK, "the table is empty: there is no row to send", "", "")
+		pr.report.Add("probe.row", OK, "the table is empty: there is no row to send", "", "")
 		return
 	}
 	if err != nil {
@@ -183,19 +192,19 @@ func (pr *prober) row(ctx context.Context) {
 		pr.failed(check, cause(waiting, err))
 		return
 	}
-	pr.report.Add("probe.write", doctor.OK, fmt.Sprintf("the row %s was written as it is in %s", key, since(begun)), "", "")
+	pr.report.Add("probe.write", OK, fmt.Sprintf("the row %s was written as it is in %s", key, since(begun)), "", "")
 	if err := pr.arrived(waiting, key, before); err != nil {
 		pr.failed("probe.row", cause(waiting, err))
 		return
 	}
-	pr.report.Add("probe.row", doctor.OK, "the ledger had it "+since(begun)+" after the write began", "", "")
+	pr.report.Add("probe.row", OK, "the ledger had it "+since(begun)+" after the write began", "", "")
 	pr.search(ctx, key)
 }
 
 // choose takes the given key, or that of any row with a vector.
 func (pr *prober) choose(ctx context.Context) (change.Key, error) {
-	if pr.options.key != "" {
-		return connect.ParseKey(pr.options.key, len(pr.state.Table.Key))
+	if pr.options.Key != "" {
+		return connect.ParseKey(pr.options.Key, len(pr.state.Table.Key))
 	}
 	g, own := pr.state.Generation, pr.config.Sink.Schema
 	data := struct {
@@ -299,11 +308,11 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) {
 	what := fmt.Sprintf("an update of %s would run whatever triggers and functions its owner, role %s, puts there, with the rights of role %s",
 		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), pgname.Identifier(owner), pgname.Identifier(pr.source.Config().User))
-	if pr.options.key != "" {
+	if pr.options.Key != "" {
 		pr.failed("probe.write", fault.New(fault.Usage, asOwner, "%s", what))
 		return
 	}
-	pr.report.Add("probe.write", doctor.OK, "no row is written, the message alone was sent: "+what, "", "")
+	pr.report.Add("probe.write", OK, "no row is written, the message alone was sent: "+what, "", "")
 	pr.search(ctx, key)
 }
 
@@ -408,7 +417,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		return
 	}
 	if len(rows) == 0 {
-		pr.report.Add("probe.search", doctor.OK, "the row was deleted in the meantime", "", "")
+		pr.report.Add("probe.search", OK, "the row was deleted in the meantime", "", "")
 		return
 	}
 	template, err := engine.MadeBy(pr.config.Source.Template, pr.searcher.Active())
@@ -418,7 +427,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 	}
 	rendered := batch.RenderRow(template, rows[0], 0)
 	if rendered.Deleted {
-		pr.report.Add("probe.search", doctor.OK, withoutVector(rows[0])+": it is not searched for", "", "")
+		pr.report.Add("probe.search", OK, rows[0].WithoutVector()+": it is not searched for", "", "")
 		return
 	}
 	pr.say("searches for the row's text")
@@ -432,9 +441,9 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 	place := slices.IndexFunc(found.Hits, func(h sink.Hit) bool { return h.Key == key })
 	switch {
 	case place >= 0:
-		pr.report.Add("probe.search", doctor.OK, fmt.Sprintf("result %d of a search for its text, after %s", place+1, took), "", "")
+		pr.report.Add("probe.search", OK, fmt.Sprintf("result %d of a search for its text, after %s", place+1, took), "", "")
 	case len(found.Hits) == firstHits && found.Hits[firstHits-1].Score > sameText:
-		pr.report.Add("probe.search", doctor.OK, fmt.Sprintf("%d other rows have its text; the search took %s", firstHits, took), "", "")
+		pr.report.Add("probe.search", OK, fmt.Sprintf("%d other rows have its text; the search took %s", firstHits, took), "", "")
 	default:
 		pr.failed("probe.search", fault.New(fault.Usage, "wal2vec audit", "a search for its text does not have it among the first %d results", firstHits))
 	}
