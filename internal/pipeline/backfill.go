@@ -156,10 +156,10 @@ func (b *Backfill) run(ctx context.Context) error {
 			break
 		}
 		switch {
+		case ctx.Err() != nil && (mayReread(err) || errors.Is(err, context.Canceled)): // what the stop made fail
+			return context.Cause(ctx)
 		case !mayReread(err):
 			return err
-		case ctx.Err() != nil: // whatever the stop made fail
-			return context.Cause(ctx)
 		}
 		if b.summary.Batches > batches {
 			pause, attempts = firstPause, 0

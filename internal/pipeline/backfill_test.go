@@ -572,7 +572,8 @@ func TestACancelledBackfillKeepsWhatItCommitted(t *testing.T) {
 					<-ctx.Done()
 					return fmt.Errorf("waiting: %w", ctx.Err())
 				})
-				ctx, cancel := context.WithCancel(t.Context())
+				stopped := errors.New("a signal stopped it")
+				ctx, cancel := context.WithCancelCause(t.Context())
 				type result struct {
 					pipeline.Summary
 					err error
@@ -583,9 +584,9 @@ func TestACancelledBackfillKeepsWhatItCommitted(t *testing.T) {
 					done <- result{s, err}
 				}()
 				pass(150 * time.Millisecond)
-				cancel()
+				cancel(stopped)
 				r := <-done
-				if !errors.Is(r.err, context.Canceled) || r.Done || m.closed != "" || r.Processed != 20 || m.cursor != "019" {
+				if !errors.Is(r.err, stopped) || r.Done || m.closed != "" || r.Processed != 20 || m.cursor != "019" {
 					t.Errorf("got %+v, %v, closed %q, cursor %q", r.Summary, r.err, m.closed, m.cursor)
 				}
 				m.onChunk, m.onEncode, m.onFlush, m.onCommit, m.onStreaming, m.streaming = nil, nil, nil, nil, nil, false
