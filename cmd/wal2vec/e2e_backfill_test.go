@@ -152,6 +152,15 @@ func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	w.check()
 }
 
+// awaitNoBackfill waits until the server has noticed that a killed backfill is gone: its session keeps the job's lock.
+func (w *world) awaitNoBackfill() {
+	w.t.Helper()
+	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
+		return pgtest.One[bool](w.t, w.db, "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wal2vec/backfill')"),
+			"a session of the killed backfill is there still"
+	})
+}
+
 // TestInterruptedBackfill is resumed, or begun anew if that is asked for; two at once are refused.
 func TestInterruptedBackfill(t *testing.T) {
 	t.Parallel()
@@ -160,9 +169,11 @@ func TestInterruptedBackfill(t *testing.T) {
 	w.run("init")
 	const one = "WAL2VEC_BACKFILL_IN_FLIGHT=1" // chunk after chunk, so that it is known which are written
 	w.start([]string{one, "FAILPOINT=backfill_committed:1"}, "backfill").mustBeKilled()
+	w.awaitNoBackfill()
 	w.backfill(counts{total: 60, processed: 60, encoded: 40, current: 20, batches: 3}, "--restart")
 
 	w.start([]string{one, "FAILPOINT=backfill_committed:2"}, "backfill", "--full").mustBeKilled()
+	w.awaitNoBackfill()
 	w.backfill(counts{total: 60, processed: 60, current: 60, batches: 3}) // not that job: other parameters
 	resumed := w.ends(nil, "", "backfill", "--full")
 	if resumed.code != 0 || !strings.Contains(resumed.stderr, "resumed after 40 rows") || !strings.Contains(resumed.stdout, "processed             20") {

@@ -11,6 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/follow"
+	"github.com/wal2vec/wal2vec/internal/host"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
 func newStream(p *program) *cobra.Command {
@@ -39,11 +41,12 @@ func (p *program) stream(ctx context.Context, c config.Config, untilCurrent bool
 	}
 	defer f.Close(ctx)
 	stream := f.NewStream(untilCurrent)
-	run := f.Serve
+	var totals pipeline.Totals
 	if untilCurrent {
-		run = f.RefreshBeside
+		totals, err = f.RefreshBeside(ctx, stream)
+	} else {
+		totals, err = host.Run(ctx, f, stream)
 	}
-	totals, err := run(ctx, stream)
 	log.Info().Func(func(e *zerolog.Event) {
 		if totals.Watermark != 0 { // else it ended before a session had one
 			e.Stringer("lsn", totals.Watermark)

@@ -51,6 +51,7 @@ var ranks = map[string]int{
 
 	"internal/follow": 7,
 
+	"internal/host": 8,
 	"internal/mart": 8,
 
 	"internal/bench": 9,

@@ -27,9 +27,7 @@ import (
 
 // Follower is everything that a stream needs, opened and checked.
 type Follower struct {
-	config  config.Config
-	log     zerolog.Logger
-	version string // of the program
+	Options
 	engines *engine.Pool
 	Store   *connect.Store
 	Metrics *monitor.Metrics
@@ -66,7 +64,7 @@ type Options struct {
 // asked by each session.
 func Open(ctx context.Context, o Options) (f *Follower, err error) {
 	c, log := o.Config, o.Log
-	f = &Follower{config: c, log: log, version: o.Version, resynced: make(chan struct{}, 1)}
+	f = &Follower{Options: o, resynced: make(chan struct{}, 1)}
 	opened := f // a return of an error sets the result to nil before the deferred call
 	defer func() {
 		if err != nil {
@@ -130,14 +128,14 @@ func (f *Follower) checkReader(ctx context.Context) error {
 func (f *Follower) begin(ctx context.Context, state sink.State, table change.Table) {
 	f.beginWith(ctx, state, table, 0)
 	for _, job := range state.Jobs {
-		if job.Resync && (f.resyncs() || job.Swap && connect.FollowsSwaps(f.config)) {
+		if job.Resync && (f.resyncs() || job.Swap && connect.FollowsSwaps(f.Config)) {
 			f.askForRefresh()
 		}
 	}
 }
 
 func (f *Follower) beginWith(ctx context.Context, state sink.State, table change.Table, successor uint32) {
-	c := f.config
+	c := f.Config
 	followed := table
 	followed.OID = state.Table.OID // the publication follows a table by its OID, whatever has its name now
 	readable := state
@@ -145,10 +143,10 @@ func (f *Follower) beginWith(ctx context.Context, state sink.State, table change
 		readable.Table.OID = 0
 	}
 	next := &origin{
-		state: state, table: table, reader: connect.NewFollowingReader(c, f.log, readable, table), successor: successor,
+		state: state, table: table, reader: connect.NewFollowingReader(c, f.Log, readable, table), successor: successor,
 		source: replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
-			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.log,
+			SystemID: state.SystemID, Timeline: state.Timeline, Limits: fragmentLimits(c.Stream), Logger: f.Log,
 		}),
 		gate: replication.NewGate(replication.GateOptions{
 			ConnString: c.Source.DSN.Reveal(), SystemID: state.SystemID, Timeline: state.Timeline, Slot: c.Source.Slot,
@@ -180,20 +178,20 @@ func (f *Follower) Watermark() change.LSN { return f.origin.Load().state.Waterma
 
 // NewStream wires the stream.
 func (f *Follower) NewStream(untilCurrent bool) *pipeline.Stream {
-	c, owner := f.config.Stream, ownerName()
+	c, owner := f.Config.Stream, ownerName()
 	ports := pipeline.Ports{
 		Source: sourcePort{f}, Gate: gatePort{f}, Rows: rowsPort{f},
 		CheckTable: sourcePort{f}.CheckTable, Heartbeat: sourcePort{f}.Heartbeat, OnGap: f.onGap,
 		Encoders: f.engines, Sink: sinkPort{f.Store.Sink, f, owner}, Observer: f.Metrics, Swap: &swapPort{Follower: f, owner: owner},
 	}
 	if c.OnWALPressure == config.PressureDrop {
-		ports.Retention = retentionPort{f.config}
+		ports.Retention = retentionPort{f.Config}
 	}
 	return pipeline.NewStream(ports, pipeline.StreamOptions{
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
 		IdleInterval: c.IdleInterval, Heartbeat: c.Heartbeat,
-		DrainTimeout: c.DrainTimeout, SlotWait: f.config.Source.SlotWait, RetryMax: c.RetryMax,
-		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.log, Now: failpoint.Clock(),
+		DrainTimeout: c.DrainTimeout, SlotWait: f.Config.Source.SlotWait, RetryMax: c.RetryMax,
+		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.Log, Now: failpoint.Clock(),
 	})
 }
 

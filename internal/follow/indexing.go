@@ -16,7 +16,7 @@ const indexInterval = 10 * time.Minute
 
 // indexing runs a stream, and beside it builds indexes that are due: those of tables that no backfill has filled.
 func (f *Follower) indexing(ctx context.Context, run func(context.Context) error) error {
-	builder := backfill.NewIndexer(f.Store, f.log, nil)
+	builder := backfill.NewIndexer(f.Store, f.Log, nil)
 	group, working := errgroup.WithContext(ctx)
 	beside, stop := context.WithCancel(working)
 	group.Go(func() error {
@@ -33,7 +33,7 @@ func (f *Follower) indexing(ctx context.Context, run func(context.Context) error
 			case <-timer.C:
 			}
 			if err := f.index(beside, builder); err != nil && beside.Err() == nil {
-				f.log.Warn().Err(err).Str("try", fault.Try(err)).Msg("an index that is due is not built")
+				f.Log.Warn().Err(err).Str("try", fault.Try(err)).Msg("an index that is due is not built")
 			}
 			timer.Reset(indexInterval)
 		}

@@ -115,11 +115,11 @@ func (f *Follower) readFor(ctx context.Context) error {
 	if err != nil || template.Same(o.table.Template) || state.Epoch != o.state.Epoch {
 		return err
 	}
-	table, err := connect.InspectFollowed(ctx, f.config, state)
+	table, err := connect.InspectFollowed(ctx, f.Config, state)
 	if err != nil {
 		return err
 	}
-	f.log.Info().Strs("columns", template.Columns()).Msg("the generations read other columns")
+	f.Log.Info().Strs("columns", template.Columns()).Msg("the generations read other columns")
 	f.begin(ctx, state, table)
 	return nil
 }

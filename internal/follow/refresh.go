@@ -59,7 +59,7 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	alone := 0
-	for pause := time.Second; ; pause = min(2*pause, f.config.Stream.RetryMax) {
+	for pause := time.Second; ; pause = min(2*pause, f.Config.Stream.RetryMax) {
 		done, err := f.refreshOnce(ctx)
 		select {
 		case <-ended:
@@ -74,7 +74,7 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 		case alone > 0 && fault.KindOf(err) == fault.Gap, alone > refreshTries:
 			return err
 		}
-		f.log.Warn().Err(err).Dur("pause", pause).Msg("the refresh is not complete, trying again")
+		f.Log.Warn().Err(err).Dur("pause", pause).Msg("the refresh is not complete, trying again")
 		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
@@ -109,7 +109,7 @@ func (f *Follower) refreshOnce(ctx context.Context) (done bool, err error) {
 		return true, nil
 	}
 	o := f.origin.Load()
-	filler := backfill.Beside(backfill.Stream{Config: f.config, Log: f.log, Engines: f.engines, Store: f.Store, Table: o.table}, state)
+	filler := backfill.Beside(backfill.Stream{Config: f.Config, Log: f.Log, Engines: f.engines, Store: f.Store, Table: o.table}, state)
 	defer filler.CloseReader(ctx)
 	if err := filler.Refresh(ctx); err != nil {
 		return false, err

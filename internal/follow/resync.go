@@ -16,7 +16,7 @@ import (
 
 // resyncs reports whether this process mends gaps, some or all.
 func (f *Follower) resyncs() bool {
-	return f.config.Stream.OnGap == config.GapResync || f.config.Stream.OnWALPressure == config.PressureDrop
+	return f.Config.Stream.OnGap == config.GapResync || f.Config.Stream.OnWALPressure == config.PressureDrop
 }
 
 // onGap mends a gap: by going on where another process has started the pipeline anew, by following a promotion that lost nothing, or by
@@ -25,7 +25,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 	if f.swapsOnly(gap) {
 		return nil // the next session follows it
 	}
-	source, err := connect.Source(ctx, f.config, "resync")
+	source, err := connect.Source(ctx, f.Config, "resync")
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 	if done, err := f.overtaken(ctx, source); done || err != nil { // while this one waited for its turn
 		return err
 	}
-	f.log.Warn().Err(gap).Msg("gap: starting the pipeline again, in a new epoch")
+	f.Log.Warn().Err(gap).Msg("gap: starting the pipeline again, in a new epoch")
 	if err := f.startAnew(ctx, source); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 // noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to stop where the sink takes none.
 func (f *Follower) noteGap(ctx context.Context, gap error) {
 	if err := f.Store.ReportGap(ctx, f.origin.Load().state.Epoch, config.Printable(gap)); err != nil {
-		f.log.Debug().Err(err).Msg("reporting a gap")
+		f.Log.Debug().Err(err).Msg("reporting a gap")
 	}
 }
 
@@ -74,7 +74,7 @@ func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
 		return false, err
 	}
-	table, err := connect.FollowedFor(ctx, source, f.config, state)
+	table, err := connect.FollowedFor(ctx, source, f.Config, state)
 	if err != nil && f.renamed(ctx) {
 		err = fault.Wrap(err, fault.Unavailable, "", "looking at the table that the pipeline follows now")
 	}
@@ -92,7 +92,7 @@ func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.
 	if err != nil {
 		return false, err
 	}
-	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	slot, err := replication.ReadSlot(ctx, source, f.Config.Source.Slot)
 	if err != nil {
 		return false, err
 	}
@@ -107,7 +107,7 @@ func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.
 	if err != nil {
 		return false, err
 	}
-	f.log.Warn().Int32("was", t.Was).Int32("timeline", t.Is).Stringer("parted", t.Parted).Stringer("lsn", state.Watermark).
+	f.Log.Warn().Int32("was", t.Was).Int32("timeline", t.Is).Stringer("parted", t.Parted).Stringer("lsn", state.Watermark).
 		Msg("the source was failed over and nothing that the sink shows was lost: following it")
 	f.begin(ctx, state, o.table)
 	return true, nil
@@ -116,10 +116,10 @@ func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.
 // mayResync reports whether the policies let the pipeline be started anew. A slot that was let go under WAL pressure is one that is missing,
 // or that the pipeline does not name, in the very history that the watermark belongs to; another server has no slot either.
 func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error) {
-	if f.config.Stream.OnGap == config.GapResync {
+	if f.Config.Stream.OnGap == config.GapResync {
 		return true, nil
 	}
-	if f.config.Stream.OnWALPressure != config.PressureDrop {
+	if f.Config.Stream.OnWALPressure != config.PressureDrop {
 		return false, nil
 	}
 	state, err := f.Store.State(ctx)
@@ -130,7 +130,7 @@ func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error
 	if err != nil {
 		return false, err
 	}
-	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	slot, err := replication.ReadSlot(ctx, source, f.Config.Source.Slot)
 	if err != nil {
 		return false, err
 	}
@@ -140,7 +140,7 @@ func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error
 
 // startAnew does what init --resync does.
 func (f *Follower) startAnew(ctx context.Context, source *pgx.Conn) error {
-	r := setup.Restart{Config: f.config, Log: f.log, Source: source, Store: f.Store}
+	r := setup.Restart{Config: f.Config, Log: f.Log, Source: source, Store: f.Store}
 	state, err := f.Store.State(ctx)
 	if err != nil {
 		return err
@@ -151,10 +151,10 @@ func (f *Follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 	if err := r.Server.Check(); err != nil {
 		return err
 	}
-	if r.Table, err = connect.InspectFor(ctx, source, f.config, state); err != nil {
+	if r.Table, err = connect.InspectFor(ctx, source, f.Config, state); err != nil {
 		return err
 	}
-	slot, err := replication.ReadSlot(ctx, source, f.config.Source.Slot)
+	slot, err := replication.ReadSlot(ctx, source, f.Config.Source.Slot)
 	if err != nil {
 		return err
 	}
@@ -163,10 +163,10 @@ func (f *Follower) startAnew(ctx context.Context, source *pgx.Conn) error {
 			slot.Name, slot.ActivePID, replication.Whose(ctx, source, slot.ActivePID))
 	}
 	// It refuses another key, which the ledger cannot follow.
-	if err := f.Store.Register(ctx, setup.PipelineOf(f.config, r.Server, r.Table)); err != nil {
+	if err := f.Store.Register(ctx, setup.PipelineOf(f.Config, r.Server, r.Table)); err != nil {
 		return err
 	}
-	if err := replication.EnsurePublication(ctx, source, f.config.Source.Publication, r.Table, setup.UseOf(f.config, state)); err != nil {
+	if err := replication.EnsurePublication(ctx, source, f.Config.Source.Publication, r.Table, setup.UseOf(f.Config, state)); err != nil {
 		return err
 	}
 	return r.Run(ctx, state)

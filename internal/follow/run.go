@@ -19,13 +19,11 @@ func (f *Follower) RefreshBeside(ctx context.Context, stream *pipeline.Stream) (
 	return totals, f.advise(ctx, err)
 }
 
-// Serve is RefreshBeside with the monitor, the HTTP server and the builder of indexes besides.
-func (f *Follower) Serve(ctx context.Context, stream *pipeline.Stream) (totals pipeline.Totals, err error) {
-	err = f.serve(ctx, stream, func(ctx context.Context) error {
-		return f.indexing(ctx, func(ctx context.Context) (err error) {
-			totals, err = f.RefreshBeside(ctx, stream)
-			return err
-		})
+// Run is RefreshBeside with the builder of indexes that are due besides.
+func (f *Follower) Run(ctx context.Context, stream *pipeline.Stream) (totals pipeline.Totals, err error) {
+	err = f.indexing(ctx, func(ctx context.Context) (err error) {
+		totals, err = f.RefreshBeside(ctx, stream)
+		return err
 	})
 	return totals, err
 }

@@ -70,7 +70,7 @@ func (w *shapeWatch) run(ctx context.Context) {
 	for {
 		if w.noticed != nil && w.Store.WaitFor(ctx, w.high) == nil {
 			if err := w.settle(ctx); err != nil {
-				w.log.Debug().Err(err).Msg("opening the refresh of a changed table") // noticed still: at the next turn, or at the end
+				w.Log.Debug().Err(err).Msg("opening the refresh of a changed table") // noticed still: at the next turn, or at the end
 			}
 		}
 		select {
@@ -89,9 +89,9 @@ func (w *shapeWatch) remind(ctx context.Context) {
 		return // the stream's own look says so
 	}
 	if slices.ContainsFunc(state.Jobs, func(j sink.JobState) bool {
-		return j.Resync && !w.resyncs() && (!j.Swap || !connect.FollowsSwaps(w.config))
+		return j.Resync && !w.resyncs() && (!j.Swap || !connect.FollowsSwaps(w.Config))
 	}) {
-		w.log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
+		w.Log.Warn().Str("try", "wal2vec backfill").Msg("a refresh is open: until it has ended, rows may be as they were before it")
 	}
 }
 
@@ -112,11 +112,11 @@ func (w *shapeWatch) notice(ctx context.Context) {
 		return
 	}
 	if fault.Retryable(err) || err.Error() == w.said {
-		w.log.Debug().Err(err).Msg("looking at the source table's shape")
+		w.Log.Debug().Err(err).Msg("looking at the source table's shape")
 		return
 	}
 	w.said = err.Error()
-	w.log.Warn().Err(err).Str("try", fault.Try(err)).Msg("the source table was changed")
+	w.Log.Warn().Err(err).Str("try", fault.Try(err)).Msg("the source table was changed")
 }
 
 func (w *shapeWatch) look(ctx context.Context) error {
@@ -129,16 +129,16 @@ func (w *shapeWatch) look(ctx context.Context) error {
 		return err
 	}
 	if w.source == nil {
-		if w.source, err = connect.Source(ctx, w.config, "shape"); err != nil {
+		if w.source, err = connect.Source(ctx, w.Config, "shape"); err != nil {
 			return err
 		}
 	}
-	oid, err := replication.TableOID(ctx, w.source, w.config.Source.Table.Schema, w.config.Source.Table.Name)
+	oid, err := replication.TableOID(ctx, w.source, w.Config.Source.Table.Schema, w.Config.Source.Table.Name)
 	if err != nil || oid != state.Table.OID || state.Slot == "" {
 		return err // a swap or a gap, which is the stream's
 	}
 	w.noteListed(ctx, w.source, oid)
-	table, err := connect.InspectFor(ctx, w.source, w.config, state)
+	table, err := connect.InspectFor(ctx, w.source, w.Config, state)
 	switch {
 	case err != nil:
 		return err
@@ -182,7 +182,7 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 	}
 	if w.source == nil {
 		var err error
-		if w.source, err = connect.Source(ctx, w.config, "shape"); err != nil {
+		if w.source, err = connect.Source(ctx, w.Config, "shape"); err != nil {
 			return false, err
 		}
 	}
@@ -207,7 +207,7 @@ func (w *shapeWatch) settleAtLast(ctx context.Context) error {
 		case try == refreshTries:
 			return fault.Wrap(err, fault.Unavailable, "start it again: nothing is lost", "the source table was changed, and its refresh cannot be opened")
 		}
-		timer.Reset(min(time.Second, w.config.Stream.RetryMax))
+		timer.Reset(min(time.Second, w.Config.Stream.RetryMax))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -241,13 +241,13 @@ func (w *shapeWatch) settle(ctx context.Context) error {
 		return err
 	}
 	w.noticed = nil
-	what, refreshes := strings.Join(w.changes, "; "), w.resyncs() || connect.FollowsSwaps(w.config)
+	what, refreshes := strings.Join(w.changes, "; "), w.resyncs() || connect.FollowsSwaps(w.Config)
 	switch {
 	case !opened: // before, by a transaction whose answer was lost
 	case refreshes:
-		w.log.Warn().Str("changed", what).Msg("the source table was changed in a way that its log does not tell: refreshing it")
+		w.Log.Warn().Str("changed", what).Msg("the source table was changed in a way that its log does not tell: refreshing it")
 	default:
-		w.log.Warn().Str("changed", what).Str("try", "wal2vec backfill").
+		w.Log.Warn().Str("changed", what).Str("try", "wal2vec backfill").
 			Msg("the source table was changed in a way that its log does not tell: until a refresh, rows may be as they were before it")
 	}
 	if refreshes {
@@ -258,7 +258,7 @@ func (w *shapeWatch) settle(ctx context.Context) error {
 
 func (w *shapeWatch) sayWaits() {
 	if !w.waits {
-		w.log.Info().Str("changed", strings.Join(w.changes, "; ")).Int("transactions", len(w.writers)).
+		w.Log.Info().Str("changed", strings.Join(w.changes, "; ")).Int("transactions", len(w.writers)).
 			Msg("the source table was changed beside transactions that write to it: its refresh waits for their end")
 	}
 	w.waits = true

@@ -21,10 +21,10 @@ import (
 // renamed reports whether the name of the table that is followed belongs to another table now, or to none: what failed to read it may go
 // through when the swap is followed.
 func (f *Follower) renamed(ctx context.Context) bool {
-	if !connect.FollowsSwaps(f.config) {
+	if !connect.FollowsSwaps(f.Config) {
 		return false
 	}
-	conn, err := connect.Source(ctx, f.config, "inspect")
+	conn, err := connect.Source(ctx, f.Config, "inspect")
 	if err != nil {
 		return false
 	}
@@ -35,13 +35,13 @@ func (f *Follower) renamed(ctx context.Context) bool {
 // swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it, and goes on.
 func (f *Follower) swapsOnly(gap error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](gap)
-	return swapped && swap.Is != 0 && connect.FollowsSwaps(f.config)
+	return swapped && swap.Is != 0 && connect.FollowsSwaps(f.Config)
 }
 
 // succeeds notes the table that a look at the source found in the place of the one that is followed, and reports whether it did.
 func (f *Follower) succeeds(ctx context.Context, err error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](err)
-	if !swapped || !connect.FollowsSwaps(f.config) {
+	if !swapped || !connect.FollowsSwaps(f.Config) {
 		return false
 	}
 	o := f.origin.Load()
@@ -49,7 +49,7 @@ func (f *Follower) succeeds(ctx context.Context, err error) bool {
 	if successor == o.state.Table.OID { // it has its name again
 		successor = 0
 	}
-	f.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", swap.Is).Msg("the table was replaced by another of its name")
+	f.Log.Info().Uint32("was", o.state.Table.OID).Uint32("is", swap.Is).Msg("the table was replaced by another of its name")
 	f.beginWith(ctx, o.state, o.table, successor)
 	return true
 }
@@ -66,7 +66,7 @@ func (p *swapPort) Pending() bool { return p.origin.Load().successor != 0 }
 
 // noteListed notes which columns the publication lists for the table: once it is swapped and dropped, nothing tells.
 func (f *Follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
-	if listed, err := replication.PublishedColumns(ctx, source, f.config.Source.Publication, oid); err == nil {
+	if listed, err := replication.PublishedColumns(ctx, source, f.Config.Source.Publication, oid); err == nil {
 		f.listed.Store(&listed)
 	}
 }
@@ -75,11 +75,11 @@ func (f *Follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32)
 func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	o := p.origin.Load()
-	options, err := connect.OptionsFor(p.config, o.state)
+	options, err := connect.OptionsFor(p.Config, o.state)
 	if err != nil {
 		return 0, err
 	}
-	swap := setup.SwapOf(p.config, options, o.state.Table.Key, o.successor)
+	swap := setup.SwapOf(p.Config, options, o.state.Table.Key, o.successor)
 	if listed := p.listed.Load(); listed != nil {
 		swap.Listed = *listed
 	}
@@ -87,11 +87,11 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	defer timer.Stop()
 	<-timer.C
 	for pause := first; ; pause = min(2*pause, longest) {
-		p.due, err = replication.PrepareSwap(ctx, p.config.Source.DSN.Reveal(), swap)
+		p.due, err = replication.PrepareSwap(ctx, p.Config.Source.DSN.Reveal(), swap)
 		if !fault.Retryable(err) {
 			return p.due, err
 		}
-		p.log.Warn().Err(err).Dur("pause", pause).Msg("the new table is not published yet, trying again")
+		p.Log.Warn().Err(err).Dur("pause", pause).Msg("the new table is not published yet, trying again")
 		timer.Reset(pause)
 		select {
 		case <-ctx.Done():
@@ -111,7 +111,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 		return err
 	}
 	failpoint.Hit("swap_finished")
-	source, err := connect.Source(ctx, p.config, "swap")
+	source, err := connect.Source(ctx, p.Config, "swap")
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 	if _, err := p.overtaken(ctx, source); err != nil {
 		return err
 	}
-	p.log.Info().Uint32("was", o.state.Table.OID).Uint32("is", o.successor).Stringer("lsn", p.due).Msg("following the new table")
+	p.Log.Info().Uint32("was", o.state.Table.OID).Uint32("is", o.successor).Stringer("lsn", p.due).Msg("following the new table")
 	p.unpublish(ctx, source, o.state.Table.OID, o.successor)
 	return nil
 }
@@ -127,30 +127,30 @@ func (p *swapPort) Finish(ctx context.Context) error {
 // noteShape notes the new table's shape before its refresh reads the first row. Where it fails, because the name moved on, only what happens
 // to the table until the next look at its shape goes unnoticed.
 func (p *swapPort) noteShape(ctx context.Context, o *origin) {
-	table, err := connect.InspectPipeline(ctx, p.config, o.state)
+	table, err := connect.InspectPipeline(ctx, p.Config, o.state)
 	if err == nil {
 		err = p.Store.NoteShape(ctx, table.Shape)
 	}
 	if err != nil {
-		p.log.Debug().Err(err).Msg("noting the new table's shape")
+		p.Log.Debug().Err(err).Msg("noting the new table's shape")
 	}
 }
 
 // unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
 func (f *Follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
 	const published = "the old table is still published, which costs some log and harms nothing"
-	step, owner, err := replication.UnpublishSQL(ctx, source, f.config.Source.Publication, was, is)
+	step, owner, err := replication.UnpublishSQL(ctx, source, f.Config.Source.Publication, was, is)
 	if err == nil && step != "" {
 		err = statement.Run(ctx, source, step)
 	}
 	switch {
 	case err == nil:
 	case step == "":
-		f.log.Warn().Err(err).Msg(published)
+		f.Log.Warn().Err(err).Msg(published)
 	case fault.SQLSTATE(err) == fault.NotPermitted:
-		f.log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Identifier(owner)+", or drop that table").
+		f.Log.Warn().Str("try", pgname.Pasteable(step)+"; -- as role "+pgname.Identifier(owner)+", or drop that table").
 			Msg(published + "; this role may not take it out of the publication")
 	default:
-		f.log.Warn().Err(err).Str("try", pgname.Pasteable(step)+";").Msg(published)
+		f.Log.Warn().Err(err).Str("try", pgname.Pasteable(step)+";").Msg(published)
 	}
 }

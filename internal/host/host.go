@@ -1,32 +1,47 @@
-package follow
+package host
 
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/wal2vec/wal2vec/internal/api"
 	"github.com/wal2vec/wal2vec/internal/connect"
-	"github.com/wal2vec/wal2vec/internal/engine"
+	"github.com/wal2vec/wal2vec/internal/follow"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// serve runs a stream with its monitor and its HTTP server beside it, until the stream ends. One of these that fails ends
-// the stream in good order.
-func (f *Follower) serve(ctx context.Context, stream *pipeline.Stream, run func(context.Context) error) error {
-	source, err := connect.Pool(ctx, f.config.Source.DSN, "source", "monitor")
+// Run runs a stream that keeps its pipeline whole, with the monitor and the HTTP server beside it,
+// until the stream ends. One of these that fails ends the stream in good order.
+func Run(ctx context.Context, f *follow.Follower, stream *pipeline.Stream) (totals pipeline.Totals, err error) {
+	p := &served{Follower: f, stream: stream}
+	err = p.run(ctx, func(ctx context.Context) (err error) {
+		totals, err = f.Run(ctx, stream)
+		return err
+	})
+	return totals, err
+}
+
+// served is one pipeline of the process, with what is shown of it.
+type served struct {
+	*follow.Follower
+	stream *pipeline.Stream
+}
+
+// run runs the stream between the start and the end of what watches it.
+func (p *served) run(ctx context.Context, run func(context.Context) error) error {
+	source, err := connect.Pool(ctx, p.Config.Source.DSN, "source", "monitor")
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	watch := monitor.New(source, f.Store.Pool, monitor.Options{
-		Pipeline: f.config.Pipeline, Schema: f.config.Sink.Schema, Slot: f.config.Source.Slot, Metrics: f.Metrics, Trusted: f.Store.Trusted,
-		SourceRows: connect.SourceRows(f.config), Logger: f.log,
+	watch := monitor.New(source, p.Store.Pool, monitor.Options{
+		Pipeline: p.Config.Pipeline, Schema: p.Config.Sink.Schema, Slot: p.Config.Source.Slot, Metrics: p.Metrics, Trusted: p.Store.Trusted,
+		SourceRows: connect.SourceRows(p.Config), Logger: p.Log,
 	})
-	server, err := f.listen(ctx, watch, stream)
+	server, err := p.listen(ctx, watch)
 	if err != nil {
 		return err
 	}
@@ -46,27 +61,27 @@ func (f *Follower) serve(ctx context.Context, stream *pipeline.Stream, run func(
 }
 
 // listen takes the configured address; nil when nothing is to be served.
-func (f *Follower) listen(ctx context.Context, watch *monitor.Monitor, stream *pipeline.Stream) (*api.Server, error) {
-	if f.config.HTTP.Listen == "" {
+func (p *served) listen(ctx context.Context, watch *monitor.Monitor) (*api.Server, error) {
+	if p.Config.HTTP.Listen == "" {
 		return nil, nil //nolint:nilnil // no server is an answer
 	}
 	server := api.New(api.Sources{
-		Ready:   func() []api.Component { return components(watch.Latest(), stream.Health(), f.Store.Blocked()) },
+		Ready:   func() []api.Component { return components(watch.Latest(), p.stream.Health(), p.Store.Blocked()) },
 		Status:  func(ctx context.Context) (any, error) { return watch.Current(ctx) },
-		Metrics: f.Metrics.Registry(),
-	}, f.httpOptions())
+		Metrics: p.Metrics.Registry(),
+	}, p.httpOptions())
 	if err := server.Listen(ctx); err != nil {
 		return nil, err
 	}
-	f.log.Info().Str("address", server.Addr()).Msg("serving /metrics, /healthz, /readyz and /status")
+	p.Log.Info().Str("address", server.Addr()).Msg("serving /metrics, /healthz, /readyz and /status")
 	return server, nil
 }
 
-func (f *Follower) httpOptions() api.Options {
-	c := f.config.HTTP
+func (p *served) httpOptions() api.Options {
+	c := p.Config.HTTP
 	return api.Options{
 		Listen: c.Listen, Token: c.Token, AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
-		Version: f.version, Logger: f.log,
+		Version: p.Version, Logger: p.Log,
 	}
 }
 
@@ -93,25 +108,4 @@ func probed(name string, report monitor.Report, err error) api.Component {
 		c.Reason = "not asked yet"
 	}
 	return c
-}
-
-// watchedEncoder tells the metrics how many texts were cut.
-type watchedEncoder struct {
-	engine.Encoder
-	metrics *monitor.Metrics
-
-	mu  sync.Mutex
-	cut uint64 // counted so far
-}
-
-// Encode encodes and counts.
-func (w *watchedEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
-	vectors, err := w.Encoder.Encode(ctx, texts)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if cut := w.Stats().Truncated; cut > w.cut {
-		w.metrics.TextsTruncated(int(cut - w.cut))
-		w.cut = cut
-	}
-	return vectors, err
 }

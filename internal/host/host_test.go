@@ -1,4 +1,4 @@
-package follow
+package host
 
 import (
 	"reflect"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/api"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/follow"
 )
 
 // TestEverySettingOfHTTPReachesTheServer compares all of them.
@@ -13,8 +14,8 @@ func TestEverySettingOfHTTPReachesTheServer(t *testing.T) {
 	t.Parallel()
 	all := config.HTTP{Listen: "127.0.0.1:1", Token: "t", AllowedHosts: []string{"h"}, MaxConnections: 7}
 	want := api.Options{Listen: "127.0.0.1:1", Token: "t", AllowedHosts: []string{"h"}, MaxConnections: 7, Version: "1"}
-	f := &Follower{config: config.Config{HTTP: all}, version: "1"}
-	if got := f.httpOptions(); !reflect.DeepEqual(got, want) {
+	p := &served{Follower: &follow.Follower{Options: follow.Options{Config: config.Config{HTTP: all}, Version: "1"}}}
+	if got := p.httpOptions(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v is served as %+v", all, got)
 	}
 }
