@@ -52,6 +52,7 @@ type Searcher struct {
 	config  config.Config
 	engines *engine.Pool
 	Store   *connect.Store
+	nearest *sink.Searcher
 	reader  *rows.Reader
 	// generation is the one that was active when last looked.
 	generation atomic.Pointer[sink.Generation]
@@ -59,7 +60,7 @@ type Searcher struct {
 
 // New is a searcher of what is open already, which it closes.
 func New(c config.Config, s *connect.Store, encoders *engine.Pool, reader *rows.Reader, active sink.Generation) *Searcher {
-	made := &Searcher{config: c, Store: s, engines: encoders, reader: reader}
+	made := &Searcher{config: c, Store: s, nearest: s.NewSearcher(), engines: encoders, reader: reader}
 	made.generation.Store(&active)
 	return made
 }
@@ -76,6 +77,7 @@ func Open(ctx context.Context, c config.Config, opener engine.Opener) (s *Search
 	if s.Store, err = connect.OpenStore(ctx, c, opener.Log, "search"); err != nil {
 		return nil, err
 	}
+	s.nearest = s.Store.NewSearcher()
 	state, err := s.Store.State(ctx)
 	if err != nil {
 		return nil, err
@@ -203,7 +205,7 @@ func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result,
 			return sink.Result{}, err
 		}
 		var found sink.Result
-		found, err = s.Store.Search(ctx, sink.Query{Vector: q.vector, Generation: q.generation, K: k})
+		found, err = s.nearest.Search(ctx, sink.Query{Vector: q.vector, Generation: q.generation, K: k})
 		other, changed := errors.AsType[*sink.OtherGenerationError](err)
 		if !changed {
 			return found, err
