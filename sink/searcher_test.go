@@ -378,14 +378,17 @@ func TestSearchesGoOnWhileGenerationsAreActivated(t *testing.T) {
 	b.filled(b.build(second()), rows...)
 	over, _ := b.wired(4)
 	searcher := over.NewSearcher()
-	const searchers, searches = 4, 60
+	const searchers, searches, activations = 4, 30, 10
+	_, err := b.sink.Activate(t.Context(), sink.Activation{ID: 2})
+	b.ok(err)
+	var activated atomic.Int64
 	answered := make(chan struct{}, 1)
 	var read [3]atomic.Int64
 	var group sync.WaitGroup
 	for i := range searchers {
 		group.Go(func() {
 			active, dimensions := 1, [3]int{0, dimension, wide}
-			for n := 0; n < searches; {
+			for n := 0; n < searches || activated.Load() < activations; {
 				wanted := rows[(n+i)%len(rows)]
 				got, err := searcher.Search(t.Context(), sink.Query{Vector: vectorOf(dimensions[active], wanted.Document.Hash), K: 3, Generation: active})
 				if other, is := errors.AsType[*sink.OtherGenerationError](err); is {
@@ -413,6 +416,7 @@ func TestSearchesGoOnWhileGenerationsAreActivated(t *testing.T) {
 		if _, err := b.sink.Activate(t.Context(), sink.Activation{}); err != nil { // the other one
 			t.Errorf("activating: %v", err)
 		}
+		activated.Add(1)
 	}
 	if read[1].Load() == 0 || read[2].Load() == 0 {
 		t.Errorf("generations were read %d and %d times", read[1].Load(), read[2].Load())
