@@ -68,7 +68,7 @@ var errOutdated = errors.New("the pipeline's tables are others now")
 // are not to be trusted (UntrustedError), and Unavailable where the sink does not answer.
 func (s *Searcher) Search(ctx context.Context, q Query) (Result, error) {
 	if q.K < 1 {
-		return Result{}, fault.New(fault.Usage, "ask for one row at least", "cannot search for %d rows", q.K)
+		return Result{}, fault.Unanswerable("ask for one row at least", "cannot search for %d rows", q.K)
 	}
 	for opens := 0; opens < searchTries; {
 		known, fresh, err := s.known(ctx)

@@ -228,6 +228,9 @@ func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
 		"the schema is migrated": {func(b *bench) {
 			b.db.Exec(b.tb, "INSERT INTO wal2vec.schema_version (version, name) SELECT max(version) + 1, 'later' FROM wal2vec.schema_version")
 		}, narrow, refused(fault.Usage, "this wal2vec knows")},
+		"the pipeline's row is gone": {func(b *bench) {
+			b.db.Exec(b.tb, "DELETE FROM wal2vec.generation; DELETE FROM wal2vec.pipeline")
+		}, narrow, refused(fault.Usage, "does not exist")},
 		"the generations are counted on": {func(b *bench) {
 			b.db.Exec(b.tb, "UPDATE wal2vec.generation SET state = 'previous'; UPDATE wal2vec.pipeline SET generations = generations + 1")
 		}, narrow, refused(fault.Usage, "no generation is active")},

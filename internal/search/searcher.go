@@ -42,9 +42,11 @@ type Hit struct {
 func unknownColumn(err error) error {
 	const try = "check the columns in --columns and --filter"
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return fault.New(fault.Usage, try, "reading source columns: %s", strings.Replace(pg.Message, "column t.", "column ", 1))
+		return fault.Unanswerable(try, "reading source columns: %s", strings.Replace(pg.Message, "column t.", "column ", 1))
 	}
-	return fault.Wrap(err, fault.Usage, try, "reading source columns")
+	unknown := fault.Unanswerable(try, "reading source columns")
+	unknown.Err = err
+	return unknown
 }
 
 // Searcher is everything that a search needs, opened and checked.
@@ -196,6 +198,9 @@ func (s *Searcher) Nearest(ctx context.Context, text string, k int) (sink.Result
 
 // Active is the generation that was active when last looked.
 func (s *Searcher) Active() sink.Generation { return *s.generation.Load() }
+
+// Forget has the next search open the sink's tables again; see sink.Searcher.
+func (s *Searcher) Forget() { s.nearest.Forget() }
 
 // NearestOf encodes the query for the generation that is active, and again where another one is when the vectors are read.
 func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result, error) {
