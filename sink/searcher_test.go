@@ -229,7 +229,7 @@ func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
 			b.db.Exec(b.tb, "INSERT INTO wal2vec.schema_version (version, name) SELECT max(version) + 1, 'later' FROM wal2vec.schema_version")
 		}, narrow, refused(fault.Usage, "this wal2vec knows")},
 		"the pipeline's row is gone": {func(b *bench) {
-			b.db.Exec(b.tb, "DELETE FROM wal2vec.generation; DELETE FROM wal2vec.pipeline")
+			b.db.Exec(b.tb, "DELETE FROM wal2vec.shape; DELETE FROM wal2vec.stream_state; DELETE FROM wal2vec.generation; DELETE FROM wal2vec.pipeline")
 		}, narrow, refused(fault.Usage, "does not exist")},
 		"the generations are counted on": {func(b *bench) {
 			b.db.Exec(b.tb, "UPDATE wal2vec.generation SET state = 'previous'; UPDATE wal2vec.pipeline SET generations = generations + 1")
@@ -247,9 +247,7 @@ func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
 			b.db.Exec(b.tb, "CREATE POLICY more ON wal2vec.pipeline USING (true)")
 		}, narrow, refused(fault.Usage, "policy")},
 		"a trigger": {func(b *bench) {
-			b.trap()
-			b.db.Exec(b.tb, `CREATE FUNCTION trap.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-				CREATE TRIGGER t BEFORE UPDATE ON wal2vec.vectors_product_1 FOR EACH ROW EXECUTE FUNCTION trap.fires()`)
+			b.db.Exec(b.tb, "CREATE TRIGGER t BEFORE UPDATE ON wal2vec.vectors_product_1 FOR EACH ROW EXECUTE FUNCTION hang.fires()")
 		}, narrow, refused(fault.Usage, "trigger")},
 		"a rule": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE RULE r AS ON UPDATE TO wal2vec.vectors_product_1 DO INSTEAD NOTHING")
@@ -265,6 +263,11 @@ func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			b.commit(b.takeover(), 0x1200, one)
+			// The table's own row in the catalogue keeps that something hung on it once, and is not written again by what comes later.
+			b.db.Exec(t, `CREATE SCHEMA hang; CREATE FUNCTION hang.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+				CREATE TRIGGER t BEFORE UPDATE ON wal2vec.vectors_product_1 FOR EACH ROW EXECUTE FUNCTION hang.fires();
+				DROP TRIGGER t ON wal2vec.vectors_product_1; CREATE RULE r AS ON UPDATE TO wal2vec.vectors_product_1 DO INSTEAD NOTHING;
+				DROP RULE r ON wal2vec.vectors_product_1; CREATE TABLE hang.child () INHERITS (wal2vec.vectors_product_1); DROP TABLE hang.child`)
 			over, w := b.wired(1)
 			searcher := over.NewSearcher()
 			got, err := searcher.Search(t.Context(), narrow)
@@ -329,7 +332,7 @@ func TestARoleThatIsTrustedNoMoreIsNoticed(t *testing.T) {
 }
 
 // TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed: the search has begun, and waits for who puts
-// another table in the place of the one that it knows. A snapshot from before shows none of its rows.
+// another role's table in the place of the one that it knows, with rows from before.
 func TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -340,11 +343,12 @@ func TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed(t *testing.T) {
 	searcher := b.as(role, password).NewSearcher()
 	_, err := searcher.Search(t.Context(), q)
 	b.ok(err)
+	b.db.Exec(t, "CREATE TABLE wal2vec.spare (LIKE wal2vec.vectors_product_1 INCLUDING ALL); INSERT INTO wal2vec.spare SELECT 2, text_hash, embedding "+
+		"FROM wal2vec.vectors_product_1; ALTER TABLE wal2vec.spare OWNER TO "+b.account("").name)
 	tx, err := b.pool.Begin(t.Context())
 	b.ok(err)
 	for _, statement := range []string{
-		"ALTER TABLE wal2vec.vectors_product_1 RENAME TO away", "CREATE TABLE wal2vec.vectors_product_1 (LIKE wal2vec.away INCLUDING ALL)",
-		"INSERT INTO wal2vec.vectors_product_1 SELECT 2, text_hash, embedding FROM wal2vec.away",
+		"ALTER TABLE wal2vec.vectors_product_1 RENAME TO away", "ALTER TABLE wal2vec.spare RENAME TO vectors_product_1",
 	} {
 		_, err := tx.Exec(t.Context(), statement)
 		b.ok(err)
@@ -363,7 +367,8 @@ func TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed(t *testing.T) {
 		return n > 0, "the search does not wait"
 	})
 	b.ok(tx.Commit(t.Context()))
-	if got := <-done; got.err != nil || len(got.Hits) != 1 || got.Hits[0].Key != change.KeyOf("2") {
+	got := <-done
+	if _, is := errors.AsType[*sink.UntrustedError](got.err); !is {
 		t.Errorf("found %+v, %v", got.Result, got.err)
 	}
 }
