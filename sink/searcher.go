@@ -17,25 +17,25 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Searcher searches one pipeline. It keeps what its first search has read of the pipeline's tables, so
-// that a search is one round trip: a transaction that looks whether all of that still holds, answers,
-// and ends. It may be used by several goroutines at once, for as long as its sink.
+// Searcher searches one pipeline. It keeps what its first search has read of the pipeline's tables,
+// so that a search is one round trip: a transaction that looks whether all of that still holds,
+// answers, and ends. It may be used by several goroutines at once, for as long as its sink.
 //
 // Looked at once, when it opens what it keeps: everything that Trusted looks at, the schema's
-// version, the pipeline's row, its generations, pgvector's schema and version. Each transaction locks
-// the tables that it reads by their names, so that no name is another table's from then on, and
-// compares in its snapshot, before the server reads any of them:
+// version, the pipeline's row, its generations, pgvector's schema and version. Each transaction
+// locks the tables that it reads by their names, so that no name is another table's from then on,
+// and compares in its snapshot, before the server reads any of them:
 //
-//   - the rows of the catalogue that stand for wal2vec's schema, these tables, the policies, triggers,
-//     rules and children that hang on them, and pgvector (sink_search_mark): a table that was made
-//     again, altered, given away or opened to a role has other ones; and whether their owners are
-//     roles that Trusted passes;
+//   - the rows of the catalogue that stand for these tables, and for the policies, triggers, rules
+//     and children that hang on them (sink_search_mark): a table that was made again, altered, given
+//     away or opened to a role has other ones; and whether their owners, and the schema's, are roles
+//     that Trusted passes;
 //   - and with the answer, the counter of the generations and the version of the schema.
 //
-// Where one of these is another, no row is read, or none is returned, and the search opens all of it
-// again. What is not compared was written by a role that passed, or could not have come there without
-// a change of what is compared: an expression of an index or a constraint takes the table's owner. A
-// right on a single column is not seen, and a reader runs nothing by it.
+// Where one of these is another, no row is read, or none is returned, and the search opens all of
+// it again. What is not compared was written by a role that passed, or could not have come there
+// without a change of what is compared: an expression of an index or a constraint takes the table's
+// owner. A right on a single column is not seen, and a reader runs nothing by it.
 type Searcher struct {
 	sink *Sink
 	kept atomic.Pointer[searchLayout]
@@ -56,16 +56,18 @@ func (s *Sink) NewSearcher() *Searcher { return &Searcher{sink: s, turn: make(ch
 // Forget has the next search open the pipeline's tables again.
 func (s *Searcher) Forget() { s.kept.Store(nil) }
 
-// searchTries bounds how often a search opens the tables and finds that they have changed since. They do not change so often twice.
+// searchTries bounds how often a search opens the tables and finds that they have changed since.
+// They do not change so often twice.
 const searchTries = 5
 
 // errOutdated says that a search knows the tables as they were.
 var errOutdated = errors.New("the pipeline's tables are others now")
 
-// Search returns the k nearest live rows of the active generation, as of one snapshot: by its index, and where that finds fewer than
-// k, by comparing all. The snapshot that it reads says which generation is active: a query that was encoded for another one is an
-// OtherGenerationError. Errors are of kind Usage where the query cannot be asked, where the pipeline is not set up, or where its tables
-// are not to be trusted (UntrustedError), and Unavailable where the sink does not answer.
+// Search returns the k nearest live rows of the active generation, as of one snapshot: by its
+// index, and where that finds fewer than k, by comparing all. The snapshot that it reads says which
+// generation is active: a query that was encoded for another one is an OtherGenerationError. Errors
+// are of kind Usage where the query cannot be asked, where the pipeline is not set up, or where its
+// tables are not to be trusted (UntrustedError), and Unavailable where the sink does not answer.
 func (s *Searcher) Search(ctx context.Context, q Query) (Result, error) {
 	if q.K < 1 {
 		return Result{}, fault.Unanswerable("ask for one row at least", "cannot search for %d rows", q.K)
@@ -96,8 +98,8 @@ func (s *Searcher) Search(ctx context.Context, q Query) (Result, error) {
 		s.sink.pipeline)
 }
 
-// outdated reports whether an error may come from tables that are no more as a search knows them. What this search itself has just opened has to be out
-// of date for certain.
+// outdated reports whether an error may come from tables that are no more as a search knows them.
+// What this search itself has just opened has to be out of date for certain.
 func (s *Searcher) outdated(ctx context.Context, known *searchLayout, fresh bool, err error) bool {
 	if errors.Is(err, errOutdated) || !fresh && fault.Moving(err) {
 		return true
@@ -114,8 +116,8 @@ func (o *searchLayout) refuse(q Query) error {
 	return g.checkDimension(q.Vector)
 }
 
-// known returns what is kept, or opens it; fresh says that it was this call that did. Of several searches that find nothing one opens and the others
-// wait for it.
+// known returns what is kept, or opens it; fresh says that it was this call that did. Of several
+// searches that find nothing one opens and the others wait for it.
 func (s *Searcher) known(ctx context.Context) (o *searchLayout, fresh bool, err error) {
 	if o = s.kept.Load(); o != nil {
 		return o, false, nil
@@ -136,7 +138,8 @@ func (s *Searcher) known(ctx context.Context) (o *searchLayout, fresh bool, err 
 	return o, true, nil
 }
 
-// openToSearch reads the mark before anything is looked at, so that what changes in the meantime is noticed by the first search.
+// openToSearch reads the mark before anything is looked at, so that what changes in the meantime is
+// noticed by the first search.
 func (s *Sink) openToSearch(ctx context.Context) (*searchLayout, error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -167,13 +170,14 @@ func (s *Searcher) answer(ctx context.Context, known *searchLayout, q Query) (Re
 	if err != nil || len(result.Hits) == q.K {
 		return result, err
 	}
-	// The index has come to its end: the table has no more rows, which costs little to make sure of, or some cannot be reached in
-	// the graph, as happens to a few rows among very many that hardly differ.
+	// The index has come to its end: the table has no more rows, which costs little to make sure
+	// of, or some cannot be reached in the graph, as happens to a few rows among very many that
+	// hardly differ.
 	return s.ask(ctx, conn, known, q, true)
 }
 
-// ask sends a whole transaction at once. The server runs no statement of it after one that failed, so none that reads a table where that is
-// another than is known.
+// ask sends a whole transaction at once. The server runs no statement of it after one that failed,
+// so none that reads a table where that is another than is known.
 func (s *Searcher) ask(ctx context.Context, conn *pgxpool.Conn, known *searchLayout, q Query, exact bool) (Result, error) {
 	result := Result{Generation: known.active.Generation}
 	b := &pgx.Batch{}
@@ -209,7 +213,8 @@ func (s *Searcher) queueStanding(b *pgx.Batch, known *searchLayout) {
 	})
 }
 
-// queueWatermark reads what an answer says of itself, and compares what else of the snapshot is known.
+// queueWatermark reads what an answer says of itself, and compares what else of the snapshot is
+// known.
 func (s *Searcher) queueWatermark(b *pgx.Batch, known *searchLayout, result *Result) {
 	b.Queue(s.sink.query("search_watermark"), s.sink.pipeline).QueryRow(func(row pgx.Row) error {
 		var counter int64

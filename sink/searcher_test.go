@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -144,7 +145,8 @@ func TestSearchesThatBeginTogetherOpenOnce(t *testing.T) {
 	}
 }
 
-// sameAsNew compares the answer of a searcher that keeps what it knew with that of one that knows nothing.
+// sameAsNew compares the answer of a searcher that keeps what it knew with that of one that knows
+// nothing.
 func (b *bench) sameAsNew(searcher *sink.Searcher, q sink.Query) (sink.Result, error) {
 	b.tb.Helper()
 	got, err := searcher.Search(b.tb.Context(), q)
@@ -155,124 +157,163 @@ func (b *bench) sameAsNew(searcher *sink.Searcher, q sink.Query) (sink.Result, e
 	return got, err
 }
 
-// TestAKeptLayoutIsComparedWithTheTables: each of these comes between two searches, and the second answers as one that knew nothing.
-func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
-	t.Parallel()
-	one := upsert(1, 0x1101, "one")
-	hash := one.Document.Hash
-	narrow := sink.Query{Vector: vectorOf(dimension, hash), K: 1}
-	twice := func(b *bench) {
-		g := b.build(second())
-		b.filled(g, one)
-		_, err := b.sink.Activate(b.tb.Context(), sink.Activation{ID: g.ID})
+// keptCase is what comes between two searches of one Searcher, and how the second one ends.
+type keptCase struct {
+	between func(*bench)
+	then    sink.Query
+	want    func(*bench, *sink.Searcher, sink.Query)
+}
+
+func keptRow() change.Change { return upsert(1, 0x1101, "one") }
+
+// keptQuery is for the row in a generation of so many dimensions; zero asks for the one that is
+// active.
+func keptQuery(dimensions, generation int) sink.Query {
+	return sink.Query{Vector: vectorOf(dimensions, keptRow().Document.Hash), K: 1, Generation: generation}
+}
+
+// found wants one row of the text, by a generation and a watermark.
+func found(key string, generation int, w change.LSN) func(*bench, *sink.Searcher, sink.Query) {
+	return func(b *bench, s *sink.Searcher, q sink.Query) {
+		b.tb.Helper()
+		got, err := b.sameAsNew(s, q)
 		b.ok(err)
-	}
-	again := func(b *bench, p sink.Pipeline, rows ...change.Change) {
-		b.ok(b.sink.Teardown(b.tb.Context()))
-		b.init(p, generation(dimension))
-		b.commit(b.takeover(), 0x1300, rows...)
-	}
-	found := func(key string, generation int, w change.LSN) func(*bench, *sink.Searcher, sink.Query) {
-		return func(b *bench, s *sink.Searcher, q sink.Query) {
-			b.tb.Helper()
-			got, err := b.sameAsNew(s, q)
-			b.ok(err)
-			if len(got.Hits) != 1 || got.Hits[0].Key != change.KeyOf(key) || got.Hits[0].Score < 0.999 || got.Generation.ID != generation || got.Watermark != w {
-				b.tb.Errorf("found %+v", got)
-			}
+		if len(got.Hits) != 1 || got.Hits[0].Key != change.KeyOf(key) || got.Hits[0].Score < 0.999 || got.Generation.ID != generation || got.Watermark != w {
+			b.tb.Errorf("found %+v", got)
 		}
 	}
-	refused := func(kind fault.Kind, says string) func(*bench, *sink.Searcher, sink.Query) {
-		return func(b *bench, s *sink.Searcher, q sink.Query) {
-			b.tb.Helper()
-			_, err := b.sameAsNew(s, q)
-			b.wantKind(err, kind)
-			if err == nil || !strings.Contains(err.Error(), says) {
-				b.tb.Errorf("got %v", err)
-			}
+}
+
+// refused wants an error of kind Usage.
+func refused(says string) func(*bench, *sink.Searcher, sink.Query) {
+	return func(b *bench, s *sink.Searcher, q sink.Query) {
+		b.tb.Helper()
+		_, err := b.sameAsNew(s, q)
+		b.wantKind(err, fault.Usage)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			b.tb.Errorf("got %v", err)
 		}
 	}
-	text := productPipeline()
-	text.Table.Key = []change.Column{{Name: "product_id", Type: "text"}}
-	for name, c := range map[string]struct {
-		between func(*bench)
-		then    sink.Query
-		want    func(*bench, *sink.Searcher, sink.Query)
-	}{
-		"a generation is activated": {twice, sink.Query{Vector: vectorOf(dimension, hash), K: 1, Generation: 1}, func(b *bench, s *sink.Searcher, q sink.Query) {
+}
+
+// activateSecond adds a generation of another dimension with the row, and activates it.
+func activateSecond(b *bench) {
+	g := b.build(second())
+	b.filled(g, keptRow())
+	_, err := b.sink.Activate(b.tb.Context(), sink.Activation{ID: g.ID})
+	b.ok(err)
+}
+
+// madeAgain tears the pipeline down and sets it up with another row of the same text.
+func (b *bench) madeAgain(p sink.Pipeline, key string) {
+	b.ok(b.sink.Teardown(b.tb.Context()))
+	b.init(p, generation(dimension))
+	b.commit(b.takeover(), 0x1300, change.Change{Key: change.KeyOf(key), LSN: 0x1201, Document: keptRow().Document})
+}
+
+// keptGenerations are cases in which the generations change.
+func keptGenerations() map[string]keptCase {
+	return map[string]keptCase{
+		"a generation is activated": {activateSecond, keptQuery(dimension, 1), func(b *bench, s *sink.Searcher, q sink.Query) {
 			_, err := b.sameAsNew(s, q)
 			if other, is := errors.AsType[*sink.OtherGenerationError](err); !is || other.Active.ID != 2 {
 				b.tb.Errorf("got %v", err)
 			}
 		}},
-		"a generation is activated, of which the query is": {twice, sink.Query{Vector: vectorOf(wide, hash), K: 1, Generation: 2}, found("1", 2, 0x1200)},
+		"a generation is activated, of which the query is": {activateSecond, keptQuery(wide, 2), found("1", 2, 0x1200)},
 		"the generation that was active is retired": {func(b *bench) {
-			twice(b)
+			activateSecond(b)
 			_, err := b.sink.Retire(b.tb.Context(), 1)
 			b.ok(err)
-		}, sink.Query{Vector: vectorOf(wide, hash), K: 1}, found("1", 2, 0x1200)},
-		"a generation is activated, and the query has its dimension alone": {twice, sink.Query{Vector: vectorOf(wide, hash), K: 1}, found("1", 2, 0x1200)},
+		}, keptQuery(wide, 0), found("1", 2, 0x1200)},
+		"a generation is activated, and the query has its dimension alone": {activateSecond, keptQuery(wide, 0), found("1", 2, 0x1200)},
+	}
+}
+
+// keptPipelines are cases in which the pipeline or its schema is another.
+func keptPipelines() map[string]keptCase {
+	narrow, text := keptQuery(dimension, 0), productPipeline()
+	text.Table.Key = []change.Column{{Name: "product_id", Type: "text"}}
+	return map[string]keptCase{
 		"torn down, and made again": {func(b *bench) {
-			again(b, productPipeline(), upsert(2, 0x1201, "one"))
+			b.madeAgain(productPipeline(), "2")
 		}, narrow, found("2", 1, 0x1300)},
 		"torn down, and made again with another key": {func(b *bench) {
-			again(b, text, change.Change{Key: change.KeyOf("b"), LSN: 0x1201, Document: change.NewDocument("one")})
+			b.madeAgain(text, "b")
 		}, narrow, found("b", 1, 0x1300)},
 		"torn down beside another pipeline, and made again": {func(b *bench) {
 			p := productPipeline()
 			p.Slot, p.Publication = "other", "other"
 			b.ok(newSink(b.pool, "other").Register(b.tb.Context(), p))
-			again(b, productPipeline(), upsert(2, 0x1201, "one"))
+			b.madeAgain(productPipeline(), "2")
 		}, narrow, found("2", 1, 0x1300)},
-		"torn down": {func(b *bench) { b.ok(b.sink.Teardown(b.tb.Context())) }, narrow, refused(fault.Usage, "not set up")},
+		"torn down": {func(b *bench) { b.ok(b.sink.Teardown(b.tb.Context())) }, narrow, refused("not set up")},
 		"the schema is migrated": {func(b *bench) {
 			b.db.Exec(b.tb, "INSERT INTO wal2vec.schema_version (version, name) SELECT max(version) + 1, 'later' FROM wal2vec.schema_version")
-		}, narrow, refused(fault.Usage, "this wal2vec knows")},
+		}, narrow, refused("this wal2vec knows")},
 		"the pipeline's row is gone": {func(b *bench) {
 			b.db.Exec(b.tb, "DELETE FROM wal2vec.shape; DELETE FROM wal2vec.stream_state; DELETE FROM wal2vec.generation; DELETE FROM wal2vec.pipeline")
-		}, narrow, refused(fault.Usage, "does not exist")},
+		}, narrow, refused("does not exist")},
 		"the generations are counted on": {func(b *bench) {
 			b.db.Exec(b.tb, "UPDATE wal2vec.generation SET state = 'previous'; UPDATE wal2vec.pipeline SET generations = generations + 1")
-		}, narrow, refused(fault.Usage, "no generation is active")},
+		}, narrow, refused("no generation is active")},
 		"pgvector has moved": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE SCHEMA elsewhere; ALTER EXTENSION vector SET SCHEMA elsewhere")
 		}, narrow, found("1", 1, 0x1200)},
+	}
+}
+
+// keptTables are cases in which something of the tables is another role's, or hangs on them.
+func keptTables() map[string]keptCase {
+	narrow := keptQuery(dimension, 0)
+	return map[string]keptCase{
 		"a table is another role's": {func(b *bench) {
 			b.db.Exec(b.tb, "ALTER TABLE wal2vec.backfill OWNER TO "+b.account("").name)
-		}, narrow, refused(fault.Usage, "belongs to role")},
+		}, narrow, refused("belongs to role")},
 		"the schema is another role's": {func(b *bench) {
 			b.db.Exec(b.tb, "ALTER SCHEMA wal2vec OWNER TO "+b.account("").name)
-		}, narrow, refused(fault.Usage, "belongs to role")},
+		}, narrow, refused("belongs to role")},
 		"a policy": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE POLICY more ON wal2vec.pipeline USING (true)")
-		}, narrow, refused(fault.Usage, "policy")},
+		}, narrow, refused("policy")},
 		"a trigger": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE TRIGGER t BEFORE UPDATE ON wal2vec.vectors_product_1 FOR EACH ROW EXECUTE FUNCTION hang.fires()")
-		}, narrow, refused(fault.Usage, "trigger")},
+		}, narrow, refused("trigger")},
 		"a rule": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE RULE r AS ON UPDATE TO wal2vec.vectors_product_1 DO INSTEAD NOTHING")
-		}, narrow, refused(fault.Usage, "rule")},
+		}, narrow, refused("rule")},
 		"a child": {func(b *bench) {
 			b.db.Exec(b.tb, "CREATE TABLE public.child () INHERITS (wal2vec.vectors_product_1)")
-		}, narrow, refused(fault.Usage, "child")},
+		}, narrow, refused("child")},
 		"a right to make a trigger": {func(b *bench) {
 			b.db.Exec(b.tb, "GRANT TRIGGER ON wal2vec.vectors_product_1 TO "+b.account("").name)
-		}, narrow, refused(fault.Usage, "TRIGGER")},
-	} {
+		}, narrow, refused("TRIGGER")},
+	}
+}
+
+// TestAKeptLayoutIsComparedWithTheTables: each of these comes between two searches, and the second
+// answers as one that knew nothing.
+func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
+	t.Parallel()
+	cases := keptGenerations()
+	maps.Copy(cases, keptPipelines())
+	maps.Copy(cases, keptTables())
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
-			b.commit(b.takeover(), 0x1200, one)
-			// The table's own row in the catalogue keeps that something hung on it once, and is not written again by what comes later.
+			b.commit(b.takeover(), 0x1200, keptRow())
+			// The table's own row in the catalogue keeps that something hung on it once, and is not
+			// written again by what comes later.
 			b.db.Exec(t, `CREATE SCHEMA hang; CREATE FUNCTION hang.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 				CREATE TRIGGER t BEFORE UPDATE ON wal2vec.vectors_product_1 FOR EACH ROW EXECUTE FUNCTION hang.fires();
 				DROP TRIGGER t ON wal2vec.vectors_product_1; CREATE RULE r AS ON UPDATE TO wal2vec.vectors_product_1 DO INSTEAD NOTHING;
 				DROP RULE r ON wal2vec.vectors_product_1; CREATE TABLE hang.child () INHERITS (wal2vec.vectors_product_1); DROP TABLE hang.child`)
 			over, w := b.wired(1)
 			searcher := over.NewSearcher()
-			got, err := searcher.Search(t.Context(), narrow)
+			got, err := searcher.Search(t.Context(), keptQuery(dimension, 0))
 			b.ok(err)
-			if len(got.Hits) != 1 || got.Hits[0].Key != one.Key {
+			if len(got.Hits) != 1 || got.Hits[0].Key != keptRow().Key {
 				t.Fatalf("found %+v", got)
 			}
 			looks := w.looks.Load()
@@ -285,7 +326,8 @@ func TestAKeptLayoutIsComparedWithTheTables(t *testing.T) {
 	}
 }
 
-// TestASearchRunsNothingOfATableThatTookAnothersPlace: what a role puts there after the first search is not read, as no role that searches.
+// TestASearchRunsNothingOfATableThatTookAnothersPlace: what a role puts there after the first
+// search is not read, as no role that searches.
 func TestASearchRunsNothingOfATableThatTookAnothersPlace(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -331,8 +373,8 @@ func TestARoleThatIsTrustedNoMoreIsNoticed(t *testing.T) {
 	}
 }
 
-// TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed: the search has begun, and waits for who puts
-// another role's table in the place of the one that it knows, with rows from before.
+// TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed: the search has begun, and waits for who
+// puts another role's table in the place of the one that it knows, with rows from before.
 func TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -373,8 +415,9 @@ func TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed(t *testing.T) {
 	}
 }
 
-// TestSearchesGoOnWhileGenerationsAreActivated: several at once by one Searcher. Each finds its own text with score 1 in the generation that the answer names,
-// which no vector of the other one is like.
+// TestSearchesGoOnWhileGenerationsAreActivated: several at once by one Searcher. Each finds its own
+// text with score 1 in the generation that the answer names, which no vector of the other one is
+// like.
 func TestSearchesGoOnWhileGenerationsAreActivated(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -431,7 +474,8 @@ func TestSearchesGoOnWhileGenerationsAreActivated(t *testing.T) {
 	}
 }
 
-// TestASearchThatIsCalledOffLeavesTheSearcherFitForOthers: also one that opens, or waits for another that does.
+// TestASearchThatIsCalledOffLeavesTheSearcherFitForOthers: also one that opens, or waits for
+// another that does.
 func TestASearchThatIsCalledOffLeavesTheSearcherFitForOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -1,9 +1,11 @@
--- A text that is another one as soon as anything has changed of what a search relies on, by the catalogue alone: the schema ($1), the tables in it that the
--- searches of a pipeline ($2) read, which roles own them and whether these are trusted ($3, as in sink_owners), what hangs on the tables, and pgvector. A row of
--- the catalogue that was written again has another xmin; VACUUM, ANALYZE and a row of the table itself change none. Each part is a look by an index.
+-- A text that is another one as soon as anything has changed of what a search relies on, by the
+-- catalogue alone: the tables of the schema ($1) that the searches of a pipeline ($2) read, which
+-- roles own them and the schema and whether these are trusted ($3, as in sink_owners), and what hangs
+-- on the tables. A row of the catalogue that was written again has another xmin; VACUUM,
+-- ANALYZE and a row of the table itself change none. Each part is a look by an index.
 WITH schema AS MATERIALIZED (
     SELECT
-        n.oid, n.xmin AS version, CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS owner
+        n.oid, CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS owner
     FROM pg_catalog.pg_namespace AS n
     JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
     WHERE n.nspname = $1::text
@@ -24,10 +26,7 @@ relation AS MATERIALIZED (
 
 SELECT coalesce(pg_catalog.string_agg(p.kind || p.oid || ' ' || p.version, ',' ORDER BY p.kind, p.oid), '') AS mark
 FROM (
-    SELECT 'schema ' AS kind, s.oid, s.version::text AS version
-    FROM schema AS s
-    UNION ALL
-    SELECT 'relation ', r.oid, r.version::text
+    SELECT 'relation ' AS kind, r.oid, r.version::text AS version
     FROM relation AS r
     UNION ALL
     SELECT 'owner ', w.owner, (o.rolsuper OR o.rolname = session_user OR o.rolname = $3::text)::text
@@ -53,13 +52,4 @@ FROM (
     SELECT 'child ', i.inhrelid, i.xmin::text
     FROM relation AS r
     JOIN pg_catalog.pg_inherits AS i ON i.inhparent = r.oid
-    UNION ALL
-    SELECT 'extension ', e.oid, e.xmin::text
-    FROM pg_catalog.pg_extension AS e
-    WHERE e.extname = 'vector'
-    UNION ALL
-    SELECT 'extension schema ', n.oid, n.xmin::text
-    FROM pg_catalog.pg_extension AS e
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
-    WHERE e.extname = 'vector'
 ) AS p
