@@ -86,7 +86,8 @@ func TestNothingRunsOfTheOwnerOfPgvectorsSchema(t *testing.T) {
 			b.commit(stream, 0x1200, upsert(1, 0x1101, "one"))
 			job := b.job(everything)
 			query := sink.Query{Vector: vectorOf(dimension, upsert(1, 0, "one").Document.Hash), K: 1}
-			_, err := b.sink.Search(t.Context(), query)
+			searcher := b.sink.NewSearcher() // it keeps the name, too
+			_, err := searcher.Search(t.Context(), query)
 			b.ok(err)
 
 			owner := b.account("")
@@ -102,7 +103,8 @@ func TestNothingRunsOfTheOwnerOfPgvectorsSchema(t *testing.T) {
 			ctx := t.Context()
 			later := upsert(2, 0x1301, "two")
 			for name, do := range map[string]func(s *sink.Sink) error{
-				"search": func(s *sink.Sink) error { _, err := s.Search(ctx, query); return err },
+				"search":      func(s *sink.Sink) error { _, err := s.NewSearcher().Search(ctx, query); return err },
+				"kept search": func(*sink.Sink) error { _, err := searcher.Search(ctx, query); return err },
 				"commit": func(*sink.Sink) error {
 					return stream.Commit(ctx, change.Commit{
 						Changes: []change.Change{later}, Watermark: 0x1400, Encodings: encoded(vectorsOf(dimension, later), nil),

@@ -13,6 +13,8 @@
 //   - A text that cannot be encoded counts as its vector would: where the ledger's row is live with it and some generation lacks it, the
 //     row is a dead letter, and what vector it had goes. A row stays one as long as that holds, and no longer: whatever gives
 //     it another text, kills it or brings the vector takes the letter away in the same transaction.
+//   - A search answers in one transaction that looks in its own snapshot whether the tables, their owners, the generations and the
+//     schema's version are still those that it knows (Searcher); what is otherwise it opens again and never reads.
 //   - The view shows the active generation's vectors. They exist for live keys alone: whatever makes a key dead removes its vector
 //     in the same transaction.
 //

@@ -12,7 +12,7 @@ func (b *bench) wantFull(want change.FullBackfill) {
 	b.tb.Helper()
 	got, err := b.sink.FullBackfill(b.tb.Context())
 	b.ok(err)
-	found, err := b.sink.Search(b.tb.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
+	found, err := b.sink.NewSearcher().Search(b.tb.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
 	b.ok(err)
 	if got != want || b.state().FullBackfill != want || found.FullBackfill != want {
 		b.tb.Errorf("the backfill is %q, in the state %q, in an answer %q, want %q", got, b.state().FullBackfill, found.FullBackfill, want)

@@ -85,7 +85,7 @@ func (b *bench) readAll(ctx context.Context) []error {
 	add(err)
 	_, err = b.sink.DeadLetters(ctx, 0)
 	add(err)
-	_, err = b.sink.Search(ctx, sink.Query{Vector: make([]float32, dimension), K: 1})
+	_, err = b.sink.NewSearcher().Search(ctx, sink.Query{Vector: make([]float32, dimension), K: 1})
 	add(err)
 	_, err = b.sink.DropAllDeadLetters(ctx)
 	add(err)

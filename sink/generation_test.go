@@ -539,7 +539,7 @@ func TestHalfVectorsAreBuiltAndSearched(t *testing.T) {
 	if got := b.columnOf(); got != fmt.Sprintf("halfvec(%d)", dimension) {
 		t.Errorf("the view has %s", got)
 	}
-	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, changes[7].Document.Hash), K: 3, Generation: 2})
+	got, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, changes[7].Document.Hash), K: 3, Generation: 2})
 	b.ok(err)
 	if got.Generation.ID != 2 || len(got.Hits) != 3 || got.Hits[0].Key != changes[7].Key || got.Hits[0].Score < 0.999 {
 		t.Errorf("found %+v", got)
@@ -547,7 +547,7 @@ func TestHalfVectorsAreBuiltAndSearched(t *testing.T) {
 	stream := b.takeover()
 	late := upsert(60, 0x1201, "late")
 	b.ok(stream.Commit(t.Context(), change.Commit{Changes: []change.Change{late}, Watermark: 0x1300, Encodings: encoded(vectorsOf(dimension, late), nil)}))
-	if got, err = b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, late.Document.Hash), K: 1}); err != nil || got.Hits[0].Key != late.Key {
+	if got, err = b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, late.Document.Hash), K: 1}); err != nil || got.Hits[0].Key != late.Key {
 		t.Errorf("found %+v, %v", got, err)
 	}
 }

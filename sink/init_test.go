@@ -102,7 +102,7 @@ func TestWithoutInitEverythingSaysSo(t *testing.T) {
 		check("Version", err)
 		_, err = b.sink.Counts(t.Context())
 		check("Counts", err)
-		_, err = b.sink.Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
+		_, err = b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
 		check("Search", err)
 		_, err = b.sink.CollectTombstones(t.Context())
 		check("CollectTombstones", err)
@@ -357,7 +357,7 @@ func TestTheExtensionMayBeInAnySchema(t *testing.T) {
 	b.init(productPipeline(), generation(dimension))
 	one := upsert(1, 0x1101, "one")
 	b.commit(b.takeover(), 0x1200, one)
-	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 1})
+	got, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 1})
 	if err != nil || len(got.Hits) != 1 || got.Hits[0].Key != one.Key {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -376,7 +376,7 @@ func TestKeysOfSeveralColumns(t *testing.T) {
 	stream := b.takeover()
 	b.commit(stream, 0x1200, two, one)
 	b.commit(stream, 0x1300, change.Change{Key: two.Key, LSN: 0x1201, Deleted: true})
-	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 5})
+	got, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 5})
 	if err != nil || len(got.Hits) != 1 || got.Hits[0].Key != one.Key || got.Hits[0].Score < 0.999 {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -457,7 +457,7 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	b.state()
 	_, err = search.Counts(t.Context())
 	b.ok(err)
-	got, err := search.Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
+	got, err := search.NewSearcher().Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1})
 	if err != nil {
 		t.Errorf("searching: %v, %v", got, err)
 	}

@@ -60,7 +60,7 @@ func readings() []reading {
 			return err
 		}},
 		{"search", func(ctx context.Context, s *sink.Sink) error {
-			_, err := s.Search(ctx, sink.Query{Vector: vector, K: 5})
+			_, err := s.NewSearcher().Search(ctx, sink.Query{Vector: vector, K: 5})
 			return err
 		}},
 		{"audit", func(ctx context.Context, s *sink.Sink) error { return audit(ctx, s, keys) }},

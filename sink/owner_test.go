@@ -78,7 +78,7 @@ func everyCommand(ctx context.Context, s *sink.Sink) map[string]error {
 	note("stream", err)
 	_, err = s.OpenJob(ctx, everything)
 	note("backfill", err)
-	_, err = s.Search(ctx, sink.Query{Vector: make([]float32, dimension), K: 1})
+	_, err = s.NewSearcher().Search(ctx, sink.Query{Vector: make([]float32, dimension), K: 1})
 	note("search", err)
 	_, err = s.Counts(ctx)
 	note("counts", err)

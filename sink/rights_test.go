@@ -174,7 +174,7 @@ func (b *bench) worksAs(streamer, streamerSecret, reader, readerSecret string) {
 	b.takeover()
 	b.sink = b.as(reader, readerSecret)
 	three := change.HashText("three")
-	found, err := b.sink.Search(ctx, sink.Query{Vector: vectorOf(dimension, three), K: 1})
+	found, err := b.sink.NewSearcher().Search(ctx, sink.Query{Vector: vectorOf(dimension, three), K: 1})
 	if err != nil || len(found.Hits) != 1 || found.Hits[0].Key != change.KeyOf("3") {
 		b.tb.Errorf("found %+v, %v", found, err)
 	}

@@ -56,7 +56,7 @@ func TestSearchFindsTheNearestFirst(t *testing.T) {
 	stream := b.takeover()
 	changes := b.fill(stream, 2500)
 	wanted := changes[77]
-	got, err := b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Generation: 1})
+	got, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5, Generation: 1})
 	b.ok(err)
 	if got.Watermark != 0x1200 || len(got.Hits) != 5 || got.Hits[0].Key != wanted.Key || got.Hits[0].Score < 0.99999 || got.Hits[0].Score > 1.00001 {
 		t.Errorf("got %+v", got)
@@ -74,7 +74,7 @@ func TestSearchFindsTheNearestFirst(t *testing.T) {
 	}
 	// A deleted row is gone from the answer with the commit that deletes it.
 	b.commit(stream, 0x1300, change.Change{Key: wanted.Key, LSN: 0x1201, Deleted: true})
-	got, err = b.sink.Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5})
+	got, err = b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, wanted.Document.Hash), K: 5})
 	b.ok(err)
 	b.pool.Reset() // the statistics of a session are complete when it ends
 	pgtest.Eventually(t, 10*time.Second, func() (bool, string) {
@@ -97,7 +97,7 @@ func TestSearchReturnsAsManyRowsAsAskedFor(t *testing.T) {
 	b.ok(err)
 	t.Cleanup(pool.Close)
 	for _, k := range []int{1, 300, 1150} { // the last more than one pass over the index returns
-		got, err := newSink(pool, "product").Search(t.Context(), sink.Query{Vector: vectorOf(dimension, change.HashText("x")), K: k})
+		got, err := newSink(pool, "product").NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, change.HashText("x")), K: k})
 		if err != nil || len(got.Hits) != k {
 			t.Errorf("%d of %d rows, %v", len(got.Hits), k, err)
 		}
@@ -109,12 +109,12 @@ func TestSearchRefuses(t *testing.T) {
 	b := setup(t)
 	f := func(kind fault.Kind, q sink.Query) {
 		t.Helper()
-		_, err := b.sink.Search(t.Context(), q)
+		_, err := b.sink.NewSearcher().Search(t.Context(), q)
 		b.wantKind(err, kind)
 	}
 	f(fault.Usage, sink.Query{Vector: make([]float32, dimension)})
 	f(fault.Model, sink.Query{Vector: make([]float32, dimension+1), K: 1})
-	_, err := b.sink.Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1, Generation: 2})
+	_, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1, Generation: 2})
 	if other, ok := errors.AsType[*sink.OtherGenerationError](err); !ok || other.Active.ID != 1 || other.Asked != 2 {
 		t.Errorf("a query of another generation: %v", err)
 	}

@@ -191,7 +191,7 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 		t.Errorf("letters %+v, %v", letters, err)
 	}
 	b.denied(b.conn(streamer, streamerSecret), "INSERT INTO wal2vec.schema_version VALUES (99, 'x')", "UPDATE wal2vec.pipeline SET key_types = '{text}'")
-	found, err := b.as(reader, readerSecret).Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 1})
+	found, err := b.as(reader, readerSecret).NewSearcher().Search(t.Context(), sink.Query{Vector: vectorOf(dimension, one.Document.Hash), K: 1})
 	if err != nil || len(found.Hits) != 1 {
 		t.Errorf("found %+v, %v", found, err)
 	}

@@ -322,6 +322,15 @@ func TestBenchSearchMeasuresBesideEachLoad(t *testing.T) {
 			t.Errorf("%s: %g queries, at most %g ms to encode and %g ms to search, %g ms in all", part, n, encode, search, total)
 		}
 	}
+	keys += "figures.layout.queries figures.layout.opened_to_kept_p50 "
+	for _, way := range []string{"kept", "opened_each_time"} {
+		for _, name := range []string{"p50_ms", "p90_ms", "p99_ms", "max_ms"} {
+			keys += "figures.layout." + way + "." + name + " "
+		}
+	}
+	if n, ratio := figure(t, report, "layout.queries"), figure(t, report, "layout.opened_to_kept_p50"); n != 18 || ratio <= 0 {
+		t.Errorf("of %g queries those that open the tables take %g times as long as those that know them", n, ratio)
+	}
 	checkNames(t, report, keys)
 }
 

@@ -118,6 +118,19 @@ func TestErrorsKeepTheirDetailsInTheLog(t *testing.T) {
 	golden(t, "unmarshallable.txt", b.do(http.MethodGet, "/status"))
 }
 
+// TestWhoAsksForWhatIsNotThereIsTold: what is wrong with the request, and not what led there.
+func TestWhoAsksForWhatIsNotThereIsTold(t *testing.T) {
+	b := &bundle{}
+	f := func(err error, name string) {
+		t.Helper()
+		b.err = err
+		golden(t, name, b.do(http.MethodGet, "/status"))
+	}
+	f(fmt.Errorf("secret detail: %w", fault.Unanswerable("check the columns", `column "nmae" does not exist`)), "bad_request.txt")
+	f(fault.Wrap(fault.Unanswerable("", "secret detail"), fault.Unavailable, "", "secret detail"), "unavailable.txt")
+	f(fault.New(fault.Usage, "", "secret detail"), "not_set_up.txt")
+}
+
 func TestTheTokenIsAskedForEverywhereButAtHealthz(t *testing.T) {
 	b := &bundle{opts: api.Options{Token: "s3cret"}}
 	golden(t, "unauthorized.txt", b.do(http.MethodGet, "/metrics"))

@@ -63,8 +63,12 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, status)
 }
 
-// statusOf is the one place that turns an error into an HTTP status, a code and a message. What is not named here stays in the log.
+// statusOf is the one place that turns an error into an HTTP status, a code and a message. Who asked for what cannot be answered is told what is wrong
+// with it, in words about the request alone; what else is not named here stays in the log.
 func statusOf(err error) (status int, code, message string) {
+	if asked := fault.Asked(err); asked != nil {
+		return http.StatusBadRequest, "bad_request", asked.Error()
+	}
 	switch fault.KindOf(err) {
 	case fault.Unavailable, fault.Busy:
 		return http.StatusServiceUnavailable, "unavailable", "source or sink does not answer"

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -21,6 +22,17 @@ type searchFigures struct {
 	Encoding    *searchTimes `json:"beside_encoding,omitempty"`
 	Backfill    *searchTimes `json:"beside_backfill,omitempty"`
 	SameProcess *searchTimes `json:"beside_same_process,omitempty"`
+	Layout      *layoutTimes `json:"layout"`
+}
+
+// layoutTimes compare the sink's part of a search that knows the tables with that of one which opens
+// them first, turn by turn. Of each query and way the least of several searches counts.
+type layoutTimes struct {
+	Queries int       `json:"queries"`
+	Kept    quantiles `json:"kept"`
+	Opened  quantiles `json:"opened_each_time"`
+	// Ratio is of the medians.
+	Ratio float64 `json:"opened_to_kept_p50"`
 }
 
 // searchTimes say how long the searches of one part took.
@@ -82,6 +94,9 @@ func measureSearch(ctx context.Context, b *bench) (any, error) {
 		return err
 	})
 	if err != nil {
+		return nil, err
+	}
+	if figures.Layout, err = b.layouts(ctx, searcher, parts[0]); err != nil {
 		return nil, err
 	}
 	for i, kind := range o.Load {
@@ -167,6 +182,40 @@ func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string
 		Queries: len(total), Rate: round(monitor.PerSecond(int64(len(total)), time.Since(begun))),
 		Encode: quantilesOf(encode), Search: quantilesOf(find), Total: quantilesOf(total),
 	}, nil
+}
+
+// layoutTurns is the number of searches of each way, of which the least counts.
+const layoutTurns = 5
+
+// layouts searches with kept and with opened tables by turns.
+func (b *bench) layouts(ctx context.Context, s *search.Searcher, texts []string) (*layoutTimes, error) {
+	var kept, opened []time.Duration
+	for _, text := range texts {
+		question := search.Query{Text: text}
+		if err := s.Encode(ctx, &question); err != nil {
+			return nil, err
+		}
+		find := func(least *time.Duration) error {
+			begun := time.Now()
+			_, err := s.NearestOf(ctx, &question, b.options.K)
+			*least = min(*least, time.Since(begun))
+			return err
+		}
+		leastOpened, leastKept := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+		for range layoutTurns {
+			s.Forget()
+			if err := find(&leastOpened); err != nil {
+				return nil, err
+			}
+			if err := find(&leastKept); err != nil {
+				return nil, err
+			}
+		}
+		kept, opened = append(kept, leastKept), append(opened, leastOpened)
+	}
+	t := &layoutTimes{Queries: len(texts), Kept: quantilesOf(kept), Opened: quantilesOf(opened)}
+	t.Ratio = round(t.Opened.P50 / t.Kept.P50)
+	return t, nil
 }
 
 // Queries have so many words.

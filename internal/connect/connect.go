@@ -107,7 +107,9 @@ func ParseKey(text string, columns int) (change.Key, error) {
 func UnreadableValue(err error, doing string) error {
 	switch fault.SQLSTATE(err) {
 	case "22P02", "22003", "22007", "22008", "42883": // not of the column's type, out of its range, no date, no such comparison
-		return fault.Wrap(err, fault.Usage, "give a value of the column's type", "%s", doing)
+		unreadable := fault.Unanswerable("give a value of the column's type", "%s", doing)
+		unreadable.Err = err
+		return unreadable
 	default:
 		return err
 	}

@@ -32,6 +32,8 @@ type Error struct {
 	Err error
 	// Absent says that something is not there that a setting names or that init makes: a table, a pipeline. Other settings may be meant.
 	Absent bool
+	// Asked says that what was asked for is wrong, and not what is set up: a column that is not there, a value of another type. Who asked can repair it.
+	Asked bool
 }
 
 // New returns an Error; what is a format string.
@@ -42,6 +44,11 @@ func New(kind Kind, try, what string, args ...any) *Error {
 // Missing returns an Error of kind Usage about something that is not there; see Absent. what is a format string.
 func Missing(try, what string, args ...any) *Error {
 	return &Error{Kind: Usage, Try: try, What: fmt.Sprintf(what, args...), Absent: true}
+}
+
+// Unanswerable returns an Error of kind Usage about what was asked for; see Asked. what is a format string.
+func Unanswerable(try, what string, args ...any) *Error {
+	return &Error{Kind: Usage, Try: try, What: fmt.Sprintf(what, args...), Asked: true}
 }
 
 // Wrap returns an Error with a cause; what is a format string.
@@ -76,6 +83,14 @@ func KindOf(err error) Kind {
 func Absent(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Absent
+}
+
+// Asked returns the outermost Error in the chain where that is about what was asked for, and else nil.
+func Asked(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok && e.Asked {
+		return e
+	}
+	return nil
 }
 
 // Try returns the advice of the outermost Error in the chain or, where that has none, what repairs a server that is out of a resource; else "".

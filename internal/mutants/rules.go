@@ -26,6 +26,7 @@ const (
 	startFile    = "sink/start.go"
 	stateFile    = "sink/state.go"
 	activateFile = "sink/generation_activate.go"
+	searcherFile = "sink/searcher.go"
 	buildFile    = "sink/generation_build.go"
 	writeFile    = "sink/write.go"
 	setFile      = "sql/queries/sink_commit_compare_and_set.sql"

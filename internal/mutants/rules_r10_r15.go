@@ -63,7 +63,22 @@ var activations = []mutant{
 	{
 		name:  "a search reads another generation than its query was encoded for",
 		fails: []string{"internal/search TestASearchEncodesForTheGenerationThatItReads", "sink TestSearchRefuses"},
-		edits: []edit{{"sink/search.go", "	if q.Generation != 0 && q.Generation != g.ID {", "	if q.Generation < 0 {"}},
+		edits: []edit{{searcherFile, "	if q.Generation != 0 && q.Generation != g.ID {", "	if q.Generation < 0 {"}},
+	},
+	{
+		name:  "a search believes the generations that it knew",
+		fails: []string{"sink TestAKeptLayoutIsComparedWithTheTables"},
+		edits: []edit{{searcherFile, "counter != known.layout.counter || ", ""}},
+	},
+	{
+		name:  "a search believes the tables that it knew",
+		fails: []string{"sink TestAKeptLayoutIsComparedWithTheTables", "sink TestASearchRunsNothingOfATableThatTookAnothersPlace"},
+		edits: []edit{{"sql/queries/sink_search_standing.sql", "(m.mark = $4::text)", "(m.mark = $4::text OR true)"}},
+	},
+	{
+		name:  "a search reads a table that took the place of the one that it compared",
+		fails: []string{"sink TestATableThatIsReplacedInTheMiddleOfASearchIsNoticed"},
+		edits: []edit{{searcherFile, "	b.Queue(known.lock)", "	_ = known.lock"}},
 	},
 	{
 		name:  "a dead letter of one generation excuses another",

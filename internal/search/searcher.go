@@ -42,9 +42,11 @@ type Hit struct {
 func unknownColumn(err error) error {
 	const try = "check the columns in --columns and --filter"
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return fault.New(fault.Usage, try, "reading source columns: %s", strings.Replace(pg.Message, "column t.", "column ", 1))
+		return fault.Unanswerable(try, "reading source columns: %s", strings.Replace(pg.Message, "column t.", "column ", 1))
 	}
-	return fault.Wrap(err, fault.Usage, try, "reading source columns")
+	unknown := fault.Unanswerable(try, "reading source columns")
+	unknown.Err = err
+	return unknown
 }
 
 // Searcher is everything that a search needs, opened and checked.
@@ -52,6 +54,7 @@ type Searcher struct {
 	config  config.Config
 	engines *engine.Pool
 	Store   *connect.Store
+	nearest *sink.Searcher
 	reader  *rows.Reader
 	// generation is the one that was active when last looked.
 	generation atomic.Pointer[sink.Generation]
@@ -59,7 +62,7 @@ type Searcher struct {
 
 // New is a searcher of what is open already, which it closes.
 func New(c config.Config, s *connect.Store, encoders *engine.Pool, reader *rows.Reader, active sink.Generation) *Searcher {
-	made := &Searcher{config: c, Store: s, engines: encoders, reader: reader}
+	made := &Searcher{config: c, Store: s, nearest: s.NewSearcher(), engines: encoders, reader: reader}
 	made.generation.Store(&active)
 	return made
 }
@@ -76,6 +79,7 @@ func Open(ctx context.Context, c config.Config, opener engine.Opener) (s *Search
 	if s.Store, err = connect.OpenStore(ctx, c, opener.Log, "search"); err != nil {
 		return nil, err
 	}
+	s.nearest = s.Store.NewSearcher()
 	state, err := s.Store.State(ctx)
 	if err != nil {
 		return nil, err
@@ -195,6 +199,9 @@ func (s *Searcher) Nearest(ctx context.Context, text string, k int) (sink.Result
 // Active is the generation that was active when last looked.
 func (s *Searcher) Active() sink.Generation { return *s.generation.Load() }
 
+// Forget has the next search open the sink's tables again; see sink.Searcher.
+func (s *Searcher) Forget() { s.nearest.Forget() }
+
 // NearestOf encodes the query for the generation that is active, and again where another one is when the vectors are read.
 func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result, error) {
 	var err error
@@ -203,7 +210,7 @@ func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result,
 			return sink.Result{}, err
 		}
 		var found sink.Result
-		found, err = s.Store.Search(ctx, sink.Query{Vector: q.vector, Generation: q.generation, K: k})
+		found, err = s.nearest.Search(ctx, sink.Query{Vector: q.vector, Generation: q.generation, K: k})
 		other, changed := errors.AsType[*sink.OtherGenerationError](err)
 		if !changed {
 			return found, err

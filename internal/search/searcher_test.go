@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,8 +17,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -134,4 +137,34 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 	if read[1].Load() == 0 || read[2].Load() == 0 || between.Load() < 10 {
 		t.Errorf("generations were read %d and %d times, with %d activations", read[1].Load(), read[2].Load(), between.Load())
 	}
+}
+
+// TestAFilterThatCannotBeAppliedIsOfTheRequest, and a table that this role may not read is not.
+func TestAFilterThatCannotBeAppliedIsOfTheRequest(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, "CREATE TABLE public.item (id bigint PRIMARY KEY, price numeric); INSERT INTO public.item VALUES (1, 20)")
+	role, password := db.Role(t, "")
+	table := change.Table{Schema: "public", Name: "item", OID: 1, Key: []change.Column{{Name: "id", Type: "bigint"}}}
+	pool := db.Pool(t)
+	store := &connect.Store{Pool: pool, Sink: sink.New(sink.Options{Pool: pool, Pipeline: "item", Logger: zerolog.Nop()})}
+	f := func(dsn string, asked bool, says string, columns []string, filters ...rows.Filter) {
+		t.Helper()
+		reader := rows.NewReader(rows.Options{ConnString: dsn, Table: table, TrustOwner: true})
+		defer reader.Close(t.Context())
+		searcher := search.New(config.Default(), store, nil, reader, sink.Generation{})
+		result, err := searcher.Fetch(t.Context(), sink.Result{Hits: []sink.Hit{{Key: change.KeyOf("1")}}}, columns, filters)
+		if says == "" && err == nil && len(result.Hits) == 1 {
+			return
+		}
+		if says == "" || err == nil || !strings.Contains(err.Error(), says) || (fault.Asked(err) != nil) != asked {
+			t.Errorf("%v, %v by %v: %+v, %v", dsn, columns, filters, result, err)
+		}
+	}
+	price := []string{"price"}
+	f(db.DSN, false, "", price, rows.Filter{Column: "price", Operator: "<", Value: "30"})
+	f(db.DSN, true, "column colour does not exist", []string{"colour"})
+	f(db.DSN, true, "colour", price, rows.Filter{Column: "colour", Operator: "=", Value: "red"})
+	f(db.DSN, true, "cheap", price, rows.Filter{Column: "price", Operator: "<", Value: "cheap"})
+	f(db.DSNFor(role, password), false, "permission denied", price)
 }

@@ -1,3 +1,3 @@
-SELECT watermark, partial_until, generations
-FROM {{.Schema}}.pipeline
-WHERE name = $1
+SELECT p.watermark, p.partial_until, p.generations, (SELECT coalesce(max(v.version), 0) FROM {{.Schema}}.schema_version AS v)
+FROM {{.Schema}}.pipeline AS p
+WHERE p.name = $1
