@@ -203,7 +203,7 @@ func TestTheScriptsJudgeAsThePackageDoes(t *testing.T) {
 	f(true, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 744 a") // who may only read the names reaches nothing
 	f(false, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 710 a")
 	f(false, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 701 a")
-	f(false, "mkdir -p a/x; touch a/x/file; chmod 722 a")                    // it may be written itself, by its mode
+	f(false, "mkdir -p a/x; touch a/x/file; chmod 722 a")                      // it may be written itself, by its mode
 	f(true, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 700 a/x") // up and down again
 	f(false, "mkdir -p a/x b; touch b/file; chmod 666 b/file; ln -s $D/b/file a/x/file; chmod 700 a/x")
 	f(false, "mkdir -p a/x b; touch b/file; chmod 666 b/file; ln -s ../../b/file a/x/file; chmod 700 a")
