@@ -224,14 +224,32 @@ func runAsOwner(ctx context.Context, db Querier, name string, statements []strin
 	return nil
 }
 
-// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statement that takes them; empty where there are none,
-// or where that cannot be asked.
+// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statements that take them, one for each role that
+// gave them; empty where there are none, or where that cannot be asked. A superuser may run them all.
 func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string) string {
-	var columns []string
-	if err := conn.QueryRow(ctx, sql.Query("source_columns_left"), schema, table, role).Scan(&columns); err != nil || len(columns) == 0 {
+	rows, err := conn.Query(ctx, sql.Query("source_columns_left"), schema, table, role)
+	if err != nil {
 		return ""
 	}
 	to := pgname.Identifier(role)
-	return "SELECT of role " + to + " on columns that init did not give: REVOKE SELECT (" + pgname.List(columns) + ") ON TABLE " +
-		pgname.Qualified(schema, table) + " FROM " + to + ";"
+	var statements []string
+	var grantor string
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&grantor, &columns}, func() error {
+		statements = append(statements, by(grantor, "REVOKE SELECT ("+pgname.List(columns)+") ON TABLE "+pgname.Qualified(schema, table)+" FROM "+to+" CASCADE")...)
+		return nil
+	})
+	if err != nil || len(statements) == 0 {
+		return ""
+	}
+	return "SELECT of role " + to + " on columns that init did not give: " + pgname.Script(statements...)
+}
+
+// by has a REVOKE take what a role gave: it takes only what its own role gave, and says nothing where that is nothing. GRANTED BY may name no other
+// role on an object. Without a grantor the owner gave it, whose grants a superuser's REVOKE takes; such a statement comes before the others.
+func by(grantor, revoke string) []string {
+	if grantor == "" {
+		return []string{revoke}
+	}
+	return []string{"SET LOCAL ROLE " + pgname.Identifier(grantor), revoke}
 }
