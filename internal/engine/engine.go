@@ -72,6 +72,8 @@ type Opener struct {
 	Log zerolog.Logger
 	// Shared is the encoder of commands that run in one process (demo, bench); nil: each opens its own.
 	Shared *Engine
+	// Trials says that a ready export is opened by another process of this program first; see Trial. Not so in that process.
+	Trials bool
 }
 
 // Open builds the graph if need be, loads it and runs the self-test: about half a second.
@@ -130,6 +132,9 @@ func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, c
 			graph, err := models.Build(ctx, checkpoint, parts.GraphCache, target)
 			made = graph
 			made.Data = nil // it is the session's from here on
+			if err == nil {
+				err = o.try(ctx, c, parts, made)
+			}
 			return graph, err
 		},
 	})
