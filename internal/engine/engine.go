@@ -125,6 +125,7 @@ func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, c
 		return nil, err
 	}
 	made := models.Graph{}
+	var failed error // the trial, which would fail for each device
 	runner, err := ort.Open(ctx, ort.Options{
 		Library: parts.ONNXRuntime, Operators: OperatorsFor(parts, checkpoint), Device: c.Encoder.Device,
 		Precision: PrecisionOf(c, checkpoint),
@@ -132,12 +133,13 @@ func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, c
 			graph, err := models.Build(ctx, checkpoint, parts.GraphCache, target)
 			made = graph
 			made.Data = nil // it is the session's from here on
-			if err == nil {
-				err = o.try(ctx, c, parts, made)
+			if err == nil && failed == nil {
+				failed = o.try(ctx, c, parts, made)
 			}
-			return graph, err
+			return graph, cmp.Or(err, failed)
 		},
 	})
+	err = cmp.Or(failed, err)
 	if err != nil {
 		return nil, errors.Join(err, tokenizer.Close())
 	}
