@@ -73,6 +73,7 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/advice.go onServer":           "its callers are looked at",
 	"internal/doctor/advice.go setting":            "for a console: constants, numbers, and names of slots",
 	"internal/engine/graphs.go WarnOfGraphs":       "as unkept",
+	"internal/engine/trial.go err":                 "the advice of another process of this program, where it was looked at",
 	"internal/engine/graphs.go Unkept":             "safefile quotes, and so does what made the other error",
 	"cmd/wal2vec/root.go warnOfExposed":            "the path of a setting and its variable",
 	"internal/safefile/fault.go Fault":             "Error.Try quotes; what stands before it is its callers', which is looked at",

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -35,7 +36,7 @@ func (e *examination) judgeDefaults(ctx context.Context, check string, oid uint3
 		if e.searches() {
 			instead = "dbt's grants, in the model, give it a table that is built again"
 		}
-		e.warn(check, inSource("ALTER DEFAULT PRIVILEGES FOR ROLE "+pgname.Identifier(owner)+in+" REVOKE ALL ON TABLES FROM "+to+";"),
+		e.warn(check, inSource(fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s%s REVOKE ALL ON TABLES FROM %s;", pgname.Identifier(owner), in, to)),
 			"role %s%s will have %s on each table that role %s makes %s, on all columns; %s",
 			pgname.Identifier(e.source.info.User), whose, strings.Join(privileges, ", "), pgname.Identifier(owner), where, instead)
 		return nil
