@@ -61,8 +61,9 @@ func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, e
 // key, on which others may rely; Left names it. Where the publication's comment notes another
 // pipeline, the publication stays as it is but for the note of this one; where that has the same
 // name, so do function and rights. A note counts only while its slot is there: any owner of the
-// publication may write one, and a dump brings those of another database. Gone names the rest. What this role may not do is a fault of kind Usage, but for
-// rights to columns of a table whose owner's rights it has not: those are in Left.
+// publication may write one, and a dump brings those of another database. Gone names the rest. What
+// this role may not do is a fault of kind Usage, but for rights to columns of a table whose owner's
+// rights it has not: those are in Left.
 func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	var out Removal
 	present, err := TableOID(ctx, db, r.Table.Schema, r.Table.Table)
@@ -87,7 +88,8 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	for _, other := range noted {
 		if !slices.Contains(others, other) {
 			out.Gone = append(out.Gone, fmt.Sprintf(
-				"pipeline %s is noted as a reader of publication %s by slot %s, but there is no such slot; where that pipeline is to go on, run wal2vec init for it",
+				"pipeline %s is noted as a reader of publication %s by slot %s, but there is no such slot; "+
+					"where that pipeline is to go on, run wal2vec init for it",
 				other.pipeline(), pgname.Identifier(r.Publication), other.slot()))
 		}
 	}
@@ -236,7 +238,8 @@ func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string
 	var grantor string
 	var columns []string
 	_, err = pgx.ForEachRow(rows, []any{&grantor, &columns}, func() error {
-		statements = append(statements, by(grantor, "REVOKE SELECT ("+pgname.List(columns)+") ON TABLE "+pgname.Qualified(schema, table)+" FROM "+to+" CASCADE")...)
+		revoke := "REVOKE SELECT (" + pgname.List(columns) + ") ON TABLE " + pgname.Qualified(schema, table) + " FROM " + to + " CASCADE"
+		statements = append(statements, by(grantor, revoke)...)
 		return nil
 	})
 	if err != nil || len(statements) == 0 {

@@ -50,7 +50,7 @@ func endsItsProcess(t *testing.T, path string) {
 	constant := func(name string, element onnxpb.TensorProto_DataType, count int64, raw ...byte) {
 		g.Initializer = append(g.Initializer, &onnxpb.TensorProto{Name: new(name), Dims: []int64{count}, DataType: new(int32(element)), RawData: raw})
 	}
-	number := func(name string, v byte, rest byte) {
+	number := func(name string, v, rest byte) {
 		constant(name, onnxpb.TensorProto_INT64, 1, v, rest, rest, rest, rest, rest, rest, rest)
 	}
 	constant("four", onnxpb.TensorProto_FLOAT, 4, make([]byte, 4*4)...)
