@@ -196,14 +196,23 @@ DECLARE
     admin constant text := pg_catalog.current_setting('wal2vec.admin');
     schema_name text;
     owner text;
+    trusted boolean;
 BEGIN
     FOREACH schema_name IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')] LOOP
-        SELECT pg_catalog.pg_get_userbyid(n.nspowner) INTO owner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = schema_name;
+        SELECT f.rolname, f.rolsuper INTO owner, trusted
+        FROM pg_catalog.pg_namespace AS n
+        JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+        JOIN pg_catalog.pg_roles AS f ON f.oid = CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END
+        WHERE n.nspname = schema_name;
         IF owner IS NULL THEN
             EXECUTE pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', schema_name, admin);
         ELSIF owner <> admin AND schema_name = pg_catalog.current_setting('wal2vec.sink_schema') THEN
             RAISE WARNING 'schema % belongs to role %, not to %: look at what is in it, then drop it or give it to %', schema_name, owner, admin, admin;
         ELSIF owner <> admin THEN -- the view goes into a schema of yours
+            IF NOT trusted THEN
+                RAISE WARNING 'schema % of the view belongs to role %, not to %: any role that reads the view could run what that role likes, and so could who restores a dump of the schema; set wal2vec.view_schema, and sink.view, to a schema of its own',
+                    schema_name, owner, admin;
+            END IF;
             EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema_name, admin);
         END IF;
     END LOOP;
@@ -518,6 +527,29 @@ BEGIN
     ELSE
         EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), swap);
     END IF;
+END
+$$;
+
+-- A REVOKE takes what one role gave, and says nothing where that is another one.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT
+            pg_catalog.quote_ident(g.rolname) AS role, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)) AS giver, pg_catalog.quote_ident(d.datname) AS database
+        FROM pg_catalog.pg_database AS d
+        CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) AS a
+        JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
+        WHERE d.datname = pg_catalog.current_database() AND a.privilege_type = 'CREATE' AND a.grantor <> d.datdba
+          AND g.rolname IN (
+              pg_catalog.current_setting('wal2vec.admin')::name, COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')::name
+          )
+        ORDER BY 1, 2
+    LOOP
+        RAISE WARNING 'role % gave % CREATE on the database, which this file does not take: BEGIN; SET LOCAL ROLE %; REVOKE CREATE ON DATABASE % FROM % CASCADE; COMMIT;',
+            given.giver, given.role, given.giver, given.database, given.role;
+    END LOOP;
 END
 $$;
 

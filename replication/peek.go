@@ -23,9 +23,10 @@ type PeekOptions struct {
 	From, To change.LSN
 }
 
-// Peek calls each with the events of the transactions between two positions without moving the slot, which nobody may be reading: that is a fault
+// Peek calls each with the events of the transactions between two positions without moving the slot, which no process may be reading: that is a fault
 // of kind Busy. The server decodes everything from the confirmed position on before the first event comes. A slot that was confirmed beyond From
-// meanwhile is a fault of kind Unavailable: some events were not there any more. An event may come twice.
+// in the meantime is a fault of kind Unavailable: some events were not there any more. An event may come twice. A row takes no more memory
+// than in a stream: what the table's template reads of it, within its bound, and not the message.
 func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.Event)) error {
 	err := peek(ctx, conn, o, false, each)
 	if fault.Untranslatable(err) { // texts are asked for as they are, as a stream does
@@ -58,17 +59,8 @@ func peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, foreign bool, each
 	if foreign {
 		decoder.Foreign()
 	}
-	var message []byte
-	_, err = pgx.ForEachRow(rows, []any{&message}, func() error {
-		fragment, complete, err := decoder.Decode(message)
-		if err != nil || !complete || fragment.LSN <= o.From {
-			return err
-		}
-		for _, event := range fragment.Events {
-			each(event)
-		}
-		return nil
-	})
+	err = events(&peeked{rows: rows}, decoder, o.From, each)
+	rows.Close()
 	if fault.SQLSTATE(err) == "42501" {
 		return fault.Wrap(err, fault.Usage, "run it as the role that streams, or while a stream runs",
 			"peeking at slot %q, which takes the role that streams", o.Slot)

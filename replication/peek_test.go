@@ -1,7 +1,10 @@
 package replication_test
 
 import (
+	"fmt"
 	"reflect"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -9,6 +12,46 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 )
+
+// TestPeekKeepsNoGiantRow: beside messages of 192 MiB, what is allocated follows what is read of a row. It measures the whole process, so
+// that it does not run beside other tests.
+func TestPeekKeepsNoGiantRow(t *testing.T) { //nolint:paralleltest // see above
+	b := setup(t, pgtest.Database(t), items(t), itemTable)
+	const bound, giant = 1 << 20, 64 << 20
+	b.opts.Table.Template = b.opts.Table.Template.Limited(bound)
+	begin := b.slot.ConsistentPoint
+	b.db.Exec(t, "INSERT INTO item (id, name) VALUES (1, 'one')")
+	for range 3 {
+		b.db.Exec(t, fmt.Sprintf("UPDATE item SET name = repeat('x', %d)", giant))
+	}
+	b.db.Exec(t, fmt.Sprintf("INSERT INTO item (id, name) VALUES (2, repeat('y', %d)), (3, 'three')", bound))
+	b.db.Exec(t, "DELETE FROM item WHERE id = 1")
+	var seen []string
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	o := replication.PeekOptions{Slot: b.opts.Slot, Publication: b.opts.Publication, Table: b.opts.Table, From: begin, To: b.now(t)}
+	err := replication.Peek(t.Context(), b.conn, o, func(e change.Event) {
+		one := fmt.Sprint(e.Op, " ", e.Key)
+		for _, field := range e.Fields {
+			one += fmt.Sprint(" ", field.State, " ", len(field.Text))
+		}
+		seen = append(seen, one)
+	})
+	runtime.ReadMemStats(&after)
+	line := func(key string, state change.FieldState, size int) string {
+		return fmt.Sprint(change.Upsert, " ", key, " ", state, " ", size, " ", change.FieldNull, " 0")
+	}
+	large := line("1", change.FieldLarge, 0)
+	want := []string{
+		line("1", change.FieldValue, 3), large, large, large, line("2", change.FieldValue, bound), line("3", change.FieldValue, 5), fmt.Sprint(change.Delete, " 1"),
+	}
+	if err != nil || !slices.Equal(seen, want) {
+		t.Errorf("%q, %v, want %q", seen, err, want)
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*bound {
+		t.Errorf("%d MiB were allocated beside rows of %d MiB, of which %d are read", allocated>>20, giant>>20, bound>>20)
+	}
+}
 
 // TestPeekSeesWhatAStreamWouldBring between two positions, leaves it there, and tells when a stream takes it away.
 func TestPeekSeesWhatAStreamWouldBring(t *testing.T) {

@@ -83,6 +83,18 @@ func (u Use) without(uses []notedUse) []notedUse {
 	})
 }
 
+// readers reports whether this role may write a publication's comment, and which slots of the noted pipelines are there.
+func readers(ctx context.Context, db Querier, publication string, noted []notedUse) (may bool, there []string, err error) {
+	slots := make([]string, len(noted))
+	for i, n := range noted {
+		slots[i] = n.slot()
+	}
+	if err := db.QueryRow(ctx, sql.Query("source_publication_use"), publication, slots).Scan(&may, &there); err != nil {
+		return false, nil, fmt.Errorf("asking who reads publication %q: %w", publication, err)
+	}
+	return may, there, nil
+}
+
 // use notes a pipeline in what will be the publication's comment, and reports whether that is
 // another one then. A publication that the comment gives to another pipeline, whose slot is there, is
 // a fault of kind Usage where the two do not share it on purpose: they would share the function that
@@ -91,14 +103,9 @@ func (u Use) without(uses []notedUse) []notedUse {
 func (p *publication) use(ctx context.Context, db Querier, name string, u Use) (changed bool, err error) {
 	rest, uses := splitUses(p.comment)
 	others := u.without(uses)
-	slots := make([]string, len(others))
-	for i, other := range others {
-		slots[i] = other.slot()
-	}
-	var may bool
-	var there []string
-	if err := db.QueryRow(ctx, sql.Query("source_publication_use"), name, slots).Scan(&may, &there); err != nil {
-		return false, fmt.Errorf("asking who reads publication %q: %w", name, err)
+	may, there, err := readers(ctx, db, name, others)
+	if err != nil {
+		return false, err
 	}
 	if !u.Shared && !slices.Contains(uses, notedUse(u.noted())) {
 		for _, other := range others {

@@ -85,10 +85,59 @@ func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 	must("a member", shared)
 	comment("a member", "of the mart", "wal2vec slots: "+ofA+" "+slot("c")+"=two "+slot("d")+"=three", tables)
 
+	for _, name := range []string{"c", "d"} {
+		db.Exec(t, "SELECT pg_create_logical_replication_slot('"+slot(name)+"', 'pgoutput')")
+	}
 	removeUses(t, db, conn, [3]replication.Use{use("one", "a"), use("two", "c"), use("three", "d")}, func() { comment("two are gone", "of the mart", "wal2vec slots: "+ofA, tables) })
 }
 
-// removeUses tears pipelines down: each takes its own note, and the last of them the publication. What a slot that is gone is noted for stays.
+// TestANoteWithoutItsSlotKeepsNothing: the owner of a publication may note whatever he likes, the
+// pipeline's own name too, and a dump brings the notes of another database.
+func TestANoteWithoutItsSlotKeepsNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Database(t)
+	db.Exec(t, itemTable)
+	conn, name := db.Conn(t), slotName(db)
+	use := replication.Use{Pipeline: "one", Slot: name + "own"}
+	remove := func() (removed replication.Removal, exists bool, comment string) {
+		t.Helper()
+		removed, err := replication.Remove(t.Context(), conn, replication.Removed{Use: use, Swap: replication.Swap{
+			Publication: "pub", Table: items(t), Function: replication.SwapFunction("public", "one"),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return removed, pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_publication)"),
+			pgtest.One[string](t, db, "SELECT coalesce((SELECT obj_description(oid, 'pg_publication') FROM pg_publication), '')")
+	}
+	note := func(notes string) {
+		t.Helper()
+		if err := replication.EnsurePublication(t.Context(), conn, "pub", inspected(t, db), use); err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(t, "COMMENT ON PUBLICATION pub IS 'wal2vec slots: "+notes+"'")
+	}
+	ghost := name + "ghost"
+	said := "by slot " + ghost + ", but there is no such slot"
+	note(ghost + "=one " + use.Slot + "=one") // of the pipeline's name: it would keep function and rights, too
+	if removed, exists, _ := remove(); exists || len(removed.Left) > 0 || len(removed.Gone) != 1 || !strings.Contains(removed.Gone[0], said) {
+		t.Errorf("the publication stays: %v, %+v", exists, removed)
+	}
+
+	// Beside one that is there, the note goes.
+	live := name + "live"
+	db.Exec(t, "SELECT pg_create_logical_replication_slot('"+live+"', 'pgoutput')")
+	note(ghost + "=two " + live + "=three " + use.Slot + "=one")
+	removed, exists, comment := remove()
+	if !exists || comment != "wal2vec slots: "+live+"=three" || len(removed.Gone) != 1 || !strings.Contains(removed.Gone[0], said) {
+		t.Errorf("the publication stays: %v with the comment %q, %+v", exists, comment, removed)
+	}
+	if left := strings.Join(removed.Left, "\n"); !strings.Contains(left, live) || strings.Contains(left, ghost) {
+		t.Errorf("left is said to be %q", left)
+	}
+}
+
+// removeUses tears pipelines down: each takes its own note, and the last of them the publication.
 func removeUses(t *testing.T, db *pgtest.DB, conn *pgx.Conn, uses [3]replication.Use, one func()) {
 	t.Helper()
 	remove := func(u replication.Use) replication.Removal {

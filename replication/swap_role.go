@@ -33,8 +33,9 @@ type SwapRole struct {
 	Odd, Ends []string
 	// Elsewhere is true where it owns something in another database.
 	Elsewhere bool
-	// Creates is true where it has CREATE on the database by itself, which is of use at the hand-over alone.
-	Creates bool
+	// Creates are the statements that take CREATE and TEMPORARY on the database from it; none where it has neither by itself. CREATE is of use at the
+	// hand-over alone.
+	Creates []string
 
 	exists, acts, ours, mayOwn, mayCreate bool
 	apart                                 bool // this role has the rights of the table's owner without it
@@ -46,19 +47,22 @@ type SwapRole struct {
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, grantors, back, groups, givers []string
+	var members, grantors, back, groups, givers, creators []string
 	query, err := sql.Render("source_swap_role", nil)
 	if err != nil {
 		return r, err
 	}
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
-			&r.mayCreate, &r.Creates, &r.database, &r.schema, &logsIn,
+			&r.mayCreate, &creators, &r.database, &r.schema, &logsIn,
 			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
 	role := pgname.Identifier(r.Name)
+	for _, grantor := range creators {
+		r.Creates = append(r.Creates, by(grantor, "REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(r.database)+" FROM "+role+" CASCADE")...)
+	}
 	if logsIn {
 		r.Open, r.Close = append(r.Open, "may log in"), append(r.Close, "ALTER ROLE "+role+" NOLOGIN")
 	}

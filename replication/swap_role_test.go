@@ -140,7 +140,7 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 		}
 		// Nothing but this is in its power.
 		facts, err := f.swap.Role(t.Context(), conn)
-		if err != nil || len(facts.Beyond) > 0 || facts.Creates {
+		if err != nil || len(facts.Beyond) > 0 || len(facts.Creates) > 0 {
 			t.Errorf("%+v, %v", facts, err)
 		}
 		if got := f.readable(t, f.role, "item"); got != "id name body gone" {

@@ -19,6 +19,8 @@ import (
 // Removal is what was taken back in the source, as the statements that did it, and what stays there, each with the statement that removes it.
 type Removal struct {
 	Done, Left []string
+	// Gone says of pipelines that the publication's comment noted that their slots are not there.
+	Gone []string
 }
 
 // Removed says what a removal is to remove.
@@ -58,8 +60,10 @@ func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, e
 // before, and the publication. What others made or gave stays, and so does an index on the table's
 // key, on which others may rely; Left names it. Where the publication's comment notes another
 // pipeline, the publication stays as it is but for the note of this one; where that has the same
-// name, so do function and rights. What this role may not do is a fault of kind Usage, but for
-// rights to columns of a table whose owner's rights it has not: those are in Left.
+// name, so do function and rights. A note counts only while its slot is there: any owner of the
+// publication may write one, and a dump brings those of another database. Gone names the rest. What
+// this role may not do is a fault of kind Usage, but for rights to columns of a table whose owner's
+// rights it has not: those are in Left.
 func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	var out Removal
 	present, err := TableOID(ctx, db, r.Table.Schema, r.Table.Table)
@@ -75,7 +79,20 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		return out, err
 	}
 	_, uses := splitUses(p.comment)
-	others := r.Use.without(uses)
+	noted := r.Use.without(uses)
+	_, there, err := readers(ctx, db, r.Publication, noted)
+	if err != nil {
+		return out, err
+	}
+	others := slices.DeleteFunc(slices.Clone(noted), func(other notedUse) bool { return !slices.Contains(there, other.slot()) })
+	for _, other := range noted {
+		if !slices.Contains(others, other) {
+			out.Gone = append(out.Gone, fmt.Sprintf(
+				"pipeline %s is noted as a reader of publication %s by slot %s, but there is no such slot; "+
+					"where that pipeline is to go on, run wal2vec init for it",
+				other.pipeline(), pgname.Identifier(r.Publication), other.slot()))
+		}
+	}
 	namesake := slices.IndexFunc(others, func(other notedUse) bool { return other.pipeline() == r.Use.Pipeline })
 	if namesake >= 0 {
 		out.Left = append(out.Left, fmt.Sprintf(
@@ -209,14 +226,33 @@ func runAsOwner(ctx context.Context, db Querier, name string, statements []strin
 	return nil
 }
 
-// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statement that takes them; empty where there are none,
-// or where that cannot be asked.
+// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statements that take them, one for each role that
+// gave them; empty where there are none, or where that cannot be asked. A superuser may run them all.
 func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string) string {
-	var columns []string
-	if err := conn.QueryRow(ctx, sql.Query("source_columns_left"), schema, table, role).Scan(&columns); err != nil || len(columns) == 0 {
+	rows, err := conn.Query(ctx, sql.Query("source_columns_left"), schema, table, role)
+	if err != nil {
 		return ""
 	}
 	to := pgname.Identifier(role)
-	return "SELECT of role " + to + " on columns that init did not give: REVOKE SELECT (" + pgname.List(columns) + ") ON TABLE " +
-		pgname.Qualified(schema, table) + " FROM " + to + ";"
+	var statements []string
+	var grantor string
+	var columns []string
+	_, err = pgx.ForEachRow(rows, []any{&grantor, &columns}, func() error {
+		revoke := "REVOKE SELECT (" + pgname.List(columns) + ") ON TABLE " + pgname.Qualified(schema, table) + " FROM " + to + " CASCADE"
+		statements = append(statements, by(grantor, revoke)...)
+		return nil
+	})
+	if err != nil || len(statements) == 0 {
+		return ""
+	}
+	return "SELECT of role " + to + " on columns that init did not give: " + pgname.Script(statements...)
+}
+
+// by has a REVOKE take what a role gave: it takes only what its own role gave, and says nothing where that is nothing. GRANTED BY may name no other
+// role on an object. Without a grantor the owner gave it, whose grants a superuser's REVOKE takes; such a statement comes before the others.
+func by(grantor, revoke string) []string {
+	if grantor == "" {
+		return []string{revoke}
+	}
+	return []string{"SET LOCAL ROLE " + pgname.Identifier(grantor), revoke}
 }

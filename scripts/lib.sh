@@ -53,13 +53,17 @@ trusted=0,$EUID,${WAL2VEC_TRUST_UIDS-$(ls -ldn "$root" | awk '{ print $3 }')}
 # else in its place: what is in the cache gets linked and run. It goes the kernel's way, as internal/safefile does: a folder as /tmp
 # is may be on the way, and not be PATH itself. With make, each missing folder is made by itself, so that no link leads it elsewhere.
 ours() {
-  local rest=${1#/}/ at='' name links=0
+  local rest=${1#/}/ at='' name links=0 closed='' # the first folder on the way that lets in its owner alone
   judge /
   while [ -n "$rest" ]; do
     name=${rest%%/*} rest=${rest#*/}
     case $name in
       '' | .) continue ;;
-      ..) at=${at%/*} && continue ;;
+      ..)
+        at=${at%/*}
+        case $at/ in "$closed"/*) ;; *) closed='' ;; esac
+        continue
+        ;;
     esac
     if [ ! -e "$at/$name" ] && [ ! -L "$at/$name" ]; then
       [ "${2:-}" = make ] || return 1
@@ -69,7 +73,7 @@ ours() {
     if [ -L "$at/$name" ]; then
       ((++links <= 40)) || die 2 "too many links lead to $1"
       rest=$(readlink "$at/$name")/$rest
-      case $rest in /*) at='' ;; esac
+      case $rest in /*) at='' closed='' ;; esac
     else
       at=$at/$name
     fi
@@ -77,29 +81,38 @@ ours() {
   judge "${at:-/}" end
 }
 
-# judge PATH [end]: the owner and mode of one file, folder or link on the way, or of the end of it.
+# judge PATH [end]: the owner and mode of one file, folder or link on the way, or of the end of it. Below the folder $closed modes do not count.
 judge() {
-  local mode uid gid why=''
+  local mode uid gid why='' inside=$closed
   read -r mode _ uid gid _ <<<"$(ls -ldn "$1" 2>/dev/null)"
   case ",${trusted// /}," in
     *",${uid:-unknown},"*) ;;
     *) why="belongs to another account (uid ${uid:-unknown})" ;;
   esac
-  if [ -z "$why" ]; then
+  case $inside$mode in d?????[-S]??[-T]*) closed=$1 ;; esac
+  if [ -z "$why$inside" ]; then
     case $mode in
       l*) ;; # its mode says nothing
       d????????[tT]*) [ "${2:-}" != end ] || case $mode in ?????w* | ????????w*) why="may be written by other accounts" ;; esac ;;
       ????????w*) why="may be written by every account" ;;
       ?????w????+*) why="may be written by accounts of its access control list" ;;
-      ?????w*) private "$uid" "$gid" || why="may be written by its group (gid $gid)" ;;
+      ?????w*) private_to_trusted "$gid" || why="may be written by its group (gid $gid)" ;;
     esac
   fi
   [ -z "$why" ] || die 2 "$1 $why, and what is in the cache $cache is linked and run; try: export WAL2VEC_CACHE=FOLDER with one that this account owns and no other may write"
 }
 
-# private UID GID: the group is root's, or has that account alone in it, as many systems make one for each account.
+# private_to_trusted GID: the group is private to one of the accounts that are trusted.
+private_to_trusted() {
+  local uid
+  for uid in ${trusted//,/ }; do
+    ! private "$uid" "$1" || return 0
+  done
+  return 1
+}
+
+# private UID GID: the group has that account alone in it, as many systems make one for each account.
 private() {
-  [ "$2" != 0 ] || return 0
   local name
   name=$(getent passwd "$1" 2>/dev/null | cut -d: -f1) || true
   case $(getent group "$2" 2>/dev/null) in

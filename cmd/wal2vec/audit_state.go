@@ -52,8 +52,8 @@ func (f auditFile) load() (audit.Report, error) {
 		return begin, nil
 	}
 	text, err := safefile.ReadTrusted(f.path, mostStateBytes) // what another account writes there could say that all was looked at
-	if problem, ok := errors.AsType[*safefile.Error](err); ok {
-		return begin, fault.Wrap(err, fault.Usage, "name another file with --state, or "+problem.Try, "reading how far the audit is")
+	if refused := safefile.Fault(err, "name another file with --state", "reading how far the audit is"); fault.KindOf(refused) == fault.Usage {
+		return begin, refused
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return begin, nil

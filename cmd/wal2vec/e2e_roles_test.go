@@ -229,6 +229,51 @@ AND (pg_has_role(r.oid, 'own', 'MEMBER') OR has_table_privilege(r.oid, 'public.t
 	}
 }
 
+// TestTheRolesTellOfWhatIsOthers: whose schema the view goes into, and who gave a role what this file cannot take.
+func TestTheRolesTellOfWhatIsOthers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Server(t).Database(t)
+	run := func() string {
+		t.Helper()
+		out, err := db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'",
+			"-c", "SET wal2vec.source_columns = 'id'", "-f", filepath.Join("..", "..", "deploy", "roles.sql")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	tells := func(what string, want bool, texts ...string) {
+		t.Helper()
+		said := run()
+		for _, text := range texts {
+			if strings.Contains(said, text) != want {
+				t.Errorf("%s: %q is told: %v\n%s", what, text, !want, said)
+			}
+		}
+	}
+	db.Exec(t, "CREATE ROLE own; CREATE ROLE stranger; CREATE TABLE public.t (id int PRIMARY KEY); ALTER TABLE public.t OWNER TO own")
+	const view, gave = "schema analytics_features of the view belongs to role ", " gave wal2vec_"
+	tells("new", false, view, gave, "WARNING")
+	tells("the admin's", false, view, gave, "WARNING")
+	db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO postgres")
+	tells("a superuser's", false, view)
+	db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO stranger")
+	tells("a stranger's", true, view+"stranger")
+	db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO pg_database_owner")
+	tells("a superuser's, who owns the database", false, view)
+	db.Exec(t, "ALTER DATABASE "+db.Name+" OWNER TO own")
+	tells("the database's owner's", true, view+"own")
+
+	db.Exec(t, "GRANT CREATE ON DATABASE "+db.Name+" TO stranger WITH GRANT OPTION; SET ROLE stranger; GRANT CREATE ON DATABASE "+db.Name+
+		" TO wal2vec_admin, wal2vec_swap; RESET ROLE")
+	for _, role := range []string{"wal2vec_admin", "wal2vec_swap"} {
+		take := "BEGIN; SET LOCAL ROLE stranger; REVOKE CREATE ON DATABASE " + db.Name + " FROM " + role + " CASCADE; COMMIT;"
+		tells("of another grantor", true, "role stranger gave "+role+" CREATE on the database", take)
+		db.Exec(t, take)
+		tells("taken", false, "role stranger gave "+role)
+	}
+}
+
 // TestTheRolesAreNotBentByTheDatabase: its owner's settings hide no warning, and change no text of the file.
 func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	t.Parallel()

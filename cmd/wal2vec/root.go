@@ -171,7 +171,7 @@ func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
 
 // opener opens the encoders that a command needs.
 func (p *program) opener(c config.Config) engine.Opener {
-	return engine.Opener{Log: p.logger(c.Log), Shared: p.shared}
+	return engine.Opener{Log: p.logger(c.Log), Shared: p.shared, Trials: true}
 }
 
 // logger writes to standard error in the configured form.

@@ -54,6 +54,9 @@ func (p *program) sayGone(c config.Config, gone setup.Gone) error {
 	for _, line := range gone.Taken {
 		fmt.Fprintf(&text, "%s\n", line)
 	}
+	for _, note := range gone.Unread {
+		fmt.Fprintf(&text, "%s\n", pgname.Visible(note))
+	}
 	for _, left := range gone.Left {
 		fmt.Fprintf(&text, "left in the source: %s\n", pgname.Visible(left))
 	}

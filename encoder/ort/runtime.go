@@ -1,7 +1,6 @@
 package ort
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -98,9 +97,5 @@ func shared(folder string) error {
 
 // refused is an error of kind fault.Usage where another account could have written a library.
 func refused(library string) error {
-	err := safefile.Check(library)
-	if problem, ok := errors.AsType[*safefile.Error](err); ok {
-		return fault.Wrap(err, fault.Usage, problem.Try, "a library is not loaded that another account could have written")
-	}
-	return err
+	return safefile.Fault(safefile.Check(library), "", "a library is not loaded that another account could have written")
 }

@@ -16,7 +16,7 @@ import (
 
 // advising are the functions that take an advice, with the place of it among their arguments.
 var advising = map[string]int{
-	"fault.New": 1, "fault.Wrap": 2,
+	"fault.New": 1, "fault.Wrap": 2, "safefile.Fault": 1,
 	"inSource": 0, "inSink": 0, "inShell": 0, "inSettings": 0, "onServer": 0,
 	"e.toStream": 0, "instead": 1,
 }
@@ -72,19 +72,16 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/advice.go inSettings":         "its callers are looked at",
 	"internal/doctor/advice.go onServer":           "its callers are looked at",
 	"internal/doctor/advice.go setting":            "for a console: constants, numbers, and names of slots",
-	"cmd/wal2vec/audit_state.go load":              "safefile quotes",
 	"internal/engine/graphs.go WarnOfGraphs":       "as unkept",
+	"internal/engine/trial.go err":                 "the advice of another process of this program, where it was looked at",
 	"internal/engine/graphs.go Unkept":             "safefile quotes, and so does what made the other error",
-	"internal/pgserver/folder.go makeFolder":       "safefile quotes",
-	"models/hub/pull.go pull":                      "safefile quotes",
 	"cmd/wal2vec/root.go warnOfExposed":            "the path of a setting and its variable",
-	"encoder/ort/runtime.go refused":               "safefile quotes",
+	"internal/safefile/fault.go Fault":             "Error.Try quotes; what stands before it is its callers', which is looked at",
 	"internal/config/environment.go readDotEnv":    "safefile quotes",
 	"internal/config/apart.go warnOfUnread":        "inFull quotes",
 	"internal/config/load.go setFromFile":          "safefile quotes",
 	"internal/config/opened.go checkFiles":         "safefile quotes; besides, the name of one of five variables",
 	"internal/config/yaml.go readSettings":         "safefile quotes",
-	"internal/pgserver/bundle.go untrusted":        "safefile quotes",
 	"internal/doctor/pipeline.go examineLock":      "pgsession.Blocker.Try: constants and a number",
 	"sink/attended.go meet":                        "as examineLock",
 	"replication/pgoutput/decoder.go keyError":     "quoted names, and the constant reidentify",

@@ -65,6 +65,12 @@ func TestEachDeployRuleCanFail(t *testing.T) {
 	compose("    secrets: [source_dsn, http_token]\n", "    secrets: [source_dsn]\n", "WAL2VEC_HTTP_TOKEN_FILE is no secret")
 	compose("{file: secrets/http_token}", "{environment: TOKEN}", "secret http_token")
 	compose("secrets: [source_dsn", "secrets: {", "compose.yaml:")
+	compose("{internal: true}", "{internal: false}", "network databases")
+	compose(`enable_ip_masquerade: "false"`, `enable_ip_masquerade: "true"`, "network monitors")
+	compose(`      com.docker.network.bridge.enable_ip_masquerade: "false"`+"\n", "", "network monitors")
+	compose("  databases: {internal: true}\n", "", "network databases")
+	compose("networks: [databases, monitors]", "networks: [databases, monitors, default]", "network default")
+	compose("    networks: [databases]\n", "", "database: has the default network")
 
 	docker := func(old, with, want string) {
 		t.Helper()
@@ -170,6 +176,12 @@ func deployFile(t *testing.T, name string) string {
 type composeFile struct {
 	Services map[string]service           `yaml:"services"`
 	Secrets  map[string]map[string]string `yaml:"secrets"`
+	Networks map[string]network           `yaml:"networks"`
+}
+
+type network struct {
+	Internal bool              `yaml:"internal"`
+	Options  map[string]string `yaml:"driver_opts"`
 }
 
 // service is what is looked at of a service in a compose file.
@@ -186,6 +198,7 @@ type service struct {
 	NetworkMode string            `yaml:"network_mode"`
 	PID         string            `yaml:"pid"`
 	Ports       []any             `yaml:"ports"`
+	Networks    []string          `yaml:"networks"`
 	Volumes     []string          `yaml:"volumes"`
 	Secrets     []string          `yaml:"secrets"`
 	Environment map[string]string `yaml:"environment"`
@@ -209,6 +222,16 @@ func checkCompose(content string) []string {
 	for name, s := range file.Services {
 		for _, what := range slices.Concat(s.locked(), s.reached(), s.told()) {
 			wrong = append(wrong, "compose.yaml: "+name+": "+what)
+		}
+	}
+	for name, s := range file.Services {
+		if len(s.Networks) == 0 {
+			wrong = append(wrong, "compose.yaml: "+name+": has the default network, which leads out")
+		}
+		for _, on := range s.Networks {
+			if n := file.Networks[on]; !n.Internal && n.Options["com.docker.network.bridge.enable_ip_masquerade"] != "false" {
+				wrong = append(wrong, "compose.yaml: "+name+": network "+on+" leads out of the machine")
+			}
 		}
 	}
 	for name, from := range file.Secrets {

@@ -71,7 +71,9 @@ func Run(ctx context.Context, p Program, name string, o Options) (report Report,
 }
 
 // opener opens encoders: the shared one, where there is one.
-func (b *bench) opener() engine.Opener { return engine.Opener{Log: zerolog.Nop(), Shared: b.shared} }
+func (b *bench) opener() engine.Opener {
+	return engine.Opener{Log: zerolog.Nop(), Shared: b.shared, Trials: true}
+}
 
 // follow is what a stream of the mart's table is opened with.
 func (b *bench) follow() follow.Options {

@@ -38,8 +38,9 @@ func TestADotEnvThatOthersMayWriteIsNotRead(t *testing.T) {
 	const content = "WAL2VEC_PIPELINE=theirs\nnot a line\x00" // nothing of it counts, not even its faults
 	path := open(t, write(t, ".env", content), 0o666)
 	c := load(t, config.Sources{DotEnv: path})
-	want := "the file " + path + ` is not read: "` + path + `" may be written by every account (mkdir -m 700 ` + path + `.new && cp ` + path + ` ` +
-		path + `.new/.env && chmod go-w ` + path + `.new/.env && mv -f ` + path + `.new/.env ` + path + ` && rmdir ` + path + `.new  # and look whether what is in it is yours)`
+	want := "the file " + path + ` is not read: "` + path + `" may be written by every account (mkdir -m 700 ` + path + `.new && cp -P ` + path + ` ` +
+		path + `.new/.env && [ ! -L ` + path + `.new/.env ] && chmod go-w ` + path + `.new/.env  # look whether what is in the copy is yours; only then: mv -fT ` +
+		path + `.new/.env ` + path + ` && rmdir ` + path + `.new)`
 	if got := warnings(c); got != want || c.Pipeline == "theirs" {
 		t.Errorf("pipeline %s, warned\n%s\nwant\n%s", c.Pipeline, got, want)
 	}

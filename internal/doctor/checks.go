@@ -80,7 +80,7 @@ var sourceChecks = []Check{
 		"A table that is built again is not readable."),
 	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table, and may no other role make itself a member of it?",
 		"Any client that has its password can do more than stream; another role can act as it."),
-	warns("role.source", "May the role do nothing with table, schema and database but read columns?",
+	warns("role.source", "May the role do nothing with table, schema and database, nor with later tables, but read columns?",
 		"Any client that has its password can change or drop the data, or read more of it."),
 	warns("role.cluster", "Does pg_hba.conf keep the role to its database, and from physical replication connections?",
 		"Any client that has its password can copy the whole server with pg_basebackup, or enter other databases."),

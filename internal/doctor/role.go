@@ -245,6 +245,11 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 		found = true
 		e.judgeExcess(check, x, options, owner)
 	}
+	if err == nil && !e.administers(owns) {
+		var defaults bool
+		defaults, err = e.judgeDefaults(ctx, check, oid)
+		found = found || defaults
+	}
 	if err == nil && !found && e.administers(owns) {
 		found = true
 		e.warn(check, owner, "role %s sets pipelines up: it is for init, generation and teardown, and no stream's role", role)

@@ -74,8 +74,8 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 	case rights.Altered:
 		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
 			"the function that follows swapped tables is not as this version of init makes it: no stream calls it")
-	case role.Creates:
-		e.warn(check, inSource("REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(e.source.info.Database)+" FROM "+name+";"),
+	case len(role.Creates) > 0:
+		e.warn(check, inSource(pgname.Script(role.Creates...)),
 			"the function that follows swapped tables runs as role %s, which may still create in the database: only the hand-over needed that", name)
 	case !rights.Lists(listed):
 		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),

@@ -72,6 +72,8 @@ type Opener struct {
 	Log zerolog.Logger
 	// Shared is the encoder of commands that run in one process (demo, bench); nil: each opens its own.
 	Shared *Engine
+	// Trials says that a ready export is opened by another process of this program first; see Trial. Not so in that process.
+	Trials bool
 }
 
 // Open builds the graph if need be, loads it and runs the self-test: about half a second.
@@ -123,6 +125,7 @@ func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, c
 		return nil, err
 	}
 	made := models.Graph{}
+	var failed error // the trial, which would fail for each device
 	runner, err := ort.Open(ctx, ort.Options{
 		Library: parts.ONNXRuntime, Operators: OperatorsFor(parts, checkpoint), Device: c.Encoder.Device,
 		Precision: PrecisionOf(c, checkpoint),
@@ -130,9 +133,13 @@ func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, c
 			graph, err := models.Build(ctx, checkpoint, parts.GraphCache, target)
 			made = graph
 			made.Data = nil // it is the session's from here on
-			return graph, err
+			if err == nil && failed == nil {
+				failed = o.try(ctx, c, parts, made)
+			}
+			return graph, cmp.Or(err, failed)
 		},
 	})
+	err = cmp.Or(failed, err)
 	if err != nil {
 		return nil, errors.Join(err, tokenizer.Close())
 	}

@@ -33,7 +33,7 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 		}
 	}
 	if err := safefile.CheckTree(bundle); err != nil {
-		return "", untrusted(err)
+		return "", safefile.Fault(err, "", "PostgreSQL is not run from a folder that another account could have written")
 	}
 	err = tryBundle(ctx, bundle, who)
 	if err == nil || who == nil || !errors.Is(err, fs.ErrPermission) {
@@ -44,15 +44,6 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 		return "", err
 	}
 	return copied, tryBundle(ctx, copied, who)
-}
-
-// untrusted says why the programs of a folder are not run.
-func untrusted(err error) error {
-	problem, ok := errors.AsType[*safefile.Error](err)
-	if !ok {
-		return err
-	}
-	return fault.Wrap(err, fault.Usage, problem.Try, "PostgreSQL is not run from a folder that another account could have written")
 }
 
 // tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.

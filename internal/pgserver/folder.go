@@ -1,14 +1,12 @@
 package pgserver
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -62,11 +60,7 @@ func makeFolder(parent string, who *account) (*folder, error) {
 		return nil, fmt.Errorf("resolving the folder for the server: %w", err)
 	}
 	if err := safefile.Check(parent); err != nil {
-		problem, ok := errors.AsType[*safefile.Error](err)
-		if !ok {
-			return nil, err
-		}
-		return nil, fault.Wrap(err, fault.Usage, "export TMPDIR=FOLDER that this account owns; "+problem.Try,
+		return nil, safefile.Fault(err, "export TMPDIR=FOLDER that this account owns",
 			"another account could put a server's folder below %s elsewhere", parent)
 	}
 	sweep(parent, time.Now())

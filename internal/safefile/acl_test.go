@@ -131,7 +131,7 @@ func TestWhoAListLetsWriteMustBeTrusted(t *testing.T) {
 func TestAListThatCannotBeReadIsNoTrust(t *testing.T) {
 	c := ours(map[string]entry{"/": folder(0, 0, 0o755), "/x": {0o664, me, me}})
 	c.list = func(string) (*list, error) { return nil, errors.New("no") }
-	if p := problem(t, c.check("/x")); p.Why != "may be written by accounts that are not known: no" || !strings.Contains(p.Try, " && chmod go-w /x.new/x && ") {
+	if p := problem(t, c.check("/x")); p.Why != "may be written by accounts that are not known: no" || !strings.Contains(p.Try, " && chmod go-w /x.new/x  # ") {
 		t.Errorf("%s (%s)", p, p.Try)
 	}
 }

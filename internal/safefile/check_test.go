@@ -162,9 +162,7 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := writable(path, "every account", true)
-	if out, err := exec.CommandContext(t.Context(), "sh", "-c", p.Try).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v: %s", p.Try, err, out)
-	}
+	follow(t, p.Try)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
@@ -197,11 +195,8 @@ func TestWhoHasAFileOpenLosesItByTheAdvice(t *testing.T) {
 		if err := Check(path); err != nil {
 			command = problem(t, err).Try
 		}
-		command = strings.TrimPrefix(command, "make a copy, and look whether what is in it is yours: ")
 		command, _, _ = strings.Cut(command, "; if that account may act as you")
-		if out, err := exec.CommandContext(t.Context(), "sh", "-c", command).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %s: %v", command, out, err)
-		}
+		follow(t, command)
 		if _, err := held.WriteAt([]byte("THEIRS"), 0); err != nil {
 			t.Fatal(err)
 		}
@@ -211,6 +206,74 @@ func TestWhoHasAFileOpenLosesItByTheAdvice(t *testing.T) {
 		if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 			t.Errorf("left: %v, %v", left, err)
 		}
+	}
+}
+
+// shell runs a line as it is pasted.
+func shell(t *testing.T, line string) (out []byte, err error) {
+	t.Helper()
+	return exec.CommandContext(t.Context(), "sh", "-c", line).CombinedOutput()
+}
+
+// follow does what an advice says, the second command of it too.
+func follow(t *testing.T, try string) {
+	t.Helper()
+	_, second, _ := strings.Cut(try, " only then: ")
+	for _, line := range []string{try, second} {
+		if out, err := shell(t, line); err != nil {
+			t.Fatalf("%s: %s: %v", line, out, err)
+		}
+	}
+}
+
+// TestACopyShowsAndMovesNothingOfAnotherPlace: between the look and the paste, and between the two
+// commands, a file's owner may put another thing in its place.
+func TestACopyShowsAndMovesNothingOfAnotherPlace(t *testing.T) {
+	f := func(name string, planted func(path, secret string) error) {
+		t.Helper()
+		dir := t.TempDir()
+		path, secret := filepath.Join(dir, "it's a $file"), filepath.Join(dir, "secret")
+		if err := errors.Join(os.WriteFile(secret, []byte("of root"), 0o600), os.Chmod(secret, 0o644), planted(path, secret)); err != nil {
+			t.Fatal(err)
+		}
+		first, second := copying(path, "go=")
+		if out, err := shell(t, first); err == nil {
+			if out, err = shell(t, second); err != nil {
+				t.Errorf("%s: %s: %v", name, out, err)
+			}
+		} else if strings.Contains(string(out), "of root") {
+			t.Errorf("%s: %s", name, out)
+		}
+		info, err := os.Lstat(path)
+		content, _ := os.ReadFile(path)
+		if err != nil || info.Mode()&0o077 != 0 && info.Mode().IsRegular() && string(content) == "of root" {
+			t.Errorf("%s: %v, %v: %q", name, info, err, content)
+		}
+		if info.Mode().IsRegular() == (name == "a link") {
+			t.Errorf("%s: %v in its place", name, info.Mode())
+		}
+		if info, err := os.Stat(secret); name == "a link" && (err != nil || info.Mode().Perm() != 0o644) {
+			t.Errorf("%s: the mode of what it leads to was changed to %v, %v", name, info.Mode(), err)
+		}
+	}
+	f("a link", func(path, secret string) error { return os.Symlink(secret, path) })
+	f("a hard link", func(path, secret string) error { return os.Link(secret, path) })
+	// A link to a folder, as the copy comes into its place.
+	dir := t.TempDir()
+	path, jobs := filepath.Join(dir, "file"), filepath.Join(dir, "jobs")
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Mkdir(jobs, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	first, second := copying(path, "go=")
+	if out, err := shell(t, first); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	if err := errors.Join(os.Remove(path), os.Symlink(jobs, path)); err != nil {
+		t.Fatal(err)
+	}
+	out, err := shell(t, second)
+	if left, unread := os.ReadDir(jobs); err != nil || unread != nil || len(left) != 0 {
+		t.Errorf("%s, %v: %v in a folder that another account named, %v", out, err, left, unread)
 	}
 }
 
@@ -230,7 +293,8 @@ func TestOnlyFoldersAndLinksAreGivenAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, failed := exec.CommandContext(t.Context(), "sh", "-c", copied(path)).CombinedOutput()
+	first, _ := copying(path, "go=")
+	out, failed := shell(t, first)
 	if after, err := os.Stat(path); failed == nil || err != nil || !os.SameFile(before, after) {
 		t.Errorf("copied by way of another's folder: %s, %v, %v", out, failed, err)
 	}
@@ -338,6 +402,10 @@ func TestGroupsWithOthersAreFound(t *testing.T) {
 	f(me, "", "root:x:0:\n", true)                             // from a directory, which gives each account a group of its number
 	f(account{"me", 1000, 2000}, "", "root:x:0:\n", false)     // from a directory, which need not tell who is in it
 	f(account{"me", 1000, 2000}, "", "me:x:2000:\n", true)
+	root := account{"root", 0, 0}
+	f(root, passwd, mine, true)
+	f(root, passwd+"default:x:1000650000:0::/:/bin/sh\n", mine, false)
+	f(root, passwd, "root:x:0:me\n", false)
 }
 
 // TestANumberOfAnAccountIsNoNumberOfAGroup: the group may be anybody's. Only what is in no list may be the group of an account that is in none.
@@ -358,7 +426,16 @@ func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
 	f(true, nobodys, []uint32{0, nobodys}, []uint32{nobodys})
 	f(false, nobodys, []uint32{0, nobodys}, nil)
 	f(false, nobodys, []uint32{0}, nil)
-	f(true, 0, nil, nil)
+	// Group 0 is root's as any group is its account's: where no other account is in it.
+	passwdHere, err := accountsIn("/etc/passwd")
+	groupHere, failed := accountsIn("/etc/group")
+	if err := errors.Join(err, failed); err != nil {
+		t.Fatal(err)
+	}
+	name, found := owner(0, 0)
+	f(found && alone(account{name, 0, 0}, passwdHere, groupHere), 0, []uint32{0, weaker}, nil)
+	f(false, 0, []uint32{weaker}, nil) // a folder of another account, which root's group may write
+	f(false, 0, nil, nil)
 	// Every system has groups that are no account's own: those of the numbers of accounts that are not theirs.
 	content, err := os.ReadFile("/etc/group")
 	if err != nil {

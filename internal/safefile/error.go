@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -61,7 +62,7 @@ func foreign(path string, owner uint32, mode fs.FileMode) *Error {
 	case path == "/": // no account but root should have it
 		e.Try = "as root: chown -h 0 /; " + trust
 	case mode.IsRegular():
-		e.Try = fmt.Sprintf("make a copy, and look whether what is in it is yours: %s; %s", copied(path), trust)
+		e.Try = fmt.Sprintf("%s; %s", copied(path, "go="), trust)
 	case mode.IsDir(), mode&fs.ModeSymlink != 0:
 		e.Try = fmt.Sprintf("if what is in it is yours, as root: chown -h %d %s; %s", os.Geteuid(), pgname.Shell(path), trust)
 	default: // a pipe, a socket, a device: who has it open keeps it
@@ -74,12 +75,31 @@ func trusting(uid uint32) string {
 	return fmt.Sprintf("if that account may act as you: export %s=%d", TrustVariable, uid)
 }
 
-// copied is a command that puts a copy in the place of a file: one that no process has open. It is made in a folder of its own, which no other
-// account can enter: in a folder as /tmp is, one could lay a link, or a file that it has open, where the copy is to be.
-func copied(path string) string {
+// copied says how to put a copy in the place of a file: one that no process has open. It is made in a
+// folder of its own, which no other account can enter: in a folder as /tmp is, one could lay a link,
+// or a file that it has open, where the copy is to be.
+//
+// The file's owner may put another file in its place at any time between the look and the paste, a
+// link to a file of root's too. So cp follows no link, a link is not put into the place, and mode
+// takes from the copy what other accounts could do with it. The name may be a link to a folder when
+// the copy comes into its place: mv does not go into that.
+//
+// The advice is two commands, and the second one stands behind a #: who pastes the whole line has made
+// the copy and reads what to look at.
+func copied(path, mode string) string {
+	first, second := copying(path, mode)
+	return first + "  # look whether what is in the copy is yours; only then: " + second
+}
+
+func copying(path, mode string) (first, second string) {
 	aside := path + ".new"
 	file, folder, within := pgname.Shell(path), pgname.Shell(aside), pgname.Shell(aside+"/"+filepath.Base(path))
-	return fmt.Sprintf("mkdir -m 700 %[2]s && cp %[1]s %[3]s && chmod go-w %[3]s && mv -f %[3]s %[1]s && rmdir %[2]s", file, folder, within)
+	inPlace := "mv -fh"
+	if runtime.GOOS == "linux" {
+		inPlace = "mv -fT"
+	}
+	first = fmt.Sprintf("mkdir -m 700 %[2]s && cp -P %[1]s %[3]s && [ ! -L %[3]s ] && chmod %[4]s %[3]s", file, folder, within, mode)
+	return first, fmt.Sprintf("%s %s %s && rmdir %s", inPlace, within, file, folder)
 }
 
 // outside is foreign where nothing can be given to another owner: the system does not say which account it is.
@@ -94,7 +114,9 @@ func outside(path string, owner uint32) *Error {
 func writable(path, by string, file bool) *Error {
 	e := &Error{Path: path, Why: "may be written by " + by, Try: "chmod go-w " + pgname.Shell(path)}
 	if file {
-		e.Try = copied(path) + "  # and look whether what is in it is yours"
+		// Its owner and those of the folders above it are trusted: no other account can put another file in its place,
+		// and those who may read it have read it.
+		e.Try = copied(path, "go-w")
 	}
 	return e
 }

@@ -11,23 +11,17 @@ import (
 	"strings"
 )
 
-// rootGroup has root's files; its members are trusted as root is.
-const rootGroup = 0
-
 // account is what decides whether a group is one's own.
 type account struct {
 	name     string
 	uid, gid uint32
 }
 
-// privateTo reports whether a group is root's, or private to one of the accounts: the group that many systems make for each account, under its name,
+// privateTo reports whether a group is private to one of the accounts: the group that many systems make for each account, under its name,
 // since they let new files be written by it (umask 002). The number alone says nothing: account and group 1000 of a machine may have nothing in
-// common. Of the accounts those that are named need not be known to the system, as in a container; then the group of the account's number is private
-// where the system does not know it either.
+// common, and other accounts than root may be in group 0, as each account of an OpenShift container is. Of the accounts those that are named need not
+// be known to the system, as in a container; then the group of the account's number is private where the system does not know it either.
 func privateTo(gid uint32, accounts, named []uint32) bool {
-	if gid == rootGroup {
-		return true
-	}
 	passwd, err := accountsIn("/etc/passwd")
 	if err != nil {
 		return false

@@ -23,7 +23,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
+	if err = errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755)); err != nil { // below a folder that no other account can enter, modes do not count
 		t.Fatal(err)
 	}
 	w := &world{t: t, dir: dir, cache: filepath.Join(dir, "cache"), env: []string{TrustVariable + "="}}
@@ -172,6 +172,49 @@ func TestAGroupOfOneIsTheAccountsOwnToTheScripts(t *testing.T) {
 	f(alone+`b:x:1001:1000::/:/bin/sh\n`, "a:x:1000:", 1)
 	f("", "", 0) // of a volume
 	f("", "a:x:1000:", 1)
+	root := func(group string, want int) {
+		t.Helper()
+		code, said := newWorld(t).run("source scripts/lib.sh; getent() { case \"$*\" in group*) echo '" + group + "' ;; *) echo root:x:0:0::/:/bin/sh ;; esac; }; private 0 0")
+		if code != want || said != "" {
+			t.Errorf("%q: exit code %d, %q, want %d", group, code, said, want)
+		}
+	}
+	root("root:x:0:", 0)
+	root("root:x:0:backup", 1)
+}
+
+// TestTheScriptsJudgeAsThePackageDoes: what the scripts link and run is what the program trusts afterwards.
+func TestTheScriptsJudgeAsThePackageDoes(t *testing.T) {
+	t.Setenv(TrustVariable, "")
+	f := func(trusted bool, prepare string) {
+		t.Helper()
+		w := newWorld(t)
+		w.prepare(prepare)
+		path := filepath.Join(w.dir, "a", "x", "..", "x", "file")
+		code, said := w.run("source scripts/lib.sh; ours " + path)
+		if err := Check(path); (code == 0) != trusted || (err == nil) != trusted {
+			t.Errorf("%s: the scripts end with %d, %q; the package: %v; want trust %v", prepare, code, said, err, trusted)
+		}
+	}
+	f(true, "mkdir -p a/x; touch a/x/file")
+	f(false, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file")
+	f(true, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 700 a")
+	f(true, "mkdir -p a/x; touch a/x/file; chmod 777 a/x; chmod 700 a")
+	f(true, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 744 a") // who may only read the names reaches nothing
+	f(false, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 710 a")
+	f(false, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 701 a")
+	f(false, "mkdir -p a/x; touch a/x/file; chmod 722 a")                      // it may be written itself, by its mode
+	f(true, "mkdir -p a/x; touch a/x/file; chmod 666 a/x/file; chmod 700 a/x") // up and down again
+	f(false, "mkdir -p a/x b; touch b/file; chmod 666 b/file; ln -s $D/b/file a/x/file; chmod 700 a/x")
+	f(false, "mkdir -p a/x b; touch b/file; chmod 666 b/file; ln -s ../../b/file a/x/file; chmod 700 a")
+	f(false, "mkdir -p a/x ab; touch ab/file; chmod 666 ab/file; ln -s ../../ab/file a/x/file; chmod 700 a") // a name that begins alike
+	if os.Geteuid() != 0 {
+		return
+	}
+	f(false, "mkdir -p a/x; touch a/x/file; chown 65533 a/x/file; chmod 700 a") // an owner counts anywhere
+	f(false, "mkdir -p a/x; touch a/x/file; chgrp 65533 a/x; chmod 775 a/x")
+	f(true, "mkdir -p a/x; touch a/x/file; chgrp 65533 a/x; chmod 775 a/x; chmod 700 a")
+	f(Check("/") == nil && privateTo(0, []uint32{0}, nil), "mkdir -p a/x; touch a/x/file; chmod 775 a/x; chmod 664 a/x/file") // root's own group
 }
 
 func TestAnOwnCacheIsUsed(t *testing.T) {

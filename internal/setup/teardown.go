@@ -23,6 +23,8 @@ type Gone struct {
 	// Taken are lines that tell what roles lost in the source, Left what stays there, each with the
 	// statement that removes it.
 	Taken, Left []string
+	// Unread are lines that tell of noted readers of the publication whose slots are not there.
+	Unread []string
 	// Schema is true where the sink's schema went with its last pipeline.
 	Schema bool
 }
@@ -75,7 +77,7 @@ func Teardown(ctx context.Context, c config.Config, log zerolog.Logger) (gone Go
 			removal.Left = append(removal.Left, left)
 		}
 	}
-	gone.View, gone.Taken, gone.Left = connect.ViewOf(c, state), rightsIn(removal.Done), removal.Left
+	gone.View, gone.Taken, gone.Left, gone.Unread = connect.ViewOf(c, state), rightsIn(removal.Done), removal.Left, removal.Gone
 	gone.Schema = fault.Absent(s.CheckSchema(ctx))
 	return gone, nil
 }

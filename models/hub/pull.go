@@ -70,11 +70,7 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 		return Result{}, fault.Wrap(err, fault.Usage, "export WAL2VEC_HOME=FOLDER, a folder that can be written", "making the folder of models")
 	}
 	if err := safefile.Check(o.Folder); err != nil {
-		problem, ok := errors.AsType[*safefile.Error](err)
-		if !ok {
-			return Result{}, err
-		}
-		return Result{}, fault.Wrap(err, fault.Usage, problem.Try+"; or export WAL2VEC_HOME=FOLDER that this account owns",
+		return Result{}, safefile.Fault(err, "export WAL2VEC_HOME=FOLDER that this account owns",
 			"another account could put a model elsewhere, or another in its place")
 	}
 	aside, err := os.MkdirTemp(o.Folder, ".pull-*")

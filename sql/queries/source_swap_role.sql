@@ -207,17 +207,14 @@ SELECT
     OR (SELECT m.rolsuper FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER)
     OR COALESCE(pg_catalog.has_database_privilege(f.oid, pg_catalog.current_database(), 'CREATE'), false),
     COALESCE(pg_catalog.has_schema_privilege(f.oid, f.namespace, 'CREATE'), false),
-    COALESCE(
-        f.oid <> f.owner
-        AND NOT f.rolsuper
-        AND EXISTS (
-            SELECT
-            FROM pg_catalog.pg_database AS d
-            CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) AS a
-            WHERE d.datname = pg_catalog.current_database() AND a.grantee = f.oid AND a.privilege_type IN ('CREATE', 'TEMPORARY')
-        ),
-        false
-    ),
+    -- Who gave it CREATE or TEMPORARY: '' for the database's owner, who comes first.
+    CASE WHEN f.oid = f.owner OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
+        SELECT DISTINCT CASE WHEN a.grantor = d.datdba THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantor)::text END
+        FROM pg_catalog.pg_database AS d
+        CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) AS a
+        WHERE d.datname = pg_catalog.current_database() AND a.grantee = f.oid AND a.privilege_type IN ('CREATE', 'TEMPORARY')
+        ORDER BY 1
+    ) END,
     pg_catalog.current_database()::text,
     COALESCE((SELECT n.nspname::text FROM pg_catalog.pg_namespace AS n WHERE n.oid = f.namespace), ''),
     COALESCE(f.rolcanlogin AND f.oid <> f.owner AND NOT f.trusted, false),
