@@ -184,7 +184,7 @@ func TestWhereItIsSaidWhoAnswersRoundsAreTheServersMatter(t *testing.T) {
 	f := func(want bool, addresses ...*pgconn.FallbackConfig) {
 		t.Helper()
 		config := &pgconn.Config{Host: addresses[0].Host, Port: 5432, TLSConfig: addresses[0].TLSConfig, Fallbacks: addresses[1:]}
-		if got := proven(config); got != want {
+		if got := proven(config, ""); got != want {
 			t.Errorf("proven %v, want %v", got, want)
 		}
 	}

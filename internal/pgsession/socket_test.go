@@ -126,7 +126,7 @@ func TestNoSocketOfAnotherAccountIsToldThePassword(t *testing.T) {
 			got := asking(t, socket)
 			mine := os.Geteuid() != 0
 			if !mine {
-				if err := os.Lchown(socket, 65534, 65534); err != nil {
+				if err := os.Lchown(socket, 65533, 65533); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -247,7 +247,7 @@ func TestAServerProvesThatItKnowsThePassword(t *testing.T) {
 func TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt(t *testing.T) {
 	t.Parallel()
 	top, ours := t.TempDir(), os.Geteuid()
-	const theirs = 65534
+	const theirs = 65533
 	place := func(name string, uid int, mode os.FileMode) string {
 		t.Helper()
 		folder := filepath.Join(top, name)
