@@ -43,7 +43,7 @@ const looks = 3
 func holder(ours, theirs netip.AddrPort) peer {
 	last := peer{}
 	for range looks {
-		last = look(ours, theirs)
+		last = look(tables, ours, theirs)
 		if last.standing != elsewhere {
 			break
 		}
@@ -51,15 +51,18 @@ func holder(ours, theirs netip.AddrPort) peer {
 	return last
 }
 
-func look(ours, theirs netip.AddrPort) peer {
+// tables is where the kernel shows the connections of this process' network.
+const tables = "/proc/self/net/"
+
+func look(tables string, ours, theirs netip.AddrPort) peer {
 	seen, found := false, peer{}
-	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		six := strings.HasSuffix(table, "6")
+	for _, table := range []string{"tcp", "tcp6"} {
+		six := table == "tcp6"
 		if !six && !theirs.Addr().Is4() {
 			continue
 		}
 		near, far := inTable(ours, six), inTable(theirs, six)
-		err := lines(table, func(line string) {
+		err := lines(tables+table, func(line string) {
 			switch fields := strings.Fields(line); {
 			case len(fields) < fieldsOfLine:
 			case fields[1] == near && fields[2] == far:

@@ -31,6 +31,11 @@ func askingOn(t *testing.T, network, address string) (net.Addr, <-chan string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return askingOver(t, listener)
+}
+
+func askingOver(t *testing.T, listener net.Listener) (net.Addr, <-chan string) {
+	t.Helper()
 	t.Cleanup(func() { _ = listener.Close() })
 	got := make(chan string, 1)
 	go func() {
