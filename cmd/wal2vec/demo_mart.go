@@ -73,6 +73,9 @@ func openMart(ctx context.Context, o martOptions) (m *mart, err error) {
 	m.config = config.Default()
 	m.config.Encoder = o.encoder
 	m.config.Source.DSN = config.DSN(m.server.DSN(martDatabase))
+	if account := pgserver.Account(); account != "" { // which the program does not believe as it is
+		m.config.Source.DSN += config.DSN("&requirepeer=" + account)
+	}
 	m.config.HTTP.Listen = ""
 	// init and backfill speak for themselves; what is worth a line beside them is a warning.
 	m.config.Log = config.Log{Level: "warn", Format: "auto"}
