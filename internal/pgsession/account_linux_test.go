@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 // other is an account that is not trusted; root alone can act as it.
@@ -144,6 +146,73 @@ func TestASocketOfAnotherAccountIsToldNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAnAccountThatIsHiddenIsBelievedAtNoPort: a user namespace shows all accounts that it does not know as one. A socket is as safe as its folder, as before.
+func TestAnAccountThatIsHiddenIsBelievedAtNoPort(t *testing.T) {
+	const told = "WAL2VEC_TEST_DSN"
+	if dsn := os.Getenv(told); dsn != "" { // within such a namespace
+		t.Setenv(safefile.TrustVariable, "") // pgtest.Run has set it
+		fmt.Printf("ended: %v\n", plain(t.Context(), dsn, pgsession.Reader))
+		os.Exit(0) // pgx may still be closing
+	}
+	if os.Geteuid() != 0 {
+		return // root alone acts as another account
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "w2v") // the name of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	f := func(listener net.Listener, dsn, want, password string) {
+		t.Helper()
+		_, got := askingOver(t, listener)
+		defer listener.Close()
+		child := exec.CommandContext(t.Context(), self, "-test.run=^TestAnAccountThatIsHiddenIsBelievedAtNoPort$")
+		child.Env = append(os.Environ(), told+"="+dsn+" user=u password=secret dbname=d sslmode=disable")
+		child.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags: syscall.CLONE_NEWUSER, UidMappings: []syscall.SysProcIDMap{{Size: 1}}, GidMappings: []syscall.SysProcIDMap{{Size: 1}},
+		}
+		out, err := child.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if is := <-got; is != password || !strings.Contains(string(out), want) {
+			t.Errorf("%s: the server got %q\n%s", dsn, is, out)
+		}
+	}
+	port := func() (net.Listener, string) {
+		l := given{listen(t, "tcp", "127.0.0.1:0")}
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l, "host=127.0.0.1 port=" + port
+	}
+	socket := func() net.Listener {
+		var l net.Listener
+		asOther(t, func() { l, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432")) })
+		if err == nil {
+			err = os.Chmod(filepath.Join(dir, ".s.PGSQL.5432"), 0o777) //nolint:gosec // as a server's is: root of the namespace is no root of this file's
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l, at := port()
+	f(l, at+" require_auth=password", "is of an account that this user namespace does not know (shown as uid 65534)", "")
+	l, at = port()
+	f(l, at+" require_auth=password requirepeer=65534", "ended: ", "secret")
+	f(socket(), "host="+dir, "require_auth check failed", "")
+	f(socket(), "host="+dir+" require_auth=password", "ended: ", "secret")
 }
 
 // TestTheServersAccountMayBeNamed: libpq's word, at a port of this machine too.

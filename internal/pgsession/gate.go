@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
 const (
@@ -213,6 +214,9 @@ func (g *gate) meet() error {
 		return nil
 	}
 	p := meet(g.conn)
+	if p.standing == owned && g.required == "" && address.Network() == "unix" && safefile.Hidden(p.uid) {
+		return nil // a service that sees no other account (PrivateUsers of systemd); a password is proven by SCRAM there
+	}
 	err := p.judge(g.required, address.String())
 	g.proven = err == nil && p.standing == owned
 	return err
@@ -221,15 +225,8 @@ func (g *gate) meet() error {
 // checkRefusal makes a server's refusal one that is tried again where any other could have sent it, and the server has let this process in before: an
 // account that takes the port for a moment must not end a service for good.
 func (g *gate) checkRefusal() error {
-	if g.conn != nil && !g.met && !g.proven {
-		address := g.conn.RemoteAddr()
-		if p := meet(g.conn); p.standing == owned { // it may have closed the connection already
-			if err := g.meet(); err != nil {
-				return err
-			}
-		} else if address.Network() == "unix" {
-			g.proven = kept(address.String())
-		}
+	if err := g.meet(); err != nil {
+		return err
 	}
 	if _, before := admitted.Load(g.to); !before || g.proven {
 		return nil

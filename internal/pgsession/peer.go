@@ -103,12 +103,10 @@ func mayBe(uid uint32, required string) bool {
 // a moment later.
 func (p peer) judge(required, at string) error {
 	switch {
-	case p.standing == remote, p.standing == owned && mayBe(p.uid, required): // libpq asks for no account of another machine either
-		return nil
+	case p.standing == remote, p.standing == unowned, p.standing == owned && mayBe(p.uid, required):
+		return nil // libpq asks for no account of another machine either; what no process has open, none reads
 	case p.standing == owned:
 		return stranger(p.uid, required, at)
-	case p.standing == unowned:
-		return fault.New(fault.Unavailable, "see what listens at that address", "the server at %s closed the connection before it let a session in", at)
 	case required != "":
 		return fault.New(fault.Unavailable, "take requirepeer ("+PeerVariable+") back, and have the server prove itself by its certificate (sslmode=verify-full)",
 			"requirepeer asks which account the server at %s has, and the system does not tell", at)

@@ -146,7 +146,7 @@ func TestOnlyAFewAccountsAreBelieved(t *testing.T) {
 	f("the system does not tell", peer{standing: elsewhere}, "postgres")
 	f("", peer{}, "")
 	f("the system does not tell", peer{}, "postgres")
-	f("closed the connection", peer{standing: unowned}, "")
+	f("", peer{standing: unowned}, "postgres")
 	if try := fault.Try(peer{owned, stranger65533}.judge("", "x")); !strings.Contains(try, "export PGREQUIREPEER=65533, or add requirepeer=65533 ") {
 		t.Error(try)
 	}
