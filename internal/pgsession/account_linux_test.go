@@ -2,6 +2,7 @@ package pgsession_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -51,14 +52,19 @@ func answering(t *testing.T, listener net.Listener, answer ...pgproto3.BackendMe
 			if err != nil {
 				return
 			}
-			server := pgproto3.NewBackend(conn, conn)
-			if _, err := server.ReceiveStartupMessage(); err == nil {
+			go func() {
+				defer conn.Close()
+				server := pgproto3.NewBackend(conn, conn)
+				message, err := server.ReceiveStartupMessage()
+				if _, starts := message.(*pgproto3.StartupMessage); err != nil || !starts { // pgx asks to cancel, besides
+					return
+				}
 				for _, message := range answer {
 					server.Send(message)
 				}
 				_ = server.Flush()
-			}
-			_ = conn.Close()
+				_, _ = io.Copy(io.Discard, conn) // until the client goes
+			}()
 		}
 	}()
 }
@@ -272,6 +278,11 @@ func TestAnotherAccountsErrorEndsNoService(t *testing.T) {
 			if err := fault.Connecting(open(t.Context(), db.DSN)); !fault.Retryable(err) || fault.Try(err) == "" {
 				t.Errorf("%s, %s: %v", code, name, err)
 			}
+		}
+		// Of several attempts one line is told.
+		twice := strings.Replace(db.DSN, fmt.Sprintf("127.0.0.1:%d", host.Port()), fmt.Sprintf("127.0.0.1:%d,127.0.0.1:%d", host.Port(), host.Port()), 1)
+		if err := fault.Connecting(openings()["source"](t.Context(), twice)); !fault.Retryable(err) || fault.Try(err) == "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", code, err)
 		}
 		if err := listener.Close(); err != nil {
 			t.Fatal(err)

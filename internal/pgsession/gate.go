@@ -228,7 +228,7 @@ func (g *gate) checkRefusal() error {
 	if err := g.meet(); err != nil {
 		return err
 	}
-	if _, before := admitted.Load(g.to); !before || g.proven {
+	if _, before := admitted.Load(g.to); !before || g.proven || g.conn == nil {
 		return nil
 	}
 	var message pgproto3.ErrorResponse
@@ -240,7 +240,7 @@ func (g *gate) checkRefusal() error {
 		return nil
 	}
 	return fault.Wrap(refusal, fault.Unavailable, "see what listens at that address, and the server's log; the next try may reach the server again",
-		"a session was refused, as it was not before, by what has not proven to be the server")
+		"a session was refused, as it was not before, by what has not proven to be the server at %s", g.conn.RemoteAddr())
 }
 
 // checkRounds looks at SCRAM's first message of the server, which says salt and rounds (RFC 5802, section 7: r=…,s=…,i=…).
