@@ -49,7 +49,8 @@ func (d DSN) Reveal() string { return string(d) }
 // secretKey reports whether a connection parameter is a password or seems to be one: password, sslpassword, oauth_client_secret, pwd.
 func secretKey(key string) bool {
 	key = strings.ToLower(key)
-	return key != "passfile" && slices.ContainsFunc([]string{"pass", "pwd", "secret", "kennwort", "scram_"}, func(part string) bool { return strings.Contains(key, part) })
+	parts := []string{"pass", "pwd", "secret", "kennwort", "scram_"}
+	return key != "passfile" && slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // cutScheme splits a connection URL behind its scheme.

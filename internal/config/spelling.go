@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// A connection string in which a special character of the password is not written as it has to be leads elsewhere: pgx takes what stands behind the first @ for
-// the host, and asks a name server for it. So what cannot be a host ends the program before anything is asked.
+// A connection string in which a special character of the password is not written as it has to be leads
+// elsewhere: pgx takes what stands behind the first @ for the host, and asks a name server for it. So
+// what cannot be a host ends the program before anything is asked.
 
 var (
 	errForm   = errors.New("must be postgres://user@host:5432/database or host=HOST dbname=DATABASE user=USER")

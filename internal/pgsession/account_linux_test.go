@@ -32,7 +32,7 @@ func (g given) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.(syscall.Conn).SyscallConn() //nolint:forcetypeassert // of TCP
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err == nil {
 		var failed error
 		if err = raw.Control(func(fd uintptr) { failed = syscall.Fchown(int(fd), other, -1) }); err == nil {
@@ -141,7 +141,9 @@ func TestASocketOfAnotherAccountIsToldNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			var listener net.Listener
-			asOther(t, func() { listener, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432")) })
+			asOther(t, func() {
+				listener, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432"))
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,9 +206,11 @@ func TestAnAccountThatIsHiddenIsBelievedAtNoPort(t *testing.T) {
 	}
 	socket := func() net.Listener {
 		var l net.Listener
-		asOther(t, func() { l, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432")) })
+		asOther(t, func() {
+			l, err = (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, ".s.PGSQL.5432"))
+		})
 		if err == nil {
-			err = os.Chmod(filepath.Join(dir, ".s.PGSQL.5432"), 0o777) //nolint:gosec // as a server's is: root of the namespace is no root of this file's
+			err = os.Chmod(filepath.Join(dir, ".s.PGSQL.5432"), 0o777) // as a server's is: root of the namespace is not this file's
 		}
 		if err != nil {
 			t.Fatal(err)

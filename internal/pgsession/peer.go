@@ -16,13 +16,16 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// On one machine any account can have the server's port for a while: while the server restarts, and for good where the server goes on without one of its
-// addresses. It could then pass the login on to the server, SCRAM's too, and add statements of its own. The kernel knows which account has the other
-// end of a connection that does not leave the machine, so it is asked before anything that proves who we are goes there.
+// On one machine any account can have the server's port for a while: while the server restarts, and
+// for good where the server goes on without one of its addresses. It could then pass the login on to
+// the server, SCRAM's too, and add statements of its own. The kernel knows which account has the other
+// end of a connection that does not leave the machine, so it is asked before anything that proves who
+// we are goes there.
 //
-// The server is believed where that account is root, the one that runs this program, one that WAL2VEC_TRUST_UIDS names, or has the name that packages
-// give to the server's account. Each other one has to be named by the connection string or the environment, as libpq's requirepeer does; that then is the
-// only one.
+// The server is believed where that account is root, the one that runs this program, one that
+// WAL2VEC_TRUST_UIDS names, or has the name that packages give to the server's account. Each other one
+// has to be named by the connection string or the environment, as libpq's requirepeer does; that then
+// is the only one.
 
 const (
 	requirePeer = "requirepeer"
@@ -108,7 +111,8 @@ func (p peer) judge(required, at string) error {
 	case p.standing == owned:
 		return stranger(p.uid, required, at)
 	case required != "":
-		return fault.New(fault.Unavailable, "take requirepeer ("+PeerVariable+") back, and have the server prove itself by its certificate (sslmode=verify-full)",
+		return fault.New(fault.Unavailable,
+			"take requirepeer ("+PeerVariable+") back, and have the server prove itself by its certificate (sslmode=verify-full)",
 			"requirepeer asks which account the server at %s has, and the system does not tell", at)
 	default: // only root leads this machine's addresses elsewhere
 		return nil
@@ -126,7 +130,8 @@ func stranger(uid uint32, required, at string) error {
 			"the server at %s is of %s, requirepeer names %s", at, who, pgname.Visible(required))
 	}
 	return fault.New(fault.Unavailable, "see what listens at that address; if that account runs the server, export "+PeerVariable+"="+pgname.Shell(name)+
-		", or add requirepeer="+pgname.Conninfo(name)+" to the connection string; else connect by the folder of the server's socket, or by sslmode=verify-full",
+		", or add requirepeer="+pgname.Conninfo(name)+
+		" to the connection string; else connect by the folder of the server's socket, or by sslmode=verify-full",
 		"the server at %s is of %s, which is neither root, this account, nor %s", at, who, usualAccount)
 }
 

@@ -24,7 +24,7 @@ func credentials(conn net.Conn) peer {
 	}
 	found := peer{}
 	err = control.Control(func(fd uintptr) {
-		if who, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil { //nolint:gosec // a descriptor
+		if who, err := syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED); err == nil {
 			found = peer{owned, who.Uid}
 		}
 	})
@@ -38,8 +38,8 @@ func credentials(conn net.Conn) peer {
 // may be missed.
 const looks = 3
 
-// holder finds the line of a connection's other end in the kernel's tables: the one whose addresses are ours turned round. One that is on this machine
-// has it as long as a process has it open, which a process that is to read what we send has to.
+// holder finds the line of a connection's other end in the kernel's tables: the one whose addresses are ours turned round. An
+// end on this machine has it as long as a process has it open, which a process that is to read what we send has to.
 func holder(ours, theirs netip.AddrPort) peer {
 	last := peer{}
 	for range looks {
@@ -116,7 +116,7 @@ func inTable(a netip.AddrPort, six bool) string {
 }
 
 func lines(path string, each func(line string)) error {
-	file, err := os.Open(path)
+	file, err := os.Open(path) //nolint:gosec // one of the kernel's, but in tests
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func ends(t *testing.T, listen, dial string) (near net.Conn, accept func() *net.
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = far.Close() })
-		return far.(*net.TCPConn) //nolint:forcetypeassert // of TCP
+		return far.(*net.TCPConn)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestATableSaysWhereAConnectionLeads(t *testing.T) {
 	}
 	f(peer{owned, 101}, other+line(false, theirs, ours, "01", "101", "9")+mine, "")
 	f(peer{owned, 101}, mine, line(true, theirs, ours, "01", "101", "9"))
-	f(peer{owned, 101}, mine, line(true, theirs, ours, "05", "101", "9"))       // it has said its last and reads on
+	f(peer{owned, 101}, mine, line(true, theirs, ours, "05", "101", "9"))          // it has said its last and reads on
 	f(peer{standing: unowned}, mine+line(false, theirs, ours, "06", "0", "9"), "") // the time after the end has no account
 	f(peer{standing: unowned}, mine+line(false, theirs, ours, "0C", "0", "9"), "")
 	f(peer{standing: unowned}, mine+line(false, theirs, ours, "01", "0", "0"), "") // no process has it
@@ -151,4 +151,3 @@ func TestOnlyAFewAccountsAreBelieved(t *testing.T) {
 		t.Error(try)
 	}
 }
-

@@ -28,7 +28,8 @@ func keepPassword(config *pgconn.Config, account string) {
 // proven reports whether at every address a certificate says who answers, or the folder of a socket does, or its account, where one is named.
 func proven(config *pgconn.Config, account string) bool {
 	first := &pgconn.FallbackConfig{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}
-	return !slices.ContainsFunc(append([]*pgconn.FallbackConfig{first}, config.Fallbacks...), func(f *pgconn.FallbackConfig) bool { return !certain(f, account) })
+	all := append([]*pgconn.FallbackConfig{first}, config.Fallbacks...)
+	return !slices.ContainsFunc(all, func(f *pgconn.FallbackConfig) bool { return !certain(f, account) })
 }
 
 // checksCertificates reports whether a server's certificate is checked where it speaks TLS: the mode is one for all addresses.
@@ -64,7 +65,7 @@ func kept(socket string) bool {
 	if safefile.Check(folder) == nil {
 		return !shared(folder) || safefile.Owned(socket)
 	}
-	at, err := os.Lstat(folder)
+	at, err := os.Lstat(folder) //nolint:gosec // which the connection string names, nothing is read there
 	above := filepath.Dir(folder)
 	return err == nil && at.IsDir() && safefile.Alone(folder) && !shared(above) && safefile.Check(above) == nil
 }
@@ -72,6 +73,6 @@ func kept(socket string) bool {
 // shared reports whether every account can make files in a folder.
 func shared(folder string) bool {
 	const byEveryone = 0o002
-	at, err := os.Stat(folder)
+	at, err := os.Stat(folder) //nolint:gosec // as above
 	return err != nil || at.Mode()&byEveryone != 0
 }

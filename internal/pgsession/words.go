@@ -15,8 +15,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// word is one of libpq's that asks for a guard which pgx does not know: it passes over the variable, and sends the keyword of a connection string or a
-// service file to the server, which refuses it only after it was told the password.
+// word is one of libpq's that asks for a guard which pgx does not know: it passes over the variable,
+// and sends the keyword of a connection string or a service file to the server, which refuses it only
+// after it was told the password.
 type word struct {
 	key, variable string
 	// asks reports whether a value asks for something that this program does not do.
@@ -28,7 +29,7 @@ func anything(value string) bool { return value != "" }
 
 const (
 	leastTLS, mostTLS = "ssl_min_protocol_version", "ssl_max_protocol_version"
-	noRevocation      = "take it back: this program reads no list of revoked certificates; a certificate that must not be believed is kept out by another authority (sslrootcert)"
+	noRevocation      = "take it back: this program reads no list of revoked certificates; have another authority (sslrootcert)"
 	noDerivedKeys     = "take it back, and give the password itself"
 	noOAuth           = "take it back: this program does not log in by OAuth"
 )
@@ -39,12 +40,18 @@ var words = []word{
 	{"sslcrl", "PGSSLCRL", anything, noRevocation},
 	{"sslcrldir", "PGSSLCRLDIR", anything, noRevocation},
 	{"requiressl", "PGREQUIRESSL", func(value string) bool { return strings.HasPrefix(value, "1") }, "say sslmode=require (PGSSLMODE), or verify-full"},
-	{"gssencmode", "PGGSSENCMODE", func(value string) bool { return !slices.Contains([]string{"", "disable", "prefer"}, value) },
-		"say sslmode=verify-full (PGSSLMODE): this program encrypts by TLS"},
-	{leastTLS, "PGSSLMINPROTOCOLVERSION", func(value string) bool { _, known := versionsTLS[value]; return !known },
-		"name one of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3"},
-	{mostTLS, "PGSSLMAXPROTOCOLVERSION", func(value string) bool { version, known := versionsTLS[value]; return !known || version == tls.VersionTLS10 },
-		"name one of TLSv1.2 and TLSv1.3: this program speaks no older version"},
+	{
+		"gssencmode", "PGGSSENCMODE", func(value string) bool { return !slices.Contains([]string{"", "disable", "prefer"}, value) },
+		"say sslmode=verify-full (PGSSLMODE): this program encrypts by TLS",
+	},
+	{
+		leastTLS, "PGSSLMINPROTOCOLVERSION", func(value string) bool { _, known := versionsTLS[value]; return !known },
+		"name one of TLSv1, TLSv1.1, TLSv1.2 and TLSv1.3",
+	},
+	{mostTLS, "PGSSLMAXPROTOCOLVERSION", func(value string) bool {
+		version, known := versionsTLS[value]
+		return !known || version == tls.VersionTLS10
+	}, "name one of TLSv1.2 and TLSv1.3: this program speaks no older version"},
 	{"scram_client_key", "", anything, noDerivedKeys},
 	{"scram_server_key", "", anything, noDerivedKeys},
 	{"oauth_issuer", "", anything, noOAuth},
@@ -54,10 +61,13 @@ var words = []word{
 }
 
 // versionsTLS are the versions as libpq names them; those before 1.2 are not spoken, and none is no bound.
-var versionsTLS = map[string]uint16{"": 0, "TLSv1": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS10, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13}
+var versionsTLS = map[string]uint16{
+	"": 0, "TLSv1": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS10, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13,
+}
 
-// heed takes the words that are for the client out of the settings that go to the server. It returns a fault where one asks for more than this program
-// does, or a word or a host may be a password in the wrong place, which neither a server nor a resolver is to be told.
+// heed takes the words that are for the client out of the settings that go to the server. It returns a
+// fault where one asks for more than this program does, or a word or a host may be a password in the
+// wrong place, which neither a server nor a resolver is to be told.
 func heed(config *pgconn.Config) error {
 	said := map[string]string{}
 	for _, w := range words {
