@@ -26,8 +26,9 @@ func checkDSN(s string) error {
 	if !ok || slices.ContainsFunc(pairs, func(p pair) bool { return !keyword.MatchString(p.key) }) {
 		return errForm
 	}
+	odd := func(host string) bool { return !plainHost(strings.TrimPrefix(host, "@")) }
 	for _, p := range pairs {
-		if p.key == "host" && slices.ContainsFunc(strings.Split(p.value, ","), func(host string) bool { return !plainHost(strings.TrimPrefix(host, "@")) }) {
+		if p.key == "host" && slices.ContainsFunc(strings.Split(p.value, ","), odd) {
 			return errors.New("must have a host without a space, an @ or a colon; a value with a space stands in quotes: password='...'")
 		}
 	}
