@@ -76,7 +76,7 @@ func connectWalsender(
 	switch {
 	case err == nil:
 		return conn, nil
-	case fault.SQLSTATE(err) == "42501":
+	case fault.SQLSTATE(err) == "42501" && !fault.Retryable(err): // the server itself says so, not another one at its port
 		return nil, &AttributeError{
 			Role: config.User,
 			err:  fault.Wrap(fault.Connecting(err), fault.Usage, asStreamer, "connecting to the source for replication as %q", config.User),

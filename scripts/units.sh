@@ -55,7 +55,8 @@ query() { PGPASSWORD=$password "$postgres/psql" -h 127.0.0.1 -p "$port" -U postg
 query "CREATE EXTENSION vector; CREATE SCHEMA staging_marts; CREATE TABLE staging_marts.dim_product
   (product_id bigint PRIMARY KEY, name text, brand text, category text, description text, deleted boolean)"
 query "INSERT INTO staging_marts.dim_product SELECT n, 'product ' || n, 'brand', 'category', 'described' FROM generate_series(1, 200) AS n"
-dsn() { echo "postgres://postgres:$password@$1:$port/postgres"; }
+# The units do not see which account the server has (PrivateUsers): each that they do not know shows as nobody, which this server's is besides.
+dsn() { echo "postgres://postgres:$password@$1:$port/postgres?requirepeer=nobody"; }
 
 # What the head of wal2vec.service says to install.
 files=$work/files
@@ -65,7 +66,7 @@ cp -RL "$parts"/{onnxruntime,model} "$parts"/operators-* "$files/usr/local/share
 install -D -m 0600 "$root/deploy/systemd/wal2vec.env" "$files/etc/wal2vec/wal2vec.env"
 sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:0/" "$files/etc/wal2vec/wal2vec.env"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn 127.0.0.1)"
-install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")?connect_timeout=5"
+install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")&connect_timeout=5"
 cp "$root"/deploy/systemd/*.service "$files/etc/systemd/system/"
 # The same sandbox around a command that asks the database at an address that is no loopback one.
 sed -e 's|^ExecStart=.*|ExecStart=/usr/local/bin/wal2vec status|' -e 's|/etc/wal2vec/source-dsn|/etc/wal2vec/other-dsn|' \

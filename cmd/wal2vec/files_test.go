@@ -23,7 +23,7 @@ import (
 )
 
 // weaker is an account with no rights and no home; root alone can act as it.
-const weaker = 65534
+const weaker = 65533
 
 // publicFolder is one that every account can enter, and not write.
 func publicFolder(t *testing.T) string {
@@ -355,10 +355,10 @@ func TestARuntimeThatOthersMayWriteIsNotLoaded(t *testing.T) {
 	if err := errors.Join(os.Chmod(folder, 0o755), os.Chown(root, weaker, weaker)); err != nil {
 		t.Fatal(err)
 	}
-	if got = w.ends([]string{"HOME=" + t.TempDir()}, "wool\n", "encode"); got.code != int(fault.Usage) || !strings.Contains(got.stderr, "WAL2VEC_TRUST_UIDS=65534") {
+	if got = w.ends([]string{"HOME=" + t.TempDir()}, "wool\n", "encode"); got.code != int(fault.Usage) || !strings.Contains(got.stderr, "WAL2VEC_TRUST_UIDS=65533") {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
-	w.encodes("HOME="+t.TempDir(), "WAL2VEC_TRUST_UIDS=65534") // as a container's root does with a volume of another account
+	w.encodes("HOME="+t.TempDir(), "WAL2VEC_TRUST_UIDS=65533") // as a container's root does with a volume of another account
 }
 
 func TestADotEnvOfOthersIsToldOnce(t *testing.T) {

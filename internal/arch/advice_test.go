@@ -23,7 +23,7 @@ var advising = map[string]int{
 
 // adviceQuotes are the functions whose result may stand in an advice.
 var adviceQuotes = []string{
-	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Shell", "pgname.ShellHere", "pgname.Flag", "pgname.Pasteable",
+	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Conninfo", "pgname.Shell", "pgname.ShellHere", "pgname.Flag", "pgname.Pasteable",
 	"yamlList", "config.YAML", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
 	"replication.GrantReplicationSQL", "sink.DropViewSQL", "DropViewSQL", "p.setSQL", "p.listSQL",
 }
@@ -68,6 +68,7 @@ var adviceReviewed = map[string]string{
 	"sink/teardown.go ownersTask":                  "quoteIdentifier quotes",
 	"internal/doctor/advice.go inSource":           "its callers are looked at",
 	"internal/doctor/advice.go inSink":             "its callers are looked at",
+	"internal/pgsession/words.go heed":             "texts of the table of words",
 	"internal/doctor/advice.go inShell":            "its callers are looked at",
 	"internal/doctor/advice.go inSettings":         "its callers are looked at",
 	"internal/doctor/advice.go onServer":           "its callers are looked at",

@@ -21,6 +21,7 @@ import (
 // steering lists the keywords that decide which server gets the password, and how well it is known.
 var steering = []string{
 	"host", "hostaddr", "port", "service", "servicefile", "ssl", "sslmode", "sslrootcert", "sslsni", "sslnegotiation", "channel_binding", "require_auth",
+	"requirepeer",
 }
 
 // ledByDotEnv reports whether the .env file chose a setting's value: it stands there, or in a file that .env names, or that a settings

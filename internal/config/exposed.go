@@ -27,8 +27,8 @@ func Exposed(flags []Flag) []Flag {
 // HasSecret reports whether the connection string holds a password in any of its forms: behind the
 // user of a URL, as a parameter of its query, or as a keyword, those of keys and of OAuth included.
 func (d DSN) HasSecret() bool {
-	if _, _, isURL := cutScheme(string(d)); isURL {
-		return maskDSN(string(d)) != string(d)
+	if _, rest, isURL := cutScheme(string(d)); isURL {
+		return maskURL(rest, secretKey) != rest
 	}
 	pairs, ok := parsePairs(string(d))
 	return d != "" && (!ok || slices.ContainsFunc(pairs, func(p pair) bool { return secretKey(p.key) && p.value != "" }))

@@ -34,6 +34,18 @@ var libpqNames = []pair{
 	{"PGOPTIONS", "options"},
 }
 
+// libpqGuards are those that say what is asked of a server: alone they name no source. Package pgsession reads them, in the environment too.
+var libpqGuards = []pair{
+	{"PGREQUIREPEER", "requirepeer"},
+	{"PGHOSTADDR", "hostaddr"},
+	{"PGSSLCRL", "sslcrl"},
+	{"PGSSLCRLDIR", "sslcrldir"},
+	{"PGREQUIRESSL", "requiressl"},
+	{"PGGSSENCMODE", "gssencmode"},
+	{"PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"},
+	{"PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"},
+}
+
 // readLibpq notes that the source is named by PG* variables. Those of the real environment stay there, where pgx reads them below
 // any connection string; pgx cannot see those of a .env file, so they go into the connection strings where these are silent.
 func (l *loader) readLibpq(env environment) {
@@ -56,6 +68,11 @@ func (l *loader) readLibpq(env environment) {
 			o.File = where
 		}
 		l.config.setOrigin("source.dsn", o)
+	}
+	for _, name := range libpqGuards {
+		if v, found := env.lookup(name.key); found && v.file != "" && l.config.Origin("source.dsn").Kind != FromDefault {
+			dotEnv = append(dotEnv, pair{name.value, v.text})
+		}
 	}
 	one := l.config.SinkIsSource()
 	from := l.newConnection("source.dsn", l.config.Source.DSN, dotEnv)

@@ -53,3 +53,34 @@ func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 		t.Errorf("the real environment is stronger: %v", err)
 	}
 }
+
+// TestGuardsOfADotEnvNameNoSource, but go with one: which account the server has, and what package pgsession refuses.
+func TestGuardsOfADotEnvNameNoSource(t *testing.T) {
+	const guards = "PGREQUIREPEER=daemon\nPGSSLCRL=/crl\nPGGSSENCMODE=require\nPGHOSTADDR=::1\nPGREQUIRESSL=1\nPGSSLCRLDIR=/d\nPGSSLMINPROTOCOLVERSION=TLSv1.3\n" +
+		"PGSSLMAXPROTOCOLVERSION=TLSv1.3\n"
+	c := load(t, config.Sources{DotEnv: write(t, ".env", guards)})
+	if c.RequireSource() == nil || c.Source.DSN != "" {
+		t.Errorf("the source is %s", c.Source.DSN)
+	}
+	c = load(t, config.Sources{Env: map[string]string{"PGREQUIREPEER": "daemon", "PGSSLCRL": "/crl"}})
+	if c.RequireSource() == nil {
+		t.Error("the environment's name one")
+	}
+	c = load(t, config.Sources{DotEnv: write(t, ".env", guards+"PGHOST=h\nPGUSER=u\nPGPASSWORD=p\n")})
+	got, err := pgx.ParseConfig(c.Source.DSN.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"requirepeer": "daemon", "sslcrl": "/crl", "gssencmode": "require", "hostaddr": "::1", "requiressl": "1", "sslcrldir": "/d", "ssl_min_protocol_version": "TLSv1.3",
+		"ssl_max_protocol_version": "TLSv1.3",
+	} {
+		if got.RuntimeParams[key] != want {
+			t.Errorf("%s is %q", key, got.RuntimeParams[key])
+		}
+	}
+	// It says which server is believed, as a host does: no password from elsewhere goes there.
+	if _, err := config.Load(config.Sources{DotEnv: write(t, ".env", "PGREQUIREPEER=daemon\n"), Env: map[string]string{"WAL2VEC_SOURCE_DSN": "postgres://u:p@h/d"}}); err == nil {
+		t.Error("requirepeer of .env goes with a password of the environment")
+	}
+}

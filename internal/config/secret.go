@@ -46,10 +46,11 @@ func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // Reveal returns the connection string with its passwords.
 func (d DSN) Reveal() string { return string(d) }
 
-// secretKey reports whether a connection parameter is a password: password, sslpassword, oauth_client_secret.
+// secretKey reports whether a connection parameter is a password or seems to be one: password, sslpassword, oauth_client_secret, pwd.
 func secretKey(key string) bool {
 	key = strings.ToLower(key)
-	return strings.Contains(key, "password") || strings.Contains(key, "secret")
+	parts := []string{"pass", "pwd", "secret", "kennwort", "scram_"}
+	return key != "passfile" && slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // cutScheme splits a connection URL behind its scheme.
@@ -67,10 +68,10 @@ func maskDSN(dsn string) string {
 		return ""
 	}
 	if scheme, rest, isURL := cutScheme(dsn); isURL {
-		return scheme + maskURL(rest)
+		return scheme + maskURL(rest, hiddenKey)
 	}
 	pairs, ok := parsePairs(dsn)
-	if !ok {
+	if !ok || slices.ContainsFunc(pairs, func(p pair) bool { return !keyword.MatchString(p.key) }) {
 		return stars // perhaps a password in the wrong place
 	}
 	var b strings.Builder
@@ -79,7 +80,7 @@ func maskDSN(dsn string) string {
 			b.WriteByte(' ')
 		}
 		value := pgname.Conninfo(pair.value)
-		if secretKey(pair.key) && pair.value != "" {
+		if hiddenKey(pair.key) && pair.value != "" {
 			value = stars
 		}
 		b.WriteString(pair.key + "=" + value)
@@ -88,10 +89,10 @@ func maskDSN(dsn string) string {
 }
 
 // maskURL takes everything up to the last @ for user and password: a password with an unescaped @ or / must not show either.
-func maskURL(rest string) string {
+func maskURL(rest string, hidden func(key string) bool) string {
 	head := ""
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		if _, query, found := strings.Cut(rest[:at], "?"); found && secretKey(query) {
+		if _, query, found := strings.Cut(rest[:at], "?"); found && !shows(query, hidden) {
 			return stars // an @ behind a password parameter: nobody can say where the password ends
 		}
 		head = rest[:at+1]
@@ -106,13 +107,26 @@ func maskURL(rest string) string {
 	}
 	params := strings.Split(query, "&")
 	for i, param := range params {
-		key, value, _ := strings.Cut(param, "=")
-		if plain, err := url.QueryUnescape(key); err == nil && !secretKey(plain) || value == "" {
-			continue
+		switch key, value, pair := strings.Cut(param, "="); {
+		case shows(param, hidden), pair && value == "":
+		case pair:
+			params[i] = key + "=" + stars
+		default:
+			params[i] = stars
 		}
-		params[i] = key + "=" + stars
 	}
 	return head + path + "?" + strings.Join(params, "&")
+}
+
+// shows reports whether the parameters of a URL are all of those that are printed.
+func shows(query string, hidden func(key string) bool) bool {
+	for param := range strings.SplitSeq(query, "&") {
+		key, _, pair := strings.Cut(param, "=")
+		if plain, err := url.QueryUnescape(key); param != "" && (!pair || err != nil || hidden(plain)) {
+			return false
+		}
+	}
+	return true
 }
 
 var (
@@ -120,9 +134,10 @@ var (
 	// spaces and quotes.
 	quotedURL   = regexp.MustCompile(`("(?:[^"\\]|\\.)*?://[^\s:@/"]*):(?:[^"\\]|\\.)*@`)
 	urlPassword = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
+	webUser     = regexp.MustCompile(`(?i)(https?://)[^\s"/@*]+@`)
 	parameter   = regexp.MustCompile(`([?&])([^=&?\s"]+)=([^\s&"]+)`)
 	// In most messages the value is quoted once more: four backslashes are one of the value then, two keep what follows from ending it.
-	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])[a-z_]*(?:password|secret)[a-z_]*\s*=\s*)` +
+	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])(?:[a-z_]*(?:password|passwort|passwd|passphrase|kennwort|pwd|secret)[a-z_]*|pass)\s*=\s*)` +
 		`('(?:[^'\\]|\\{4}|\\{1,3}[^\\])*'?|(?:[^\s"\\]|\\{4}|\\{1,3}[^\\])+)`)
 	hubToken = regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`)
 )
@@ -132,6 +147,7 @@ var (
 func Scrub(text string) string {
 	text = quotedURL.ReplaceAllString(text, "$1:"+stars+"@")
 	text = urlPassword.ReplaceAllString(text, "$1:"+stars+"@")
+	text = webUser.ReplaceAllString(text, "${1}"+stars+"@")
 	text = parameter.ReplaceAllStringFunc(text, func(found string) string {
 		key, _, _ := strings.Cut(found[1:], "=")
 		if plain, err := url.QueryUnescape(key); err == nil && !secretKey(plain) && !secretParameter(plain) {

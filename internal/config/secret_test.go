@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
 func TestDSNsHideTheirPasswords(t *testing.T) {
@@ -22,7 +23,13 @@ func TestDSNsHideTheirPasswords(t *testing.T) {
 	f("", "")
 	f("postgres://u@h/d", "postgres://u@h/d")
 	f("postgres://u:p@h:1/d?sslmode=require", "postgres://u:*****@h:1/d?sslmode=require")
-	f("postgresql://u:p@ss/w?rd@h/d", "postgresql://u:*****@h/d")
+	f("postgresql://u:p@ss/w?rd@h/d", "postgresql://*****")
+	f("postgresql://u:p@ss/wrd@h/d", "postgresql://u:*****@h/d")
+	f("postgres://u:p@s@h/d?application_name=a", "postgres://u:*****@h/d?application_name=a")
+	f("postgres://h/d?pwd=p&passfile=/f&search_path=s&rd", "postgres://h/d?pwd=*****&passfile=/f&search_path=s&*****")
+	f("postgres://h/d?application_name=a@b", "postgres://h/d?application_name=a@b")
+	f("jdbc:postgresql://h/x?user=u&password=p", "*****")
+	f("host=h passwort=p pass=p pwd=p kode=p wal2vec.pooler=session", "host=h passwort=***** pass=***** pwd=***** kode=***** wal2vec.pooler=session")
 	f("postgres://h/d?user=u&password=p&application_name=x", "postgres://h/d?user=u&password=*****&application_name=x")
 	f("postgres://h/d?pass%77ord=p", "postgres://h/d?pass%77ord=*****")
 	f("postgres://h/d?%zz=p", "postgres://h/d?%zz=*****")
@@ -49,6 +56,8 @@ func TestPasswordsAreScrubbedOutOfAnyText(t *testing.T) {
 	f("host=h PassWord = 'a b\\'c' dbname=d", "host=h PassWord = ***** dbname=d")
 	f(`"host=h password=p"`, `"host=h password=*****"`)
 	f("password='unterminated", "password=*****")
+	f("host=h passwort=p pwd='p q' pass=p passfile=/f bypass=n", "host=h passwort=***** pwd=***** pass=***** passfile=/f bypass=n")
+	f("fetching https://hf_short@hub.example/x: no", "fetching https://*****@hub.example/x: no")
 	// What is quoted once more, as in a message of what was typed.
 	for _, dsn := range []string{
 		`postgres://u:hun ter2@h/d`, `postgres://u:hun"ter2@h/d`, `https://u:hun\ter2@h/d?x=y`, `postgres://u:hun' ter2@h`, `host=h password='hun\' ter2' dbname=d`,
@@ -102,4 +111,44 @@ func TestNoPasswordThatPgxFindsShows(t *testing.T) {
 			t.Fatalf("%s became %s", dsn, masked)
 		}
 	})
+}
+
+// TestASlipInAPasswordAsksNoNameServer: what stands behind the first @ would be the host.
+func TestASlipInAPasswordAsksNoNameServer(t *testing.T) {
+	f := func(dsn string, good bool) {
+		t.Helper()
+		_, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_SOURCE_DSN": dsn}})
+		switch {
+		case good && err != nil:
+			t.Errorf("%s: %v", dsn, err)
+		case !good && (err == nil || fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), `source.dsn = "*****"`) || strings.Contains(err.Error(), "GEHEIM")):
+			t.Errorf("%s: %v", dsn, err)
+		}
+	}
+	for _, dsn := range []string{
+		"postgres://u:a@GEHEIM@db/x", "postgres://u:a@GEHEIM/b@db/x", "postgres://u:1/GEHEIM@db/x", "postgres://u:a@GE HEIM", "postgres://u:p@h:GEHEIM:5432/d",
+		"postgres://u:p@h,GEHEIM@b/d", "postgres://u:p@[::1]:1:2/GEHEIM", "host=h@GEHEIM", "host=GEHEIM:x", "host='GEHEIM x'", "jdbc:postgresql://h/x?user=u&password=GEHEIM",
+		"a/b=GEHEIM",
+	} {
+		f(dsn, false)
+	}
+	for _, dsn := range []string{
+		"", "postgres://u:a%40b@db/x", "postgres://u:p?q@db/x", "postgres://h/d?user=me@tenant", "postgres://u:p@[::1]:5432,h:1/d", "postgres://u:p@%2Ftmp/d", "postgres://h",
+		"host=::1", "host=/tmp,h port=1,2", "host=@abstract", "host=fe80::1%eth0", "postgresql:///d?host=/tmp", "postgres://u@:5432/d",
+	} {
+		f(dsn, true)
+	}
+}
+
+func TestAHubsUserIsMasked(t *testing.T) {
+	for _, hub := range []string{"https://hf_GEHEIM@hub.example", "hf_GEHEIM@hub.example", "https://u:GEHEIM@x@hub.example"} {
+		c, err := config.Load(config.Sources{Env: map[string]string{"WAL2VEC_ENCODER_HUB": hub}})
+		var printed strings.Builder
+		if failed := c.Print(&printed); failed != nil {
+			t.Fatal(failed)
+		}
+		if err == nil || strings.Contains(err.Error()+printed.String()+c.Value("encoder.hub"), "GEHEIM") || !strings.Contains(err.Error(), "*****@hub.example") {
+			t.Errorf("%s: %v", hub, err)
+		}
+	}
 }

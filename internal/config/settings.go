@@ -129,7 +129,7 @@ func (e *Encoder) settings() []setting {
 		path: "encoder.run_rows", value: (*number)(&e.RunRows), ml: "ML_BATCH_SIZE", rule: between(&e.RunRows, 0, 65536),
 		help: "Texts that one call of the model takes at most, 0 what suits the device.",
 	}, {
-		path: "encoder.hub", value: (*text)(&e.Hub), ml: "HF_ENDPOINT", rule: webAddress(&e.Hub),
+		path: "encoder.hub", value: (*hubAddress)(&e.Hub), ml: "HF_ENDPOINT", rule: webAddress(&e.Hub),
 		help: "Address of the hub that models pull fetches from.",
 	}, {
 		path: "encoder.hub_token", value: secret{&e.HubToken}, ml: "HF_TOKEN", empty: "none is sent", file: true, rule: printable(&e.HubToken),

@@ -13,10 +13,10 @@ import (
 // harmless are the keywords of a connection string that set nothing on the server but names; see acting for user and dbname.
 var harmless = append([]string{
 	"target_session_attrs", "password", "passfile",
-	"sslcert", "sslkey", "sslpassword", "sslcertmode", "sslinline", "sslcrl", "sslcrldir", "sslcompression",
+	"sslcert", "sslkey", "sslpassword", "sslcertmode", "sslinline", "sslcrl", "sslcrldir", "requiressl", "sslcompression",
 	"ssl_min_protocol_version", "ssl_max_protocol_version", "min_protocol_version", "max_protocol_version", "gssencmode", "krbsrvname", "krbspn",
 	"gsslib",
-	"requirepeer", "connect_timeout", "load_balance_hosts", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+	"connect_timeout", "load_balance_hosts", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
 	"tcp_user_timeout", "application_name", "fallback_application_name", "client_encoding", "default_query_exec_mode", "statement_cache_capacity",
 	"description_cache_capacity", "pool_max_conns", "pool_min_conns", "pool_min_idle_conns", "pool_max_conn_lifetime", "pool_max_conn_lifetime_jitter",
 	"pool_max_conn_idle_time", "pool_health_check_period",

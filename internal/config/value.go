@@ -226,12 +226,10 @@ type dsn struct{ to *DSN }
 
 func (v dsn) Set(s string) error {
 	s = strings.TrimSpace(s)
-	if _, rest, isURL := cutScheme(s); isURL {
-		if strings.ContainsAny(rest, "\x00\n") {
-			return errors.New("must be one line")
+	if s != "" {
+		if err := checkDSN(s); err != nil {
+			return err
 		}
-	} else if _, ok := parsePairs(s); !ok && s != "" {
-		return errors.New("must be postgres://user@host:5432/database or host=HOST dbname=DATABASE user=USER")
 	}
 	*v.to = DSN(s)
 	return nil

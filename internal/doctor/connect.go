@@ -90,6 +90,7 @@ type session struct {
 	ahead   time.Duration
 	address string
 	local   bool
+	account string // that has the server, where that is known
 }
 
 // inspectSession asks a session what it is like; wanted are the settings that it was opened with.
@@ -114,6 +115,7 @@ func (e *examination) inspectSession(ctx context.Context, conn *pgx.Conn, wanted
 		s.ahead = 0
 	}
 	s.address = conn.Config().Host
+	s.account = pgsession.Account(conn.PgConn())
 	s.local = strings.HasPrefix(s.address, "/") || strings.HasPrefix(s.address, "@") || loopback(s.address)
 	if connection, ok := conn.PgConn().Conn().(*tls.Conn); ok && s.tls == "" { // a front ends TLS before the server
 		s.tls = tls.VersionName(connection.ConnectionState().Version)
@@ -123,11 +125,15 @@ func (e *examination) inspectSession(ctx context.Context, conn *pgx.Conn, wanted
 
 // judgeTLS and judgeClock tell of either side.
 func (e *examination) judgeTLS(side string, s session) {
+	of := ""
+	if s.account != "" {
+		of = ", to a server of the account " + s.account
+	}
 	switch {
 	case s.tls != "":
-		e.ok(side+".tls", "%s to %s", s.tls, s.address)
+		e.ok(side+".tls", "%s to %s%s", s.tls, s.address, of)
 	case s.local:
-		e.ok(side+".tls", "none, to this machine (%s)", s.address)
+		e.ok(side+".tls", "none, to this machine (%s)%s", s.address, of)
 	default:
 		e.warn(side+".tls", inSettings(side+".dsn: add sslmode=verify-full (and sslrootcert)"), "the connection to %s is not encrypted", s.address)
 	}

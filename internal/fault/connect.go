@@ -17,7 +17,13 @@ import (
 // port of one that is down. The chain holds all that the error's does. It returns any other error as it is.
 func Connecting(err error) error {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
-	if _, known := errors.AsType[*Error](err); !ok || known {
+	if !ok {
+		return err
+	}
+	if known, is := errors.AsType[*Error](err); is {
+		if strings.Contains(err.Error(), "\n") { // of several attempts, such as those with TLS and without
+			return &answered{error: err, text: known.Error()}
+		}
 		return err
 	}
 	if attempt := unproven(failed); attempt != nil {

@@ -75,6 +75,9 @@ func Open(ctx context.Context, o Options) (m *Mart, err error) {
 	m.Config = config.Default()
 	m.Config.Encoder = o.Encoder
 	m.Config.Source.DSN = config.DSN(m.Server.DSN(Database))
+	if account := pgserver.Account(); account != "" { // which the program does not believe as it is
+		m.Config.Source.DSN += config.DSN("&requirepeer=" + account)
+	}
 	m.Config.HTTP.Listen = ""
 	// init and backfill speak for themselves; what is worth a line beside them is a warning.
 	m.Config.Log = config.Log{Level: "warn", Format: "auto"}

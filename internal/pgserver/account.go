@@ -22,12 +22,23 @@ func (a *account) uidOrOwn() uint32 {
 	return a.uid
 }
 
+// weaker is the account that runs servers for root.
+const weaker = "nobody"
+
+// Account names the account that runs servers, "" where that is the current one: connections that look whose the server is have to be told.
+func Account() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return weaker
+}
+
 // serverAccount returns the user to run as: PostgreSQL refuses root, so root runs it as nobody.
 func serverAccount() (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // no other account is an answer
 	}
-	who, err := user.Lookup("nobody")
+	who, err := user.Lookup(weaker)
 	if err != nil {
 		return nil, fmt.Errorf("looking up the user to run PostgreSQL as: %w", err)
 	}

@@ -1,4 +1,6 @@
 package pgsession
 
-// KeepPassword is keepPassword.
-var KeepPassword = keepPassword
+import "github.com/jackc/pgx/v5/pgconn"
+
+// KeepPassword is keepPassword where no account is named.
+func KeepPassword(config *pgconn.Config) { keepPassword(config, "") }

@@ -184,7 +184,7 @@ func TestWhereItIsSaidWhoAnswersRoundsAreTheServersMatter(t *testing.T) {
 	f := func(want bool, addresses ...*pgconn.FallbackConfig) {
 		t.Helper()
 		config := &pgconn.Config{Host: addresses[0].Host, Port: 5432, TLSConfig: addresses[0].TLSConfig, Fallbacks: addresses[1:]}
-		if got := proven(config); got != want {
+		if got := proven(config, ""); got != want {
 			t.Errorf("proven %v, want %v", got, want)
 		}
 	}
@@ -203,4 +203,65 @@ func TestWhereItIsSaidWhoAnswersRoundsAreTheServersMatter(t *testing.T) {
 	}
 	f(true, socket)
 	f(false, socket, port(nil))
+}
+
+// placed is a connection to another machine.
+type placed struct{ net.Conn }
+
+func (placed) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 40000} }
+func (placed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5432} }
+
+// TestARefusalOfWhatHasProvenNothingIsTriedAgain where this process was let in before: any account can have the port for a moment.
+func TestARefusalOfWhatHasProvenNothingIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	refusal := func(code string) pgproto3.BackendMessage {
+		return &pgproto3.ErrorResponse{Severity: "FATAL", Code: code, Message: "no"}
+	}
+	const to = "TestARefusalOfWhatHasProvenNothingIsTriedAgain"
+	admitted.Store(to, true)
+	f := func(want bool, to string, proven bool, code string, before ...pgproto3.BackendMessage) {
+		t.Helper()
+		text := encoded(t, append(before, refusal(code))...)
+		_, err := io.ReadAll(&gate{in: bytes.NewReader(text), conn: placed{}, to: to, proven: proven})
+		switch {
+		case !want && err != nil:
+			t.Errorf("%s: %v", code, err)
+		case want && (fault.KindOf(err) != fault.Unavailable || fault.SQLSTATE(err) != code || fault.Try(err) == ""):
+			t.Errorf("%s: of kind %d, %v", code, fault.KindOf(err), err)
+		}
+	}
+	for _, code := range []string{"28P01", "28000", "3D000", "42501", "0A000", "42704", "55000", "58P01", "55006", "23505"} {
+		f(true, to, false, code)
+		f(true, to, false, code, &pgproto3.AuthenticationOk{})
+		f(true, to, false, code, &pgproto3.AuthenticationSASL{AuthMechanisms: []string{"SCRAM-SHA-256"}}, scramOf(leastRounds))
+		f(false, to, false, code, scramOf(leastRounds), &pgproto3.AuthenticationSASLFinal{Data: []byte("v=")}, &pgproto3.AuthenticationOk{}) // pgx has checked it
+		f(false, to, true, code)
+		f(false, to+", another", false, code)
+	}
+	f(false, to, false, "57P03") // is tried again anyway
+	if _, err := io.ReadAll(&gate{in: bytes.NewReader(encoded(t, &pgproto3.ReadyForQuery{TxStatus: 'I'}, refusal("42P01"))), conn: placed{}, to: to}); err != nil {
+		t.Errorf("within a session: %v", err)
+	}
+}
+
+func TestTLSIsLimitedAsLibpqsWordsSay(t *testing.T) {
+	t.Parallel()
+	f := func(words string, least, most uint16) {
+		t.Helper()
+		config, err := pgconn.ParseConfig("host=h,/run user=u sslmode=prefer " + words)
+		if err == nil {
+			err = heed(config)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range append([]*pgconn.FallbackConfig{{TLSConfig: config.TLSConfig}}, config.Fallbacks...) {
+			if c.TLSConfig != nil && (c.TLSConfig.MinVersion != least || c.TLSConfig.MaxVersion != most) {
+				t.Errorf("%q: %x to %x", words, c.TLSConfig.MinVersion, c.TLSConfig.MaxVersion)
+			}
+		}
+	}
+	f("", 0, 0)
+	f("ssl_min_protocol_version=TLSv1.3", tls.VersionTLS13, 0)
+	f("ssl_min_protocol_version=TLSv1.2 ssl_max_protocol_version=TLSv1.2", tls.VersionTLS12, tls.VersionTLS12)
 }

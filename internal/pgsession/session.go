@@ -21,27 +21,35 @@ type Settings map[string]string
 
 // Source opens an ordinary session of the source.
 func Source(ctx context.Context, config *pgx.ConnConfig, settings Settings) (*pgx.Conn, error) {
-	ofSource(&config.Config, settings)
+	if err := ofSource(&config.Config, settings); err != nil {
+		return nil, err
+	}
 	return pgx.ConnectConfig(ctx, config)
 }
 
 // Reader is Source for who reads rows as the server prints them.
 func Reader(ctx context.Context, config *pgconn.Config, settings Settings) (*pgconn.PgConn, error) {
-	ofSource(config, settings)
+	if err := ofSource(config, settings); err != nil {
+		return nil, err
+	}
 	return pgconn.ConnectConfig(ctx, config)
 }
 
 // Walsender opens a replication connection to a database of the source, with the settings of its ordinary sessions.
 func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*pgconn.PgConn, error) {
 	config.RuntimeParams[replication] = "database"
-	ofSource(config, settings)
+	if err := ofSource(config, settings); err != nil {
+		return nil, err
+	}
 	return pgconn.ConnectConfig(ctx, config)
 }
 
 // Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a
 // physical walsender takes no statement that calls anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
-	guard(config)
+	if err := guard(config); err != nil {
+		return nil, err
+	}
 	sent := Parameters(config)
 	w := wishOf(config)
 	start(config, sent)
@@ -53,7 +61,9 @@ func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 
 // Sink opens a session of the sink beside a pool.
 func Sink(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
-	ofSink(&config.Config)
+	if err := ofSink(&config.Config); err != nil {
+		return nil, err
+	}
 	return pgx.ConnectConfig(ctx, config)
 }
 
@@ -67,10 +77,13 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 				return err
 			}
 		}
-		ofSink(&c.Config) // a copy: sessions beside the pool are opened by what stays in it
-		return nil
+		return ofSink(&c.Config) // a copy: sessions beside the pool are opened by what stays in it
 	}
-	w := wishOf(&config.ConnConfig.Copy().Config, change.SinkParameters())
+	one := &config.ConnConfig.Copy().Config
+	if err := guard(one); err != nil {
+		return nil, err
+	}
+	w := wishOf(one, change.SinkParameters())
 	own := config.PrepareConn
 	config.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		if err := keep(ctx, conn.PgConn(), w); err != nil {
@@ -86,22 +99,28 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 
 // ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force. A pooler may have been told to
 // pass them over, so they are set by a statement besides.
-func ofSource(config *pgconn.Config, settings Settings) {
-	guard(config)
+func ofSource(config *pgconn.Config, settings Settings) error {
+	if err := guard(config); err != nil {
+		return err
+	}
 	sent := Parameters(config)
 	maps.Copy(sent, settings)
 	w := wishOf(config, settings)
 	start(config, sent)
 	note(config)
 	prepare(config, "source", w)
+	return nil
 }
 
 // ofSink sets them by a statement alone: poolers refuse a start-up parameter that they do not know.
-func ofSink(config *pgconn.Config) {
-	guard(config)
+func ofSink(config *pgconn.Config) error {
+	if err := guard(config); err != nil {
+		return err
+	}
 	w := wishOf(config, change.SinkParameters())
 	note(config)
 	prepare(config, "sink", w)
+	return nil
 }
 
 // wishOf takes what a connection string says to this program alone out of it.

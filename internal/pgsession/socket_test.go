@@ -31,6 +31,11 @@ func askingOn(t *testing.T, network, address string) (net.Addr, <-chan string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return askingOver(t, listener)
+}
+
+func askingOver(t *testing.T, listener net.Listener) (net.Addr, <-chan string) {
+	t.Helper()
 	t.Cleanup(func() { _ = listener.Close() })
 	got := make(chan string, 1)
 	go func() {
@@ -126,7 +131,7 @@ func TestNoSocketOfAnotherAccountIsToldThePassword(t *testing.T) {
 			got := asking(t, socket)
 			mine := os.Geteuid() != 0
 			if !mine {
-				if err := os.Lchown(socket, 65534, 65534); err != nil {
+				if err := os.Lchown(socket, 65533, 65533); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -247,7 +252,7 @@ func TestAServerProvesThatItKnowsThePassword(t *testing.T) {
 func TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt(t *testing.T) {
 	t.Parallel()
 	top, ours := t.TempDir(), os.Geteuid()
-	const theirs = 65534
+	const theirs = 65533
 	place := func(name string, uid int, mode os.FileMode) string {
 		t.Helper()
 		folder := filepath.Join(top, name)
