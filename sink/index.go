@@ -14,6 +14,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
@@ -245,14 +246,7 @@ func (b *indexBuild) settled(ctx context.Context) (Index, error) {
 // pause reports why nothing happens, and waits.
 func (b *indexBuild) pause(ctx context.Context, why string) error {
 	b.progress(IndexProgress{Phase: why})
-	timer := time.NewTimer(indexInterval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return pause.For(ctx, indexInterval)
 }
 
 // indexSize is what a build may use.

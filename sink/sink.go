@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,9 @@ type Options struct {
 	IndexMemory int64
 	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
 	MaxRowBytes int64
-	Logger      zerolog.Logger
+	// RetryMax caps the pause between two tries to get locks that others hold; zero means lockPause.
+	RetryMax time.Duration
+	Logger   zerolog.Logger
 }
 
 // Sink is one pipeline's part of the sink database. Its methods may be called from several goroutines at once.
@@ -66,7 +69,7 @@ func New(opts Options) *Sink {
 	return &Sink{
 		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, keepView: opts.KeepView, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
-		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries}, hungAfter: hungAfter,
+		patience: patience{wait: lockWait, pause: min(cmp.Or(opts.RetryMax, lockPause), lockPause), tries: lockTries}, hungAfter: hungAfter,
 	}
 }
 

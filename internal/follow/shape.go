@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -197,8 +198,7 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 
 // settleAtLast is settle behind a stream that has ended by itself: who waits for that is to hear where the refresh could not be opened.
 func (w *shapeWatch) settleAtLast(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	pauses := pause.Steady(min(time.Second, w.Config.Stream.RetryMax))
 	for try := 1; ; try++ {
 		err := w.settle(ctx)
 		switch {
@@ -207,11 +207,8 @@ func (w *shapeWatch) settleAtLast(ctx context.Context) error {
 		case try == refreshTries:
 			return fault.Wrap(err, fault.Unavailable, "start it again: nothing is lost", "the source table was changed, and its refresh cannot be opened")
 		}
-		timer.Reset(min(time.Second, w.Config.Stream.RetryMax))
-		select {
-		case <-ctx.Done():
+		if pauses.Wait(ctx) != nil {
 			return nil
-		case <-timer.C:
 		}
 	}
 }

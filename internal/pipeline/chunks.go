@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -290,8 +291,8 @@ func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, er
 			return 0, fmt.Errorf("%w: %w", errNotPassed, fault.New(fault.Unavailable, "wal2vec status",
 				"it did not pass %s within %s, it is at %s", c.read.High, b.opts.WaitTimeout, v.LSN))
 		}
-		if !wait(ctx, passedInterval) {
-			return 0, context.Cause(ctx)
+		if err := pause.For(ctx, passedInterval); err != nil {
+			return 0, err
 		}
 	}
 }
