@@ -18,7 +18,7 @@ import (
 )
 
 func newConfig(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "Write a settings file for a table; show the effective configuration", GroupID: "look"})
+	cmd := &cobra.Command{Use: "config", Short: "Write a settings file for a table; show the effective configuration", GroupID: "look"}
 	cmd.AddCommand(newConfigInit(p), newConfigPrint(p), &cobra.Command{
 		Use: "reference", Short: "Print every setting with its meaning, default and environment variable", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -19,7 +19,7 @@ import (
 )
 
 func newModels(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "models", Short: "List, fetch, build and check models", GroupID: "manage"})
+	cmd := &cobra.Command{Use: "models", Short: "List, fetch, build and check models", GroupID: "manage"}
 	cmd.AddCommand(newModelsList(p), newModelsPull(p), newModelsBuild(p), newModelsCheck(p))
 	return cmd
 }

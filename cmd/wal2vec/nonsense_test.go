@@ -79,10 +79,9 @@ func runOn(ctx context.Context, tb testing.TB, args ...string) (code int, said s
 	}
 	output := &lockedBuffer{}
 	p := &program{stdin: strings.NewReader(""), stdout: output, stderr: output, shared: shared}
-	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
+	root := newRoot(p) //nolint:contextcheck // ExecuteContext hands it to every command
 	root.SetArgs(append(args, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
-	cmd, err := root.ExecuteContextC(ctx)
-	return p.report(cmd, err), output.String()
+	return p.report(root.ExecuteContext(ctx)), output.String()
 }
 
 // TestTheRecordedAnswersAreThoseOfARealDatabase plays the recording to every command. With -update it records.

@@ -58,7 +58,7 @@ const refreshTries = 10
 // in time.
 func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	alone := 0
-	for pauses := pause.Growing(time.Second, f.Config.Stream.RetryMax); ; {
+	for pauses := pause.Growing(time.Second, f.Config.Stream.RetryMax); ctx.Err() == nil; {
 		done, err := f.refreshOnce(ctx)
 		select {
 		case <-ended:
@@ -67,7 +67,7 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 		}
 		switch {
 		case done || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what fails while the stream stops is no error
 		case err != nil && !refreshAgain(err) && !f.renamed(ctx):
 			return err
 		case alone > 0 && fault.KindOf(err) == fault.Gap, alone > refreshTries:
@@ -75,10 +75,9 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 		}
 		next := pauses.Next()
 		f.Log.Warn().Err(err).Dur("pause", next).Msg("the refresh is not complete, trying again")
-		if pause.For(ctx, next) != nil {
-			return nil
-		}
+		_ = pause.For(ctx, next) // its error is that ctx has ended
 	}
+	return nil
 }
 
 // refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the
