@@ -93,10 +93,10 @@ var pipelineName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
 // query renders a statement that names nothing but wal2vec's schema and the pipeline's dead letters.
 func (s *Sink) query(name string) string {
-	return render(name, struct{ Schema, Letters string }{quoteIdentifier(s.schema), s.letters()})
+	return render(name, struct{ Schema, Letters string }{pgname.Catalogue(s.schema), s.letters()})
 }
 
-func (s *Sink) letters() string { return quoteIdentifier(s.schema, "dead_letter_"+s.pipeline) }
+func (s *Sink) letters() string { return pgname.Catalogue(s.schema, "dead_letter_"+s.pipeline) }
 
 // render panics on a template that does not fit its data, which is a mistake of the program.
 func render(name string, data any) string {
@@ -105,19 +105,6 @@ func render(name string, data any) string {
 		panic(fmt.Sprintf("sink: %v", err))
 	}
 	return text
-}
-
-// quoteIdentifier quotes for statements and for parameters that the server reads as names; what is printed goes through pgname.Pasteable.
-func quoteIdentifier(parts ...string) string { return pgname.Catalogue(parts...) }
-
-func quoteLiteral(text string) string { return pgname.Literal(text) }
-
-func quoteLiterals(texts []string) []string {
-	quoted := make([]string, len(texts))
-	for i, text := range texts {
-		quoted[i] = quoteLiteral(text)
-	}
-	return quoted
 }
 
 // viewName splits the view's name: the one that the pipeline's row has where no other is wanted, else the configured one.

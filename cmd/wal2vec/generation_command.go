@@ -157,7 +157,7 @@ func (p *program) printGenerations(reports []generationReport, full change.FullB
 
 // precisionText is the precision that was configured and, where that leaves it to the device, those that wrote.
 func precisionText(r generationReport) string {
-	if len(r.Precisions) == 0 || r.Precision != sink.AutoPrecision {
+	if len(r.Precisions) == 0 || r.Precision != change.PrecisionAuto {
 		return r.Precision
 	}
 	return strings.Join(r.Precisions, ",")

@@ -12,7 +12,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -134,7 +133,7 @@ func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, 
 func (l *look) read(chunk *rows.Chunk) {
 	l.high = max(l.high, chunk.High)
 	for _, row := range chunk.Rows {
-		c := batch.RenderRow(l.auditor.opts.Rows, row, 0)
+		c := change.RenderRow(l.auditor.opts.Rows, row, 0)
 		l.rows[c.Key] = &c
 	}
 }

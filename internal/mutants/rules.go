@@ -11,6 +11,7 @@ func table() []rule {
 // Files that several mutants change.
 const (
 	batchFile    = "internal/pipeline/batch/batch.go"
+	renderFile   = "internal/change/render.go"
 	chunksFile   = "internal/pipeline/chunks.go"
 	commitFile   = "internal/pipeline/commit.go"
 	prepareFile  = "internal/pipeline/prepare.go"
@@ -159,8 +160,8 @@ var order = rule{
 			name:  "a chunk's rows carry the watermark after the read",
 			fails: []string{"internal/pipeline TestTheWatermarkIsReadBeforeTheRows"},
 			edits: []edit{{
-				chunksFile, "batch.RenderRow(b.opts.Template, row, c.as.LSN)",
-				"batch.RenderRow(b.opts.Template, row, c.read.High)",
+				chunksFile, "change.RenderRow(b.opts.Template, row, c.as.LSN)",
+				"change.RenderRow(b.opts.Template, row, c.read.High)",
 			}},
 		},
 	},

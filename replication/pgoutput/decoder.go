@@ -365,8 +365,5 @@ func (d *Decoder) softDeleted(l *layout, row []value) bool {
 		return false
 	}
 	v := row[l.softDelete]
-	if !d.table.SoftDeleteBool {
-		return v.kind != kindNull // an unchanged TOAST value is not NULL either
-	}
-	return v.kind == kindText && len(v.data) == 1 && v.data[0] == 't'
+	return d.table.SoftDeletes(v.kind == kindNull, v.data) // an unchanged TOAST value is not NULL either, and no boolean
 }

@@ -283,7 +283,7 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 			out.Unread = append(out.Unread, i)
 			continue
 		}
-		out.Changes[i] = Render(b.template, out.Changes[i], p.fields)
+		out.Changes[i] = change.Render(b.template, out.Changes[i], p.fields)
 	}
 	if len(b.xids) == 0 {
 		out.PartialUntil = 0 // nothing of the unfinished transaction is in this batch
@@ -291,23 +291,4 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 	b.handed = max(b.handed, b.watermark)
 	b.reset()
 	return out
-}
-
-// Render completes a change with the texts of a row; a row without any is a delete.
-func Render(template change.Template, c change.Change, fields []change.Field) change.Change {
-	c.Document, c.Further = template.Documents(fields)
-	c.Deleted = c.Document.None()
-	for i := range c.Further {
-		c.Deleted = c.Deleted && c.Further[i].None()
-	}
-	return c
-}
-
-// RenderRow is Render for a row that was read from the source; a soft-deleted row is a delete.
-func RenderRow(template change.Template, row change.Row, lsn change.LSN) change.Change {
-	c := change.Change{Key: row.Key, LSN: lsn, Deleted: true}
-	if row.SoftDeleted {
-		return c
-	}
-	return Render(template, c, row.Fields)
 }
