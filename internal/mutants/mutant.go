@@ -83,22 +83,3 @@ func pattern(names []string) string {
 	}
 	return out
 }
-
-// checkTest fails when the package holds no test of that name.
-func checkTest(root, folder, name string) error {
-	test, _, _ := strings.Cut(name, "/")
-	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
-	if err != nil {
-		return fmt.Errorf("looking for the tests of %s: %w", folder, err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("looking for the tests of %s: %w", folder, err)
-		}
-		if strings.Contains(string(content), "\nfunc "+test+"(t *testing.T) {") {
-			return nil
-		}
-	}
-	return fmt.Errorf("package %s has no test %s", folder, test)
-}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -104,4 +107,23 @@ func TestAnEditMustFindItsTextOnce(t *testing.T) {
 	f("0 times", edit{"go.mod", "no such text", ""})
 	f("times", edit{"go.mod", "github.com", ""})
 	f("no such file", edit{"absent.go", "x", ""})
+}
+
+// checkTest fails when the package holds no test of that name.
+func checkTest(root, folder, name string) error {
+	test, _, _ := strings.Cut(name, "/")
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	if err != nil {
+		return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+		}
+		if strings.Contains(string(content), "\nfunc "+test+"(t *testing.T) {") {
+			return nil
+		}
+	}
+	return fmt.Errorf("package %s has no test %s", folder, test)
 }

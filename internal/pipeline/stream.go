@@ -98,9 +98,6 @@ func NewStream(ports Ports, opts StreamOptions) *Stream {
 // Health tells how the stream is; it may be called at any time.
 func (s *Stream) Health() Health { return s.health.get() }
 
-// Oldest returns the commit time of the oldest change that was received and is not in the sink; zero when there is none.
-func (s *Stream) Oldest() time.Time { return s.pending.oldest() }
-
 // firstPause is the pause after the first failed session; it doubles up to RetryMax.
 const firstPause = 200 * time.Millisecond
 

@@ -100,9 +100,6 @@ func (d *Decoder) awaits(oid uint32) bool {
 // InTransaction reports whether a BEGIN is waiting for its COMMIT.
 func (d *Decoder) InTransaction() bool { return d.open }
 
-// Skipped counts the messages whose type is unknown.
-func (d *Decoder) Skipped() uint64 { return d.skipped }
-
 // Decode takes one message, which it does not keep. When that completes a fragment, it returns it and true; the fragment and
 // all it holds then belong to the caller. A transaction without an event of the table gives one fragment without events. An
 // error is a fault.Error of kind Usage when a person changed the table, and a plain one when the bytes make no sense.

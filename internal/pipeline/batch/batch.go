@@ -62,17 +62,6 @@ type CommitTime struct {
 	Events int
 }
 
-// Oldest returns the oldest commit time of the batch; zero when it has no events.
-func (b *Batch) Oldest() time.Time {
-	if len(b.Commits) == 0 {
-		return time.Time{}
-	}
-	return b.Commits[0].At
-}
-
-// HasEvents reports whether the batch is more than an idle position.
-func (b *Batch) HasEvents() bool { return len(b.XIDs) > 0 }
-
 // bytesPerToken is what English product texts take on average (4.6 measured on package descriptions); a low value errs towards
 // smaller batches.
 const bytesPerToken = 4
@@ -165,10 +154,9 @@ func (b *Batcher) addTransaction(f change.Fragment) {
 }
 
 func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
-	if e.Op == change.Await {
-		return // its transaction is noted
+	if e.Op != change.Await {
+		b.events[e.Op]++
 	}
-	b.events[e.Op]++
 	switch e.Op {
 	case change.Await: // its transaction is one of the batch, which is all there is to it
 	case change.Truncate:
