@@ -26,7 +26,7 @@ type mutant struct {
 	equivalent string
 }
 
-// edit replaces a text that occurs exactly once in a file of the checkout.
+// edit replaces a text that occurs exactly once in the code of a file of the checkout; see code.
 type edit struct{ file, old, new string }
 
 // apply returns the changed files of a mutant: name to content.
@@ -41,10 +41,11 @@ func (m mutant) apply(root string) (map[string]string, error) {
 			}
 			text = string(content)
 		}
-		if n := strings.Count(text, e.old); n != 1 {
+		c := codeOf(e.file, text)
+		if n := c.count(e.old); n != 1 {
 			return nil, fmt.Errorf("mutant %q: %s holds %d times the text\n%s", m.name, e.file, n, e.old)
 		}
-		changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+		changed[e.file] = c.replace(e.old, e.new)
 	}
 	if len(changed) == 0 {
 		return nil, fmt.Errorf("mutant %q changes nothing", m.name)

@@ -28,6 +28,11 @@ func TestEveryMutantIsStillInTheSource(t *testing.T) {
 			if _, err := m.apply(root); err != nil {
 				t.Error(err)
 			}
+			for _, e := range m.edits {
+				if codeOf(e.file, e.old).bare != e.old {
+					t.Errorf("mutant %q looks for a comment:\n%s", m.name, e.old)
+				}
+			}
 			if len(m.fails) == 0 {
 				t.Errorf("mutant %q has no test", m.name)
 			}
