@@ -201,3 +201,28 @@ func TestNothingIsThereForTestsAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatOnlyTestsUseIsFound(t *testing.T) {
+	t.Parallel()
+	f := func(body string, want ...string) {
+		t.Helper()
+		found := slices.Sorted(maps.Keys(flowOf(t, "package sink\nimport \"fmt\"\nvar _ = fmt.Sprint\n"+body).unused(".OfTemplates ")))
+		for i, where := range found {
+			_, found[i], _ = strings.Cut(where, " ")
+		}
+		if !slices.Equal(found, want) {
+			t.Errorf("%s\n got %q\nwant %q", body, found, want)
+		}
+	}
+	f("func F() {}", "F")
+	f("func F() { F() }", "F")
+	f("func F() { G() }\nfunc G() { F() }")
+	f("func init() { F() }\nfunc F() {}")
+	f("type T struct{}\nfunc (t *T) M() {}", "T", "T.M")
+	f("type T struct{}\nvar V = T{}\nfunc init() { V.M() }\nfunc (T) M() {}")
+	f("type T[E any] struct{}\nfunc (t *T[E]) M() {}\nfunc init() { var t T[int]; t.M() }")
+	f("type t struct{}\nvar _ fmt.Stringer = t{}\nfunc (t) String() string { return \"\" }")
+	f("type t struct{}\nvar _ = t{}\nfunc (t) Unwrap() error { return nil }\nfunc (t) OfTemplates() {}\nfunc (t) Other() {}", "t.Other")
+	f("type t struct{}\nvar _ = t{}\nfunc (t) warm() error { return nil }\nfunc init() { var e any; _, _ = e.(interface{ warm() error }) }")
+	f("const C, D = 1, 2\nvar _ = C", "D")
+}
