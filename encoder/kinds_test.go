@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -89,7 +90,7 @@ func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer,
 		operators = ort.FindOperators(parts.Root)
 	}
 	session, err := ort.Open(t.Context(), ort.Options{
-		Library: parts.Library, Operators: operators, Device: ort.DeviceCPU, Precision: k.precision,
+		Library: parts.Library, Operators: operators, Device: change.DeviceCPU, Precision: k.precision,
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, c, cache, target)
 		},

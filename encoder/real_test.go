@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -41,7 +42,7 @@ func realParts(tb testing.TB, k kind) encoder.Options {
 		operators = ""
 	}
 	session, err := ort.Open(tb.Context(), ort.Options{
-		Library: parts.Library, Operators: operators, Device: ort.DeviceAuto, Precision: k.precision,
+		Library: parts.Library, Operators: operators, Device: change.DeviceAuto, Precision: k.precision,
 		Graph: func(ctx context.Context, target models.Target) (models.Graph, error) {
 			return models.Build(ctx, c, parts.Graphs, target)
 		},

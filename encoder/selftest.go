@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -24,9 +25,9 @@ const (
 // MinCosine is the least cosine of a precision, for Options; an unknown one has that of fp32.
 func MinCosine(precision string) float64 {
 	switch precision {
-	case "int8":
+	case change.PrecisionINT8:
 		return Int8Cosine
-	case "fp16":
+	case change.PrecisionFP16:
 		return FP16Cosine
 	default:
 		return FP32Cosine
@@ -87,11 +88,7 @@ func (e *Encoder) testBatch(ids []int32, alone []float32) error {
 	if err := e.runner.Run(input, starts, out); err != nil {
 		return fmt.Errorf("testing the model: %w", err)
 	}
-	var squares float64
-	for _, v := range alone {
-		squares += float64(v) * float64(v)
-	}
-	allowed := maxBatchDifference * max(1, math.Sqrt(squares))
+	allowed := maxBatchDifference * max(1, change.Length(alone))
 	for i, v := range out[2*e.options.Dimension:] {
 		if d := math.Abs(float64(v - alone[i])); d > allowed {
 			return failed("component %d of a text's vector moves by %.2g beside other texts", i, d)
@@ -106,24 +103,21 @@ func (e *Encoder) compare(vector []float32, r Reference) error {
 	if least == 0 {
 		least = FP32Cosine
 	}
-	var squares, product float64
-	for i, v := range vector {
-		squares += float64(v) * float64(v)
-		if r.Vector != nil && len(r.Vector) == len(vector) {
-			product += float64(v) * float64(r.Vector[i])
-		}
-	}
-	switch length := math.Sqrt(squares); {
+	switch length := change.Length(vector); {
 	case math.IsNaN(length) || math.IsInf(length, 0):
 		return failed("the vector of %q is not finite", r.Text)
 	case !e.options.Unnormalised && math.Abs(length-1) > maxLengthError:
 		return failed("the vector of %q has length %g instead of 1", r.Text, length)
 	case r.Vector != nil && len(r.Vector) != len(vector):
 		return failed("a vector has %d components instead of %d", len(vector), len(r.Vector))
-	case r.Vector != nil && product < least*length:
-		return failed("the vector of %q has cosine %.4f to the stored one, below %g", r.Text, product/length, least)
+	case r.Vector == nil:
+		return nil
+	default:
+		if near := change.Cosine(vector, r.Vector); near < least || math.IsNaN(near) { // a zero vector is near to none
+			return failed("the vector of %q has cosine %.4f to the stored one, below %g", r.Text, near, least)
+		}
+		return nil
 	}
-	return nil
 }
 
 func failed(what string, args ...any) error {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
@@ -32,12 +33,12 @@ type Kernel string
 // The devices, precisions and kernels for which a graph can be written. The graph for DeviceCPU in PrecisionFP32 holds standard
 // operators only and so runs on other providers too.
 const (
-	DeviceCPU  Device = "cpu"
-	DeviceCUDA Device = "cuda"
+	DeviceCPU  Device = change.DeviceCPU
+	DeviceCUDA Device = change.DeviceCUDA
 
-	PrecisionFP32 Precision = "fp32"
-	PrecisionFP16 Precision = "fp16"
-	PrecisionINT8 Precision = "int8"
+	PrecisionFP32 Precision = change.PrecisionFP32
+	PrecisionFP16 Precision = change.PrecisionFP16
+	PrecisionINT8 Precision = change.PrecisionINT8
 
 	// KernelVNNI are wal2vec's own operators for x86-64 with AVX-512 VNNI; see encoder/ort/operators.
 	KernelVNNI Kernel = "vnni"

@@ -29,16 +29,6 @@ func ForeignCode(ctx context.Context, db Querier, schema, table string, writes b
 	return found, nil
 }
 
-// BeyondReading reports whether code with this role's rights could do more than a read-only transaction forbids: run programs on the server,
-// reach its files, or have it open another session as this role.
-func BeyondReading(ctx context.Context, db Querier) (bool, error) {
-	var beyond bool
-	if err := db.QueryRow(ctx, sql.Query("source_powers")).Scan(&beyond); err != nil {
-		return false, fmt.Errorf("asking what this role may do on the source's server: %w", err)
-	}
-	return beyond, nil
-}
-
 // checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with functions of another role: this role may be a
 // superuser, and the transaction writes.
 func (s Swap) checkCode(ctx context.Context, db Querier, left steps) error {

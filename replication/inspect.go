@@ -273,7 +273,7 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 		}
 	}
 	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, for a role that streams, as the owner: wal2vec init --grant-stream=ROLE",
-		"role %s may not read column %s of %s", i.role(), pgx.Identifier{name}.Sanitize(), i.name)
+		"role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)
 }
 
 // logged finds a column that can be read, and that the log carries.

@@ -20,11 +20,11 @@ func TestKeepalivesAreAnsweredWhileNobodyTakesFragments(t *testing.T) {
 	target := b.now(t)
 	stalled := time.Now()
 	pgtest.Eventually(t, patience, func() (bool, string) {
-		stats := r.Stats()
-		return time.Since(stalled) > 3*time.Second, fmt.Sprintf("%+v", stats) // three times the server's patience
+		fragments, bytes := r.Queued()
+		return time.Since(stalled) > 3*time.Second, fmt.Sprint(fragments, bytes) // three times the server's patience
 	})
-	if stats := r.Stats(); stats.QueueFragments > 4 || stats.QueueBytes > 2<<20 {
-		t.Fatalf("the queue holds %d fragments, %d bytes", stats.QueueFragments, stats.QueueBytes)
+	if fragments, bytes := r.Queued(); fragments > 4 || bytes > 2<<20 {
+		t.Fatalf("the queue holds %d fragments, %d bytes", fragments, bytes)
 	}
 	if got := events(r.until(t, target)); len(got) != 20000 {
 		t.Fatalf("got %d events", len(got))
@@ -39,7 +39,10 @@ func TestStopWhileNobodyTakesFragments(t *testing.T) {
 	for i := range 10 {
 		b.db.Exec(t, "INSERT INTO item VALUES ($1, 'a')", i)
 	}
-	pgtest.Eventually(t, patience, func() (bool, string) { return r.Stats().QueueFragments == 2, "the queue did not fill" })
+	pgtest.Eventually(t, patience, func() (bool, string) {
+		fragments, _ := r.Queued()
+		return fragments == 2, "the queue did not fill"
+	})
 	r.end(t)
 	pgtest.Eventually(t, patience, func() (bool, string) {
 		return !pgtest.One[bool](t, b.db, "SELECT active FROM pg_replication_slots WHERE slot_name = $1", b.opts.Slot), "the slot is still held"

@@ -133,7 +133,8 @@ func (r *running) next(t testing.TB) change.Fragment {
 		r.done <- err
 		t.Fatalf("the stream ended: %v", err)
 	case <-time.After(patience):
-		t.Fatalf("no fragment within %s; stats %+v", patience, r.Stats())
+		fragments, bytes := r.Queued()
+		t.Fatalf("no fragment within %s; %d of %d bytes are queued", patience, fragments, bytes)
 	}
 	return change.Fragment{}
 }

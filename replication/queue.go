@@ -66,13 +66,6 @@ func (q *queue) full() bool {
 	return q.high
 }
 
-// size returns the items and bytes held.
-func (q *queue) size() (items, bytes int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.items), q.bytes
-}
-
 func (q *queue) head() (queued, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

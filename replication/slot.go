@@ -133,7 +133,7 @@ func (c *creation) create(ctx context.Context) (result pglogrepl.CreateReplicati
 	if err != nil {
 		return result, false, err
 	}
-	quoted := pgx.Identifier{c.opts.Name}.Sanitize()
+	quoted := pgname.Catalogue(c.opts.Name)
 	if major >= 17 {
 		command := fmt.Sprintf("CREATE_REPLICATION_SLOT %s LOGICAL %s (SNAPSHOT 'export', FAILOVER true)", quoted, plugin)
 		c.mayExist = true

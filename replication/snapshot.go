@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
@@ -120,17 +121,12 @@ const (
 
 // poll calls done, at first every millisecond and more and more seldom, until it returns true or an error, or ctx ends.
 func poll(ctx context.Context, done func() (bool, error)) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for pause := pollFirst; ; pause = min(2*pause, pollLast) {
+	for pauses := pause.Growing(pollFirst, pollLast); ; {
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
+		if err := pauses.Wait(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -268,7 +267,7 @@ func (s *Source) start(ctx context.Context, conn *pgconn.PgConn, w witness) (*St
 	if w.knows() {
 		from = 0
 	}
-	if err := pglogrepl.StartReplication(ctx, conn, pgx.Identifier{s.opts.Slot}.Sanitize(), pglogrepl.LSN(from), options); err != nil {
+	if err := pglogrepl.StartReplication(ctx, conn, pgname.Catalogue(s.opts.Slot), pglogrepl.LSN(from), options); err != nil {
 		return nil, streamError(err, s.opts.Slot)
 	}
 	stream := newStream(s.opts, conn, w, timeout)
@@ -289,7 +288,7 @@ func (s *Source) inUse(ctx context.Context, refused error) error {
 
 // quotedPublication is a literal that holds an identifier, as the option's list of names wants it.
 func quotedPublication(name string) string {
-	return `'` + strings.ReplaceAll(pgname.Catalogue(name), `'`, `''`) + `'` // the replication commands know no escapes
+	return pgname.Plain(pgname.Catalogue(name))
 }
 
 // walSenderTimeout returns how long the server waits for a report; zero when it waits for ever.

@@ -17,7 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
-// Stream is a replication connection that has started. Run owns the connection; Confirm, Urge and Stats may be
+// Stream is a replication connection that has started. Run owns the connection; Confirm and Urge may be
 // called from any goroutine.
 type Stream struct {
 	opts     Options
@@ -44,24 +44,6 @@ type Stream struct {
 	parts    int        // fragments of the open transaction that were queued
 	heard    time.Time  // when the server last sent something, or was not listened to
 	came     uint64     // bytes of messages by then
-
-	bytes, lastLSN, skipped atomic.Uint64
-	lastMessage             atomic.Int64 // Unix nanoseconds
-}
-
-// Stats are figures of a stream, for metrics.
-type Stats struct {
-	// ReceivedBytes counts the log's bytes as received, LastLSN is the end of the log that the server last named.
-	ReceivedBytes uint64
-	LastLSN       change.LSN
-	// LastMessage is when the server last sent something; zero before that.
-	LastMessage time.Time
-	// Skipped counts messages of unknown type.
-	Skipped uint64
-	// QueueFragments and QueueBytes are what the consumer has not taken yet.
-	QueueFragments, QueueBytes int
-	// Confirmed is what the server is told.
-	Confirmed change.LSN
 }
 
 func newStream(opts Options, conn *pgconn.PgConn, w witness, senderTimeout time.Duration) *Stream {
@@ -111,18 +93,6 @@ func (s *Stream) Urge(urgent bool) {
 	}
 }
 
-// Stats returns the present figures.
-func (s *Stream) Stats() Stats {
-	out := Stats{
-		ReceivedBytes: s.bytes.Load(), LastLSN: change.LSN(s.lastLSN.Load()), Skipped: s.skipped.Load(), Confirmed: change.LSN(s.confirmed.Load()),
-	}
-	if at := s.lastMessage.Load(); at != 0 {
-		out.LastMessage = time.Unix(0, at)
-	}
-	out.QueueFragments, out.QueueBytes = s.queue.size()
-	return out
-}
-
 // wake makes Run look at what has changed, also out of a blocked read.
 func (s *Stream) wake() {
 	signal(s.woken)
@@ -133,9 +103,6 @@ func (s *Stream) wake() {
 	}
 	_ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
-
-// Close closes a stream that is not run.
-func (s *Stream) Close(ctx context.Context) { closeQuietly(ctx, s.conn) }
 
 // Run delivers fragments in order. When ctx ends it reports the confirmed position once more, closes the connection and
 // returns nil; otherwise it returns why the stream ended. What was read and not delivered by then comes again after the next
@@ -226,7 +193,6 @@ func (s *Stream) waitForRoom(ctx context.Context, due time.Time) time.Time {
 // handle takes a message of the protocol; its memory is valid until the next one is received.
 func (s *Stream) handle(message pgproto3.BackendMessage) error {
 	s.heard = time.Now()
-	s.lastMessage.Store(s.heard.UnixNano())
 	switch m := message.(type) {
 	case *pgproto3.CopyData:
 		return s.data(m.Data)
@@ -250,15 +216,12 @@ func (s *Stream) data(data []byte) error {
 			return fmt.Errorf("parsing a keepalive: %w", err)
 		}
 		s.feedback.wanted = s.feedback.wanted || keepalive.ReplyRequested
-		s.lastLSN.Store(max(s.lastLSN.Load(), uint64(keepalive.ServerWALEnd)))
 		return s.idle(change.LSN(keepalive.ServerWALEnd))
 	case pglogrepl.XLogDataByteID:
 		x, err := pglogrepl.ParseXLogData(data[1:])
 		if err != nil {
 			return fmt.Errorf("parsing log data: %w", err)
 		}
-		s.bytes.Add(uint64(len(x.WALData)))
-		s.lastLSN.Store(max(s.lastLSN.Load(), uint64(x.ServerWALEnd)))
 		return s.decode(x.WALData)
 	default:
 		return fmt.Errorf("receiving: unexpected copy data of type %q", data[0])
@@ -280,7 +243,6 @@ func (s *Stream) idle(end change.LSN) error {
 
 func (s *Stream) decode(message []byte) error {
 	fragment, complete, err := s.decoder.Decode(message)
-	s.skipped.Store(s.decoder.Skipped())
 	if err != nil || !complete {
 		return err
 	}

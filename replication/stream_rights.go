@@ -119,7 +119,7 @@ func (s Swap) uncallSQL(now present, revoked []string, role string) (statements 
 		}
 		statements = append(statements, regrant)
 	}
-	return append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", s.Function.Sanitize(), pgname.Identifier(role))), nil
+	return append(statements, fmt.Sprintf("REVOKE ALL ON FUNCTION %s() FROM %s CASCADE", pgname.Catalogue(s.Function...), pgname.Identifier(role))), nil
 }
 
 // given is what a role was given for a stream of a table.
@@ -139,7 +139,7 @@ func (s Swap) given(ctx context.Context, db Querier, schema, table, role string)
 		return g, err
 	}
 	g.function = now
-	function := new(s.Function.Sanitize())
+	function := new(pgname.Catalogue(s.Function...))
 	if now.exists && !s.made(now) { // that of another pipeline
 		function = nil
 	}
@@ -264,7 +264,7 @@ func (s Swap) seenTaken(ctx context.Context, db Querier, before []given) error {
 	for _, g := range before {
 		var function *string
 		if g.calls {
-			function = new(s.Function.Sanitize())
+			function = new(pgname.Catalogue(s.Function...))
 		}
 		rows, err := db.Query(ctx, sql.Query("source_stream_left"), g.schema, g.table, g.columns, function, g.role)
 		if err != nil {

@@ -226,7 +226,7 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 		return s.forOwner(left, fmt.Sprintf("publication %q %s", s.Publication, left.against))
 	case rights.Owns():
 	case rights.Function && forgets:
-		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed", s.Function.Sanitize(), s.Publication))
+		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed", pgname.Catalogue(s.Function...), s.Publication))
 	case rights.Function:
 		run = func() error { return s.call(ctx, connString, conn, left) }
 	case rights.Refused != "":
@@ -264,7 +264,7 @@ func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left 
 		return err
 	}
 	if !rights.Function {
-		return s.forOwner(left, fmt.Sprintf("function %s() has changed, or is no longer this role's to call", s.Function.Sanitize()))
+		return s.forOwner(left, fmt.Sprintf("function %s() has changed, or is no longer this role's to call", pgname.Catalogue(s.Function...)))
 	}
 	err = callByID(ctx, calling, rights.oid)
 	if fault.SQLSTATE(err) == "42883" { // it went since

@@ -30,7 +30,7 @@ func (s Swap) listing(ctx context.Context, db Querier, known []string) (l listin
 	var lists int
 	var filtered bool
 	var missing, uncovered []string
-	err = db.QueryRow(ctx, sql.Query("source_swap_columns"), s.Publication, s.Is, s.Function.Sanitize(), known).
+	err = db.QueryRow(ctx, sql.Query("source_swap_columns"), s.Publication, s.Is, pgname.Catalogue(s.Function...), known).
 		Scan(&lists, &filtered, &l.columns, &missing, &uncovered)
 	if err != nil {
 		return l, fmt.Errorf("reading the columns of publication %q: %w", s.Publication, err)
@@ -113,7 +113,7 @@ func (r SwapRights) Lists(columns []string) bool {
 	if columns == nil {
 		return !strings.Contains(r.body, bodyListed+"ARRAY[")
 	}
-	return strings.Contains(r.body, bodyListed+"ARRAY["+strings.Join(literals(columns), ", ")+"]::text[];\n")
+	return strings.Contains(r.body, bodyListed+"ARRAY["+strings.Join(pgname.Literals(columns), ", ")+"]::text[];\n")
 }
 
 // forgets reports whether the function would publish more than the table of before was seen to: a list that came after the function, of a table that

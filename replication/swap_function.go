@@ -28,7 +28,9 @@ func SwapFunction(schema, pipeline string) pgx.Identifier {
 }
 
 // swapCall is the only statement that the function lets itself be called by; a stream calls it by its object id (callByID).
-func swapCall(function pgx.Identifier) string { return "SELECT " + function.Sanitize() + "()" }
+func swapCall(function pgx.Identifier) string {
+	return "SELECT " + pgname.Catalogue(function...) + "()"
+}
 
 // SwapRights say what the role of a connection may do with a table that takes the place of the pipeline's.
 type SwapRights struct {
@@ -66,7 +68,7 @@ func (r SwapRights) Grants(columns []string) bool {
 // Rights asks what the role of the connection may do.
 func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) {
 	var is shape
-	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, s.Function.Sanitize()).
+	err = db.QueryRow(ctx, sql.Query("source_swap_rights"), s.Is, s.Publication, pgname.Catalogue(s.Function...)).
 		Scan(&r.Table, &r.Publication, &r.Owner, &r.Function, &r.Role, &r.body, &is.definer, &is.language, &is.settings, &r.owner, &r.oid)
 	if err != nil {
 		return r, fmt.Errorf("asking who owns the table: %w", err)
@@ -82,7 +84,7 @@ func (s Swap) Rights(ctx context.Context, db Querier) (r SwapRights, err error) 
 		return r, nil
 	}
 	if r.Altered {
-		r.Function, r.Refused = false, fmt.Sprintf("function %s() is not as this version of wal2vec init makes it", s.Function.Sanitize())
+		r.Function, r.Refused = false, fmt.Sprintf("function %s() is not as this version of wal2vec init makes it", pgname.Catalogue(s.Function...))
 		return r, nil
 	}
 	s.RunAs = r.owner // of the function that was looked at, whichever has its name by now
@@ -133,13 +135,13 @@ func (s Swap) whose(p present) string {
 }
 
 func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
-	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, s.Function.Sanitize(), s.RunAs).
+	err = db.QueryRow(ctx, sql.Query("source_swap_grantees"), s.Is, s.Publication, pgname.Catalogue(s.Function...), s.RunAs).
 		Scan(&p.owner, &p.ours, &p.kept, &p.acts, &p.body, &p.public, &p.roles, &p.definer, &p.language, &p.settings, &p.passed, &p.others)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, nil
 	}
 	if err != nil {
-		return p, fmt.Errorf("looking for function %s: %w", s.Function.Sanitize(), err)
+		return p, fmt.Errorf("looking for function %s: %w", pgname.Catalogue(s.Function...), err)
 	}
 	p.exists = true
 	return p, nil
@@ -156,7 +158,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if err != nil {
 		return nil, err
 	}
-	name := s.Function.Sanitize() + "()"
+	name := pgname.Catalogue(s.Function...) + "()"
 	if now.exists && !now.ours {
 		return nil, fault.New(fault.Usage, s.foreignAdvice(now), "function %s belongs to role %q, who owns neither table nor publication", name, now.owner)
 	}
@@ -222,7 +224,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 
 // foreignAdvice is for a function of a role that it is not asked to belong to.
 func (s Swap) foreignAdvice(now present) string {
-	drop := "or, where no program calls it: DROP FUNCTION " + s.Function.Sanitize() + "();"
+	drop := "or, where no program calls it: DROP FUNCTION " + pgname.Catalogue(s.Function...) + "();"
 	if now.acts && s.made(now) { // the publication was made again
 		return "name that role, which then gets the publication: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; " + drop
 	}
@@ -259,7 +261,7 @@ func (s Swap) createFunction(ctx context.Context, db Querier, now present) (stri
 	if err != nil {
 		return "", err
 	}
-	return s.functionSQL(pgname.Literal(rights.Owner), literals(s.Table.Key), literals(columns), literals(listed))
+	return s.functionSQL(pgname.Literal(rights.Owner), pgname.Literals(s.Table.Key), pgname.Literals(columns), pgname.Literals(listed))
 }
 
 // notRead returns those of the columns that a function of this body does not let its callers read.
@@ -324,12 +326,4 @@ func (s Swap) inOne(ctx context.Context, conn Beginner, statements []string, doi
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
-}
-
-func literals(texts []string) []string {
-	quoted := make([]string, len(texts))
-	for i, text := range texts {
-		quoted[i] = pgname.Literal(text)
-	}
-	return quoted
 }

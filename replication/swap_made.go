@@ -27,11 +27,11 @@ func (f shape) fits() bool {
 // functionSQL returns the statement that makes the function. What it is told are literals.
 func (s Swap) functionSQL(owner string, key, read, listed []string) (string, error) {
 	data := map[string]any{
-		"Function": s.Function.Sanitize(), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
+		"Function": pgname.Catalogue(s.Function...), "Table": pgname.Qualified(s.Table.Schema, s.Table.Table),
 		"Publication": pgname.Identifier(s.Publication), "Version": swapFunctionVersion, "LockWait": lockWait.Milliseconds(),
 		"SchemaLiteral": pgname.Literal(s.Table.Schema), "TableLiteral": pgname.Literal(s.Table.Table), "OwnerLiteral": owner,
 		"PublicationLiteral": pgname.Literal(s.Publication), "KeyLiterals": key,
-		"ReadLiterals": read, "ListedLiterals": listed, "FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"),
+		"ReadLiterals": read, "ListedLiterals": listed, "FunctionLiteral": pgname.Literal(pgname.Catalogue(s.Function...) + "()"),
 		"CallLiteral": pgname.Literal(swapCall(s.Function)),
 	}
 	data["Tag"] = tagFor(data)
@@ -49,7 +49,7 @@ func tagFor(data map[string]any) string {
 
 // regrantSQL returns the statement that leaves the function to its owner and these roles.
 func (s Swap) regrantSQL(roles []string) (string, error) {
-	data := map[string]any{"FunctionLiteral": pgname.Literal(s.Function.Sanitize() + "()"), "RoleLiterals": literals(roles)}
+	data := map[string]any{"FunctionLiteral": pgname.Literal(pgname.Catalogue(s.Function...) + "()"), "RoleLiterals": pgname.Literals(roles)}
 	data["Tag"] = tagFor(data)
 	return sql.Render("source_swap_regrant", data)
 }

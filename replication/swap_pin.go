@@ -37,7 +37,7 @@ func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error 
 func PinSQL(schema string) (string, error) { return pinSQL(false, []string{schema}) }
 
 func pinSQL(lenient bool, schemas []string) (string, error) {
-	data := map[string]any{"Lenient": lenient, "SchemaLiterals": literals(slices.Sorted(slices.Values(schemas)))}
+	data := map[string]any{"Lenient": lenient, "SchemaLiterals": pgname.Literals(slices.Sorted(slices.Values(schemas)))}
 	data["Tag"] = tagFor(data)
 	return sql.Render("source_swap_pins", data)
 }
@@ -110,15 +110,15 @@ func (s Swap) handedOver(ctx context.Context, tx pgx.Tx, statements []string) er
 	var is present
 	var passed bool
 	var others int
-	err := tx.QueryRow(ctx, sql.Query("source_swap_made"), s.Function.Sanitize()).
+	err := tx.QueryRow(ctx, sql.Query("source_swap_made"), pgname.Catalogue(s.Function...)).
 		Scan(&is.owner, &is.body, &is.definer, &is.language, &is.settings, &is.roles, &passed, &others)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("looking at the function that was made: %w", err)
 	}
-	owner := "ALTER FUNCTION " + s.Function.Sanitize() + "() OWNER TO "
+	owner := "ALTER FUNCTION " + pgname.Catalogue(s.Function...) + "() OWNER TO "
 	goes := slices.ContainsFunc(statements, func(statement string) bool { return strings.HasPrefix(statement, owner) })
 	given := func(role string) bool {
-		return slices.Contains(statements, "GRANT EXECUTE ON FUNCTION "+s.Function.Sanitize()+"() TO "+pgname.Identifier(role))
+		return slices.Contains(statements, "GRANT EXECUTE ON FUNCTION "+pgname.Catalogue(s.Function...)+"() TO "+pgname.Identifier(role))
 	}
 	switch {
 	case err == nil && is.body == bodyOf(statements[made]) && is.fits() && !passed && others == 0 &&
@@ -127,6 +127,6 @@ func (s Swap) handedOver(ctx context.Context, tx pgx.Tx, statements []string) er
 		return nil
 	default:
 		return fault.Wrap(ErrNotAsMade, fault.Usage, "look who else changes functions there, such as an event trigger, and run wal2vec init again",
-			"function %s() was changed while it was made", s.Function.Sanitize())
+			"function %s() was changed while it was made", pgname.Catalogue(s.Function...))
 	}
 }

@@ -52,7 +52,7 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	if err != nil {
 		return r, err
 	}
-	err = db.QueryRow(ctx, query, s.Is, s.Publication, s.Function.Sanitize(), s.RunAs, swapFingerprints).
+	err = db.QueryRow(ctx, query, s.Is, s.Publication, pgname.Catalogue(s.Function...), s.RunAs, swapFingerprints).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
 			&r.mayCreate, &creators, &r.database, &r.schema, &logsIn,
 			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
@@ -121,7 +121,7 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 		return fault.New(fault.Usage, try, "role %s is there, and no mark of deploy/roles.sql says that no other role made it: who made it could act as it",
 			pgname.Identifier(r.Name))
 	default:
-		return fault.New(fault.Usage, try, "role %s cannot have function %s yet", pgname.Identifier(r.Name), s.Function.Sanitize()+"()")
+		return fault.New(fault.Usage, try, "role %s cannot have function %s yet", pgname.Identifier(r.Name), pgname.Catalogue(s.Function...)+"()")
 	}
 }
 
@@ -156,7 +156,7 @@ func (s Swap) fit(ctx context.Context, db Querier, r SwapRole, callers []string)
 		try += "; or, once you know that no client needs it, drop what is in the other database"
 	}
 	return fault.Wrap(ErrUnfitRole, fault.Usage, try, "function %s would run as role %s, which %s",
-		s.Function.Sanitize()+"()", pgname.Identifier(r.Name), strings.Join(is, ", "))
+		pgname.Catalogue(s.Function...)+"()", pgname.Identifier(r.Name), strings.Join(is, ", "))
 }
 
 // mark is what deploy/roles.sql sets of the roles that it made or took, and only a superuser can. It is the server's default.
@@ -246,7 +246,7 @@ func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]str
 	if err != nil {
 		return nil, err
 	}
-	statements := []string{fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), pgname.Identifier(r.Name))}
+	statements := []string{fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", pgname.Catalogue(s.Function...), pgname.Identifier(r.Name))}
 	if publication {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), pgname.Identifier(r.Name)))
 	}
@@ -264,7 +264,7 @@ func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 	}
 	role := pgname.Identifier(r.Name)
 	// The function too where only the publication is of another: it may have been dropped since, and made in this transaction.
-	statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", s.Function.Sanitize(), role))
+	statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", pgname.Catalogue(s.Function...), role))
 	if r.publisher != r.Name {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), role))
 	}

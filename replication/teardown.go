@@ -97,7 +97,7 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 	if namesake >= 0 {
 		out.Left = append(out.Left, fmt.Sprintf(
 			"function %s(), and what roles were given for it: pipeline %s of another sink or schema (slot %s) has them too",
-			r.Function.Sanitize(), r.Use.Pipeline, others[namesake].slot()))
+			pgname.Catalogue(r.Function...), r.Use.Pipeline, others[namesake].slot()))
 	} else if err := r.function(ctx, db, &out); err != nil {
 		return out, err
 	}
@@ -144,7 +144,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 		return err
 	}
 	roles := slices.Clone(r.Roles)
-	drop := "DROP FUNCTION " + r.Function.Sanitize() + "()"
+	drop := "DROP FUNCTION " + pgname.Catalogue(r.Function...) + "()"
 	if now.exists && r.made(now) {
 		roles = slices.Concat(roles, now.roles, now.others)
 	}
@@ -170,7 +170,7 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	case now.exists && r.made(now):
 		statements = append(statements, drop)
 	case now.exists:
-		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s; where no other pipeline has it: %s;", r.Function.Sanitize(), r.whose(now), drop))
+		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s; where no other pipeline has it: %s;", pgname.Catalogue(r.Function...), r.whose(now), drop))
 	}
 	out.Done = append(out.Done, statements...)
 	return r.inOne(ctx, db, statements, takingBack, nil)

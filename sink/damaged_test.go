@@ -108,8 +108,6 @@ func (b *bench) reading(ctx context.Context) []error {
 	add(err)
 	_, err = b.sink.Shape(ctx)
 	add(err)
-	_, err = b.sink.OpenJobs(ctx)
-	add(err)
 	_, err = b.sink.Activate(ctx, sink.Activation{ID: 1, Force: true})
 	add(err)
 	_, err = b.sink.Retiring(ctx, 2)

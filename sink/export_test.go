@@ -29,3 +29,11 @@ func NamesOf(pipeline string, n int) []string {
 	}
 	return all
 }
+
+// OpenJobs counts the backfills that a live process holds.
+func (s *Sink) OpenJobs(ctx context.Context) (int, error) {
+	var n int
+	err := s.pool.QueryRow(ctx, "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = $1::bigint::oid AND objsubid = 2 "+
+		"AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())", int64(s.lockClass("backfill"))).Scan(&n)
+	return n, err
+}

@@ -20,8 +20,8 @@ type Storage string
 
 // The storages: 4 or 2 bytes a component.
 const (
-	Vector  Storage = "vector"
-	HalfVec Storage = "halfvec"
+	Vector  Storage = change.StorageVector
+	HalfVec Storage = change.StorageHalfvec
 )
 
 // indexable is the number of dimensions that an HNSW index takes (pgvector's limit).
@@ -64,7 +64,7 @@ type Generation struct {
 	// Dimension is the length of a vector.
 	Dimension int
 	Storage   Storage
-	// Precision is the one that was configured for it, AutoPrecision where each device takes its own; Precisions are those that wrote.
+	// Precision is the one that was configured for it, change.PrecisionAuto where each device takes its own; Precisions are those that wrote.
 	Precision  string
 	Precisions []string
 	// Table is the vector table's name in wal2vec's schema; a retired generation's is gone. HashColumn is the ledger's column for the texts
@@ -75,9 +75,6 @@ type Generation struct {
 	// ActivatedAt is when it became the active one last; zero when it never did.
 	ActivatedAt time.Time
 }
-
-// AutoPrecision leaves the precision to the device. It is not part of the vector space: what differs in it alone may be compared.
-const AutoPrecision = "auto"
 
 // Wrote notes that a precision writes a generation from now on.
 func (s *Sink) Wrote(ctx context.Context, generation int, precision string) error {
@@ -179,7 +176,7 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	for _, other := range st.all {
 		g.ID = max(g.ID, other.ID+1)
 	}
-	g.Precision, g.Rule = cmp.Or(g.Precision, AutoPrecision), cmp.Or(g.Rule, change.RuleLiterals)
+	g.Precision, g.Rule = cmp.Or(g.Precision, change.PrecisionAuto), cmp.Or(g.Rule, change.RuleLiterals)
 	g.Table = s.vectorTable(g.ID)
 	// Texts of one template have one column.
 	g.HashColumn = firstHashColumn
@@ -232,7 +229,7 @@ func rank(have, want Generation) int {
 	if want.Storage != "" && have.Storage != want.Storage {
 		n += 4
 	}
-	if have.Precision != cmp.Or(want.Precision, AutoPrecision) {
+	if have.Precision != cmp.Or(want.Precision, change.PrecisionAuto) {
 		n += 2
 	}
 	if have.State != Active {
@@ -257,10 +254,10 @@ func (g Generation) refuse(other Generation) error {
 
 func (s *Sink) generationData(g Generation) map[string]any {
 	return map[string]any{
-		"Schema": quoteIdentifier(s.schema), "Name": quoteLiteral(s.pipeline), "ID": g.ID, "Fingerprint": quoteLiteral(g.Fingerprint),
-		"Model": quoteLiteral(g.Model), "Source": quoteLiteral(g.Source), "State": quoteLiteral(string(g.State)),
-		"HashColumn": quoteLiteral(g.HashColumn), "Template": quoteLiteral(g.Template), "Rule": g.Rule, "Dimension": g.Dimension,
-		"Storage": quoteLiteral(string(g.Storage)), "Precision": quoteLiteral(g.Precision), "Table": quoteLiteral(g.Table),
+		"Schema": pgname.Catalogue(s.schema), "Name": pgname.Literal(s.pipeline), "ID": g.ID, "Fingerprint": pgname.Literal(g.Fingerprint),
+		"Model": pgname.Literal(g.Model), "Source": pgname.Literal(g.Source), "State": pgname.Literal(string(g.State)),
+		"HashColumn": pgname.Literal(g.HashColumn), "Template": pgname.Literal(g.Template), "Rule": g.Rule, "Dimension": g.Dimension,
+		"Storage": pgname.Literal(string(g.Storage)), "Precision": pgname.Literal(g.Precision), "Table": pgname.Literal(g.Table),
 	}
 }
 

@@ -7,7 +7,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
@@ -28,7 +30,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 			return nil, err
 		}
 		for _, have := range st.Generations {
-			if have.Fingerprint != g.Fingerprint || have.Storage != g.Storage || have.Precision != cmp.Or(g.Precision, AutoPrecision) {
+			if have.Fingerprint != g.Fingerprint || have.Storage != g.Storage || have.Precision != cmp.Or(g.Precision, change.PrecisionAuto) {
 				continue
 			}
 			if have.State == Building {
@@ -51,7 +53,7 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 			return nil, err
 		}
 		if !st.hasColumn(built.HashColumn) {
-			t.FirstCheck = quoteIdentifier("ledger_" + s.pipeline + "_" + firstHashColumn + "_check")
+			t.FirstCheck = pgname.Catalogue("ledger_" + s.pipeline + "_" + firstHashColumn + "_check")
 			steps = append(steps, render("ledger_hash_add", t))
 		}
 		// The job refers to the generation: the row comes first.
@@ -83,7 +85,7 @@ func (s *Sink) asOwner(ctx context.Context, tx pgx.Tx, table string) ([]string, 
 	if ours {
 		return nil, nil
 	}
-	return []string{"SET LOCAL ROLE " + quoteIdentifier(owner)}, nil
+	return []string{"SET LOCAL ROLE " + pgname.Catalogue(owner)}, nil
 }
 
 // hasColumn reports whether the ledger has a column for the texts of a template.

@@ -61,12 +61,3 @@ func (s *Sink) look(ctx context.Context, tx pgx.Tx, st State, r *GenerationRepor
 	r.Index, err = s.indexState(ctx, tx, r.Generation)
 	return err
 }
-
-// Coverage counts what a generation has.
-func (s *Sink) Coverage(ctx context.Context, g Generation) (Coverage, error) {
-	st, err := s.state(ctx, s.pool)
-	if err != nil {
-		return Coverage{}, err
-	}
-	return s.coverage(ctx, s.pool, st, g)
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Retirement is what retiring a generation drops.
@@ -59,7 +60,7 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		if t.Hashes = st.otherColumns(r.Generation); !slices.Contains(t.Hashes, t.Hash) {
 			steps = append(steps, render("ledger_hash_empty", t), render("ledger_hash_drop", t))
 		}
-		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, r.Generation.Table))
+		steps = append(steps, "DROP TABLE "+pgname.Catalogue(s.schema, r.Generation.Table))
 		if err := s.runSteps(ctx, tx, steps); err != nil {
 			return nil, err
 		}
@@ -77,7 +78,7 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 func (st State) otherColumns(but Generation) []string {
 	var columns []string
 	for _, g := range st.Generations {
-		if column := quoteIdentifier(g.HashColumn); g.ID != but.ID && !slices.Contains(columns, column) {
+		if column := pgname.Catalogue(g.HashColumn); g.ID != but.ID && !slices.Contains(columns, column) {
 			columns = append(columns, column)
 		}
 	}
@@ -86,7 +87,7 @@ func (st State) otherColumns(but Generation) []string {
 
 func (s *Sink) size(ctx context.Context, q querier, st State, g Generation) (rows, bytes int64, err error) {
 	t := s.tablesOf(st.Table.Key).forGeneration(s, g, defaultExtensionSchema)
-	query := render("generation_sizes", map[string]any{"Vectors": t.Vectors, "VectorsName": quoteLiteral(t.Vectors)})
+	query := render("generation_sizes", map[string]any{"Vectors": t.Vectors, "VectorsName": pgname.Literal(t.Vectors)})
 	if err := q.QueryRow(ctx, query).Scan(&rows, &bytes); err != nil {
 		return 0, 0, s.explain(err, "measuring a generation")
 	}

@@ -42,10 +42,10 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, err
 	}
 	if !exists {
-		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(schema), "COMMENT ON SCHEMA "+quoteIdentifier(schema)+" IS "+quoteLiteral(viewSchemaNote))
+		steps = append(steps, "CREATE SCHEMA "+pgname.Catalogue(schema), "COMMENT ON SCHEMA "+pgname.Catalogue(schema)+" IS "+pgname.Literal(viewSchemaNote))
 	}
 	t := s.tablesOf(st.Table.Key)
-	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, g.Table)
+	t.View, t.Vectors = pgname.Catalogue(schema, name), pgname.Catalogue(s.schema, g.Table)
 	rights, err := s.viewRights(ctx, q, schema, name)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		rights = slices.Concat([]string{unasked(made{schema: schema, newSchema: !exists, relations: []string{name}})}, rights)
 	}
 	steps = append(steps, render("view_create", t), render("view_set", map[string]any{
-		"Schema": t.Schema, "Name": quoteLiteral(s.pipeline), "ViewSchema": quoteLiteral(schema), "ViewName": quoteLiteral(name),
+		"Schema": t.Schema, "Name": pgname.Literal(s.pipeline), "ViewSchema": pgname.Literal(schema), "ViewName": pgname.Literal(name),
 	}))
 	return append(steps, rights...), nil
 }
@@ -77,7 +77,7 @@ func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bo
 	if !empty {
 		return nil, nil
 	}
-	return []string{"DROP SCHEMA " + quoteIdentifier(st.ViewSchema)}, nil
+	return []string{"DROP SCHEMA " + pgname.Catalogue(st.ViewSchema)}, nil
 }
 
 // dropView returns the statement that drops the view that the pipeline's row names; none where that is gone, or is not what wal2vec made.
@@ -94,11 +94,11 @@ func (s *Sink) dropView(ctx context.Context, q querier, st State) ([]string, err
 		return nil, err
 	}
 	if !found.droppable {
-		s.log.Warn().Str("view", quoteIdentifier(st.ViewSchema, st.ViewName)).
+		s.log.Warn().Str("view", pgname.Catalogue(st.ViewSchema, st.ViewName)).
 			Msg("the pipeline's row names a view that is not as wal2vec made it: it is left alone")
 		return nil, nil
 	}
-	return []string{"DROP VIEW " + quoteIdentifier(st.ViewSchema, st.ViewName)}, nil
+	return []string{"DROP VIEW " + pgname.Catalogue(st.ViewSchema, st.ViewName)}, nil
 }
 
 // viewColumns are the columns of the view.
@@ -125,7 +125,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 		return nil, s.viewTaken(ctx, q, found, is)
 	}
 	t := s.tablesOf(st.Table.Key)
-	t.View, t.Vectors = quoteIdentifier(schema, name), quoteIdentifier(s.schema, is.Table)
+	t.View, t.Vectors = pgname.Catalogue(schema, name), pgname.Catalogue(s.schema, is.Table)
 	steps, closing := []string{render("view_create", t)}, unasked(made{schema: schema, relations: []string{name}})
 	if !found.exists {
 		return append(steps, closing), nil
@@ -145,7 +145,7 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 	if !found.made { // what somebody added to it would be lost
 		return nil, s.viewTaken(ctx, q, found, is)
 	}
-	steps = append([]string{"DROP VIEW " + quoteIdentifier(schema, name)}, steps...)
+	steps = append([]string{"DROP VIEW " + pgname.Catalogue(schema, name)}, steps...)
 	return slices.Concat(steps, []string{closing}, options, rest), nil
 }
 

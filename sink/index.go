@@ -14,6 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
@@ -63,7 +65,7 @@ func (s *Sink) indexState(ctx context.Context, q querier, g Generation) (IndexSt
 
 func (s *Sink) inspectIndex(ctx context.Context, q querier, g Generation) (Index, error) {
 	found := Index{State: IndexMissing}
-	rows, err := q.Query(ctx, s.query("index_inspect"), quoteIdentifier(s.schema, g.Table), int64(s.lockClass("index")), int64(indexKey(g)),
+	rows, err := q.Query(ctx, s.query("index_inspect"), pgname.Catalogue(s.schema, g.Table), int64(s.lockClass("index")), int64(indexKey(g)),
 		g.Storage.operatorClass())
 	if err != nil {
 		return found, s.explain(err, "looking for the index of a generation")
@@ -245,14 +247,7 @@ func (b *indexBuild) settled(ctx context.Context) (Index, error) {
 // pause reports why nothing happens, and waits.
 func (b *indexBuild) pause(ctx context.Context, why string) error {
 	b.progress(IndexProgress{Phase: why})
-	timer := time.NewTimer(indexInterval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
+	return pause.For(ctx, indexInterval)
 }
 
 // indexSize is what a build may use.
@@ -377,7 +372,7 @@ func (b *indexBuild) look(ctx context.Context, pid uint32) (IndexProgress, error
 // drop drops an index of the vectors by its name, without waiting for readers under a lock that keeps others out.
 func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 	t := b.tables
-	t.VectorsIndex = quoteIdentifier(b.sink.schema, name)
+	t.VectorsIndex = pgname.Catalogue(b.sink.schema, name)
 	if err := statement.Run(ctx, q, render("vectors_index_drop", t)); err != nil {
 		return fmt.Errorf("dropping the index %q, which is not valid: %w", name, err)
 	}
@@ -420,7 +415,7 @@ func (s *Sink) IndexDue(ctx context.Context, g Generation) (bool, error) {
 		return true, nil
 	}
 	var bytes int64
-	if err := s.pool.QueryRow(ctx, "SELECT pg_catalog.pg_table_size($1::text::regclass)", quoteIdentifier(s.schema, g.Table)).Scan(&bytes); err != nil {
+	if err := s.pool.QueryRow(ctx, "SELECT pg_catalog.pg_table_size($1::text::regclass)", pgname.Catalogue(s.schema, g.Table)).Scan(&bytes); err != nil {
 		return false, s.explain(err, "asking for the size of a generation")
 	}
 	return g.rowsOf(bytes) >= IndexRows, nil
@@ -431,7 +426,7 @@ const IndexRows = 10_000
 
 // IndexOwner returns the role that owns the table of a generation, and whether this role may build its index: only the owner may.
 func (s *Sink) IndexOwner(ctx context.Context, g Generation) (owner string, ours bool, err error) {
-	row := s.pool.QueryRow(ctx, s.query("index_owner"), quoteIdentifier(s.schema, g.Table))
+	row := s.pool.QueryRow(ctx, s.query("index_owner"), pgname.Catalogue(s.schema, g.Table))
 	if err := row.Scan(&owner, &ours); err != nil {
 		return "", false, s.explain(err, "asking who owns the vectors of a generation")
 	}

@@ -446,8 +446,6 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	b.ok(err)
 	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), PartialUntil: 0x3000, After: j.Cursor(), Cursor: "3"})
 	b.ok(err)
-	_, err = stream.OpenJobs(t.Context())
-	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)
 	_, err = stream.CollectTombstones(t.Context())

@@ -63,7 +63,6 @@ type Job struct {
 	params  JobParams
 	again   bool
 	resync  bool
-	resumed bool
 	started change.Version
 
 	mu sync.Mutex
@@ -145,7 +144,6 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 			return err
 		}
 	}
-	j.resumed = found && !params.Restart
 	return j.take(ctx, tx, id)
 }
 
@@ -224,9 +222,6 @@ func (j *Job) Limit() int64 { return j.params.Limit }
 
 // Resync reports whether the job is the refresh that a resync asked for.
 func (j *Job) Resync() bool { return j.resync }
-
-// Resumed reports whether an earlier run began the job.
-func (j *Job) Resumed() bool { return j.resumed }
 
 // Cursor is the key up to which every chunk is written, empty at the beginning.
 func (j *Job) Cursor() change.Key {

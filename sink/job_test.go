@@ -21,7 +21,7 @@ func TestAChunkIsWrittenAtTheWatermarkBeforeItsRead(t *testing.T) {
 	b := setup(t)
 	j := b.job(everything)
 	a := b.version()
-	if j.Started() != a || j.Cursor() != "" || j.Resumed() {
+	if j.Started() != a || j.Cursor() != "" {
 		t.Errorf("started at %s (want %s), cursor %q", j.Started(), a, j.Cursor())
 	}
 	got, err := b.chunk(j, a, upsert(1, 0, "one"), upsert(2, 0, "two"), remove(3, 0))
@@ -151,7 +151,7 @@ func TestASecondProcessIsRefusedWhileTheFirstLivesAndTakesOverWhenItIsDead(t *te
 		return err == nil && n == 0, fmt.Sprintf("%d jobs are held, %v", n, err)
 	})
 	second := b.job(everything)
-	if second.ID() != first.ID() || second.Cursor() != change.KeyOf("1") || !second.Resumed() || second.Started() != first.Started() ||
+	if second.ID() != first.ID() || second.Cursor() != change.KeyOf("1") || second.Started() != first.Started() ||
 		second.Counts() != (sink.JobCounts{Processed: 1, Written: 1}) {
 		t.Errorf("the second goes on at %q (job %d, %+v)", second.Cursor(), second.ID(), second.Counts())
 	}
@@ -177,7 +177,7 @@ func TestRestartDiscardsWhatIsOpen(t *testing.T) {
 	b.ok(err)
 	first.Close()
 	second := b.job(sink.JobParams{Mode: sink.Incremental, Restart: true})
-	if second.ID() == first.ID() || second.Cursor() != "" || second.Resumed() {
+	if second.ID() == first.ID() || second.Cursor() != "" {
 		t.Errorf("job %d goes on at %q", second.ID(), second.Cursor())
 	}
 	if got := pgtest.One[string](t, b.db, "SELECT outcome FROM wal2vec.backfill WHERE NOT open"); got != "restarted" {

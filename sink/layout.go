@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // layout is what a writer or a search knows of the pipeline's tables: read once, when it begins. It does not change; the counter
@@ -71,7 +72,7 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	}
 	own := s.tablesOf(l.key)
 	for _, column := range l.texts.columns {
-		own.Hashes = append(own.Hashes, quoteIdentifier(column))
+		own.Hashes = append(own.Hashes, pgname.Catalogue(column))
 	}
 	l.ledgerUpsert, l.ledgerTruncate = render("ledger_upsert", own), render("ledger_truncate", own)
 	l.sweep, l.collect = render("sweep", own), render("tombstones_collect", own)

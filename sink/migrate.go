@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -73,7 +74,7 @@ func (s *Sink) scripts() (map[string]bool, error) {
 
 // schemaNames fills a migration: the schema as an identifier and as a string.
 func (s *Sink) schemaNames() any {
-	return struct{ Schema, SchemaName string }{quoteIdentifier(s.schema), quoteLiteral(s.schema)}
+	return struct{ Schema, SchemaName string }{pgname.Catalogue(s.schema), pgname.Literal(s.schema)}
 }
 
 // mayNot says who may run a step.
@@ -132,11 +133,11 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 		return nil, 0, err
 	}
 	if !exists {
-		steps = append(steps, "CREATE SCHEMA "+quoteIdentifier(s.schema))
+		steps = append(steps, "CREATE SCHEMA "+pgname.Catalogue(s.schema))
 	}
 	versioned := false
 	if exists {
-		table := quoteIdentifier(s.schema, "schema_version")
+		table := pgname.Catalogue(s.schema, "schema_version")
 		if err := q.QueryRow(ctx, "SELECT pg_catalog.to_regclass($1) IS NOT NULL", table).Scan(&versioned); err != nil {
 			return nil, 0, s.explain(err, "looking for wal2vec's schema")
 		}
@@ -190,7 +191,7 @@ func (s *Sink) migrations(version int) ([]string, error) {
 			return nil, err
 		}
 		insert := fmt.Sprintf("INSERT INTO %s (version, name) VALUES (%d, %s)",
-			quoteIdentifier(s.schema, "schema_version"), version+i+1, quoteLiteral(m.Name))
+			pgname.Catalogue(s.schema, "schema_version"), version+i+1, pgname.Literal(m.Name))
 		steps = append(steps, text, insert)
 	}
 	return steps, nil

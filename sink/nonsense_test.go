@@ -36,19 +36,13 @@ func readings() []reading {
 		}},
 		{"registered", func(ctx context.Context, s *sink.Sink) error { _, _, err := s.Registered(ctx); return err }},
 		{"check extension", func(ctx context.Context, s *sink.Sink) error { return s.CheckExtension(ctx) }},
-		{"version", func(ctx context.Context, s *sink.Sink) error { _, err := s.Watermark(ctx); return err }},
+		{"version", func(ctx context.Context, s *sink.Sink) error { _, err := s.Version(ctx); return err }},
 		{"counts", func(ctx context.Context, s *sink.Sink) error { _, err := s.Counts(ctx); return err }},
 		{"shape", func(ctx context.Context, s *sink.Sink) error { _, err := s.Shape(ctx); return err }},
 		{"awaited", func(ctx context.Context, s *sink.Sink) error { _, err := s.Awaited(ctx); return err }},
-		{"open jobs", func(ctx context.Context, s *sink.Sink) error { _, err := s.OpenJobs(ctx); return err }},
 		{"dead letters", func(ctx context.Context, s *sink.Sink) error { _, err := s.DeadLetters(ctx, 10); return err }},
 		{"generations", func(ctx context.Context, s *sink.Sink) error {
-			found, err := s.Generations(ctx)
-			for _, g := range found {
-				if _, err := s.Coverage(ctx, g.Generation); err != nil {
-					return err
-				}
-			}
+			_, err := s.Generations(ctx)
 			return err
 		}},
 		{"index", func(ctx context.Context, s *sink.Sink) error {

@@ -177,6 +177,7 @@ type machine struct {
 	o      *oracle
 	stream *sink.Stream
 	job    *sink.Job
+	opened int64 // the last job that began
 	// seen are versions that a chunk may have been read at.
 	seen []change.Version
 }
@@ -294,7 +295,8 @@ func (m *machine) Open(*rapid.T) {
 	job, err := m.b.sink.OpenJob(m.b.tb.Context(), everything)
 	m.must(err, "opening a job")
 	m.job = job
-	if !job.Resumed() {
+	if job.ID() != m.opened {
+		m.opened = job.ID()
 		m.o.started = append(m.o.started, m.o.version)
 	}
 	m.seen = []change.Version{m.o.version}

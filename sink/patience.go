@@ -3,20 +3,20 @@ package sink
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // patience is how a transaction that takes what others may hold waits for its locks.
 type patience struct {
 	// wait bounds the wait for one lock. What comes behind it in the queue waits as long, a stream's commit too.
 	wait time.Duration
-	// pause is at least how long everything is let go between two tries, and at most twice that: who stood behind comes first.
+	// pause is at most how long everything is let go between two tries, and at least half of that: who stood behind comes first.
 	pause time.Duration
 	tries int
 }
@@ -29,8 +29,8 @@ func (p patience) setting(times int) string {
 const (
 	// lockWait is far above what a stream's or a search's own transaction takes, and below what a person notices as a stream that hangs (a guess).
 	lockWait = 2 * time.Second
-	// lockPause is as long as some ten commits of a stream.
-	lockPause = 500 * time.Millisecond
+	// lockPause is as long as some twenty commits of a stream.
+	lockPause = time.Second
 	// lockTries make some 15 seconds: an open transaction that lasts longer is one that a person has to look at.
 	lockTries = 5
 )
@@ -44,8 +44,7 @@ const (
 // setUp runs, in one transaction and one process at a time, the statements that plan finds to be missing. A transaction that does not get its locks
 // is taken back, and tried again a few times; plan is then asked again. The error of kind fault.Unavailable says who held them.
 func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	pauses := pause.Steady(s.patience.pause)
 	for try := 1; ; try++ {
 		held, err := s.trySetUp(ctx, plan)
 		switch fault.SQLSTATE(err) {
@@ -56,11 +55,8 @@ func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) e
 		if try == s.patience.tries {
 			return s.notHad(err, held)
 		}
-		timer.Reset(s.patience.pause + rand.N(s.patience.pause)) //nolint:gosec // jitter
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C:
+		if err := pauses.Wait(ctx); err != nil {
+			return err
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Pipeline is what a pipeline is made of, in the words of its source.
@@ -50,10 +51,10 @@ func (s *Sink) registerSteps(st State, found bool, p Pipeline) ([]string, error)
 	}
 	names, types := keyParts(p.Table.Key)
 	data := map[string]any{
-		"Schema": quoteIdentifier(s.schema), "Name": quoteLiteral(s.pipeline),
-		"SystemID": quoteLiteral(p.SystemID), "Timeline": p.Timeline, "Slot": quoteLiteral(p.Slot),
-		"Publication": quoteLiteral(p.Publication), "SourceSchema": quoteLiteral(p.Table.Schema), "SourceTable": quoteLiteral(p.Table.Name),
-		"SourceOID": p.Table.OID, "KeyColumns": quoteLiterals(names), "KeyTypes": quoteLiterals(types),
+		"Schema": pgname.Catalogue(s.schema), "Name": pgname.Literal(s.pipeline),
+		"SystemID": pgname.Literal(p.SystemID), "Timeline": p.Timeline, "Slot": pgname.Literal(p.Slot),
+		"Publication": pgname.Literal(p.Publication), "SourceSchema": pgname.Literal(p.Table.Schema), "SourceTable": pgname.Literal(p.Table.Name),
+		"SourceOID": p.Table.OID, "KeyColumns": pgname.Literals(names), "KeyTypes": pgname.Literals(types),
 	}
 	if !found {
 		t := s.tablesOf(p.Table.Key)

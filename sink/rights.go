@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Access is what a role may do.
@@ -157,10 +158,10 @@ func (s *Sink) grantSteps(ctx context.Context, q querier, st State, g Grant) ([]
 	if err != nil {
 		return nil, err
 	}
-	role := quoteIdentifier(g.Role)
+	role := pgname.Catalogue(g.Role)
 	return append(steps,
-		"GRANT USAGE ON SCHEMA "+quoteIdentifier(schema)+" TO "+role,
-		"GRANT SELECT ON TABLE "+quoteIdentifier(schema, name)+" TO "+role,
+		"GRANT USAGE ON SCHEMA "+pgname.Catalogue(schema)+" TO "+role,
+		"GRANT SELECT ON TABLE "+pgname.Catalogue(schema, name)+" TO "+role,
 	), nil
 }
 
@@ -175,25 +176,25 @@ func (s *Sink) tableSteps(pipeline string, g Grant, vectors []string) ([]string,
 	default:
 		return nil, fault.New(fault.Usage, "grant write or read", "no access is called %q", g.Access)
 	}
-	return append(s.sharedSteps(g), "GRANT "+rights+" ON TABLE "+own+" TO "+quoteIdentifier(g.Role)), nil
+	return append(s.sharedSteps(g), "GRANT "+rights+" ON TABLE "+own+" TO "+pgname.Catalogue(g.Role)), nil
 }
 
 // sharedSteps grants what a role needs of the tables that pipelines share.
 func (s *Sink) sharedSteps(g Grant) []string {
-	role := quoteIdentifier(g.Role)
+	role := pgname.Catalogue(g.Role)
 	steps := []string{
-		"GRANT USAGE ON SCHEMA " + quoteIdentifier(s.schema) + " TO " + role,
+		"GRANT USAGE ON SCHEMA " + pgname.Catalogue(s.schema) + " TO " + role,
 		"GRANT SELECT ON TABLE " + s.quoteTables(shared) + " TO " + role,
 	}
 	if g.Access != Write {
 		return steps
 	}
 	for _, m := range moved {
-		steps = append(steps, "GRANT UPDATE ("+quoteColumns(m.columns)+") ON TABLE "+quoteIdentifier(s.schema, m.table)+" TO "+role)
+		steps = append(steps, "GRANT UPDATE ("+quoteColumns(m.columns)+") ON TABLE "+pgname.Catalogue(s.schema, m.table)+" TO "+role)
 	}
 	return append(steps,
 		"GRANT INSERT ON TABLE "+s.quoteTables(begun)+" TO "+role,
-		"GRANT INSERT ("+quoteColumns(opened)+") ON TABLE "+quoteIdentifier(s.schema, "backfill")+" TO "+role,
+		"GRANT INSERT ("+quoteColumns(opened)+") ON TABLE "+pgname.Catalogue(s.schema, "backfill")+" TO "+role,
 	)
 }
 
@@ -203,7 +204,7 @@ func (s *Sink) quoteTables(tables []string) string { return quoteTables(s.schema
 func quoteTables(schema string, tables []string) string {
 	names := make([]string, len(tables))
 	for i, table := range tables {
-		names[i] = quoteIdentifier(schema, table)
+		names[i] = pgname.Catalogue(schema, table)
 	}
 	return strings.Join(names, ", ")
 }
@@ -211,7 +212,7 @@ func quoteTables(schema string, tables []string) string {
 func quoteColumns(columns []string) string {
 	quoted := make([]string, len(columns))
 	for i, column := range columns {
-		quoted[i] = quoteIdentifier(column)
+		quoted[i] = pgname.Catalogue(column)
 	}
 	return strings.Join(quoted, ", ")
 }
@@ -237,9 +238,9 @@ func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string
 			"role %q has no rights on pipeline %q that could be taken back", role, s.pipeline)
 	}
 	own := append([]string{"ledger_" + s.pipeline, "dead_letter_" + s.pipeline}, st.vectorTables()...)
-	steps := []string{"REVOKE ALL ON TABLE " + s.quoteTables(own) + " FROM " + quoteIdentifier(role) + " CASCADE"}
+	steps := []string{"REVOKE ALL ON TABLE " + s.quoteTables(own) + " FROM " + pgname.Catalogue(role) + " CASCADE"}
 	if roles[at].view {
-		steps = append(steps, "REVOKE ALL ON TABLE "+quoteIdentifier(st.ViewSchema, st.ViewName)+" FROM "+quoteIdentifier(role)+" CASCADE")
+		steps = append(steps, "REVOKE ALL ON TABLE "+pgname.Catalogue(st.ViewSchema, st.ViewName)+" FROM "+pgname.Catalogue(role)+" CASCADE")
 	}
 	return append(steps, s.closeShared(st, roles[at])...), nil
 }
@@ -291,16 +292,16 @@ func (s *Sink) Roles(ctx context.Context) ([]Grant, error) {
 
 // closeShared leaves a role of what the pipelines share what its other pipelines need, and of the view's schema what it has there otherwise.
 func (s *Sink) closeShared(st State, g grantee) []string {
-	role := quoteIdentifier(g.name)
+	role := pgname.Catalogue(g.name)
 	steps := []string{
 		"REVOKE ALL ON TABLE " + s.quoteTables(shared) + " FROM " + role + " CASCADE",
-		"REVOKE ALL ON SCHEMA " + quoteIdentifier(s.schema) + " FROM " + role + " CASCADE",
+		"REVOKE ALL ON SCHEMA " + pgname.Catalogue(s.schema) + " FROM " + role + " CASCADE",
 	}
 	if g.others != Nothing {
 		steps = append(steps, s.sharedSteps(Grant{Role: g.name, Access: g.others})...)
 	}
 	if st.ViewSchema != "" && !g.elsewhere {
-		steps = append(steps, "REVOKE USAGE ON SCHEMA "+quoteIdentifier(st.ViewSchema)+" FROM "+role+" CASCADE")
+		steps = append(steps, "REVOKE USAGE ON SCHEMA "+pgname.Catalogue(st.ViewSchema)+" FROM "+role+" CASCADE")
 	}
 	return steps
 }
@@ -397,7 +398,7 @@ func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string
 		if r.Access == Nothing {
 			grantee := "PUBLIC"
 			if r.Role != "" {
-				grantee = quoteIdentifier(r.Role)
+				grantee = pgname.Catalogue(r.Role)
 			}
 			steps = append(steps, "REVOKE ALL ON TABLE "+s.quoteTables(append([]string{"ledger_" + r.Pipeline}, r.vectors...))+" FROM "+grantee+" CASCADE")
 			continue

@@ -27,7 +27,7 @@ func (s *Sink) seen(ctx context.Context, q querier, st State, g Grant, others Ac
 		if g.Access == Read {
 			n.Rights = []string{"SELECT"}
 		}
-		add(quoteIdentifier(s.schema, n.Table), n.Rights...)
+		add(pgname.Catalogue(s.schema, n.Table), n.Rights...)
 	}
 	rows, err := q.Query(ctx, s.query("lacks"), g.Role, names, needs)
 	if err != nil {

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,9 @@ type Options struct {
 	IndexMemory int64
 	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
 	MaxRowBytes int64
-	Logger      zerolog.Logger
+	// RetryMax caps the pause between two tries to get locks that others hold; zero means lockPause.
+	RetryMax time.Duration
+	Logger   zerolog.Logger
 }
 
 // Sink is one pipeline's part of the sink database. Its methods may be called from several goroutines at once.
@@ -66,7 +69,7 @@ func New(opts Options) *Sink {
 	return &Sink{
 		pool: opts.Pool, schema: opts.Schema, pipeline: opts.Pipeline, owner: opts.Owner, view: opts.View, keepView: opts.KeepView, log: opts.Logger,
 		indexMemory: opts.IndexMemory, maxRowBytes: opts.MaxRowBytes,
-		patience: patience{wait: lockWait, pause: lockPause, tries: lockTries}, hungAfter: hungAfter,
+		patience: patience{wait: lockWait, pause: min(cmp.Or(opts.RetryMax, lockPause), lockPause), tries: lockTries}, hungAfter: hungAfter,
 	}
 }
 
@@ -90,10 +93,10 @@ var pipelineName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
 // query renders a statement that names nothing but wal2vec's schema and the pipeline's dead letters.
 func (s *Sink) query(name string) string {
-	return render(name, struct{ Schema, Letters string }{quoteIdentifier(s.schema), s.letters()})
+	return render(name, struct{ Schema, Letters string }{pgname.Catalogue(s.schema), s.letters()})
 }
 
-func (s *Sink) letters() string { return quoteIdentifier(s.schema, "dead_letter_"+s.pipeline) }
+func (s *Sink) letters() string { return pgname.Catalogue(s.schema, "dead_letter_"+s.pipeline) }
 
 // render panics on a template that does not fit its data, which is a mistake of the program.
 func render(name string, data any) string {
@@ -102,19 +105,6 @@ func render(name string, data any) string {
 		panic(fmt.Sprintf("sink: %v", err))
 	}
 	return text
-}
-
-// quoteIdentifier quotes for statements and for parameters that the server reads as names; what is printed goes through pgname.Pasteable.
-func quoteIdentifier(parts ...string) string { return pgname.Catalogue(parts...) }
-
-func quoteLiteral(text string) string { return pgname.Literal(text) }
-
-func quoteLiterals(texts []string) []string {
-	quoted := make([]string, len(texts))
-	for i, text := range texts {
-		quoted[i] = quoteLiteral(text)
-	}
-	return quoted
 }
 
 // viewName splits the view's name: the one that the pipeline's row has where no other is wanted, else the configured one.

@@ -262,9 +262,3 @@ func (s *Sink) Version(ctx context.Context) (change.Version, error) {
 	place, err := s.Place(ctx)
 	return change.Version{Epoch: place.Epoch, LSN: place.Watermark}, err
 }
-
-// Watermark reads the committed watermark's position.
-func (s *Sink) Watermark(ctx context.Context) (change.LSN, error) {
-	v, err := s.Version(ctx)
-	return v.LSN, err
-}

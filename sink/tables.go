@@ -6,6 +6,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // tables fills the templates of statements on a pipeline's own tables. All names are quoted already.
@@ -87,7 +88,7 @@ func (t tables) Holds(table, key string) string {
 	parts := make([]string, len(t.Keys), len(t.Keys)+1)
 	for i, k := range t.Keys {
 		parts[i] = fmt.Sprintf("%s = CASE WHEN pg_catalog.pg_input_is_valid(%s[%d], %s) THEN %[2]s[%[3]d]::%[5]s END",
-			qualified(table, k.Name), key, i+1, quoteLiteral(k.Type), k.Type)
+			qualified(table, k.Name), key, i+1, pgname.Literal(k.Type), k.Type)
 	}
 	return strings.Join(append(parts, "ARRAY["+t.Texts(table)+"] = "+key), " AND ")
 }
@@ -97,7 +98,7 @@ func (t tables) Written(key string) string {
 	parts := make([]string, len(t.Keys))
 	for i, k := range t.Keys {
 		parts[i] = fmt.Sprintf("CASE WHEN pg_catalog.pg_input_is_valid(%[1]s[%[2]d], %[3]s) THEN %[1]s[%[2]d]::%[4]s::pg_catalog.text = %[1]s[%[2]d] END",
-			key, i+1, quoteLiteral(k.Type), k.Type)
+			key, i+1, pgname.Literal(k.Type), k.Type)
 	}
 	return strings.Join(parts, " AND ")
 }
@@ -155,12 +156,12 @@ func checkKey(key []change.Column) error {
 func (s *Sink) tablesOf(key []change.Column) tables {
 	own := namesOf(s.pipeline)
 	t := tables{
-		Schema: quoteIdentifier(s.schema), Ledger: quoteIdentifier(s.schema, own.ledger), LedgerKey: quoteIdentifier(own.ledgerKey),
-		TombstonesIndex: quoteIdentifier(own.tombstones), Letters: s.letters(), LettersKey: quoteIdentifier(own.lettersKey),
-		LettersLookup: quoteIdentifier(own.lettersLookup), Pipeline: quoteLiteral(s.pipeline),
+		Schema: pgname.Catalogue(s.schema), Ledger: pgname.Catalogue(s.schema, own.ledger), LedgerKey: pgname.Catalogue(own.ledgerKey),
+		TombstonesIndex: pgname.Catalogue(own.tombstones), Letters: s.letters(), LettersKey: pgname.Catalogue(own.lettersKey),
+		LettersLookup: pgname.Catalogue(own.lettersLookup), Pipeline: pgname.Literal(s.pipeline),
 	}
 	for _, column := range key {
-		t.Keys = append(t.Keys, keyColumn{Name: quoteIdentifier(column.Name), Type: column.Type.SQL()})
+		t.Keys = append(t.Keys, keyColumn{Name: pgname.Catalogue(column.Name), Type: column.Type.SQL()})
 		t.Wide = t.Wide || column.Type.Text()
 	}
 	return t
@@ -168,10 +169,10 @@ func (s *Sink) tablesOf(key []change.Column) tables {
 
 // forGeneration completes the names with those of a generation.
 func (t tables) forGeneration(s *Sink, g Generation, extension string) tables {
-	t.Generation, t.Hash = g.ID, quoteIdentifier(g.HashColumn)
-	t.Vectors = quoteIdentifier(s.schema, g.Table)
-	t.VectorsIndex = quoteIdentifier(g.Table + "_hnsw")
-	t.Extension = quoteIdentifier(extension)
+	t.Generation, t.Hash = g.ID, pgname.Catalogue(g.HashColumn)
+	t.Vectors = pgname.Catalogue(s.schema, g.Table)
+	t.VectorsIndex = pgname.Catalogue(g.Table + "_hnsw")
+	t.Extension = pgname.Catalogue(extension)
 	t.Storage = fmt.Sprintf("%s.%s(%d)", t.Extension, g.Storage, g.Dimension)
 	t.OperatorClass = g.Storage.operatorClass()
 	return t

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Teardown drops the pipeline's view and tables, takes back what roles were given for it, and forgets it; with the last pipeline goes
@@ -44,7 +45,7 @@ func (s *Sink) ownersTask(ctx context.Context, err error) error {
 	if s.pool.QueryRow(ctx, s.query("schema_owner"), s.schema).Scan(&owner) != nil {
 		return err
 	}
-	return fault.Wrap(err, fault.Usage, "run it as role "+quoteIdentifier(owner)+", which owns wal2vec's tables",
+	return fault.Wrap(err, fault.Usage, "run it as role "+pgname.Catalogue(owner)+", which owns wal2vec's tables",
 		"this role may not drop pipeline %q", s.pipeline)
 }
 
@@ -54,7 +55,7 @@ func (s *Sink) planTeardown(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		return nil, err
 	}
 	var others bool
-	row := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+quoteIdentifier(s.schema, "pipeline")+" WHERE name <> $1)", s.pipeline)
+	row := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+pgname.Catalogue(s.schema, "pipeline")+" WHERE name <> $1)", s.pipeline)
 	if err := row.Scan(&others); err != nil {
 		return nil, s.explain(err, "looking for other pipelines")
 	}
@@ -96,7 +97,7 @@ func (s *Sink) ownTables(ctx context.Context, q querier, st State) ([]string, er
 	_, err = pgx.ForEachRow(rows, []any{&name, &ours, &owner}, func() error {
 		if !ours {
 			return fault.New(fault.Usage, "find out what it is, and drop or rename it as its owner", "%s is not a table of wal2vec's: it belongs to role %q",
-				quoteIdentifier(s.schema, name), owner)
+				pgname.Catalogue(s.schema, name), owner)
 		}
 		tables = append(tables, name)
 		return nil
@@ -110,19 +111,19 @@ func (s *Sink) ownTables(ctx context.Context, q querier, st State) ([]string, er
 func (s *Sink) teardownSteps(tables []string, others bool) []string {
 	var steps []string
 	for _, table := range tables {
-		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, table))
+		steps = append(steps, "DROP TABLE "+pgname.Catalogue(s.schema, table))
 	}
 	// Each refers to the pipeline's row, which goes last.
 	own := []string{"backfill", "stream_state", "shape", "generation"}
 	for _, table := range own {
-		steps = append(steps, "DELETE FROM "+quoteIdentifier(s.schema, table)+" WHERE pipeline = "+quoteLiteral(s.pipeline))
+		steps = append(steps, "DELETE FROM "+pgname.Catalogue(s.schema, table)+" WHERE pipeline = "+pgname.Literal(s.pipeline))
 	}
-	steps = append(steps, "DELETE FROM "+quoteIdentifier(s.schema, "pipeline")+" WHERE name = "+quoteLiteral(s.pipeline))
+	steps = append(steps, "DELETE FROM "+pgname.Catalogue(s.schema, "pipeline")+" WHERE name = "+pgname.Literal(s.pipeline))
 	if others {
 		return steps
 	}
 	for _, table := range append(own, "pipeline", "schema_version") {
-		steps = append(steps, "DROP TABLE "+quoteIdentifier(s.schema, table))
+		steps = append(steps, "DROP TABLE "+pgname.Catalogue(s.schema, table))
 	}
-	return append(steps, "DROP SCHEMA "+quoteIdentifier(s.schema))
+	return append(steps, "DROP SCHEMA "+pgname.Catalogue(s.schema))
 }

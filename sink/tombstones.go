@@ -83,13 +83,3 @@ func (s *Sink) expire(ctx context.Context, tx pgx.Tx) ([]JobState, error) {
 	}
 	return expired, nil
 }
-
-// OpenJobs counts the backfills that a live process holds: they wait for the watermark to move.
-func (s *Sink) OpenJobs(ctx context.Context) (int, error) {
-	var n int
-	err := s.pool.QueryRow(ctx, s.query("jobs_held"), s.pipeline, int64(s.lockClass("backfill"))).Scan(&n)
-	if err != nil {
-		return 0, s.explain(err, "counting the running backfills")
-	}
-	return n, nil
-}

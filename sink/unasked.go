@@ -3,6 +3,8 @@ package sink
 import (
 	"fmt"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // The default privileges of a role give others rights on all that it makes. Who could once act as the role that runs init, before its password was
@@ -23,12 +25,12 @@ func (s *Sink) madeHere(tables ...string) made { return made{schema: s.schema, r
 
 // unasked returns the statement that closes what was made in the same transaction.
 func unasked(m made) string {
-	return closing(map[string]any{"Schema": quoteLiteral(m.schema), "NewSchema": m.newSchema, "Names": quoteLiterals(m.relations)})
+	return closing(map[string]any{"Schema": pgname.Literal(m.schema), "NewSchema": m.newSchema, "Names": pgname.Literals(m.relations)})
 }
 
 // migrated returns the statements before and behind migrations of a schema that is there: the second closes what they make in it.
 func (s *Sink) migrated() (before, behind string) {
-	data := map[string]any{"Schema": quoteLiteral(s.schema), "NewSchema": false, "Names": []string{}}
+	data := map[string]any{"Schema": pgname.Literal(s.schema), "NewSchema": false, "Names": []string{}}
 	return render("made_before", data), closing(data)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // Awaited reports whether a live process waits for the watermark to move: a WaitFor, or the holder of a backfill.
@@ -50,17 +51,13 @@ func (s *Sink) WaitFor(ctx context.Context, lsn change.LSN) error {
 // poll reads the watermark until it has reached lsn.
 func (s *Sink) poll(ctx context.Context, begun change.Version, lsn change.LSN) error {
 	const shortest, longest = 5 * time.Millisecond, 100 * time.Millisecond
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	pauses := pause.Growing(shortest, longest)
 	v := begun
-	for pause := shortest; v.LSN < lsn; pause = min(2*pause, longest) {
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the watermark to pass %s, it is at %s: %w", lsn, v.LSN, context.Cause(ctx))
-		case <-timer.C:
+	for v.LSN < lsn {
+		err := pauses.Wait(ctx)
+		if err != nil {
+			return fmt.Errorf("waiting for the watermark to pass %s, it is at %s: %w", lsn, v.LSN, err)
 		}
-		var err error
 		if v, err = s.Version(ctx); err != nil {
 			return err
 		}

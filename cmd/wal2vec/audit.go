@@ -66,7 +66,7 @@ func newAudit(p *program) *cobra.Command {
 	flags.BoolVar(&o.restart, "restart", false, "begin again, also where a full audit was interrupted")
 	flags.StringVar(&o.state, "state", "", "file that keeps how far a full audit is (default: in the user's cache folder)")
 	outputFlag(cmd, &o.output)
-	cmd.MarkFlagsMutuallyExclusive("full", "sample")
+	exclusive(cmd, "full", "sample")
 	return cmd
 }
 

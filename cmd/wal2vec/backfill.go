@@ -49,8 +49,8 @@ func newBackfill(p *program) *cobra.Command {
 	flags.Int64Var(&o.limit, "limit", 0, "read the first so many rows by key, each time from the first key; delete nothing")
 	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "rows read a second at most")
 	outputFlag(cmd, &o.output)
-	cmd.MarkFlagsMutuallyExclusive("full", "incremental")
-	cmd.MarkFlagsMutuallyExclusive("restart", "dry-run")
+	exclusive(cmd, "full", "incremental")
+	exclusive(cmd, "restart", "dry-run")
 	return cmd
 }
 

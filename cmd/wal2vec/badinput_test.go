@@ -53,7 +53,7 @@ func TestBadConfigurationIsRefused(t *testing.T) { //nolint:tparallel // short p
 		{name: "two roles to swap", args: []string{"init", "--swap-role=a", "--swap-role=b"}, code: 2, says: []string{"2 roles"}, try: "once"},
 		{name: "unknown flag", args: []string{"init", "--tabel", "x"}, code: 2, says: []string{"--tabel"}, try: "--help"},
 		{name: "unknown command", args: []string{"initt"}, code: 2, says: []string{"initt"}, try: "wal2vec init"},
-		{name: "unknown subcommand", args: []string{"models", "lst"}, code: 2, says: []string{"lst"}, try: "models --help"},
+		{name: "unknown subcommand", args: []string{"models", "lst"}, code: 2, says: []string{"lst"}, try: "wal2vec models list"},
 		{name: "too many arguments", args: []string{"init", "now"}, code: 2, says: []string{"now"}, try: "wal2vec init --help"},
 		{name: "nothing to search for", args: []string{"search"}, code: 2, says: []string{"search"}, try: "wal2vec search --help"},
 		{name: "unknown setting", args: []string{"init", "--set", "source.tabel=x"}, code: 2, says: []string{"source.tabel", "source.table"}, try: "config reference"},

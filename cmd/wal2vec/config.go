@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -14,11 +13,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
 func newConfig(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "config", Short: "Write a settings file for a table; show the effective configuration", GroupID: "look"})
+	cmd := &cobra.Command{Use: "config", Short: "Write a settings file for a table; show the effective configuration", GroupID: "look"}
 	cmd.AddCommand(newConfigInit(p), newConfigPrint(p), &cobra.Command{
 		Use: "reference", Short: "Print every setting with its meaning, default and environment variable", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -111,14 +109,14 @@ func (p *program) printRow(cmd *cobra.Command, c config.Config, row []string, ou
 		return connect.UnreadableValue(err, "reading key "+key.String())
 	}
 	if len(rows) == 0 {
-		return fault.New(fault.Usage, "", "%s has no row with key %s", pgx.Identifier{table.Schema, table.Name}.Sanitize(), key)
+		return fault.New(fault.Usage, "", "%s has no row with key %s", pgname.Catalogue(table.Schema, table.Name), key)
 	}
 	return p.showRow(table.Template, rows[0], output)
 }
 
 // showRow prints a row as the template renders it.
 func (p *program) showRow(template change.Template, row change.Row, output string) error {
-	rendered := batch.RenderRow(template, row, 0)
+	rendered := change.RenderRow(template, row, 0)
 	text, hash := rendered.Document.Text, rendered.Document.Hash.String()
 	left := template.Omissions(row.Fields)
 	older, err := olderText(template, row, rendered)
@@ -166,7 +164,7 @@ func olderText(template change.Template, row change.Row, rendered change.Change)
 	if err != nil {
 		return nil, err
 	}
-	was := batch.RenderRow(older.Limited(template.Limit()), row, 0)
+	was := change.RenderRow(older.Limited(template.Limit()), row, 0)
 	if was.Document.Hash == rendered.Document.Hash || was.Document.Refusal() != "" {
 		return nil, nil //nolint:nilnil // there is no other text
 	}

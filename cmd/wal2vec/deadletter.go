@@ -19,12 +19,12 @@ import (
 )
 
 func newDeadLetter(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{
+	cmd := &cobra.Command{
 		Use: "dead-letter", Short: "Show, retry and drop the rows whose text cannot be encoded", GroupID: "look",
 		Long: "A row whose text the encoder refuses, though it encodes others, is set aside as a dead letter: its old vector is removed, the\n" +
 			"rest of its batch is written. Key, reason and a hash of the text are kept, the text is not. A dead letter goes by itself when\n" +
 			"the row gets another text, is deleted, or is encoded by a retry or a backfill.",
-	})
+	}
 	cmd.AddCommand(newDeadLetterList(p), newDeadLetterRetry(p), newDeadLetterDrop(p))
 	return cmd
 }
@@ -122,7 +122,7 @@ type letterChoice struct {
 func (o *letterChoice) flags(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&o.keys, "key", nil, "key of a dead letter as list shows it, parts with commas: '7,\"x, y\"'; may be given several times")
 	cmd.Flags().BoolVar(&o.all, "all", false, "every dead letter")
-	cmd.MarkFlagsMutuallyExclusive("key", "all")
+	exclusive(cmd, "key", "all")
 }
 
 func (o *letterChoice) check(cmd *cobra.Command) error {

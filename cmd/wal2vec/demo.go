@@ -42,7 +42,7 @@ func newDemo(p *program) *cobra.Command {
 	flags.IntVar(&o.Seconds, "seconds", 8, "how long the writer changes rows")
 	flags.IntVar(&o.Edits, "edits", 0, "how many changes the writer makes, instead of --seconds")
 	flags.BoolVar(&exit, "exit", false, "end after the summary")
-	cmd.MarkFlagsMutuallyExclusive("seconds", "edits")
+	exclusive(cmd, "seconds", "edits")
 	return cmd
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -302,7 +301,7 @@ func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []
 	}
 	peek := replication.PeekOptions{Slot: conn.Config().Database, Publication: "pub", Table: table, From: 1, To: ^change.LSN(0)}
 	err = replication.Peek(t.Context(), peeking, peek, func(e change.Event) {
-		logged = append(logged, batch.Render(table.Template, change.Change{Key: e.Key}, e.Fields).Document)
+		logged = append(logged, change.Render(table.Template, change.Change{Key: e.Key}, e.Fields).Document)
 	})
 	if err != nil && !strings.Contains(err.Error(), "was read in the meantime") { // it was made behind From
 		t.Fatal(err)
@@ -319,8 +318,8 @@ func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []
 	}
 	slices.SortFunc(byKey, func(x, y change.Row) int { return strings.Compare(string(x.Key), string(y.Key)) })
 	for i, row := range chunk.Rows {
-		document := batch.RenderRow(table.Template, row, 0).Document
-		if again := batch.RenderRow(table.Template, byKey[i], 0).Document; again != document {
+		document := change.RenderRow(table.Template, row, 0).Document
+		if again := change.RenderRow(table.Template, byKey[i], 0).Document; again != document {
 			t.Errorf("%s: row %s is %+v in a chunk, %+v by its key", source, row.Key, document, again)
 		}
 		read = append(read, document)

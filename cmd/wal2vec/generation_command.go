@@ -21,12 +21,12 @@ import (
 )
 
 func newGeneration(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{
+	cmd := &cobra.Command{
 		Use: "generation", Short: "Change model, template or storage beside a running stream", GroupID: "manage",
 		Long: "A generation is the vectors of one model and template. Another one is built beside the active one, while the stream writes both,\n" +
 			"and then activated in one transaction: from then on searches and the view read it. The one before is kept and written, so that a\n" +
 			"rollback takes a moment, until it is retired.",
-	})
+	}
 	cmd.AddCommand(newGenerationList(p), newGenerationBuild(p), newGenerationActivate(p), newGenerationRollback(p), newGenerationRetire(p))
 	return cmd
 }
@@ -157,7 +157,7 @@ func (p *program) printGenerations(reports []generationReport, full change.FullB
 
 // precisionText is the precision that was configured and, where that leaves it to the device, those that wrote.
 func precisionText(r generationReport) string {
-	if len(r.Precisions) == 0 || r.Precision != sink.AutoPrecision {
+	if len(r.Precisions) == 0 || r.Precision != change.PrecisionAuto {
 		return r.Precision
 	}
 	return strings.Join(r.Precisions, ",")

@@ -41,7 +41,7 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.GrantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
 	flags.StringArrayVar(&o.Revoke, "revoke", nil, "take back what a role was given by the two above, before they give (may be repeated)")
 	flags.StringArrayVar(&o.SwapRole, "swap-role", nil, "the role that gets the function that follows swapped tables, and the publication")
-	cmd.MarkFlagsMutuallyExclusive("print-sql", "resync")
+	exclusive(cmd, "print-sql", "resync")
 	return cmd
 }
 

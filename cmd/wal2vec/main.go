@@ -23,8 +23,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer context.AfterFunc(ctx, stop)()
 
 	p := &program{stdin: stdin, stdout: &screen{out: stdout}, stderr: &screen{out: stderr}}
-	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
+	root := newRoot(p) //nolint:contextcheck // ExecuteContext hands it to every command
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(ctx)
-	return p.report(cmd, err)
+	return p.report(root.ExecuteContext(ctx))
 }

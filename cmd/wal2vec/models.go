@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -19,7 +20,7 @@ import (
 )
 
 func newModels(p *program) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "models", Short: "List, fetch, build and check models", GroupID: "manage"})
+	cmd := &cobra.Command{Use: "models", Short: "List, fetch, build and check models", GroupID: "manage"}
 	cmd.AddCommand(newModelsList(p), newModelsPull(p), newModelsBuild(p), newModelsCheck(p), newModelsTry(p))
 	return cmd
 }
@@ -76,8 +77,8 @@ func newModelsBuild(p *program) *cobra.Command {
 // plannedTarget is the graph that an encoder would take here, where the device is named; see ort.Target.
 func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (t models.Target, without, err error) {
 	device := c.Encoder.Device
-	if device == config.DeviceAuto {
-		device = config.DeviceCPU
+	if device == change.DeviceAuto {
+		device = change.DeviceCPU
 	}
 	return ort.Target(device, engine.PrecisionOf(c, checkpoint), engine.OperatorsFor(parts, checkpoint))
 }
@@ -179,8 +180,10 @@ func checkModel(ctx context.Context, e *engine.Engine) (checkedModel, error) {
 	after := e.Stats()
 	least := 1.0
 	for i, v := range vectors {
-		cosine, size := cosineTo(v, references[i].Vector)
-		if least = min(least, cosine); math.IsNaN(size) || math.IsInf(size, 0) {
+		if stored := references[i].Vector; len(stored) == len(v) {
+			least = min(least, change.Cosine(v, stored))
+		}
+		if length := change.Length(v); math.IsNaN(length) || math.IsInf(length, 0) {
 			return checkedModel{}, fault.New(fault.Model, "wal2vec models build, or choose another device", "the vector of %.60q is not finite", texts[i])
 		}
 	}
@@ -210,20 +213,4 @@ func encodingSpeed(ctx context.Context, e *engine.Engine, texts []string) (float
 			return monitor.PerSecond(int64(e.Stats().Tokens-before.Tokens), took), nil
 		}
 	}
-}
-
-// cosineTo returns the cosine of two vectors, 1 where there is no second, and the length of the first.
-func cosineTo(v, stored []float32) (cosine, size float64) {
-	var product, left, right float64
-	for i, x := range v {
-		left += float64(x) * float64(x)
-		if len(stored) == len(v) {
-			product, right = product+float64(x)*float64(stored[i]), right+float64(stored[i])*float64(stored[i])
-		}
-	}
-	size = math.Sqrt(left)
-	if right == 0 {
-		return 1, size
-	}
-	return product / (size * math.Sqrt(right)), size
 }

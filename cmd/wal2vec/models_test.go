@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -253,7 +254,7 @@ func TestADamagedLibraryOfOperatorsCostsSpeedAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	library, warnings := ort.FindOperators(parts), 0
-	switch target, without, err := ort.Target(ort.DeviceCPU, models.PrecisionINT8, library); {
+	switch target, without, err := ort.Target(change.DeviceCPU, models.PrecisionINT8, library); {
 	case err != nil || without != nil || library == "" && runtime.GOARCH == "amd64":
 		t.Fatalf("operators %q: %v, %v", library, without, err)
 	case target.Kernel == models.KernelVNNI: // other processors run no operators of ours

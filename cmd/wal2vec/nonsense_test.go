@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -55,7 +56,7 @@ var hashEncoder = sync.OnceValues(func() (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: config.PrecisionFP32}, nil
+	return &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: change.PrecisionFP32}, nil
 })
 
 // nonsensePipeline is the pipeline of the recording: its tables are named after it.
@@ -79,10 +80,9 @@ func runOn(ctx context.Context, tb testing.TB, args ...string) (code int, said s
 	}
 	output := &lockedBuffer{}
 	p := &program{stdin: strings.NewReader(""), stdout: output, stderr: output, shared: shared}
-	root := newRoot(p) //nolint:contextcheck // ExecuteContextC hands it to every command
+	root := newRoot(p) //nolint:contextcheck // ExecuteContext hands it to every command
 	root.SetArgs(append(args, "--pipeline", nonsensePipeline, "--log-level", "error", "--set", "http.listen=off"))
-	cmd, err := root.ExecuteContextC(ctx)
-	return p.report(cmd, err), output.String()
+	return p.report(root.ExecuteContext(ctx)), output.String()
 }
 
 // TestTheRecordedAnswersAreThoseOfARealDatabase plays the recording to every command. With -update it records.

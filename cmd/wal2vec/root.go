@@ -48,9 +48,7 @@ func newRoot(p *program) *cobra.Command {
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fault.Wrap(err, fault.Usage, cmd.CommandPath()+" --help", "reading flags")
-	})
+	root.SetFlagErrorFunc(misread)
 	root.SetVersionTemplate(buildVersion().line())
 	root.Flags().Bool("version", false, "print the version") // cobra's own would take -v
 	flags := root.PersistentFlags()
@@ -63,6 +61,9 @@ func newRoot(p *program) *cobra.Command {
 		newSearch(p), newStatus(p), newAudit(p), newDoctor(p), newDeadLetter(p), newEncode(p), newBench(p),
 		newModels(p), newGeneration(p), newConfig(p), newTeardown(p), newVersion(p),
 	)
+	root.InitDefaultCompletionCmd()
+	helpful(root)
+	strict(root)
 	return root
 }
 

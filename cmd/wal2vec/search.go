@@ -118,7 +118,7 @@ func parseMinLSN(text string) (change.LSN, error) {
 func parseFilters(texts []string) ([]rows.Filter, error) {
 	filters := make([]rows.Filter, len(texts))
 	for i, text := range texts {
-		f, ok := search.ParseFilter(text)
+		f, ok := rows.ParseFilter(text)
 		if !ok {
 			return nil, fault.New(fault.Usage, "--filter 'price<=200'", "--filter %q is not COLUMN OPERATOR VALUE", text)
 		}

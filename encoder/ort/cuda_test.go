@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -136,7 +137,7 @@ func TestCoreMLComputesInFP32(t *testing.T) {
 	if o["ModelFormat"] != "MLProgram" || o["AllowLowPrecisionAccumulationOnGPU"] != "0" || o["MLComputeUnits"] != "ALL" {
 		t.Errorf("%v", o)
 	}
-	target, without, err := Target(DeviceCoreML, "", "/absent")
+	target, without, err := Target(change.DeviceCoreML, "", "/absent")
 	if want := (models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32}); err != nil || without != nil || target != want {
 		t.Errorf("%v, %v, %v", target, without, err)
 	}
@@ -150,14 +151,14 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s in %q: %v, %v, %v", device, precision, target, without, err)
 		}
 	}
-	f(DeviceCUDA, "", "cuda-fp16")
-	f(DeviceCUDA, models.PrecisionFP16, "cuda-fp16")
-	f(DeviceCUDA, models.PrecisionFP32, "cpu-fp32")
-	f(DeviceCUDA, models.PrecisionINT8, "")
-	f(DeviceCoreML, models.PrecisionFP32, "cpu-fp32")
-	f(DeviceCoreML, models.PrecisionFP16, "")
-	f(DeviceCPU, models.PrecisionFP32, "cpu-fp32")
-	f(DeviceCPU, models.PrecisionFP16, "")
+	f(change.DeviceCUDA, "", "cuda-fp16")
+	f(change.DeviceCUDA, models.PrecisionFP16, "cuda-fp16")
+	f(change.DeviceCUDA, models.PrecisionFP32, "cpu-fp32")
+	f(change.DeviceCUDA, models.PrecisionINT8, "")
+	f(change.DeviceCoreML, models.PrecisionFP32, "cpu-fp32")
+	f(change.DeviceCoreML, models.PrecisionFP16, "")
+	f(change.DeviceCPU, models.PrecisionFP32, "cpu-fp32")
+	f(change.DeviceCPU, models.PrecisionFP16, "")
 }
 
 // TestTheFirstDeviceThatWorksIsChosen walks through the devices with a runtime that has only some.
@@ -187,20 +188,20 @@ func TestTheFirstDeviceThatWorksIsChosen(t *testing.T) {
 			t.Errorf("%s of %s: passed over %q", asked, works, reasons)
 		}
 	}
-	f(DeviceAuto, "cuda coreml cpu", DeviceCUDA)
-	f(DeviceAuto, "coreml cpu", DeviceCoreML, "cuda: no cuda here")
-	f(DeviceAuto, "cpu", DeviceCPU, "cuda: no cuda here", "coreml: no coreml here")
-	f(DeviceAuto, "", "", "cuda: no cuda here", "coreml: no coreml here", "cpu: no cpu here")
-	f(DeviceCoreML, "coreml cpu", DeviceCoreML)
-	f(DeviceCoreML, "cpu", "", "coreml: no coreml here")
-	f(DeviceCPU, "cuda cpu", DeviceCPU)
+	f(change.DeviceAuto, "cuda coreml cpu", change.DeviceCUDA)
+	f(change.DeviceAuto, "coreml cpu", change.DeviceCoreML, "cuda: no cuda here")
+	f(change.DeviceAuto, "cpu", change.DeviceCPU, "cuda: no cuda here", "coreml: no coreml here")
+	f(change.DeviceAuto, "", "", "cuda: no cuda here", "coreml: no coreml here", "cpu: no cpu here")
+	f(change.DeviceCoreML, "coreml cpu", change.DeviceCoreML)
+	f(change.DeviceCoreML, "cpu", "", "coreml: no coreml here")
+	f(change.DeviceCPU, "cuda cpu", change.DeviceCPU)
 	f("tpu", "cpu", "")
 }
 
 // TestAModelThatChangedIsTriedOnNoOtherDevice: the error keeps its kind and names the file.
 func TestAModelThatChangedIsTriedOnNoOtherDevice(t *testing.T) {
 	changed, tried := fault.New(fault.Model, "", "it changed"), 0
-	_, err := choose(t.Context(), DeviceAuto, func(string) (*Session, error) {
+	_, err := choose(t.Context(), change.DeviceAuto, func(string) (*Session, error) {
 		tried++
 		return nil, fmt.Errorf("building: %w", changed)
 	})

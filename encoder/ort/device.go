@@ -9,20 +9,13 @@ import (
 
 	onnx "github.com/yalue/onnxruntime_go"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// The devices.
-const (
-	DeviceAuto   = "auto"
-	DeviceCUDA   = "cuda"
-	DeviceCoreML = "coreml"
-	DeviceCPU    = "cpu"
-)
-
-// autoOrder is the order in which DeviceAuto tries.
-var autoOrder = []string{DeviceCUDA, DeviceCoreML, DeviceCPU}
+// autoOrder is the order in which change.DeviceAuto tries.
+var autoOrder = []string{change.DeviceCUDA, change.DeviceCoreML, change.DeviceCPU}
 
 // Options says which model to load, and where.
 type Options struct {
@@ -31,7 +24,7 @@ type Options struct {
 	Operators string
 	// Graph makes the model's graph for a target, or finds it; see models.Build.
 	Graph func(ctx context.Context, target models.Target) (models.Graph, error)
-	// Device is one of the Device constants, Precision one of models' or empty for the one that suits the device.
+	// Device is one of the devices of change, Precision one of models' or empty for the one that suits the device.
 	Device    string
 	Precision models.Precision
 }
@@ -45,7 +38,7 @@ type Skip struct {
 // String is a skip as a person reads it.
 func (s Skip) String() string { return s.Device + ": " + s.Reason }
 
-// Open loads the model on a device and runs it there once. DeviceAuto takes the first device that works. A failure is of kind
+// Open loads the model on a device and runs it there once. change.DeviceAuto takes the first device that works. A failure is of kind
 // fault.Usage and says why. Loading takes about 0.2 s and 150 MB.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	if err := start(o.Library); err != nil {
@@ -58,9 +51,9 @@ func Open(ctx context.Context, o Options) (*Session, error) {
 func choose(ctx context.Context, device string, open func(device string) (*Session, error)) (*Session, error) {
 	devices := []string{device}
 	switch device {
-	case DeviceAuto:
+	case change.DeviceAuto:
 		devices = autoOrder
-	case DeviceCUDA, DeviceCoreML, DeviceCPU:
+	case change.DeviceCUDA, change.DeviceCoreML, change.DeviceCPU:
 	default:
 		return nil, fault.New(fault.Usage, "use auto, cuda, coreml or cpu", "there is no device %q", device)
 	}
@@ -92,7 +85,7 @@ func open(ctx context.Context, o Options, device string) (*Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if device == DeviceCUDA {
+	if device == change.DeviceCUDA {
 		defer keepSignalHandlers()()
 	}
 	if err := offered(device); err != nil {
@@ -130,12 +123,12 @@ func offered(device string) error {
 func Target(device string, precision models.Precision, operators string) (t models.Target, without, err error) {
 	t = models.Target{Device: models.DeviceCPU, Precision: precision}
 	switch {
-	case device == DeviceCUDA && (precision == "" || precision == models.PrecisionFP16):
+	case device == change.DeviceCUDA && (precision == "" || precision == models.PrecisionFP16):
 		return models.Target{Device: models.DeviceCUDA, Precision: models.PrecisionFP16}, nil, nil
-	case precision == models.PrecisionFP32, precision == "" && (device != DeviceCPU || !multipliesBytes()):
+	case precision == models.PrecisionFP32, precision == "" && (device != change.DeviceCPU || !multipliesBytes()):
 		t.Precision = models.PrecisionFP32 // standard operators, which every provider has
 		return t, nil, nil
-	case device == DeviceCPU && (precision == "" || precision == models.PrecisionINT8):
+	case device == change.DeviceCPU && (precision == "" || precision == models.PrecisionINT8):
 		t.Precision = models.PrecisionINT8
 		if operators == "" || !hasVNNI() {
 			return t, nil, nil
@@ -185,9 +178,9 @@ func try(e engine, dimension int) error {
 // resort for single operators.
 func appendProvider(options *onnx.SessionOptions, device string, at place) error {
 	switch device {
-	case DeviceCUDA:
+	case change.DeviceCUDA:
 		return appendCUDA(options, at)
-	case DeviceCoreML:
+	case change.DeviceCoreML:
 		return options.AppendExecutionProviderCoreMLV2(coreMLOptions())
 	default:
 		return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -63,7 +64,7 @@ func unusable(t *testing.T, library string) map[string]string {
 // TestOperatorsThatDoNotLoadLeaveTheStandardOnes needs a processor with AVX-512 VNNI to prove anything: elsewhere no library is tried, and
 // the test holds that.
 func TestOperatorsThatDoNotLoadLeaveTheStandardOnes(t *testing.T) {
-	o := options(t, ort.DeviceCPU)
+	o := options(t, change.DeviceCPU)
 	o.Precision = models.PrecisionINT8
 	ids := someIDs(3, 17)
 	encode := func(operators string) (*ort.Session, []float32) {

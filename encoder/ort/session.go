@@ -8,6 +8,7 @@ import (
 
 	onnx "github.com/yalue/onnxruntime_go"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -28,7 +29,7 @@ type Session struct {
 	closed bool
 }
 
-// Device is the device the model runs on: one of the Device constants, never DeviceAuto.
+// Device is the device the model runs on: one of the devices of change, never change.DeviceAuto.
 func (s *Session) Device() string { return s.device }
 
 // Target is what the graph was written for.
@@ -37,7 +38,7 @@ func (s *Session) Target() models.Target { return s.target }
 // Packed reports whether the texts of a run may differ in length.
 func (s *Session) Packed() bool { return s.target.Packed() }
 
-// Skipped says which devices DeviceAuto passed over, and why.
+// Skipped says which devices change.DeviceAuto passed over, and why.
 func (s *Session) Skipped() []Skip { return s.skipped }
 
 // WithoutOperators says why the graph has standard operators, which are slower, though the processor runs wal2vec's own and their library
@@ -237,7 +238,7 @@ func sessionOptions(o Options, device string, at place, manifest models.Manifest
 // optimization: models writes the graphs for the CPU and for CUDA in their final form, and fusing their parts gains nothing there;
 // other providers know patterns of their own. What an exporter wrote leaves much to fuse on every device.
 func optimization(device string, manifest models.Manifest) onnx.GraphOptimizationLevel {
-	if !manifest.Export && (device == DeviceCPU || manifest.Target.Device == models.DeviceCUDA) {
+	if !manifest.Export && (device == change.DeviceCPU || manifest.Target.Device == models.DeviceCUDA) {
 		return onnx.GraphOptimizationLevelDisableAll
 	}
 	return onnx.GraphOptimizationLevelEnableAll

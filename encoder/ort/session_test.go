@@ -16,6 +16,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -89,8 +90,8 @@ func someIDs(text, tokens int) []int32 {
 }
 
 func TestAutoFallsThroughToTheCPUAndSaysWhy(t *testing.T) {
-	s := open(t, ort.DeviceAuto)
-	if s.Device() != ort.DeviceCPU {
+	s := open(t, change.DeviceAuto)
+	if s.Device() != change.DeviceCPU {
 		t.Fatalf("the runtime for the CPU runs on %s", s.Device())
 	}
 	var devices []string
@@ -101,7 +102,7 @@ func TestAutoFallsThroughToTheCPUAndSaysWhy(t *testing.T) {
 		}
 		t.Log(skip)
 	}
-	if !slices.Equal(devices, []string{ort.DeviceCUDA, ort.DeviceCoreML}) {
+	if !slices.Equal(devices, []string{change.DeviceCUDA, change.DeviceCoreML}) {
 		t.Errorf("passed over %q", devices)
 	}
 }
@@ -117,28 +118,28 @@ func TestAForcedDeviceThatFailsIsAnError(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	f(options(t, ort.DeviceCUDA), "cuda: ")
-	none := options(t, ort.DeviceCUDA)
+	f(options(t, change.DeviceCUDA), "cuda: ")
+	none := options(t, change.DeviceCUDA)
 	none.Device = "tpu"
 	f(none, `"tpu"`)
-	noGraph := options(t, ort.DeviceCPU)
+	noGraph := options(t, change.DeviceCPU)
 	noGraph.Graph = graphAt(filepath.Join(t.TempDir(), "absent.onnx"), 384)
 	f(noGraph, "cpu: loading the model")
-	broken := options(t, ort.DeviceCPU)
+	broken := options(t, change.DeviceCPU)
 	file := filepath.Join(t.TempDir(), "broken.onnx")
 	broken.Graph = graphAt(file, 384)
 	if err := os.WriteFile(file, []byte("no graph"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	f(broken, "cpu: loading the model")
-	other := options(t, ort.DeviceCPU)
+	other := options(t, change.DeviceCPU)
 	whole, err := other.Graph(t.Context(), models.Target{Device: models.DeviceCPU, Precision: models.PrecisionFP32})
 	if err != nil {
 		t.Fatal(err)
 	}
 	other.Graph = graphAt(whole.Path, 383) // the graph writes 384: the probe finds out
 	f(other, "cpu: running the model")
-	broken.Device = ort.DeviceAuto
+	broken.Device = change.DeviceAuto
 	f(broken, "cuda: ")
 }
 
@@ -152,11 +153,11 @@ func graphAt(path string, dimension int) func(context.Context, models.Target) (m
 func TestOpenStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ort.Open(ctx, options(t, ort.DeviceAuto)); !errors.Is(err, context.Canceled) {
+	if _, err := ort.Open(ctx, options(t, change.DeviceAuto)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	other := options(t, ort.DeviceCPU)
-	open(t, ort.DeviceCPU)
+	other := options(t, change.DeviceCPU)
+	open(t, change.DeviceCPU)
 	other.Library = filepath.Join(t.TempDir(), "libonnxruntime.so")
 	if _, err := ort.Open(t.Context(), other); err == nil || !strings.Contains(err.Error(), "cannot load") {
 		t.Errorf("a second library: %v", err)
@@ -167,7 +168,7 @@ func TestOpenStops(t *testing.T) {
 // is what the tests say that they ran.
 func kinds(t *testing.T) map[string]ort.Options {
 	t.Helper()
-	fp32 := options(t, ort.DeviceCPU)
+	fp32 := options(t, change.DeviceCPU)
 	stock := fp32
 	stock.Precision = models.PrecisionINT8
 	own := stock
@@ -233,7 +234,7 @@ func sameInAnyBatch(t *testing.T, s *ort.Session, tokens int) {
 }
 
 func TestRunRefusesWrongSizes(t *testing.T) {
-	s := open(t, ort.DeviceCPU)
+	s := open(t, change.DeviceCPU)
 	f := func(ids, rows, tokens, out int) {
 		t.Helper()
 		if err := s.Run(make([]int32, ids), starts(rows, tokens), make([]float32, out)); err == nil {
@@ -253,7 +254,7 @@ func TestRunRefusesWrongSizes(t *testing.T) {
 }
 
 func TestGoroutinesShareASession(t *testing.T) {
-	s := open(t, ort.DeviceCPU)
+	s := open(t, change.DeviceCPU)
 	var wait sync.WaitGroup
 	for text := range 4 {
 		want := run(t, s, 1, 9+text, someIDs(text, 9+text))
@@ -269,7 +270,7 @@ func TestGoroutinesShareASession(t *testing.T) {
 }
 
 func TestAClosedSessionRefuses(t *testing.T) {
-	s := open(t, ort.DeviceCPU)
+	s := open(t, change.DeviceCPU)
 	if err := errors.Join(s.Close(), s.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +281,7 @@ func TestAClosedSessionRefuses(t *testing.T) {
 
 // BenchmarkRun is one worker's throughput by run size: "40x12" is 12 texts of 40 tokens.
 func BenchmarkRun(b *testing.B) {
-	s := open(b, ort.DeviceCPU)
+	s := open(b, change.DeviceCPU)
 	for _, shape := range []struct {
 		name         string
 		tokens, rows int
@@ -300,8 +301,8 @@ func BenchmarkRun(b *testing.B) {
 }
 
 func TestAGraphInMemoryGivesTheSameVectors(t *testing.T) {
-	o := options(t, ort.DeviceCPU)
-	want := run(t, open(t, ort.DeviceCPU), 1, 9, someIDs(1, 9))
+	o := options(t, change.DeviceCPU)
+	want := run(t, open(t, change.DeviceCPU), 1, 9, someIDs(1, 9))
 	o.Graph = func(ctx context.Context, target models.Target) (models.Graph, error) {
 		g, err := models.Build(ctx, checkpoint.Checkpoint, "", target)
 		if g.Path != "" || len(g.Data) == 0 {

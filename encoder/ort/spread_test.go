@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/models"
 )
 
@@ -53,7 +54,7 @@ func newWorld(n int) *world {
 		e := newHeldEngine()
 		w.engines, list = append(w.engines, e), append(list, e)
 	}
-	w.Session = &Session{spread: newSpread(list...), device: DeviceCUDA, dimension: 1, target: models.Target{Device: models.DeviceCUDA}}
+	w.Session = &Session{spread: newSpread(list...), device: change.DeviceCUDA, dimension: 1, target: models.Target{Device: models.DeviceCUDA}}
 	return w
 }
 

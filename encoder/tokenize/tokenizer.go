@@ -74,11 +74,6 @@ func load(fields map[string]json.RawMessage, maxTokens int) (*tokenizers.Tokeniz
 // asciiSpace is the white space at which a long text may be cut.
 const asciiSpace = " \n\t"
 
-// Tokenize returns the ids of a text as Append does, in a slice of their own.
-func (t *Tokenizer) Tokenize(text string) (ids []int32, cut bool, err error) {
-	return t.Append(make([]int32, 0, min(t.maxTokens, 2+len(text)/3)), text)
-}
-
 // Append appends the token ids of a text to ids, special tokens included, and reports whether the text was cut at the limit. The empty
 // text has the special tokens alone. After an error, ids are returned as they were.
 func (t *Tokenizer) Append(ids []int32, text string) (out []int32, cut bool, err error) {

@@ -12,6 +12,7 @@ var ranks = map[string]int{
 	"internal/failpoint": 0,
 	"internal/fault":     0,
 	"internal/mutants":   0,
+	"internal/pause":     0,
 	"internal/pgname":    0,
 	"internal/demodata":  0,
 	"internal/protocol":  0,
@@ -76,8 +77,9 @@ var testOnly = map[string][]string{
 
 // bottom says what the packages of rank 0 import beyond the standard library.
 var bottom = map[string][]string{
-	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"},                            // an injected error
-	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"},                            // SQLSTATEs
+	"internal/failpoint": {"github.com/jackc/pgx/v5/pgconn"}, // an injected error
+	"internal/fault":     {"github.com/jackc/pgx/v5/pgconn"}, // SQLSTATEs
+	"internal/pause":     {"github.com/cenkalti/backoff/v5"},
 	"internal/statement": {"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn"}, // what runs a statement
 	"models/onnxpb": { // generated
 		"google.golang.org/protobuf/reflect/protoreflect",
@@ -90,6 +92,7 @@ var confined = map[string][]string{
 	"C":                               {"encoder/ort"}, // operators of our own
 	"expvar":                          nil,             // serves the command line, passwords included
 	"net/http/pprof":                  nil,             // as above
+	"github.com/cenkalti/backoff/v5":  {"internal/pause"},
 	"github.com/daulet/tokenizers":    {"encoder/tokenize"},
 	"github.com/jackc/pglogrepl":      {"replication", "replication/pgoutput"},
 	"github.com/spf13/cobra":          {"cmd/wal2vec"},

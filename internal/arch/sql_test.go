@@ -185,12 +185,12 @@ func flowOf(t *testing.T, body string, others ...string) *flow {
 }
 
 const header = `package sink
-import ("context"; "encoding/json"; "fmt"; "strconv"; "strings"; "github.com/jackc/pgx/v5"; "github.com/jackc/pgx/v5/pgconn"; "github.com/wal2vec/wal2vec/sql")
+import ("context"; "encoding/json"; "fmt"; "strconv"; "strings"; "github.com/jackc/pgx/v5"; "github.com/jackc/pgx/v5/pgconn"; "github.com/wal2vec/wal2vec/internal/pgname"; "github.com/wal2vec/wal2vec/sql")
 var (_ pgconn.Notice; _ = fmt.Sprint; _ = strconv.Itoa; _ = strings.Join; _ = sql.Query; _ = json.Marshal; _ = pgx.Connect)
 const constant = "t"
 type db interface { Exec(ctx context.Context, statement string, args ...any) error }
 func plain(s string) string { return s }
-func quote(s string) string { return pgx.Identifier{s}.Sanitize() }
+func quote(s string) string { return pgname.Catalogue(s) }
 func twice(s string) (string, error) { return s + s, nil }
 func each(f func(string) string, s string) string { return f(s) }
 type row struct { Name, Other string; Number int }
@@ -244,7 +244,7 @@ func TestATextOfAnybodysIsFound(t *testing.T) {
 	f(true, `_, err := conn.Exec(ctx, "SELECT 1"); advice := fmt.Sprintf("DROP TABLE %s", err); _ = advice`)
 
 	f(false, scan+`conn.Exec(ctx, "SELECT x FROM " + constant + " WHERE y = $1", s)`)
-	f(false, scan+`q := pgx.Identifier{s}.Sanitize(); conn.Exec(ctx, "DROP TABLE " + q)`)
+	f(false, scan+`q := pgname.Catalogue(s); conn.Exec(ctx, "DROP TABLE " + q)`)
 	f(false, scan+`conn.Exec(ctx, fmt.Sprintf("SELECT %s", quote(s)))`)
 	f(false, scan+`x := row{Name: s, Other: quote(s)}; conn.Exec(ctx, x.Other + x.Quoted())`)
 	f(false, scan+`plain(s); conn.Exec(ctx, plain(constant))`)

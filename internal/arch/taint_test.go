@@ -15,15 +15,14 @@ var checkedTypes = map[string]string{}
 
 // quoting are the functions whose result is a safe part of a statement, whatever they are given.
 var quoting = map[string]string{
-	"(github.com/jackc/pgx/v5.Identifier).Sanitize":         "a quoted name",
 	"github.com/wal2vec/wal2vec/sql.Query":                  "a file of ours, whichever it is",
 	"github.com/wal2vec/wal2vec/internal/pgname.Identifier": "a quoted name",
 	"github.com/wal2vec/wal2vec/internal/pgname.Qualified":  "quoted names",
 	"github.com/wal2vec/wal2vec/internal/pgname.List":       "quoted names",
 	"github.com/wal2vec/wal2vec/internal/pgname.Catalogue":  "a text with quoted names",
 	"github.com/wal2vec/wal2vec/internal/pgname.Literal":    "a quoted constant",
+	"github.com/wal2vec/wal2vec/internal/pgname.Plain":      "a quoted constant of a replication command",
 	"(github.com/wal2vec/wal2vec/internal/change.Type).SQL": "one of six names, or one quoted name",
-	"github.com/wal2vec/wal2vec/sink.quoteLiteral":          "a quoted constant",
 }
 
 // passing are the functions of the standard library whose result is as safe as what they are given.

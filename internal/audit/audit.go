@@ -11,7 +11,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -249,7 +248,7 @@ func (a *Auditor) compare(ctx context.Context, rows []change.Row) error {
 	}
 	a.report.Rows += int64(len(rows))
 	for i := range rows {
-		c := batch.RenderRow(a.opts.Rows, rows[i], 0)
+		c := change.RenderRow(a.opts.Rows, rows[i], 0)
 		switch v := a.opts.judge(&c, &look.Holdings[i]); {
 		case v.kind != "":
 			a.suspects = append(a.suspects, suspect{key: c.Key})

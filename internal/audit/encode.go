@@ -88,7 +88,7 @@ func (a *Auditor) apartOf(ctx context.Context, samples []sample) ([]distance, er
 		if !found || have.Hash != s.document.Hash || len(have.Vector) != len(fresh[i]) {
 			continue
 		}
-		near := cosine(have.Vector, fresh[i])
+		near := change.Cosine(have.Vector, fresh[i])
 		if near < a.opts.MinCosine || math.IsNaN(near) {
 			apart = append(apart, distance{key: s.key, cosine: near, least: a.opts.MinCosine})
 			continue
@@ -96,15 +96,4 @@ func (a *Auditor) apartOf(ctx context.Context, samples []sample) ([]distance, er
 		a.report.Cosine = min(a.report.Cosine, near)
 	}
 	return apart, nil
-}
-
-func cosine(x, y []float32) float64 {
-	var xy, xx, yy float64
-	for i := range x {
-		a, b := float64(x[i]), float64(y[i])
-		xy += a * b
-		xx += a * a
-		yy += b * b
-	}
-	return xy / math.Sqrt(xx*yy)
 }

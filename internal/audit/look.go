@@ -11,7 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -36,14 +36,17 @@ func (a *Auditor) settle(ctx context.Context, suspects []suspect) ([]Finding, er
 	suspects = slices.CompactFunc(suspects, func(x, y suspect) bool { return x.key == y.key })
 	a.refused = make(map[change.Key]bool)
 	var findings []Finding
-	for tries, pause := 0, firstPause; len(suspects) > 0; tries, pause = tries+1, min(2*pause, lastPause) {
+	pauses := pause.Growing(firstPause, lastPause)
+	for tries := 0; len(suspects) > 0; tries++ {
 		if tries == mostLooks {
 			a.report.Pending += int64(len(suspects))
 			a.report.note("some rows changed at every look: run it again for them")
 			break
 		}
-		if tries > 0 && !rest(ctx, pause) {
-			return nil, context.Cause(ctx)
+		if tries > 0 {
+			if err := pauses.Wait(ctx); err != nil {
+				return nil, err
+			}
 		}
 		l := look{auditor: a, suspects: suspects}
 		err := l.take(ctx)
@@ -57,17 +60,6 @@ func (a *Auditor) settle(ctx context.Context, suspects []suspect) ([]Finding, er
 		a.report.Pending += l.pending
 	}
 	return findings, nil
-}
-
-func rest(ctx context.Context, pause time.Duration) bool {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 // look is one second look at some keys.
@@ -141,7 +133,7 @@ func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, 
 func (l *look) read(chunk *rows.Chunk) {
 	l.high = max(l.high, chunk.High)
 	for _, row := range chunk.Rows {
-		c := batch.RenderRow(l.auditor.opts.Rows, row, 0)
+		c := change.RenderRow(l.auditor.opts.Rows, row, 0)
 		l.rows[c.Key] = &c
 	}
 }

@@ -77,9 +77,6 @@ func (r *Report) Found() (n int64) {
 	return n
 }
 
-// Clean reports whether nothing is wrong any more.
-func (r *Report) Clean() bool { return r.Left == 0 }
-
 func (r *Report) add(findings ...Finding) {
 	if r.Counts == nil {
 		r.Counts = make(map[Kind]int64)

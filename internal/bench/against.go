@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/engine"
 )
 
@@ -21,7 +21,7 @@ type cosineFigures struct {
 // compare encodes a sample of the texts once more, and once in the other precision on the CPU.
 func (b *bench) compare(ctx context.Context, e *engine.Engine, texts []string) (*cosineFigures, error) {
 	settings := b.encoder
-	settings.Precision, settings.Device = b.options.Against, ort.DeviceCPU
+	settings.Precision, settings.Device = b.options.Against, change.DeviceCPU
 	other, err := b.openEncoder(ctx, settings)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (b *bench) compare(ctx context.Context, e *engine.Engine, texts []string) (
 			return nil, err
 		}
 		for i := range part {
-			cosines = append(cosines, cosine(ours[i], theirs[i]))
+			cosines = append(cosines, change.Cosine(ours[i], theirs[i]))
 		}
 	}
 	return &cosineFigures{
@@ -59,17 +59,6 @@ func spread(texts []string, n int) []string {
 		some[i] = texts[i*len(texts)/n]
 	}
 	return some
-}
-
-func cosine(x, y []float32) float64 {
-	var xy, xx, yy float64
-	for i := range x {
-		a, b := float64(x[i]), float64(y[i])
-		xy += a * b
-		xx += a * a
-		yy += b * b
-	}
-	return xy / math.Sqrt(xx*yy)
 }
 
 func mean(numbers []float64) float64 {

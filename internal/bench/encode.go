@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -79,7 +79,7 @@ func (b *bench) encodingOptions(e *engine.Engine) encodingOptions {
 
 // ownDevice reports whether the model runs elsewhere than on the processor.
 func ownDevice(e *engine.Engine) bool {
-	return e.Stats().Device != ort.DeviceCPU && e.Stats().Device != fakeDevice
+	return e.Stats().Device != change.DeviceCPU && e.Stats().Device != fakeDevice
 }
 
 func measureEncode(ctx context.Context, b *bench) (any, error) {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
@@ -70,7 +70,7 @@ func (o *Options) Check(flags *pflag.FlagSet) error {
 		return err
 	}
 	switch o.Against {
-	case "", config.PrecisionFP32, config.PrecisionINT8:
+	case "", change.PrecisionFP32, change.PrecisionINT8:
 	default:
 		return fault.New(fault.Usage, "--against fp32", "--against %q: must be fp32 or int8", o.Against)
 	}

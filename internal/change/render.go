@@ -79,3 +79,22 @@ func headOf(pieces []string) string {
 	}
 	return text
 }
+
+// Render completes a change with the texts of a row; a row without any is a delete.
+func Render(template Template, c Change, fields []Field) Change {
+	c.Document, c.Further = template.Documents(fields)
+	c.Deleted = c.Document.None()
+	for i := range c.Further {
+		c.Deleted = c.Deleted && c.Further[i].None()
+	}
+	return c
+}
+
+// RenderRow is Render for a row that was read from the source; a soft-deleted row is a delete.
+func RenderRow(template Template, row Row, lsn LSN) Change {
+	c := Change{Key: row.Key, LSN: lsn, Deleted: true}
+	if row.SoftDeleted {
+		return c
+	}
+	return Render(template, c, row.Fields)
+}

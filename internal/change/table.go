@@ -25,6 +25,15 @@ type Table struct {
 	Shape Shape
 }
 
+// SoftDeletes reports whether the soft-delete column marks a row, by the column's value there: whether it is
+// NULL, and its text. The statements that read rows say the same in SQL (source_row, source_about, source_few).
+func (t Table) SoftDeletes(null bool, text []byte) bool {
+	if !t.SoftDeleteBool {
+		return !null
+	}
+	return string(text) == "t"
+}
+
 // Column is a column of the source table.
 type Column struct {
 	Name string

@@ -57,17 +57,11 @@ type Sink struct {
 	Owner string
 	// View is the name that people query.
 	View Name
-	// Storage is StorageVector or StorageHalfvec.
+	// Storage is one of the storages of change.
 	Storage string
 	// IndexMemory is the server's memory for building an index in bytes; 0 takes what the vectors need.
 	IndexMemory int64
 }
-
-// The column types of a vector table.
-const (
-	StorageVector  = "vector"
-	StorageHalfvec = "halfvec"
-)
 
 // Encoder says how texts become vectors.
 type Encoder struct {
@@ -77,9 +71,9 @@ type Encoder struct {
 	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int
-	// Device is one of the Device constants.
+	// Device is one of the devices of change. "mps", the name that PyTorch uses, is read as change.DeviceCoreML.
 	Device string
-	// Precision is one of the Precision constants.
+	// Precision is one of the precisions of change.
 	Precision string
 	// Threads is the number of encoder threads; 0 takes one a core.
 	Threads int
@@ -91,22 +85,6 @@ type Encoder struct {
 	Hub      string
 	HubToken Secret
 }
-
-// The devices. "mps", the name that PyTorch uses, is read as DeviceCoreML.
-const (
-	DeviceAuto   = "auto"
-	DeviceCUDA   = "cuda"
-	DeviceCoreML = "coreml"
-	DeviceCPU    = "cpu"
-)
-
-// The precisions.
-const (
-	PrecisionAuto = "auto"
-	PrecisionFP32 = "fp32"
-	PrecisionFP16 = "fp16"
-	PrecisionINT8 = "int8"
-)
 
 // Stream bounds a batch and the waits of a running stream.
 type Stream struct {
@@ -202,12 +180,12 @@ func Default() Config {
 		},
 		Sink: Sink{
 			Schema:  "wal2vec",
-			Storage: StorageVector,
+			Storage: change.StorageVector,
 		},
 		Encoder: Encoder{
 			Model:     "all-MiniLM-L6-v2",
-			Device:    DeviceAuto,
-			Precision: PrecisionAuto,
+			Device:    change.DeviceAuto,
+			Precision: change.PrecisionAuto,
 			Hub:       "https://huggingface.co",
 		},
 		Stream: Stream{

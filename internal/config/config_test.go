@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
@@ -124,11 +125,11 @@ func TestEveryFormIsRead(t *testing.T) {
 	})
 	f(c.Sink, config.Sink{
 		DSN:    `host=sink.example dbname=vectors user=writer password='it\'s secret'`,
-		Schema: "w2v", View: config.Name{Schema: "search", Name: "products"}, Storage: config.StorageHalfvec,
+		Schema: "w2v", View: config.Name{Schema: "search", Name: "products"}, Storage: change.StorageHalfvec,
 		IndexMemory: 3 << 30,
 	})
 	f(c.Encoder, config.Encoder{
-		Model: "/models/minilm", ModelFolders: []string{"/models", "/srv/a, b"}, Dimension: 384, Device: config.DeviceCoreML, Precision: config.PrecisionFP32,
+		Model: "/models/minilm", ModelFolders: []string{"/models", "/srv/a, b"}, Dimension: 384, Device: change.DeviceCoreML, Precision: change.PrecisionFP32,
 		Threads: 2, RunTokens: 1024, RunRows: 16, Hub: "http://hub.example:8080/mirror", HubToken: "hf_abc",
 	})
 	f(c.Stream, config.Stream{

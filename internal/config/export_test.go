@@ -12,3 +12,6 @@ func Keywords() (variables map[string]string, known []string) {
 
 // Foreign returns the variables of wal2vec that are no settings.
 func Foreign() []string { return foreign }
+
+// Validate checks every rule, as Load does.
+func (c Config) Validate() error { return c.check(nil).err() }

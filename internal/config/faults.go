@@ -56,7 +56,7 @@ func Spelt(name string) string {
 	return name[:end] + "…"
 }
 
-// FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that Load and Validate return.
+// FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that Load returns.
 type FaultsError []Fault
 
 // Error prints one fault, or a count and one line for each.

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/change"
+)
 
 const envPrefix = "WAL2VEC_"
 
@@ -90,7 +94,7 @@ func (s *Sink) settings() []setting {
 		help: "View that people query, as schema.name; analytics_features and the pipeline's name unless named here. A pipeline that has a view and " +
 			"is not told another name keeps it.",
 	}, {
-		path: "sink.storage", value: word{to: &s.Storage, words: []string{StorageVector, StorageHalfvec}},
+		path: "sink.storage", value: word{to: &s.Storage, words: []string{change.StorageVector, change.StorageHalfvec}},
 		help: "Column type of a new vector table: vector (4 bytes a component) or halfvec (2 bytes).",
 	}, {
 		path: "sink.index_memory", value: (*size)(&s.IndexMemory), rule: sizeBetween(&s.IndexMemory, 0, 1<<40),
@@ -113,11 +117,14 @@ func (e *Encoder) settings() []setting {
 	}, {
 		path: "encoder.device", ml: "ML_DEVICE", help: "Device: auto tries cuda, coreml, cpu; any other must work. mps means coreml.",
 		value: word{
-			to: &e.Device, words: []string{DeviceAuto, DeviceCUDA, DeviceCoreML, DeviceCPU},
-			alias: map[string]string{"mps": DeviceCoreML},
+			to: &e.Device, words: []string{change.DeviceAuto, change.DeviceCUDA, change.DeviceCoreML, change.DeviceCPU},
+			alias: map[string]string{"mps": change.DeviceCoreML},
 		},
 	}, {
-		path: "encoder.precision", value: word{to: &e.Precision, words: []string{PrecisionAuto, PrecisionFP32, PrecisionFP16, PrecisionINT8}},
+		path: "encoder.precision",
+		value: word{
+			to: &e.Precision, words: []string{change.PrecisionAuto, change.PrecisionFP32, change.PrecisionFP16, change.PrecisionINT8},
+		},
 		help: "Precision of the model: auto is fp16 on cuda, int8 on a processor that multiplies bytes (VNNI), else fp32.",
 	}, {
 		path: "encoder.threads", value: (*number)(&e.Threads), rule: between(&e.Threads, 0, 1024),

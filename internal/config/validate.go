@@ -7,9 +7,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// Validate checks every rule and returns all faults in one fault.Error of kind Usage, or nil. Load has called it.
-func (c Config) Validate() error { return c.check(nil).err() }
-
 // check returns the faults of all settings but the broken ones, which have been reported.
 func (c *Config) check(broken map[string]bool) FaultsError {
 	var faults FaultsError

@@ -189,11 +189,6 @@ func (v columns) Set(s string) error {
 	return nil
 }
 
-func (v columns) SetList(list []string) error {
-	*v.to = list
-	return nil
-}
-
 func (v columns) String() string { return formatColumns(*v.to) }
 
 type nameValue struct{ to *Name }

@@ -129,6 +129,6 @@ func ReadOnly(ctx context.Context, conn *pgx.Conn) error {
 func NewStore(pool *pgxpool.Pool, c config.Config, log zerolog.Logger) *Store {
 	return &Store{Pool: pool, Sink: sink.New(sink.Options{
 		Pool: pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, Owner: c.Sink.Owner, View: c.Sink.View.String(), KeepView: c.ViewIsDerived(),
-		IndexMemory: c.Sink.IndexMemory, MaxRowBytes: c.Stream.MaxRowBytes, Logger: log,
+		IndexMemory: c.Sink.IndexMemory, MaxRowBytes: c.Stream.MaxRowBytes, RetryMax: c.Stream.RetryMax, Logger: log,
 	})}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
@@ -77,7 +77,7 @@ func (d *demo) compare(ctx context.Context) (*comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	vectors := pgx.Identifier{d.mart.Config.Sink.Schema, state.Generation.Table}.Sanitize()
+	vectors := pgname.Catalogue(d.mart.Config.Sink.Schema, state.Generation.Table)
 	stored, err := d.storedHashes(ctx, vectors)
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (c *comparison) read(ctx context.Context, reader *rows.Reader, template cha
 		}
 		for _, row := range chunk.Rows {
 			c.rows++
-			rendered := batch.RenderRow(template, row, 0)
+			rendered := change.RenderRow(template, row, 0)
 			if rendered.Deleted {
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -58,8 +59,8 @@ func (m *configuredModel) Match(state sink.State) error {
 // more: the texts of the self-test have few of the words that a wrong one may get wrong.
 func (m *configuredModel) Test(ctx context.Context) (Engine, error) {
 	c := m.config
-	if c.Encoder.Precision == config.PrecisionAuto {
-		c.Encoder.Precision = cmp.Or(m.generation.Precision, config.PrecisionAuto)
+	if c.Encoder.Precision == change.PrecisionAuto {
+		c.Encoder.Precision = cmp.Or(m.generation.Precision, change.PrecisionAuto)
 	}
 	e, err := m.opener.OpenFor(ctx, c, m.checkpoint)
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -211,11 +210,11 @@ func (pr *prober) choose(ctx context.Context) (change.Key, error) {
 		Keys, Names           []string
 		Vectors, Ledger, Hash string
 	}{
-		Vectors: pgx.Identifier{own, g.Table}.Sanitize(), Ledger: pgx.Identifier{own, "ledger_" + pr.config.Pipeline}.Sanitize(),
-		Hash: pgx.Identifier{g.HashColumn}.Sanitize(),
+		Vectors: pgname.Catalogue(own, g.Table), Ledger: pgname.Catalogue(own, "ledger_"+pr.config.Pipeline),
+		Hash: pgname.Catalogue(g.HashColumn),
 	}
 	for _, column := range pr.state.Table.Key {
-		name := pgx.Identifier{column.Name}.Sanitize()
+		name := pgname.Catalogue(column.Name)
 		data.Names, data.Keys = append(data.Names, name), append(data.Keys, name+"::text")
 	}
 	query, err := sql.Render("doctor_probe_key", data)
@@ -253,7 +252,7 @@ func (pr *prober) without(ctx context.Context) error {
 func (pr *prober) conditions(first int) []string {
 	conditions := make([]string, len(pr.state.Table.Key))
 	for i, column := range pr.state.Table.Key {
-		conditions[i] = fmt.Sprintf("%s = $%d::text::%s", pgx.Identifier{column.Name}.Sanitize(), first+i, column.Type.SQL())
+		conditions[i] = fmt.Sprintf("%s = $%d::text::%s", pgname.Catalogue(column.Name), first+i, column.Type.SQL())
 	}
 	return conditions
 }
@@ -265,7 +264,7 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 		keys = append(keys, column.Name)
 	}
 	var name string
-	relation := pgx.Identifier{t.Schema, t.Name}.Sanitize()
+	relation := pgname.Catalogue(t.Schema, t.Name)
 	err := pr.source.QueryRow(ctx, sql.Query("doctor_probe_column"), relation, keys).Scan(&name)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -382,7 +381,7 @@ func (pr *prober) arrived(ctx context.Context, key change.Key, before change.LSN
 	query, err := sql.Render("doctor_probe_version", struct {
 		Ledger     string
 		Conditions []string
-	}{pgx.Identifier{pr.config.Sink.Schema, "ledger_" + pr.config.Pipeline}.Sanitize(), pr.conditions(3)})
+	}{pgname.Catalogue(pr.config.Sink.Schema, "ledger_"+pr.config.Pipeline), pr.conditions(3)})
 	if err != nil {
 		return err
 	}
@@ -425,7 +424,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		pr.failed("probe.search", err)
 		return
 	}
-	rendered := batch.RenderRow(template, rows[0], 0)
+	rendered := change.RenderRow(template, rows[0], 0)
 	if rendered.Deleted {
 		pr.report.Add("probe.search", OK, rows[0].WithoutVector()+": it is not searched for", "", "")
 		return

@@ -190,10 +190,10 @@ func OperatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
 
 // PrecisionOf is the configured precision; empty where the device decides. A ready export is taken as it is.
 func PrecisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precision {
-	if c.Encoder.Precision == config.PrecisionAuto && checkpoint.Export() {
+	if c.Encoder.Precision == change.PrecisionAuto && checkpoint.Export() {
 		return models.PrecisionFP32
 	}
-	if c.Encoder.Precision == config.PrecisionAuto {
+	if c.Encoder.Precision == change.PrecisionAuto {
 		return ""
 	}
 	return models.Precision(c.Encoder.Precision)

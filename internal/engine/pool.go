@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
@@ -134,7 +135,7 @@ func (e *Pool) add(id int, made *Engine) *opened {
 func (e *Pool) load(ctx context.Context, g sink.Generation) (*Engine, error) {
 	if e.isConfigured(g) {
 		c := e.config
-		if c.Encoder.Precision == config.PrecisionAuto {
+		if c.Encoder.Precision == change.PrecisionAuto {
 			c.Encoder.Precision = g.Precision
 		}
 		return e.opener.OpenFor(ctx, c, e.checkpoint)

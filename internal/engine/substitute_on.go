@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/models"
 )
@@ -52,5 +53,5 @@ func substituteEncoder(checkpoint *models.Checkpoint) *Engine {
 		}
 		return nil
 	})
-	return &Engine{Encoder: fake, Checkpoint: checkpoint, Precision: config.PrecisionFP32}
+	return &Engine{Encoder: fake, Checkpoint: checkpoint, Precision: change.PrecisionFP32}
 }

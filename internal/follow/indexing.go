@@ -48,6 +48,6 @@ func (f *Follower) index(ctx context.Context, builder *backfill.Indexer) error {
 	if err != nil {
 		return err
 	}
-	state.Generations = slices.DeleteFunc(state.Generations, state.Loading)
+	state.Generations = slices.DeleteFunc(slices.Clone(state.Generations), state.Loading) // state.Generation is one of them
 	return builder.BuildDue(ctx, state)
 }

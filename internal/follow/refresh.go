@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // askForRefresh leaves a token for refreshing.
@@ -56,10 +57,8 @@ const refreshTries = 10
 // refresh works on the open refresh until it is closed, by this process or another, or ctx ends. After the end of the stream it gives up
 // in time.
 func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	alone := 0
-	for pause := time.Second; ; pause = min(2*pause, f.Config.Stream.RetryMax) {
+	for pauses := pause.Growing(time.Second, f.Config.Stream.RetryMax); ctx.Err() == nil; {
 		done, err := f.refreshOnce(ctx)
 		select {
 		case <-ended:
@@ -68,20 +67,17 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 		}
 		switch {
 		case done || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what fails while the stream stops is no error
 		case err != nil && !refreshAgain(err) && !f.renamed(ctx):
 			return err
 		case alone > 0 && fault.KindOf(err) == fault.Gap, alone > refreshTries:
 			return err
 		}
-		f.Log.Warn().Err(err).Dur("pause", pause).Msg("the refresh is not complete, trying again")
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
+		next := pauses.Next()
+		f.Log.Warn().Err(err).Dur("pause", next).Msg("the refresh is not complete, trying again")
+		_ = pause.For(ctx, next) // its error is that ctx has ended
 	}
+	return nil
 }
 
 // refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the

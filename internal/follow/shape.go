@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -197,23 +198,18 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 
 // settleAtLast is settle behind a stream that has ended by itself: who waits for that is to hear where the refresh could not be opened.
 func (w *shapeWatch) settleAtLast(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for try := 1; ; try++ {
+	pauses := pause.Steady(min(time.Second, w.Config.Stream.RetryMax))
+	for try := 1; ctx.Err() == nil; try++ {
 		err := w.settle(ctx)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // what fails while the stream stops is no error
 		case try == refreshTries:
 			return fault.Wrap(err, fault.Unavailable, "start it again: nothing is lost", "the source table was changed, and its refresh cannot be opened")
 		}
-		timer.Reset(min(time.Second, w.Config.Stream.RetryMax))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
+		_ = pauses.Wait(ctx) // its error is that ctx has ended
 	}
+	return nil
 }
 
 // settle opens the refresh of a change that was noticed, once the watermark has passed the look. An error leaves it noticed.

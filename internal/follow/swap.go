@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/setup"
 	"github.com/wal2vec/wal2vec/internal/statement"
@@ -83,20 +84,15 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	if listed := p.listed.Load(); listed != nil {
 		swap.Listed = *listed
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	<-timer.C
-	for pause := first; ; pause = min(2*pause, longest) {
+	for pauses := pause.Growing(first, min(longest, p.Config.Stream.RetryMax)); ; {
 		p.due, err = replication.PrepareSwap(ctx, p.Config.Source.DSN.Reveal(), swap)
 		if !fault.Retryable(err) {
 			return p.due, err
 		}
-		p.Log.Warn().Err(err).Dur("pause", pause).Msg("the new table is not published yet, trying again")
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		case <-timer.C:
+		next := pauses.Next()
+		p.Log.Warn().Err(err).Dur("pause", next).Msg("the new table is not published yet, trying again")
+		if err := pause.For(ctx, next); err != nil {
+			return 0, err
 		}
 	}
 }

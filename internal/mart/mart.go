@@ -13,6 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
@@ -135,7 +136,7 @@ func (m *Mart) Fill(ctx context.Context, rows iter.Seq2[demodata.Product, error]
 	if err != nil {
 		return n, err
 	}
-	if err := statement.Run(ctx, m.Conn, "ANALYZE "+martTable.Sanitize()); err != nil {
+	if err := statement.Run(ctx, m.Conn, "ANALYZE "+pgname.Catalogue(martTable...)); err != nil {
 		return n, fmt.Errorf("analysing the product table: %w", err)
 	}
 	return n, nil

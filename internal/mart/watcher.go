@@ -13,6 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // watcher measures how long after its COMMIT a change is visible in the view: it polls for all open changes in one query, on a
@@ -52,7 +53,7 @@ type awaited struct {
 const pollPause = 500 * time.Microsecond
 
 func newWatcher(conn *pgx.Conn, view config.Name) *watcher {
-	name := pgx.Identifier{view.Schema, view.Name}.Sanitize()
+	name := pgname.Catalogue(view.Schema, view.Name)
 	return &watcher{
 		conn: conn, query: "SELECT product_id, updated_at FROM " + name + " WHERE product_id = ANY ($1)",
 		open: make(map[int64]*awaited), woken: make(chan struct{}, 1),

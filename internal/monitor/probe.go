@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -161,10 +162,10 @@ func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, erro
 		Keys                  []string
 	}{Ledger: m.quote("ledger_" + m.opts.Pipeline)}
 	if k.vectors != nil {
-		data.Vectors, data.Hash = m.quote(*k.vectors), pgx.Identifier{k.hash}.Sanitize()
+		data.Vectors, data.Hash = m.quote(*k.vectors), pgname.Catalogue(k.hash)
 	}
 	for _, key := range k.keys {
-		data.Keys = append(data.Keys, pgx.Identifier{key}.Sanitize())
+		data.Keys = append(data.Keys, pgname.Catalogue(key))
 	}
 	query, err := sql.Render("monitor_rows", data)
 	if err != nil {
@@ -197,7 +198,7 @@ func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) *int64 {
 }
 
 func (m *Monitor) quote(table ...string) string {
-	return pgx.Identifier(append([]string{m.opts.Schema}, table...)).Sanitize()
+	return pgname.Catalogue(append([]string{m.opts.Schema}, table...)...)
 }
 
 // missingTable reports an undefined table or schema.

@@ -26,7 +26,7 @@ type mutant struct {
 	equivalent string
 }
 
-// edit replaces a text that occurs exactly once in a file of the checkout.
+// edit replaces a text that occurs exactly once in the code of a file of the checkout; see code.
 type edit struct{ file, old, new string }
 
 // apply returns the changed files of a mutant: name to content.
@@ -41,10 +41,11 @@ func (m mutant) apply(root string) (map[string]string, error) {
 			}
 			text = string(content)
 		}
-		if n := strings.Count(text, e.old); n != 1 {
+		c := codeOf(e.file, text)
+		if n := c.count(e.old); n != 1 {
 			return nil, fmt.Errorf("mutant %q: %s holds %d times the text\n%s", m.name, e.file, n, e.old)
 		}
-		changed[e.file] = strings.Replace(text, e.old, e.new, 1)
+		changed[e.file] = c.replace(e.old, e.new)
 	}
 	if len(changed) == 0 {
 		return nil, fmt.Errorf("mutant %q changes nothing", m.name)
@@ -82,23 +83,4 @@ func pattern(names []string) string {
 		out += "/^(" + strings.Join(subtests, "|") + ")$"
 	}
 	return out
-}
-
-// checkTest fails when the package holds no test of that name.
-func checkTest(root, folder, name string) error {
-	test, _, _ := strings.Cut(name, "/")
-	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
-	if err != nil {
-		return fmt.Errorf("looking for the tests of %s: %w", folder, err)
-	}
-	for _, file := range files {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("looking for the tests of %s: %w", folder, err)
-		}
-		if strings.Contains(string(content), "\nfunc "+test+"(t *testing.T) {") {
-			return nil
-		}
-	}
-	return fmt.Errorf("package %s has no test %s", folder, test)
 }

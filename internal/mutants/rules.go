@@ -11,6 +11,7 @@ func table() []rule {
 // Files that several mutants change.
 const (
 	batchFile    = "internal/pipeline/batch/batch.go"
+	renderFile   = "internal/change/render.go"
 	chunksFile   = "internal/pipeline/chunks.go"
 	commitFile   = "internal/pipeline/commit.go"
 	prepareFile  = "internal/pipeline/prepare.go"
@@ -154,14 +155,14 @@ var order = rule{
 		{
 			name:  "a last chunk without rows is not merged",
 			fails: []string{"internal/pipeline TestThatNothingFollowsIsMergedBeforeTheSweep"},
-			edits: []edit{{chunksFile, "			rows.Last = cursor // that nothing follows is merged like rows: the sweep counts on it", "			return nil"}},
+			edits: []edit{{chunksFile, "			rows.Last = cursor", "			return nil"}},
 		},
 		{
 			name:  "a chunk's rows carry the watermark after the read",
 			fails: []string{"internal/pipeline TestTheWatermarkIsReadBeforeTheRows"},
 			edits: []edit{{
-				chunksFile, "batch.RenderRow(b.opts.Template, row, c.as.LSN)",
-				"batch.RenderRow(b.opts.Template, row, c.read.High)",
+				chunksFile, "change.RenderRow(b.opts.Template, row, c.as.LSN)",
+				"change.RenderRow(b.opts.Template, row, c.read.High)",
 			}},
 		},
 	},

@@ -238,7 +238,7 @@ var r3 = rule{
 			name:  "transactions below the watermark are applied again",
 			fails: []string{"replication TestTransactionsBelowTheWatermarkAreSkipped"},
 			edits: []edit{
-				{streamFile, "	case fragment.LSN <= s.from: // its commit record", "	case fragment.LSN == 0: // its commit record"},
+				{streamFile, "	case fragment.LSN <= s.from:", "	case fragment.LSN == 0:"},
 				{streamFile, "	case fragment.LSN <= s.position:", "	case fragment.LSN <= s.position && fragment.LSN > s.from:"},
 			},
 		},

@@ -175,7 +175,7 @@ var r9 = rule{
 		{
 			name:  "a row that has no text by the first template is a delete",
 			fails: []string{"internal/pipeline/batch TestFurtherTemplatesRenderTextsOfTheirOwn"},
-			edits: []edit{{batchFile, `		c.Deleted = c.Deleted && c.Further[i].None()`, `		c.Deleted = c.Deleted || c.Further[i].None()`}},
+			edits: []edit{{renderFile, `		c.Deleted = c.Deleted && c.Further[i].None()`, `		c.Deleted = c.Deleted || c.Further[i].None()`}},
 		},
 		{
 			name:  "a generation takes the texts of another template",

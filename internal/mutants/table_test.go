@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -24,6 +27,11 @@ func TestEveryMutantIsStillInTheSource(t *testing.T) {
 			names[m.name] = true
 			if _, err := m.apply(root); err != nil {
 				t.Error(err)
+			}
+			for _, e := range m.edits {
+				if codeOf(e.file, e.old).bare != e.old {
+					t.Errorf("mutant %q looks for a comment:\n%s", m.name, e.old)
+				}
 			}
 			if len(m.fails) == 0 {
 				t.Errorf("mutant %q has no test", m.name)
@@ -104,4 +112,23 @@ func TestAnEditMustFindItsTextOnce(t *testing.T) {
 	f("0 times", edit{"go.mod", "no such text", ""})
 	f("times", edit{"go.mod", "github.com", ""})
 	f("no such file", edit{"absent.go", "x", ""})
+}
+
+// checkTest fails when the package holds no test of that name.
+func checkTest(root, folder, name string) error {
+	test, _, _ := strings.Cut(name, "/")
+	files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+	if err != nil {
+		return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("looking for the tests of %s: %w", folder, err)
+		}
+		if strings.Contains(string(content), "\nfunc "+test+"(t *testing.T) {") {
+			return nil
+		}
+	}
+	return fmt.Errorf("package %s has no test %s", folder, test)
 }

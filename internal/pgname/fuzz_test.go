@@ -41,6 +41,14 @@ func checkSQL(t *testing.T, name string) {
 	if got, err := readLiteral(literal); err != nil || got != name {
 		t.Errorf("%q: %s reads as %q, %v", name, literal, got, err)
 	}
+	if got, err := readIdentifier(pgname.Catalogue(name)); err != nil || got != name {
+		t.Errorf("%q: %s reads as %q, %v", name, pgname.Catalogue(name), got, err)
+	}
+	plain := pgname.Plain(name)
+	inside := plain[1 : len(plain)-1]
+	if strings.ReplaceAll(inside, "''", "'") != name || strings.Contains(strings.ReplaceAll(inside, "''", ""), "'") || plain != "'"+inside+"'" {
+		t.Errorf("%q: %s does not hold it", name, plain)
+	}
 	if got, err := readConninfo("dbname=" + pgname.Conninfo(name) + " x=y"); err != nil || got["dbname"] != name || got["x"] != "y" || len(got) != 2 {
 		t.Errorf("%q: read back as %q, %v", name, got, err)
 	}

@@ -78,7 +78,7 @@ func Catalogue(parts ...string) string {
 // that are not UTF-8 are written as escapes; the server refuses the zero byte.
 func Literal(text string) string {
 	if !hides(text) && !strings.Contains(text, `\`) {
-		return "'" + strings.ReplaceAll(text, "'", "''") + "'"
+		return Plain(text)
 	}
 	var b strings.Builder
 	b.WriteString("E'")
@@ -102,6 +102,19 @@ func Literal(text string) string {
 	b.WriteByte('\'')
 	return b.String()
 }
+
+// Literals is Literal of each text.
+func Literals(texts []string) []string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = Literal(text)
+	}
+	return quoted
+}
+
+// Plain quotes a text as a string constant where the server knows no escapes: in replication commands. It is
+// not for what people paste.
+func Plain(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // Conninfo quotes a value of a key/value connection string, only where it needs to be: libpq reads it back.
 func Conninfo(value string) string {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // errTaken says that something else holds the port or the data folder; a later try, or another port, may succeed.
@@ -48,16 +50,12 @@ func (s *Server) boot(ctx context.Context) error {
 func (s *Server) reboot(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	ticker := time.NewTicker(5 * pollEvery)
-	defer ticker.Stop()
-	for {
+	for pauses := pause.Steady(5 * pollEvery); ; {
 		err := s.up(ctx)
 		if !errors.Is(err, errTaken) {
 			return err
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
+		if pauses.Wait(ctx) != nil {
 			return fmt.Errorf("starting PostgreSQL again: %w", err)
 		}
 	}

@@ -136,16 +136,6 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 // Port returns the TCP port on 127.0.0.1; it stays the same over restarts.
 func (s *Server) Port() int { return s.port }
 
-// Pid returns the postmaster's process id, or 0 while the server is halted.
-func (s *Server) Pid() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.proc == nil {
-		return 0
-	}
-	return s.proc.pid
-}
-
 // Program returns the path of one of the bundle's programs, such as psql or pgbench.
 func (s *Server) Program(name string) string { return program(s.bundle, name) }
 

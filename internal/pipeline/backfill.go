@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -148,7 +149,7 @@ func (b *Backfill) Run(ctx context.Context) (Summary, error) {
 }
 
 func (b *Backfill) run(ctx context.Context) error {
-	pause, attempts := firstPause, 0
+	pauses, attempts := pause.Growing(firstPause, b.opts.RetryMax), 0
 	for {
 		batches := b.summary.Batches
 		err := b.pass(ctx)
@@ -162,17 +163,18 @@ func (b *Backfill) run(ctx context.Context) error {
 			return err
 		}
 		if b.summary.Batches > batches {
-			pause, attempts = firstPause, 0
+			pauses.Reset()
+			attempts = 0
 		}
 		attempts++
 		if attempts > retryLimit {
 			return err
 		}
-		b.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", pause).Msg("reading again from the last committed chunk")
-		if !wait(ctx, jitter(pause)) {
-			return context.Cause(ctx)
+		next := pauses.Next()
+		b.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", next).Msg("reading again from the last committed chunk")
+		if err := pause.For(ctx, next); err != nil {
+			return err
 		}
-		pause = min(2*pause, b.opts.RetryMax)
 	}
 	return b.close(ctx)
 }
@@ -225,5 +227,5 @@ func (p *pacer) pace(ctx context.Context, n int) bool {
 	}
 	delay := p.next.Sub(now)
 	p.next = p.next.Add(time.Duration(float64(n) / p.rate * float64(time.Second)))
-	return wait(ctx, delay)
+	return pause.For(ctx, delay) == nil
 }

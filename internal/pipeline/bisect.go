@@ -9,6 +9,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // encodeLacking encodes, for each generation, the texts of the changes that it lacks, and returns how many now have a vector.
@@ -155,8 +156,8 @@ func (b *bisection) judge(ctx context.Context) error {
 	if err := b.works(ctx); err != nil {
 		return err
 	}
-	if !wait(ctx, jitter(secondLook)) {
-		return context.Cause(ctx)
+	if err := pause.Steady(secondLook).Wait(ctx); err != nil {
+		return err
 	}
 	for _, i := range suspects {
 		b.suspects = nil

@@ -13,7 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -167,7 +167,7 @@ func (b *Backfill) encodeChunks(ctx context.Context, in <-chan *chunk, out chan<
 func (b *Backfill) encode(ctx context.Context, c *chunk) error {
 	c.changes = make([]change.Change, 0, len(c.read.Rows)+len(c.read.Gone))
 	for _, row := range c.read.Rows {
-		c.changes = append(c.changes, batch.RenderRow(b.opts.Template, row, c.as.LSN))
+		c.changes = append(c.changes, change.RenderRow(b.opts.Template, row, c.as.LSN))
 	}
 	c.read.Rows = nil // of which the texts are what is needed
 	for _, key := range c.read.Gone {
@@ -290,8 +290,8 @@ func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, er
 			return 0, fmt.Errorf("%w: %w", errNotPassed, fault.New(fault.Unavailable, "wal2vec status",
 				"it did not pass %s within %s, it is at %s", c.read.High, b.opts.WaitTimeout, v.LSN))
 		}
-		if !wait(ctx, passedInterval) {
-			return 0, context.Cause(ctx)
+		if err := pause.For(ctx, passedInterval); err != nil {
+			return 0, err
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
 // StaleFinder finds the changes whose text has no vector.
@@ -50,7 +49,7 @@ func DryRun(ctx context.Context, reader ChunkReader, finder StaleFinder, opts Dr
 		changes := make([]change.Change, len(chunk.Rows))
 		var live int64
 		for i, row := range chunk.Rows {
-			changes[i] = batch.RenderRow(opts.Template, row, 0)
+			changes[i] = change.RenderRow(opts.Template, row, 0)
 			if !changes[i].Deleted {
 				live++
 			}

@@ -86,7 +86,7 @@ func (m *mart) notef(format string, args ...any) {
 }
 
 func (m *mart) ports() pipeline.BackfillPorts {
-	return pipeline.BackfillPorts{Reader: (*martReader)(m), Job: (*martJob)(m), Positions: (*martPositions)(m), Encoders: pipeline.OneEncoder{Encoder: (*martEncoder)(m)}}
+	return pipeline.BackfillPorts{Reader: (*martReader)(m), Job: (*martJob)(m), Positions: (*martPositions)(m), Encoders: oneEncoder{(*martEncoder)(m)}}
 }
 
 func (m *mart) options() pipeline.BackfillOptions {

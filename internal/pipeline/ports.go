@@ -53,12 +53,6 @@ type Encoders interface {
 	Of(ctx context.Context, generation int) (Encoder, error)
 }
 
-// OneEncoder encodes for a sink that has one generation, whatever its number.
-type OneEncoder struct{ Encoder }
-
-// Of returns the encoder.
-func (o OneEncoder) Of(context.Context, int) (Encoder, error) { return o.Encoder, nil }
-
 // Sink is the database that holds the vectors.
 type Sink interface {
 	// Place reads the committed watermark, and the last transaction that was written.

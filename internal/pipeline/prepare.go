@@ -111,7 +111,7 @@ func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.C
 				postponed = append(postponed, u)
 				continue
 			case found:
-				*c = batch.RenderRow(se.writer.Template(), row, c.LSN)
+				*c = change.RenderRow(se.writer.Template(), row, c.LSN)
 			default:
 				c.Deleted = true
 			}

@@ -95,6 +95,52 @@ func TestAnEncoderThatFailsIsTriedAgainAfterGrowingPauses(t *testing.T) {
 	})
 }
 
+func TestRetryMaxCapsTheFirstPauseToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.onRun = func(context.Context, int) error { return errAway }
+		opts := settings(t)
+		opts.RetryMax = 50 * time.Millisecond
+		r := w.start(opts)
+		pass(time.Second)
+		for i, p := range w.pauses() {
+			if p < opts.RetryMax/2 || p > opts.RetryMax {
+				t.Errorf("pause %d took %s", i, p)
+			}
+		}
+		if n := len(w.pauses()); n < 20 {
+			t.Errorf("%d pauses in a second", n)
+		}
+		w.halt(r)
+	})
+}
+
+func TestAHeldSlotIsAskedForSoonAfterPausesHaveGrown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const lost = 12
+		w := newWorld(t)
+		w.onRun = func(context.Context, int) error { return errAway }
+		w.onConnect = func(_ context.Context, attempt int) error {
+			if attempt > lost {
+				return errBusy
+			}
+			return nil
+		}
+		if err := w.start(settings(t)).end(); !errors.Is(err, errBusy) {
+			t.Errorf("ended with %v", err)
+		}
+		pauses := w.pauses()
+		if grown := pauses[lost-2]; grown < 5*time.Second {
+			t.Fatalf("the pause before had grown to %s alone", grown)
+		}
+		for i, p := range pauses[lost:] {
+			if p < 100*time.Millisecond || p > 200*time.Millisecond {
+				t.Errorf("pause %d of the held slot took %s", i, p)
+			}
+		}
+	})
+}
+
 func TestErrorsThatTimeWillNotMendEndTheStream(t *testing.T) {
 	for name, kind := range map[string]fault.Kind{"usage": fault.Usage, "gap": fault.Gap, "model": fault.Model, "internal": fault.Internal} {
 		for when, session := range map[string]int{"first session": 1, "later": 2} {

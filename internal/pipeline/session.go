@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -105,7 +106,7 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 	base, abandon := context.WithCancelCause(context.WithoutCancel(intake))
 	defer abandon(nil)
 	defer context.AfterFunc(intake, func() {
-		if wait(base, se.opts.DrainTimeout) {
+		if pause.For(base, se.opts.DrainTimeout) == nil {
 			abandon(fault.New(fault.Unavailable, "start it again: nothing is lost", "stopping: not drained within %s", se.opts.DrainTimeout))
 		}
 	})()

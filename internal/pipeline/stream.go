@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -98,15 +98,8 @@ func NewStream(ports Ports, opts StreamOptions) *Stream {
 // Health tells how the stream is; it may be called at any time.
 func (s *Stream) Health() Health { return s.health.get() }
 
-// Oldest returns the commit time of the oldest change that was received and is not in the sink; zero when there is none.
-func (s *Stream) Oldest() time.Time { return s.pending.oldest() }
-
-const (
-	// firstPause is the pause after the first failed session; it doubles up to RetryMax.
-	firstPause = 200 * time.Millisecond
-	// heldPause is the longest pause between two looks at a slot that another process holds: who waits for one to leave goes on within a second.
-	heldPause = time.Second
-)
+// firstPause is the pause after the first failed session; it doubles up to RetryMax.
+const firstPause = 200 * time.Millisecond
 
 // errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over. That owner is fenced
 // now, so it cannot happen twice in a row, unless something is wrong that a pause must part.
@@ -124,7 +117,7 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 
 func (s *Stream) run(ctx context.Context) error {
 	defer s.watchRetention(ctx)()
-	c := course{pause: firstPause}
+	c := course{pauses: pause.Growing(firstPause, s.opts.RetryMax)}
 	for {
 		committed, sessions := s.totals.Batches, s.totals.Sessions
 		err := s.attempt(ctx)
@@ -140,13 +133,14 @@ func (s *Stream) run(ctx context.Context) error {
 			return err
 		}
 		if s.totals.Batches > committed {
-			c.pause, c.looks, c.moved, c.mended = firstPause, 0, false, false
+			c.pauses.Reset()
+			c.looks, c.moved, c.mended = 0, false, false
 		}
-		pause, err := s.react(ctx, &c, err)
+		next, err := s.react(ctx, &c, err)
 		if err != nil {
 			return unlessStopped(ctx, err)
 		}
-		if pause > 0 && !wait(ctx, jitter(pause)) {
+		if next > 0 && pause.For(ctx, next) != nil {
 			return nil
 		}
 	}
@@ -159,8 +153,8 @@ const mostLooks, firstLooks = 10, 3
 // course is what a stream remembers from one session to the next.
 type course struct {
 	// held is since when every session found the slot in another process' hands; zero when the last one did not.
-	held  time.Time
-	pause time.Duration // the next one
+	held   time.Time
+	pauses *pause.Pauses
 	// looks counts the sessions in a row that a moving catalogue ended.
 	looks int
 	// moved and mended are true when the last session ended so, and nothing was written since. Moved is also a set of generations that
@@ -198,14 +192,18 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	}
 	s.health.down(err)
 	s.ports.Observer.Retried(retryClass(err))
-	pause := c.pause
-	c.pause = min(2*pause, s.opts.RetryMax)
+	next := s.pauseAfter(err, c)
+	s.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", next).Msg("session ended, trying again")
+	return next, nil
+}
+
+// pauseAfter returns the pause after a session that ended with err. Pauses do not grow while another
+// process holds the slot: a stream that waits for that process to leave must go on soon after.
+func (s *Stream) pauseAfter(err error, c *course) time.Duration {
 	if fault.KindOf(err) == fault.Busy {
-		pause = min(pause, heldPause)
-		c.pause = pause
+		return pause.Growing(firstPause, s.opts.RetryMax).Next()
 	}
-	s.opts.Logger.Warn().Err(err).Func(advise(err)).Dur("pause", pause).Msg("session ended, trying again")
-	return pause, nil
+	return c.pauses.Next()
 }
 
 // aim sets the target of UntilCurrent, unless it is set.
@@ -280,20 +278,5 @@ func retryClass(err error) string {
 		return "gap"
 	default:
 		return "connection"
-	}
-}
-
-// jitter spreads d over d/2 to d, so that several processes do not try in step and d stays the cap.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) } //nolint:gosec // a pause is no secret
-
-// wait returns false when ctx ended first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -139,7 +139,7 @@ func (w *world) batches() []change.Commit {
 
 func (w *world) ports() pipeline.Ports {
 	return pipeline.Ports{
-		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoders: pipeline.OneEncoder{Encoder: (*worldEncoder)(w)}, Sink: (*worldSink)(w),
+		Source: (*worldSource)(w), Gate: (*worldGate)(w), Rows: (*worldRows)(w), Encoders: oneEncoder{(*worldEncoder)(w)}, Sink: (*worldSink)(w),
 		Observer: (*worldObserver)(w), CheckTable: w.onCheck, Heartbeat: w.onHeartbeat, OnGap: w.onGap, Retention: w.retention, Swap: w.swap,
 	}
 }
@@ -620,3 +620,8 @@ func tx(lsn change.LSN, events ...change.Event) change.Fragment {
 }
 
 func position(end change.LSN) change.Fragment { return change.Fragment{End: end} }
+
+// oneEncoder encodes for a sink that has one generation, whatever its number.
+type oneEncoder struct{ pipeline.Encoder }
+
+func (o oneEncoder) Of(context.Context, int) (pipeline.Encoder, error) { return o.Encoder, nil }

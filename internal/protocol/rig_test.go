@@ -125,7 +125,7 @@ func (r *rig) stream() {
 	gate := replication.NewGate(replication.GateOptions{ConnString: r.db.DSN, Slot: r.slot.Name})
 	rows := r.reader()
 	ports := pipeline.Ports{
-		Source: tapped{r, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
+		Source: tapped{r, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: oneEncoder{encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
 	}
 	if r.swap != nil {
 		ports.Swap = r.swap
@@ -170,7 +170,7 @@ func (r *rig) job(params sink.JobParams) error {
 	}
 	defer job.Close()
 	_, err = pipeline.NewBackfill(pipeline.BackfillPorts{
-		Reader: watched{reader, r.afterRead}, Job: job, Positions: streaming{r.sink}, Encoders: pipeline.OneEncoder{Encoder: encodertest.NewFake(dimension)},
+		Reader: watched{reader, r.afterRead}, Job: job, Positions: streaming{r.sink}, Encoders: oneEncoder{encodertest.NewFake(dimension)},
 	}, pipeline.BackfillOptions{
 		Template: r.table.Template, ChunkKeys: 4, InFlight: 2, WaitTimeout: patience, RetryMax: time.Second, Logger: zerolog.Nop(),
 	}).Run(ctx)
@@ -179,9 +179,9 @@ func (r *rig) job(params sink.JobParams) error {
 
 func (r *rig) watermark() change.LSN {
 	r.t.Helper()
-	w, err := r.sink.Watermark(r.t.Context())
+	v, err := r.sink.Version(r.t.Context())
 	r.ok(err)
-	return w
+	return v.LSN
 }
 
 // passed waits until the watermark has reached a position.
@@ -394,3 +394,8 @@ func (r *rig) release(h *hung) {
 	}
 	h.done = nil
 }
+
+// oneEncoder encodes for a sink that has one generation, whatever its number.
+type oneEncoder struct{ pipeline.Encoder }
+
+func (o oneEncoder) Of(context.Context, int) (pipeline.Encoder, error) { return o.Encoder, nil }

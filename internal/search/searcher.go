@@ -257,26 +257,3 @@ func (s *Searcher) Fetch(ctx context.Context, found sink.Result, columns []strin
 	}
 	return result, nil
 }
-
-// filterOperators, the longer ones first.
-var filterOperators = []string{"<=", ">=", "<>", "!=", "=", "<", ">"}
-
-// ParseFilter splits at the first operator.
-func ParseFilter(text string) (rows.Filter, bool) {
-	at := strings.IndexAny(text, "<>=!")
-	if at < 1 {
-		return rows.Filter{}, false
-	}
-	for _, operator := range filterOperators {
-		value, found := strings.CutPrefix(text[at:], operator)
-		if !found {
-			continue
-		}
-		f := rows.Filter{Column: strings.TrimSpace(text[:at]), Operator: operator, Value: strings.TrimSpace(value)}
-		if operator == "!=" {
-			f.Operator = "<>"
-		}
-		return f, f.Column != ""
-	}
-	return rows.Filter{}, false
-}

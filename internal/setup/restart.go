@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -80,19 +81,15 @@ func (r Restart) empty(ctx context.Context) bool {
 // drop drops the slot. A stream that came between finds out at its next commit that the pipeline is
 // not its own any more, and lets go.
 func (r Restart) drop(ctx context.Context, name string) error {
-	const patience, pause = 5 * time.Second, 100 * time.Millisecond
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
+	const patience, interval = 5 * time.Second, 100 * time.Millisecond
 	deadline := time.Now().Add(patience)
-	for {
+	for pauses := pause.Steady(min(interval, r.Config.Stream.RetryMax)); ; {
 		err := replication.DropSlot(ctx, r.Source, name)
 		if fault.KindOf(err) != fault.Busy || time.Now().After(deadline) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
+		if err := pauses.Wait(ctx); err != nil {
+			return err
 		}
 	}
 }

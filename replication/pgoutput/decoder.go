@@ -100,9 +100,6 @@ func (d *Decoder) awaits(oid uint32) bool {
 // InTransaction reports whether a BEGIN is waiting for its COMMIT.
 func (d *Decoder) InTransaction() bool { return d.open }
 
-// Skipped counts the messages whose type is unknown.
-func (d *Decoder) Skipped() uint64 { return d.skipped }
-
 // Decode takes one message, which it does not keep. When that completes a fragment, it returns it and true; the fragment and
 // all it holds then belong to the caller. A transaction without an event of the table gives one fragment without events. An
 // error is a fault.Error of kind Usage when a person changed the table, and a plain one when the bytes make no sense.
@@ -365,8 +362,5 @@ func (d *Decoder) softDeleted(l *layout, row []value) bool {
 		return false
 	}
 	v := row[l.softDelete]
-	if !d.table.SoftDeleteBool {
-		return v.kind != kindNull // an unchanged TOAST value is not NULL either
-	}
-	return v.kind == kindText && len(v.data) == 1 && v.data[0] == 't'
+	return d.table.SoftDeletes(v.kind == kindNull, v.data) // an unchanged TOAST value is not NULL either, and no boolean
 }

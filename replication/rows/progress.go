@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -68,18 +69,13 @@ const (
 
 // WaitFlushed returns once the source has flushed its log up to lsn: what was committed below it survives a crash.
 func (r *Reader) WaitFlushed(ctx context.Context, lsn change.LSN) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for pause := flushFirstPause; ; pause = min(2*pause, flushLastPause) {
+	for pauses := pause.Growing(flushFirstPause, flushLastPause); ; {
 		flushed, err := r.flushed(ctx)
 		if err != nil || flushed >= lsn {
 			return err
 		}
-		timer.Reset(pause)
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting until the source has flushed %s: %w", lsn, context.Cause(ctx))
-		case <-timer.C:
+		if err := pauses.Wait(ctx); err != nil {
+			return fmt.Errorf("waiting until the source has flushed %s: %w", lsn, err)
 		}
 	}
 }

@@ -120,19 +120,6 @@ func rowsStatement(s selection, k keyed) (string, [][]byte, error) {
 	return statement, nil, err
 }
 
-// Filter is a condition on a column of the source table.
-type Filter struct {
-	Column   string
-	Operator string // =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL or IS NOT NULL
-	Value    string // as the column's type reads it; unused by the last two
-}
-
-// filterOperators are those of a Filter; valueless are the ones that take no value.
-var (
-	filterOperators = []string{"=", "<>", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IS NULL", "IS NOT NULL"}
-	valueless       = []string{"IS NULL", "IS NOT NULL"}
-)
-
 // Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column. Where these are more
 // bytes together than a row may have (see change.FieldLarge), or those of all rows would be, each is of that state, with their length.
 // A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.

@@ -62,17 +62,6 @@ type CommitTime struct {
 	Events int
 }
 
-// Oldest returns the oldest commit time of the batch; zero when it has no events.
-func (b *Batch) Oldest() time.Time {
-	if len(b.Commits) == 0 {
-		return time.Time{}
-	}
-	return b.Commits[0].At
-}
-
-// HasEvents reports whether the batch is more than an idle position.
-func (b *Batch) HasEvents() bool { return len(b.XIDs) > 0 }
-
 // bytesPerToken is what English product texts take on average (4.6 measured on package descriptions); a low value errs towards
 // smaller batches.
 const bytesPerToken = 4
@@ -165,10 +154,9 @@ func (b *Batcher) addTransaction(f change.Fragment) {
 }
 
 func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
-	if e.Op == change.Await {
-		return // its transaction is noted
+	if e.Op != change.Await {
+		b.events[e.Op]++
 	}
-	b.events[e.Op]++
 	switch e.Op {
 	case change.Await: // its transaction is one of the batch, which is all there is to it
 	case change.Truncate:
@@ -283,7 +271,7 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 			out.Unread = append(out.Unread, i)
 			continue
 		}
-		out.Changes[i] = Render(b.template, out.Changes[i], p.fields)
+		out.Changes[i] = change.Render(b.template, out.Changes[i], p.fields)
 	}
 	if len(b.xids) == 0 {
 		out.PartialUntil = 0 // nothing of the unfinished transaction is in this batch
@@ -291,23 +279,4 @@ func (b *Batcher) Cut(reason Cut) *Batch {
 	b.handed = max(b.handed, b.watermark)
 	b.reset()
 	return out
-}
-
-// Render completes a change with the texts of a row; a row without any is a delete.
-func Render(template change.Template, c change.Change, fields []change.Field) change.Change {
-	c.Document, c.Further = template.Documents(fields)
-	c.Deleted = c.Document.None()
-	for i := range c.Further {
-		c.Deleted = c.Deleted && c.Further[i].None()
-	}
-	return c
-}
-
-// RenderRow is Render for a row that was read from the source; a soft-deleted row is a delete.
-func RenderRow(template change.Template, row change.Row, lsn change.LSN) change.Change {
-	c := change.Change{Key: row.Key, LSN: lsn, Deleted: true}
-	if row.SoftDeleted {
-		return c
-	}
-	return Render(template, c, row.Fields)
 }

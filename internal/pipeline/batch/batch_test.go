@@ -48,7 +48,7 @@ func TestLastChangeOfAKeyWins(t *testing.T) {
 	if c := got.Changes[1]; c.Key != change.KeyOf("2") || c.Document.Text != "new" || c.LSN != 200 {
 		t.Fatalf("key 2: %+v", c)
 	}
-	if !got.Changes[2].Deleted || got.Events[change.Upsert] != 3 || got.Events[change.Delete] != 1 || !got.Oldest().Equal(start.Add(time.Second)) {
+	if !got.Changes[2].Deleted || got.Events[change.Upsert] != 3 || got.Events[change.Delete] != 1 || !got.Commits[0].At.Equal(start.Add(time.Second)) {
 		t.Fatalf("got %+v", got)
 	}
 	if !b.Empty() {
@@ -188,7 +188,7 @@ func TestAnIdlePositionIsNewsOnlyWhenItIsHigher(t *testing.T) {
 		t.Fatal("the start position is no news")
 	}
 	b.Add(change.Fragment{End: 600}, start)
-	if got := b.Cut(batch.CutPosition); got.Watermark != 600 || got.HasEvents() {
+	if got := b.Cut(batch.CutPosition); got.Watermark != 600 || len(got.XIDs) != 0 {
 		t.Fatalf("got %+v", got)
 	}
 	b.Add(change.Fragment{End: 600}, start)
