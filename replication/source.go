@@ -16,6 +16,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -146,9 +147,6 @@ func (s *Source) settings() map[string]string {
 	return nil
 }
 
-// ErrForeign ends a stream, once, where the log has a text that the server cannot bring into UTF-8. The next stream of the same Source gets past it.
-var ErrForeign = errors.New("a text has no form in UTF-8: rows that are not ASCII are read by their keys from now on")
-
 // foreign is called with what ended a stream. A server that cannot bring a text into UTF-8 ends the replication there each time: from then on it is
 // to send texts as they are.
 func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
@@ -157,7 +155,7 @@ func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
 	}
 	encoding := conn.ParameterStatus("server_encoding")
 	s.encoding.Store(&encoding)
-	return fault.Wrap(fmt.Errorf("%w: %w", ErrForeign, err), fault.Unavailable, "", "reading the log")
+	return fault.Wrap(fmt.Errorf("%w: %w", protocol.ErrForeign, err), fault.Unavailable, "", "reading the log")
 }
 
 // Check returns the error with which Connect would refuse to begin at the watermark from; a slot that another process reads is none.

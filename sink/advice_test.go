@@ -10,6 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -142,7 +143,7 @@ func TestALookForStaleTextsDoesNotHoldUpARetirement(t *testing.T) {
 		})
 		b.ok(tx.Commit(t.Context()))
 		b.ok(<-retired)
-		if err := <-looked; !errors.Is(err, sink.ErrGenerations) {
+		if err := <-looked; !errors.Is(err, protocol.ErrGenerations) {
 			t.Errorf("the look: %v", err)
 		}
 	}

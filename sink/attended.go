@@ -12,10 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
-
-// ErrLocked says that another session keeps the pipeline's row, so that the pipeline could not be taken over.
-var ErrLocked = errors.New("the row of the pipeline is locked in the sink")
 
 // hungAfter is how long a session of this pipeline may let the server wait in the middle of a transaction before another one that waits for its locks
 // ends it. A transaction's next statement comes within milliseconds (a guess, with room for a machine that swaps).
@@ -154,7 +152,7 @@ type claimed struct {
 	slotted   bool
 }
 
-// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's row: ErrLocked, of kind fault.Busy, says who
+// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's row: protocol.ErrLocked, of kind fault.Busy, says who
 // had it.
 func (s *Sink) claim(ctx context.Context, owner string, epoch change.Epoch) (c claimed, err error) {
 	var blocker *pgsession.Blocker
@@ -176,7 +174,7 @@ func (s *Sink) claim(ctx context.Context, owner string, epoch change.Epoch) (c c
 
 func lockedBy(err error, b *pgsession.Blocker) error {
 	if b == nil {
-		return fault.Wrap(errors.Join(ErrLocked, err), fault.Busy, "try again", "waiting for the pipeline's row")
+		return fault.Wrap(errors.Join(protocol.ErrLocked, err), fault.Busy, "try again", "waiting for the pipeline's row")
 	}
-	return fault.Wrap(ErrLocked, fault.Busy, b.Try(), "waiting for %s", b)
+	return fault.Wrap(protocol.ErrLocked, fault.Busy, b.Try(), "waiting for %s", b)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // holdRow keeps the pipeline's row locked in a session of its own, and returns its process.
@@ -98,7 +98,7 @@ func TestATakeoverThatWaitsWritesNothing(t *testing.T) {
 	b.holdRow(conn, "psql")
 	taker := newSink(b.pool, "product")
 	taker.SetPatience(20*time.Millisecond, time.Millisecond, 1)
-	if _, err := taker.Takeover(t.Context(), "another", st.Epoch); err == nil || !errors.Is(err, sink.ErrLocked) {
+	if _, err := taker.Takeover(t.Context(), "another", st.Epoch); err == nil || !errors.Is(err, protocol.ErrLocked) {
 		t.Fatalf("%v", err)
 	}
 	b.runOn(conn, "COMMIT")

@@ -11,9 +11,10 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// Audit reads what the sink holds of one generation, to be compared with the source. It writes nothing. ErrGenerations from any of its methods
+// Audit reads what the sink holds of one generation, to be compared with the source. It writes nothing. protocol.ErrGenerations from any of its methods
 // says that the set of generations changed: open it again.
 type Audit struct {
 	sink   *Sink
@@ -38,7 +39,7 @@ func (s *Sink) OpenAudit(ctx context.Context, generation int) (*Audit, error) {
 		return nil, err
 	}
 	if a.state.counter != l.counter {
-		return nil, ErrGenerations
+		return nil, protocol.ErrGenerations
 	}
 	at := l.active
 	if generation != 0 {
@@ -299,7 +300,7 @@ func (a *Audit) read(ctx context.Context, f func(pgx.Tx, locked) error) error {
 			return err
 		}
 		if p.counter != a.layout.counter {
-			return ErrGenerations
+			return protocol.ErrGenerations
 		}
 		return f(tx, p)
 	})

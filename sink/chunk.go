@@ -10,30 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
-
-// Chunk is what one SELECT of a backfill read.
-type Chunk struct {
-	// A is the watermark as read before the SELECT: the version of every row.
-	A change.Version
-	// Changes holds one change a key, sorted by key; their own positions are not used.
-	Changes []change.Change
-	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
-	Encodings change.Encodings
-	// After is the key that the SELECT began behind, Cursor the last one that it read: the next chunk's After.
-	After, Cursor change.Key
-	// PartialUntil is the source's position after the SELECT, when the chunk did not wait for the watermark to pass it; else zero.
-	PartialUntil change.LSN
-	// PartialAhead covers chunks of the same epoch that follow and will not wait either; zero when none is known.
-	PartialAhead change.LSN
-	// Force writes a vector also where the same text has one.
-	Force bool
-}
-
-// ChunkResult counts a chunk's rows: Written got a vector, Failed were set aside as dead letters, Superseded were known in a newer
-// version, Deleted had no text, Unchanged are the others. A superseded row may still have got its vector.
-type ChunkResult struct{ Written, Unchanged, Superseded, Deleted, Failed int }
 
 // Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too, or every one of a full job or one that
 // encodes again.
@@ -82,34 +61,34 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx) (locked, error) {
 // chunks before it are written. Keys of two chunks differ, and each transaction takes its rows in the order of their keys, behind a share of the
 // pipeline's row.
 //
-// ErrChunkStale and NeedVectorsError: read the chunk again. ErrJobLost: stop. ErrGenerations: open the job again.
-func (j *Job) Commit(ctx context.Context, c Chunk) (ChunkResult, error) {
+// protocol.ErrChunkStale and NeedVectorsError: read the chunk again. protocol.ErrJobLost: stop. protocol.ErrGenerations: open the job again.
+func (j *Job) Commit(ctx context.Context, c protocol.Chunk) (protocol.ChunkResult, error) {
 	if err := j.cover(ctx, c); err != nil {
-		return ChunkResult{}, err
+		return protocol.ChunkResult{}, err
 	}
 	result, err := j.write(ctx, c, nil)
 	if isTooLong(err) {
 		var unheld []change.Change
 		if c.Changes, unheld, err = j.sink.divide(ctx, j.layout, c.Changes); err != nil {
-			return ChunkResult{}, err
+			return protocol.ChunkResult{}, err
 		}
 		result, err = j.write(ctx, c, unheld)
 	}
 	if err != nil {
-		return ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
+		return protocol.ChunkResult{}, j.sink.explain(j.sink.unlessOutdated(ctx, j.layout, err), "writing a chunk to the sink")
 	}
 	j.written(c, result)
 	return result, nil
 }
 
 // write is the transaction of a chunk; the ledger cannot have the rows that are not held.
-func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (ChunkResult, error) {
+func (j *Job) write(ctx context.Context, c protocol.Chunk, unheld []change.Change) (protocol.ChunkResult, error) {
 	w, err := j.layout.prepare(c.Changes, c.Encodings, c.A.LSN)
 	if err != nil {
-		return ChunkResult{}, err
+		return protocol.ChunkResult{}, err
 	}
 	w.force = c.Force
-	var result ChunkResult
+	var result protocol.ChunkResult
 	// Each statement must see what was committed before it, whatever a role's transactions are by default.
 	err = j.sink.writeTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if w.known, err = j.enter(ctx, tx, c); err != nil {
@@ -144,7 +123,7 @@ func (j *Job) write(ctx context.Context, c Chunk, unheld []change.Change) (Chunk
 
 // enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds. It returns the position up to which
 // the sink may show rows.
-func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) (change.LSN, error) {
+func (j *Job) enter(ctx context.Context, tx pgx.Tx, c protocol.Chunk) (change.LSN, error) {
 	var p locked
 	var partial change.LSN
 	var one int
@@ -160,7 +139,7 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) (change.LSN, error)
 		if err := row.Scan(&one); !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		return ErrJobLost
+		return protocol.ErrJobLost
 	})
 	if err := send(ctx, tx, b); err != nil {
 		return 0, err
@@ -168,9 +147,9 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c Chunk) (change.LSN, error)
 	known := max(partial, p.version.LSN)
 	switch {
 	case p.version.Epoch != c.A.Epoch, p.truncated.Compare(c.A) > 0:
-		return 0, ErrChunkStale
+		return 0, protocol.ErrChunkStale
 	case p.counter != j.layout.counter:
-		return 0, ErrGenerations
+		return 0, protocol.ErrGenerations
 	case c.A.Compare(j.started) < 0:
 		// A tombstone above the job's start may be gone already: only the start keeps them.
 		return 0, fmt.Errorf("writing a chunk: it was read at %s, before its job started at %s", c.A, j.started)
@@ -191,8 +170,8 @@ func (j *Job) withoutText(w *writes) int {
 	return n
 }
 
-func (w *writes) count(out *written, withoutText int) ChunkResult {
-	r := ChunkResult{
+func (w *writes) count(out *written, withoutText int) protocol.ChunkResult {
+	r := protocol.ChunkResult{
 		Written: int(out.vectors), Superseded: w.all.len() - int(out.accepted), Deleted: withoutText,
 		Failed: int(out.failed),
 	}
@@ -261,10 +240,10 @@ func (j *Job) alone(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if p.version.Epoch != j.started.Epoch {
-		return ErrJobLost
+		return protocol.ErrJobLost
 	}
 	if p.counter != j.layout.counter {
-		return ErrGenerations
+		return protocol.ErrGenerations
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -70,7 +71,7 @@ func TestWhatIsCopiedIsWhatIsInserted(t *testing.T) {
 					lsn += 16
 					copies.db.Exec(t, "UPDATE wal2vec.pipeline SET watermark = $1::text::pg_lsn", lsn.String())
 					changes, vectors := drawChanges(rt, kind.values, lsn)
-					_, err := job.Commit(t.Context(), sink.Chunk{A: copies.version(), Changes: changes, Encodings: encoded(vectors, nil)})
+					_, err := job.Commit(t.Context(), protocol.Chunk{A: copies.version(), Changes: changes, Encodings: encoded(vectors, nil)})
 					if err != nil {
 						rt.Fatalf("copying: %v", err)
 					}
@@ -123,11 +124,11 @@ func TestAFirstLoadIsCopied(t *testing.T) {
 		CREATE TRIGGER note AFTER INSERT ON wal2vec.vectors_product_1 FOR EACH STATEMENT EXECUTE FUNCTION note(); `+pgtest.ServersOwn("wal2vec.vectors_product_1"))
 	j := b.job(everything)
 	result, err := b.chunk(j, b.version(), upsert(1, 0, "one"), upsert(2, 0, "two"), remove(3, 0))
-	if want := (sink.ChunkResult{Written: 2, Deleted: 1}); err != nil || result != want {
+	if want := (protocol.ChunkResult{Written: 2, Deleted: 1}); err != nil || result != want {
 		t.Errorf("got %+v, %v, want %+v", result, err, want)
 	}
 	result, err = b.chunk(j, b.version(), upsert(4, 0, "four"), upsert(5, 0, "five"))
-	if want := (sink.ChunkResult{Written: 2}); err != nil || result != want {
+	if want := (protocol.ChunkResult{Written: 2}); err != nil || result != want {
 		t.Errorf("got %+v, %v, want %+v", result, err, want)
 	}
 	if got := pgtest.Column[string](t, b.db, "SELECT query FROM seen"); !slices.Equal(got, []string{"COPY", "COPY"}) {
@@ -144,7 +145,7 @@ func TestAComponentThatIsTooLargeForAHalfIsRefused(t *testing.T) {
 	vector := make([]float32, dimension)
 	vector[3] = 65520
 	j := b.job(everything)
-	_, err := j.Commit(t.Context(), sink.Chunk{
+	_, err := j.Commit(t.Context(), protocol.Chunk{
 		A: b.version(), Changes: []change.Change{one}, Encodings: encoded(map[change.Hash][]float32{one.Document.Hash: vector}, nil), Cursor: "1",
 	})
 	if err == nil || j.Cursor() != "" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -100,7 +101,7 @@ func (b *bench) readAll(ctx context.Context) []error {
 	j, err := b.sink.OpenJob(ctx, everything)
 	add(err)
 	if err == nil {
-		_, err = j.Commit(ctx, sink.Chunk{A: st.Version(), Changes: []change.Change{upsert(1, 0, "one")}, After: j.Cursor(), Cursor: "1"})
+		_, err = j.Commit(ctx, protocol.Chunk{A: st.Version(), Changes: []change.Change{upsert(1, 0, "one")}, After: j.Cursor(), Cursor: "1"})
 		add(err)
 		j.Close()
 	}

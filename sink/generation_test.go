@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -52,7 +53,7 @@ func (b *bench) commitBoth(stream *sink.Stream, w change.LSN, changes ...change.
 func (b *bench) filled(g sink.Generation, changes ...change.Change) {
 	b.tb.Helper()
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
-	_, err := j.Commit(b.tb.Context(), sink.Chunk{A: b.version(), Changes: changes, Encodings: both(changes...), Cursor: "9"})
+	_, err := j.Commit(b.tb.Context(), protocol.Chunk{A: b.version(), Changes: changes, Encodings: both(changes...), Cursor: "9"})
 	b.ok(err)
 	_, err = j.Sweep(b.tb.Context())
 	b.ok(err)
@@ -88,7 +89,7 @@ func TestAGenerationOfAnotherDimensionIsWrittenBesideTheActiveOne(t *testing.T) 
 	if g.ID != 2 || g.Table != "vectors_product_2" {
 		t.Errorf("built %+v", g)
 	}
-	if err := old.Commit(t.Context(), change.Commit{Changes: []change.Change{three}, Watermark: 0x1300, Encodings: both(three)}); !errors.Is(err, sink.ErrGenerations) {
+	if err := old.Commit(t.Context(), change.Commit{Changes: []change.Change{three}, Watermark: 0x1300, Encodings: both(three)}); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("a stream that knows one generation: %v", err)
 	}
 	stream := b.takeover()
@@ -216,7 +217,7 @@ func TestAnActivationWaitsForTheRefreshOfAResync(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	j := b.job(everything)
-	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: both(one), Cursor: "9"})
+	_, err = j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: both(one), Cursor: "9"})
 	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)
@@ -385,13 +386,13 @@ func TestRetiringDropsAGenerationThatIsNotActive(t *testing.T) {
 		t.Errorf("%d rows failed", n)
 	}
 	// Whoever knew it finds that out, by whatever statement.
-	if _, err := stream.Stale(t.Context(), []change.Change{one}); !errors.Is(err, sink.ErrGenerations) {
+	if _, err := stream.Stale(t.Context(), []change.Change{one}); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("a look: %v", err)
 	}
-	if err := stream.Commit(t.Context(), change.Commit{Changes: []change.Change{one}, Watermark: 0x1300, Encodings: both(one)}); !errors.Is(err, sink.ErrGenerations) {
+	if err := stream.Commit(t.Context(), change.Commit{Changes: []change.Change{one}, Watermark: 0x1300, Encodings: both(one)}); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("a commit: %v", err)
 	}
-	if _, err := b.chunk(job, b.version(), remove(7, 0)); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(job, b.version(), remove(7, 0)); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("its job: %v", err)
 	}
 	_, err = b.sink.Retire(t.Context(), 2)
@@ -499,7 +500,7 @@ func TestTheViewKeepsWhatPeopleGaveIt(t *testing.T) {
 	b.commitBoth(b.takeover(), 0x1300, one)
 	g := b.build(same)
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
-	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: change.Encodings{3: {Vectors: vectorsOf(wide, one)}}, Cursor: "9"})
+	_, err = j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: change.Encodings{3: {Vectors: vectorsOf(wide, one)}}, Cursor: "9"})
 	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)
@@ -528,7 +529,7 @@ func TestHalfVectorsAreBuiltAndSearched(t *testing.T) {
 	half.Storage = sink.HalfVec
 	g := b.build(half)
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
-	_, err := j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), Cursor: "99"})
+	_, err := j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), Cursor: "99"})
 	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)
@@ -570,7 +571,7 @@ func (b *bench) givesUp(t *testing.T, building bool) {
 	g := b.build(brands())
 	one := texts(1, 0, "one", "a brand")
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
-	_, err := j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
+	_, err := j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
 	b.ok(err)
 	j.Close()
 	b.ok(b.sink.BuildIndex(t.Context(), g, nil))
@@ -603,7 +604,7 @@ func (b *bench) givesUp(t *testing.T, building bool) {
 		again = sink.JobParams{Mode: sink.Build, Generation: g.ID}
 	}
 	j = b.job(again)
-	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
+	_, err = j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: []change.Change{one}, Encodings: byTemplate(one), Cursor: "1"})
 	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)

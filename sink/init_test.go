@@ -17,6 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -444,7 +445,7 @@ func TestLeastPrivilegeRoles(t *testing.T) {
 	j := b.job(everything)
 	_, err = b.chunk(j, b.version(), upsert(3, 0, "three"))
 	b.ok(err)
-	_, err = j.Commit(t.Context(), sink.Chunk{A: b.version(), PartialUntil: 0x3000, After: j.Cursor(), Cursor: "3"})
+	_, err = j.Commit(t.Context(), protocol.Chunk{A: b.version(), PartialUntil: 0x3000, After: j.Cursor(), Cursor: "3"})
 	b.ok(err)
 	_, err = j.Sweep(t.Context())
 	b.ok(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Mode is what a backfill encodes.
@@ -150,7 +151,7 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 // buildable refuses to fill a generation that nobody writes any more.
 func (j *Job) buildable(generation int, counter int64) error {
 	if counter != j.layout.counter {
-		return ErrGenerations
+		return protocol.ErrGenerations
 	}
 	for _, g := range j.layout.generations {
 		if g.ID == generation {
@@ -265,7 +266,7 @@ func (j *Job) Close() {
 	_ = j.holder.Close(ctx)
 }
 
-func (c *Chunk) progress(r ChunkResult) progress {
+func progressOf(c protocol.Chunk, r protocol.ChunkResult) progress {
 	return progress{cursor: c.Cursor, counts: JobCounts{
 		Processed: int64(len(c.Changes)), Written: int64(r.Written), Unchanged: int64(r.Unchanged), Superseded: int64(r.Superseded),
 		Failed: int64(r.Failed),
@@ -275,11 +276,11 @@ func (c *Chunk) progress(r ChunkResult) progress {
 // advance moves the cursor of the job's row behind the chunk, with the transaction that writes it, if all the chunks before it are committed.
 // Only one chunk begins at the cursor, so no two transactions change the row. What commits meanwhile behind this chunk moves the row's cursor with
 // the next one: the row may be behind the job, and is never ahead of what is committed.
-func (j *Job) advance(ctx context.Context, tx pgx.Tx, c Chunk, r ChunkResult) error {
+func (j *Job) advance(ctx context.Context, tx pgx.Tx, c protocol.Chunk, r protocol.ChunkResult) error {
 	j.mu.Lock()
 	at, first := j.progress, c.After == j.progress.cursor
 	if first {
-		at.extend(c.progress(r))
+		at.extend(progressOf(c, r))
 		for next, found := j.ahead[at.cursor]; found && next.cursor != at.cursor; next, found = j.ahead[at.cursor] {
 			at.extend(next)
 		}
@@ -298,10 +299,10 @@ func (p *progress) extend(next progress) {
 }
 
 // written takes note of a chunk that is committed.
-func (j *Job) written(c Chunk, r ChunkResult) {
+func (j *Job) written(c protocol.Chunk, r protocol.ChunkResult) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.ahead[c.After] = c.progress(r)
+	j.ahead[c.After] = progressOf(c, r)
 	for next, found := j.ahead[j.progress.cursor]; found; next, found = j.ahead[j.progress.cursor] {
 		delete(j.ahead, j.progress.cursor)
 		j.progress.extend(next)
@@ -310,7 +311,7 @@ func (j *Job) written(c Chunk, r ChunkResult) {
 
 // cover makes sure, in a transaction of its own, that partial_until is not below what the chunk may show: a chunk that moved it itself would keep
 // every other one waiting. It moves it far enough for the chunks that follow.
-func (j *Job) cover(ctx context.Context, c Chunk) error {
+func (j *Job) cover(ctx context.Context, c protocol.Chunk) error {
 	if c.PartialUntil == 0 {
 		return nil
 	}
@@ -356,7 +357,7 @@ func (j *Job) held(ctx context.Context, tx pgx.Tx) error {
 	var one int
 	err := tx.QueryRow(ctx, j.sink.query("job_lock"), j.id, j.token).Scan(&one)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrJobLost
+		return protocol.ErrJobLost
 	}
 	if err != nil {
 		return j.sink.explain(err, "locking the job")

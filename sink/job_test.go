@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -25,7 +26,7 @@ func TestAChunkIsWrittenAtTheWatermarkBeforeItsRead(t *testing.T) {
 		t.Errorf("started at %s (want %s), cursor %q", j.Started(), a, j.Cursor())
 	}
 	got, err := b.chunk(j, a, upsert(1, 0, "one"), upsert(2, 0, "two"), remove(3, 0))
-	if want := (sink.ChunkResult{Written: 2, Deleted: 1}); err != nil || got != want {
+	if want := (protocol.ChunkResult{Written: 2, Deleted: 1}); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	b.want(1, live("one", a.LSN))
@@ -34,7 +35,7 @@ func TestAChunkIsWrittenAtTheWatermarkBeforeItsRead(t *testing.T) {
 		t.Errorf("the cursor is %q", j.Cursor())
 	}
 	got, err = b.chunk(j, a, upsert(1, 0, "one"))
-	if want := (sink.ChunkResult{Unchanged: 1}); err != nil || got != want {
+	if want := (protocol.ChunkResult{Unchanged: 1}); err != nil || got != want {
 		t.Errorf("the same again: %+v, %v, want %+v", got, err, want)
 	}
 }
@@ -58,7 +59,7 @@ func TestATombstoneRejectsAnOlderRead(t *testing.T) {
 	a := b.version()
 	b.commit(stream, 0x1300, remove(1, 0x1201), upsert(2, 0x1201, "new"))
 	got, err := b.chunk(j, a, upsert(1, 0, "stale"), upsert(2, 0, "old"))
-	if want := (sink.ChunkResult{Superseded: 2}); err != nil || got != want {
+	if want := (protocol.ChunkResult{Superseded: 2}); err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	b.want(1, dead(0x1201))
@@ -72,7 +73,7 @@ func TestAChunkThatCountsOnAVectorThatIsGoneIsReadAgain(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"))
 	j := b.job(everything)
 	a := b.version()
-	c := sink.Chunk{A: a, Changes: []change.Change{upsert(1, 0, "one")}, Cursor: change.KeyOf("1")}
+	c := protocol.Chunk{A: a, Changes: []change.Change{upsert(1, 0, "one")}, Cursor: change.KeyOf("1")}
 	stale, err := j.Stale(t.Context(), c.Changes)
 	if err != nil || len(stale) != 0 {
 		t.Fatalf("got %v, %v: the vector is there", stale, err)
@@ -94,7 +95,7 @@ func TestATruncateOrANewEpochAfterTheReadMakesAChunkStale(t *testing.T) {
 	j := b.job(everything)
 	a := b.version()
 	b.ok(stream.Commit(t.Context(), change.Commit{Truncated: 0x1201, Watermark: 0x1300}))
-	if _, err := b.chunk(j, a, upsert(1, 0, "gone")); !errors.Is(err, sink.ErrChunkStale) {
+	if _, err := b.chunk(j, a, upsert(1, 0, "gone")); !errors.Is(err, protocol.ErrChunkStale) {
 		t.Errorf("got %v after a truncate", err)
 	}
 	b.want(1, "")
@@ -102,11 +103,11 @@ func TestATruncateOrANewEpochAfterTheReadMakesAChunkStale(t *testing.T) {
 	b.ok(err)
 	a = b.version()
 	b.start(false)
-	if _, err := b.chunk(j, a, upsert(1, 0, "gone")); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(j, a, upsert(1, 0, "gone")); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v: a job of the old epoch is closed", err)
 	}
 	// A new job refuses what was read in the old epoch.
-	if _, err := b.chunk(b.job(everything), a, upsert(1, 0, "gone")); !errors.Is(err, sink.ErrChunkStale) {
+	if _, err := b.chunk(b.job(everything), a, upsert(1, 0, "gone")); !errors.Is(err, protocol.ErrChunkStale) {
 		t.Errorf("got %v in a new epoch", err)
 	}
 	b.want(1, "")
@@ -155,13 +156,13 @@ func TestASecondProcessIsRefusedWhileTheFirstLivesAndTakesOverWhenItIsDead(t *te
 		second.Counts() != (sink.JobCounts{Processed: 1, Written: 1}) {
 		t.Errorf("the second goes on at %q (job %d, %+v)", second.Cursor(), second.ID(), second.Counts())
 	}
-	if _, err := b.chunk(first, a, upsert(2, 0, "zombie")); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(first, a, upsert(2, 0, "zombie")); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v from the first", err)
 	}
-	if _, err := first.Sweep(t.Context()); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := first.Sweep(t.Context()); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v from the first's sweep", err)
 	}
-	if err := first.Finish(t.Context()); !errors.Is(err, sink.ErrJobLost) {
+	if err := first.Finish(t.Context()); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v from the first's end", err)
 	}
 	b.want(2, "")
@@ -236,7 +237,7 @@ func TestTheSweepDeletesWhatNobodySaw(t *testing.T) {
 	if st := b.state(); len(st.Jobs) != 0 {
 		t.Errorf("open jobs: %+v", st.Jobs)
 	}
-	if _, err := b.chunk(j, b.version(), upsert(4, 0, "late")); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(j, b.version(), upsert(4, 0, "late")); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v after the sweep", err)
 	}
 	b.commit(stream, 0x1900, upsert(1, 0x1810, "back"))
@@ -273,7 +274,7 @@ func TestAFullJobEncodesAndWritesEveryRow(t *testing.T) {
 	}
 	vector := make([]float32, dimension)
 	vector[0] = 1
-	_, err = j.Commit(t.Context(), sink.Chunk{
+	_, err = j.Commit(t.Context(), protocol.Chunk{
 		A: b.version(), Changes: changes, Encodings: encoded(map[change.Hash][]float32{one.Document.Hash: vector}, nil), Cursor: change.KeyOf("2"), Force: true,
 	})
 	b.ok(err)
@@ -287,7 +288,7 @@ func TestAChunkAheadOfTheWatermarkSaysSo(t *testing.T) {
 	b := setup(t)
 	stream := b.takeover()
 	j := b.job(everything)
-	c := sink.Chunk{A: b.version(), Changes: []change.Change{remove(1, 0)}, Cursor: change.KeyOf("1"), PartialUntil: 0x1500}
+	c := protocol.Chunk{A: b.version(), Changes: []change.Change{remove(1, 0)}, Cursor: change.KeyOf("1"), PartialUntil: 0x1500}
 	_, err := j.Commit(t.Context(), c)
 	b.ok(err)
 	c.PartialUntil = 0x1400
@@ -351,7 +352,7 @@ func TestAnAbandonedJobExpires(t *testing.T) {
 	if got := pgtest.One[string](t, b.db, "SELECT outcome FROM wal2vec.backfill"); got != "expired" {
 		t.Errorf("the job is %q", got)
 	}
-	if _, err := b.chunk(held, b.version(), upsert(1, 0, "late")); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(held, b.version(), upsert(1, 0, "late")); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v from the job that expired", err)
 	}
 }
@@ -395,12 +396,12 @@ func TestEveryWriterWaitsForTheStreamAndSeesWhatItDid(t *testing.T) {
 	}
 	a := b.version()
 	for _, partial := range []change.LSN{0, 0x9000} {
-		c := sink.Chunk{A: a, Changes: []change.Change{remove(1, 0)}, PartialUntil: partial}
+		c := protocol.Chunk{A: a, Changes: []change.Change{remove(1, 0)}, PartialUntil: partial}
 		err := during("truncated_epoch = epoch, truncated_at = '0/1201'", func() error {
 			_, err := j.Commit(t.Context(), c)
 			return err
 		})
-		if !errors.Is(err, sink.ErrChunkStale) {
+		if !errors.Is(err, protocol.ErrChunkStale) {
 			t.Errorf("got %v: the truncate came first", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // layout is what a writer or a search knows of the pipeline's tables: read once, when it begins. It does not change; the counter
@@ -124,7 +125,7 @@ func (st State) Template() (change.Template, error) {
 	return t.template, err
 }
 
-// unlessOutdated returns err, or ErrGenerations where the generations have changed since the layout was read: statements on the table of
+// unlessOutdated returns err, or protocol.ErrGenerations where the generations have changed since the layout was read: statements on the table of
 // a generation that was retired meanwhile fail before any of them compares the counter.
 func (s *Sink) unlessOutdated(ctx context.Context, l *layout, err error) error {
 	switch fault.SQLSTATE(err) {
@@ -134,7 +135,7 @@ func (s *Sink) unlessOutdated(ctx context.Context, l *layout, err error) error {
 	}
 	var counter int64
 	if s.pool.QueryRow(ctx, s.query("generation_counter"), s.pipeline).Scan(&counter) == nil && counter != l.counter {
-		return ErrGenerations
+		return protocol.ErrGenerations
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -191,7 +192,7 @@ func TestATextThatHasItsVectorIsNoDeadLetter(t *testing.T) {
 	b.commit(stream, 0x1200, upsert(1, 0x1101, "one"))
 	job := b.job(sink.JobParams{Mode: sink.Full})
 	one := upsert(1, 0, "one")
-	result, err := job.Commit(t.Context(), sink.Chunk{
+	result, err := job.Commit(t.Context(), protocol.Chunk{
 		A: b.version(), Changes: []change.Change{one}, Encodings: encoded(nil, refusalsOf(one)), Cursor: "1", Force: true,
 	})
 	if err != nil || result.Failed != 0 || result.Unchanged != 1 {
@@ -207,10 +208,10 @@ func TestAChunkSetsAsideWhatFails(t *testing.T) {
 	job := b.job(everything)
 	bad, good := upsert(1, 0, "bad"), upsert(2, 0, "two")
 	a := b.version()
-	result, err := job.Commit(t.Context(), sink.Chunk{
+	result, err := job.Commit(t.Context(), protocol.Chunk{
 		A: a, Changes: []change.Change{bad, good}, Encodings: encoded(vectorsOf(dimension, good), refusalsOf(bad)), Cursor: "2",
 	})
-	if want := (sink.ChunkResult{Written: 1, Failed: 1}); err != nil || result != want {
+	if want := (protocol.ChunkResult{Written: 1, Failed: 1}); err != nil || result != want {
 		t.Errorf("got %+v, %v, want %+v", result, err, want)
 	}
 	if got := job.Counts(); got.Failed != 1 || got.Processed != 2 {

@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -118,7 +119,7 @@ func job(ctx context.Context, s *sink.Sink) error {
 	defer j.Close()
 	changes := []change.Change{upsert(5, 0, "five"), upsert(6, 0, "six")}
 	_, stale := j.Stale(ctx, changes)
-	_, commit := j.Commit(ctx, sink.Chunk{
+	_, commit := j.Commit(ctx, protocol.Chunk{
 		A: j.Started(), Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), After: j.Cursor(), Cursor: changes[1].Key,
 	})
 	if err := errors.Join(stale, commit); err != nil {

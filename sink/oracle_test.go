@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -308,7 +309,7 @@ func (m *machine) Chunk(*rapid.T) {
 	}
 	a := rapid.SampledFrom(m.seen).Draw(m.T, "read at")
 	if m.o.truncated.Compare(a) > 0 {
-		if _, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a}); !errors.Is(err, sink.ErrChunkStale) {
+		if _, err := m.job.Commit(m.b.tb.Context(), protocol.Chunk{A: a}); !errors.Is(err, protocol.ErrChunkStale) {
 			m.Fatalf("got %v after a truncate", err)
 		}
 		return
@@ -317,7 +318,7 @@ func (m *machine) Chunk(*rapid.T) {
 	m.either(changes, func(o *oracle, texts outcome) map[change.Hash]bool {
 		return o.write(changes, a.Epoch, texts)
 	}, func(texts outcome) error {
-		_, err := m.job.Commit(m.b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(texts.given, texts.failed), After: m.job.Cursor(), Cursor: "1"})
+		_, err := m.job.Commit(m.b.tb.Context(), protocol.Chunk{A: a, Changes: changes, Encodings: encoded(texts.given, texts.failed), After: m.job.Cursor(), Cursor: "1"})
 		return err
 	})
 }

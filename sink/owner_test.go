@@ -11,6 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -462,7 +463,7 @@ func TestATruncateOfALaterEpochIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := b.chunk(b.job(everything), b.version(), upsert(1, 0, "one"))
-	if !errors.Is(err, sink.ErrChunkStale) {
+	if !errors.Is(err, protocol.ErrChunkStale) {
 		t.Errorf("before init --resync: %v", err)
 	}
 	b.start(true)

@@ -12,32 +12,33 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 // Tests of chunks that are written at once and in any order.
 
 // chunksOf cuts upserts of the keys from 1 to keys into chunks as one pass reads them at version a, the last of them empty.
-func chunksOf(a change.Version, keys, size int) []sink.Chunk {
+func chunksOf(a change.Version, keys, size int) []protocol.Chunk {
 	var all []change.Change
 	for key := 1; key <= keys; key++ {
 		all = append(all, upsert(key, 0, fmt.Sprint("text ", key)))
 	}
 	// In the order of their keys, which is that of texts.
 	slices.SortFunc(all, func(x, y change.Change) int { return strings.Compare(string(x.Key), string(y.Key)) })
-	var chunks []sink.Chunk
+	var chunks []protocol.Chunk
 	var cursor change.Key
 	for part := range slices.Chunk(all, size) {
-		c := sink.Chunk{A: a, Changes: part, Encodings: encoded(vectorsOf(dimension, part...), nil), After: cursor, Cursor: part[len(part)-1].Key}
+		c := protocol.Chunk{A: a, Changes: part, Encodings: encoded(vectorsOf(dimension, part...), nil), After: cursor, Cursor: part[len(part)-1].Key}
 		cursor = c.Cursor
 		chunks = append(chunks, c)
 	}
-	return append(chunks, sink.Chunk{A: a, After: cursor, Cursor: cursor})
+	return append(chunks, protocol.Chunk{A: a, After: cursor, Cursor: cursor})
 }
 
 // behind returns the chunks that begin at the key or behind it.
-func behind(chunks []sink.Chunk, cursor change.Key) []sink.Chunk {
-	return slices.DeleteFunc(slices.Clone(chunks), func(c sink.Chunk) bool { return c.After < cursor })
+func behind(chunks []protocol.Chunk, cursor change.Key) []protocol.Chunk {
+	return slices.DeleteFunc(slices.Clone(chunks), func(c protocol.Chunk) bool { return c.After < cursor })
 }
 
 // saved are cursor and count of the job's row, and the number of rows up to that cursor that the ledger has.
@@ -174,7 +175,7 @@ func TestPartialUntilIsMovedForTheChunksThatFollow(t *testing.T) {
 	b.start(false)
 	late := chunks[3]
 	late.PartialUntil = 0x9000
-	if _, err := j.Commit(t.Context(), late); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := j.Commit(t.Context(), late); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v in another epoch", err)
 	}
 	if got := b.state().PartialUntil; got != 0 {
@@ -202,7 +203,7 @@ func TestATokenThatIsTakenMeanwhileStopsAChunk(t *testing.T) {
 	_, err = tx.Exec(t.Context(), "UPDATE wal2vec.backfill SET token = gen_random_uuid()")
 	b.ok(err)
 	b.ok(tx.Commit(t.Context()))
-	if err := <-done; !errors.Is(err, sink.ErrJobLost) {
+	if err := <-done; !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v", err)
 	}
 	b.want(1, "")
@@ -219,8 +220,8 @@ type passer struct {
 }
 
 // pass writes what is missing once; it returns the first error.
-func (p *passer) pass(ctx context.Context, chunks []sink.Chunk) error {
-	order := make(chan sink.Chunk, len(chunks))
+func (p *passer) pass(ctx context.Context, chunks []protocol.Chunk) error {
+	order := make(chan protocol.Chunk, len(chunks))
 	for _, i := range p.rng.Perm(len(chunks)) {
 		order <- chunks[i]
 	}
@@ -246,7 +247,7 @@ func (p *passer) pass(ctx context.Context, chunks []sink.Chunk) error {
 
 var errCrash = errors.New("crash")
 
-func (p *passer) one(ctx context.Context, rng *rand.Rand, c sink.Chunk) error {
+func (p *passer) one(ctx context.Context, rng *rand.Rand, c protocol.Chunk) error {
 	if p.before != nil {
 		p.before()
 	}
@@ -327,8 +328,8 @@ func TestChunksInAnyOrderWithCrashesGiveWhatOneAfterAnotherGives(t *testing.T) {
 }
 
 // joined joins each two chunks.
-func joined(chunks []sink.Chunk) []sink.Chunk {
-	var out []sink.Chunk
+func joined(chunks []protocol.Chunk) []protocol.Chunk {
+	var out []protocol.Chunk
 	for pair := range slices.Chunk(chunks, 2) {
 		c := pair[0]
 		for _, next := range pair[1:] {
@@ -351,7 +352,7 @@ func TestALostTokenStopsEveryWriter(t *testing.T) {
 	half.Add(4)
 	var mu sync.Mutex
 	var errs []error
-	for _, part := range [][]sink.Chunk{chunks[:10], chunks[10:20], chunks[20:30], chunks[30:]} {
+	for _, part := range [][]protocol.Chunk{chunks[:10], chunks[10:20], chunks[20:30], chunks[30:]} {
 		lost.Go(func() {
 			for i, c := range part {
 				if i == 5 {
@@ -376,7 +377,7 @@ func TestALostTokenStopsEveryWriter(t *testing.T) {
 		t.Errorf("%d of 4 writers stopped", len(errs))
 	}
 	for _, err := range errs {
-		if !errors.Is(err, sink.ErrJobLost) {
+		if !errors.Is(err, protocol.ErrJobLost) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -412,7 +413,7 @@ func TestATruncateDuringParallelMergesLeavesNothingOlder(t *testing.T) {
 			}
 		}
 	}}
-	if err := p.pass(t.Context(), chunksOf(a, 60, 1)); !errors.Is(err, sink.ErrChunkStale) {
+	if err := p.pass(t.Context(), chunksOf(a, 60, 1)); !errors.Is(err, protocol.ErrChunkStale) {
 		t.Errorf("got %v", err)
 	}
 	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.ledger_product WHERE NOT deleted"); n != 0 {
@@ -442,7 +443,7 @@ func TestANewEpochStopsEveryWriter(t *testing.T) {
 			b.start(false)
 		}
 	}}
-	if err := p.pass(t.Context(), chunksOf(j.Started(), 60, 1)); !errors.Is(err, sink.ErrJobLost) {
+	if err := p.pass(t.Context(), chunksOf(j.Started(), 60, 1)); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v", err)
 	}
 	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.ledger_product"); n > 23 {

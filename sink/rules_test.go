@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -90,7 +91,7 @@ func TestASweepOfAnotherEpochIsRefused(t *testing.T) {
 	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
 	j := b.job(everything)
 	b.db.Exec(t, "UPDATE wal2vec.pipeline SET epoch = epoch + 1") // and the job is still open
-	if n, err := j.Sweep(t.Context()); !errors.Is(err, sink.ErrJobLost) {
+	if n, err := j.Sweep(t.Context()); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("swept %d, %v", n, err)
 	}
 	b.want(1, live("one", 0x1101))
@@ -143,7 +144,7 @@ func TestAChangedEpochEndsAWait(t *testing.T) {
 	b.ok(b.sink.Start(t.Context(), sink.Start{
 		From: b.version().Epoch, Slot: "wal2vec_product", ConsistentPoint: 0xA000, SystemID: "8", Timeline: 1, SourceOID: 16384,
 	}))
-	if err := <-done; !errors.Is(err, sink.ErrEpochChanged) {
+	if err := <-done; !errors.Is(err, protocol.ErrEpochChanged) {
 		t.Errorf("the wait ended with %v", err)
 	}
 }
@@ -261,10 +262,10 @@ func TestAnotherSetOfGenerationsStopsTheBackfill(t *testing.T) {
 	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
 	j := b.job(everything)
 	b.secondGeneration()
-	if _, err := b.chunk(j, b.version(), upsert(2, 0, "two")); !errors.Is(err, sink.ErrGenerations) {
+	if _, err := b.chunk(j, b.version(), upsert(2, 0, "two")); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("a chunk: %v", err)
 	}
-	if n, err := j.Sweep(t.Context()); !errors.Is(err, sink.ErrGenerations) {
+	if n, err := j.Sweep(t.Context()); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("swept %d, %v", n, err)
 	}
 	b.want(1, live("one", 0x1101))

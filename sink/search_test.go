@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -158,7 +159,7 @@ func TestWaitForReturnsAtTheWatermark(t *testing.T) {
 		return n > 0, "nobody waits"
 	})
 	b.start(false)
-	if err := <-done; !errors.Is(err, sink.ErrEpochChanged) {
+	if err := <-done; !errors.Is(err, protocol.ErrEpochChanged) {
 		t.Errorf("got %v in a new epoch", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/internal/statement"
 	"github.com/wal2vec/wal2vec/sql"
 )
@@ -104,7 +105,7 @@ func (s *Searcher) outdated(ctx context.Context, known *searchLayout, fresh bool
 	if errors.Is(err, errOutdated) || !fresh && fault.Moving(err) {
 		return true
 	}
-	return errors.Is(s.sink.unlessOutdated(ctx, known.layout, err), ErrGenerations)
+	return errors.Is(s.sink.unlessOutdated(ctx, known.layout, err), protocol.ErrGenerations)
 }
 
 // refuse refuses a query that cannot be asked of the generation that is active.

@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -180,13 +181,13 @@ func (b *bench) commit(stream *sink.Stream, w change.LSN, changes ...change.Chan
 }
 
 // chunk commits a chunk read at version a with all its vectors.
-func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (sink.ChunkResult, error) {
+func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (protocol.ChunkResult, error) {
 	b.tb.Helper()
 	cursor := j.Cursor()
 	if len(changes) > 0 {
 		cursor = changes[len(changes)-1].Key
 	}
-	return j.Commit(b.tb.Context(), sink.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), After: j.Cursor(), Cursor: cursor})
+	return j.Commit(b.tb.Context(), protocol.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), After: j.Cursor(), Cursor: cursor})
 }
 
 // row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a tombstone, "" when there is none.

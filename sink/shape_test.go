@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -58,7 +59,7 @@ func TestAChangedShapeOpensItsOwnRefresh(t *testing.T) {
 	}
 	// What it has read is of a shape that is over by now.
 	reshape(sink.Reshape{Epoch: b.state().Epoch, Was: second, Now: first, Refresh: true}, true)
-	if _, err := b.chunk(refresh, b.version(), upsert(1, 0, "as it was")); !errors.Is(err, sink.ErrJobLost) {
+	if _, err := b.chunk(refresh, b.version(), upsert(1, 0, "as it was")); !errors.Is(err, protocol.ErrJobLost) {
 		t.Errorf("got %v from a refresh of the shape before", err)
 	}
 	if jobs := b.state().Jobs; len(jobs) != 1 || !jobs[0].Resync || jobs[0].ID == refresh.ID() {

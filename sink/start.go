@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Start is a new slot from which the pipeline goes on.
@@ -32,7 +33,7 @@ type Start struct {
 }
 
 // Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
-// pipeline that says so (ErrNoSlot). ErrFenced says that somebody else started the pipeline since epoch was read.
+// pipeline that says so (ErrNoSlot). protocol.ErrFenced says that somebody else started the pipeline since epoch was read.
 func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
@@ -40,7 +41,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 		}
 		tag, err := tx.Exec(ctx, s.query("disown"), s.pipeline, epoch)
 		if err == nil && tag.RowsAffected() == 0 {
-			return ErrFenced
+			return protocol.ErrFenced
 		}
 		return err
 	})
@@ -52,7 +53,7 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 
 // Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
 // refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew.
-// ErrFenced says that somebody else started the pipeline since From was read.
+// protocol.ErrFenced says that somebody else started the pipeline since From was read.
 //
 // An epoch that no pipeline can have come to was written by other means, and the next one might not be
 // allowed: epochs begin again then. What carries an epoch above the pipeline's gives way to every
@@ -80,7 +81,7 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 			if _, err := s.state(ctx, tx); err != nil {
 				return err
 			}
-			return ErrFenced
+			return protocol.ErrFenced
 		}
 		if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, lsn); err != nil {
 			return fmt.Errorf("closing the backfills of the old epoch: %w", err)
@@ -193,7 +194,7 @@ type Swap struct {
 }
 
 // Swap makes the new table the pipeline's, in one transaction: a new epoch with the same slot and watermark, no owner, and the refresh. Backfills
-// of the old epoch are closed; one that fills a generation begins anew. ErrFenced says that Owner does not stream any more, or that the
+// of the old epoch are closed; one that fills a generation begins anew. protocol.ErrFenced says that Owner does not stream any more, or that the
 // watermark is below At.
 func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 	next := swap.From.Next()
@@ -204,7 +205,7 @@ func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 		var watermark string
 		err := tx.QueryRow(ctx, s.query("swap"), s.pipeline, swap.From, next, swap.Owner, swap.Was, swap.Is, swap.At.String()).Scan(&watermark)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrFenced
+			return protocol.ErrFenced
 		}
 		if err != nil {
 			return err

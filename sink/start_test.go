@@ -6,6 +6,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -16,11 +17,11 @@ func TestADisownedPipelineHasNoSlotUntilItsNextStart(t *testing.T) {
 	b := setup(t)
 	old := b.takeover()
 	epoch := b.state().Epoch
-	if err := b.sink.Disown(t.Context(), epoch+1); !errors.Is(err, sink.ErrFenced) {
+	if err := b.sink.Disown(t.Context(), epoch+1); !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v for another epoch, want to be fenced", err)
 	}
 	b.ok(b.sink.Disown(t.Context(), epoch))
-	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
+	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v for the commit of an owner whose pipeline was disowned, want to be fenced", err)
 	}
 	if _, err := b.sink.Takeover(t.Context(), "another", epoch); !errors.Is(err, sink.ErrNoSlot) || fault.KindOf(err) != fault.Gap {
@@ -55,7 +56,7 @@ func TestAPromotionThatLostNothingIsFollowed(t *testing.T) {
 	if after.Epoch <= before.Epoch || after.Timeline != 2 || after.Watermark != before.Watermark || after.Owner != "" || len(after.Jobs) != 0 {
 		t.Errorf("after the promotion: %+v", after)
 	}
-	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
+	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v for a commit from the old timeline, want to be fenced", err)
 	}
 	b.follow(sink.Timelines{From: before.Epoch, Was: 1, Is: 2, Parted: firstLSN}, false) // it is done already
@@ -121,7 +122,7 @@ func TestASwappedTableBeginsAnEpoch(t *testing.T) {
 	if len(after.Jobs) != 1 || !after.Jobs[0].Resync || !after.Jobs[0].Swap || after.Jobs[0].Started != after.Version() {
 		t.Errorf("jobs after the swap: %+v", after.Jobs)
 	}
-	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
+	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v for a commit of the old table, want to be fenced", err)
 	}
 	// The stream goes on with the refresh after a promotion too.
@@ -142,7 +143,7 @@ func TestASwapIsRefused(t *testing.T) {
 			b.takeover()
 			s, before := swap(b), b.state()
 			spoil(&s)
-			if err := b.sink.Swap(t.Context(), s); !errors.Is(err, sink.ErrFenced) {
+			if err := b.sink.Swap(t.Context(), s); !errors.Is(err, protocol.ErrFenced) {
 				t.Errorf("got %v, want to be fenced", err)
 			}
 			if after := b.state(); after.Epoch != before.Epoch || after.Table.OID != before.Table.OID || len(after.Jobs) != 0 {

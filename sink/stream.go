@@ -12,6 +12,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Stream is the right to write the stream's commits, until another process takes it. Commit is for one goroutine at a time; the
@@ -26,8 +27,8 @@ type Stream struct {
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
 // wrote before is fenced from here on. The epoch is that of the source's history that the owner reads: in another one its positions
-// mean nothing (ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot. A row that
-// another session keeps is waited for a moment: then nothing was written, and the error is ErrLocked, of kind fault.Busy.
+// mean nothing (protocol.ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot. A row that
+// another session keeps is waited for a moment: then nothing was written, and the error is protocol.ErrLocked, of kind fault.Busy.
 func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
@@ -51,7 +52,7 @@ func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (
 		return nil, err
 	}
 	if st.layout.counter != c.counter {
-		return nil, ErrGenerations
+		return nil, protocol.ErrGenerations
 	}
 	return st, nil
 }
@@ -65,7 +66,7 @@ func (s *Sink) notTaken(ctx context.Context) error {
 	case !state.Started():
 		return s.missing()
 	default:
-		return ErrStartedAnew
+		return protocol.ErrStartedAnew
 	}
 }
 
@@ -91,7 +92,7 @@ func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]change.
 
 // Commit writes a batch and moves the watermark, or does nothing. It keeps nothing of c.
 //
-// NeedVectorsError: encode those texts too and commit again. ErrFenced and ErrGenerations: this Stream is over. After any other error
+// NeedVectorsError: encode those texts too and commit again. protocol.ErrFenced and protocol.ErrGenerations: this Stream is over. After any other error
 // it is not known whether the commit happened: take over again and go on from the watermark found there.
 func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	old := st.Watermark()
@@ -168,9 +169,9 @@ func (st *Stream) fenced(ctx context.Context, watermark change.LSN) error {
 	case err != nil:
 		return st.sink.explain(err, "asking who owns the pipeline")
 	case ours:
-		return ErrGenerations
+		return protocol.ErrGenerations
 	default:
-		return ErrFenced
+		return protocol.ErrFenced
 	}
 }
 

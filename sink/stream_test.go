@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -130,7 +131,7 @@ func TestATakeoverFencesTheOldOwner(t *testing.T) {
 		{Changes: []change.Change{remove(1, 0x1201)}, PartialUntil: 0x1201}, // a part moves no watermark and is fenced too
 		{Truncated: 0x1201, Watermark: 0x1300},
 	} {
-		if err := old.Commit(t.Context(), c); !errors.Is(err, sink.ErrFenced) {
+		if err := old.Commit(t.Context(), c); !errors.Is(err, protocol.ErrFenced) {
 			t.Errorf("got %v, want to be fenced", err)
 		}
 	}
@@ -151,11 +152,11 @@ func TestStartFencesTheOldOwnerAndRaisesTheEpoch(t *testing.T) {
 	if after.Epoch <= before.Epoch || after.Owner != "" || len(after.Jobs) != 1 || !after.Jobs[0].Resync || after.Jobs[0].Started != after.Version() {
 		t.Errorf("after the start: %+v", after)
 	}
-	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, sink.ErrFenced) {
+	if err := old.Commit(t.Context(), change.Commit{Watermark: 0x9000}); !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v, want to be fenced", err)
 	}
 	err := b.sink.Start(t.Context(), sink.Start{From: before.Epoch, Slot: "x", ConsistentPoint: 0x2000, SystemID: "1", Timeline: 1, SourceOID: 1})
-	if !errors.Is(err, sink.ErrFenced) {
+	if !errors.Is(err, protocol.ErrFenced) {
 		t.Errorf("got %v: a second start from the same state must fail", err)
 	}
 }
@@ -166,7 +167,7 @@ func TestACommitFromAnotherWatermarkOrEpochIsFenced(t *testing.T) {
 		b := setup(t)
 		stream := b.takeover()
 		b.db.Exec(t, "UPDATE wal2vec.pipeline SET "+change)
-		if err := stream.Commit(t.Context(), positionOnly); !errors.Is(err, sink.ErrFenced) {
+		if err := stream.Commit(t.Context(), positionOnly); !errors.Is(err, protocol.ErrFenced) {
 			t.Errorf("got %v after %s, want to be fenced", err, change)
 		}
 	}
@@ -179,7 +180,7 @@ func TestAnotherSetOfGenerationsStopsTheStream(t *testing.T) {
 	b := setup(t)
 	stream := b.takeover()
 	b.db.Exec(t, "UPDATE wal2vec.pipeline SET generations = generations + 1")
-	if err := stream.Commit(t.Context(), change.Commit{Watermark: 0x1200}); !errors.Is(err, sink.ErrGenerations) || !fault.Retryable(err) {
+	if err := stream.Commit(t.Context(), change.Commit{Watermark: 0x1200}); !errors.Is(err, protocol.ErrGenerations) || !fault.Retryable(err) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -280,7 +281,7 @@ func TestATakeoverIsOfOneEpoch(t *testing.T) {
 	before := b.state().Epoch
 	b.start(true)
 	owner := b.takeover()
-	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, sink.ErrStartedAnew) || fault.KindOf(err) != fault.Gap {
+	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, protocol.ErrStartedAnew) || fault.KindOf(err) != fault.Gap {
 		t.Errorf("got %v for a takeover with an old epoch", err)
 	}
 	b.ok(owner.Commit(t.Context(), change.Commit{Watermark: 0x9000})) // and nobody was fenced

@@ -8,6 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -109,9 +110,9 @@ func TestABuildCountsRowsWithoutATextByItsTemplate(t *testing.T) {
 	g := b.build(brands())
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
 	rows := []change.Change{texts(1, 0, "one", "acme"), texts(2, 0, "two", ""), remove(3, 0)}
-	got, err := j.Commit(t.Context(), sink.Chunk{A: b.version(), Changes: rows, Encodings: byTemplate(rows...), Cursor: rows[2].Key})
+	got, err := j.Commit(t.Context(), protocol.Chunk{A: b.version(), Changes: rows, Encodings: byTemplate(rows...), Cursor: rows[2].Key})
 	b.ok(err)
-	if want := (sink.ChunkResult{Written: 1, Deleted: 2}); got != want {
+	if want := (protocol.ChunkResult{Written: 1, Deleted: 2}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
 }

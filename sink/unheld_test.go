@@ -6,7 +6,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // TestARowThatTheLedgerCannotHaveIsADeadLetter, of a stream and of a chunk, and stops no other row.
@@ -59,7 +59,7 @@ func TestARowThatTheLedgerCannotHaveIsADeadLetter(t *testing.T) {
 	a := b.version()
 	b.commit(stream, 0x1700, row("c", 0x1601, "of the stream"))
 	result, err := b.chunk(job, a, row(wide, 0, "read"), row("x", 0, "read"))
-	if want := (sink.ChunkResult{Written: 1, Failed: 1}); err != nil || result != want {
+	if want := (protocol.ChunkResult{Written: 1, Failed: 1}); err != nil || result != want {
 		t.Errorf("a chunk: %+v, %v, want %+v", result, err, want)
 	}
 	letter("of a chunk", "read", 0x1600, 1)

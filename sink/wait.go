@@ -8,6 +8,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pause"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Awaited reports whether a live process waits for the watermark to move: a WaitFor, or the holder of a backfill.
@@ -30,7 +31,7 @@ func (s *Sink) waitKey() int32 {
 }
 
 // WaitFor returns when the watermark has reached lsn. Meanwhile it holds a lock that makes the stream write the position of an idle log
-// at once. ErrEpochChanged ends the wait when the pipeline is started anew meanwhile.
+// at once. protocol.ErrEpochChanged ends the wait when the pipeline is started anew meanwhile.
 func (s *Sink) WaitFor(ctx context.Context, lsn change.LSN) error {
 	begun, err := s.Version(ctx)
 	if err != nil || begun.LSN >= lsn {
@@ -62,7 +63,7 @@ func (s *Sink) poll(ctx context.Context, begun change.Version, lsn change.LSN) e
 			return err
 		}
 		if v.Epoch != begun.Epoch {
-			return ErrEpochChanged
+			return protocol.ErrEpochChanged
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -204,7 +205,7 @@ func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) er
 		report, err = audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
 		return err
 	})
-	if errors.Is(err, sink.ErrGenerations) {
+	if errors.Is(err, protocol.ErrGenerations) {
 		err = fault.Wrap(err, fault.Unavailable, "run it again", "auditing")
 	}
 	if err != nil {

@@ -69,6 +69,8 @@ func TestEachRuleCanFail(t *testing.T) {
 	f("replication/rows/a.go", own("replication"), "replication/rows/a.go: rank 2 imports replication of rank 2")
 	f("internal/pipeline/a.go", own("internal/pgtest"), "internal/pipeline/a.go: imports internal/pgtest, which is for tests")
 	f("internal/pipeline/a_test.go", own("internal/pgtest"), "")
+	f("internal/pipeline/a.go", own("replication/rows"), "internal/pipeline/a.go: imports replication/rows, which it is to know by a port of its own")
+	f("internal/pipeline/a.go", own("internal/protocol"), "")
 	f("internal/setup/a.go", imports("github.com/spf13/cobra"), "internal/setup/a.go: imports github.com/spf13/cobra, which only [cmd/wal2vec] may")
 	f("internal/bench/a.go", own("encoder/encodertest"), "")
 	f("encoder/encodertest/a.go", own("encoder"), "")

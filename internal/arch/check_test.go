@@ -63,6 +63,11 @@ func (c *checker) target(s *source, target string) {
 	if !known || !ok || fromTestOnly {
 		return // packages reports those without a rank
 	}
+	for _, adapter := range apart[s.dir] {
+		if own == adapter || strings.HasPrefix(own, adapter+"/") {
+			c.reportf("%s: imports %s, which it is to know by a port of its own", s.name, own)
+		}
+	}
 	if to >= from && !slices.Contains(equals[s.dir], own) {
 		c.reportf("%s: rank %d imports %s of rank %d", s.name, from, own, to)
 	}

@@ -15,7 +15,6 @@ var ranks = map[string]int{
 	"internal/pause":     0,
 	"internal/pgname":    0,
 	"internal/demodata":  0,
-	"internal/protocol":  0,
 	"internal/safefile":  0,
 	"internal/statement": 0,
 	"models/onnxpb":      0,
@@ -25,6 +24,7 @@ var ranks = map[string]int{
 	"internal/pgserver":       1,
 	"internal/pgsession":      1,
 	"internal/pipeline/batch": 1,
+	"internal/protocol":       1,
 	"models":                  1,
 	"replication/pgoutput":    1,
 
@@ -66,6 +66,12 @@ var equals = map[string][]string{
 	"internal/safefile": {"internal/pgname", "internal/fault"}, // its advice is pasted into a shell; what it finds becomes a fault in one place
 	"encoder/ort":       {"encoder"},
 	"encoder/tokenize":  {"encoder"},
+}
+
+// apart lists what a package must not import though its rank would let it: a conductor knows its
+// adapters by its own ports alone.
+var apart = map[string][]string{
+	"internal/pipeline": {"encoder", "replication", "sink"},
 }
 
 // testOnly lists the packages that only test files import, each with the program packages that may as well.

@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -130,7 +130,7 @@ func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, 
 	return session, nil
 }
 
-func (l *look) read(chunk *rows.Chunk) {
+func (l *look) read(chunk *protocol.RowChunk) {
 	l.high = max(l.high, chunk.High)
 	for _, row := range chunk.Rows {
 		c := change.RenderRow(l.auditor.opts.Rows, row, 0)
@@ -257,7 +257,7 @@ func (a *Auditor) await(ctx context.Context, high change.LSN) error {
 		return context.Cause(ctx)
 	case waiting.Err() != nil:
 		return nil
-	case errors.Is(err, sink.ErrEpochChanged):
+	case errors.Is(err, protocol.ErrEpochChanged):
 		return errAgain
 	default:
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -76,7 +77,7 @@ func (f *Filler) backfill(ctx context.Context, o Options, observer Observer) err
 		err = f.runJob(ctx, job, observer)
 		resynced := job.Resync() && (mode == sink.Full || o.Limit > 0)
 		job.Close()
-		if errors.Is(err, sink.ErrGenerations) { // it goes on for the generations that there are now
+		if errors.Is(err, protocol.ErrGenerations) { // it goes on for the generations that there are now
 			o.Restart = false
 			continue
 		}

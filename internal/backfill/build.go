@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -140,7 +141,7 @@ func (b *Build) finish(
 		}
 	}
 	if built.Report, err = b.report(ctx, g.ID); err == nil && built.Report.State == sink.Retired {
-		err = sink.ErrGenerations
+		err = protocol.ErrGenerations
 	}
 	return built, err
 }
@@ -170,10 +171,10 @@ func (b *Build) fill(ctx context.Context, g sink.Generation, observer Observer) 
 		epoch := job.Started().Epoch
 		err = b.runJob(ctx, job, observer)
 		job.Close()
-		if errors.Is(err, sink.ErrGenerations) {
+		if errors.Is(err, protocol.ErrGenerations) {
 			continue
 		}
-		if again, stateErr := b.startedAgain(ctx, epoch); !again || stateErr != nil || !errors.Is(err, sink.ErrJobLost) {
+		if again, stateErr := b.startedAgain(ctx, epoch); !again || stateErr != nil || !errors.Is(err, protocol.ErrJobLost) {
 			return errors.Join(err, stateErr)
 		}
 		b.log.Warn().Int("generation", g.ID).Msg("the pipeline was started again in a new epoch: reading every row again")
@@ -206,5 +207,5 @@ func (b *Build) report(ctx context.Context, id int) (sink.GenerationReport, erro
 			return r, nil
 		}
 	}
-	return sink.GenerationReport{}, sink.ErrGenerations
+	return sink.GenerationReport{}, protocol.ErrGenerations
 }

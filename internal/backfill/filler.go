@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -147,7 +148,7 @@ func (f *Filler) readFor(ctx context.Context, job *sink.Job) error {
 		return err
 	}
 	if !template.Same(job.Template()) {
-		return sink.ErrGenerations
+		return protocol.ErrGenerations
 	}
 	if f.table, err = connect.InspectPipeline(ctx, f.config, state); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -88,7 +89,7 @@ func (f *Filler) retry(ctx context.Context, l Letters) (Retried, error) {
 	}
 	for {
 		r, err := f.readKeys(ctx, keys, false)
-		if !errors.Is(err, sink.ErrGenerations) {
+		if !errors.Is(err, protocol.ErrGenerations) {
 			return r, cmp.Or(err, damaged)
 		}
 	}
@@ -111,7 +112,7 @@ func (f *Filler) closeRetry(ctx context.Context) error {
 // generations change under it, it begins again.
 func (f *Filler) Rewrite(ctx context.Context, keys []change.Key) error {
 	for {
-		if _, err := f.readKeys(ctx, keys, true); !errors.Is(err, sink.ErrGenerations) {
+		if _, err := f.readKeys(ctx, keys, true); !errors.Is(err, protocol.ErrGenerations) {
 			return err
 		}
 	}

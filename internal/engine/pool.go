@@ -12,6 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -172,7 +173,7 @@ func (e *Pool) Of(ctx context.Context, generation int) (pipeline.Encoder, error)
 		}
 		return o.encoder, nil
 	}
-	return nil, sink.ErrGenerations // it was retired in the meantime
+	return nil, protocol.ErrGenerations // it was retired in the meantime
 }
 
 // Become makes these generations the ones whose encoders are open.

@@ -8,6 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -79,11 +80,11 @@ type sinkPort struct {
 	owner    string
 }
 
-// Place returns where the stream goes on, or sink.ErrStartedAnew where the pipeline is in another epoch than this process knows.
+// Place returns where the stream goes on, or protocol.ErrStartedAnew where the pipeline is in another epoch than this process knows.
 func (s sinkPort) Place(ctx context.Context) (change.Place, error) {
 	place, err := s.Sink.Place(ctx)
 	if err == nil && place.Epoch != s.follower.origin.Load().state.Epoch {
-		err = sink.ErrStartedAnew
+		err = protocol.ErrStartedAnew
 	}
 	if err == nil {
 		err = s.follower.readFor(ctx)
@@ -98,7 +99,7 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 		return nil, err
 	}
 	if !stream.Template().Same(s.follower.origin.Load().table.Template) {
-		return nil, sink.ErrGenerations // since readFor looked
+		return nil, protocol.ErrGenerations // since readFor looked
 	}
 	// A generation that came meanwhile: its model is loaded before the first text of it is read, so that one that is not here is noticed now.
 	return stream, s.follower.engines.Become(ctx, stream.Generations())

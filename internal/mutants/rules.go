@@ -118,9 +118,9 @@ var order = rule{
 			edits: []edit{
 				{
 					readerFile,
-					`	c := Chunk{Session: r.session}
+					`	c := protocol.RowChunk{Session: r.session}
 `,
-					`	c := Chunk{Session: r.session}
+					`	c := protocol.RowChunk{Session: r.session}
 	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
 		return Chunk{}, err
 	}

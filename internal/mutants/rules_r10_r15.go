@@ -15,9 +15,9 @@ var r10 = rule{
 			edits: []edit{{
 				chunkFile,
 				`	case p.counter != j.layout.counter:
-		return 0, ErrGenerations`,
+		return 0, protocol.ErrGenerations`,
 				`	case p.counter < 0:
-		return 0, ErrGenerations`,
+		return 0, protocol.ErrGenerations`,
 			}},
 		},
 		{

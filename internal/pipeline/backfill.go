@@ -13,13 +13,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
-	"github.com/wal2vec/wal2vec/replication/rows"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // ChunkReader reads the source table in key order.
 type ChunkReader interface {
-	Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error)
+	Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error)
 	// Alive fails when the connection that read the chunk is gone: what it read may never have been durable.
 	Alive(ctx context.Context, session uint64) error
 	// WaitFlushed returns when the source has flushed its log up to lsn.
@@ -35,7 +34,7 @@ type Job interface {
 	// Stale returns the changes whose text has to be encoded, by generation.
 	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
 	// Commit writes a chunk; several may be written at once, in any order.
-	Commit(ctx context.Context, chunk sink.Chunk) (sink.ChunkResult, error)
+	Commit(ctx context.Context, chunk protocol.Chunk) (protocol.ChunkResult, error)
 	// Sweep deletes what no chunk saw and no event touched, and closes the job.
 	Sweep(ctx context.Context) (int64, error)
 	// Finish closes a job that does not sweep.
@@ -185,7 +184,7 @@ func mayReread(err error) bool {
 	switch {
 	case errors.Is(err, errReread):
 		return true
-	case errors.Is(err, errNotPassed), errors.Is(err, sink.ErrGenerations):
+	case errors.Is(err, errNotPassed), errors.Is(err, protocol.ErrGenerations):
 		return false
 	default:
 		return fault.Retryable(err) || fault.Moving(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 func TestABackfillReadsEncodesAndSweeps(t *testing.T) {
@@ -83,7 +83,7 @@ func TestBesideAStreamAChunkWaitsForTheWatermark(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		m.stream(ctx, 400*time.Millisecond)
-		m.onCommit = func(_ context.Context, c sink.Chunk) error {
+		m.onCommit = func(_ context.Context, c protocol.Chunk) error {
 			m.look(func() {
 				if m.version.LSN < 110 || c.PartialUntil != 0 {
 					t.Errorf("merged at watermark %s with partial %s", m.version.LSN, c.PartialUntil)
@@ -174,7 +174,7 @@ func TestAStreamThatDoesNotMoveEndsTheBackfill(t *testing.T) {
 // rereadCauses are the ways to make a backfill read again: each calls once, whose third call fails.
 var rereadCauses = map[string]func(m *mart, once func() error){
 	"stale": func(m *mart, once func() error) {
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			if once() != nil {
 				m.look(func() {
 					m.truncated = change.Version{Epoch: m.version.Epoch, LSN: m.version.LSN + 1}
@@ -185,7 +185,7 @@ var rereadCauses = map[string]func(m *mart, once func() error){
 		}
 	},
 	"needs": func(m *mart, once func() error) {
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			if once() != nil {
 				return fmt.Errorf("writing: %w", &needs{make([]change.Hash, 1)})
 			}
@@ -202,7 +202,7 @@ var rereadCauses = map[string]func(m *mart, once func() error){
 	},
 	"ping": func(m *mart, once func() error) { m.onAlive = func(context.Context) error { return once() } },
 	"commit": func(m *mart, once func() error) {
-		m.onCommit = func(context.Context, sink.Chunk) error { return once() }
+		m.onCommit = func(context.Context, protocol.Chunk) error { return once() }
 	},
 	"version": func(m *mart, once func() error) { m.onVersion = func(context.Context) error { return once() } },
 	"stream?": func(m *mart, once func() error) { m.onStreaming = func(context.Context) error { return once() } },
@@ -260,8 +260,8 @@ func TestWhatWasNotCommittedIsReadAgain(t *testing.T) {
 
 func TestErrorsThatTimeWillNotMendEndTheBackfill(t *testing.T) {
 	for name, want := range map[string]error{
-		"job lost":    sink.ErrJobLost,
-		"generations": sink.ErrGenerations,
+		"job lost":    protocol.ErrJobLost,
+		"generations": protocol.ErrGenerations,
 		"usage":       fault.New(fault.Usage, "", "no right"),
 		"gap":         fault.New(fault.Gap, "", "the slot is gone"),
 		"other":       errors.New("unexpected"),
@@ -270,7 +270,7 @@ func TestErrorsThatTimeWillNotMendEndTheBackfill(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMart(t, 45)
 				calls := 0
-				m.onCommit = func(context.Context, sink.Chunk) error {
+				m.onCommit = func(context.Context, protocol.Chunk) error {
 					if calls++; calls == 3 {
 						return fmt.Errorf("writing: %w", want)
 					}
@@ -308,7 +308,7 @@ func TestABackfillGivesUpAfterTenPassesWithoutProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 45)
 		commits := 0
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			// Five passes fail, one chunk goes through, and then none.
 			if commits++; commits == 6 {
 				return nil
@@ -331,8 +331,8 @@ func TestABackfillGivesUpAfterTenPassesWithoutProgress(t *testing.T) {
 func TestAChunkThatIsAlwaysStaleMayBeTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 5)
-		m.onCommit = func(context.Context, sink.Chunk) error { return sink.ErrChunkStale }
-		if _, err := m.run(m.options()); !errors.Is(err, sink.ErrChunkStale) || fault.KindOf(err) != fault.Unavailable {
+		m.onCommit = func(context.Context, protocol.Chunk) error { return protocol.ErrChunkStale }
+		if _, err := m.run(m.options()); !errors.Is(err, protocol.ErrChunkStale) || fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("ended with %v (kind %d)", err, fault.KindOf(err))
 		}
 	})
@@ -367,7 +367,7 @@ func TestALimitHoldsAcrossPasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 45)
 		commits := 0
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			if commits++; commits%2 == 0 {
 				return errAway
 			}
@@ -466,7 +466,7 @@ func TestInFlightBoundsTheChunksAtWork(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMart(t, 200)
 				blocked, release := hold()
-				m.onCommit = func(ctx context.Context, _ sink.Chunk) error { return blocked(ctx) }
+				m.onCommit = func(ctx context.Context, _ protocol.Chunk) error { return blocked(ctx) }
 				opts := m.options()
 				opts.InFlight = inFlight
 				done := make(chan error)
@@ -514,7 +514,7 @@ func TestTheRateDoesNotSaveUp(t *testing.T) {
 		opts := m.options()
 		opts.Rate, opts.InFlight = 5, 1
 		stuck := false
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			if !stuck {
 				stuck = true
 				<-time.After(time.Minute)
@@ -538,10 +538,10 @@ func TestACancelledBackfillKeepsWhatItCommitted(t *testing.T) {
 		},
 		"flush": func(m *mart, f func(context.Context) error) { m.onFlush = f },
 		"commit": func(m *mart, f func(context.Context) error) {
-			m.onCommit = func(ctx context.Context, _ sink.Chunk) error { return f(ctx) }
+			m.onCommit = func(ctx context.Context, _ protocol.Chunk) error { return f(ctx) }
 		},
 		"pause": func(m *mart, f func(context.Context) error) {
-			m.onCommit = func(context.Context, sink.Chunk) error {
+			m.onCommit = func(context.Context, protocol.Chunk) error {
 				m.mu.Lock()
 				defer m.mu.Unlock()
 				if len(m.merged) == 2 {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // edit is a transaction of one row that the stream has not applied yet.
@@ -94,7 +94,7 @@ func beside(t *testing.T, seed uint64) {
 	m.onVersion, m.onStreaming, m.onFlush, m.onStale = f.call, f.call, f.call, f.call
 	m.onChunk = func(ctx context.Context, _ change.Key) error { return f.call(ctx) }
 	m.onEncode = func(ctx context.Context, _ []string) error { return f.call(ctx) }
-	m.onCommit = func(ctx context.Context, _ sink.Chunk) error { return f.call(ctx) }
+	m.onCommit = func(ctx context.Context, _ protocol.Chunk) error { return f.call(ctx) }
 	m.onAlive = func(ctx context.Context) error {
 		if f.strike() {
 			m.look(func() { m.session++ })

@@ -14,8 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
-	"github.com/wal2vec/wal2vec/replication/rows"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // chunk is a chunk on its way from the source to the sink.
@@ -25,7 +24,7 @@ type chunk struct {
 	// as is the watermark before the SELECT: the version of every row.
 	as      change.Version
 	after   change.Key
-	read    rows.Chunk
+	read    protocol.RowChunk
 	changes []change.Change
 	// encodings is what became of its texts.
 	encodings change.Encodings
@@ -62,7 +61,7 @@ func (b *Backfill) pass(ctx context.Context) error {
 					return err
 				}
 				if hasLarge(c.changes) {
-					c.changes, c.read = nil, rows.Chunk{}
+					c.changes, c.read = nil, protocol.RowChunk{}
 					giveBack()
 				}
 				<-slots // its own
@@ -108,7 +107,7 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 		failpoint.Hit("backfill_watermark")
 		rows, err := b.ports.Reader.Chunk(ctx, cursor, limit)
 		if err != nil && as.Epoch != b.ports.Job.Started().Epoch { // the table may be another one now
-			err = sink.ErrJobLost
+			err = protocol.ErrJobLost
 		}
 		if err != nil {
 			return fmt.Errorf("reading a chunk: %w", err)
@@ -192,13 +191,13 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 	if err := b.ports.Reader.Alive(ctx, c.read.Session); err != nil {
 		return fmt.Errorf("%w: its connection to the source is gone: %w", errReread, err)
 	}
-	result, err := b.ports.Job.Commit(ctx, sink.Chunk{
+	result, err := b.ports.Job.Commit(ctx, protocol.Chunk{
 		A: c.as, Changes: c.changes, Encodings: c.encodings, After: c.after, Cursor: c.read.Last,
 		PartialUntil: partial, PartialAhead: change.LSN(c.highest.Load()), Force: b.opts.Full,
 	})
 	var needs Needs
 	switch {
-	case errors.Is(err, sink.ErrChunkStale):
+	case errors.Is(err, protocol.ErrChunkStale):
 		return fmt.Errorf("%w: %w", errReread, err)
 	case errors.As(err, &needs):
 		return fmt.Errorf("%w: a vector that was there is gone: %w", errReread, err)
@@ -218,7 +217,7 @@ type merged struct {
 }
 
 // count adds what became of a chunk to the summary once all the chunks before it are there.
-func (b *Backfill) count(c *chunk, result sink.ChunkResult) {
+func (b *Backfill) count(c *chunk, result protocol.ChunkResult) {
 	s := Summary{
 		Batches: 1, Processed: int64(len(c.changes)), Encoded: int64(c.encoded), UpToDate: int64(result.Unchanged),
 		Superseded: int64(result.Superseded), Deleted: int64(result.Deleted),

@@ -14,8 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/replication/rows"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // mart is a table, an encoder and a sink with one job, in memory. It checks what must hold always: the version of a chunk was read
@@ -44,7 +43,7 @@ type mart struct {
 	letters   map[change.Key]string
 	full      bool
 	closed    string // how
-	merged    []sink.Chunk
+	merged    []protocol.Chunk
 	times     []time.Time
 	partial   change.LSN
 	// What was seen.
@@ -57,7 +56,7 @@ type mart struct {
 	onVersion, onStreaming, onAlive, onFlush, onStale, onSweep, onFinish func(context.Context) error
 	onChunk                                                              func(ctx context.Context, after change.Key) error
 	onEncode                                                             func(ctx context.Context, texts []string) error
-	onCommit                                                             func(ctx context.Context, c sink.Chunk) error
+	onCommit                                                             func(ctx context.Context, c protocol.Chunk) error
 }
 
 func newMart(t *testing.T, rows int) *mart {
@@ -139,18 +138,18 @@ func (p *martPositions) Streaming(ctx context.Context) (bool, error) {
 type martReader mart
 
 // Chunk reads on; every read moves the log on a little, as a busy source does.
-func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error) {
+func (r *martReader) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	m := (*mart)(r)
 	m.notef("chunk after %q", string(after))
 	if r.onChunk != nil {
 		if err := r.onChunk(ctx, after); err != nil {
-			return rows.Chunk{}, err
+			return protocol.RowChunk{}, err
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.insert += 10
-	c := rows.Chunk{High: m.insert, Session: m.session}
+	c := protocol.RowChunk{High: m.insert, Session: m.session}
 	for _, k := range m.keys {
 		if k > after && len(c.Rows) < limit {
 			c.Rows = append(c.Rows, m.table[k])
@@ -230,26 +229,26 @@ func (j *martJob) Stale(ctx context.Context, changes []change.Change) ([]change.
 	return lacking(out), nil
 }
 
-func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, error) {
+func (j *martJob) Commit(ctx context.Context, c protocol.Chunk) (protocol.ChunkResult, error) {
 	m := (*mart)(j)
 	m.notef("commit to %q at %d", string(c.Cursor), c.A.LSN)
 	if j.onCommit != nil {
 		if err := j.onCommit(ctx, c); err != nil {
-			return sink.ChunkResult{}, err
+			return protocol.ChunkResult{}, err
 		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	j.check(c)
 	if c.A.Epoch != j.version.Epoch || c.A.Compare(j.truncated) < 0 {
-		return sink.ChunkResult{}, fmt.Errorf("writing: %w", sink.ErrChunkStale)
+		return protocol.ChunkResult{}, fmt.Errorf("writing: %w", protocol.ErrChunkStale)
 	}
-	var result sink.ChunkResult
+	var result protocol.ChunkResult
 	for _, ch := range c.Changes {
 		_, given := c.Encodings[1].Vectors[ch.Document.Hash]
 		_, failed := c.Encodings[1].Failed[ch.Document.Hash]
 		if !ch.Deleted && !given && !failed && j.vectors[ch.Key] != ch.Document.Hash {
-			return sink.ChunkResult{}, fmt.Errorf("writing: %w", &needs{[]change.Hash{ch.Document.Hash}})
+			return protocol.ChunkResult{}, fmt.Errorf("writing: %w", &needs{[]change.Hash{ch.Document.Hash}})
 		}
 	}
 	for _, ch := range c.Changes {
@@ -286,7 +285,7 @@ func (j *martJob) Commit(ctx context.Context, c sink.Chunk) (sink.ChunkResult, e
 }
 
 // check holds a chunk against the rules.
-func (j *martJob) check(c sink.Chunk) {
+func (j *martJob) check(c protocol.Chunk) {
 	if j.closed != "" {
 		j.t.Errorf("a chunk of a job that was closed: %s", j.closed)
 	}

@@ -58,7 +58,7 @@ type Sink interface {
 	// Place reads the committed watermark, and the last transaction that was written.
 	Place(ctx context.Context) (change.Place, error)
 	// Takeover makes this process the owner of the pipeline. It waits for a moment where another session has locked the pipeline's row, and then returns
-	// an error that is sink.ErrLocked.
+	// an error that is protocol.ErrLocked.
 	Takeover(ctx context.Context) (Writer, error)
 	// Awaited reports whether somebody waits for the watermark to pass a position.
 	Awaited(ctx context.Context) (bool, error)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 var (
@@ -337,7 +337,7 @@ func TestAFencedWriterEndsTheStream(t *testing.T) {
 		synctest.Wait()
 		w.look(func() { w.owner++ })
 		w.write(tx(200, put("a", "one")))
-		if err := r.end(); !errors.Is(err, sink.ErrFenced) || fault.KindOf(err) != fault.Busy || w.takeovers != 1 || w.confirmed != 100 {
+		if err := r.end(); !errors.Is(err, protocol.ErrFenced) || fault.KindOf(err) != fault.Busy || w.takeovers != 1 || w.confirmed != 100 {
 			t.Errorf("ended with %v after %d takeovers, confirmed %s", err, w.takeovers, w.confirmed)
 		}
 	})
@@ -355,7 +355,7 @@ func TestAFencedWriterIsToldSoWhateverElseIsUnderWay(t *testing.T) {
 			synctest.Wait()
 			w.look(func() { w.owner++ })
 			w.write(tx(200, put("a", "one")))
-			if err := r.end(); !errors.Is(err, sink.ErrFenced) {
+			if err := r.end(); !errors.Is(err, protocol.ErrFenced) {
 				t.Errorf("ended with %v", err)
 			}
 		})

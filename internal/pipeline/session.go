@@ -12,7 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // session is one connected run of a stream: four goroutines in a row (replication, collect, prepare, commit) and one beside them
@@ -167,7 +167,7 @@ func (se *session) claim(intake, ctx context.Context) (Writer, error) {
 	begun := se.opts.Now()
 	for {
 		writer, err := se.ports.Sink.Takeover(ctx)
-		if !errors.Is(err, sink.ErrLocked) || se.opts.Now().Sub(begun) >= se.opts.SlotWait {
+		if !errors.Is(err, protocol.ErrLocked) || se.opts.Now().Sub(begun) >= se.opts.SlotWait {
 			return writer, err
 		}
 		if intake.Err() != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Tests of a backfill that encodes and writes several chunks at once.
@@ -87,7 +87,7 @@ func TestWritersWriteAtOnceAndTheSummaryFollows(t *testing.T) {
 		m := newMart(t, 95)
 		var writing together
 		first, release := hold()
-		m.onCommit = func(ctx context.Context, c sink.Chunk) error {
+		m.onCommit = func(ctx context.Context, c protocol.Chunk) error {
 			m.enter(&writing)
 			defer m.leave(&writing)
 			if c.After == "" {
@@ -123,7 +123,7 @@ func TestWhatIsMergedBehindAFailureCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 95)
 		failed := false
-		m.onCommit = func(_ context.Context, c sink.Chunk) error {
+		m.onCommit = func(_ context.Context, c protocol.Chunk) error {
 			if c.After != "009" || failed {
 				return nil
 			}
@@ -147,7 +147,7 @@ func TestALimitHoldsWithSeveralWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 95)
 		commits := 0
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			var n int
 			m.look(func() {
 				commits++
@@ -170,19 +170,19 @@ func TestALostJobStopsEveryWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 400)
 		commits := 0
-		m.onCommit = func(context.Context, sink.Chunk) error {
+		m.onCommit = func(context.Context, protocol.Chunk) error {
 			var n int
 			m.look(func() {
 				commits++
 				n = commits
 			})
 			if n > 8 {
-				return fmt.Errorf("writing: %w", sink.ErrJobLost)
+				return fmt.Errorf("writing: %w", protocol.ErrJobLost)
 			}
 			return nil
 		}
 		got, err := m.run(m.several())
-		if !errors.Is(err, sink.ErrJobLost) || got.Done || m.closed != "" || commits > 8+3 || len(m.merged) != 8 {
+		if !errors.Is(err, protocol.ErrJobLost) || got.Done || m.closed != "" || commits > 8+3 || len(m.merged) != 8 {
 			t.Errorf("got %+v, %v after %d commits, %d merged, closed %q", got, err, commits, len(m.merged), m.closed)
 		}
 	})
@@ -193,9 +193,9 @@ func TestAReaderThatWaitsHearsOfAFailure(t *testing.T) {
 		m := newMart(t, 400)
 		opts := m.several()
 		opts.Rate = 0.001 // the next chunk is due in hours
-		m.onStale = func(context.Context) error { return sink.ErrGenerations }
+		m.onStale = func(context.Context) error { return protocol.ErrGenerations }
 		begun := time.Now()
-		if _, err := m.run(opts); !errors.Is(err, sink.ErrGenerations) || time.Since(begun) > time.Minute {
+		if _, err := m.run(opts); !errors.Is(err, protocol.ErrGenerations) || time.Since(begun) > time.Minute {
 			t.Errorf("ended with %v after %s", err, time.Since(begun))
 		}
 	})
@@ -247,7 +247,7 @@ func TestTheChunksAheadAreOfTheSameEpoch(t *testing.T) {
 				t.Errorf("a chunk of epoch %d is ahead until %s, the log ends at %s", c.A.Epoch, c.PartialAhead, m.insert)
 			}
 		}
-		if !slices.ContainsFunc(m.merged, func(c sink.Chunk) bool { return c.PartialAhead > c.PartialUntil }) {
+		if !slices.ContainsFunc(m.merged, func(c protocol.Chunk) bool { return c.PartialAhead > c.PartialUntil }) {
 			t.Error("no chunk knew of those that follow")
 		}
 	})

@@ -12,8 +12,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // Ports are the outside of a stream.
@@ -164,7 +163,7 @@ type course struct {
 
 // react decides what follows a session that ended with err: another one after a pause, which may be zero, or the end with an error.
 func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration, error) {
-	if c.moved = (errors.Is(err, errMoved) || errors.Is(err, sink.ErrGenerations)) && !c.moved; c.moved {
+	if c.moved = (errors.Is(err, errMoved) || errors.Is(err, protocol.ErrGenerations)) && !c.moved; c.moved {
 		s.opts.Logger.Info().Err(err).Msg("session ended, the next one begins at once")
 		return 0, nil
 	}
@@ -248,12 +247,12 @@ func (s *Stream) mayRetry(err error, c *course) bool {
 	}
 	switch fault.KindOf(err) {
 	case fault.Unavailable:
-		return started || errors.Is(err, replication.ErrForeign)
+		return started || errors.Is(err, protocol.ErrForeign)
 	case fault.Busy:
-		if errors.Is(err, sink.ErrLocked) { // the session has waited
+		if errors.Is(err, protocol.ErrLocked) { // the session has waited
 			return false
 		}
-		return !errors.Is(err, sink.ErrFenced) && (c.held.IsZero() || s.opts.Now().Sub(c.held) < s.opts.SlotWait)
+		return !errors.Is(err, protocol.ErrFenced) && (c.held.IsZero() || s.opts.Now().Sub(c.held) < s.opts.SlotWait)
 	default:
 		return false
 	}

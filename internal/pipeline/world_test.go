@@ -17,7 +17,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -447,7 +447,7 @@ func (wr *writer) apply(c change.Commit) error {
 	wr.mu.Lock()
 	defer wr.mu.Unlock()
 	if wr.owner != wr.world.owner || wr.Watermark() != wr.watermark {
-		return fmt.Errorf("writing: %w", sink.ErrFenced)
+		return fmt.Errorf("writing: %w", protocol.ErrFenced)
 	}
 	var missing []change.Hash
 	for _, ch := range c.Changes {

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -28,7 +28,7 @@ func TestAGenerationThatIsBuiltMissesNothing(t *testing.T) {
 	}
 	refused("of an empty generation")
 	chunks := 0
-	r.afterRead = func(rows.Chunk) {
+	r.afterRead = func(protocol.RowChunk) {
 		chunks++
 		switch chunks {
 		case 1: // what was read is out of date before it is merged, and what follows is not what it was

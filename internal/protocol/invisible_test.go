@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // TestACommitThatIsStreamedAndInvisibleDoesNoHarm is the visibility anomaly (Gate): the log already brings a transaction that new
@@ -36,7 +36,7 @@ func TestACommitThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) { //nolint:tp
 			r.db.Exec(t, "INSERT INTO other VALUES (1)") // commits after it, and is visible before it
 			r.held()
 			read := make(chan struct{}, 100)
-			r.afterRead = func(rows.Chunk) { read <- struct{}{} }
+			r.afterRead = func(protocol.RowChunk) { read <- struct{}{} }
 			done := make(chan error, 1)
 			go func() { done <- r.backfill() }()
 			await(t, read, "the backfill reads its first chunk")
@@ -60,7 +60,7 @@ func TestATruncateThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	r := setup(t, server(t))
 	read, held := make(chan struct{}, 100), make(chan struct{})
-	r.afterRead = func(rows.Chunk) {
+	r.afterRead = func(protocol.RowChunk) {
 		read <- struct{}{}
 		<-held
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // TestWhatChangesAfterAChunkWasReadKeepsItsChange (Order): the source changes between a chunk's SELECT and its merge, and the stream has
@@ -25,7 +25,7 @@ func TestWhatChangesAfterAChunkWasReadKeepsItsChange(t *testing.T) { //nolint:tp
 		t.Run(name, func(t *testing.T) {
 			r := setup(t, host)
 			var once sync.Once
-			r.afterRead = func(rows.Chunk) {
+			r.afterRead = func(protocol.RowChunk) {
 				once.Do(func() {
 					r.db.Exec(t, statement)
 					r.passed(r.end())
@@ -55,7 +55,7 @@ func TestACommitAtTheWatermarkIsNewerThanIt(t *testing.T) {
 		a := r.watermark()
 		var at change.LSN
 		var once sync.Once
-		r.afterRead = func(rows.Chunk) {
+		r.afterRead = func(protocol.RowChunk) {
 			once.Do(func() {
 				run("COMMIT")
 				x := await(t, r.streamed, "the update is streamed")

@@ -21,6 +21,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -55,7 +56,7 @@ type rig struct {
 	// streamed are the transactions that change the table, as they come from the source.
 	streamed chan change.Fragment
 	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
-	afterRead func(rows.Chunk)
+	afterRead func(protocol.RowChunk)
 	// swap follows the table when another takes its name; may be nil.
 	swap *swapper
 	// stop ends the stream.
@@ -333,10 +334,10 @@ func (streaming) Streaming(context.Context) (bool, error) { return true, nil }
 // watched tells when a chunk was read.
 type watched struct {
 	*rows.Reader
-	afterRead func(rows.Chunk)
+	afterRead func(protocol.RowChunk)
 }
 
-func (w watched) Chunk(ctx context.Context, after change.Key, limit int) (rows.Chunk, error) {
+func (w watched) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	c, err := w.Reader.Chunk(ctx, after, limit)
 	if err == nil && w.afterRead != nil {
 		w.afterRead(c)

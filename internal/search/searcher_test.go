@@ -19,6 +19,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/internal/search"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -67,7 +68,7 @@ func twoGenerations(t *testing.T, texts []string) *connect.Store {
 	defer job.Close()
 	v, err := s.Version(ctx)
 	ok(err)
-	_, err = job.Commit(ctx, sink.Chunk{A: v, Changes: changes, Encodings: encodings, Cursor: "9"})
+	_, err = job.Commit(ctx, protocol.Chunk{A: v, Changes: changes, Encodings: encodings, Cursor: "9"})
 	ok(err)
 	_, err = job.Sweep(ctx)
 	ok(err)

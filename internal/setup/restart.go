@@ -15,6 +15,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/failpoint"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pause"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -53,7 +54,7 @@ func (r Restart) Run(ctx context.Context, state sink.State) error {
 		Timeline: r.Server.Timeline, SourceOID: r.Table.OID, Shape: r.Table.Shape, Resync: state.Started(),
 		Empty: !state.Started() && r.empty(ctx),
 	})
-	if errors.Is(err, sink.ErrFenced) {
+	if errors.Is(err, protocol.ErrFenced) {
 		return err // the process that was faster may have a slot of this name by now: it is not ours to drop
 	}
 	if err != nil {

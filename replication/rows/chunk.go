@@ -8,42 +8,26 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sql"
 )
-
-// Chunk is a consecutive piece of the table in key order.
-type Chunk struct {
-	// Rows are in the order of the source's key columns, which for texts is that of the column's collation. Soft-deleted rows
-	// are among them.
-	Rows []change.Row
-	// Gone are keys that were asked for and have no row; a read of the table asks for none.
-	Gone []change.Key
-	// Last is the last key that was read, to read on from; empty when there is none.
-	Last change.Key
-	// Done is true when no further row followed.
-	Done bool
-	// High is the end of the source's log after the read: what the rows show ends at or below it.
-	High change.LSN
-	// Session numbers the connection that read the rows; see Alive.
-	Session uint64
-}
 
 // chunkBytes is from how many bytes of the templates' values on no further row is read at once: some hundred rows of prose are a tenth of it.
 const chunkBytes = 16 << 20
 
 // Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty; fewer where they are large.
-func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.open(ctx); err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 	c, err := r.sendable(ctx, after, limit)
 	if err != nil {
-		return Chunk{}, r.explain(err, "reading rows of "+r.name())
+		return protocol.RowChunk{}, r.explain(err, "reading rows of "+r.name())
 	}
 	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 	c.High = c.High.RecordEnd()
 	if n := len(c.Rows); n > 0 {
@@ -53,7 +37,7 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk,
 }
 
 // sendable reads the rows, fewer where a value of one has no form in UTF-8: that row is read alone, as bytes.
-func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	for {
 		c, err := r.chunk(ctx, after, limit, r.row)
 		switch {
@@ -68,7 +52,7 @@ func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (Chu
 
 // chunk reads the rows. As long as none is larger than its share of the bytes, the server need not count them, which takes it longer than to read
 // the rows; where one is, what was read is read again.
-func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selection) (Chunk, error) {
+func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selection) (protocol.RowChunk, error) {
 	for {
 		counted, share := r.counts, chunkBytes/int64(max(1, limit))
 		data := chunkQuery{selection: s.within(share), Limit: limit}
@@ -77,9 +61,9 @@ func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selec
 		}
 		statement, params, err := r.chunkStatement(data, after)
 		if err != nil {
-			return Chunk{}, err
+			return protocol.RowChunk{}, err
 		}
-		c := Chunk{Session: r.session}
+		c := protocol.RowChunk{Session: r.session}
 		var bytes, largest int64
 		err = r.read(ctx, statement, func(raw rawRow) error {
 			row, err := data.read(raw)
@@ -90,7 +74,7 @@ func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selec
 			return err
 		}, params...)
 		if err != nil {
-			return Chunk{}, err
+			return protocol.RowChunk{}, err
 		}
 		if r.counts = largest > share; r.counts && !counted {
 			continue

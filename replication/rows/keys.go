@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // KeyReader reads the rows of some keys in chunks, as a Reader reads a table.
@@ -23,7 +24,7 @@ func (r *Reader) Keys(keys []change.Key) *KeyReader {
 
 // Chunk reads the rows of up to limit keys that come after a key, or of the first ones when that is empty. Keys without a row are in
 // the chunk's Gone.
-func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (Chunk, error) {
+func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	first := 0
 	if after != "" {
 		at, found := slices.BinarySearch(k.keys, after)
@@ -35,7 +36,7 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (Chu
 	keys := k.keys[first:last]
 	rows, session, err := k.rowsAndSession(ctx, keys)
 	if err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 	end := len(keys) // a postponed row and what comes behind it are the next chunk's
 	for _, row := range rows {
@@ -48,13 +49,13 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (Chu
 		return later
 	})
 	keys = keys[:end]
-	c := Chunk{Rows: rows, Done: first+len(keys) == len(k.keys), Session: session}
+	c := protocol.RowChunk{Rows: rows, Done: first+len(keys) == len(k.keys), Session: session}
 	if len(keys) > 0 {
 		c.Last = keys[len(keys)-1]
 	}
 	// Should that connection be another, then the one that read the rows is gone, which Alive tells.
 	if c.High, _, err = k.insertPosition(ctx); err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 	there := make(map[change.Key]struct{}, len(rows))
 	for _, row := range rows {
@@ -66,7 +67,7 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (Chu
 		}
 	}
 	if len(rows)+len(c.Gone) != len(keys) {
-		return Chunk{}, fmt.Errorf("reading rows of %s by key: %d keys have %d rows, and %d have none", k.name(), len(keys), len(rows), len(c.Gone))
+		return protocol.RowChunk{}, fmt.Errorf("reading rows of %s by key: %d keys have %d rows, and %d have none", k.name(), len(keys), len(rows), len(c.Gone))
 	}
 	return c, nil
 }

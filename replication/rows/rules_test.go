@@ -8,7 +8,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
 // until waits for the reader's session to be in a state: a condition on its row of pg_stat_activity.
@@ -31,7 +31,7 @@ func TestHighIsReadAfterTheRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	type result struct {
-		rows.Chunk
+		protocol.RowChunk
 		err error
 	}
 	done := make(chan result, 1)
