@@ -226,7 +226,8 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 		return s.forOwner(left, fmt.Sprintf("publication %q %s", s.Publication, left.against))
 	case rights.Owns():
 	case rights.Function && forgets:
-		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed", pgname.Catalogue(s.Function...), s.Publication))
+		return s.forOwner(left, fmt.Sprintf("function %s() does not know the columns that publication %q listed",
+			pgname.Catalogue(s.Function...), s.Publication))
 	case rights.Function:
 		run = func() error { return s.call(ctx, connString, conn, left) }
 	case rights.Refused != "":

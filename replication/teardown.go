@@ -170,7 +170,8 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	case now.exists && r.made(now):
 		statements = append(statements, drop)
 	case now.exists:
-		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s; where no other pipeline has it: %s;", pgname.Catalogue(r.Function...), r.whose(now), drop))
+		out.Left = append(out.Left, fmt.Sprintf("function %s(), which %s; where no other pipeline has it: %s;",
+			pgname.Catalogue(r.Function...), r.whose(now), drop))
 	}
 	out.Done = append(out.Done, statements...)
 	return r.inOne(ctx, db, statements, takingBack, nil)

@@ -42,7 +42,8 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 		return nil, err
 	}
 	if !exists {
-		steps = append(steps, "CREATE SCHEMA "+pgname.Catalogue(schema), "COMMENT ON SCHEMA "+pgname.Catalogue(schema)+" IS "+pgname.Literal(viewSchemaNote))
+		steps = append(steps, "CREATE SCHEMA "+pgname.Catalogue(schema),
+			"COMMENT ON SCHEMA "+pgname.Catalogue(schema)+" IS "+pgname.Literal(viewSchemaNote))
 	}
 	t := s.tablesOf(st.Table.Key)
 	t.View, t.Vectors = pgname.Catalogue(schema, name), pgname.Catalogue(s.schema, g.Table)

@@ -52,10 +52,10 @@ func commentsOf(name, text string) (found [][2]int) {
 	s.Init(file, []byte(text), func(token.Position, string) {}, scanner.ScanComments) // a piece may end within a string
 	for {
 		pos, kind, literal := s.Scan()
-		switch kind {
-		case token.EOF:
+		if kind == token.EOF {
 			return found
-		case token.COMMENT:
+		}
+		if kind == token.COMMENT {
 			begin := file.Offset(pos)
 			found = append(found, [2]int{begin, begin + len(literal)})
 		}

@@ -1,6 +1,9 @@
 package rows
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Filter is a condition on a column of the source table.
 type Filter struct {
@@ -13,7 +16,7 @@ type Filter struct {
 // like another before it; filterOperators are all that a Filter may have, and valueless those that take no value.
 var (
 	comparisons     = []string{"<=", ">=", "<>", "=", "<", ">"}
-	filterOperators = append(comparisons[:len(comparisons):len(comparisons)], "LIKE", "ILIKE", "IS NULL", "IS NOT NULL")
+	filterOperators = append(slices.Clip(comparisons), "LIKE", "ILIKE", "IS NULL", "IS NOT NULL")
 	valueless       = []string{"IS NULL", "IS NOT NULL"}
 )
 
