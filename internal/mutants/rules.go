@@ -122,14 +122,14 @@ var order = rule{
 `,
 					`	c := protocol.RowChunk{Session: r.session}
 	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 `,
 				},
 				{
 					readerFile,
 					`	if c.High, err = r.position(ctx, "source_insert_lsn"); err != nil {
-		return Chunk{}, err
+		return protocol.RowChunk{}, err
 	}
 	c.High = c.High.RecordEnd()`,
 					"	c.High = c.High.RecordEnd()",

@@ -2,6 +2,7 @@ package pgsession
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -62,8 +63,12 @@ func look(tables string, ours, theirs netip.AddrPort) peer {
 			continue
 		}
 		near, far := inTable(ours, six), inTable(theirs, six)
-		err := lines(tables+table, func(line string) {
-			switch fields := strings.Fields(line); {
+		err := lines(tables+table, func(line []byte) {
+			// Of a thousand connections of other processes nothing is kept.
+			if !bytes.Contains(line, []byte(near)) || !bytes.Contains(line, []byte(far)) {
+				return
+			}
+			switch fields := strings.Fields(string(line)); {
 			case len(fields) < fieldsOfLine:
 			case fields[1] == near && fields[2] == far:
 				seen = true
@@ -103,19 +108,19 @@ func ofLine(fields []string) peer {
 
 // inTable writes an address as the tables have it: words of four bytes in the machine's order, then the port.
 func inTable(a netip.AddrPort, six bool) string {
-	bytes := a.Addr().AsSlice()
+	left := a.Addr().AsSlice()
 	if six {
 		whole := a.Addr().As16()
-		bytes = whole[:]
+		left = whole[:]
 	}
 	var b strings.Builder
-	for ; len(bytes) > 0; bytes = bytes[4:] {
-		fmt.Fprintf(&b, "%08X", binary.NativeEndian.Uint32(bytes))
+	for ; len(left) > 0; left = left[4:] {
+		fmt.Fprintf(&b, "%08X", binary.NativeEndian.Uint32(left))
 	}
 	return b.String() + fmt.Sprintf(":%04X", a.Port())
 }
 
-func lines(path string, each func(line string)) error {
+func lines(path string, each func(line []byte)) error {
 	file, err := os.Open(path) //nolint:gosec // one of the kernel's, but in tests
 	if err != nil {
 		return err
@@ -123,7 +128,7 @@ func lines(path string, each func(line string)) error {
 	defer file.Close()
 	scanner := bufio.NewScanner(file)
 	for scanner.Scan() {
-		each(scanner.Text())
+		each(scanner.Bytes())
 	}
 	return scanner.Err()
 }
