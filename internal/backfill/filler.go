@@ -24,6 +24,9 @@ type Filler struct {
 	Engine *engine.Engine
 	// Engines are the encoders of all generations.
 	Engines *engine.Pool
+	// Around, if any, puts something around the reader of each job's rows before the job begins. Tests
+	// use it to change the source between the read of a chunk and its write.
+	Around func(pipeline.ChunkReader) pipeline.ChunkReader
 
 	config config.Config
 	log    zerolog.Logger
@@ -171,6 +174,9 @@ func (f *Filler) Run(ctx context.Context, job *sink.Job, progress func(pipeline.
 
 // runOver runs a job over the rows of a reader.
 func (f *Filler) runOver(ctx context.Context, job *sink.Job, r pipeline.ChunkReader, options pipeline.BackfillOptions) (pipeline.Summary, error) {
+	if f.Around != nil {
+		r = f.Around(r)
+	}
 	positions := connect.NewPositions(f.config, f.Store)
 	defer positions.Close(ctx)
 	ports := pipeline.BackfillPorts{Reader: r, Job: job, Positions: positions, Encoders: f.Engines}

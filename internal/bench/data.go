@@ -159,7 +159,7 @@ func (b *bench) setUp(ctx context.Context, rows iter.Seq2[demodata.Product, erro
 	if _, err := b.mart.Fill(ctx, rows); err != nil {
 		return err
 	}
-	s, err := setup.Prepare(ctx, b.mart.Config, zerolog.Nop(), setup.Options{})
+	s, err := setup.Prepare(ctx, b.mart.Config, zerolog.Nop(), setup.Options{Opener: b.opener()})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
@@ -311,7 +312,7 @@ var pipelineFindings = []finding{
 	}},
 	{"a generation that nobody fills", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		g := generation(r.options.Config)
+		g := engine.GenerationOf(r.options.Config, opener(t).Shared.Checkpoint)
 		g.Fingerprint, g.Model = "another", "another"
 		_, _, err := r.sink.BuildGeneration(t.Context(), g)
 		r.ok(err)

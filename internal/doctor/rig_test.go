@@ -2,28 +2,34 @@ package doctor_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
+	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/follow"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/setup"
+	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
-
-const fingerprint = "0123456789abcdef"
 
 // healthySettings are those of a server that the doctor has nothing to say about.
 func healthySettings(more ...string) []string {
@@ -37,10 +43,7 @@ func healthySettings(more ...string) []string {
 type rig struct {
 	t       *testing.T
 	db      *pgtest.DB
-	pool    *pgxpool.Pool
-	sink    *sink.Sink
-	stream  *sink.Stream
-	table   change.Table
+	sink    *connect.Store
 	options doctor.Options
 	model   *fakeModel
 	stop    func() // ends the reader
@@ -85,79 +88,76 @@ func healthy(t *testing.T, host *pgtest.Host) *rig {
 	return r
 }
 
-func (r *rig) inspect() change.Table {
-	r.t.Helper()
-	c := r.options.Config.Source
-	table, err := replication.Inspect(r.t.Context(), r.db.Conn(r.t), replication.InspectOptions{
-		Schema: c.Table.Schema, Table: c.Table.Name, Key: c.Key, Template: c.Template, SoftDelete: c.SoftDelete,
-	})
-	r.ok(err)
-	return table
+// shared is the checkpoint of the configured model, opened once: its weights are hashed.
+var shared struct {
+	once       sync.Once
+	checkpoint *models.Checkpoint
+	err        error
 }
 
+// opener opens an encoder that costs nothing, with the checkpoint of the configured model.
+func opener(t *testing.T) engine.Opener {
+	t.Helper()
+	folder := encodertest.FindParts(t).Model
+	shared.once.Do(func() { shared.checkpoint, shared.err = models.Open(folder) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return engine.Opener{Log: zerolog.Nop(), Shared: &engine.Engine{
+		Encoder: encodertest.NewFake(shared.checkpoint.Dimension()), Checkpoint: shared.checkpoint, Precision: change.PrecisionFP32,
+	}}
+}
+
+// setUp makes the pipeline, as wal2vec init does.
 func (r *rig) setUp() {
 	r.t.Helper()
-	ctx, conn, c := r.t.Context(), r.db.Conn(r.t), r.options.Config
-	r.table = r.inspect()
-	r.pool = r.db.Pool(r.t)
-	r.sink = sink.New(sink.Options{Pool: r.pool, Schema: c.Sink.Schema, Pipeline: c.Pipeline, View: c.Sink.View.String(), Logger: zerolog.Nop()})
-	info, err := replication.Server(ctx, conn)
+	ctx, c := r.t.Context(), r.options.Config
+	made, err := setup.Prepare(ctx, c, zerolog.Nop(), setup.Options{Opener: opener(r.t)})
 	r.ok(err)
-	r.ok(r.sink.Migrate(ctx))
-	r.ok(r.sink.Register(ctx, sink.Pipeline{
-		SystemID: info.SystemID, Timeline: info.Timeline, Slot: c.Source.Slot, Publication: c.Source.Publication, Table: r.table,
-	}))
-	_, err = r.sink.EnsureGeneration(ctx, generation(c))
+	defer made.Close(ctx)
+	_, err = made.Make(ctx)
 	r.ok(err)
-	r.ok(replication.EnsurePublication(ctx, conn, c.Source.Publication, r.table))
-	slot, err := replication.CreateSlot(ctx, replication.SlotOptions{ConnString: r.db.DSN, Name: c.Source.Slot, Logger: zerolog.Nop()})
-	r.ok(err)
-	r.ok(r.sink.Start(ctx, sink.Start{
-		Slot: slot.Name, ConsistentPoint: slot.ConsistentPoint, SystemID: info.SystemID, Timeline: info.Timeline, SourceOID: r.table.OID,
-	}))
+	r.sink = connect.NewStore(r.db.Pool(r.t), c, zerolog.Nop())
 }
 
-func generation(c config.Config) sink.Generation {
-	return sink.Generation{
-		Fingerprint: fingerprint, Model: "fake", Template: c.Source.Template.String(), Dimension: 3, Storage: sink.Vector, Precision: "fp32",
-	}
-}
-
-// fill writes the three rows as a stream would, and reports.
+// fill runs a stream and a backfill beside it, until every row has its vector.
 func (r *rig) fill() {
 	r.t.Helper()
-	ctx := r.t.Context()
-	version, err := r.sink.Version(ctx)
+	ctx, c := r.t.Context(), r.options.Config
+	c.Stream.IdleInterval = 10 * time.Millisecond // the backfill waits for the watermark
+	f, err := follow.Open(ctx, follow.Options{Config: c, Log: zerolog.Nop(), Opener: opener(r.t)})
 	r.ok(err)
-	r.stream, err = r.sink.Takeover(ctx, "machine/1/1", version.Epoch)
-	r.ok(err)
-	text := change.NewDocument("a lamp")
-	commit := change.Commit{
-		Watermark: version.LSN, Encodings: change.Encodings{1: {Vectors: map[change.Hash][]float32{text.Hash: {0.6, 0.8, 0}}}},
+	defer f.Close(ctx)
+	streaming, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f.NewStream(false).Run(streaming)
+		ended <- err
+	}()
+	b, err := backfill.Open(ctx, opener(r.t), c, zerolog.Nop())
+	if err == nil {
+		err = b.Backfill(ctx, backfill.Options{}, backfill.Quiet{})
+		b.Close(ctx)
 	}
-	for _, key := range []string{"1", "2", "3"} {
-		commit.Changes = append(commit.Changes, change.Change{Key: change.KeyOf(key), LSN: version.LSN, Document: text})
-	}
-	r.ok(r.stream.Commit(ctx, commit))
-	job, err := r.sink.OpenJob(ctx, sink.JobParams{Mode: sink.Incremental})
-	r.ok(err)
-	defer job.Close()
-	_, err = job.Sweep(ctx)
-	r.ok(err)
-	r.ok(r.stream.ReportPending(ctx, time.Time{}))
+	stop()
+	r.ok(errors.Join(err, <-ended))
 }
 
-// read reads the slot until the test ends.
+// read keeps the slot active until the test ends. It writes nothing: a stream would repair in a moment
+// what a test spoils.
 func (r *rig) read() {
 	r.t.Helper()
 	c := r.options.Config.Source
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	version, err := r.sink.Version(ctx)
+	state, err := r.sink.State(ctx)
+	r.ok(err)
+	table, err := connect.InspectFollowed(ctx, r.options.Config, state)
 	r.ok(err)
 	source := replication.NewSource(replication.Options{
-		ConnString: r.db.DSN, Slot: c.Slot, Publication: c.Publication, Table: r.table, Logger: zerolog.Nop(),
+		ConnString: c.DSN.Reveal(), Slot: c.Slot, Publication: c.Publication, Table: table, Logger: zerolog.Nop(),
 	})
-	stream, err := source.Connect(ctx, change.Place{Watermark: version.LSN})
+	stream, err := source.Connect(ctx, change.Place{Watermark: state.Watermark})
 	r.ok(err)
 	out, done := make(chan change.Fragment, 100), make(chan error, 1)
 	go func() {

@@ -57,6 +57,9 @@ type Options struct {
 	Opener engine.Opener
 	// Version and Commit of the program, for the metrics.
 	Version, Commit string
+	// Around, if any, puts something around the ports of each stream before it is made. Tests use it
+	// to see what a stream reads, and to hold it at the moment that a rule is about.
+	Around func(pipeline.Ports) pipeline.Ports
 }
 
 // Open opens the encoders (whose self-tests come before the slot is touched) and both
@@ -186,6 +189,9 @@ func (f *Follower) NewStream(untilCurrent bool) *pipeline.Stream {
 	}
 	if c.OnWALPressure == config.PressureDrop {
 		ports.Retention = retentionPort{f.Config}
+	}
+	if f.Around != nil {
+		ports = f.Around(ports)
 	}
 	return pipeline.NewStream(ports, pipeline.StreamOptions{
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},

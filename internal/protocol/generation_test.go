@@ -3,6 +3,10 @@ package protocol_test
 import (
 	"testing"
 
+	"github.com/rs/zerolog"
+
+	"github.com/wal2vec/wal2vec/internal/backfill"
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/sink"
@@ -11,15 +15,17 @@ import (
 // TestAGenerationThatIsBuiltMissesNothing: rows that change, go, come or are on their way while its job reads them are all in it, whoever
 // writes them, and it is active only when that is so.
 func TestAGenerationThatIsBuiltMissesNothing(t *testing.T) {
-	r := setup(t, server(t))
+	r := setUp(t, server(t))
 	before := r.hang("UPDATE item SET name = 'on its way ' || id WHERE id IN (2, 9)") // in the log and in no snapshot
-	g, resumed, err := r.sink.BuildGeneration(t.Context(), sink.Generation{
-		Fingerprint: "g", Model: "another", Template: template, Dimension: dimension, Storage: sink.Vector, Precision: "fp32",
-	})
+	other := r.config
+	other.Sink.Storage = change.StorageHalfvec
+	build, err := backfill.OpenBuild(t.Context(), r.opener, other, zerolog.Nop())
 	r.ok(err)
-	if resumed {
+	defer build.Close(t.Context())
+	if build.Resumed {
 		t.Error("there was one already")
 	}
+	g := build.Engines.Configured
 	refused := func(when string) {
 		t.Helper()
 		if _, err := r.sink.Activate(t.Context(), sink.Activation{ID: g.ID}); fault.KindOf(err) != fault.Usage {
@@ -39,9 +45,13 @@ func TestAGenerationThatIsBuiltMissesNothing(t *testing.T) {
 			r.db.Exec(t, "UPDATE item SET id = 30 WHERE id = 5; UPDATE item SET name = 'changed again' WHERE id = 7")
 		}
 	}
-	r.ok(r.job(sink.JobParams{Mode: sink.Build, Generation: g.ID}))
+	build.Around = r.watched
+	built, err := build.Finish(t.Context(), backfill.Quiet{}, nil)
+	r.ok(err)
 	r.afterRead = nil
-	r.ok(r.sink.BuildIndex(t.Context(), g, nil))
+	if chunks < 3 || !built.Report.Coverage.Full() {
+		t.Errorf("%d chunks were read, the generation is %+v", chunks, built.Report)
+	}
 	r.settled()
 	r.vectorsOf(g.Table)
 	_, err = r.sink.Activate(t.Context(), sink.Activation{ID: g.ID})

@@ -30,7 +30,7 @@ func TestACommitThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) { //nolint:tp
 		"several parts": "UPDATE item SET name = 'new'",
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := setup(t, host)
+			r := setUp(t, host)
 			before := r.rows()
 			x := r.hang(statement)
 			r.db.Exec(t, "INSERT INTO other VALUES (1)") // commits after it, and is visible before it
@@ -58,7 +58,7 @@ func TestACommitThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) { //nolint:tp
 // be read in that moment. One that was read before it comes to its merge, and one waits for the lock.
 func TestATruncateThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) {
 	t.Parallel()
-	r := setup(t, server(t))
+	r := setUp(t, server(t))
 	read, held := make(chan struct{}, 100), make(chan struct{})
 	r.afterRead = func(protocol.RowChunk) {
 		read <- struct{}{}
@@ -74,8 +74,8 @@ func TestATruncateThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) {
 	}
 	close(held)
 	pgtest.Eventually(t, patience, func() (bool, string) {
-		query := "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock')"
-		return pgtest.One[bool](t, r.db, query, "reader "+r.db.Name), "the backfill does not wait for the lock"
+		query := "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'wal2vec/backfill' AND wait_event_type = 'Lock')"
+		return pgtest.One[bool](t, r.db, query), "the backfill does not wait for the lock"
 	})
 	r.release(x)
 	r.ok(await(t, done, "the backfill ends"))
@@ -96,7 +96,7 @@ func (r *rig) held() {
 	asked := make(map[time.Time]bool)
 	pgtest.Eventually(r.t, patience, func() (bool, string) {
 		query := "SELECT query_start FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%pg_current_snapshot%'"
-		for _, at := range pgtest.Column[time.Time](r.t, r.db, query, "wal2vec/"+r.slot.Name) {
+		for _, at := range pgtest.Column[time.Time](r.t, r.db, query, "wal2vec/"+r.config.Source.Slot) {
 			asked[at] = true
 		}
 		// The first may be of an earlier batch.

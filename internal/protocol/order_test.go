@@ -23,7 +23,7 @@ func TestWhatChangesAfterAChunkWasReadKeepsItsChange(t *testing.T) { //nolint:tp
 		"insert": "INSERT INTO item VALUES (0, 'new', 'text')",
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := setup(t, host)
+			r := setUp(t, host)
 			var once sync.Once
 			r.afterRead = func(protocol.RowChunk) {
 				once.Do(func() {
@@ -41,7 +41,7 @@ func TestWhatChangesAfterAChunkWasReadKeepsItsChange(t *testing.T) { //nolint:tp
 // A chunk read then carries that position and the row from before the commit; the streamed row's version is one higher.
 func TestACommitAtTheWatermarkIsNewerThanIt(t *testing.T) {
 	t.Parallel()
-	r := setup(t, server(t))
+	r := setUp(t, server(t))
 	writer := r.db.Conn(t)
 	run := func(statement string) {
 		if _, err := writer.Exec(t.Context(), statement); err != nil {

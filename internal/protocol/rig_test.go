@@ -12,29 +12,30 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/encoder/encodertest"
+	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/follow"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/pipeline"
-	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 	"github.com/wal2vec/wal2vec/internal/protocol"
-	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/pgoutput"
-	"github.com/wal2vec/wal2vec/replication/rows"
+	"github.com/wal2vec/wal2vec/internal/setup"
+	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
 
 const (
-	patience  = 30 * time.Second
-	dimension = 8
-	pipe      = "item"
-	template  = "{name}. {body}"
+	patience = 30 * time.Second
+	pipe     = "item"
+	template = "{name}. {body}"
 )
 
 // server is a source on which a commit hangs, in the log and invisible, in every session that turns synchronous_commit on: it waits for
@@ -44,38 +45,81 @@ func server(t *testing.T) *pgtest.Host {
 	return pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local", "autovacuum=off")
 }
 
-// rig is a pipeline from a table of a server to a sink on another one, which streams.
+// rig is a pipeline from a table of a server to a sink on another one, which streams. What runs it is
+// what the program runs: internal/setup, internal/follow and internal/backfill.
 type rig struct {
 	t      *testing.T
 	db     *pgtest.DB // the source
 	sinkDB *pgtest.DB
-	pool   *pgxpool.Pool
-	sink   *sink.Sink
-	table  change.Table
-	slot   replication.Slot
+	config config.Config
+	opener engine.Opener
+	sink   *connect.Store
 	// streamed are the transactions that change the table, as they come from the source.
 	streamed chan change.Fragment
 	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
 	afterRead func(protocol.RowChunk)
-	// swap follows the table when another takes its name; may be nil.
-	swap *swapper
+	// swap sees how the stream follows the table when another takes its name.
+	swap *swapTap
 	// stop ends the stream.
 	stop func()
 }
 
-// setup makes a table of ten rows, one with a text that is stored out of line, and a pipeline that has them in its sink and streams.
-func setup(t *testing.T, host *pgtest.Host) *rig {
+// shared is the checkpoint of the configured model, opened once: its weights are hashed.
+var shared struct {
+	once       sync.Once
+	checkpoint *models.Checkpoint
+	err        error
+}
+
+// opener opens the only substitute: an encoder whose vectors are hashes of the texts.
+func opener(t *testing.T) engine.Opener {
 	t.Helper()
-	r := &rig{t: t, db: host.Database(t), sinkDB: pgtest.SinkDatabase(t), streamed: make(chan change.Fragment, 1000)}
+	folder := encodertest.FindParts(t).Model
+	shared.once.Do(func() { shared.checkpoint, shared.err = models.Open(folder) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return engine.Opener{Log: zerolog.Nop(), Shared: &engine.Engine{
+		Encoder: encodertest.NewFake(shared.checkpoint.Dimension()), Checkpoint: shared.checkpoint, Precision: change.PrecisionFP32,
+	}}
+}
+
+// setUp makes a table of ten rows, one with a text that is stored out of line, and a pipeline that has them in its sink and streams.
+func setUp(t *testing.T, host *pgtest.Host) *rig {
+	t.Helper()
+	r := &rig{
+		t: t, db: host.Database(t), sinkDB: pgtest.SinkDatabase(t), opener: opener(t),
+		streamed: make(chan change.Fragment, 1000), swap: newSwapTap(),
+	}
 	r.db.Exec(t, "CREATE TABLE public.other (id bigint); CREATE TABLE public.item (id bigint PRIMARY KEY, name text, body text); ALTER TABLE public.item ALTER body SET STORAGE EXTERNAL")
 	r.db.Exec(t, "INSERT INTO item SELECT g, 'old ' || g, CASE g WHEN 7 THEN repeat('long, ', 2000) || 'end' ELSE 'text' END FROM generate_series(1, 10) AS g")
-	r.pool = r.sinkDB.Pool(t)
-	r.sink = sink.New(sink.Options{Pool: r.pool, Pipeline: pipe, View: "analytics_features.items", Logger: zerolog.Nop()})
-	r.register()
+	r.config = r.settings()
+	made, err := setup.Prepare(t.Context(), r.config, zerolog.Nop(), setup.Options{Opener: r.opener})
+	r.ok(err)
+	defer made.Close(t.Context())
+	_, err = made.Make(t.Context())
+	r.ok(err)
+	r.sink = connect.NewStore(r.sinkDB.Pool(t), r.config, zerolog.Nop())
 	r.stream()
 	r.ok(r.backfill())
 	r.settled()
 	return r
+}
+
+// settings are those of the pipeline. Batches hold three rows, so that a transaction of more is written in parts, and chunks four.
+func (r *rig) settings() config.Config {
+	r.t.Helper()
+	c := config.Default()
+	parsed, err := change.ParseTemplate(template)
+	r.ok(err)
+	c.Pipeline, c.Encoder.Precision = pipe, change.PrecisionFP32
+	c.Source.DSN, c.Source.Table, c.Source.Key, c.Source.SoftDelete = config.DSN(r.db.DSN), config.Name{Schema: "public", Name: "item"}, []string{"id"}, ""
+	c.Source.Template, c.Source.Slot, c.Source.Publication, c.Source.SlotWait = parsed, "s_"+r.db.Name, "pub", patience
+	c.Sink.DSN, c.Sink.View = config.DSN(r.sinkDB.DSN), config.Name{Schema: "analytics_features", Name: "items"}
+	c.Stream.MaxRows, c.Stream.MaxAge, c.Stream.IdleInterval = 3, 50*time.Millisecond, 50*time.Millisecond
+	c.Stream.DrainTimeout, c.Stream.RetryMax = 5*time.Second, time.Second
+	c.Backfill.ChunkKeys, c.Backfill.InFlight, c.Backfill.WaitTimeout = 4, 2, patience
+	return c
 }
 
 func (r *rig) ok(err error) {
@@ -85,33 +129,6 @@ func (r *rig) ok(err error) {
 	}
 }
 
-// register makes publication, slot, the sink's tables and the start of the pipeline.
-func (r *rig) register() {
-	r.t.Helper()
-	ctx, conn := r.t.Context(), r.db.Conn(r.t)
-	parsed, err := change.ParseTemplate(template)
-	r.ok(err)
-	r.table, err = replication.Inspect(ctx, conn, replication.InspectOptions{Schema: "public", Table: "item", Key: []string{"id"}, Template: parsed})
-	r.ok(err)
-	r.ok(replication.EnsurePublication(ctx, conn, "pub", r.table))
-	info, err := replication.Server(ctx, conn)
-	r.ok(err)
-	r.slot, err = replication.CreateSlot(ctx, replication.SlotOptions{ConnString: r.db.DSN, Name: "s_" + r.db.Name, Logger: zerolog.Nop()})
-	r.ok(err)
-	r.ok(r.sink.Migrate(ctx))
-	r.ok(r.sink.Register(ctx, sink.Pipeline{
-		SystemID: info.SystemID, Timeline: info.Timeline, Slot: r.slot.Name, Publication: "pub", Table: r.table,
-	}))
-	_, err = r.sink.EnsureGeneration(ctx, sink.Generation{
-		Fingerprint: "f", Model: "fake", Template: template, Dimension: dimension, Storage: sink.Vector, Precision: "fp32",
-	})
-	r.ok(err)
-	r.ok(r.sink.Start(ctx, sink.Start{
-		From: r.state().Epoch, Slot: r.slot.Name, ConsistentPoint: r.slot.ConsistentPoint, SystemID: info.SystemID, Timeline: info.Timeline,
-		SourceOID: r.table.OID,
-	}))
-}
-
 func (r *rig) state() sink.State {
 	r.t.Helper()
 	st, err := r.sink.State(r.t.Context())
@@ -119,25 +136,17 @@ func (r *rig) state() sink.State {
 	return st
 }
 
-// stream streams until the test ends. Batches hold three rows, so that a transaction of more is written in parts.
+// stream streams until the test ends.
 func (r *rig) stream() {
 	r.t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	gate := replication.NewGate(replication.GateOptions{ConnString: r.db.DSN, Slot: r.slot.Name})
-	rows := r.reader()
-	ports := pipeline.Ports{
-		Source: tapped{r, r.streamed}, Gate: gate, Rows: durable{rows}, Encoders: oneEncoder{encodertest.NewFake(dimension)}, Sink: owned{r.sink}, Observer: deaf{},
-	}
-	if r.swap != nil {
-		ports.Swap = r.swap
-	}
-	stream := pipeline.NewStream(ports, pipeline.StreamOptions{
-		Limits:       batch.Limits{Rows: 3, Tokens: 1 << 20, Bytes: 1 << 20, Age: 50 * time.Millisecond},
-		IdleInterval: 50 * time.Millisecond, DrainTimeout: 5 * time.Second, SlotWait: patience, RetryMax: time.Second, Logger: zerolog.New(zerolog.NewTestWriter(r.t)),
+	f, err := follow.Open(ctx, follow.Options{
+		Config: r.config, Log: zerolog.New(zerolog.NewTestWriter(r.t)), Opener: r.opener, Around: r.around,
 	})
+	r.ok(err)
 	done := make(chan error, 1)
 	go func() {
-		_, err := stream.Run(ctx)
+		_, err := f.Run(ctx, f.NewStream(false))
 		done <- err
 	}()
 	r.stop = sync.OnceFunc(func() {
@@ -145,37 +154,36 @@ func (r *rig) stream() {
 		if err := <-done; err != nil {
 			r.t.Errorf("the stream ended with %v", err)
 		}
-		gate.Close(context.WithoutCancel(ctx))
-		rows.Close(context.WithoutCancel(ctx))
+		f.Close(context.WithoutCancel(ctx))
 	})
 	r.t.Cleanup(r.stop)
 	pgtest.Eventually(r.t, patience, func() (bool, string) { return r.state().Owner != "", "the stream does not begin" })
 }
 
-func (r *rig) reader() *rows.Reader {
-	return rows.NewReader(rows.Options{ConnString: r.db.DSN, Table: r.table, Application: "reader " + r.db.Name})
+// around shows the test what comes from the source, and how a swap is followed.
+func (r *rig) around(ports pipeline.Ports) pipeline.Ports {
+	ports.Source = tapped{ports.Source, r.streamed}
+	ports.Swap = r.swap.around(ports.Swap)
+	ports.CheckTable = r.swap.look(ports.CheckTable)
+	return ports
 }
 
-// backfill runs a refresh over the whole table, in chunks of four rows.
-func (r *rig) backfill() error { return r.job(sink.JobParams{Mode: sink.Incremental}) }
-
-// job runs a job over the whole table, in chunks of four rows.
-func (r *rig) job(params sink.JobParams) error {
+// backfill runs a backfill over the whole table.
+func (r *rig) backfill() error {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
-	reader := r.reader()
-	defer reader.Close(context.WithoutCancel(ctx))
-	job, err := r.sink.OpenJob(ctx, params)
+	f, err := backfill.Open(ctx, r.opener, r.config, zerolog.Nop())
 	if err != nil {
 		return err
 	}
-	defer job.Close()
-	_, err = pipeline.NewBackfill(pipeline.BackfillPorts{
-		Reader: watched{reader, r.afterRead}, Job: job, Positions: streaming{r.sink}, Encoders: oneEncoder{encodertest.NewFake(dimension)},
-	}, pipeline.BackfillOptions{
-		Template: r.table.Template, ChunkKeys: 4, InFlight: 2, WaitTimeout: patience, RetryMax: time.Second, Logger: zerolog.Nop(),
-	}).Run(ctx)
-	return err
+	defer f.Close(ctx)
+	f.Around = r.watched
+	return f.Backfill(ctx, backfill.Options{}, backfill.Quiet{})
+}
+
+// watched shows the test each chunk that is read.
+func (r *rig) watched(reader pipeline.ChunkReader) pipeline.ChunkReader { //nolint:ireturn // it goes around any reader
+	return watched{reader, r.afterRead}
 }
 
 func (r *rig) watermark() change.LSN {
@@ -254,27 +262,12 @@ func (r *rig) vectorsOf(table string) {
 
 // tapped is a source whose transactions are told to the test before they are delivered.
 type tapped struct {
-	*rig
+	pipeline.Source
 	seen chan<- change.Fragment
 }
 
-// source reads the log for the table that is followed, and waits for the transactions of the one that is to be.
-func (s tapped) source() *replication.Source {
-	options := replication.Options{
-		ConnString: s.db.DSN, Slot: s.slot.Name, Publication: "pub", Table: s.table, Limits: pgoutput.Limits{Events: 3}, Logger: zerolog.Nop(),
-	}
-	if s.swap != nil {
-		options.Table.OID, options.Successor = s.swap.tables()
-	}
-	return replication.NewSource(options)
-}
-
-func (s tapped) Check(ctx context.Context, from change.LSN) error { return s.source().Check(ctx, from) }
-
-func (s tapped) Current(ctx context.Context) (change.LSN, error) { return s.source().Current(ctx) }
-
 func (s tapped) Connect(ctx context.Context, place change.Place) (pipeline.Replication, error) {
-	stream, err := s.source().Connect(ctx, place)
+	stream, err := s.Source.Connect(ctx, place)
 	if err != nil {
 		return nil, err
 	}
@@ -282,7 +275,7 @@ func (s tapped) Connect(ctx context.Context, place change.Place) (pipeline.Repli
 }
 
 type tap struct {
-	*replication.Stream
+	pipeline.Replication
 	seen chan<- change.Fragment
 }
 
@@ -300,61 +293,25 @@ func (s tap) Run(ctx context.Context, out chan<- change.Fragment) error {
 			}
 		}
 	}()
-	err := s.Stream.Run(ctx, delivered)
+	err := s.Replication.Run(ctx, delivered)
 	close(delivered)
 	<-done
 	return err
 }
 
-// durable, owned and streaming are wired as the program does it.
-type durable struct{ reader *rows.Reader }
-
-func (d durable) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
-	return d.reader.DurableRows(ctx, keys)
-}
-
-type owned struct{ *sink.Sink }
-
-func (s owned) Takeover(ctx context.Context) (pipeline.Writer, error) {
-	v, err := s.Version(ctx)
-	if err != nil {
-		return nil, err
-	}
-	stream, err := s.Sink.Takeover(ctx, fmt.Sprint("owner ", time.Now().UnixNano()), v.Epoch)
-	if err != nil {
-		return nil, err
-	}
-	return stream, nil
-}
-
-type streaming struct{ *sink.Sink }
-
-func (streaming) Streaming(context.Context) (bool, error) { return true, nil }
-
 // watched tells when a chunk was read.
 type watched struct {
-	*rows.Reader
+	pipeline.ChunkReader
 	afterRead func(protocol.RowChunk)
 }
 
 func (w watched) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
-	c, err := w.Reader.Chunk(ctx, after, limit)
+	c, err := w.ChunkReader.Chunk(ctx, after, limit)
 	if err == nil && w.afterRead != nil {
 		w.afterRead(c)
 	}
 	return c, err
 }
-
-// deaf observes nothing.
-type deaf struct{}
-
-func (deaf) StreamActive(bool)                                    {}
-func (deaf) BatchCommitted(string, map[change.Op]int, change.LSN) {}
-func (deaf) Freshness(time.Duration, int)                         {}
-func (deaf) Stage(string, time.Duration)                          {}
-func (deaf) TextsEncoded(int)                                     {}
-func (deaf) Pending(time.Time)                                    {}
-func (deaf) Retried(string)                                       {}
 
 // hung is a session whose commit is in the log, and invisible until it is let go.
 type hung struct {
@@ -395,8 +352,3 @@ func (r *rig) release(h *hung) {
 	}
 	h.done = nil
 }
-
-// oneEncoder encodes for a sink that has one generation, whatever its number.
-type oneEncoder struct{ pipeline.Encoder }
-
-func (o oneEncoder) Of(context.Context, int) (pipeline.Encoder, error) { return o.Encoder, nil }

@@ -3,83 +3,69 @@ package protocol_test
 import (
 	"context"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
-	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// swapper follows a swapped table as the program does (R7).
-type swapper struct {
-	r *rig
+// swapTap sees how a stream follows a swapped table (R7), and holds it where a test says so. What follows is the stream's own.
+type swapTap struct {
 	// prepared is told that the new table is published, and answered with the position that the watermark has to reach; may be nil.
 	prepared chan struct{}
 	answered chan change.LSN
-
-	mu       sync.Mutex
-	was, is  uint32 // the latter zero when all is done
-	due      change.LSN
-	finished chan struct{}
+	// blind keeps a stream from looking which table has the name.
+	blind    atomic.Bool
+	finished chan struct{} // closed when the new table is the pipeline's
 }
 
-// replaces makes a swapper for the table that has the name now.
-func (r *rig) replaces() {
-	r.t.Helper()
-	r.swap = &swapper{r: r, was: r.table.OID, is: pgtest.One[uint32](r.t, r.db, "SELECT 'item'::regclass::oid"), finished: make(chan struct{})}
-}
+func newSwapTap() *swapTap { return &swapTap{finished: make(chan struct{})} }
 
-func (s *swapper) tables() (followed, successor uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.was, s.is
-}
+func (s *swapTap) around(port pipeline.Swap) pipeline.Swap { return tappedSwap{port, s} } //nolint:ireturn // it goes around any port
 
-func (s *swapper) Pending() bool {
-	_, successor := s.tables()
-	return successor != 0
-}
-
-func (s *swapper) Prepare(ctx context.Context) (change.LSN, error) {
-	due, err := replication.PrepareSwap(ctx, s.r.db.DSN, replication.Swap{
-		Publication: "pub", Table: replication.InspectOptions{Schema: "public", Table: "item", Key: []string{"id"}, Template: s.r.table.Template},
-		Key: s.r.table.Key, Is: s.is, Function: pgx.Identifier{"public", "nothing"},
-	})
-	if err == nil && s.prepared != nil {
-		s.prepared <- struct{}{}
-		due = <-s.answered
+// look is a stream's look at the table, which finds nothing while the tap is blind.
+func (s *swapTap) look(check func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if s.blind.Load() {
+			return nil
+		}
+		return check(ctx)
 	}
-	s.due = due
-	return due, err
 }
 
-func (s *swapper) Finish(ctx context.Context) error {
-	st, err := s.r.sink.State(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.r.sink.Swap(ctx, sink.Swap{From: st.Epoch, Owner: st.Owner, Was: s.was, Is: s.is, At: s.due}); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.was, s.is = s.is, 0
-	close(s.finished)
-	return nil
-}
-
-func (s *swapper) done() bool {
+func (s *swapTap) done() bool {
 	select {
 	case <-s.finished:
 		return true
 	default:
 		return false
 	}
+}
+
+type tappedSwap struct {
+	pipeline.Swap
+	tap *swapTap
+}
+
+// Prepare may ask the watermark to go further than the stream would: past what the test commits when the table is published.
+func (s tappedSwap) Prepare(ctx context.Context) (change.LSN, error) {
+	due, err := s.Swap.Prepare(ctx)
+	if err == nil && s.tap.prepared != nil {
+		s.tap.prepared <- struct{}{}
+		due = max(due, <-s.tap.answered)
+	}
+	return due, err
+}
+
+func (s tappedSwap) Finish(ctx context.Context) error {
+	err := s.Swap.Finish(ctx)
+	if err == nil {
+		close(s.tap.finished)
+	}
+	return err
 }
 
 // replaceItem puts another table in the place of item: some rows are other ones, some are gone, one is new.
@@ -102,14 +88,23 @@ func (r *rig) follows(x *hung, standing string) {
 	})
 	if r.swap.done() {
 		r.t.Error("the swap was followed past a commit that is invisible")
-		r.ok(r.backfill())
+		r.refreshed()
 		r.release(x)
 	} else {
 		r.release(x)
 		await(r.t, r.swap.finished, "the swap is followed")
-		r.ok(r.backfill())
+		r.refreshed()
 	}
 	r.settled()
+}
+
+// refreshed waits for the end of the refresh that the stream runs when it has followed a swap.
+func (r *rig) refreshed() {
+	r.t.Helper()
+	pgtest.Eventually(r.t, patience, func() (bool, string) {
+		jobs := r.state().Jobs
+		return len(jobs) == 0, fmt.Sprintf("the refresh has not ended: %+v", jobs)
+	})
 }
 
 // TestACommitOnTheNewTableIsWaitedForWhereverItIsRead (R7): it is in the log and in no snapshot. If the watermark passed it before the new
@@ -122,10 +117,9 @@ func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolin
 	} {
 		// The stream that follows the swap reads it: the gate has it waited for.
 		t.Run(name+" after it was published", func(t *testing.T) {
-			r := setup(t, host)
+			r := setUp(t, host)
 			r.stop()
 			r.replaceItem()
-			r.replaces()
 			r.swap.prepared, r.swap.answered = make(chan struct{}), make(chan change.LSN)
 			r.stream()
 			await(t, r.swap.prepared, "the new table is published")
@@ -134,17 +128,17 @@ func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolin
 			r.swap.answered <- r.end()
 			r.follows(x, "%pg_current_snapshot%")
 		})
-		// The stream of the old table has read over it, and somebody else has published the new one: whoever follows the swap waits for its lock.
+		// The stream of the old table has read over it, and another session has published the new one: when that stream follows the swap, it
+		// waits for the commit's lock.
 		t.Run(name+" before the swap was noticed", func(t *testing.T) {
-			r := setup(t, host)
+			r := setUp(t, host)
+			r.swap.blind.Store(true)
 			r.replaceItem()
 			r.db.Exec(t, "ALTER PUBLICATION pub ADD TABLE ONLY item")
 			x := r.hang(statement)
 			r.db.Exec(t, "INSERT INTO other VALUES (1)")
 			r.passed(r.end())
-			r.stop()
-			r.replaces()
-			r.stream()
+			r.swap.blind.Store(false)
 			r.follows(x, "%pg_locks%")
 		})
 	}

@@ -31,6 +31,9 @@ type Options struct {
 	// SwapRole is the role that gets the function that follows swapped tables: one, or none; not a
 	// string, as that would not tell an empty name from none.
 	SwapRole []string
+	// Opener opens the checkpoint that the generation is made of. The zero value opens the model that
+	// is configured; one with a shared encoder takes that encoder's checkpoint, and hashes nothing.
+	Opener engine.Opener
 }
 
 // Check refuses words that PostgreSQL reads as something else than a role's name, in quotes too:
@@ -175,11 +178,7 @@ func Prepare(ctx context.Context, c config.Config, log zerolog.Logger, o Options
 		return nil, err
 	}
 	// The checkpoint's weights are hashed: what is quickly found to be wrong comes first.
-	parts, err := connect.FindParts()
-	if err != nil {
-		return nil, err
-	}
-	checkpoint, err := engine.OpenCheckpoint(parts, c)
+	checkpoint, err := o.Opener.Checkpoint(c)
 	if err != nil {
 		return nil, err
 	}
