@@ -430,18 +430,27 @@ var sinkFindings = []finding{
 	}},
 	{"no index on many vectors", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		vectors := "wal2vec." + pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")
-		r.db.Exec(t, "INSERT INTO "+vectors+
-			" (product_id, text_hash, embedding) SELECT g, decode(md5(g::text), 'hex'), '[1,0,0]' FROM generate_series(100, 20000) AS g")
+		vectors := r.unindexed()
+		r.db.Exec(t, "INSERT INTO "+vectors+" (product_id, text_hash, embedding) SELECT g, decode(md5(g::text), 'hex'), v.embedding "+
+			"FROM generate_series(100, 20000) AS g, (SELECT embedding FROM "+vectors+" LIMIT 1) AS v")
 		r.want("sink.index", doctor.Warn)
 	}},
 	{"an index that was cut off", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		vectors := "wal2vec." + pgtest.One[string](t, r.db, "SELECT vector_table FROM wal2vec.generation")
-		r.db.Exec(t, "CREATE INDEX half ON "+vectors+" USING hnsw (embedding vector_cosine_ops); "+
+		r.db.Exec(t, "CREATE INDEX half ON "+r.unindexed()+" USING hnsw (embedding vector_cosine_ops); "+
 			"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'wal2vec.half'::regclass")
 		r.want("sink.index", doctor.Warn)
 	}},
+}
+
+// unindexed drops the index that the backfill has built, and returns the table of vectors.
+func (r *rig) unindexed() string {
+	r.t.Helper()
+	vectors := "wal2vec." + pgtest.One[string](r.t, r.db, "SELECT vector_table FROM wal2vec.generation")
+	r.want("sink.index", doctor.OK)
+	r.db.Exec(r.t, "DROP INDEX "+pgtest.One[string](r.t, r.db, "SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "+
+		"JOIN pg_am AS a ON a.oid = c.relam WHERE i.indrelid = $1::text::regclass AND a.amname = 'hnsw'", vectors))
+	return vectors
 }
 
 // oldVector is what a report says of a server whose pgvector is below 0.8.4; nothing of others.
