@@ -34,7 +34,6 @@ func TestMain(m *testing.M) { pgtest.Run(m) }
 
 const (
 	patience = 30 * time.Second
-	pipe     = "item"
 	template = "{name}. {body}"
 )
 
@@ -93,12 +92,11 @@ func setUp(t *testing.T, host *pgtest.Host) *rig {
 	}
 	r.db.Exec(t, "CREATE TABLE public.other (id bigint); CREATE TABLE public.item (id bigint PRIMARY KEY, name text, body text); ALTER TABLE public.item ALTER body SET STORAGE EXTERNAL")
 	r.db.Exec(t, "INSERT INTO item SELECT g, 'old ' || g, CASE g WHEN 7 THEN repeat('long, ', 2000) || 'end' ELSE 'text' END FROM generate_series(1, 10) AS g")
-	r.config = r.settings()
-	made, err := setup.Prepare(t.Context(), r.config, zerolog.Nop(), setup.Options{Opener: r.opener})
+	r.config = settingsFor(r.db, r.sinkDB)
+	parsed, err := change.ParseTemplate(template)
 	r.ok(err)
-	defer made.Close(t.Context())
-	_, err = made.Make(t.Context())
-	r.ok(err)
+	r.config.Source.Table, r.config.Source.Template = config.Name{Schema: "public", Name: "item"}, parsed
+	initialise(t, r.config, r.opener)
 	r.sink = connect.NewStore(r.sinkDB.Pool(t), r.config, zerolog.Nop())
 	r.stream()
 	r.ok(r.backfill())
@@ -106,20 +104,36 @@ func setUp(t *testing.T, host *pgtest.Host) *rig {
 	return r
 }
 
-// settings are those of the pipeline. Batches hold three rows, so that a transaction of more is written in parts, and chunks four.
-func (r *rig) settings() config.Config {
-	r.t.Helper()
+// settingsFor are those of a pipeline, but for its table and template. Batches hold three rows, so
+// that a transaction of more is written in parts, and chunks hold four.
+func settingsFor(from, to *pgtest.DB) config.Config {
 	c := config.Default()
-	parsed, err := change.ParseTemplate(template)
-	r.ok(err)
-	c.Pipeline, c.Encoder.Precision = pipe, change.PrecisionFP32
-	c.Source.DSN, c.Source.Table, c.Source.Key, c.Source.SoftDelete = config.DSN(r.db.DSN), config.Name{Schema: "public", Name: "item"}, []string{"id"}, ""
-	c.Source.Template, c.Source.Slot, c.Source.Publication, c.Source.SlotWait = parsed, "s_"+r.db.Name, "pub", patience
-	c.Sink.DSN, c.Sink.View = config.DSN(r.sinkDB.DSN), config.Name{Schema: "analytics_features", Name: "items"}
+	c.Pipeline = "item"
+	c.Source.DSN, c.Source.Key, c.Source.SoftDelete = config.DSN(from.DSN), []string{"id"}, ""
+	c.Source.Slot, c.Source.Publication, c.Source.SlotWait = "s_"+from.Name, "pub", patience
+	c.Sink.DSN, c.Sink.View = config.DSN(to.DSN), config.Name{Schema: "analytics_features", Name: "items"}
 	c.Stream.MaxRows, c.Stream.MaxAge, c.Stream.IdleInterval = 3, 50*time.Millisecond, 50*time.Millisecond
 	c.Stream.DrainTimeout, c.Stream.RetryMax = 5*time.Second, time.Second
 	c.Backfill.ChunkKeys, c.Backfill.InFlight, c.Backfill.WaitTimeout = 4, 2, patience
 	return c
+}
+
+// initialise makes a pipeline, as wal2vec init does, and returns its first watermark.
+func initialise(t *testing.T, c config.Config, o engine.Opener) change.LSN {
+	t.Helper()
+	made, err := setup.Prepare(t.Context(), c, zerolog.Nop(), setup.Options{Opener: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close(t.Context())
+	if _, err := made.Make(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	v, err := made.Store.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.LSN
 }
 
 func (r *rig) ok(err error) {

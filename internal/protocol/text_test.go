@@ -12,9 +12,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
 // printed are columns of types that a template may name, with expressions for values; %[1]d is a number, %[2]s a text as a literal.
@@ -88,32 +89,25 @@ func TestStreamAndBackfillPrintAlike(t *testing.T) {
 	}
 	role, password := db.Role(t, "REPLICATION")
 	db.Exec(t, "GRANT USAGE ON SCHEMA protocol TO "+role+"; GRANT SELECT ON protocol.item TO "+role)
-	conn := db.Conn(t)
-	table, err := replication.Inspect(t.Context(), conn, replication.InspectOptions{Schema: "protocol", Table: "item", Key: []string{"id"}, Template: template})
-	if err != nil {
+	p := printing{t: t, db: db, role: role, config: settingsFor(db, db)}
+	p.config.Source.Table, p.config.Source.Template = config.Name{Schema: "protocol", Name: "item"}, template
+	p.from = initialise(t, p.config, opener(t))
+	p.config.Source.DSN = config.DSN(db.DSNFor(role, password))
+	if p.table, err = connect.Inspect(t.Context(), p.config); err != nil {
 		t.Fatal(err)
 	}
-	if err := replication.EnsurePublication(t.Context(), conn, "pub", table); err != nil {
-		t.Fatal(err)
-	}
-	p := printing{t: t, db: db, role: role, dsn: db.DSNFor(role, password), table: table, slot: "s_" + db.Name}
-	slot, err := replication.CreateSlot(t.Context(), replication.SlotOptions{ConnString: p.dsn, Name: p.slot, Logger: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.from = slot.ConsistentPoint
 	rapid.Check(t, p.check)
 }
 
 // printing is a source whose settings change from one check to the next.
 type printing struct {
-	t         *testing.T
-	db        *pgtest.DB
-	role, dsn string
-	table     change.Table
-	slot      string
-	from      change.LSN
-	next      int
+	t      *testing.T
+	db     *pgtest.DB
+	role   string
+	config config.Config // of the role
+	table  change.Table
+	from   change.LSN
+	next   int
 }
 
 func (p *printing) check(rt *rapid.T) {
@@ -124,7 +118,7 @@ func (p *printing) check(rt *rapid.T) {
 	logged := p.logged(ctx, rt)
 	// Sessions under the same settings would print alike by themselves.
 	set = append(append(set, "then"), p.set(rt)...)
-	reader := rows.NewReader(rows.Options{ConnString: p.dsn, Table: p.table})
+	reader := connect.NewReader(p.config, p.table)
 	defer reader.Close(ctx)
 	chunk, err := reader.Chunk(ctx, change.KeyOf(fmt.Sprint(first-1)), p.next-first)
 	if err != nil {
@@ -196,7 +190,10 @@ func literal(text string) string {
 
 // logged reads the log's rows on a connection of its own, which the settings are in force on.
 func (p *printing) logged(ctx context.Context, rt *rapid.T) map[change.Key][]change.Field {
-	source := replication.NewSource(replication.Options{ConnString: p.dsn, Slot: p.slot, Publication: "pub", Table: p.table, Logger: zerolog.Nop()})
+	c := p.config.Source
+	source := replication.NewSource(replication.Options{
+		ConnString: c.DSN.Reveal(), Slot: c.Slot, Publication: c.Publication, Table: p.table, Logger: zerolog.Nop(),
+	})
 	end, err := source.Current(ctx)
 	if err != nil {
 		rt.Fatal(err)
