@@ -196,7 +196,7 @@ func (r *rig) backfill() error {
 }
 
 // watched shows the test each chunk that is read.
-func (r *rig) watched(reader pipeline.ChunkReader) pipeline.ChunkReader { //nolint:ireturn // it goes around any reader
+func (r *rig) watched(reader pipeline.ChunkReader) pipeline.ChunkReader {
 	return watched{reader, r.afterRead}
 }
 

@@ -24,7 +24,7 @@ type swapTap struct {
 
 func newSwapTap() *swapTap { return &swapTap{finished: make(chan struct{})} }
 
-func (s *swapTap) around(port pipeline.Swap) pipeline.Swap { return tappedSwap{port, s} } //nolint:ireturn // it goes around any port
+func (s *swapTap) around(port pipeline.Swap) pipeline.Swap { return tappedSwap{port, s} }
 
 // look is a stream's look at the table, which finds nothing while the tap is blind.
 func (s *swapTap) look(check func(context.Context) error) func(context.Context) error {
