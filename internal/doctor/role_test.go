@@ -7,6 +7,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/doctor"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
@@ -189,7 +190,7 @@ var excessFindings = []finding{
 		admin, _ := r.db.Role(t, "")
 		role := r.streamedBy()
 		r.db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA staging_marts TO "+owner+"; GRANT "+owner+" TO "+admin)
-		function := replication.SwapFunction("staging_marts", r.options.Config.Pipeline).Sanitize() + "()"
+		function := pgname.Qualified(replication.SwapFunction("staging_marts", r.options.Config.Pipeline)...) + "()"
 		r.want("role.swap", doctor.OK)
 		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+owner)
 		f := r.want("role.swap", doctor.Warn) // as the superuser
