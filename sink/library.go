@@ -13,11 +13,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// safeVector is the first pgvector that keeps an HNSW index whole in every vacuum: 0.8.3 put an end to damage, 0.8.4 to errors.
+// safeVector is the first pgvector that keeps an HNSW index whole in every vacuum: 0.8.3 put an end
+// to damage, 0.8.4 to errors.
 var safeVector = []int{0, 8, 4}
 
-// CheckLibrary returns a fault of kind Usage for a pgvector whose vacuum may damage an HNSW index. What counts is the version of the
-// server's files, not that of the extension in the database. An unknown version passes.
+// CheckLibrary returns a fault of kind Usage for a pgvector whose vacuum may damage an HNSW index.
+// What counts is the version of the server's files, not that of the extension in the database. An
+// unknown version passes.
 func CheckLibrary(version string) error {
 	if have, known := numbers(version); !known || slices.Compare(have, safeVector) >= 0 {
 		return nil
@@ -49,9 +51,11 @@ func (s *Sink) CheckLibrary(ctx context.Context) error {
 	return CheckLibrary(version)
 }
 
-// CheckExtensionSchema returns a fault of kind Usage where the schema of pgvector belongs to a role that Trusted would not pass. That role runs
-// nothing by it: statements of the sink that name the schema name a type with its dimensions there, which no role but a superuser can make, or an
-// operator class, which is a superuser's too. But it can drop the schema, and with it pgvector and every vector, or give its name to another.
+// CheckExtensionSchema returns a fault of kind Usage where the schema of pgvector belongs to a role
+// that Trusted would not pass. That role runs nothing by it: statements of the sink that name the
+// schema name a type with its dimensions there, which no role but a superuser can make, or an
+// operator class, which is a superuser's too. But it can drop the schema, and with it pgvector and
+// every vector, or give its name to another.
 func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 	rows, err := s.pool.Query(ctx, s.query("extension_owner"), s.owner)
 	if err != nil {

@@ -276,7 +276,8 @@ func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error {
 	return a.store.WaitFor(ctx, lsn)
 }
 
-// Jobs lists the open backfills. It fails where another table has the name of the one that the pipeline follows.
+// Jobs lists the open backfills. It fails where another table has the name of the one that the
+// pipeline follows.
 func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
 	conn, err := connect.Source(ctx, a.config, "audit")
 	if err != nil {
@@ -299,7 +300,8 @@ func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
 	return state.Jobs, nil
 }
 
-// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps all of it until it is read.
+// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps
+// all of it until it is read.
 const mostPeeked = 1 << 30
 
 // Peek calls each with the events of the transactions between two positions.

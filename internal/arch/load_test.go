@@ -28,7 +28,8 @@ type source struct {
 // skipped names folders without the project's own Go code.
 var skipped = []string{"testdata", "vendor", "bin", "node_modules"}
 
-// load parses all Go files below the root, whatever their build constraints; only files of the tag "deps", which hold no code, are left out.
+// load parses all Go files below the root, whatever their build constraints; only files of the tag
+// "deps", which hold no code, are left out.
 func load(root fs.FS) ([]*source, error) {
 	var sources []*source
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {

@@ -24,8 +24,8 @@ type Filler struct {
 	Engine *engine.Engine
 	// Engines are the encoders of all generations.
 	Engines *engine.Pool
-	// Around, if any, puts something around the reader of each job's rows before the job begins. Tests
-	// use it to change the source between the read of a chunk and its write.
+	// Around, if any, puts something around the reader of each job's rows before the job begins.
+	// Tests use it to change the source between the read of a chunk and its write.
 	Around func(pipeline.ChunkReader) pipeline.ChunkReader
 
 	config config.Config

@@ -257,7 +257,8 @@ func (pr *prober) conditions(first int) []string {
 	return conditions
 }
 
-// column is a column that is written as it is, one of the key if possible: fewer triggers wait for those.
+// column is a column that is written as it is, one of the key if possible: fewer triggers wait for
+// those.
 func (pr *prober) column(ctx context.Context) (string, error) {
 	t, keys := pr.state.Table, []string{}
 	for _, column := range pr.state.Table.Key {
@@ -275,8 +276,10 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// another returns the role that owns the table, or a table below it, where that is not the session's own and not to be trusted; "" else. An update
-// runs what a table's owner wrote, or comes to write before it is planned, with the rights of who updates. Unlike a read, it may write anything.
+// another returns the role that owns the table, or a table below it, where that is not the
+// session's own and not to be trusted; "" else. An update runs what a table's owner wrote, or comes
+// to write before it is planned, with the rights of who updates. Unlike a read, it may write
+// anything.
 func (pr *prober) another(ctx context.Context) (owner string, err error) {
 	if pr.config.Source.TrustOwner {
 		return "", nil
@@ -303,7 +306,8 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 		pgname.Qualified(t.Schema, t.Name), pgname.Identifier(pr.source.Config().User), found[0])
 }
 
-// withoutRow searches for the text of a row that is there: the message has shown that the log reaches the sink. Who names a row is refused.
+// withoutRow searches for the text of a row that is there: the message has shown that the log
+// reaches the sink. Who names a row is refused.
 func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) {
 	what := fmt.Sprintf("an update of %s would run whatever triggers and functions its owner, role %s, puts there, with the rights of role %s",
 		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), pgname.Identifier(owner), pgname.Identifier(pr.source.Config().User))
@@ -317,7 +321,8 @@ func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) 
 
 const asOwner = "run the probe as the table's owner, or set source.trust_owner: true"
 
-// update returns the check that an error belongs to. The statement is parsed first, which locks the table.
+// update returns the check that an error belongs to. The statement is parsed first, which locks the
+// table.
 func (pr *prober) update(ctx context.Context, key change.Key) (check string, err error) {
 	const write, row, name = "probe.write", "probe.row", "wal2vec_probe"
 	relation := pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name)

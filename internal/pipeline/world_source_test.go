@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// fakeSource is a source in memory: its log, its gate and its table. A transaction's xid is its LSN.
+// fakeSource is a source in memory: its log, its gate and its table. A transaction's xid is its
+// LSN.
 type fakeSource struct {
 	*recorder
 	sink *fakeSink // which nothing may be confirmed ahead of

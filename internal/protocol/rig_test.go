@@ -37,15 +37,16 @@ const (
 	template = "{name}. {body}"
 )
 
-// server is a source on which a commit hangs, in the log and invisible, in every session that turns synchronous_commit on: it waits for
-// a standby that does not exist. All other sessions commit as ever.
+// server is a source on which a commit hangs, in the log and invisible, in every session that turns
+// synchronous_commit on: it waits for a standby that does not exist. All other sessions commit as
+// ever.
 func server(t *testing.T) *pgtest.Host {
 	t.Helper()
 	return pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local", "autovacuum=off")
 }
 
-// rig is a pipeline from a table of a server to a sink on another one, which streams. What runs it is
-// what the program runs: internal/setup, internal/follow and internal/backfill.
+// rig is a pipeline from a table of a server to a sink on another one, which streams. What runs it
+// is what the program runs: internal/setup, internal/follow and internal/backfill.
 type rig struct {
 	t      *testing.T
 	db     *pgtest.DB // the source
@@ -55,7 +56,8 @@ type rig struct {
 	sink   *connect.Store
 	// streamed are the transactions that change the table, as they come from the source.
 	streamed chan change.Fragment
-	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
+	// afterRead is called when a chunk's rows were read, before anything else is done with them;
+	// may be nil.
 	afterRead func(protocol.RowChunk)
 	// swap sees how the stream follows the table when another takes its name.
 	swap *swapTap
@@ -83,7 +85,8 @@ func opener(t *testing.T) engine.Opener {
 	}}
 }
 
-// setUp makes a table of ten rows, one with a text that is stored out of line, and a pipeline that has them in its sink and streams.
+// setUp makes a table of ten rows, one with a text that is stored out of line, and a pipeline that
+// has them in its sink and streams.
 func setUp(t *testing.T, host *pgtest.Host) *rig {
 	t.Helper()
 	r := &rig{
@@ -235,7 +238,8 @@ func (r *rig) rows() map[string]string {
 	return out
 }
 
-// settled waits for the stream to pass the end of the log and compares the sink with the source: ledger, texts, vectors.
+// settled waits for the stream to pass the end of the log and compares the sink with the source:
+// ledger, texts, vectors.
 func (r *rig) settled() {
 	r.t.Helper()
 	r.passed(r.end())
@@ -354,7 +358,8 @@ func (r *rig) hang(statement string) *hung {
 	return h
 }
 
-// release ends the wait for the standby, as an administrator would: the commit is visible from now on. It may be called twice.
+// release ends the wait for the standby, as an administrator would: the commit is visible from now
+// on. It may be called twice.
 func (r *rig) release(h *hung) {
 	r.t.Helper()
 	if h.done == nil {

@@ -12,9 +12,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 )
 
-// swapTap sees how a stream follows a swapped table (R7), and holds it where a test says so. What follows is the stream's own.
+// swapTap sees how a stream follows a swapped table (R7), and holds it where a test says so. What
+// follows is the stream's own.
 type swapTap struct {
-	// prepared is told that the new table is published, and answered with the position that the watermark has to reach; may be nil.
+	// prepared is told that the new table is published, and answered with the position that the
+	// watermark has to reach; may be nil.
 	prepared chan struct{}
 	answered chan change.LSN
 	// blind keeps a stream from looking which table has the name.
@@ -50,7 +52,8 @@ type tappedSwap struct {
 	tap *swapTap
 }
 
-// Prepare may ask the watermark to go further than the stream would: past what the test commits when the table is published.
+// Prepare may ask the watermark to go further than the stream would: past what the test commits
+// when the table is published.
 func (s tappedSwap) Prepare(ctx context.Context) (change.LSN, error) {
 	due, err := s.Swap.Prepare(ctx)
 	if err == nil && s.tap.prepared != nil {
@@ -68,15 +71,17 @@ func (s tappedSwap) Finish(ctx context.Context) error {
 	return err
 }
 
-// replaceItem puts another table in the place of item: some rows are other ones, some are gone, one is new.
+// replaceItem puts another table in the place of item: some rows are other ones, some are gone, one
+// is new.
 func (r *rig) replaceItem() {
 	r.t.Helper()
 	r.db.Exec(r.t, `BEGIN; CREATE TABLE built AS SELECT * FROM item WHERE id <> 4; UPDATE built SET name = 'built ' || id WHERE id IN (1, 5);
 		INSERT INTO built VALUES (11, 'built', 'anew'); ALTER TABLE built ADD PRIMARY KEY (id); ALTER TABLE item RENAME TO item_old; ALTER TABLE built RENAME TO item; COMMIT`)
 }
 
-// follows lets go of what hangs once the stream stands before it, follows the swap to its end, and compares. Where the stream does not stand,
-// the refresh reads the table while the commit is invisible: it goes wrong for certain.
+// follows lets go of what hangs once the stream stands before it, follows the swap to its end, and
+// compares. Where the stream does not stand, the refresh reads the table while the commit is
+// invisible: it goes wrong for certain.
 func (r *rig) follows(x *hung, standing string) {
 	r.t.Helper()
 	asked := make(map[time.Time]bool)
@@ -107,8 +112,9 @@ func (r *rig) refreshed() {
 	})
 }
 
-// TestACommitOnTheNewTableIsWaitedForWhereverItIsRead (R7): it is in the log and in no snapshot. If the watermark passed it before the new
-// table's epoch, the refresh would not see it, and nothing would bring it again.
+// TestACommitOnTheNewTableIsWaitedForWhereverItIsRead (R7): it is in the log and in no snapshot. If
+// the watermark passed it before the new table's epoch, the refresh would not see it, and nothing
+// would bring it again.
 func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolint:tparallel // a slot is created when no transaction of the server is open
 	t.Parallel()
 	host := server(t)
@@ -128,8 +134,8 @@ func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolin
 			r.swap.answered <- r.end()
 			r.follows(x, "%pg_current_snapshot%")
 		})
-		// The stream of the old table has read over it, and another session has published the new one: when that stream follows the swap, it
-		// waits for the commit's lock.
+		// The stream of the old table has read over it, and another session has published the new
+		// one: when that stream follows the swap, it waits for the commit's lock.
 		t.Run(name+" before the swap was noticed", func(t *testing.T) {
 			r := setUp(t, host)
 			r.swap.blind.Store(true)

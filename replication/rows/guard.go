@@ -13,19 +13,23 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// PostgreSQL evaluates what is constant in an index's predicate or expression, or in statistics, while it plans a read, as the reader, and a
-// function that is marked IMMUTABLE may do anything: its owner acts with the reader's rights. Each read is therefore a transaction that begins as
-// a read-only one, which no function can change, whatever the session's defaults have become; and it is rolled back, so that no setting that a
-// function made (the role, search_path, defaults of transactions) reaches the next statement, and no notification leaves.
+// PostgreSQL evaluates what is constant in an index's predicate or expression, or in statistics,
+// while it plans a read, as the reader, and a function that is marked IMMUTABLE may do anything:
+// its owner acts with the reader's rights. Each read is therefore a transaction that begins as a
+// read-only one, which no function can change, whatever the session's defaults have become; and it
+// is rolled back, so that no setting that a function made (the role, search_path, defaults of
+// transactions) reaches the next statement, and no notification leaves.
 const (
 	beginReading = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
 	endReading   = "ROLLBACK"
 )
 
-// read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
-// name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+// read is run for what reads the table, in one round trip. Where one table is followed, it fails
+// where the rows are those of another that has the name for now: the lock on what was read is kept
+// until the name is looked up, so that no rename comes between.
 //
-// A read that row policies keep from the rows is a fault of kind Usage with the statement that opens them: rows are never left out.
+// A read that row policies keep from the rows is a fault of kind Usage with the statement that
+// opens them: rows are never left out.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	err := r.attempt(ctx, statement, each, params...)
 	if fault.SQLSTATE(err) != "42501" || r.conn == nil {
@@ -101,7 +105,8 @@ func (r *Reader) tableName() [][]byte {
 	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
 }
 
-// lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.
+// lookAtTypes notes which columns are texts, and which are of types whose casts and functions are
+// another role's.
 func (r *Reader) lookAtTypes(ctx context.Context) error {
 	r.types, r.columns = make(map[string]string), nil
 	// Which types there were comes first: an alteration in between is then noticed by each read.
@@ -131,10 +136,12 @@ func (r *Reader) lookAtTypes(ctx context.Context) error {
 	return nil
 }
 
-// admit adds the statements before one that reads. The table is locked until the transaction ends: what PREPARE names is, by a role that may read a
-// single column too, and neither planned nor run. So its columns still have the types that the statement was made for, or the read fails: a cast of a
-// text would be the owner's function where the column has become of another type. Row policies take effect where they are known to hide nothing
-// and to call nothing of another role; a read fails else. It returns how many statements they are.
+// admit adds the statements before one that reads. The table is locked until the transaction ends:
+// what PREPARE names is, by a role that may read a single column too, and neither planned nor run.
+// So its columns still have the types that the statement was made for, or the read fails: a cast of
+// a text would be the owner's function where the column has become of another type. Row policies
+// take effect where they are known to hide nothing and to call nothing of another role; a read
+// fails else. It returns how many statements they are.
 func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 	add := func(statement string, params ...[]byte) {
 		batch.ExecParams(statement, params, nil, nil, nil)
@@ -157,8 +164,8 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 // typesKept are the parameters of the query source_types_kept.
 func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns) }
 
-// altered returns a fault of kind Unavailable where a read failed because a column got another type since the connection was opened. The next read
-// opens one, and looks again.
+// altered returns a fault of kind Unavailable where a read failed because a column got another type
+// since the connection was opened. The next read opens one, and looks again.
 func (r *Reader) altered(ctx context.Context, err error) error {
 	const divisionByZero = "22012"
 	if fault.SQLSTATE(err) != divisionByZero || r.conn == nil {
@@ -171,8 +178,9 @@ func (r *Reader) altered(ctx context.Context, err error) error {
 	return fault.New(fault.Unavailable, "try again", "a column of table %s got another type while it was being read", r.name())
 }
 
-// examine looks for functions of other roles that a read of the table calls. A session that may run programs on the server, or reach its files, is
-// not to be had by them: there a transaction that only reads is no help. It sees what is there when the session begins; who adds such a function
+// examine looks for functions of other roles that a read of the table calls. A session that may run
+// programs on the server, or reach its files, is not to be had by them: there a transaction that
+// only reads is no help. It sees what is there when the session begins; who adds such a function
 // later is not stopped.
 func (r *Reader) examine(ctx context.Context) error {
 	if r.opts.TrustOwner {
@@ -205,7 +213,8 @@ func (r *Reader) examine(ctx context.Context) error {
 	return nil
 }
 
-// Open connects where there is no connection, so that what keeps the table from being read is known before it has to be.
+// Open connects where there is no connection, so that what keeps the table from being read is known
+// before it has to be.
 func (r *Reader) Open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

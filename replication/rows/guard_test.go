@@ -15,9 +15,11 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a read of the table is planned, the server calls
-// weak_try, which is marked IMMUTABLE, and that weak_act, which tries all that READER may do; it leaves locks by which the test sees what came of it:
-// 4711 for each time that it ran, 4712 where a setting of an earlier run was left, 4713 and a number for each try that the server allowed.
+// weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a
+// read of the table is planned, the server calls weak_try, which is marked IMMUTABLE, and that
+// weak_act, which tries all that READER may do; it leaves locks by which the test sees what came of
+// it: 4711 for each time that it ran, 4712 where a setting of an earlier run was left, 4713 and a
+// number for each try that the server allowed.
 const weakTable = `
 CREATE TABLE mine (secret text); INSERT INTO mine VALUES ('s3cret'); CREATE SEQUENCE counted; CREATE ROLE granted_DB; GRANT granted_DB TO READER WITH ADMIN OPTION;
 ALTER TABLE mine OWNER TO READER; ALTER SEQUENCE counted OWNER TO READER; GRANT CREATE ON SCHEMA public TO READER;
@@ -108,7 +110,8 @@ func (w *weak) reader(t *testing.T, followed uint32) *rows.Reader {
 	return r
 }
 
-// disarm has the owner's function do nothing, so that the test itself may alter the table; arm has it act.
+// disarm has the owner's function do nothing, so that the test itself may alter the table; arm has
+// it act.
 func (w *weak) disarm(t *testing.T) { w.body(t, "BEGIN RETURN true; END") }
 
 func (w *weak) arm(t *testing.T) { w.body(t, "BEGIN RETURN shop.weak_act(); END") }
@@ -148,7 +151,8 @@ func (w *weak) nothingDone(t *testing.T, what string) {
 	}
 }
 
-// TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead: they run, and get nothing done in any of two reads of each kind.
+// TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead: they run, and get nothing done in any of
+// two reads of each kind.
 func TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
@@ -208,7 +212,8 @@ func TestAReadThatFailsLeavesItsTransaction(t *testing.T) {
 	})
 }
 
-// TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions: a transaction that only reads keeps no program from being run.
+// TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions: a transaction that only reads keeps
+// no program from being run.
 func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		refused := func(who string) {
@@ -258,7 +263,8 @@ func TestARoleThatCanReachTheServerDoesNotCallTheOwnersFunctions(t *testing.T) {
 	})
 }
 
-// logsInAgain makes sure that no function of another role is called where it could have the server log in again as the session's role.
+// logsInAgain makes sure that no function of another role is called where it could have the server
+// log in again as the session's role.
 func (w *weak) logsInAgain(t *testing.T, refused func(string)) {
 	t.Helper()
 	if pgtest.One[int](t, w.db, "SELECT current_setting('server_version_num')::int") < 180000 {
@@ -272,7 +278,8 @@ func (w *weak) logsInAgain(t *testing.T, refused func(string)) {
 	w.db.Exec(t, "DROP FOREIGN DATA WRAPPER other")
 }
 
-// TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told nothing.
+// TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told
+// nothing.
 func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.disarm(t)
@@ -311,8 +318,8 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	})
 }
 
-// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts and domains have no entry in pg_depend that
-// leads to a function of the owner's.
+// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts
+// and domains have no entry in pg_depend that leads to a function of the owner's.
 func TestWhatRunsCodeWithoutNamingItIsSeen(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.disarm(t)
@@ -364,7 +371,8 @@ func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 	})
 }
 
-// TestNoCastOfAnotherRoleIsRun where its types are read, or compared for a filter: the text is that of the log, which knows of no cast.
+// TestNoCastOfAnotherRoleIsRun where its types are read, or compared for a filter: the text is that
+// of the log, which knows of no cast.
 func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
@@ -429,7 +437,8 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 	})
 }
 
-// TestAColumnThatBecomesAnotherTypeIsNotCast: a reader that has seen a text goes by what the table is when it reads.
+// TestAColumnThatBecomesAnotherTypeIsNotCast: a reader that has seen a text goes by what the table
+// is when it reads.
 func TestAColumnThatBecomesAnotherTypeIsNotCast(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
