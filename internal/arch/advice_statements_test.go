@@ -12,9 +12,11 @@ import (
 	"testing"
 )
 
-// What is pasted into psql goes on behind a statement that failed. So an advice of several statements is one transaction: pgname.Script.
+// What is pasted into psql goes on behind a statement that failed. So an advice of several
+// statements is one transaction: pgname.Script.
 
-// joinsReviewed are the functions that put texts together with semicolons, and why these are no statements.
+// joinsReviewed are the functions that put texts together with semicolons, and why these are no
+// statements.
 var joinsReviewed = map[string]string{
 	"internal/config/printable.go OneLine": "lines of a report",
 	"internal/follow/shape.go settle":      "what has changed, in words",
@@ -34,7 +36,8 @@ const (
 )
 
 var (
-	// second is a statement, or a text that may be any, with another statement behind it. Words may come before the first.
+	// second is a statement, or a text that may be any, with another statement behind it. Words may
+	// come before the first.
 	second = regexp.MustCompile(oneOf + `;\s*\x00|(?:` + oneOf + `|\x00);\s*` + comment + verb + `\s`)
 	// further is how a text begins that makes a statement of what stands before it two.
 	further = regexp.MustCompile(`^[;\s]\s*(?:ALTER (?:DATABASE|EXTENSION|FUNCTION|INDEX|PUBLICATION|ROLE|SCHEMA|SYSTEM|TABLE|VIEW)|CREATE|DELETE FROM|DROP [A-Z]+ |GRANT\s|INSERT INTO|LOCK TABLE|REVOKE\s|SELECT pg_catalog)`)
@@ -100,7 +103,8 @@ func looseAt(node ast.Node, seen map[ast.Node]bool) bool {
 	return false
 }
 
-// manyStatements reports whether a line is more than one statement, and neither a transaction nor such as the server lets into none.
+// manyStatements reports whether a line is more than one statement, and neither a transaction nor
+// such as the server lets into none.
 func manyStatements(line string) bool {
 	return second.MatchString(strings.ReplaceAll(line, "%s", "\x00")) && !strings.HasPrefix(line, "BEGIN; ") && !alone.MatchString(line)
 }

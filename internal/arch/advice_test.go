@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// An advice is pasted into a shell, into psql or into a settings file. So it is put together from constants, numbers and quoted names alone.
+// An advice is pasted into a shell, into psql or into a settings file. So it is put together from
+// constants, numbers and quoted names alone.
 
 // advising are the functions that take an advice, with the place of it among their arguments.
 var advising = map[string]int{
@@ -166,7 +167,8 @@ func advices(node ast.Node) []ast.Expr {
 // advice knows which names of a function hold constants, numbers or quoted texts.
 type advice struct{ safe map[string]bool }
 
-// learn adds the variables to which nothing else is assigned. It looks until it learns nothing more, as one may be made of another.
+// learn adds the variables to which nothing else is assigned. It looks until it learns nothing
+// more, as one may be made of another.
 func (a advice) learn(function *ast.FuncDecl) {
 	for known := -1; known != len(a.safe); {
 		known = len(a.safe)

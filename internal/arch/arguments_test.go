@@ -11,24 +11,27 @@ import (
 	"testing"
 )
 
-// Every account of a machine can read the arguments of a program. So no password is one, in no line that people are given to type: neither by a
-// connection string nor by a variable that holds one.
+// Every account of a machine can read the arguments of a program. So no password is one, in no line
+// that people are given to type: neither by a connection string nor by a variable that holds one.
 
 const (
 	// clients are the programs that take a connection string of libpq's.
 	clients = `psql|pg_dump|pg_dumpall|pg_restore|pg_basebackup|pg_receivewal|pg_recvlogical|pg_isready|pg_amcheck|pg_rewind|pg_createsubscriber|` +
 		`pgbench|createdb|dropdb|createuser|dropuser|clusterdb|reindexdb|vacuumdb|vacuumlo|wal2vec`
-	// withPassword is a connection string with one; what a shell puts in its place is a password, too.
+	// withPassword is a connection string with one; what a shell puts in its place is a password,
+	// too.
 	withPassword = `(?:postgres(?:ql)?://[^\s/@:]*:(?:\$\([^)]*\)|[^\s@])+@|\bpassword\s*=)`
 )
 
 var (
 	client = regexp.MustCompile(`^(?:` + clients + `)$`)
-	// expanded is a connection string that a shell puts into a line; what reads it from the environment needs none of that.
+	// expanded is a connection string that a shell puts into a line; what reads it from the
+	// environment needs none of that.
 	expanded = regexp.MustCompile(`\$\{?\w*DSN\b`)
 	// asArgument is a client with a password behind it, in the same command.
 	asArgument = regexp.MustCompile("(?:^|[\\s/`'\"(])(?:" + clients + ")['\"]?\\s[^|;&<`]*?" + withPassword)
-	// handed is a variable that a program hands to the next one: it is an argument of the first. Of a command's own, before its name, it is not.
+	// handed is a variable that a program hands to the next one: it is an argument of the first. Of
+	// a command's own, before its name, it is not.
 	handed = regexp.MustCompile("(?:^|\\s)(?:sudo|env|docker|podman)\\s[^|;&<`]*\\b\\w*(?:DSN|PASSWORD|TOKEN)=")
 	// pairs is a password in a connection string that Go puts together.
 	pairs = regexp.MustCompile(`\bpassword\s*=`)
@@ -45,7 +48,8 @@ func passwordArguments(text string) []string {
 	return found
 }
 
-// argumentsOf are the places where Go prints such a line, or runs such a command, in tests as well: the superuser of their servers runs programs as their account.
+// argumentsOf are the places where Go prints such a line, or runs such a command, in tests as well:
+// the superuser of their servers runs programs as their account.
 func argumentsOf(sources []*source) []adviceFound {
 	var found []adviceFound
 	for _, s := range sources {
@@ -80,7 +84,8 @@ func argumentsOf(sources []*source) []adviceFound {
 	return found
 }
 
-// clientWithDSN reports whether a call has both the name of a client and a connection string among its arguments.
+// clientWithDSN reports whether a call has both the name of a client and a connection string among
+// its arguments.
 func clientWithDSN(call *ast.CallExpr) bool {
 	names, gives := false, false
 	for _, argument := range call.Args {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// What alters a table of the source may run functions that its owner wrote, with the rights of the session. So an advice of that kind says who is to run it:
-// byOwner.
+// What alters a table of the source may run functions that its owner wrote, with the rights of the
+// session. So an advice of that kind says who is to run it: byOwner.
 
 // altersReviewed are the functions that alter a table, or say how, and need not say by whom.
 var altersReviewed = map[string]string{

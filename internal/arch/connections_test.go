@@ -45,7 +45,8 @@ var connecting = map[string]string{
 	"internal/mart/mart.go":         "what a user would do with psql, on the demo's own throw-away server",
 }
 
-// TestConnectionsAreOpenedInOnePlace: a connection that is opened elsewhere has the settings of its role, which change what our statements mean.
+// TestConnectionsAreOpenedInOnePlace: a connection that is opened elsewhere has the settings of its
+// role, which change what our statements mean.
 func TestConnectionsAreOpenedInOnePlace(t *testing.T) {
 	t.Parallel()
 	found := newFlow(wholeProgram(t)).connections()

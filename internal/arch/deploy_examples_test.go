@@ -201,7 +201,8 @@ func TestTheHeadsOfDeployFilesLeadToARunningStream(t *testing.T) {
 	f("chmod 0444 ", "chmod 0400 ", "let the container's user read")
 }
 
-// checkConnectionStrings returns the connection strings with a password in a text that anybody may be given: each checks the server's certificate.
+// checkConnectionStrings returns the connection strings with a password in a text that anybody may
+// be given: each checks the server's certificate.
 func checkConnectionStrings(name, content string) []string {
 	var wrong []string
 	for _, match := range regexp.MustCompile(`postgres(?:ql)?://[^\s:@/]+:[^\s@]+@([^\s/:?]+)[^\s'"`+"`"+`]*`).FindAllStringSubmatch(strings.ReplaceAll(content, "$(cat database_password)", "x"), -1) {
@@ -218,8 +219,9 @@ func checkConnectionStrings(name, content string) []string {
 	return wrong
 }
 
-// TestNoExampleTellsAPasswordToAnyServer: what stands in these files is pasted. A port can be bound by any account of a machine while the server is
-// down, and who is on the way answers for other machines.
+// TestNoExampleTellsAPasswordToAnyServer: what stands in these files is pasted. A port can be bound
+// by any account of a machine while the server is down, and who is on the way answers for other
+// machines.
 func TestNoExampleTellsAPasswordToAnyServer(t *testing.T) {
 	t.Parallel()
 	var names []string

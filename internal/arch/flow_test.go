@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// flow knows, of every variable, parameter and field of the program, each expression that is ever written to it, whichever path the program
-// takes; and of every function what it returns and what it is called with. It does not run anything: what may be written is written.
+// flow knows, of every variable, parameter and field of the program, each expression that is ever
+// written to it, whichever path the program takes; and of every function what it returns and what
+// it is called with. It does not run anything: what may be written is written.
 type flow struct {
 	*program
 	writes map[types.Object][]part
@@ -22,10 +23,12 @@ type flow struct {
 	// owner is the function of a parameter, index its place there.
 	owner map[types.Object]any
 	index map[types.Object]int
-	// held are the variables and fields that a function is kept in as a value; loose are functions that go where their calls are not seen.
+	// held are the variables and fields that a function is kept in as a value; loose are functions
+	// that go where their calls are not seen.
 	held  map[any][]types.Object
 	loose map[any]bool
-	// calls are the arguments of each call of a variable that holds a function, flows the variables that its value goes to.
+	// calls are the arguments of each call of a variable that holds a function, flows the variables
+	// that its value goes to.
 	calls map[types.Object][][]ast.Expr
 	flows map[types.Object][]types.Object
 	types []*types.Named
@@ -333,7 +336,8 @@ func (f *flow) key(left ast.Expr) {
 	}
 }
 
-// expression notes what an expression writes: a call to parameters, a literal to fields, an address to whoever takes it.
+// expression notes what an expression writes: a call to parameters, a literal to fields, an address
+// to whoever takes it.
 func (f *flow) expression(e ast.Expr) {
 	switch e := e.(type) {
 	case *ast.CompositeLit:
@@ -362,8 +366,8 @@ func isLiteral(e ast.Expr) bool {
 	return ok
 }
 
-// address notes that something unseen may write to what an address was taken of. A struct's fields are written by name, save where call
-// says more.
+// address notes that something unseen may write to what an address was taken of. A struct's fields
+// are written by name, save where call says more.
 func (f *flow) address(e *ast.UnaryExpr) {
 	of := f.root(e.X)
 	if of == nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// asActing are the queries that compare something with the role that a session acts as at the moment, and why that is no guard.
+// asActing are the queries that compare something with the role that a session acts as at the
+// moment, and why that is no guard.
 var asActing = map[string]string{
 	"sink_default_grantees.sql": "whose default privileges the tables that are made get",
 	"sink_view_describe.sql":    "whether the view that is made has to be handed to the owner of the one before",
@@ -16,8 +17,9 @@ var asActing = map[string]string{
 	"source_swap_role.sql":      "as whom the function would be made",
 }
 
-// TestNoGuardTakesTheActingRoleForThisOne: a connection string may name a role to act as, whose functions can take that back. So what belongs to it
-// is trusted no more than what belongs to others: guards compare with SESSION_USER.
+// TestNoGuardTakesTheActingRoleForThisOne: a connection string may name a role to act as, whose
+// functions can take that back. So what belongs to it is trusted no more than what belongs to
+// others: guards compare with SESSION_USER.
 func TestNoGuardTakesTheActingRoleForThisOne(t *testing.T) {
 	t.Parallel()
 	compares := regexp.MustCompile(`(?i)(?:(?:=|<>|\bIN\s*\(|\bFROM)\s*(?:current_user|current_role|user)\b)|(?:\b(?:current_user|current_role)(?:::\w+)?\s*(?:=|<>|\bIN\b))`)

@@ -20,6 +20,7 @@ type source struct {
 	test      bool
 	generated bool
 	lines     int
+	content   []byte
 	imports   []string
 	positions *token.FileSet
 	syntax    *ast.File
@@ -28,7 +29,8 @@ type source struct {
 // skipped names folders without the project's own Go code.
 var skipped = []string{"testdata", "vendor", "bin", "node_modules"}
 
-// load parses all Go files below the root, whatever their build constraints; only files of the tag "deps", which hold no code, are left out.
+// load parses all Go files below the root, whatever their build constraints; only files of the tag
+// "deps", which hold no code, are left out.
 func load(root fs.FS) ([]*source, error) {
 	var sources []*source
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -66,6 +68,7 @@ func parse(name string, content []byte) (*source, error) {
 	}
 	s := &source{
 		name:      name,
+		content:   content,
 		dir:       path.Dir(name),
 		test:      strings.HasSuffix(name, "_test.go"),
 		generated: ast.IsGenerated(syntax),

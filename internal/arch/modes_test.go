@@ -7,14 +7,16 @@ import (
 	"testing"
 )
 
-// makers are the functions that make files and folders with a mode, their last argument. os.Create has one of its own, of which the umask takes the
-// permissions of others, but not where the folder has a default access control list.
+// makers are the functions that make files and folders with a mode, their last argument. os.Create
+// has one of its own, of which the umask takes the permissions of others, but not where the folder
+// has a default access control list.
 var makers = map[string]bool{
 	"os.Create": true, "os.Mkdir": true, "os.MkdirAll": true, "os.OpenFile": true, "os.WriteFile": true, "os.Chmod": true, "(*os.File).Chmod": true,
 	"os.CopyFS": true, module + "internal/safefile.Replace": true,
 }
 
-// open returns the place of every file or folder that the program makes writable by others, by a mode that is a constant.
+// open returns the place of every file or folder that the program makes writable by others, by a
+// mode that is a constant.
 func (f *flow) open() map[string]bool {
 	found := map[string]bool{}
 	for _, file := range f.files {
@@ -47,8 +49,8 @@ func (f *flow) open() map[string]bool {
 	return found
 }
 
-// TestNothingIsMadeForOthersToWrite: a mode without the group's write permission is also the most that a folder's default access control list gives;
-// see package safefile.
+// TestNothingIsMadeForOthersToWrite: a mode without the group's write permission is also the most
+// that a folder's default access control list gives; see package safefile.
 func TestNothingIsMadeForOthersToWrite(t *testing.T) {
 	t.Parallel()
 	for where := range newFlow(wholeProgram(t)).open() {

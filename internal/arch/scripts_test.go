@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestAServerOfAScriptIsItsOwn: a script that starts a PostgreSQL lets no other account of the machine, and no other machine, into it: a superuser runs
-// code as the server's account.
+// TestAServerOfAScriptIsItsOwn: a script that starts a PostgreSQL lets no other account of the
+// machine, and no other machine, into it: a superuser runs code as the server's account.
 func TestAServerOfAScriptIsItsOwn(t *testing.T) {
 	t.Parallel()
 	found := 0

@@ -11,8 +11,9 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// simple returns the place of every statement that goes to a server by the simple protocol, which runs as many commands as the text has,
-// and is not one known command. pgx takes that protocol for an Exec without arguments.
+// simple returns the place of every statement that goes to a server by the simple protocol, which
+// runs as many commands as the text has, and is not one known command. pgx takes that protocol for
+// an Exec without arguments.
 func (f *flow) simple() map[string]bool {
 	found := map[string]bool{}
 	for _, file := range f.files {
@@ -62,7 +63,8 @@ func (f *flow) oneCommand(statement ast.Expr) bool {
 	return name != nil && commands(sql.Query(constant.StringVal(name))) == 1
 }
 
-// passedOver is what a semicolon may be a part of without ending a command: a comment, a text, a name.
+// passedOver is what a semicolon may be a part of without ending a command: a comment, a text, a
+// name.
 var passedOver = regexp.MustCompile(`(?s)--[^\n]*|/\*.*?\*/|'[^']*'|"[^"]*"|\$\$.*?\$\$`)
 
 // commands counts the commands of a statement of ours.

@@ -72,10 +72,12 @@ func (f *flow) statementParts(node ast.Node) (statement string, parts []ast.Expr
 	return "", nil
 }
 
-// statementParameters are what pgx, pgconn and pglogrepl call those that they put into what they send; options are pglogrepl's.
+// statementParameters are what pgx, pgconn and pglogrepl call those that they put into what they
+// send; options are pglogrepl's.
 var statementParameters = []string{"sql", "query", "slotName", "options"}
 
-// sent returns the arguments of a call that a server reads as a statement, or a template as a part of one.
+// sent returns the arguments of a call that a server reads as a statement, or a template as a part
+// of one.
 func (f *flow) sent(call *ast.CallExpr, callee *types.Func) (parts []ast.Expr) {
 	switch name := callee.FullName(); {
 	case name == module+"sql.Render":
@@ -102,7 +104,8 @@ func (f *flow) ofLibrary(callee *types.Func) bool {
 	return callee.Pkg() != nil && strings.HasPrefix(callee.Pkg().Path(), "github.com/jackc/")
 }
 
-// ofPort says whether a method is of an interface of ours that pgx's types have: a context, a statement, and what it is run with.
+// ofPort says whether a method is of an interface of ours that pgx's types have: a context, a
+// statement, and what it is run with.
 func (f *flow) ofPort(callee *types.Func) bool {
 	recv, parameters := callee.Signature().Recv(), callee.Signature().Params()
 	return ours(callee) && recv != nil && types.IsInterface(recv.Type()) && slices.Contains([]string{"Exec", "Query", "QueryRow"}, callee.Name()) &&
@@ -126,10 +129,12 @@ func constantText(e ast.Expr) (string, bool) {
 	return text, err == nil
 }
 
-// reviewed are statements of a text that a server or a file gave, with the reason why it is safe all the same.
+// reviewed are statements of a text that a server or a file gave, with the reason why it is safe
+// all the same.
 var reviewed = map[string]string{}
 
-// admitted are texts that reach statements as they are, whichever these are, with the check that they pass.
+// admitted are texts that reach statements as they are, whichever these are, with the check that
+// they pass.
 var admitted = map[string]string{
 	"&Storage, written by sink/generation.go generations":                        "Sink.checkRow refuses all but two words",
 	"&options, written by sink/generation_view.go switchView":                    "statements that the catalogue makes, quoted by format(); package statement runs one of them at a time",

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// checkedTypes are the types whose values are safe parts of a statement wherever they come from, since nothing but a checked constructor
-// makes one; each with the check. Such a type has no exported field and is no plain string.
+// checkedTypes are the types whose values are safe parts of a statement wherever they come from,
+// since nothing but a checked constructor makes one; each with the check. Such a type has no
+// exported field and is no plain string.
 var checkedTypes = map[string]string{}
 
 // quoting are the functions whose result is a safe part of a statement, whatever they are given.
@@ -41,7 +42,8 @@ type search struct {
 	frames  map[frameOf]*frame
 }
 
-// frame is one call on the way to a text: in it, a parameter is what this call gives. A nil frame stands for every call.
+// frame is one call on the way to a text: in it, a parameter is what this call gives. A nil frame
+// stands for every call.
 type frame struct {
 	caller *frame
 	depth  int
@@ -236,7 +238,8 @@ func (s *search) expression(p part, in *frame) {
 	}
 }
 
-// sources returns what is written to a variable in a frame, with the frame that each part belongs to.
+// sources returns what is written to a variable in a frame, with the frame that each part belongs
+// to.
 func (s *search) sources(variable types.Object, in *frame) map[*frame][]part {
 	found := map[*frame][]part{in: s.writes[variable]}
 	if in != nil && in.given[variable] != nil {

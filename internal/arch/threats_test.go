@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestEveryThreatNamesItsTests: the table of threats names at least one test in every line, and each is there.
+// TestEveryThreatNamesItsTests: the table of threats names at least one test in every line, and
+// each is there.
 func TestEveryThreatNamesItsTests(t *testing.T) {
 	t.Parallel()
 	content, err := os.ReadFile(filepath.Join("..", "..", "ARCHITECTURE.md"))

@@ -18,8 +18,9 @@ import (
 	"testing"
 )
 
-// program is the Go code of the module with its types: every package that `go build ./...` builds, without tests. All packages share one
-// table of types, so that a function or a field is one object wherever it is used.
+// program is the Go code of the module with its types: every package that `go build ./...` builds,
+// without tests. All packages share one table of types, so that a function or a field is one object
+// wherever it is used.
 type program struct {
 	positions *token.FileSet
 	info      *types.Info
@@ -42,7 +43,8 @@ type listed struct {
 	Standard   bool     `json:"Standard"`   //nolint:tagliatelle // as above
 }
 
-// listPackages asks the go command, which compiles what is not in its cache; dependencies come before their users.
+// listPackages asks the go command, which compiles what is not in its cache; dependencies come
+// before their users.
 var listPackages = sync.OnceValues(func() ([]listed, error) {
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {

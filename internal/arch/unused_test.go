@@ -21,13 +21,13 @@ var kept = map[string]string{
 	"internal/search/searcher.go New":           "for a server that has sink and source open already, which is to come",
 }
 
-// asked are methods that libraries call through interfaces of packages that the program does not import, or
-// that have no name.
+// asked are methods that libraries call through interfaces of packages that the program does not
+// import, or that have no name.
 var asked = []string{"Is", "As", "Unwrap", "Timeout", "MarshalText", "UnmarshalText", "Scan"}
 
-// unused returns the functions, methods, types, variables and constants that no code of the program uses, by
-// the place of their declaration. What a function says of itself is no use of it. Helpers of tests and
-// generated files may hold what they like.
+// unused returns the functions, methods, types, variables and constants that no code of the program
+// uses, by the place of their declaration. What a function says of itself is no use of it. Helpers
+// of tests and generated files may hold what they like.
 func (p *program) unused(templates string) map[string]bool {
 	declared := map[types.Object]string{}
 	used := map[types.Object]bool{}
@@ -47,7 +47,8 @@ func (p *program) unused(templates string) map[string]bool {
 	return found
 }
 
-// declarations adds what a file declares at its top. An init, a main and a blank name are there for themselves.
+// declarations adds what a file declares at its top. An init, a main and a blank name are there for
+// themselves.
 func (p *program) declarations(file *ast.File, pkg string, into map[types.Object]string) {
 	add := func(name *ast.Ident, on string) {
 		if name.Name != "_" && name.Name != "init" && (name.Name != "main" || pkg != "main") {
@@ -147,8 +148,9 @@ func (p *program) interfaces() []*types.Interface {
 	return all
 }
 
-// answers reports whether an object is a method that may be called through an interface: one of these has a
-// method of the name and signature. The type may be a part of one that has the interface's others.
+// answers reports whether an object is a method that may be called through an interface: one of
+// these has a method of the name and signature. The type may be a part of one that has the
+// interface's others.
 func answers(object types.Object, interfaces []*types.Interface) bool {
 	f, ok := object.(*types.Func)
 	if !ok || f.Signature().Recv() == nil {
@@ -164,7 +166,8 @@ func answers(object types.Object, interfaces []*types.Interface) bool {
 	})
 }
 
-// callsOfTemplates are the names that the templates of statements use, each behind a dot and before a blank.
+// callsOfTemplates are the names that the templates of statements use, each behind a dot and before
+// a blank.
 func callsOfTemplates(t *testing.T) string {
 	t.Helper()
 	var names strings.Builder
