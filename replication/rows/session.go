@@ -30,7 +30,7 @@ type Options struct {
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
 	StatementTimeout time.Duration
-	// TrustOwner has the table read whatever functions of other roles that calls.
+	// TrustOwner has the table read whatever functions of other roles that calls, and whatever this session may do that its owner may not.
 	TrustOwner bool
 	// Warn is told once of such functions, where the table is read all the same; may be nil.
 	Warn func(change.Code)
@@ -53,6 +53,8 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
+	kind    string // of the table, as pg_class has it; empty where there is none of that name
+	reader  string // the statement that looks at it in each read; see Reader.guard
 	// types are those columns that source_types names; columns are the names and types of all as source_types_now tells them.
 	types   map[string]string
 	columns [][]byte
@@ -129,6 +131,9 @@ func (r *Reader) open(ctx context.Context) error {
 	err = r.restrict(ctx)
 	if err == nil {
 		err = r.identify(ctx)
+	}
+	if err == nil {
+		err = r.guard(ctx)
 	}
 	if err == nil {
 		err = r.examine(ctx)
