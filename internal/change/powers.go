@@ -30,6 +30,12 @@ func (p Powers) Of() string {
 	}
 }
 
+// Refusal says why role, quoted as an identifier, does not read the table.
+func (p Powers) Refusal(role string) string {
+	return "role " + role + " reads no table of another role: it " + p.Of() + ", and " + p.What + " belongs to role " + p.Owner +
+		", whose functions could run with these rights"
+}
+
 // Try says what to do.
 func (p Powers) Try() string {
 	const trust = ", or set source.trust_owner: true"

@@ -207,8 +207,7 @@ func (r *Reader) guard(ctx context.Context) error {
 	const partitioned = "p"
 	switch {
 	case powers.Any():
-		return fault.New(fault.Usage, powers.Try(), "role %s reads no table of another role: it %s, and %s belongs to role %s, whose functions could run with these rights",
-			quote(r.role), powers.Of(), powers.What, powers.Owner)
+		return &PowersError{fault.New(fault.Usage, powers.Try(), "%s", powers.Refusal(quote(r.role)))}
 	case odd != "" && r.kind == partitioned:
 		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s", r.name(), odd)
 	case odd != "":
@@ -217,6 +216,13 @@ func (r *Reader) guard(ctx context.Context) error {
 		return nil
 	}
 }
+
+// PowersError is a fault of kind Usage: this session may do more than it may let the owner of the table have.
+type PowersError struct{ refusal error }
+
+func (e *PowersError) Error() string { return e.refusal.Error() }
+
+func (e *PowersError) Unwrap() error { return e.refusal }
 
 // from is the table for a statement that reads it, on the open connection: of one that is not partitioned, its own rows. The lock on a table does not keep
 // its owner from giving it children.

@@ -45,14 +45,16 @@ WITH RECURSIVE named AS (
 {{- if .Told}}
 SELECT
     n.kind,
-    (SELECT pg_catalog.min(o.oid::pg_catalog.regclass::text) FROM odd AS o),
+    COALESCE((SELECT pg_catalog.min(o.oid::pg_catalog.regclass::text) FROM odd AS o), ''),
 {{- if .Trusted}}
-    NULL, NULL, NULL, NULL, NULL
+    '', '', '', '', ''
 FROM named AS n
 {{- else}}
-    p.kind, p.name, p.role, w.what, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(w.owner))
+    COALESCE(p.kind, ''), COALESCE(p.name, ''), COALESCE(p.role, ''), COALESCE(w.what, ''), COALESCE(w.owner, '')
 FROM named AS n
-LEFT JOIN (SELECT o.what, o.owner FROM others AS o ORDER BY o.place = 0, o.place LIMIT 1) AS w ON true
+LEFT JOIN (
+    SELECT o.what, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) AS owner FROM others AS o ORDER BY o.place = 0, o.place LIMIT 1
+) AS w ON true
 LEFT JOIN powers AS p ON true
 {{- end}}
 {{- else}}
