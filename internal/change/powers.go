@@ -26,7 +26,7 @@ func (p Powers) Of() string {
 	case "server":
 		return again + "role " + p.Role + " owns foreign server " + p.Name
 	default:
-		return again + "foreign server " + p.Name + " passes a session's SCRAM keys on"
+		return again + "foreign server " + p.Name + ", or a user mapping of it for this role, passes a session's SCRAM keys on, or may"
 	}
 }
 
@@ -44,9 +44,7 @@ func (p Powers) Try() string {
 		return "read it as the stream's role (deploy/roles.sql), which has no such rights" + trust
 	case "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
-	case "server":
-		return "as a superuser: ALTER SERVER " + p.Name + " OWNER TO CURRENT_USER; or log in by a certificate" + trust
-	default:
-		return "take use_scram_passthrough from server " + p.Name + " and its user mappings, or log in by a certificate" + trust
+	default: // to give it to another owner would leave what its owner put there, user mappings and grants
+		return "as a superuser, once it is known that no client needs the server: DROP SERVER " + p.Name + " CASCADE; or log in by a certificate" + trust
 	}
 }

@@ -1,6 +1,6 @@
 -- What code that runs with the rights of this session could do that no read-only transaction keeps it from, the worst first; no row where that is
--- nothing. How, and the name of what gives it: of a superuser; of a role that runs programs on the server, reaches its files, or sees what other sessions
--- send and what passwords the server's settings hold. And from PostgreSQL 18 on, where the session came by SCRAM, postgres_fdw and dblink have the server log
+-- nothing. How, and the name of what gives it: of a superuser; of a role that runs programs on the server, reaches its files, sees what other sessions
+-- send and what passwords the server's settings and catalogues hold, ends any session or locks any table. And from PostgreSQL 18 on, where the session came by SCRAM, postgres_fdw and dblink have the server log
 -- in again with the session's own keys, where options of a foreign server or of a user mapping say so: that session is not read-only. Any role makes such a
 -- server that may use a foreign-data wrapper, or could when it made one; who gives that is a superuser, so that this answer does not age as code does.
 -- Roles that could act as this one anyway are left out.
@@ -11,7 +11,8 @@ FROM (
     WHERE (
         r.rolsuper
         OR r.rolname IN (
-            'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_monitor'
+            'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_monitor',
+            'pg_read_all_data', 'pg_write_all_data', 'pg_maintain', 'pg_signal_backend'
         )
     ) AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
     UNION ALL
@@ -34,13 +35,17 @@ FROM (
         FROM pg_catalog.pg_foreign_server AS s
         WHERE EXISTS (
             SELECT
-            FROM (
-                SELECT s.srvoptions AS options
-                UNION ALL
-                SELECT m.umoptions FROM pg_catalog.pg_user_mappings AS m WHERE m.srvid = s.oid
-            ) AS of
-            CROSS JOIN LATERAL pg_catalog.unnest(of.options) AS o (option)
+            FROM pg_catalog.unnest(s.srvoptions) AS o (option)
             WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough=')
+        ) OR EXISTS (
+            SELECT
+            FROM pg_catalog.pg_user_mappings AS m
+            WHERE m.srvid = s.oid
+              AND CASE WHEN m.umuser = 0 THEN true ELSE pg_catalog.pg_has_role(SESSION_USER, m.umuser, 'MEMBER') END
+              AND (
+                  m.umoptions IS NULL -- there are none, or they are hidden from this role
+                  OR EXISTS (SELECT FROM pg_catalog.unnest(m.umoptions) AS o (option) WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough='))
+              )
         )
     ) AS f
     WHERE pg_catalog.current_setting('server_version_num')::int >= 180000 AND pg_catalog.starts_with(system_user, 'scram-sha-256:')
