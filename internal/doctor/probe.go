@@ -417,7 +417,7 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 	defer cancel()
 	read, err := pr.reader.Rows(ctx, []change.Key{key})
 	if refused, ok := errors.AsType[*rows.PowersError](err); ok {
-		pr.report.Add("probe.search", OK, "no row is searched for: "+refused.Error(), "", "")
+		pr.report.Add("probe.search", OK, "no row is searched for: "+config.Printable(refused), "", "")
 		return
 	}
 	if err != nil {
