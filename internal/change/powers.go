@@ -40,8 +40,10 @@ func (p Powers) Refusal(role string) string {
 func (p Powers) Try() string {
 	const trust = ", or set source.trust_owner: true"
 	switch p.Kind {
-	case "superuser", "member":
-		return "read it as the stream's role (deploy/roles.sql), which has no such rights" + trust
+	case "superuser":
+		return "read it as the stream's role (deploy/roles.sql)" + trust
+	case "member":
+		return "take " + p.Name + " from this role, or read as the stream's (deploy/roles.sql), which has no such rights" + trust
 	case "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
 	default: // to give it to another owner would leave what its owner put there, user mappings and grants
