@@ -34,7 +34,7 @@ func ForeignCode(ctx context.Context, db Querier, schema, table string, writes b
 // nothing to refuse where Powers.Any is false.
 func Beyond(ctx context.Context, db Querier, schema, table string) (change.Powers, error) {
 	var p change.Powers
-	query, err := sql.Render("source_reader", struct{ Told, Trusted bool }{Told: true})
+	query, err := sql.Render("source_reader", struct{ Told, Trusted, Powers bool }{Told: true})
 	if err != nil {
 		return p, err
 	}

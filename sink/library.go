@@ -61,7 +61,8 @@ func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 	var schema, named, owner, free, maker string
 	var trusted, everybody bool
 	_, err = pgx.ForEachRow(rows, []any{&schema, &named, &owner, &trusted, &free, &maker, &everybody}, func() error {
-		name, own := pgname.Identifier(schema), pgname.Identifier(free)
+		name := pgname.Identifier(schema)
+		own := pgname.Identifier(free)
 		switch {
 		case !trusted && schema != "public":
 			// What its owner made there, and gave to others, would be there still under another owner.

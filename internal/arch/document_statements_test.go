@@ -29,6 +29,32 @@ var (
 	sqlComment    = regexp.MustCompile(`--[^\n]*`)
 )
 
+// byOwnerSaid is what stands before a block that alters a table, as in an advice (by_owner_test.go). The owner of a table alone changes without running
+// anything of its.
+var (
+	byOwnerSaid = regexp.MustCompile(`in\s+a\s+session\s+of\s+the\s+table's\s+owner,\s+not\s+of\s+a\s+superuser\s+or\s+a\s+member\s+of\s+that\s+role`)
+	givesAway   = regexp.MustCompile(`^ALTER TABLE \S+ OWNER TO`)
+)
+
+// altersIn are the texts of a document that alter a table, where the section does not say by whom before.
+func altersIn(document string) []string {
+	var found []string
+	for section := range strings.SplitSeq("\n"+document, "\n#") {
+		section = "#" + section
+		said := byOwnerSaid.FindStringIndex(section)
+		for _, places := range append(fence.FindAllStringSubmatchIndex(section, -1), ticks.FindAllStringSubmatchIndex(fence.ReplaceAllStringFunc(section, blank), -1)...) {
+			text := section[places[0]:places[1]]
+			last := section[places[len(places)-2]:places[len(places)-1]]
+			if altersTable.MatchString(text) && strings.Contains(last, ";") && !givesAway.MatchString(last) && (said == nil || said[0] > places[0]) {
+				found = append(found, strings.TrimSpace(text))
+			}
+		}
+	}
+	return found
+}
+
+func blank(text string) string { return strings.Repeat(" ", len(text)) }
+
 // looseIn are the texts of a document that are more than one statement without a transaction around them.
 func looseIn(document string) []string {
 	var texts, found []string
@@ -89,6 +115,9 @@ func TestSQLOfADocumentIsOneTransaction(t *testing.T) {
 		for _, loose := range looseIn(string(text)) {
 			t.Errorf("%s: several statements and no transaction: %s", name, loose)
 		}
+		for _, alters := range altersIn(string(text)) {
+			t.Errorf("%s: a table is altered, and the section does not say that its owner is to do that: %s", name, alters)
+		}
 		read++
 		return err
 	})
@@ -117,4 +146,17 @@ func TestLooseStatementsOfADocumentAreFound(t *testing.T) {
 	f(true, "```sh\npsql -c 'CREATE ROLE a' -c 'GRANT b TO a' service=sink\n```\n")
 	f(false, "```sh\npsql -X -v ON_ERROR_STOP=1 -c 'CREATE ROLE a' -c 'GRANT b TO a' service=sink\n```\n")
 	f(false, "`a; b`, `for i; do echo; done`")
+	alters := func(want bool, text string) {
+		t.Helper()
+		if got := len(altersIn(text)) > 0; got != want {
+			t.Errorf("%q: %t, want %t", text, got, want)
+		}
+	}
+	const says = "Run it in a session of the table's owner, not of a superuser or\na member of that role.\n\n"
+	const block = "```sql\nALTER TABLE a ALTER b SET NOT NULL;\n```\n"
+	alters(true, "# A\n\n"+block)
+	alters(false, "# A\n\n"+says+block)
+	alters(true, "# A\n\n"+says+"## B\n\n"+block)
+	alters(true, "run `CREATE INDEX ON a (b);` now")
+	alters(false, "after an ALTER TABLE, `ALTER TABLE ... OWNER TO b;`, `ALTER TABLE`")
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -147,7 +148,9 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
 	add(lock + r.from())
 	add(unprepare)
-	add(r.reader, append(r.tableName(), []byte(r.kind))...)
+	if r.reader != "" {
+		add(r.reader, append(r.tableName(), []byte(r.kind))...)
+	}
 	add(sql.Query("source_types_kept"), r.typesKept()...)
 	if r.policed {
 		add(sql.Query("source_policies"), r.tableName()...)
@@ -156,7 +159,7 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 }
 
 // typesKept are the parameters of the query source_types_kept.
-func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns) }
+func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)}) }
 
 // changed returns what a read failed of, where the table is not any more what it was when the connection was opened: a fault of kind Usage where it may
 // not be read, else of kind Unavailable: the next read opens a connection, and looks again.
@@ -184,7 +187,7 @@ func (r *Reader) changed(ctx context.Context, err error) error {
 // not depend on what code there is, which may be younger than a look at it; each read makes the same look behind the lock on the table. It notes the
 // table's kind, and the statement of that look.
 func (r *Reader) guard(ctx context.Context) error {
-	data := struct{ Told, Trusted bool }{Told: true, Trusted: r.opts.TrustOwner}
+	data := struct{ Told, Trusted, Powers bool }{Told: true, Trusted: r.opts.TrustOwner}
 	query, err := sql.Render("source_reader", data)
 	if err != nil {
 		return err
@@ -200,11 +203,14 @@ func (r *Reader) guard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking whose table %s is: %w", r.name(), err)
 	}
-	data.Told = false
-	if r.reader, err = sql.Render("source_reader", data); err != nil {
-		return err
-	}
+	r.looked = time.Now()
+	data.Told, data.Powers = false, powers.Kind != ""
 	const partitioned = "p"
+	if r.reader = ""; data.Powers || r.kind == partitioned { // source_types_kept asks the rest
+		if r.reader, err = sql.Render("source_reader", data); err != nil {
+			return err
+		}
+	}
 	switch {
 	case powers.Any():
 		return &PowersError{fault.New(fault.Usage, powers.Try(), "%s", powers.Refusal(quote(r.role)))}

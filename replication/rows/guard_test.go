@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -70,6 +71,7 @@ type weak struct {
 	warnings           []change.Code
 	listener           *pgx.Conn
 	trust, asSuperuser bool
+	lookAgain          time.Duration
 }
 
 // onEach runs a test on the newest server and on the oldest that may be a sink.
@@ -104,7 +106,7 @@ func (w *weak) reader(t *testing.T, followed uint32) *rows.Reader {
 		dsn = w.db.DSN
 	}
 	r := rows.NewReader(rows.Options{
-		ConnString: dsn, Table: w.table, Followed: followed, TrustOwner: w.trust, Warn: func(c change.Code) { w.warnings = append(w.warnings, c) },
+		ConnString: dsn, Table: w.table, Followed: followed, TrustOwner: w.trust, LookAgain: w.lookAgain, Warn: func(c change.Code) { w.warnings = append(w.warnings, c) },
 	})
 	t.Cleanup(func() { r.Close(context.WithoutCancel(t.Context())) })
 	return r
@@ -294,7 +296,7 @@ func TestAReadLooksWhoseTheTableIsBehindTheLock(t *testing.T) {
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "it is a superuser, and table shop.item belongs to role "+w.owner) || w.ran(t) {
 			t.Errorf("another's by now, with code of it: %v; it ran: %t", err, w.ran(t))
 		}
-		w.asSuperuser = false
+		w.asSuperuser, w.lookAgain = false, 1
 		r = w.reader(t, 0)
 		if _, err := r.Chunk(t.Context(), "", 3); err != nil || !w.ran(t) {
 			t.Fatalf("a role without powers: %v", err)
