@@ -58,16 +58,18 @@ func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking whose the schema of pgvector is: %w", err)
 	}
-	var schema, named, owner, free, maker string
+	var schema, named, owner, free, maker, giver string
 	var trusted, everybody bool
-	_, err = pgx.ForEachRow(rows, []any{&schema, &named, &owner, &trusted, &free, &maker, &everybody}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&schema, &named, &owner, &trusted, &free, &maker, &everybody, &giver}, func() error {
 		name := pgname.Identifier(schema)
 		own := pgname.Identifier(free)
 		switch {
 		case !trusted && schema != "public":
-			// What its owner made there, and gave to others, would be there still under another owner.
-			try := pgname.Script("CREATE SCHEMA "+own, "GRANT USAGE ON SCHEMA "+own+" TO PUBLIC", "ALTER EXTENSION vector SET SCHEMA "+own) +
-				" -- as a superuser, while no process of wal2vec runs: each knows pgvector by its schema"
+			// What its owner made there, and gave to others, would be there still under another owner; a schema that keeps the name would be found by
+			// queries that name it.
+			try := pgname.Script("CREATE SCHEMA "+own, "GRANT USAGE ON SCHEMA "+own+" TO PUBLIC", "ALTER EXTENSION vector SET SCHEMA "+own,
+				"DROP SCHEMA "+name) +
+				" -- as a superuser, while no process of wal2vec runs: each knows pgvector by its schema, as queries of your own do. Where the DROP fails, look at what is left there"
 			return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
 				schema, owner)
 		case !trusted:
@@ -75,12 +77,18 @@ func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 				" -- as a superuser"
 			return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
 				schema, owner)
-		case everybody:
-			return fault.New(fault.Usage, "REVOKE CREATE ON SCHEMA "+name+" FROM PUBLIC; -- as a superuser",
-				"every role may make operators in schema %q, which pgvector is in: whose query names that schema may run them", schema)
 		case maker != "":
-			return fault.New(fault.Usage, "REVOKE CREATE ON SCHEMA "+name+" FROM "+pgname.Identifier(maker)+"; -- as a superuser",
-				"role %q may make operators in schema %q, which pgvector is in: whose query names that schema may run them", maker, schema)
+			who, whom := "role "+strconv.Quote(maker), pgname.Identifier(maker)
+			if everybody {
+				who, whom = "every role", "PUBLIC"
+			}
+			revoke := "REVOKE CREATE ON SCHEMA " + name + " FROM " + whom + " CASCADE"
+			try := pgname.Script(revoke)
+			if giver != "" { // a superuser takes back what the owner gave
+				try = pgname.Script("SET LOCAL ROLE "+pgname.Identifier(giver), revoke)
+			}
+			return fault.New(fault.Usage, try+" -- as a superuser", "%s may make operators in schema %q, which pgvector is in: whose query names that schema may run them",
+				who, schema)
 		}
 		return nil
 	})

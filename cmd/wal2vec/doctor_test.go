@@ -317,7 +317,7 @@ func TestAProbeRunsNothingOfTheTablesOwner(t *testing.T) {
 		w.db.Exec(t, code)
 		w.db.Exec(t, "SELECT setval('public.ran', 1)")
 		f := w.finds(w.doctor(3, nil, "--probe", "--probe-key", "1"), "probe.write", doctor.Fail)
-		if !strings.Contains(f.Text, "with the rights of role") || !strings.Contains(f.Fix, "as the table's owner") {
+		if !strings.Contains(f.Text, "with the rights of role") || !strings.Contains(f.Fix, "as the owner of both, the table and its schema") {
 			t.Errorf("%s: %+v", code, f)
 		}
 		if n := ran(); n != 0 {

@@ -125,6 +125,19 @@ var sinkFindings = []finding{
 				t.Errorf("%+v", f)
 			}
 		}
+		if pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'pgvector')") {
+			t.Error("queries that name the schema of before find what its owner puts there")
+		}
+		// And what these passed on, and what a trusted role did.
+		r.db.Exec(t, "GRANT CREATE ON SCHEMA "+schema+" TO "+role+" WITH GRANT OPTION; SET ROLE "+role+"; GRANT CREATE ON SCHEMA "+schema+" TO "+other+"; RESET ROLE")
+		r.paste(warned("role \"" + role + "\" may make operators in schema"))
+		r.db.Exec(t, "GRANT CREATE ON SCHEMA "+schema+" TO "+role+" WITH GRANT OPTION; SET ROLE "+role+"; GRANT CREATE ON SCHEMA "+schema+" TO "+other+
+			"; RESET ROLE; ALTER ROLE "+role+" SUPERUSER")
+		r.paste(warned("role \"" + other + "\" may make operators in schema"))
+		if f := warned("may make operators"); f.Text != "" {
+			t.Errorf("%+v", f)
+		}
+		r.db.Exec(t, "ALTER ROLE "+role+" NOSUPERUSER")
 	}},
 	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
