@@ -67,28 +67,26 @@ func (s *Sink) CheckExtensionSchema(ctx context.Context) error {
 		case !trusted && schema != "public":
 			// What its owner made there, and gave to others, would be there still under another owner; a schema that keeps the name would be found by
 			// queries that name it.
-			try := pgname.Script("CREATE SCHEMA "+own, "GRANT USAGE ON SCHEMA "+own+" TO PUBLIC", "ALTER EXTENSION vector SET SCHEMA "+own,
-				"DROP SCHEMA "+name) +
-				" -- as a superuser, while no process of wal2vec runs: each knows pgvector by its schema, as queries of your own do. Where the DROP fails, look at what is left there"
+			try := "BEGIN; CREATE SCHEMA " + own + "; GRANT USAGE ON SCHEMA " + own + " TO PUBLIC; ALTER EXTENSION vector SET SCHEMA " + own + "; DROP SCHEMA " + name +
+				"; COMMIT; -- as a superuser, while no process of wal2vec runs: each knows pgvector by its schema, as queries of your own do. Where the DROP fails, look at what is left"
 			return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
 				schema, owner)
 		case !trusted:
-			try := pgname.Script("ALTER SCHEMA "+name+" OWNER TO CURRENT_USER", "GRANT USAGE, CREATE ON SCHEMA "+name+" TO "+pgname.Identifier(named)) +
-				" -- as a superuser"
+			try := "BEGIN; ALTER SCHEMA " + name + " OWNER TO CURRENT_USER; GRANT USAGE, CREATE ON SCHEMA " + name + " TO " + pgname.Identifier(named) +
+				"; COMMIT; -- as a superuser"
 			return fault.New(fault.Usage, try, "schema %q, which pgvector is in, belongs to role %q, which could drop it with every vector in the database",
 				schema, owner)
 		case maker != "":
-			who, whom := "role "+strconv.Quote(maker), pgname.Identifier(maker)
+			who := "role " + strconv.Quote(maker)
+			whom := pgname.Identifier(maker)
 			if everybody {
 				who, whom = "every role", "PUBLIC"
 			}
-			revoke := "REVOKE CREATE ON SCHEMA " + name + " FROM " + whom + " CASCADE"
-			try := pgname.Script(revoke)
+			try := "REVOKE CREATE ON SCHEMA " + name + " FROM " + whom + " CASCADE; -- as a superuser"
 			if giver != "" { // a superuser takes back what the owner gave
-				try = pgname.Script("SET LOCAL ROLE "+pgname.Identifier(giver), revoke)
+				try = "BEGIN; SET LOCAL ROLE " + pgname.Identifier(giver) + "; REVOKE CREATE ON SCHEMA " + name + " FROM " + whom + " CASCADE; COMMIT; -- as a superuser"
 			}
-			return fault.New(fault.Usage, try+" -- as a superuser", "%s may make operators in schema %q, which pgvector is in: whose query names that schema may run them",
-				who, schema)
+			return fault.New(fault.Usage, try, "%s may make operators in schema %q, which pgvector is in: whose query names that schema may run them", who, schema)
 		}
 		return nil
 	})

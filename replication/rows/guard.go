@@ -159,7 +159,9 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 }
 
 // typesKept are the parameters of the query source_types_kept.
-func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)}) }
+func (r *Reader) typesKept() [][]byte {
+	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)})
+}
 
 // changed returns what a read failed of, where the table is not any more what it was when the connection was opened: a fault of kind Usage where it may
 // not be read, else of kind Unavailable: the next read opens a connection, and looks again.
