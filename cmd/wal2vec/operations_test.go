@@ -185,7 +185,8 @@ func (r *reader) services() string {
 	return path
 }
 
-// TestTheGuidesServicesFindTheServersOwnNames, whatever the owner of the database sets: psql asks by names without a schema where it completes a word.
+// TestTheGuidesServicesFindTheServersOwnNames, whatever the owner of the database sets: psql asks
+// by names without a schema where it completes a word.
 func TestTheGuidesServicesFindTheServersOwnNames(t *testing.T) {
 	w := newWorld(t, 0)
 	r := &reader{world: w}

@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// What a document has people paste goes on behind a statement that failed, as an advice does: what comes next could then do more than was meant, in a schema
-// that another role made first, say. So SQL of several statements is one transaction, in a block and within a line, and so is what psql is given several
-// times on its command line.
+// What a document has people paste goes on behind a statement that failed, as an advice does: what
+// comes next could then do more than was meant, in a schema that another role made first, say. So
+// SQL of several statements is one transaction, in a block and within a line, and so is what psql
+// is given several times on its command line.
 
 var (
 	fence = regexp.MustCompile("(?ms)^```([^\n]*)\n(.*?)^```")
@@ -29,8 +30,8 @@ var (
 	sqlComment    = regexp.MustCompile(`--[^\n]*`)
 )
 
-// byOwnerSaid is what stands before a block that alters a table, as in an advice (by_owner_test.go). The owner of a table alone changes without running
-// anything of its.
+// byOwnerSaid is what stands before a block that alters a table, as in an advice
+// (by_owner_test.go). The owner of a table alone changes without running anything of its.
 var (
 	byOwnerSaid = regexp.MustCompile(`in\s+a\s+session\s+of\s+the\s+table's\s+owner,\s+not\s+of\s+a\s+superuser\s+or\s+a\s+member\s+of\s+that\s+role`)
 	givesAway   = regexp.MustCompile(`^ALTER TABLE \S+ OWNER TO`)

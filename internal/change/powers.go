@@ -1,10 +1,12 @@
 package change
 
-// Powers are what a session has that reads the table of another role, and that this other one is not to have: it may put functions where a read of its
-// table calls them, with the session's rights. Every name is quoted as an identifier.
+// Powers are what a session has that reads the table of another role, and that this other one is
+// not to have: it may put functions where a read of its table calls them, with the session's
+// rights. Every name is quoted as an identifier.
 type Powers struct {
-	// Kind is how the session has them: "superuser"; "member" of the role Name; or by a foreign server, from where the server logs in again as the session:
-	// a "wrapper" that Role may use, a "server" that Role owns, or one that has the "option" itself.
+	// Kind is how the session has them: "superuser"; "member" of the role Name; or by a foreign
+	// server, from where the server logs in again as the session: a "wrapper" that Role may use, a
+	// "server" that Role owns, or one that has the "option" itself.
 	Kind, Name, Role string
 	// What is the table or the schema, with its kind before it, and Owner its owner.
 	What, Owner string

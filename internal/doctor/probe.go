@@ -275,8 +275,10 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// another names the role that owns the table, a table below it or its schema, where that is not the session's own and not to be trusted; "" else. An update
-// runs what a table's owner wrote, or comes to write before it is planned, with the rights of who updates. Unlike a read, it may write anything.
+// another names the role that owns the table, a table below it or its schema, where that is not the
+// session's own and not to be trusted; "" else. An update runs what a table's owner wrote, or comes
+// to write before it is planned, with the rights of who updates. Unlike a read, it may write
+// anything.
 func (pr *prober) another(ctx context.Context) (owner string, err error) {
 	if pr.config.Source.TrustOwner {
 		return "", nil

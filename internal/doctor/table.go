@@ -135,7 +135,8 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 const untrusted = "have the owner of the table drop what calls the function; read the table as the stream's role (deploy/roles.sql), " +
 	"never as a superuser; or set source.trust_owner: true"
 
-// examineCode looks for functions of other roles that a read of the table calls with this role's rights, and says where these are too many for any.
+// examineCode looks for functions of other roles that a read of the table calls with this role's
+// rights, and says where these are too many for any.
 func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions) {
 	const check = "table.code"
 	table := e.opts.Config.Source.Table

@@ -63,7 +63,8 @@ type Status struct {
 	// SourceRows and RowsMissing are estimates, which are made while FullBackfill is not done.
 	SourceRows  *int64 `json:"source_rows"`
 	RowsMissing *int64 `json:"rows_missing"`
-	// SourceRowsNotAsked says why the source was not asked for its rows, where this role may do more than it may let the table's owner have; else empty.
+	// SourceRowsNotAsked says why the source was not asked for its rows, where this role may do
+	// more than it may let the table's owner have; else empty.
 	SourceRowsNotAsked string `json:"source_rows_not_asked"`
 
 	// EpochCount is the number of the source's history that the pipeline follows; 0 before the first.
