@@ -30,8 +30,9 @@ func ForeignCode(ctx context.Context, db Querier, schema, table string, writes b
 	return found, nil
 }
 
-// Beyond returns what this session may do that the table's owner, another role, is not to have, as a read of rows refuses it (rows.PowersError); there is
-// nothing to refuse where Powers.Any is false.
+// Beyond returns what this session may do that the table's owner, another role, is not to have, as
+// a read of rows refuses it (rows.PowersError); there is nothing to refuse where Powers.Any is
+// false.
 func Beyond(ctx context.Context, db Querier, schema, table string) (change.Powers, error) {
 	var p change.Powers
 	query, err := sql.Render("source_reader", struct{ Told, Trusted, Powers bool }{Told: true})

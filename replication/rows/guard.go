@@ -132,10 +132,13 @@ func (r *Reader) lookAtTypes(ctx context.Context) error {
 	return nil
 }
 
-// admit adds the statements before one that reads. The table is locked until the transaction ends: what PREPARE names is, by a role that may read a
-// single column too, and neither planned nor run. So it is still of a role that may have this session read it (source_reader), its columns still have the types that the statement was made for, or the read fails: a cast of a
-// text would be the owner's function where the column has become of another type. Row policies take effect where they are known to hide nothing
-// and to call nothing of another role; a read fails else. It returns how many statements they are.
+// admit adds the statements before one that reads. The table is locked until the transaction ends:
+// what PREPARE names is, by a role that may read a single column too, and neither planned nor run.
+// So it is still of a role that may have this session read it (source_reader), its columns still
+// have the types that the statement was made for, or the read fails: a cast of a text would be the
+// owner's function where the column has become of another type. Row policies take effect where they
+// are known to hide nothing and to call nothing of another role; a read fails else. It returns how
+// many statements they are.
 func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 	add := func(statement string, params ...[]byte) {
 		batch.ExecParams(statement, params, nil, nil, nil)
@@ -163,8 +166,9 @@ func (r *Reader) typesKept() [][]byte {
 	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)})
 }
 
-// changed returns what a read failed of, where the table is not any more what it was when the connection was opened: a fault of kind Usage where it may
-// not be read, else of kind Unavailable: the next read opens a connection, and looks again.
+// changed returns what a read failed of, where the table is not any more what it was when the
+// connection was opened: a fault of kind Usage where it may not be read, else of kind Unavailable:
+// the next read opens a connection, and looks again.
 func (r *Reader) changed(ctx context.Context, err error) error {
 	const divisionByZero = "22012"
 	if fault.SQLSTATE(err) != divisionByZero || r.conn == nil {
@@ -185,9 +189,10 @@ func (r *Reader) changed(ctx context.Context, err error) error {
 	return fault.New(fault.Unavailable, "try again", "a column of table %s got another type while it was being read", r.name())
 }
 
-// guard refuses a table whose owner could make use of what this session may do beyond reading, and one with children: a fault of kind Usage. That does
-// not depend on what code there is, which may be younger than a look at it; each read makes the same look behind the lock on the table. It notes the
-// table's kind, and the statement of that look.
+// guard refuses a table whose owner could make use of what this session may do beyond reading, and
+// one with children: a fault of kind Usage. That does not depend on what code there is, which may
+// be younger than a look at it; each read makes the same look behind the lock on the table. It
+// notes the table's kind, and the statement of that look.
 func (r *Reader) guard(ctx context.Context) error {
 	data := struct{ Told, Trusted, Powers bool }{Told: true, Trusted: r.opts.TrustOwner}
 	query, err := sql.Render("source_reader", data)
@@ -232,8 +237,8 @@ func (e *PowersError) Error() string { return e.refusal.Error() }
 
 func (e *PowersError) Unwrap() error { return e.refusal }
 
-// from is the table for a statement that reads it, on the open connection: of one that is not partitioned, its own rows. The lock on a table does not keep
-// its owner from giving it children.
+// from is the table for a statement that reads it, on the open connection: of one that is not
+// partitioned, its own rows. The lock on a table does not keep its owner from giving it children.
 func (r *Reader) from() string {
 	if r.kind == "p" {
 		return r.relation()
@@ -241,8 +246,9 @@ func (r *Reader) from() string {
 	return "ONLY " + r.relation()
 }
 
-// examine looks for functions of other roles that a read of the table calls, which may be on a table of this role's own. A session that may run programs
-// on the server, reach its files or look into other sessions is not to be had by them: there a transaction that only reads is no help.
+// examine looks for functions of other roles that a read of the table calls, which may be on a
+// table of this role's own. A session that may run programs on the server, reach its files or look
+// into other sessions is not to be had by them: there a transaction that only reads is no help.
 func (r *Reader) examine(ctx context.Context) error {
 	if r.opts.TrustOwner {
 		return nil
