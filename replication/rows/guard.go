@@ -222,7 +222,8 @@ func (r *Reader) guard(ctx context.Context) error {
 	case powers.Any():
 		return &PowersError{fault.New(fault.Usage, powers.Try(), "%s", powers.Refusal(quote(r.role)))}
 	case odd != "" && r.kind == partitioned:
-		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s", r.name(), odd)
+		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s",
+			r.name(), odd)
 	case odd != "":
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance: %s", r.name(), odd)
 	default:
