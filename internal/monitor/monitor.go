@@ -19,7 +19,9 @@ type Options struct {
 	Schema   string
 	// Trusted reports whether the schema is there, or that it must not be read since another role could run code by it; nil where all may be read.
 	Trusted func(ctx context.Context) (exists bool, err error)
-	// SourceRows says about how many rows the source has, which is asked while the sink may not know all of them; nil where it cannot be asked.
+	// SourceRows says about how many rows the source has, which is asked while the sink may not
+	// know all of them; nil where it cannot be asked. A NotAskedError says why this role does not
+	// ask.
 	SourceRows func(ctx context.Context) (int64, error)
 	// Slot is the configured slot: it is looked at where the sink cannot tell.
 	Slot string
@@ -151,6 +153,9 @@ func (s *Status) setRows(rows *rowCounts) {
 	if rows.source != nil && s.FullBackfill != change.BackfillDone {
 		missing := max(0, *rows.source-rows.live)
 		s.SourceRows, s.RowsMissing = rows.source, &missing
+	}
+	if s.FullBackfill != change.BackfillDone {
+		s.SourceRowsNotAsked = rows.notAsked
 	}
 }
 
