@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// window is the number of distinct texts whose token ids are in memory together: at most 1 KiB each with 256 tokens. It is large
-// enough that texts of one length fill their runs.
+// window is the number of distinct texts whose token ids are in memory together: at most 1 KiB each
+// with 256 tokens. It is large enough that texts of one length fill their runs.
 const window = 8192
 
 // encodeByLength encodes distinct texts with a runner that takes texts of one length only.
@@ -92,7 +92,8 @@ func (e *Encoder) runEqual(ctx context.Context, ids [][]int32, texts []int, vect
 	return nil
 }
 
-// blockTexts is the number of texts that a worker tokenizes between two looks at the slots; a text takes 0.1 ms at most.
+// blockTexts is the number of texts that a worker tokenizes between two looks at the slots; a text
+// takes 0.1 ms at most.
 const blockTexts = 64
 
 func blocks(texts int) int { return (texts + blockTexts - 1) / blockTexts }

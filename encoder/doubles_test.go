@@ -51,7 +51,8 @@ func (w *words) Close() error {
 	return nil
 }
 
-// sums is a runner: the vector of a text is a direction made from its ids. before is called in each run, with its tokens in all.
+// sums is a runner: the vector of a text is a direction made from its ids. before is called in each
+// run, with its tokens in all.
 type sums struct {
 	packed bool
 	before func(rows, tokens int) error
@@ -140,7 +141,8 @@ type bundle struct {
 	sums  *sums
 }
 
-// bothKinds runs a test with a runner that takes texts of one length only, and with one that takes them packed.
+// bothKinds runs a test with a runner that takes texts of one length only, and with one that takes
+// them packed.
 func bothKinds(t *testing.T, test func(t *testing.T, packed bool)) {
 	t.Helper()
 	t.Run("texts of one length", func(t *testing.T) { test(t, false) })

@@ -18,7 +18,8 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// expected is what sentence-transformers says of a checkpoint; scripts/fixtures_models.py writes it.
+// expected is what sentence-transformers says of a checkpoint; scripts/fixtures_models.py writes
+// it.
 type expected struct {
 	Texts         []string    `json:"texts"`
 	MaxTokens     int         `json:"max_tokens"`
@@ -32,7 +33,8 @@ type expected struct {
 
 const checkpoints = "../models/testdata/checkpoints"
 
-// TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers is the fidelity of every kind that models reads.
+// TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers is the fidelity of every kind that
+// models reads.
 func TestEveryKindOfCheckpointGivesTheVectorsOfSentenceTransformers(t *testing.T) {
 	kinds, err := os.ReadDir(checkpoints)
 	if err != nil || len(kinds) < 18 {
@@ -110,7 +112,8 @@ func openKind(t *testing.T, c *models.Checkpoint, tokenizer *tokenize.Tokenizer,
 	return e
 }
 
-// compare encodes the texts together and compares each with the stored vector, which was made alone.
+// compare encodes the texts together and compares each with the stored vector, which was made
+// alone.
 func (e expected) compare(t *testing.T, with *encoder.Encoder, prefix string, want [][]float32) {
 	t.Helper()
 	texts := make([]string, len(e.Texts))
@@ -137,8 +140,9 @@ func (e expected) compare(t *testing.T, with *encoder.Encoder, prefix string, wa
 	t.Logf("%d texts: a component differs by %.2g at most, the least cosine is %.9f", len(texts), worst, least)
 }
 
-// TestEveryGraphFollowsTheTail gives the real model another pooling and leaves its vectors as long as they are: the graphs in int8 must
-// follow that in fp32, which the checkpoints above hold to sentence-transformers.
+// TestEveryGraphFollowsTheTail gives the real model another pooling and leaves its vectors as long
+// as they are: the graphs in int8 must follow that in fp32, which the checkpoints above hold to
+// sentence-transformers.
 func TestEveryGraphFollowsTheTail(t *testing.T) {
 	c := otherTail(t)
 	texts := []string{"", "a steel bottle", "how do I brew tea", "the blanket keeps two people warm in a garden at night, and folds into a bag"}

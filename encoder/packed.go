@@ -5,8 +5,8 @@ import (
 	"sync/atomic"
 )
 
-// encodePacked encodes distinct texts with a runner that takes texts of any lengths together. Every worker claims texts, tokenizes
-// them into a run of its own until that is full, and has it run.
+// encodePacked encodes distinct texts with a runner that takes texts of any lengths together. Every
+// worker claims texts, tokenizes them into a run of its own until that is full, and has it run.
 func (e *Encoder) encodePacked(ctx context.Context, texts []string, vectors [][]float32, free lane) error {
 	share := e.shareOut(texts)
 	queue := &queue{texts: texts, block: share.block}
@@ -40,11 +40,12 @@ type share struct {
 	budget  int // tokens of a run
 }
 
-// guess is about the number of tokens of a text, as prose has them; it only steers how evenly work is shared out.
+// guess is about the number of tokens of a text, as prose has them; it only steers how evenly work
+// is shared out.
 func guess(text string) int { return 2 + len(text)/4 }
 
-// shareOut divides a call so that all lanes end at about the same time: into a multiple of the lanes, in runs that are neither over the
-// budget nor needlessly small.
+// shareOut divides a call so that all lanes end at about the same time: into a multiple of the
+// lanes, in runs that are neither over the budget nor needlessly small.
 func (e *Encoder) shareOut(texts []string) share {
 	total := 0
 	for _, text := range texts {
@@ -63,7 +64,7 @@ func (e *Encoder) shareOut(texts []string) share {
 	}
 }
 
-// queue is the texts of a call that nobody has claimed.
+// queue is the texts of a call that nothing has claimed.
 type queue struct {
 	texts []string
 	block int
@@ -92,12 +93,14 @@ type packing struct {
 	truncated uint64
 }
 
-// idle reports whether there is nothing left to fill a run with: a call that has ended does not wait for a slot to find that out.
+// idle reports whether there is nothing left to fill a run with: a call that has ended does not
+// wait for a slot to find that out.
 func (p *packing) idle() bool {
 	return !p.leftOver && p.from == p.to && int(p.queue.next.Load()) >= len(p.queue.texts)
 }
 
-// fill begins a run and adds texts until it is full or none is left; false when there is nothing to run.
+// fill begins a run and adds texts until it is full or none is left; false when there is nothing to
+// run.
 func (p *packing) fill() (bool, error) {
 	end := p.starts[len(p.starts)-1]
 	p.ids = append(p.ids[:0], p.ids[end:]...) // the text that was left over, or nothing
@@ -131,7 +134,8 @@ func (p *packing) fill() (bool, error) {
 	return len(p.at) > 0, nil
 }
 
-// takesMore reports whether the next text seems to fit: one that does not is better left to another worker.
+// takesMore reports whether the next text seems to fit: one that does not is better left to another
+// worker.
 func (p *packing) takesMore() bool {
 	next := p.from
 	if p.from == p.to {

@@ -15,8 +15,9 @@ type limits struct {
 	lanes int
 }
 
-// plan packs texts into runs: each is a list of indices of ids that have one length. The longest runs come first, so that the
-// last ones to end are short. When the work is less than a full run a lane, runs are smaller, so that all lanes have some.
+// plan packs texts into runs: each is a list of indices of ids that have one length. The longest
+// runs come first, so that the last ones to end are short. When the work is less than a full run a
+// lane, runs are smaller, so that all lanes have some.
 func plan(ids [][]int32, l limits) [][]int {
 	order := make([]int, len(ids))
 	total := 0
@@ -52,7 +53,8 @@ func appendEven(runs [][]int, texts []int, most int) [][]int {
 	return runs
 }
 
-// unique returns the distinct texts in order of first appearance, and the position of each text among them.
+// unique returns the distinct texts in order of first appearance, and the position of each text
+// among them.
 func unique(texts []string) (distinct []string, positions []int) {
 	seen := make(map[string]int, len(texts))
 	positions = make([]int, len(texts))
@@ -68,7 +70,8 @@ func unique(texts []string) (distinct []string, positions []int) {
 	return distinct, positions
 }
 
-// spread gives every text its vector: the first of equal texts takes the slice, the others a copy, because each is its owner's.
+// spread gives every text its vector: the first of equal texts takes the slice, the others a copy,
+// because each is its owner's.
 func spread(vectors [][]float32, positions []int) [][]float32 {
 	out := make([][]float32, len(positions))
 	taken := make([]bool, len(vectors))

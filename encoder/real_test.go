@@ -87,8 +87,9 @@ type kind struct {
 	stock     bool // without operators of our own
 }
 
-// kinds are the graphs for the CPU, with the least cosine to the stored vectors that users may count on. Measured: 0.9999995, 0.9973 and
-// 0.9954; the texts that come off worst are "?", "..." and the empty one.
+// kinds are the graphs for the CPU, with the least cosine to the stored vectors that users may
+// count on. Measured: 0.9999995, 0.9973 and 0.9954; the texts that come off worst are "?", "..."
+// and the empty one.
 var kinds = map[kind]float64{
 	{precision: models.PrecisionFP32}: encoder.FP32Cosine,
 	{precision: models.PrecisionINT8}: encoder.Int8Cosine, {precision: models.PrecisionINT8, stock: true}: encoder.Int8Cosine,

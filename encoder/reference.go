@@ -19,7 +19,8 @@ var (
 	miniLMTokens []byte
 )
 
-// miniLM is the fingerprint of all-MiniLM-L6-v2 (models.Checkpoint.Fingerprint), the one model with stored vectors.
+// miniLM is the fingerprint of all-MiniLM-L6-v2 (models.Checkpoint.Fingerprint), the one model with
+// stored vectors.
 const miniLM = "f8bcdcbb774ee38faa65d7d0bc688456"
 
 // Reference is a text with the vector that sentence-transformers gives it.
@@ -27,12 +28,13 @@ type Reference struct {
 	Text string
 	// Vector is of length 1; nil for a model without stored vectors.
 	Vector []float32
-	// Tokens is the number of tokens before the text is cut, special tokens included; 0 for a model without stored vectors.
+	// Tokens is the number of tokens before the text is cut, special tokens included; 0 for a model
+	// without stored vectors.
 	Tokens int
 }
 
-// References returns the reference texts, the short ones for the self-test first, with their vectors where the model with this
-// fingerprint has stored ones.
+// References returns the reference texts, the short ones for the self-test first, with their
+// vectors where the model with this fingerprint has stored ones.
 func References(fingerprint string) []Reference {
 	all := parseReferences()
 	list := make([]Reference, len(all))

@@ -10,12 +10,14 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// ErrSelfTest is in the chain of the error that Open returns when the model computes something else than it should. Its fault.Kind
-// is Model. Vectors of such a model would poison the table, so nothing is written with it.
+// ErrSelfTest is in the chain of the error that Open returns when the model computes something else
+// than it should. Its fault.Kind is Model. Vectors of such a model would poison the table, so
+// nothing is written with it.
 var ErrSelfTest = errors.New("the model fails its self-test")
 
-// The least cosines to the stored vectors, by precision. fp32 leaves room for another order of additions: 0.9999995 was measured. int8 is
-// the bound within which precisions share a vector space; see ARCHITECTURE, "Guarantees".
+// The least cosines to the stored vectors, by precision. fp32 leaves room for another order of
+// additions: 0.9999995 was measured. int8 is the bound within which precisions share a vector
+// space; see ARCHITECTURE, "Guarantees".
 const (
 	FP32Cosine = 0.9999
 	FP16Cosine = 0.9995
@@ -37,8 +39,8 @@ func MinCosine(precision string) float64 {
 // The bounds of the self-test.
 const (
 	selfTestTexts = 8
-	// maxBatchDifference is guarantee 4: between a text's components alone and beside others. Vectors longer than 1 may move as much in
-	// proportion.
+	// maxBatchDifference is guarantee 4: between a text's components alone and beside others.
+	// Vectors longer than 1 may move as much in proportion.
 	maxBatchDifference = 1e-6
 	maxLengthError     = 1e-3
 )
@@ -69,8 +71,8 @@ func (e *Encoder) selfTest(ctx context.Context) error {
 	return nil
 }
 
-// testBatch encodes a text again, as the last of three. The others hold the same tokens in another order, and fewer of them where the
-// runner takes texts of several lengths.
+// testBatch encodes a text again, as the last of three. The others hold the same tokens in another
+// order, and fewer of them where the runner takes texts of several lengths.
 func (e *Encoder) testBatch(ids []int32, alone []float32) error {
 	n, starts := len(ids), []int32{0}
 	var input []int32
@@ -97,7 +99,8 @@ func (e *Encoder) testBatch(ids []int32, alone []float32) error {
 	return nil
 }
 
-// compare checks that a vector is finite, of length 1 where the model makes it so, and near the stored one where there is one.
+// compare checks that a vector is finite, of length 1 where the model makes it so, and near the
+// stored one where there is one.
 func (e *Encoder) compare(vector []float32, r Reference) error {
 	least := e.options.MinCosine
 	if least == 0 {

@@ -48,8 +48,9 @@ func (l lane) run(ctx context.Context, do func() error) error {
 // atATime is the number of runs at a time.
 func (e *Encoder) atATime() int { return cmp.Or(e.options.InFlight, e.options.Workers) }
 
-// parallel calls do(0) to do(n-1) on as many goroutines as there are workers, and waits for all that have begun. After an error or the
-// end of ctx no further call begins, and the context of those that run has ended.
+// parallel calls do(0) to do(n-1) on as many goroutines as there are workers, and waits for all
+// that have begun. After an error or the end of ctx no further call begins, and the context of
+// those that run has ended.
 func (e *Encoder) parallel(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,7 +90,8 @@ func withSlot(ctx context.Context, free chan struct{}, do func() error) error {
 	return do()
 }
 
-// runBatch runs the model and returns the vector of each text. They share one block of memory, which the model writes into directly.
+// runBatch runs the model and returns the vector of each text. They share one block of memory,
+// which the model writes into directly.
 func (e *Encoder) runBatch(ctx context.Context, ids, starts []int32) ([][]float32, error) {
 	rows, dimension := len(starts)-1, e.options.Dimension
 	block := make([]float32, rows*dimension)
@@ -138,7 +140,8 @@ func (e *Encoder) runSplit(ctx context.Context, ids, starts []int32, out []float
 	return e.runSplit(ctx, ids[middle:], second, out[half*e.options.Dimension:])
 }
 
-// shrink lowers the budget of later runs to a number of tokens; it never rises again, as what took the memory is not known.
+// shrink lowers the budget of later runs to a number of tokens; it never rises again, as what took
+// the memory is not known.
 func (e *Encoder) shrink(tokens int) {
 	for {
 		now := e.runTokens.Load()

@@ -19,7 +19,8 @@ type namedShape struct {
 	shape []int
 }
 
-// bertTensors lists the tensors that the graph reads. The pooler, which sentence-transformers does not use, is not among them.
+// bertTensors lists the tensors that the graph reads. The pooler, which sentence-transformers does
+// not use, is not among them.
 func bertTensors(a architecture) []namedShape {
 	h, f := a.HiddenSize, a.IntermediateSize
 	list := []namedShape{
@@ -55,27 +56,32 @@ func bertTensors(a architecture) []namedShape {
 
 func layerName(layer int, part string) string { return fmt.Sprintf("encoder.layer.%d.%s", layer, part) }
 
-// bertGraph writes BERT with its tail for texts of one exact length: no mask, no padding, input [rows, tokens]. It holds standard
-// operators only, so that every execution provider can run it.
+// bertGraph writes BERT with its tail for texts of one exact length: no mask, no padding, input
+// [rows, tokens]. It holds standard operators only, so that every execution provider can run it.
 //
-// The form is the fastest of those measured on a CPU with AVX-512 (ONNX Runtime 1.32, one thread, 12 texts of 40 tokens; times
-// are of one run of 92 ms):
+// The form is the fastest of those measured on a CPU with AVX-512 (ONNX Runtime 1.32, one thread,
+// 12 texts of 40 tokens; times are of one run of 92 ms):
 //   - three products for query, key and value instead of one and a Split: saves 2 ms of copying;
-//   - the standard Attention without a mask: 5 ms, against 8 ms for com.microsoft.MultiHeadAttention;
+//   - the standard Attention without a mask: 5 ms, against 8 ms for
+//     com.microsoft.MultiHeadAttention;
 //   - LayerNormalization: 2 ms, against 5 ms decomposed;
-//   - Gemm takes the residual as its C, which saves the addition (2.5 ms). The bias of that Gemm rides on the residual: it is added
-//     to the bias of the LayerNormalization before, and the products that read the same tensor have it taken off their own biases;
-//   - no bias on the keys: it adds the same number to every score of a query, which softmax does not see;
+//   - Gemm takes the residual as its C, which saves the addition (2.5 ms). The bias of that Gemm
+//     rides on the residual: it is added to the bias of the LayerNormalization before, and the
+//     products that read the same tensor have it taken off their own biases;
+//   - no bias on the keys: it adds the same number to every score of a query, which softmax does
+//     not see;
 //   - Gelu (exact): 4 ms, against 7 ms for com.microsoft.BiasGelu and 9 ms decomposed into Erf;
-//   - the wide middle of the feed-forward part in three blocks, which the core's cache holds: 3 % on the whole, 5 % on runs of
-//     1,000 tokens.
+//   - the wide middle of the feed-forward part in three blocks, which the core's cache holds: 3 %
+//     on the whole, 5 % on runs of 1,000 tokens.
 //
-// What remains is to 86 % matrix products. Against the plain form of the formulas a component moves by less than 2e-7.
+// What remains is to 86 % matrix products. Against the plain form of the formulas a component moves
+// by less than 2e-7.
 type bertGraph struct {
 	graph
 	a architecture
 	w *weights
-	// rowsShape is [rows, tokens, hidden] and flatShape [rows * tokens, hidden], as constants or values of the graph.
+	// rowsShape is [rows, tokens, hidden] and flatShape [rows * tokens, hidden], as constants or
+	// values of the graph.
 	rowsShape, flatShape string
 }
 
@@ -102,8 +108,8 @@ func (b *bertGraph) describe() {
 	b.outputs = []*onnxpb.ValueInfoProto{valueInfo(OutputEmbedding, onnxpb.TensorProto_FLOAT, "rows", b.a.HiddenSize)}
 }
 
-// embedWords adds up word, position and segment; the segment is always the first, so that it goes into the position table. The result
-// carries the bias named by carry; see norm.
+// embedWords adds up word, position and segment; the segment is always the first, so that it goes
+// into the position table. The result carries the bias named by carry; see norm.
 func (b *bertGraph) embedWords(carry string) string {
 	h := b.a.HiddenSize
 	b.scope = "embeddings."
@@ -154,8 +160,8 @@ func (b *bertGraph) attention(layer int, x string) string {
 	return b.norm(sum, layerName(layer, "attention.output.LayerNorm"), layerName(layer, "output.dense.bias"))
 }
 
-// feedForward reads x, which carries the bias of its own output product. The wide middle is made in blocks, and each is multiplied
-// into the sum while the core's cache still holds it.
+// feedForward reads x, which carries the bias of its own output product. The wide middle is made in
+// blocks, and each is multiplied into the sum while the core's cache still holds it.
 func (b *bertGraph) feedForward(layer int, x string) string {
 	h, f := b.a.HiddenSize, b.a.IntermediateSize
 	inner, outer := layerName(layer, "intermediate.dense"), layerName(layer, "output.dense")
@@ -174,7 +180,8 @@ func (b *bertGraph) feedForward(layer int, x string) string {
 	return b.norm(sum, layerName(layer, "output.LayerNorm"), next)
 }
 
-// activations maps a hidden_act to the operator that computes it: gelu_new and gelu_pytorch_tanh are two names of one formula.
+// activations maps a hidden_act to the operator that computes it: gelu_new and gelu_pytorch_tanh
+// are two names of one formula.
 var activations = map[string]struct{ operator, approximate string }{
 	"gelu":              {operator: "Gelu"},
 	"gelu_new":          {operator: "Gelu", approximate: "tanh"},
@@ -190,7 +197,8 @@ func (b *bertGraph) activation(x string) string {
 	return b.op(act.operator, []string{x}, stringAttribute("approximate", act.approximate))
 }
 
-// blockWidth returns the widest even cut of the middle that has at most 512 columns; an odd size stays whole.
+// blockWidth returns the widest even cut of the middle that has at most 512 columns; an odd size
+// stays whole.
 func blockWidth(size int) int {
 	for blocks := max(1, (size+511)/512); blocks <= 64; blocks++ {
 		if size%blocks == 0 {
@@ -256,7 +264,8 @@ func (b *bertGraph) transposed(name string, m matrix) string {
 	}, ins.size(), outs.size())
 }
 
-// biasWithout adds the bias of a product whose input carries an extra vector: the product of that vector is taken off.
+// biasWithout adds the bias of a product whose input carries an extra vector: the product of that
+// vector is taken off.
 func (b *bertGraph) biasWithout(name, carried string, m matrix) string {
 	outs := m.outs.of(m.out)
 	return b.floats(func() ([]float32, error) {

@@ -6,30 +6,34 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// The inputs that graphs for CUDA have beside InputIDs [1, tokens] and InputStarts. All follow from the ids and starts; the caller makes
-// them, because on the GPU each would be a kernel, and on the CPU a wait for it in the middle of the graph.
+// The inputs that graphs for CUDA have beside InputIDs [1, tokens] and InputStarts. All follow from
+// the ids and starts; the caller makes them, because on the GPU each would be a kernel, and on the
+// CPU a wait for it in the middle of the graph.
 const (
 	// InputPositions is int32 [1, tokens]: the position of each token in its text.
 	InputPositions = "positions"
-	// InputGrid is int64 [2]: the number of texts and the tokens of the longest. The attention takes them as a tensor's shape.
+	// InputGrid is int64 [2]: the number of texts and the tokens of the longest. The attention
+	// takes them as a tensor's shape.
 	InputGrid = "grid"
 )
 
-// packedBERT writes BERT in fp16 for the CUDA provider. Texts of any lengths stand one after the other without padding; every sum over
-// a text (attention, pooling) knows where it starts. Pooling and normalisation end in fp32. Nothing in it waits for the GPU.
+// packedBERT writes BERT in fp16 for the CUDA provider. Texts of any lengths stand one after the
+// other without padding; every sum over a text (attention, pooling) knows where it starts. Pooling
+// and normalisation end in fp32. Nothing in it waits for the GPU.
 //
-// The form is the fastest of those measured on an H200 (ONNX Runtime 1.31.1, 65,536 tokens in 1,170 texts; times are of one run's 5.3 ms):
-//   - three products for query, key and value, which the attention reads as they are: 38 us each; one product and the copy that
-//     takes it apart are 95 and 97 us a layer;
-//   - the attention adds no biases, for which it would copy all three as well. The key's bias is dropped: it adds the same number to
-//     every score of a query. The value's goes through the output product into the bias there. The query's is a part of its weights:
-//     see steady;
-//   - the attention of CUTLASS (the option sdpa_kernel=2): 160 us a layer, against 290 us for the flash attention, whose blocks of
-//     128 tokens are mostly empty;
+// The form is the fastest of those measured on an H200 (ONNX Runtime 1.31.1, 65,536 tokens in 1,170
+// texts; times are of one run's 5.3 ms):
+//   - three products for query, key and value, which the attention reads as they are: 38 us each;
+//     one product and the copy that takes it apart are 95 and 97 us a layer;
+//   - the attention adds no biases, for which it would copy all three as well. The key's bias is
+//     dropped: it adds the same number to every score of a query. The value's goes through the
+//     output product into the bias there. The query's is a part of its weights: see steady;
+//   - the attention of CUTLASS (the option sdpa_kernel=2): 160 us a layer, against 290 us for the
+//     flash attention, whose blocks of 128 tokens are mostly empty;
 //   - exact BiasGelu: 170 us, against 202 us for the tanh form;
 //   - EmbedLayerNormalization: 146 us, against 221 us for two lookups and a norm;
-//   - the mean over a text as an attention whose scores are all equal: 110 us, against 393 us for adding with ScatterND and 690 us for
-//     the product with a matrix of zeros and ones.
+//   - the mean over a text as an attention whose scores are all equal: 110 us, against 393 us for
+//     adding with ScatterND and 690 us for the product with a matrix of zeros and ones.
 //
 // Products are 45 % of a run, attention 20 %, GELU 20 %, norms 11 %.
 type packedBERT struct {
@@ -37,7 +41,8 @@ type packedBERT struct {
 	tail
 	a architecture
 	w *weights
-	// shape is a tensor of the shape that InputGrid says. Only the slow form of the attention reads its elements, and that is never used.
+	// shape is a tensor of the shape that InputGrid says. Only the slow form of the attention reads
+	// its elements, and that is never used.
 	shape string
 }
 
@@ -60,7 +65,8 @@ func newPackedBERT(a architecture, t tail, w *weights) *packedBERT {
 	return b
 }
 
-// embeddings adds up word, position and segment; the segment is always the first, so that it is in the position table.
+// embeddings adds up word, position and segment; the segment is always the first, so that it is in
+// the position table.
 func (b *packedBERT) embeddings() string {
 	b.scope = "embeddings."
 	b.shape = b.op("ConstantOfShape", []string{InputGrid}, &onnxpb.AttributeProto{
@@ -111,13 +117,15 @@ func (b *packedBERT) feedForward(layer int, x string) string {
 	return b.addAndNorm([]string{sum, x, gamma, b.carryingBias(layer + 1), b.weight(outer+".bias", h)})
 }
 
-// addAndNorm normalises the sum of two tensors and a bias, in fp32. inputs are the two, the norm's weight and bias, and the bias.
+// addAndNorm normalises the sum of two tensors and a bias, in fp32. inputs are the two, the norm's
+// weight and bias, and the bias.
 func (b *packedBERT) addAndNorm(inputs []string) string {
 	return b.special("SkipLayerNormalization", inputs, floatAttribute("epsilon", b.a.LayerNormEps))
 }
 
-// pool makes one vector of each text. The mean of a text's tokens stands at each of them when every score is the same, and scores are
-// when their scale is next to nothing; the sum is in fp32. (The scale 0 is the operator's word for its default.)
+// pool makes one vector of each text. The mean of a text's tokens stands at each of them when every
+// score is the same, and scores are when their scale is next to nothing; the sum is in fp32. (The
+// scale 0 is the operator's word for its default.)
 func (b *packedBERT) pool(x string) {
 	if b.pooling == PoolingMean {
 		x = b.attend([]string{x, x, x}, b.poolingHeads(), floatAttribute("scale", 1e-30))
@@ -133,7 +141,8 @@ func (b *packedBERT) pool(x string) {
 	b.opTo(OutputEmbedding, "Div", []string{pooled, b.op("Max", []string{length, b.scalar(1e-12)})})
 }
 
-// poolingHeads cuts a vector into parts of 64 numbers, the widest that the attention's fast kernel takes; the mean does not see the cut.
+// poolingHeads cuts a vector into parts of 64 numbers, the widest that the attention's fast kernel
+// takes; the mean does not see the cut.
 func (b *packedBERT) poolingHeads() int {
 	if b.a.HiddenSize%64 == 0 {
 		return b.a.HiddenSize / 64

@@ -18,12 +18,14 @@ import (
 
 var gpu = Target{Device: DeviceCUDA, Precision: PrecisionFP16}
 
-// packable is the smallest architecture whose heads the GPU's attention takes, and whose pooling has other heads.
+// packable is the smallest architecture whose heads the GPU's attention takes, and whose pooling
+// has other heads.
 var packable = architecture{
 	HiddenSize: 64, IntermediateSize: 96, LayerNormEps: 1e-12, MaxPositions: 12, Heads: 4, Layers: 3, VocabularySize: 30, TypeVocabularySize: 2,
 }
 
-// packableWeights are random, of a trained model's sizes; norms have negative weights, a tiny one and a zero.
+// packableWeights are random, of a trained model's sizes; norms have negative weights, a tiny one
+// and a zero.
 func packableWeights(t *testing.T, seed uint64) (map[string][]float32, *weights) {
 	t.Helper()
 	values, shapes := map[string][]float32{}, map[string][]int{}
@@ -177,7 +179,8 @@ func TestAWeightBeyondFP16IsRefused(t *testing.T) {
 	f(float32(math.NaN()), false)
 }
 
-// TestSteadySharesAddUpToOne checks the identity that a bias within the weights rests on, for any token.
+// TestSteadySharesAddUpToOne checks the identity that a bias within the weights rests on, for any
+// token.
 func TestSteadySharesAddUpToOne(t *testing.T) {
 	for seed := range uint64(20) {
 		values, w := packableWeights(t, seed)

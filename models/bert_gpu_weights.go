@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// headMultiple is what the size of an attention head has to be a multiple of: else the provider falls back to a form that needs padding.
+// headMultiple is what the size of an attention head has to be a multiple of: else the provider
+// falls back to a form that needs padding.
 const headMultiple = 8
 
 // checkGPU refuses a checkpoint that the graph for CUDA would not compute right.
@@ -32,13 +33,15 @@ func normBefore(layer int) string {
 
 // steady is what is constant about the input of a layer.
 //
-// Before its weights g and bias b, a LayerNormalization's output n adds up to zero over the components. So for x = g*n + b the sum of
-// x[i]/g[i] is the sum of b[i]/g[i], whatever the token. Adding bias[o] / total / g[i] to the element (i, o) of a weight thus adds
-// exactly bias[o] to the product: a bias that costs nothing at run time, where an addition reads and writes the whole tensor (42 us a
-// layer) and a bias of Gemm is worse (87 us).
+// Before its weights g and bias b, a LayerNormalization's output n adds up to zero over the
+// components. So for x = g*n + b the sum of x[i]/g[i] is the sum of b[i]/g[i], whatever the token.
+// Adding bias[o] / total / g[i] to the element (i, o) of a weight thus adds exactly bias[o] to the
+// product: a bias that costs nothing at run time, where an addition reads and writes the whole
+// tensor (42 us a layer) and a bias of Gemm is worse (87 us).
 //
-// In fp16 the total has to be far from zero for that. So b carries a small number beside its own value, which makes the total at least
-// 0.1 times the sum of 1/|g[i]|: what reads x takes it off again.
+// In fp16 the total has to be far from zero for that. So b carries a small number beside its own
+// value, which makes the total at least 0.1 times the sum of 1/|g[i]|: what reads x takes it off
+// again.
 type steady struct {
 	// carried is what x has beside its own value.
 	carried []float64
@@ -46,10 +49,12 @@ type steady struct {
 	share []float64
 }
 
-// carriedSize is the size of the number that is carried: small beside the components, which are about 0.6.
+// carriedSize is the size of the number that is carried: small beside the components, which are
+// about 0.6.
 const carriedSize = 0.1
 
-// steady reads the norm before a layer. A weight of zero is taken as next to zero: its component alone is then the constant.
+// steady reads the norm before a layer. A weight of zero is taken as next to zero: its component
+// alone is then the constant.
 func (b *packedBERT) steady(layer int) (steady, error) {
 	weights, err := b.w.read(normBefore(layer) + ".weight")
 	if err != nil {
@@ -78,7 +83,8 @@ func (b *packedBERT) steady(layer int) (steady, error) {
 	return s, nil
 }
 
-// carryingBias is the bias of the norm before a layer, with what it carries; the last layer's output carries nothing.
+// carryingBias is the bias of the norm before a layer, with what it carries; the last layer's
+// output carries nothing.
 func (b *packedBERT) carryingBias(layer int) string {
 	return b.half(func() ([]float32, error) {
 		bias, err := b.w.read(normBefore(layer) + ".bias")
@@ -117,8 +123,9 @@ func (b *packedBERT) steadyQuery(layer int) ([]float32, error) {
 	return t, nil
 }
 
-// outputBias is the bias of the attention's output product. It has in it the value's bias, which every text's mix of values holds once,
-// and takes off what the layer's input carries, on both ways to here.
+// outputBias is the bias of the attention's output product. It has in it the value's bias, which
+// every text's mix of values holds once, and takes off what the layer's input carries, on both ways
+// to here.
 func (b *packedBERT) outputBias(layer int) ([]float32, error) {
 	values, valueBias, err := b.dense(layerName(layer, "attention.self.value"))
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 // operatorDomain is that of wal2vec's own operators; encoder/ort/operators holds them.
 const operatorDomain = "wal2vec"
 
-// operatorSizes says what the operators take: they work on a group of rows and 64 columns at a time, and on 32 of a head.
+// operatorSizes says what the operators take: they work on a group of rows and 64 columns at a
+// time, and on 32 of a head.
 const operatorSizes = "they take gelu, sizes that are multiples of 128, and heads whose size is one of 32"
 
 // FitsOperators reports whether there is a graph of KernelVNNI for the checkpoint.
@@ -20,9 +21,10 @@ func (c *Checkpoint) FitsOperators() bool {
 	return a.HiddenAct == "gelu" && a.HiddenSize%groupRows == 0 && a.IntermediateSize%groupRows == 0 && a.HiddenSize%(32*a.Heads) == 0
 }
 
-// newVNNI writes BERT in int8 for packed texts, with wal2vec's own operators: Embed, one EncoderLayer a layer, Pool. Weights are int8
-// with a scale for each column of a group of rows; activations are uint8 with a scale and a zero for each group of a row, made inside the
-// operators, so that a vector does not depend on the texts beside it. The tables of the embeddings stay fp32.
+// newVNNI writes BERT in int8 for packed texts, with wal2vec's own operators: Embed, one
+// EncoderLayer a layer, Pool. Weights are int8 with a scale for each column of a group of rows;
+// activations are uint8 with a scale and a zero for each group of a row, made inside the operators,
+// so that a vector does not depend on the texts beside it. The tables of the embeddings stay fp32.
 func newVNNI(a architecture, t tail, w *weights) *graph {
 	b := &vnniGraph{bertGraph: bertGraph{a: a, w: w}}
 	b.domain = operatorDomain
@@ -107,8 +109,8 @@ func (b *vnniGraph) attentionInput(layer int) func() (product, error) {
 	}
 }
 
-// bytes adds a product in int8: the packed weight, a scale for each group and column, the bias, and the sum of the column's bytes in the
-// group, scaled.
+// bytes adds a product in int8: the packed weight, a scale for each group and column, the bias, and
+// the sum of the column's bytes in the group, scaled.
 func (b *vnniGraph) bytes(read func() (product, error), in, out int) []string {
 	quantised := func() (columns, error) {
 		p, err := read()
@@ -143,7 +145,8 @@ const groupRows = 128
 // sizes are those of a weight: rows, columns, and the rows that share a scale.
 type sizes struct{ in, out, group int }
 
-// columns are the columns of a weight in int8: row i of column o is values[o*in+i] times scales[i/group*out+o].
+// columns are the columns of a weight in int8: row i of column o is values[o*in+i] times
+// scales[i/group*out+o].
 type columns struct {
 	sizes
 	values []int8
@@ -175,7 +178,8 @@ func quantise(weight []float32, s sizes) (columns, error) {
 	return q, nil
 }
 
-// packed is the order in which the operators read a weight: blocks of 64 columns, in them groups of 4 rows, in those 64 columns of 4.
+// packed is the order in which the operators read a weight: blocks of 64 columns, in them groups of
+// 4 rows, in those 64 columns of 4.
 func (q columns) packed() []byte {
 	data := make([]byte, 0, len(q.values))
 	for block := 0; block < q.out; block += 64 {

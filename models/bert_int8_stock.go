@@ -6,10 +6,11 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// newInt8 writes BERT in int8 for texts of one exact length with the runtime's own operators, for processors that wal2vec's operators are
-// not for. Each part of a row of activations has a scale of its own, so that a vector does not depend on the texts beside it: QuantizeLinear over
-// axis 0, and com.microsoft.MatMulIntegerToFloat with a scale of shape [rows, 1], which its kernel takes (and adds its bias before scaling: the
-// bias therefore is an addition of its own).
+// newInt8 writes BERT in int8 for texts of one exact length with the runtime's own operators, for
+// processors that wal2vec's operators are not for. Each part of a row of activations has a scale of
+// its own, so that a vector does not depend on the texts beside it: QuantizeLinear over axis 0, and
+// com.microsoft.MatMulIntegerToFloat with a scale of shape [rows, 1], which its kernel takes (and
+// adds its bias before scaling: the bias therefore is an addition of its own).
 func newInt8(a architecture, t tail, w *weights) *graph {
 	b := &int8Graph{bertGraph{a: a, w: w}}
 	b.domain = microsoft
@@ -47,12 +48,13 @@ func (b *int8Graph) feedForward(layer int, x string) string {
 	return b.norm(b.op("Add", []string{out, x}), layerName(layer, "output.LayerNorm"), "")
 }
 
-// inBytes are rows in uint8 around a zero of 128: a value is its row's middle plus the row's scale times (byte - 128). Scales and middles
-// are [rows, 1].
+// inBytes are rows in uint8 around a zero of 128: a value is its row's middle plus the row's scale
+// times (byte - 128). Scales and middles are [rows, 1].
 type inBytes struct{ values, scales, middles, zero string }
 
-// stockGroups is the number of parts into which a row is cut, each with a scale of its own. Measured on all-MiniLM-L6-v2: the worst of the
-// reference texts has cosine 0.992 with one part, which is too far from fp32 to share its vectors, and 0.9954 with two.
+// stockGroups is the number of parts into which a row is cut, each with a scale of its own.
+// Measured on all-MiniLM-L6-v2: the worst of the reference texts has cosine 0.992 with one part,
+// which is too far from fp32 to share its vectors, and 0.9954 with two.
 const stockGroups = 2
 
 // groups cuts rows of a width into parts and turns those into bytes.
@@ -79,8 +81,9 @@ func (b *int8Graph) groups(x string, width int) []inBytes {
 	return parts
 }
 
-// product multiplies rows in bytes with a weight, and adds the bias and what the middles amount to: as much of each column's sum. The
-// sums are those of the rounded weights: most of a row lies near 0, far from its middle, and what rounding took must cancel.
+// product multiplies rows in bytes with a weight, and adds the bias and what the middles amount to:
+// as much of each column's sum. The sums are those of the rounded weights: most of a row lies near
+// 0, far from its middle, and what rounding took must cancel.
 func (b *int8Graph) product(parts []inBytes, read func() (product, error), in, out int) string {
 	size := in / len(parts)
 	rounded := func() (columns, error) {

@@ -20,7 +20,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// Graph is a graph whose file was found to be whole, in a cache that no other account can change, or one that was made just now.
+// Graph is a graph whose file was found to be whole, in a cache that no other account can change,
+// or one that was made just now.
 type Graph struct {
 	// Path is the ONNX file; empty where there is no folder to keep it in.
 	Path string
@@ -33,15 +34,18 @@ type Graph struct {
 	NotKept error
 }
 
-// Build returns the checkpoint's graph for a target from the cache folder, and writes it there first where it is missing or
-// damaged. Writing takes about a second and some 100 MB of memory; checking hashes the file. Any number of processes may call it
-// at once: the files are written aside and renamed into place, and all write the same bytes.
+// Build returns the checkpoint's graph for a target from the cache folder, and writes it there
+// first where it is missing or damaged. Writing takes about a second and some 100 MB of memory;
+// checking hashes the file. Any number of processes may call it at once: the files are written
+// aside and renamed into place, and all write the same bytes.
 //
-// Only a folder that no other account can change is read or written (see safefile.Check): in any other, whoever writes the graph
-// could write a manifest to match. Without such a folder the graph is made in memory. So is that of a checkpoint that another account can
-// change: every command takes what the cache holds for a fingerprint.
+// Only a folder that no other account can change is read or written (see safefile.Check): in any
+// other, the account that writes the graph could write a manifest to match. Without such a folder
+// the graph is made in memory. So is that of a checkpoint that another account can change: every
+// command takes what the cache holds for a fingerprint.
 //
-// The graph is made of the bytes that Open hashed: where a file has others by now, the error is of kind fault.Model, and nothing is kept.
+// The graph is made of the bytes that Open hashed: where a file has others by now, the error is of
+// kind fault.Model, and nothing is kept.
 func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (Graph, error) {
 	if err := c.suits(target); err != nil {
 		return Graph{}, err
@@ -85,7 +89,8 @@ func Build(ctx context.Context, c *Checkpoint, cacheDir string, target Target) (
 var ErrNoCache error = fault.New(fault.Usage, "export WAL2VEC_CACHE=FOLDER with one that this account owns",
 	"there is no folder for graphs: this account has no home")
 
-// unusable reports whether a folder can hold no graph of this account: it may not be written, or other accounts can change it.
+// unusable reports whether a folder can hold no graph of this account: it may not be written, or
+// other accounts can change it.
 func unusable(err error) bool {
 	_, shared := errors.AsType[*safefile.Error](err)
 	return shared || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.ENOTDIR)
@@ -120,9 +125,10 @@ func (c *Checkpoint) buildInMemory(ctx context.Context, m Manifest, reason error
 	return Graph{Data: data.Bytes(), Manifest: m, Built: true, NotKept: reason}, nil
 }
 
-// Verify makes the graph again and compares it, byte for byte by its hash, with what a manifest says of a file: a graph that was
-// exchanged together with its manifest is found out by the checkpoint, whose fingerprint the sink knows. It takes about a second.
-// A difference is an error of kind fault.Findings.
+// Verify makes the graph again and compares it, byte for byte by its hash, with what a manifest
+// says of a file: a graph that was exchanged together with its manifest is found out by the
+// checkpoint, whose fingerprint the sink knows. It takes about a second. A difference is an error
+// of kind fault.Findings.
 func Verify(ctx context.Context, c *Checkpoint, g Graph) error {
 	m := c.manifest(g.Manifest.Target)
 	if err := c.encodeGraph(ctx, io.Discard, &m); err != nil {
@@ -163,7 +169,8 @@ func (c *Checkpoint) writeGraph(ctx context.Context, dir string, m *Manifest) er
 	})
 }
 
-// encodeGraph writes the graph's file, of the bytes that the fingerprint is of, and puts the file's hash and size into the manifest.
+// encodeGraph writes the graph's file, of the bytes that the fingerprint is of, and puts the file's
+// hash and size into the manifest.
 func (c *Checkpoint) encodeGraph(ctx context.Context, out io.Writer, m *Manifest) error {
 	written := &tally{hash: sha256.New()}
 	if err := c.encode(ctx, io.MultiWriter(out, written), m); err != nil {
@@ -199,8 +206,8 @@ func (c *Checkpoint) encode(ctx context.Context, out io.Writer, m *Manifest) err
 	return writeModel(ctx, out, writers[m.Target](c.architecture, c.tail, w), metadata)
 }
 
-// Check reads the graph in one folder of the cache and compares its file with the manifest: an error says what is wrong, also where
-// another account could have written either.
+// Check reads the graph in one folder of the cache and compares its file with the manifest: an
+// error says what is wrong, also where another account could have written either.
 func Check(ctx context.Context, dir string) (Graph, error) {
 	if err := ctx.Err(); err != nil {
 		return Graph{}, err

@@ -49,8 +49,8 @@ func parsed(t *testing.T, path string) *onnxpb.ModelProto {
 	return &m
 }
 
-// checkForm checks that constants have the size of their shape, that nothing is made twice or read before it is made, and that every constant
-// and input is read.
+// checkForm checks that constants have the size of their shape, that nothing is made twice or read
+// before it is made, and that every constant and input is read.
 func checkForm(t *testing.T, g *onnxpb.GraphProto) {
 	t.Helper()
 	known, used := map[string]bool{"": true}, map[string]bool{} // an optional input that is left out has no name
@@ -236,8 +236,8 @@ func TestBuildStops(t *testing.T) {
 	}
 }
 
-// TestCarriedBiasesCancel checks the arithmetic that bertGraph describes: what a LayerNormalization carries for the product after
-// next is taken off the biases of the products that read it.
+// TestCarriedBiasesCancel checks the arithmetic that bertGraph describes: what a LayerNormalization
+// carries for the product after next is taken off the biases of the products that read it.
 func TestCarriedBiasesCancel(t *testing.T) {
 	c := newTiny()
 	dir := c.write(t)

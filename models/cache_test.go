@@ -21,7 +21,8 @@ func letIn(t *testing.T) {
 	}
 }
 
-// plant puts another graph in a graph's place, with a manifest that vouches for it, as any account that can write the folder may.
+// plant puts another graph in a graph's place, with a manifest that vouches for it, as any account
+// that can write the folder may.
 func plant(t *testing.T, g Graph) []byte {
 	t.Helper()
 	planted := []byte("a graph of another account's")
@@ -102,7 +103,8 @@ func TestAFileOfAnotherAccountInOurFolderIsReplaced(t *testing.T) {
 	}
 }
 
-// Of the manifest the hash alone counts; sizes that the runtime's memory depends on are the checkpoint's.
+// Of the manifest the hash alone counts; sizes that the runtime's memory depends on are the
+// checkpoint's.
 func TestTheManifestsSizesAreNotBelieved(t *testing.T) {
 	cache := t.TempDir()
 	c, first := built(t, newTiny(), cache)

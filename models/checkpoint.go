@@ -26,7 +26,8 @@ const (
 // exportFiles are where a ready ONNX export may stand, the first that is there is taken.
 var exportFiles = []string{"onnx/model.onnx", "model.onnx"}
 
-// ErrNoWeights is in the chain of Open's error where a checkpoint is supported as far as its small files say, and lacks its weights.
+// ErrNoWeights is in the chain of Open's error where a checkpoint is supported as far as its small
+// files say, and lacks its weights.
 var ErrNoWeights = errors.New("the weights are missing")
 
 // Checkpoint is a model folder in Hugging Face form, checked and hashed. It holds no open file.
@@ -50,11 +51,13 @@ type Checkpoint struct {
 	files *folder
 }
 
-// Open reads and checks the checkpoint in a folder and hashes its weights (90 MB take about 0.1 s). A kind of model that is not
-// supported is an error that says what is missing, of kind fault.Usage. Weights in safetensors of a kind that Writes knows come
-// before a ready ONNX export; of any other kind the export is taken.
+// Open reads and checks the checkpoint in a folder and hashes its weights (90 MB take about 0.1 s).
+// A kind of model that is not supported is an error that says what is missing, of kind fault.Usage.
+// Weights in safetensors of a kind that Writes knows come before a ready ONNX export; of any other
+// kind the export is taken.
 //
-// Each file is read once, but for the weights and tokenizer.json: of those Build and Tokenizer take the bytes that Open hashed, or fail.
+// Each file is read once, but for the weights and tokenizer.json: of those Build and Tokenizer take
+// the bytes that Open hashed, or fail.
 func Open(dir string) (*Checkpoint, error) { return openFolder(newFolder(dir)) }
 
 func openFolder(files *folder) (*Checkpoint, error) {
@@ -85,7 +88,8 @@ func openFolder(files *folder) (*Checkpoint, error) {
 	return c, nil
 }
 
-// findExport returns the name of the ready export that is to be taken; "" means that the graph is written from weights.
+// findExport returns the name of the ready export that is to be taken; "" means that the graph is
+// written from weights.
 func (c *Checkpoint) findExport() (string, error) {
 	var kind struct {
 		ModelType string `json:"model_type"`
@@ -137,8 +141,9 @@ func (c *Checkpoint) Name() string {
 	return filepath.Base(c.dir)
 }
 
-// Fingerprint names the vector space: 32 hexadecimal digits over weights, tokenizer, architecture, pooling, normalisation and
-// maximum length. Prefix and text template are the caller's to add: TextFingerprint.
+// Fingerprint names the vector space: 32 hexadecimal digits over weights, tokenizer, architecture,
+// pooling, normalisation and maximum length. Prefix and text template are the caller's to add:
+// TextFingerprint.
 func (c *Checkpoint) Fingerprint() string { return c.fingerprint }
 
 // Dimension is the length of a vector.
@@ -147,7 +152,8 @@ func (c *Checkpoint) Dimension() int { return c.dimension }
 // MaxTokens is the longest text in tokens, special tokens included; longer ones are cut.
 func (c *Checkpoint) MaxTokens() int { return c.maxTokens }
 
-// Export reports whether the graph is made from a ready ONNX export; then there is one for the CPU in fp32 only.
+// Export reports whether the graph is made from a ready ONNX export; then there is one for the CPU
+// in fp32 only.
 func (c *Checkpoint) Export() bool { return c.export != nil }
 
 // Pooling says how the vectors of a text's tokens become its vector.
@@ -159,10 +165,12 @@ func (c *Checkpoint) Normalised() bool { return c.tail.normalised }
 // QueryPrefix is what the caller puts before a text that is searched for; most often empty.
 func (c *Checkpoint) QueryPrefix() string { return c.prefixes.query }
 
-// PassagePrefix is what the caller puts before a text that is to be found; most often empty. It belongs into TextFingerprint.
+// PassagePrefix is what the caller puts before a text that is to be found; most often empty. It
+// belongs into TextFingerprint.
 func (c *Checkpoint) PassagePrefix() string { return c.prefixes.passage }
 
-// Tokenizer returns tokenizer.json: the bytes that the fingerprint is of, or an error of kind fault.Model.
+// Tokenizer returns tokenizer.json: the bytes that the fingerprint is of, or an error of kind
+// fault.Model.
 func (c *Checkpoint) Tokenizer() ([]byte, error) {
 	data, err := ReadFile(filepath.Join(c.dir, tokenizerFile), MaxTokenizerBytes)
 	if err != nil {
@@ -220,7 +228,8 @@ func (c *Checkpoint) noWeights(what string) error {
 	return fault.Wrap(fmt.Errorf("%w: %s", ErrNoWeights, what), fault.Usage, missingTry, "model %s", c.dir)
 }
 
-// checkWeights opens the weights to see that every tensor the graph needs is there in the right shape, and hashes the open files.
+// checkWeights opens the weights to see that every tensor the graph needs is there in the right
+// shape, and hashes the open files.
 func (c *Checkpoint) checkWeights() error {
 	w, err := openWeights(c.weightPaths()...)
 	if err != nil {

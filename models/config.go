@@ -25,10 +25,12 @@ type architecture struct {
 	EmbeddingSize      int     `json:"embedding_size"`
 }
 
-// Writes reports whether Build writes the graph of this model_type from its weights; of any other it takes a ready ONNX export.
+// Writes reports whether Build writes the graph of this model_type from its weights; of any other
+// it takes a ready ONNX export.
 func Writes(modelType string) bool { return modelType == "bert" || modelType == distilType }
 
-// unsupported is the refusal of a checkpoint whose kind is not known: the caller's choice of a model is at fault.
+// unsupported is the refusal of a checkpoint whose kind is not known: the caller's choice of a
+// model is at fault.
 func unsupported(dir, what string, args ...any) error {
 	return fault.New(fault.Usage, "choose a sentence-transformers model of the BERT kind, or one with a ready ONNX export",
 		"model %s: %s", dir, fmt.Sprintf(what, args...))
@@ -73,11 +75,13 @@ func readArchitecture(f *folder) (architecture, error) {
 	return a, a.checkSizes(f.dir)
 }
 
-// maxSize bounds each size that config.json may name, so that a product of two cannot overflow; the largest BERT is far below it.
+// maxSize bounds each size that config.json may name, so that a product of two cannot overflow; the
+// largest BERT is far below it.
 const maxSize = 1 << 24
 
 const (
-	// maxLayers bounds what is made for each layer before the weights are looked at; the largest BERT has 48.
+	// maxLayers bounds what is made for each layer before the weights are looked at; the largest
+	// BERT has 48.
 	maxLayers = 1024
 	// maxDimension bounds a vector; pgvector's limit is 16,000.
 	maxDimension = 1 << 16

@@ -2,7 +2,8 @@ package models
 
 import "strings"
 
-// distilType is DistilBERT's model_type: BERT without segments, with names of its own for everything.
+// distilType is DistilBERT's model_type: BERT without segments, with names of its own for
+// everything.
 const distilType = "distilbert"
 
 // readDistil reads a DistilBERT's config.json as that of the BERT that it is.

@@ -20,8 +20,8 @@ func matrixOf(rows, columns int) tensor {
 	return tensor{rows, columns, make([]float64, rows*columns)}
 }
 
-// evaluation computes a packed graph in float64, operator by operator as ONNX Runtime documents them: the provider that runs such a graph
-// exists on a GPU alone.
+// evaluation computes a packed graph in float64, operator by operator as ONNX Runtime documents
+// them: the provider that runs such a graph exists on a GPU alone.
 type evaluation struct {
 	values map[string]tensor
 	starts []int
@@ -151,7 +151,8 @@ func (e evaluation) operator(n *onnxpb.NodeProto) (out tensor, known bool) {
 	return tensor{}, false
 }
 
-// attention is that of texts between e's starts. It refuses a bias, which the graph promises to do without.
+// attention is that of texts between e's starts. It refuses a bias, which the graph promises to do
+// without.
 func (e evaluation) attention(in []tensor, heads int, scale float64) tensor {
 	query, key, value := in[0], in[1], in[2]
 	if in[3].data != nil || in[4].data[0] != float64(len(e.starts)-1) {

@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// exchange puts other bytes into a file, of the same size and with the same times, as the owner of the file may.
+// exchange puts other bytes into a file, of the same size and with the same times, as the owner of
+// the file may.
 func exchange(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Stat(path)
@@ -93,7 +94,8 @@ func TestAGraphIsMadeOfTheBytesThatWereHashed(t *testing.T) {
 	}
 }
 
-// hooked calls a function whenever it is asked whether it is cancelled, as Build does before each constant.
+// hooked calls a function whenever it is asked whether it is cancelled, as Build does before each
+// constant.
 type hooked struct {
 	context.Context //nolint:containedctx // it is one
 	hook            func()
@@ -208,7 +210,8 @@ func TestASmallFileIsReadOnce(t *testing.T) {
 	}
 }
 
-// TestAGraphOfACheckpointThatAnotherAccountMayChangeIsNotKept: every command would take it for the fingerprint.
+// TestAGraphOfACheckpointThatAnotherAccountMayChangeIsNotKept: every command would take it for the
+// fingerprint.
 func TestAGraphOfACheckpointThatAnotherAccountMayChangeIsNotKept(t *testing.T) {
 	type gift = func(dir string) error
 	open := func(name string, mode os.FileMode) gift {
@@ -249,7 +252,8 @@ func TestAGraphOfACheckpointThatAnotherAccountMayChangeIsNotKept(t *testing.T) {
 			if n := filesBelow(t, cache); n != 0 {
 				t.Errorf("%d files are kept", n)
 			}
-			// What is there already is of the same bytes, and of a checkpoint that no other account could change.
+			// What is there already is of the same bytes, and of a checkpoint that no other account
+			// could change.
 			_, kept := built(t, newTiny(), cache)
 			if g, err = Build(t.Context(), c, cache, cpu); err != nil || g.Built || g.Path != kept.Path {
 				t.Errorf("%+v, %v", g, err)

@@ -14,16 +14,19 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// The names of a ready export's inputs and outputs, as optimum and sentence-transformers write them.
+// The names of a ready export's inputs and outputs, as optimum and sentence-transformers write
+// them.
 const (
 	attentionMask = "attention_mask"
 	tokenTypes    = "token_type_ids" //nolint:gosec // G101: a tokenizer is no credential
 )
 
-// tokenOutputs are the vectors of the tokens, [rows, tokens, dimension]; OutputEmbedding is that of the text, [rows, dimension].
+// tokenOutputs are the vectors of the tokens, [rows, tokens, dimension]; OutputEmbedding is that of
+// the text, [rows, dimension].
 var tokenOutputs = []string{"last_hidden_state", "token_embeddings"}
 
-// minExportOpset is the oldest operator set of an export: the tail's operators are the same from there to the newest.
+// minExportOpset is the oldest operator set of an export: the tail's operators are the same from
+// there to the newest.
 const minExportOpset = 11
 
 // export is what a ready ONNX export says about itself.
@@ -239,8 +242,9 @@ func (c *Checkpoint) readExportConfig() error {
 	return err
 }
 
-// findDimension takes the dimension from the export's output, which may leave it open; then it is that of the last Dense, as an export
-// that pools may hold some, else hiddenSize. A wrong one is found out where the graph first runs.
+// findDimension takes the dimension from the export's output, which may leave it open; then it is
+// that of the last Dense, as an export that pools may hold some, else hiddenSize. A wrong one is
+// found out where the graph first runs.
 func (c *Checkpoint) findDimension(hiddenSize int) error {
 	if c.dimension = c.export.dimension; c.dimension != 0 {
 		return nil

@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// ready is an export small enough to read: an embedding table, and a branch that only its second output needs.
+// ready is an export small enough to read: an embedding table, and a branch that only its second
+// output needs.
 func ready() *onnxpb.ModelProto {
 	node := func(name, kind string, inputs []string, output string, attributes ...*onnxpb.AttributeProto) *onnxpb.NodeProto {
 		return &onnxpb.NodeProto{Name: new(name), OpType: new(kind), Input: inputs, Output: []string{output}, Attribute: attributes}

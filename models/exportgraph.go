@@ -15,8 +15,9 @@ import (
 // exportScope stands before every name of a ready export, so that none is also one of ours.
 const exportScope = "export."
 
-// writeExport writes a ready export with a head that makes its inputs from ours and a tail that makes our output from one of its
-// own. What that output does not need is left out. It takes memory for twice the file.
+// writeExport writes a ready export with a head that makes its inputs from ours and a tail that
+// makes our output from one of its own. What that output does not need is left out. It takes memory
+// for twice the file.
 func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata map[string]string) error {
 	name := c.weights[0]
 	data, sum, err := c.readExport()
@@ -54,8 +55,8 @@ func (c *Checkpoint) writeExport(ctx context.Context, out io.Writer, metadata ma
 	return err
 }
 
-// head makes the export's inputs: the token ids in its type, a mask of ones, as a run holds texts of one exact length, and token
-// types of zeros.
+// head makes the export's inputs: the token ids in its type, a mask of ones, as a run holds texts
+// of one exact length, and token types of zeros.
 func (e *export) head() *graph {
 	g := &graph{opset: e.opset, scope: "head."}
 	shape := g.op("Shape", []string{InputIDs})
@@ -108,8 +109,8 @@ func (g *graph) tensors() ([]*onnxpb.TensorProto, error) {
 	return list, nil
 }
 
-// rename puts exportScope before every name in a graph and in the graphs inside its nodes. As all names change in the same way, what
-// they refer to stays the same.
+// rename puts exportScope before every name in a graph and in the graphs inside its nodes. As all
+// names change in the same way, what they refer to stays the same.
 func rename(g *onnxpb.GraphProto) {
 	for _, n := range g.Node {
 		n.Name = scoped(n.Name)
@@ -165,8 +166,9 @@ func graphsOf(n *onnxpb.NodeProto) []*onnxpb.GraphProto {
 	return list
 }
 
-// keep drops nodes and constants that an output does not need, such as those of a pooler that nobody reads. Nodes stand in the order
-// in which they run, so one walk from the last to the first finds all that is needed.
+// keep drops nodes and constants that an output does not need, such as those of a pooler that
+// nothing reads. Nodes stand in the order in which they run, so one walk from the last to the first
+// finds all that is needed.
 func keep(g *onnxpb.GraphProto, output string) {
 	needed := map[string]bool{output: true}
 	var kept []*onnxpb.NodeProto
@@ -184,7 +186,8 @@ func keep(g *onnxpb.GraphProto, output string) {
 	})
 }
 
-// need marks what a node reads, its inner graphs and their outputs included: those may name values from outside.
+// need marks what a node reads, its inner graphs and their outputs included: those may name values
+// from outside.
 func need(n *onnxpb.NodeProto, needed map[string]bool) {
 	for _, in := range n.Input {
 		needed[in] = true

@@ -10,13 +10,16 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// What the bytes of a ready export may hold. An empty message has two bytes in a file and some 300 in memory.
+// What the bytes of a ready export may hold. An empty message has two bytes in a file and some 300
+// in memory.
 const (
-	// maxExportDepth is the depth of messages within messages that protobuf's own reader in ONNX Runtime takes.
+	// maxExportDepth is the depth of messages within messages that protobuf's own reader in ONNX
+	// Runtime takes.
 	maxExportDepth = 100
 	// maxExportParts bounds messages and texts. An export of twelve layers has some 30,000.
 	maxExportParts = 1 << 20
-	// maxExportNumbers bounds numbers that are written one by one, each in as little as a byte; weights stand there as bytes.
+	// maxExportNumbers bounds numbers that are written one by one, each in as little as a byte;
+	// weights stand there as bytes.
 	maxExportNumbers = 1 << 28
 )
 
@@ -34,20 +37,22 @@ const (
 	nodeOperator       = "op_type"
 	tensorExternal     = "external_data"
 	tensorDataLocation = "data_location"
-	// compiledOperator stands for a graph that was compiled for one device, which it may read from a path.
+	// compiledOperator stands for a graph that was compiled for one device, which it may read from
+	// a path.
 	compiledOperator = "EPContext"
 )
 
-// exportScan looks through the bytes of a ready export before they are decoded. It goes by the description of the messages, so that it
-// comes through everything that can hold a tensor: the bodies of If, Loop and Scan, functions and the defaults of their attributes, sparse
-// tensors, what training needs.
+// exportScan looks through the bytes of a ready export before they are decoded. It goes by the
+// description of the messages, so that it comes through everything that can hold a tensor: the
+// bodies of If, Loop and Scan, functions and the defaults of their attributes, sparse tensors, what
+// training needs.
 type exportScan struct {
 	// partsLeft and numbersLeft are how many more there may be.
 	partsLeft, numbersLeft int
 }
 
-// scanExport refuses an export that names other files, that would take much more memory than its file, or that has parts which this
-// program does not know and so cannot judge.
+// scanExport refuses an export that names other files, that would take much more memory than its
+// file, or that has parts which this program does not know and so cannot judge.
 func scanExport(data []byte) error {
 	s := exportScan{partsLeft: maxExportParts, numbersLeft: maxExportNumbers}
 	return s.message(data, modelKind, 0)
@@ -79,7 +84,8 @@ func (s *exportScan) message(data []byte, kind protoreflect.MessageDescriptor, d
 	return nil
 }
 
-// fits reports whether a field may be encoded so. Another encoding would pass through the decoder as an unknown field.
+// fits reports whether a field may be encoded so. Another encoding would pass through the decoder
+// as an unknown field.
 func fits(field protoreflect.FieldDescriptor, wire protowire.Type) bool {
 	own := protowire.BytesType
 	switch field.Kind() {

@@ -17,8 +17,9 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// everyPlace calls f with a model that holds one tensor, in each place where a message may hold one, and the place's name. It goes by the
-// description of the messages, so that a place that a later version brings is among them.
+// everyPlace calls f with a model that holds one tensor, in each place where a message may hold
+// one, and the place's name. It goes by the description of the messages, so that a place that a
+// later version brings is among them.
 func everyPlace(f func(place string, m *onnxpb.ModelProto, tensor protoreflect.Message)) {
 	var path []protoreflect.FieldDescriptor
 	var walk func(kind protoreflect.MessageDescriptor, above []protoreflect.MessageDescriptor)
@@ -128,7 +129,8 @@ func TestOpenRefusesWhatABodyOrAFunctionReads(t *testing.T) {
 	f("it has a part that is not known (field 99 of TensorProto); export it with an older operator set", func(m *onnxpb.ModelProto) {
 		m.Graph.Initializer[0].ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
 	})
-	// The decoder would pass a field of another wire type on as it came, to a reader that may take it.
+	// The decoder would pass a field of another wire type on as it came, to a reader that may take
+	// it.
 	f("it has a part that is not known (field 14 of TensorProto); export it with an older operator set", func(m *onnxpb.ModelProto) {
 		m.Graph.Initializer[0].ProtoReflect().SetUnknown(protowire.AppendFixed32(protowire.AppendTag(nil, 14, protowire.Fixed32Type), 1))
 	})
@@ -218,7 +220,8 @@ func TestFilesOfACheckpointHaveBounds(t *testing.T) {
 	f("onnx/model.onnx", MaxExportBytes)
 }
 
-// TestAPipeIsNotWaitedFor: a folder may hold anything; opening a pipe that nobody writes would never end.
+// TestAPipeIsNotWaitedFor: a folder may hold anything; opening a pipe that nothing writes would
+// never end.
 func TestAPipeIsNotWaitedFor(t *testing.T) {
 	f := func(name string) {
 		t.Helper()
@@ -260,7 +263,8 @@ func TestSizesOfAConfigurationHaveBounds(t *testing.T) {
 	refused(t, "config.json: hidden_size is missing or out of range (1099511627776)", c)
 }
 
-// FuzzExport: what the scan lets pass is decoded into no more than it counted, names no other file, and holds nothing that is not known.
+// FuzzExport: what the scan lets pass is decoded into no more than it counted, names no other file,
+// and holds nothing that is not known.
 func FuzzExport(f *testing.F) {
 	whole, err := os.ReadFile(filepath.Join("testdata", "checkpoints", "onnx-f16", "onnx", "model.onnx"))
 	if err != nil {

@@ -10,10 +10,12 @@ import (
 	"strings"
 )
 
-// fingerprintDigits is the length of a fingerprint: 128 bits, far beyond collisions by chance, and short enough for a log line.
+// fingerprintDigits is the length of a fingerprint: 128 bits, far beyond collisions by chance, and
+// short enough for a log line.
 const fingerprintDigits = 32
 
-// hash computes the fingerprint. The precision and the generator's version are not in it: graphs of either write the same space.
+// hash computes the fingerprint. The precision and the generator's version are not in it: graphs of
+// either write the same space.
 func (c *Checkpoint) hash() (string, error) {
 	var sums []string
 	for _, name := range c.weights { // hashed where they were read
@@ -37,8 +39,9 @@ func (c *Checkpoint) hash() (string, error) {
 	), nil
 }
 
-// TextFingerprint adds to a model's fingerprint what the caller does to a text before the model sees it: the prefix and the
-// template, with the number of the rule by which it is filled. The result names a generation's vector space.
+// TextFingerprint adds to a model's fingerprint what the caller does to a text before the model
+// sees it: the prefix and the template, with the number of the rule by which it is filled. The
+// result names a generation's vector space.
 func TextFingerprint(model, prefix, template string, rule int) string {
 	return digest(fmt.Sprintf("wal2vec text %d", rule), model, fmt.Sprintf("%q", prefix), fmt.Sprintf("%q", template))
 }
@@ -48,8 +51,9 @@ func digest(lines ...string) string {
 	return hex.EncodeToString(sum[:])[:fingerprintDigits]
 }
 
-// hashTokenizer hashes tokenizer.json without its padding and truncation, which the encoder replaces, and without its white
-// space: copies of one tokenizer that differ only there cut texts into the same tokens.
+// hashTokenizer hashes tokenizer.json without its padding and truncation, which the encoder
+// replaces, and without its white space: copies of one tokenizer that differ only there cut texts
+// into the same tokens.
 func (c *Checkpoint) hashTokenizer() error {
 	data, found, err := c.files.read(tokenizerFile)
 	if err != nil {

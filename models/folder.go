@@ -10,8 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// folder reads the small files of a checkpoint, each once: what is judged, what is hashed and what the graph is made by are the same
-// bytes, also where another account exchanges a file in between.
+// folder reads the small files of a checkpoint, each once: what is judged, what is hashed and what
+// the graph is made by are the same bytes, also where another account exchanges a file in between.
 type folder struct {
 	dir string
 	// load is ReadFile, but for tests.
@@ -26,7 +26,8 @@ func newFolder(dir string) *folder {
 	return &folder{dir: dir, load: ReadFile, kept: map[string][]byte{}, asked: map[string]bool{}}
 }
 
-// read returns what is in a file, as it was when it was read first: nil and false where it was not there.
+// read returns what is in a file, as it was when it was read first: nil and false where it was not
+// there.
 func (f *folder) read(name string) (data []byte, found bool, err error) {
 	if data, known := f.kept[name]; known {
 		return data, data != nil, nil
@@ -52,7 +53,8 @@ func (f *folder) read(name string) (data []byte, found bool, err error) {
 // forget lets go of what was read.
 func (f *folder) forget() { f.kept = nil }
 
-// check returns a *safefile.Error where another account could change a file that was looked for: put one where none was, too.
+// check returns a *safefile.Error where another account could change a file that was looked for:
+// put one where none was, too.
 func (f *folder) check() error {
 	for _, name := range sortedKeys(f.asked) {
 		if err := safefile.Check(filepath.Join(f.dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {

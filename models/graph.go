@@ -9,20 +9,24 @@ import (
 
 // The names of a graph's inputs and output, the same for every graph that this package writes.
 const (
-	// InputIDs is int32: the token ids of the texts, special tokens included, no padding; [rows, tokens] for texts of one length. Where
-	// the graph is packed (Target.Packed) they stand one after the other, [tokens] for DeviceCPU and [1, tokens] for DeviceCUDA.
+	// InputIDs is int32: the token ids of the texts, special tokens included, no padding; [rows,
+	// tokens] for texts of one length. Where the graph is packed (Target.Packed) they stand one
+	// after the other, [tokens] for DeviceCPU and [1, tokens] for DeviceCUDA.
 	InputIDs = "input_ids"
-	// InputStarts is int32 [rows + 1], of packed graphs only: where each text starts among the ids, and their number.
+	// InputStarts is int32 [rows + 1], of packed graphs only: where each text starts among the ids,
+	// and their number.
 	InputStarts = "row_starts"
-	// OutputEmbedding is float32 [rows, dimension]; the vectors are of length 1 where Manifest.Normalised says so.
+	// OutputEmbedding is float32 [rows, dimension]; the vectors are of length 1 where
+	// Manifest.Normalised says so.
 	OutputEmbedding = "sentence_embedding"
 )
 
 // microsoft is the domain of ONNX Runtime's own operators.
 const microsoft = "com.microsoft"
 
-// initializer is a constant of a graph. Floats and bytes are made when they are written, one tensor at a time, so that building a graph
-// takes the memory of its largest tensor and not of the model. One of ints, floats and bytes is set.
+// initializer is a constant of a graph. Floats and bytes are made when they are written, one tensor
+// at a time, so that building a graph takes the memory of its largest tensor and not of the model.
+// One of ints, floats and bytes is set.
 type initializer struct {
 	name   string
 	shape  []int64
@@ -33,7 +37,8 @@ type initializer struct {
 	element onnxpb.TensorProto_DataType
 }
 
-// graph collects nodes and constants. Names are numbered in order, so that the same calls always give the same bytes.
+// graph collects nodes and constants. Names are numbered in order, so that the same calls always
+// give the same bytes.
 type graph struct {
 	// opset is the version of the standard operators; 0 is the one that graphs are written in.
 	opset     int
@@ -83,7 +88,8 @@ func (g *graph) floats(read func() ([]float32, error), shape ...int) string {
 	return g.constant(initializer{shape: dims, floats: read})
 }
 
-// typed adds a constant of another element type; bytes are its elements, little-endian, made when the graph is written.
+// typed adds a constant of another element type; bytes are its elements, little-endian, made when
+// the graph is written.
 func (g *graph) typed(element onnxpb.TensorProto_DataType, bytes func() ([]byte, error), shape ...int) string {
 	dims := make([]int64, len(shape))
 	for i, n := range shape {

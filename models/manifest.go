@@ -11,8 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// GeneratorVersion rises whenever the graph that is written for the same checkpoint changes. It is part of a cached graph's
-// folder name, so that binaries of two versions can share a cache.
+// GeneratorVersion rises whenever the graph that is written for the same checkpoint changes. It is
+// part of a cached graph's folder name, so that binaries of two versions can share a cache.
 const GeneratorVersion = 4
 
 // The files of a cached graph.
@@ -30,8 +30,8 @@ type Precision string
 // Kernel says which operators a graph holds beside the standard ones.
 type Kernel string
 
-// The devices, precisions and kernels for which a graph can be written. The graph for DeviceCPU in PrecisionFP32 holds standard
-// operators only and so runs on other providers too.
+// The devices, precisions and kernels for which a graph can be written. The graph for DeviceCPU in
+// PrecisionFP32 holds standard operators only and so runs on other providers too.
 const (
 	DeviceCPU  Device = change.DeviceCPU
 	DeviceCUDA Device = change.DeviceCUDA
@@ -40,7 +40,8 @@ const (
 	PrecisionFP16 Precision = change.PrecisionFP16
 	PrecisionINT8 Precision = change.PrecisionINT8
 
-	// KernelVNNI are wal2vec's own operators for x86-64 with AVX-512 VNNI; see encoder/ort/operators.
+	// KernelVNNI are wal2vec's own operators for x86-64 with AVX-512 VNNI; see
+	// encoder/ort/operators.
 	KernelVNNI Kernel = "vnni"
 )
 
@@ -60,7 +61,8 @@ func (t Target) String() string {
 	return name
 }
 
-// Packed reports whether the graph takes texts of any lengths one after the other, with InputStarts; else it takes texts of one length.
+// Packed reports whether the graph takes texts of any lengths one after the other, with
+// InputStarts; else it takes texts of one length.
 func (t Target) Packed() bool { return t.Device == DeviceCUDA || t.Kernel == KernelVNNI }
 
 // Manifest describes a graph. It stands beside it as JSON.
@@ -70,19 +72,23 @@ type Manifest struct {
 	// Fingerprint names the vector space; see Checkpoint.Fingerprint.
 	Fingerprint string `json:"fingerprint"`
 	Target      Target `json:"target"`
-	// Dimension is the length of a vector, MaxTokens the longest input, Vocabulary the number of token ids.
+	// Dimension is the length of a vector, MaxTokens the longest input, Vocabulary the number of
+	// token ids.
 	Dimension  int `json:"dimension"`
 	MaxTokens  int `json:"max_tokens"`
 	Vocabulary int `json:"vocabulary"`
 	// Export is true where the graph is a ready ONNX export with a tail added.
 	Export bool `json:"export,omitempty"`
-	// Pooling and Normalised are done inside the graph. Vectors that are not normalised are of any length.
+	// Pooling and Normalised are done inside the graph. Vectors that are not normalised are of any
+	// length.
 	Pooling    Pooling `json:"pooling"`
 	Normalised bool    `json:"normalised"`
-	// Sources maps the files the graph was made from to their SHA-256; tokenizer.json's leaves out padding and truncation.
+	// Sources maps the files the graph was made from to their SHA-256; tokenizer.json's leaves out
+	// padding and truncation.
 	Sources map[string]string `json:"sources"`
-	// SourcesChecked says that the bytes that the graph was made of were compared with Sources as they were read, and that no other account
-	// could change the checkpoint. Graphs of earlier versions lack it, and are made again.
+	// SourcesChecked says that the bytes that the graph was made of were compared with Sources as
+	// they were read, and that no other account could change the checkpoint. Graphs of earlier
+	// versions lack it, and are made again.
 	SourcesChecked bool `json:"sources_checked"`
 	// Generator is the GeneratorVersion that wrote the graph.
 	Generator int `json:"generator"`
@@ -100,7 +106,8 @@ func (c *Checkpoint) manifest(target Target) Manifest {
 	}
 }
 
-// isOf reports whether a manifest is of the same graph as another, whatever folder the checkpoint is in.
+// isOf reports whether a manifest is of the same graph as another, whatever folder the checkpoint
+// is in.
 func (m Manifest) isOf(other Manifest) bool {
 	return m.Fingerprint == other.Fingerprint && m.Target == other.Target && m.Generator == other.Generator &&
 		m.SourcesChecked == other.SourcesChecked

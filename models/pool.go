@@ -3,7 +3,8 @@ package models
 // Pooling says how the tokens' vectors become one vector of the text.
 type Pooling string
 
-// The poolings. PoolingInside is that of a ready ONNX export that writes one vector a text by itself.
+// The poolings. PoolingInside is that of a ready ONNX export that writes one vector a text by
+// itself.
 const (
 	PoolingMean   Pooling = "mean"
 	PoolingCLS    Pooling = "cls"
@@ -26,8 +27,8 @@ func (t tail) String() string {
 	return "pooling " + string(t.pooling) + "\nnormalise " + normalise
 }
 
-// pool writes OutputEmbedding [rows, dimension] from vectors of tokens, [rows, tokens, dimension], without padding. Of PoolingInside
-// the vectors are [rows, dimension].
+// pool writes OutputEmbedding [rows, dimension] from vectors of tokens, [rows, tokens, dimension],
+// without padding. Of PoolingInside the vectors are [rows, dimension].
 func (g *graph) pool(vectors string, t tail) {
 	switch t.pooling {
 	case PoolingMean:
@@ -45,7 +46,8 @@ func (g *graph) pool(vectors string, t tail) {
 	g.opTo(OutputEmbedding, "Div", []string{vectors, g.op("Max", []string{length, g.scalar(1e-12)})})
 }
 
-// reduce folds the second axis. The axes are an input since operator set 18; before, they were an attribute.
+// reduce folds the second axis. The axes are an input since operator set 18; before, they were an
+// attribute.
 func (g *graph) reduce(kind, vectors string, keepDimensions int) string {
 	keep := intAttribute("keepdims", keepDimensions)
 	if g.opset != 0 && g.opset < 18 {

@@ -7,9 +7,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// The most bytes that a file of a checkpoint may have. A file comes from whoever made the model, and is read into memory as a whole.
+// The most bytes that a file of a checkpoint may have. A file comes from the maker of the model,
+// and is read into memory as a whole.
 const (
-	// MaxConfigBytes bounds every JSON file but the tokenizer. The largest known is a tokenizer_config.json of 1.2 MB.
+	// MaxConfigBytes bounds every JSON file but the tokenizer. The largest known is a
+	// tokenizer_config.json of 1.2 MB.
 	MaxConfigBytes = 8 << 20
 	// MaxTokenizerBytes bounds tokenizer.json; the largest known has 35 MB.
 	MaxTokenizerBytes = 128 << 20
@@ -17,8 +19,9 @@ const (
 	MaxExportBytes = 1<<31 - 1
 )
 
-// ReadFile reads a file of a checkpoint of at most so many bytes; a larger one is an error of kind fault.Usage. So is what is no regular
-// file, which is not opened: a pipe would be waited for without end.
+// ReadFile reads a file of a checkpoint of at most so many bytes; a larger one is an error of kind
+// fault.Usage. So is what is no regular file, which is not opened: a pipe would be waited for
+// without end.
 func ReadFile(path string, most int64) ([]byte, error) {
 	data, err := safefile.Read(path, most)
 	if kind, ok := errors.AsType[*safefile.KindError](err); ok {

@@ -14,8 +14,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// maxHeaderBytes bounds the header of a safetensors file, which takes some 20 times the memory. A tensor has some 100 bytes in it, the
-// largest BERT 800 tensors; the format's own limit is 100 MB.
+// maxHeaderBytes bounds the header of a safetensors file, which takes some 20 times the memory. A
+// tensor has some 100 bytes in it, the largest BERT 800 tensors; the format's own limit is 100 MB.
 const maxHeaderBytes = 8 << 20
 
 // tensorInfo is one entry of a safetensors header.
@@ -35,8 +35,8 @@ type header struct {
 	dataStart int64
 }
 
-// readHeader parses the head of a safetensors file of size bytes: eight bytes of length, then JSON. Every entry is checked
-// against the file's size, so that a later read cannot leave it.
+// readHeader parses the head of a safetensors file of size bytes: eight bytes of length, then JSON.
+// Every entry is checked against the file's size, so that a later read cannot leave it.
 func readHeader(r io.Reader, size int64) (header, error) {
 	var prefix [8]byte
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
@@ -100,7 +100,8 @@ var errNoTensor = errors.New("tensor is missing")
 type weights struct {
 	files   []*os.File
 	tensors map[string]storedTensor
-	// prefix stands before every tensor's name; checkpoints saved with a head carry "bert." or "distilbert.".
+	// prefix stands before every tensor's name; checkpoints saved with a head carry "bert." or
+	// "distilbert.".
 	prefix string
 	// distil is true for weights with the names of DistilBERT.
 	distil bool
@@ -119,8 +120,8 @@ func openWeights(paths ...string) (*weights, error) {
 	return newWeights(paths, func(w *weights, path string) error { return w.add(path) })
 }
 
-// openSealed is openWeights for what was hashed before: it reads each file as a whole, and gives out no other bytes than those of the
-// checkpoint's sums.
+// openSealed is openWeights for what was hashed before: it reads each file as a whole, and gives
+// out no other bytes than those of the checkpoint's sums.
 func (c *Checkpoint) openSealed() (*weights, error) {
 	w, err := newWeights(c.weights, c.addSealed)
 	if err != nil {
@@ -235,8 +236,8 @@ func (w *weights) check(bertName string, shape ...int) error {
 	return nil
 }
 
-// read returns the elements of the tensor that BERT calls bertName as float32, row by row. The caller owns them. DistilBERT, which has
-// no segments, adds nothing for them.
+// read returns the elements of the tensor that BERT calls bertName as float32, row by row. The
+// caller owns them. DistilBERT, which has no segments, adds nothing for them.
 func (w *weights) read(bertName string) ([]float32, error) {
 	name := w.name(bertName)
 	t, ok := w.tensors[name]

@@ -9,15 +9,17 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// blockBytes is how much of a file of weights is compared at a time. Small tensors lie apart and are read more than once: with blocks of
-// a megabyte, making the int8 graph of all-MiniLM-L6-v2 took 0.3 s more of a processor, and 90 MB more memory.
+// blockBytes is how much of a file of weights is compared at a time. Small tensors lie apart and
+// are read more than once: with blocks of a megabyte, making the int8 graph of all-MiniLM-L6-v2
+// took 0.3 s more of a processor, and 90 MB more memory.
 const blockBytes = 64 << 10
 
 // errChanged says that a file has other bytes than those that were hashed.
 var errChanged = errors.New("it has other bytes than those that were hashed")
 
-// sealed reads a file that was hashed as a whole, in any order and as often as need be, and gives out the bytes that were hashed or
-// an error: the owner of the file may write into it, or put another in its place, at any time.
+// sealed reads a file that was hashed as a whole, in any order and as often as need be, and gives
+// out the bytes that were hashed or an error: the owner of the file may write into it, or put
+// another in its place, at any time.
 type sealed struct {
 	file   io.ReaderAt
 	size   int64

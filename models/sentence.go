@@ -33,7 +33,8 @@ func readModules(f *folder) (modules []module, found bool, err error) {
 	return modules, found, nil
 }
 
-// readTail reads from modules.json what follows the transformer: a pooling and perhaps a normalisation.
+// readTail reads from modules.json what follows the transformer: a pooling and perhaps a
+// normalisation.
 func readTail(f *folder) (tail, error) {
 	modules, found, err := readModules(f)
 	if err != nil {
@@ -79,7 +80,8 @@ func normalisesLast(f *folder) (bool, error) {
 	return true, checkNormalise(f, last.Path)
 }
 
-// checkNormalise makes sure that a Normalize works on the vector of the text, which it does unless its configuration says otherwise.
+// checkNormalise makes sure that a Normalize works on the vector of the text, which it does unless
+// its configuration says otherwise.
 func checkNormalise(f *folder, below string) error {
 	const sentence = "sentence_embedding"
 	name := path.Join(below, "config.json")
@@ -101,7 +103,8 @@ func checkNormalise(f *folder, below string) error {
 	return nil
 }
 
-// poolingModes maps the names of a pooling in the older form (a boolean pooling_mode_NAME for each) and in the newer (pooling_mode).
+// poolingModes maps the names of a pooling in the older form (a boolean pooling_mode_NAME for each)
+// and in the newer (pooling_mode).
 var poolingModes = map[string]Pooling{"mean_tokens": PoolingMean, "cls_token": PoolingCLS, "mean": PoolingMean, "cls": PoolingCLS}
 
 // readPooling reads the configuration of a Pooling.
@@ -161,8 +164,9 @@ func namedModes(raw map[string]any) []string {
 // prefixes stand before a text that is searched for and before one that is found.
 type prefixes struct{ query, passage string }
 
-// readPrompts reads the prompts by the rule of sentence-transformers' encode_query and encode_document: "query", and the first of
-// "document", "passage" and "corpus" that is named; without it the default prompt. An empty prompt is one.
+// readPrompts reads the prompts by the rule of sentence-transformers' encode_query and
+// encode_document: "query", and the first of "document", "passage" and "corpus" that is named;
+// without it the default prompt. An empty prompt is one.
 func readPrompts(f *folder) (prefixes, error) {
 	var c struct {
 		Prompts map[string]*string `json:"prompts"`
@@ -189,8 +193,8 @@ func readPrompts(f *folder) (prefixes, error) {
 	return prefixes{query: first(query...), passage: first(passage...)}, nil
 }
 
-// checkTransformer refuses what sentence_bert_config.json may ask of the transformer beyond the vectors of its last layer, and
-// returns its max_seq_length, 0 where there is none.
+// checkTransformer refuses what sentence_bert_config.json may ask of the transformer beyond the
+// vectors of its last layer, and returns its max_seq_length, 0 where there is none.
 func checkTransformer(f *folder) (maxTokens int, err error) {
 	var c struct {
 		MaxSeqLength     int             `json:"max_seq_length"`
@@ -252,15 +256,16 @@ func tokenizerLowers(f *folder) (bool, error) {
 	return t.Normalizer.lowers(), err
 }
 
-// readMaxTokens returns the longest text in tokens, special tokens included. positions is the number of positions that the model
-// has; 0 where that is unknown.
+// readMaxTokens returns the longest text in tokens, special tokens included. positions is the
+// number of positions that the model has; 0 where that is unknown.
 func readMaxTokens(f *folder, positions int) (int, error) {
 	longest, err := checkTransformer(f)
 	if err != nil {
 		return 0, err
 	}
 	if longest == 0 {
-		// Without a maximum of its own sentence-transformers takes the tokenizer's limit; huge numbers there mean "none".
+		// Without a maximum of its own sentence-transformers takes the tokenizer's limit; huge
+		// numbers there mean "none".
 		var tokenizer struct {
 			ModelMaxLength float64 `json:"model_max_length"`
 		}

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// tiny is a checkpoint small enough for a test: the files that Open reads, as text, and random weights.
+// tiny is a checkpoint small enough for a test: the files that Open reads, as text, and random
+// weights.
 type tiny struct {
 	files   map[string]string
 	weights map[string][]float32

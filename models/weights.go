@@ -8,5 +8,6 @@ import (
 	"math"
 )
 
-// newWeightsSum returns the hash that a fingerprint has of a file of weights, and how many bytes from its start on go into it.
+// newWeightsSum returns the hash that a fingerprint has of a file of weights, and how many bytes
+// from its start on go into it.
 func newWeightsSum(int64) (sum hash.Hash, first int64) { return sha256.New(), math.MaxInt64 }

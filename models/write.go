@@ -14,21 +14,23 @@ import (
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
 
-// The versions that graphs are written in: operator set 23 is the first with Attention, and IR 11 belongs to it.
+// The versions that graphs are written in: operator set 23 is the first with Attention, and IR 11
+// belongs to it.
 const (
 	opset     = 23
 	irVersion = 11
 )
 
-// Field numbers of onnx.proto that are written by hand, because the weights never stand in memory together.
+// Field numbers of onnx.proto that are written by hand, because the weights never stand in memory
+// together.
 const (
 	modelGraphField       = 7
 	graphInitializerField = 5
 	tensorRawDataField    = 9
 )
 
-// writeModel writes a graph as one ONNX file, reading the weights one tensor at a time. The bytes are those of an ordinary
-// ModelProto, and the same for the same graph.
+// writeModel writes a graph as one ONNX file, reading the weights one tensor at a time. The bytes
+// are those of an ordinary ModelProto, and the same for the same graph.
 func writeModel(ctx context.Context, w io.Writer, g *graph, metadata map[string]string) error {
 	frame := &onnxpb.ModelProto{
 		IrVersion: proto.Int64(irVersion), ProducerName: new("wal2vec"),
@@ -73,7 +75,8 @@ func writeModel(ctx context.Context, w io.Writer, g *graph, metadata map[string]
 	return out.Flush()
 }
 
-// entries turns metadata into ONNX's form, by name, so that the bytes do not depend on the map's order.
+// entries turns metadata into ONNX's form, by name, so that the bytes do not depend on the map's
+// order.
 func entries(metadata map[string]string) []*onnxpb.StringStringEntryProto {
 	var list []*onnxpb.StringStringEntryProto
 	for _, key := range sortedKeys(metadata) {

@@ -10,8 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 )
 
-// CheckAccess opens a session for replication and closes it: the role in the connection string needs REPLICATION, and the server a
-// line in pg_hba.conf that lets it in. That is asked of the server itself, because providers have their own ways to grant it.
+// CheckAccess opens a session for replication and closes it: the role in the connection string
+// needs REPLICATION, and the server a line in pg_hba.conf that lets it in. That is asked of the
+// server itself, because providers have their own ways to grant it.
 func CheckAccess(ctx context.Context, connString string) error {
 	conn, err := connectReplication(ctx, connString, "wal2vec/access", nil)
 	if err != nil {
@@ -21,13 +22,15 @@ func CheckAccess(ctx context.Context, connString string) error {
 	return nil
 }
 
-// MayReplicatePhysically reports whether the server lets the role open a physical replication connection, as pg_basebackup and standbys do; it
-// opens one and closes it. wal2vec has no use for that.
+// MayReplicatePhysically reports whether the server lets the role open a physical replication
+// connection, as pg_basebackup and standbys do; it opens one and closes it. wal2vec has no use for
+// that.
 func MayReplicatePhysically(ctx context.Context, connString string) (bool, error) {
 	return admitted(ctx, connString, func(c *pgconn.Config) { c.RuntimeParams["replication"] = "true" })
 }
 
-// MayEnter reports whether the server lets the role open a session in another database; it opens one and closes it.
+// MayEnter reports whether the server lets the role open a session in another database; it opens
+// one and closes it.
 func MayEnter(ctx context.Context, connString, database string) (bool, error) {
 	return admitted(ctx, connString, func(c *pgconn.Config) { c.Database = database })
 }

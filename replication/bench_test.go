@@ -6,7 +6,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// BenchmarkStream drains a slot over a connection: transactions of one update each, and one large one.
+// BenchmarkStream drains a slot over a connection: transactions of one update each, and one large
+// one.
 func BenchmarkStream(b *testing.B) {
 	const single, large = 5000, 50000
 	s := setup(b, pgtest.Database(b), items(b), itemTable, "INSERT INTO item VALUES (1, 'a pen', repeat('it writes ', 30))",

@@ -11,8 +11,9 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// ForeignCode returns what the server may run with this role's rights while it plans a read of the table, of what another role wrote, which is no
-// superuser: that role has this role's rights for as long as the read takes. With writes also functions of others that it may run for who updates a
+// ForeignCode returns what the server may run with this role's rights while it plans a read of the
+// table, of what another role wrote, which is no superuser: that role has this role's rights for as
+// long as the read takes. With writes also functions of others that it may run for who updates a
 // row. No more than twenty.
 func ForeignCode(ctx context.Context, db Querier, schema, table string, writes bool) ([]change.Code, error) {
 	query, err := sql.Render("source_code", struct{ Writes bool }{writes})
@@ -47,8 +48,8 @@ func Beyond(ctx context.Context, db Querier, schema, table string) (change.Power
 	return p, nil
 }
 
-// checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with functions of another role: this role may be a
-// superuser, and the transaction writes.
+// checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with
+// functions of another role: this role may be a superuser, and the transaction writes.
 func (s Swap) checkCode(ctx context.Context, db Querier, left steps) error {
 	if !left.nulls {
 		return nil

@@ -30,8 +30,9 @@ type Beginner interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
 }
 
-// lockTimeout bounds the wait for a lock. Looking at a publication waits for whoever has its table to himself, such as a TRUNCATE that
-// waits for a standby; nothing here may stand still so long.
+// lockTimeout bounds the wait for a lock. Looking at a publication waits for the session that has
+// its table to itself, such as a TRUNCATE that waits for a standby; nothing here may stand still so
+// long.
 const lockTimeout = "5s"
 
 // connect opens an ordinary session that prints values as the stream does.
@@ -47,7 +48,8 @@ func connect(ctx context.Context, connString, application string) (*pgx.Conn, er
 	return conn, nil
 }
 
-// connectReplication opens a walsender session on the database; further settings go over the usual ones.
+// connectReplication opens a walsender session on the database; further settings go over the usual
+// ones.
 func connectReplication(ctx context.Context, connString, application string, settings map[string]string) (*pgconn.PgConn, error) {
 	return connectWalsender(ctx, connString, application, settings, pgproto3.NewFrontend)
 }
@@ -86,8 +88,9 @@ func connectWalsender(
 	}
 }
 
-// asStreamer is the advice where a role lacks REPLICATION. The statement that gives it is for a caller that knows what
-// the role is for: with it, a role reads every change of the database, drops every slot and copies the server.
+// asStreamer is the advice where a role lacks REPLICATION. The statement that gives it is for a
+// caller that knows what the role is for: with it, a role reads every change of the database, drops
+// every slot and copies the server.
 const asStreamer = "run it as the role that streams (source.dsn, sink.dsn): no other one is to have REPLICATION, but for wal2vec init"
 
 // AttributeError says that a role has not REPLICATION. It is a fault of kind Usage.
@@ -102,7 +105,8 @@ func (e *AttributeError) Error() string { return e.err.Error() }
 // Unwrap returns the fault.
 func (e *AttributeError) Unwrap() error { return e.err }
 
-// GrantReplicationSQL gives a role what it lacks by an AttributeError: only one that streams, or runs init, is to get it.
+// GrantReplicationSQL gives a role what it lacks by an AttributeError: only one that streams, or
+// runs init, is to get it.
 func GrantReplicationSQL(role string) string {
 	return "ALTER ROLE " + pgname.Identifier(role) + " REPLICATION;"
 }

@@ -55,7 +55,8 @@ func TestConnectRefusesWhatCannotGoOn(t *testing.T) {
 	f("table dropped long ago", fault.Gap, at, "no longer exists", func(o *replication.Options) { o.NamelessTimeout = time.Nanosecond })
 }
 
-// TestALockedTableHoldsNothingUp: somebody has the table to himself; whether it is still the one that is published is asked again later.
+// TestALockedTableHoldsNothingUp: somebody has the table to himself; whether it is still the one
+// that is published is asked again later.
 func TestALockedTableHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -68,7 +69,7 @@ func TestALockedTableHoldsNothingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := replication.NewSource(b.opts).CheckTable(t.Context()); !fault.Retryable(err) {
-		t.Errorf("got %v (kind %d), want an error that time may mend", err, fault.KindOf(err))
+		t.Errorf("got %v (kind %d), want an error that time may repair", err, fault.KindOf(err))
 	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
@@ -78,7 +79,8 @@ func TestALockedTableHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestALargeTransactionOutlivesTheServersLimit: decoding is a transaction to the server, which a limit of the role (17 and later) would end, at each start.
+// TestALargeTransactionOutlivesTheServersLimit: decoding is a transaction to the server, which a
+// limit of the role (17 and later) would end, at each start.
 func TestALargeTransactionOutlivesTheServersLimit(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -12,8 +12,9 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// leftOut returns a fault of a kind that says why a publication for all tables does not carry the table, to which no ALTER PUBLICATION can add it: an
-// EXCEPT of PostgreSQL 19 names it, or the partitioned table above it; or the changes of a partition are sent as those of that table.
+// leftOut returns a fault of a kind that says why a publication for all tables does not carry the
+// table, to which no ALTER PUBLICATION can add it: an EXCEPT of PostgreSQL 19 names it, or the
+// partitioned table above it; or the changes of a partition are sent as those of that table.
 func leftOut(ctx context.Context, db Querier, name string, table change.Table, kind fault.Kind) error {
 	rows, err := db.Query(ctx, sql.Query("source_excepted"), name, table.OID)
 	if err != nil {

@@ -25,7 +25,8 @@ type feedback struct {
 	wanted   bool      // the server asks for a report
 }
 
-// report sends a report if one is due and returns when the next one is. A stream that does not listen asks for no answers.
+// report sends a report if one is due and returns when the next one is. A stream that does not
+// listen asks for no answers.
 func (s *Stream) report(ctx context.Context, now time.Time, listening bool) (next time.Time, err error) {
 	f := &s.feedback
 	confirmed, urged := s.witness.mayConfirm(change.LSN(s.confirmed.Load())), s.urged.Load() && listening
@@ -59,8 +60,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// send reports the confirmed position as written, flushed and applied alike: a position that is merely received must never
-// reach the server, and the library fills a zero with another of the three.
+// send reports the confirmed position as written, flushed and applied alike: a position that is
+// merely received must never reach the server, and the library fills a zero with another of the
+// three.
 func (s *Stream) send(ctx context.Context, confirmed change.LSN, ask bool) error {
 	at := pglogrepl.LSN(confirmed)
 	status := pglogrepl.StandbyStatusUpdate{
@@ -75,9 +77,10 @@ func (s *Stream) send(ctx context.Context, confirmed change.LSN, ask bool) error
 	return nil
 }
 
-// farewell reports the confirmed position, ends the copy and closes the connection, all within farewellTimeout. It waits for
-// the server's answer: a connection closed with unread data is reset, and the report may be lost with it. Errors are of no
-// account: what the server does not learn now, it learns from the watermark at the next start.
+// farewell reports the confirmed position, ends the copy and closes the connection, all within
+// farewellTimeout. It waits for the server's answer: a connection closed with unread data is reset,
+// and the report may be lost with it. Errors are of no account: what the server does not learn now,
+// it learns from the watermark at the next start.
 func (s *Stream) farewell(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellTimeout)
 	defer cancel()

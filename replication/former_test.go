@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestWhatARoleKeepsOfFormerTablesIsNamed: no note tells that they were the pipeline's, so they are not taken without a word from a person.
+// TestWhatARoleKeepsOfFormerTablesIsNamed: no note tells that they were the pipeline's, so they are
+// not taken without a word from a person.
 func TestWhatARoleKeepsOfFormerTablesIsNamed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -52,7 +53,8 @@ func TestWhatARoleKeepsOfFormerTablesIsNamed(t *testing.T) {
 	})
 }
 
-// TestAFormerTableThatIsNotedIsTakenWithThePresentOne, and where another role gave the right, that is said.
+// TestAFormerTableThatIsNotedIsTakenWithThePresentOne, and where another role gave the right, that
+// is said.
 func TestAFormerTableThatIsNotedIsTakenWithThePresentOne(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

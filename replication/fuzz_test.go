@@ -22,8 +22,8 @@ func announced(kind byte, size uint32, body ...byte) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{kind}, size), body...)
 }
 
-// FuzzWalsender feeds any bytes as what a server sends during replication: nothing panics, and what is held follows what came, whatever lengths
-// the server announces.
+// FuzzWalsender feeds any bytes as what a server sends during replication: nothing panics, and what
+// is held follows what came, whatever lengths the server announces.
 func FuzzWalsender(f *testing.F) {
 	transaction := slices.Concat(sent('d', begins(200, 7)), sent('d', truncates()), sent('d', commits(200, 250)))
 	f.Add(slices.Concat(sent('d', keepalive(110)), transaction, sent('d', keepalive(300)), sent('c', nil), sent('C', []byte("COPY 0\x00")), sent('Z', []byte{'I'})))

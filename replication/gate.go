@@ -23,9 +23,10 @@ type GateOptions struct {
 	Slot string
 }
 
-// Gate is the visibility gate: a commit can be streamed before new snapshots see it (its backend flushes the log, tells the
-// walsender, and only then, with synchronous replication after a standby's answer, leaves the list of running transactions).
-// A row read in between is older than the stream, whatever position the reader noted. Gate waits that out.
+// Gate is the visibility gate: a commit can be streamed before new snapshots see it (its backend
+// flushes the log, tells the walsender, and only then, with synchronous replication after a
+// standby's answer, leaves the list of running transactions). A row read in between is older than
+// the stream, whatever position the reader noted. Gate waits that out.
 //
 // It keeps one connection open and may be used by several goroutines, one at a time inside.
 type Gate struct {
@@ -39,15 +40,17 @@ type Gate struct {
 	read time.Time
 }
 
-// xminLifetime bounds the use of a remembered xmin. Ids are compared modulo 2^32, so an old one would some day lie in the
-// future of new transactions; no server hands out 2^31 ids within a minute.
+// xminLifetime bounds the use of a remembered xmin. Ids are compared modulo 2^32, so an old one
+// would some day lie in the future of new transactions; no server hands out 2^31 ids within a
+// minute.
 const xminLifetime = time.Minute
 
 // NewGate returns a gate that has not connected yet.
 func NewGate(opts GateOptions) *Gate { return &Gate{opts: opts, now: time.Now} }
 
-// Visible returns nil once every new snapshot on the primary sees all these transactions, which have committed. Any error
-// means that this is not known: a lost connection, a standby, another server, the end of ctx.
+// Visible returns nil once every new snapshot on the primary sees all these transactions, which
+// have committed. Any error means that this is not known: a lost connection, a standby, another
+// server, the end of ctx.
 func (g *Gate) Visible(ctx context.Context, xids []uint32) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,7 +121,8 @@ func (g *Gate) open(ctx context.Context) error {
 	return nil
 }
 
-// identify makes sure that the server is the one that is streamed: another one knows nothing of its transactions.
+// identify makes sure that the server is the one that is streamed: another one knows nothing of its
+// transactions.
 func (g *Gate) identify(ctx context.Context) error {
 	var id string
 	var timeline int32

@@ -12,14 +12,16 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// hangingServer is a server on which a commit hangs where its session asks for the standby, which does not exist. It begins so: a setting
-// that is reloaded takes effect at a moment that nobody can wait for.
+// hangingServer is a server on which a commit hangs where its session asks for the standby, which
+// does not exist. It begins so: a setting that is reloaded takes effect at a moment that no process
+// can wait for.
 func hangingServer(t testing.TB) *pgtest.Host {
 	t.Helper()
 	return pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local")
 }
 
-// hang starts a statement whose commit is in the log but waits, invisible, for the standby of a hangingServer.
+// hang starts a statement whose commit is in the log but waits, invisible, for the standby of a
+// hangingServer.
 func hang(t testing.TB, db *pgtest.DB, statement string) {
 	t.Helper()
 	conn := db.Conn(t)

@@ -10,8 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestTheWalsenderOfALostConnectionIsEnded: the server does not know that this end is gone, and would hold the slot for wal_sender_timeout. Another
-// process' walsender is left alone.
+// TestTheWalsenderOfALostConnectionIsEnded: the server does not know that this end is gone, and
+// would hold the slot for wal_sender_timeout. Another process' walsender is left alone.
 func TestTheWalsenderOfALostConnectionIsEnded(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

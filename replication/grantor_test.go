@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestAnAdviceTakesWhatAnyRoleGave: a REVOKE takes what its own role gave, and says nothing where that is nothing.
+// TestAnAdviceTakesWhatAnyRoleGave: a REVOKE takes what its own role gave, and says nothing where
+// that is nothing.
 func TestAnAdviceTakesWhatAnyRoleGave(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -39,7 +39,8 @@ func TestAStandbyGetsNoHeartbeat(t *testing.T) {
 	host := pgtest.Server(t)
 	b := setup(t, host.Database(t), items(t), itemTable)
 	folder := pgtest.One[string](t, b.db, "SHOW data_directory")
-	// A server that recovers for ever, with nobody to recover from, is what a standby is to its clients.
+	// A server that recovers for ever, with no process to recover from, is what a standby is to its
+	// clients.
 	if err := os.WriteFile(filepath.Join(folder, "standby.signal"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

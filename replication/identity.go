@@ -12,8 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// key finds the unique index on exactly the key columns. Without one, two rows could share a key, and the order of their
-// changes would not be the order of their visibility.
+// key finds the unique index on exactly the key columns. Without one, two rows could share a key,
+// and the order of their changes would not be the order of their visibility.
 func (i *inspection) key(ctx context.Context) error {
 	rows, err := i.db.Query(ctx, sql.Query("source_unique_indexes"), i.table.OID)
 	if err != nil {
@@ -47,8 +47,9 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(x, y)
 }
 
-// identity checks that the old row of an UPDATE or DELETE carries the key. A table without any identity must not even get into
-// a publication: the application's own UPDATE and DELETE would fail from then on.
+// identity checks that the old row of an UPDATE or DELETE carries the key. A table without any
+// identity must not even get into a publication: the application's own UPDATE and DELETE would fail
+// from then on.
 func (i *inspection) identity(ctx context.Context) error {
 	rows, err := i.db.Query(ctx, sql.Query("source_identities"), i.table.OID)
 	if err != nil {
@@ -83,9 +84,9 @@ func (i *inspection) identitySQL(oid uint32, relation string) string {
 }
 
 func (i *inspection) identityFault(oid uint32, relation, kind string) error {
-	mend := i.identitySQL(oid, relation) + ";" + byOwner
+	repair := i.identitySQL(oid, relation) + ";" + byOwner
 	what := map[string]string{"d": "default, without a primary key that holds the key", "n": "nothing", "i": "an index that does not hold the key"}[kind]
-	return fault.New(fault.Usage, mend, "the replica identity of %s is %s: updates and deletes could not name their row", relation, what)
+	return fault.New(fault.Usage, repair, "the replica identity of %s is %s: updates and deletes could not name their row", relation, what)
 }
 
 func containsAll(have, want []string) bool {

@@ -26,8 +26,9 @@ type InspectOptions struct {
 	Publication string
 }
 
-// Inspect reads the table from the catalogue and returns its description. What would keep its rows from being read or followed
-// exactly is a fault of kind Usage that names it and, where one statement mends it, that statement.
+// Inspect reads the table from the catalogue and returns its description. What would keep its rows
+// from being read or followed exactly is a fault of kind Usage that names it and, where one
+// statement repairs it, that statement.
 func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
 	for look := 1; ; look++ {
 		i := newInspection(db, opts)
@@ -51,7 +52,8 @@ func Inspect(ctx context.Context, db Querier, opts InspectOptions) (change.Table
 // mostLooks bounds how often a table is looked at because another took its name during the look.
 const mostLooks = 5
 
-// moved reports whether what went wrong may be that the statements of one look have seen two tables, or one that is gone.
+// moved reports whether what went wrong may be that the statements of one look have seen two
+// tables, or one that is gone.
 func (i *inspection) moved(ctx context.Context, err error) bool {
 	if fault.Moving(err) {
 		return true
@@ -80,8 +82,9 @@ type Problem struct {
 	Err    error
 }
 
-// Examine is Inspect that goes on after a problem: at most one an aspect, in the order of the aspects. Those that cannot be looked at because
-// of an earlier problem are left out. The table is complete only without problems.
+// Examine is Inspect that goes on after a problem: at most one an aspect, in the order of the
+// aspects. Those that cannot be looked at because of an earlier problem are left out. The table is
+// complete only without problems.
 func Examine(ctx context.Context, db Querier, opts InspectOptions) (change.Table, []Problem) {
 	i := newInspection(db, opts)
 	var problems []Problem
@@ -91,7 +94,7 @@ func Examine(ctx context.Context, db Querier, opts InspectOptions) (change.Table
 			continue
 		}
 		problems = append(problems, Problem{Aspect: step.aspect, Err: err})
-		if step.aspect == AspectRelation || step.aspect == AspectKey { // the rest looks at the relation; an identity is mended by the index
+		if step.aspect == AspectRelation || step.aspect == AspectKey { // the rest looks at the relation; an identity is repaired by the index
 			break
 		}
 	}
@@ -172,8 +175,9 @@ func (i *inspection) relation(ctx context.Context) error {
 
 func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
-// byOwner stands behind advice that alters the table: another role that follows it would run functions that the owner put into a CHECK. SET ROLE
-// does not help: such a function can take it back.
+// byOwner stands behind advice that alters the table: another role that follows it would run
+// functions that the owner put into a CHECK. SET ROLE does not help: such a function can take it
+// back.
 const byOwner = pgname.ByOwner
 
 const boolOID = 16
@@ -210,7 +214,8 @@ func (i *inspection) columns(ctx context.Context) error {
 		return fault.New(fault.Usage, "name the key columns in source.key", "no key column of %s is configured", i.name)
 	}
 	for _, name := range i.opts.Template.Columns() {
-		// A generated column that the log lacks is read by the row's key, at the cost of one read a batch.
+		// A generated column that the log lacks is read by the row's key, at the cost of one read a
+		// batch.
 		if _, err := i.readable(all, name, "the template"); err != nil {
 			return err
 		}
@@ -264,7 +269,8 @@ func (i *inspection) readable(all map[string]column, name, purpose string) (colu
 	}
 }
 
-// unreadable names every column that is needed and not readable: a role has rights to columns, not to the table.
+// unreadable names every column that is needed and not readable: a role has rights to columns, not
+// to the table.
 func (i *inspection) unreadable(all map[string]column, name string) error {
 	var columns []string
 	for _, needed := range i.opts.ReadColumns() {

@@ -40,7 +40,8 @@ func TestInspectRefuses(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
 	conn := db.Conn(t)
-	// f inspects public.item as the statements make it. When the advice is SQL, it is run and must help.
+	// f inspects public.item as the statements make it. When the advice is SQL, it is run and must
+	// help.
 	f := func(name, what, try string, alter func(*replication.InspectOptions), ddl ...string) {
 		t.Helper()
 		db.Exec(t, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")

@@ -43,8 +43,9 @@ func (s *interposed) QueryRow(ctx context.Context, statement string, args ...any
 const swapItem = `BEGIN; CREATE TABLE next (LIKE item INCLUDING ALL); INSERT INTO next SELECT * FROM item;
 	ALTER TABLE item RENAME TO old; ALTER TABLE next RENAME TO item; DROP TABLE old; COMMIT`
 
-// TestALookAtATableThatIsSwapped swaps the table before each statement of the look, and before each pair of them: the look describes one of the
-// tables, and never a mixture of two or a table that is gone.
+// TestALookAtATableThatIsSwapped swaps the table before each statement of the look, and before each
+// pair of them: the look describes one of the tables, and never a mixture of two or a table that is
+// gone.
 func TestALookAtATableThatIsSwapped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -75,8 +76,9 @@ func TestALookAtATableThatIsSwapped(t *testing.T) {
 	}
 }
 
-// TestWhatASwapMakesOfALookIsARetry swaps the table, with DROP of the old one, before each statement of each look that a running stream makes: what
-// it says is that the table was replaced, or something that is asked again, and never what ends the stream.
+// TestWhatASwapMakesOfALookIsARetry swaps the table, with DROP of the old one, before each
+// statement of each look that a running stream makes: what it says is that the table was replaced,
+// or something that is asked again, and never what ends the stream.
 func TestWhatASwapMakesOfALookIsARetry(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -134,8 +136,8 @@ func TestWhatASwapMakesOfALookIsARetry(t *testing.T) {
 	}
 }
 
-// TestALookThatWaitsForASwapIsARetry holds the swap's transaction open until the look waits for its lock on the old table, which is dropped when that
-// is granted.
+// TestALookThatWaitsForASwapIsARetry holds the swap's transaction open until the look waits for its
+// lock on the old table, which is dropped when that is granted.
 func TestALookThatWaitsForASwapIsARetry(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -19,14 +19,17 @@ type PeekOptions struct {
 	Slot        string
 	Publication string
 	Table       change.Table
-	// From and To bound the transactions: what ends at or below From, and what begins to commit behind To, is left out.
+	// From and To bound the transactions: what ends at or below From, and what begins to commit
+	// behind To, is left out.
 	From, To change.LSN
 }
 
-// Peek calls each with the events of the transactions between two positions without moving the slot, which no process may be reading: that is a fault
-// of kind Busy. The server decodes everything from the confirmed position on before the first event comes. A slot that was confirmed beyond From
-// in the meantime is a fault of kind Unavailable: some events were not there any more. An event may come twice. A row takes no more memory
-// than in a stream: what the table's template reads of it, within its bound, and not the message.
+// Peek calls each with the events of the transactions between two positions without moving the
+// slot, which no process may be reading: that is a fault of kind Busy. The server decodes
+// everything from the confirmed position on before the first event comes. A slot that was confirmed
+// beyond From in the meantime is a fault of kind Unavailable: some events were not there any more.
+// An event may come twice. A row takes no more memory than in a stream: what the table's template
+// reads of it, within its bound, and not the message.
 func Peek(ctx context.Context, conn *pgx.Conn, o PeekOptions, each func(change.Event)) error {
 	err := peek(ctx, conn, o, false, each)
 	if fault.Untranslatable(err) { // texts are asked for as they are, as a stream does

@@ -13,8 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestPeekKeepsNoGiantRow: beside messages of 192 MiB, what is allocated follows what is read of a row. It measures the whole process, so
-// that it does not run beside other tests.
+// TestPeekKeepsNoGiantRow: beside messages of 192 MiB, what is allocated follows what is read of a
+// row. It measures the whole process, so that it does not run beside other tests.
 func TestPeekKeepsNoGiantRow(t *testing.T) { //nolint:paralleltest // see above
 	b := setup(t, pgtest.Database(t), items(t), itemTable)
 	const bound, giant = 1 << 20, 64 << 20
@@ -53,7 +53,8 @@ func TestPeekKeepsNoGiantRow(t *testing.T) { //nolint:paralleltest // see above
 	}
 }
 
-// TestPeekSeesWhatAStreamWouldBring between two positions, leaves it there, and tells when a stream takes it away.
+// TestPeekSeesWhatAStreamWouldBring between two positions, leaves it there, and tells when a stream
+// takes it away.
 func TestPeekSeesWhatAStreamWouldBring(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgtest.Database(t), items(t), itemTable, "CREATE TABLE public.other (id bigint PRIMARY KEY)")

@@ -80,7 +80,8 @@ func headOf(length int64) []byte {
 	return head
 }
 
-// events decodes messages and calls each with the events of transactions that end behind a position.
+// events decodes messages and calls each with the events of transactions that end behind a
+// position.
 func events(messages *peeked, decoder *pgoutput.Decoder, from change.LSN, each func(change.Event)) error {
 	shrinker := pgoutput.NewShrinker(messages)
 	shrinker.Serve(decoder)

@@ -13,7 +13,8 @@ import (
 type Policies struct {
 	// Opened says whether one lets it see every row.
 	Opened bool
-	// Hinders is one that may hide rows all the same, or calls a function of another role; empty where there is none.
+	// Hinders is one that may hide rows all the same, or calls a function of another role; empty
+	// where there is none.
 	Hinders string
 }
 
@@ -26,14 +27,16 @@ func ReadPolicies(ctx context.Context, db Querier, schema, table string) (p Poli
 	return p, nil
 }
 
-// OpenRowsSQL lets a role see every row of a table where policies hide some. BYPASSRLS would do that too, and would open every other table to it that
-// it may read, those of wal2vec among them, where policies keep the pipelines apart.
+// OpenRowsSQL lets a role see every row of a table where policies hide some. BYPASSRLS would do
+// that too, and would open every other table to it that it may read, those of wal2vec among them,
+// where policies keep the pipelines apart.
 func OpenRowsSQL(schema, table, role string) string {
 	return fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);",
 		pgname.Identifier(role+"_reads"), pgname.Qualified(schema, table), pgname.Identifier(role))
 }
 
-// policies refuses a table of which policies may hide rows from this role: the stream would see them, since no policy applies to the log.
+// policies refuses a table of which policies may hide rows from this role: the stream would see
+// them, since no policy applies to the log.
 func (i *inspection) policies(ctx context.Context) error {
 	p, err := ReadPolicies(ctx, i.db, i.opts.Schema, i.opts.Table)
 	hinders := pgname.Identifier(p.Hinders)

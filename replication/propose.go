@@ -21,7 +21,8 @@ type Candidate struct {
 	Rows *int64
 }
 
-// Candidates lists the tables of the database that may be followed, the largest first; own is wal2vec's schema, which is left out.
+// Candidates lists the tables of the database that may be followed, the largest first; own is
+// wal2vec's schema, which is left out.
 func Candidates(ctx context.Context, db Querier, own string) ([]Candidate, error) {
 	rows, err := db.Query(ctx, sql.Query("source_candidates"), own)
 	if err != nil {
@@ -34,7 +35,8 @@ func Candidates(ctx context.Context, db Querier, own string) ([]Candidate, error
 	return candidates, nil
 }
 
-// Alike lists the tables and views of a name, whatever its capitals, the exact ones first; an empty schema is any. Rows is not known.
+// Alike lists the tables and views of a name, whatever its capitals, the exact ones first; an empty
+// schema is any. Rows is not known.
 func Alike(ctx context.Context, db Querier, schema, name string) ([]Candidate, error) {
 	rows, err := db.Query(ctx, sql.Query("source_alike"), schema, name)
 	if err != nil {
@@ -54,22 +56,27 @@ func Alike(ctx context.Context, db Querier, schema, name string) ([]Candidate, e
 
 // Proposal is how a table may be followed, by its catalogue alone: no row is read.
 type Proposal struct {
-	// Key are the columns of its replica identity or primary key, or else of its narrowest unique index of which no column may be NULL.
+	// Key are the columns of its replica identity or primary key, or else of its narrowest unique
+	// index of which no column may be NULL.
 	Key []string
-	// Texts are the columns of a template in their order: titles, then the rest as the table has them, then long texts.
+	// Texts are the columns of a template in their order: titles, then the rest as the table has
+	// them, then long texts.
 	Texts []string
-	// Left are columns of text that are in neither: they look like codes, addresses or secrets, or no template can name them.
+	// Left are columns of text that are in neither: they look like codes, addresses or secrets, or
+	// no template can name them.
 	Left []string
 	// SoftDelete is the column that marks deleted rows; empty where none looks like one.
 	SoftDelete string
-	// Active is a boolean that looks like the contrary, for which there is no rule; empty where none does.
+	// Active is a boolean that looks like the contrary, for which there is no rule; empty where
+	// none does.
 	Active string
 }
 
 // mostTexts bounds a proposed template: a model reads some hundred tokens.
 const mostTexts = 8
 
-// Propose looks at a table. It fails with a fault of kind Usage where the table cannot be followed, or has no key or no column of text.
+// Propose looks at a table. It fails with a fault of kind Usage where the table cannot be followed,
+// or has no key or no column of text.
 func Propose(ctx context.Context, db Querier, schema, table string) (Proposal, error) {
 	i := newInspection(db, InspectOptions{Schema: schema, Table: table})
 	if err := i.relation(ctx); err != nil {
@@ -147,7 +154,8 @@ func (i *inspection) unfit(all map[string]column, columns []string) error {
 
 var (
 	textTypes = []string{"text", "character varying", "character", "citext"}
-	// firstWords and lastWords end the names of columns that say what a row is, and of those that say it at length, in their order.
+	// firstWords and lastWords end the names of columns that say what a row is, and of those that
+	// say it at length, in their order.
 	firstWords = []string{"title", "name", "headline", "subject", "heading", "label"}
 	lastWords  = []string{
 		"summary", "abstract", "excerpt", "teaser", "description", "text", "body", "content", "comment", "comments", "note", "notes", "remarks",
@@ -157,7 +165,8 @@ var (
 		"id", "uuid", "guid", "ref", "sku", "code", "slug", "url", "uri", "href", "link", "path", "filename", "currency", "locale", "lang", "language",
 		"status", "by", "type",
 	}
-	// secretWords are in the names of columns that are never proposed: what is encoded can be searched for.
+	// secretWords are in the names of columns that are never proposed: what is encoded can be
+	// searched for.
 	secretWords    = []string{"password", "passwd", "pwd", "secret", "token", "salt", "hash", "checksum", "email", "mail", "phone", "iban", "ip", "ssn"}
 	deletedNames   = []string{"deleted", "isdeleted", "softdeleted", "deletedflag", "removed", "isremoved"}
 	deletedMoments = []string{"deletedat", "deletedon", "deletedts", "deletiontime", "removedat"}
@@ -207,7 +216,8 @@ func textRank(name string) int {
 	return 2*len(firstWords) + 1 + slices.Index(lastWords, last)
 }
 
-// wordsOf cuts a name into its words in lower case: first_name, firstName and "First Name" have the same. There is at least one.
+// wordsOf cuts a name into its words in lower case: first_name, firstName and "First Name" have the
+// same. There is at least one.
 func wordsOf(name string) []string {
 	var spaced strings.Builder
 	lower := false

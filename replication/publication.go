@@ -17,14 +17,16 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// publishesGenerated is the first server version whose publications can carry stored generated columns.
+// publishesGenerated is the first server version whose publications can carry stored generated
+// columns.
 const publishesGenerated = 180000
 
 const resync = "wal2vec init --resync"
 
-// PublisherError says that a role has not the rights of the table's owner, who alone can publish the table. It is a
-// fault of kind Usage. Its advice gives no role anything: which one is to have the owner's rights, and so may alter and
-// drop the table, is for a caller that knows what the role is for.
+// PublisherError says that a role has not the rights of the table's owner, who alone can publish
+// the table. It is a fault of kind Usage. Its advice gives no role anything: which one is to have
+// the owner's rights, and so may alter and drop the table, is for a caller that knows what the role
+// is for.
 type PublisherError struct {
 	Role, Owner string
 	fault       *fault.Error
@@ -36,8 +38,9 @@ func (e *PublisherError) Error() string { return e.fault.Error() }
 // Unwrap returns the fault.
 func (e *PublisherError) Unwrap() error { return e.fault }
 
-// CheckPublisher returns a PublisherError where the table is not published yet and this role has not the rights of its
-// owner. It asks for no right to the table. A table that does not exist is left to Inspect.
+// CheckPublisher returns a PublisherError where the table is not published yet and this role has
+// not the rights of its owner. It asks for no right to the table. A table that does not exist is
+// left to Inspect.
 func CheckPublisher(ctx context.Context, db Querier, name, schema, table string) error {
 	var owner, role string
 	var super, ours, published bool
@@ -56,9 +59,10 @@ func CheckPublisher(ctx context.Context, db Querier, name, schema, table string)
 		pgname.Identifier(role), pgname.Identifier(owner), pgname.Qualified(schema, table))}
 }
 
-// EnsurePublication makes the publication carry the table: it creates it for that table alone, or adds the table. What it finds
-// and must not change by itself (a row filter, missing operations) is a fault of kind Usage. All is done to the table that was looked at, or nothing.
-// The publication's comment notes the pipelines that use it; see Use.
+// EnsurePublication makes the publication carry the table: it creates it for that table alone, or
+// adds the table. What it finds and must not change by itself (a row filter, missing operations) is
+// a fault of kind Usage. All is done to the table that was looked at, or nothing. The publication's
+// comment notes the pipelines that use it; see Use.
 func EnsurePublication(ctx context.Context, db Beginner, name string, table change.Table, uses ...Use) error {
 	statements, err := PublicationSQL(ctx, db, name, table, uses...)
 	if err != nil {
@@ -88,7 +92,8 @@ func EnsurePublication(ctx context.Context, db Beginner, name string, table chan
 	})
 }
 
-// PublicationSQL returns the statements that EnsurePublication would run now, without semicolons; none when all is well.
+// PublicationSQL returns the statements that EnsurePublication would run now, without semicolons;
+// none when all is well.
 func PublicationSQL(ctx context.Context, db Querier, name string, table change.Table, uses ...Use) ([]string, error) {
 	if err := CheckPublicationOwner(ctx, db, name, table.OID); err != nil {
 		return nil, err
@@ -112,7 +117,8 @@ func PublicationSQL(ctx context.Context, db Querier, name string, table change.T
 	return statements, err
 }
 
-// publicationSQL is PublicationSQL for a publication that is to list these columns where the table is added to it; nil for all.
+// publicationSQL is PublicationSQL for a publication that is to list these columns where the table
+// is added to it; nil for all.
 func publicationSQL(ctx context.Context, db Querier, name string, table change.Table, listed []string) ([]string, error) {
 	p, err := readPublication(ctx, db, name, table)
 	if err != nil {
@@ -121,7 +127,8 @@ func publicationSQL(ctx context.Context, db Querier, name string, table change.T
 	return p.carrySQL(ctx, db, name, table, listed)
 }
 
-// carrySQL returns the statements that make the publication carry the table, as publicationSQL does.
+// carrySQL returns the statements that make the publication carry the table, as publicationSQL
+// does.
 func (p publication) carrySQL(ctx context.Context, db Querier, name string, table change.Table, listed []string) ([]string, error) {
 	quoted := pgname.Identifier(name)
 	relation := pgname.Qualified(table.Schema, table.Name)
@@ -154,10 +161,12 @@ func (p publication) carrySQL(ctx context.Context, db Querier, name string, tabl
 	return []string{fmt.Sprintf("ALTER PUBLICATION %s ADD TABLE ONLY %s", quoted, relation), p.noteSQL(name, table.OID)}, nil
 }
 
-// noteSQL notes that wal2vec published a table: after swaps the publication may list tables that no longer have the source table's name, and a
-// teardown takes those out that it finds here, and no other. What a user wrote into the comment stays. Only a role with the rights of the
-// publication's owner can write it. The function that follows swaps notes its tables in the same words, in the last line, and leaves the others,
-// of which one notes pipelines (see Use). Without a table the line stays as it is.
+// noteSQL notes that wal2vec published a table: after swaps the publication may list tables that no
+// longer have the source table's name, and a teardown takes those out that it finds here, and no
+// other. What a user wrote into the comment stays. Only a role with the rights of the publication's
+// owner can write it. The function that follows swaps notes its tables in the same words, in the
+// last line, and leaves the others, of which one notes pipelines (see Use). Without a table the
+// line stays as it is.
 func (p publication) noteSQL(name string, oids ...uint32) string {
 	words := []string{"wal2vec tables:"}
 	for _, noted := range slices.Concat(p.noted, oids) {
@@ -173,8 +182,9 @@ func (p publication) noteSQL(name string, oids ...uint32) string {
 	return "COMMENT ON PUBLICATION " + pgname.Identifier(name) + " IS " + pgname.Literal(comment)
 }
 
-// CheckPublicationOwner returns a fault of kind Usage where the publication is there and belongs to a role that could take the table out of it, or
-// add others, and has no business with the table: one that is neither this role, nor a superuser, nor has the rights of the table's owner.
+// CheckPublicationOwner returns a fault of kind Usage where the publication is there and belongs to
+// a role that could take the table out of it, or add others, and has no business with the table:
+// one that is neither this role, nor a superuser, nor has the rights of the table's owner.
 func CheckPublicationOwner(ctx context.Context, db Querier, name string, oid uint32) error {
 	var owner, tableOwner string
 	var trusted, shared bool
@@ -202,8 +212,9 @@ func PublicationExists(ctx context.Context, db Querier, name string) (bool, erro
 	return p.exists, err
 }
 
-// CheckPublication returns a fault of kind Gap when the publication does not carry the table by its object id: a publication
-// follows a table that was renamed away, silently. It returns one of kind Usage when it carries only part of the changes. See also CheckName.
+// CheckPublication returns a fault of kind Gap when the publication does not carry the table by its
+// object id: a publication follows a table that was renamed away, silently. It returns one of kind
+// Usage when it carries only part of the changes. See also CheckName.
 func CheckPublication(ctx context.Context, db Querier, name string, table change.Table) error {
 	if err := CheckName(ctx, db, table); err != nil {
 		return err
@@ -268,7 +279,8 @@ func neededColumns(table change.Table) []string {
 	return append(markingColumns(table), table.Template.Columns()...)
 }
 
-// markingColumns are those without which a change cannot be told from another: key and soft-delete mark.
+// markingColumns are those without which a change cannot be told from another: key and soft-delete
+// mark.
 func markingColumns(table change.Table) []string {
 	var columns []string
 	for _, key := range table.Key {
@@ -280,7 +292,8 @@ func markingColumns(table change.Table) []string {
 	return columns
 }
 
-// loggedColumns are those that must be in the log: a generated column of the template is read by key where the log lacks it.
+// loggedColumns are those that must be in the log: a generated column of the template is read by
+// key where the log lacks it.
 func (p publication) loggedColumns(table change.Table) []string {
 	columns := markingColumns(table)
 	for _, c := range table.Template.Columns() {
@@ -302,10 +315,12 @@ func intersection(columns, other []string) []string {
 	return out
 }
 
-// ofItsOwn is the advice where a change would give those who read the publication, too, what they do not get by it now, or take it from them.
+// ofItsOwn is the advice where a change would give those who read the publication, too, what they
+// do not get by it now, or take it from them.
 const ofItsOwn = "name a publication of its own: source.publication; where the pipeline is set up already, put back what was changed of this one"
 
-// orOfItsOwn stands behind advice to alter a publication that lists this table alone: other programs may read the table by it.
+// orOfItsOwn stands behind advice to alter a publication that lists this table alone: other
+// programs may read the table by it.
 const orOfItsOwn = " -- or, where another program reads it as it is, name a publication of its own: source.publication"
 
 // check refuses a publication that leaves out changes of the table.
@@ -333,7 +348,8 @@ func (p publication) check(name string, table change.Table) error {
 	return nil
 }
 
-// lacking are the columns that must be in the log and that the publication's list for the table leaves out.
+// lacking are the columns that must be in the log and that the publication's list for the table
+// leaves out.
 func (p publication) lacking(table change.Table) []string {
 	return slices.DeleteFunc(p.loggedColumns(table), func(c string) bool { return slices.Contains(p.columns, c) })
 }
@@ -346,8 +362,9 @@ func (p publication) setSQL(name, option string) string {
 	return pgname.Script("ALTER PUBLICATION "+pgname.Identifier(name)+" SET ("+option+")") + orOfItsOwn
 }
 
-// listSQL is the advice to list the table without a filter and with the columns that lack. SET TABLE would take the other tables out, and without a
-// list publish the columns that were left out on purpose; ADD TABLE alone is refused for a table that is there.
+// listSQL is the advice to list the table without a filter and with the columns that lack. SET
+// TABLE would take the other tables out, and without a list publish the columns that were left out
+// on purpose; ADD TABLE alone is refused for a table that is there.
 func (p publication) listSQL(name string, table change.Table) string {
 	list := ""
 	if p.columns != nil {

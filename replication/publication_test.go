@@ -78,7 +78,8 @@ func (s *swapping) QueryRow(ctx context.Context, statement string, args ...any) 
 	return s.Querier.QueryRow(ctx, statement, args...)
 }
 
-// TestATableReplacedBetweenTwoLooks is one that was replaced, not one that the publication does not carry.
+// TestATableReplacedBetweenTwoLooks is one that was replaced, not one that the publication does not
+// carry.
 func TestATableReplacedBetweenTwoLooks(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -129,8 +130,8 @@ func TestPublicationThatLeavesSomethingOutIsRefused(t *testing.T) {
 	}
 }
 
-// TestAnAdvicePublishesNothingElse: other tables stay as they are published, and no column is published that was left out; where that cannot be had,
-// no statement is advised.
+// TestAnAdvicePublishesNothingElse: other tables stay as they are published, and no column is
+// published that was left out; where that cannot be had, no statement is advised.
 func TestAnAdvicePublishesNothingElse(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -177,7 +178,8 @@ func TestAnAdvicePublishesNothingElse(t *testing.T) {
 	f("item (id, name), third WITH (publish = 'insert')")
 }
 
-// TestGeneratedColumns: those that the log carries come with it, the others are left to be read by key.
+// TestGeneratedColumns: those that the log carries come with it, the others are left to be read by
+// key.
 func TestGeneratedColumns(t *testing.T) {
 	t.Parallel()
 	read := change.Field{State: change.FieldUnchanged}
@@ -254,7 +256,8 @@ func TestWhoMayPublishIsAskedFirst(t *testing.T) {
 	}
 }
 
-// TestAPublicationOfOtherTablesIsNotDropped: it is somebody's, though this pipeline streams through it.
+// TestAPublicationOfOtherTablesIsNotDropped: it is somebody's, though this pipeline streams through
+// it.
 func TestAPublicationOfOtherTablesIsNotDropped(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -285,7 +288,8 @@ func TestAPublicationOfOtherTablesIsNotDropped(t *testing.T) {
 	}
 }
 
-// TestWhatLeavesAPublicationIsNoRowsToSay: the object id of the old table comes from the pipeline's row, which a stream's role may write.
+// TestWhatLeavesAPublicationIsNoRowsToSay: the object id of the old table comes from the pipeline's
+// row, which a stream's role may write.
 func TestWhatLeavesAPublicationIsNoRowsToSay(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -355,7 +359,8 @@ func TestAPublicationOfAStrangerIsNotAdopted(t *testing.T) {
 	}
 }
 
-// TestAPublicationForAllTablesThatLeavesTheTableOut: no ALTER PUBLICATION adds a table to one that is for all.
+// TestAPublicationForAllTablesThatLeavesTheTableOut: no ALTER PUBLICATION adds a table to one that
+// is for all.
 func TestAPublicationForAllTablesThatLeavesTheTableOut(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -394,7 +399,8 @@ func TestAPublicationForAllTablesThatLeavesTheTableOut(t *testing.T) {
 		`EXCEPT "public"."whole": it does not carry "public"."item"`, ofItsOwn)
 }
 
-// TestAPublicationIsOfTheTableThatWasLookedAt, also where the schema's name was given to another since.
+// TestAPublicationIsOfTheTableThatWasLookedAt, also where the schema's name was given to another
+// since.
 func TestAPublicationIsOfTheTableThatWasLookedAt(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

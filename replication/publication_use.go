@@ -13,14 +13,15 @@ import (
 )
 
 // Use is a pipeline that reads a publication. The publication's comment notes it: the sink of one
-// pipeline knows nothing of those in another sink, or in another schema, and they may have one name.
+// pipeline knows nothing of those in another sink, or in another schema, and they may have one
+// name.
 type Use struct {
 	Pipeline, Slot string
 	// Former is the slot that the pipeline had until now, which may be the same; empty where it had
 	// none.
 	Former string
-	// Shared says that the publication may be another pipeline's as well: the configuration names it,
-	// or the pipeline reads it already.
+	// Shared says that the publication may be another pipeline's as well: the configuration names
+	// it, or the pipeline reads it already.
 	Shared bool
 }
 
@@ -44,7 +45,8 @@ const usesNote = "wal2vec slots:"
 
 var usesLine = regexp.MustCompile(`^` + usesNote + `(?: [a-z0-9_]+=[a-z0-9_]+)*$`)
 
-// splitUses takes the line that notes pipelines out of a comment that has no line of tables any more.
+// splitUses takes the line that notes pipelines out of a comment that has no line of tables any
+// more.
 func splitUses(comment string) (rest string, uses []notedUse) {
 	lines := slices.DeleteFunc(strings.Split(comment, "\n"), func(line string) bool {
 		if !usesLine.MatchString(line) {
@@ -83,7 +85,8 @@ func (u Use) without(uses []notedUse) []notedUse {
 	})
 }
 
-// readers reports whether this role may write a publication's comment, and which slots of the noted pipelines are there.
+// readers reports whether this role may write a publication's comment, and which slots of the noted
+// pipelines are there.
 func readers(ctx context.Context, db Querier, publication string, noted []notedUse) (may bool, there []string, err error) {
 	slots := make([]string, len(noted))
 	for i, n := range noted {
@@ -96,10 +99,10 @@ func readers(ctx context.Context, db Querier, publication string, noted []notedU
 }
 
 // use notes a pipeline in what will be the publication's comment, and reports whether that is
-// another one then. A publication that the comment gives to another pipeline, whose slot is there, is
-// a fault of kind Usage where the two do not share it on purpose: they would share the function that
-// follows swapped tables and its callers as well, and the teardown of one would take them from the
-// other. Of a publication that is there, a role that may not write its comment notes nothing.
+// another one then. A publication that the comment gives to another pipeline, whose slot is there,
+// is a fault of kind Usage where the two do not share it on purpose: they would share the function
+// that follows swapped tables and its callers as well, and the teardown of one would take them from
+// the other. Of a publication that is there, a role that may not write its comment notes nothing.
 func (p *publication) use(ctx context.Context, db Querier, name string, u Use) (changed bool, err error) {
 	rest, uses := splitUses(p.comment)
 	others := u.without(uses)

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestAPublicationNotesWhoReadsIt: each pipeline by its slot, beside what people and the swap function write into the comment.
+// TestAPublicationNotesWhoReadsIt: each pipeline by its slot, beside what people and the swap
+// function write into the comment.
 func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -69,7 +70,8 @@ func TestAPublicationNotesWhoReadsIt(t *testing.T) {
 	must("another slot", renamed)
 	comment("another slot", "of the mart", "wal2vec slots: "+ofA+" "+slot("c")+"=two", tables)
 
-	// Who may not write the comment of a publication that carries the table already notes nothing; its member does.
+	// Who may not write the comment of a publication that carries the table already notes nothing;
+	// its member does.
 	publisher, _ := db.Role(t, "")
 	admin, _ := db.Role(t, "")
 	db.Exec(t, "GRANT CREATE ON DATABASE "+db.Name+" TO "+publisher+"; GRANT USAGE, CREATE ON SCHEMA public TO "+publisher+"; ALTER TABLE item OWNER TO "+publisher+

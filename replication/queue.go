@@ -7,9 +7,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// queue holds what the stream has read and the consumer has not taken, bounded in fragments and in bytes. Its owner, the
-// reader, looks at full before it reads on; pushing never blocks. An idle position that comes while an older one is still here takes
-// its place, so that a slow consumer finds one position, the newest, with the transaction that came last.
+// queue holds what the stream has read and the consumer has not taken, bounded in fragments and in
+// bytes. Its owner, the reader, looks at full before it reads on; pushing never blocks. An idle
+// position that comes while an older one is still here takes its place, so that a slow consumer
+// finds one position, the newest, with the transaction that came last.
 type queue struct {
 	maxItems, maxBytes int
 
@@ -18,7 +19,8 @@ type queue struct {
 	bytes int
 	// serial numbers what is at the head or behind it; a replaced item gets a new number.
 	serial uint64
-	// high is true from reaching a bound until half of it is free again: stopping and starting at every item costs more.
+	// high is true from reaching a bound until half of it is free again: stopping and starting at
+	// every item costs more.
 	high bool
 
 	// changed wakes the deliverer, room the reader; both hold one token.
@@ -75,7 +77,7 @@ func (q *queue) head() (queued, bool) {
 	return q.items[0], true
 }
 
-// taken removes the head unless a newer position has taken its place meanwhile.
+// taken removes the head unless a newer position has taken its place in the meantime.
 func (q *queue) taken(serial uint64) {
 	q.mu.Lock()
 	if len(q.items) > 0 && q.items[0].serial == serial {

@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// neighbour is another pipeline in the same database: another table of another owner, with its own publication and function.
+// neighbour is another pipeline in the same database: another table of another owner, with its own
+// publication and function.
 func (f *following) neighbour(t *testing.T) {
 	t.Helper()
 	f.db.Exec(t, "RESET ROLE; CREATE ROLE other_owner; GRANT CREATE ON DATABASE "+f.db.Name+" TO other_owner; CREATE SCHEMA other AUTHORIZATION other_owner; "+
@@ -40,7 +41,8 @@ func (f *following) neighbour(t *testing.T) {
 	}
 }
 
-// forbidden are statements that a stream's role may not run in the source. None of them does harm where it goes through.
+// forbidden are statements that a stream's role may not run in the source. None of them does harm
+// where it goes through.
 var forbidden = []string{
 	// What is in the table besides what is read, and what is in another pipeline's.
 	"SELECT price FROM item", "SELECT * FROM item", "SELECT item FROM item", "SELECT name FROM item WHERE price > 0", "SELECT name FROM item ORDER BY price",
@@ -73,8 +75,8 @@ var forbidden = []string{
 	"CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)", "SELECT pg_reload_conf()",
 }
 
-// TestAStreamsRoleMayNothingElseInTheSource: with two pipelines in the database it tries everything. Each statement is one that the server
-// would run for somebody else.
+// TestAStreamsRoleMayNothingElseInTheSource: with two pipelines in the database it tries
+// everything. Each statement is one that the server would run for somebody else.
 func TestAStreamsRoleMayNothingElseInTheSource(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -138,8 +140,9 @@ func rulesFor(role, database string) string {
 	return fmt.Sprintf("host %[2]s %[1]s 127.0.0.1/32 scram-sha-256\nhost all %[1]s all reject\nhost replication %[1]s all reject", role, database)
 }
 
-// TestWhatTheRulesLeaveToReplication holds docs/operations.md ("Roles") to its word: what pg_hba.conf closes, and what stays open to whoever has
-// the password of a role with REPLICATION.
+// TestWhatTheRulesLeaveToReplication holds docs/operations.md ("Roles") to its word: what
+// pg_hba.conf closes, and what stays open to a role that has the password of a role with
+// REPLICATION.
 func TestWhatTheRulesLeaveToReplication(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -199,7 +202,8 @@ func TestWhatTheRulesLeaveToReplication(t *testing.T) {
 	})
 }
 
-// baseBackup copies the server over a replication connection of a database and returns how many bytes came.
+// baseBackup copies the server over a replication connection of a database and returns how many
+// bytes came.
 func baseBackup(t *testing.T, dsn string) (bytes int) {
 	t.Helper()
 	config, err := pgconn.ParseConfig(dsn)

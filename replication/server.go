@@ -12,7 +12,8 @@ import (
 const (
 	// oldestVersion is the oldest server whose catalogue and protocol are used here.
 	oldestVersion = 140000
-	// decodesOnDemand is the first version that decodes with wal_level = replica too, as long as it has a logical slot.
+	// decodesOnDemand is the first version that decodes with wal_level = replica too, as long as it
+	// has a logical slot.
 	decodesOnDemand = 190000
 )
 
@@ -23,9 +24,11 @@ type ServerInfo struct {
 	Timeline   int32
 	InRecovery bool // a standby
 	WALLevel   string
-	// EffectiveWALLevel is what the server writes now: from PostgreSQL 19 on it may be more than WALLevel.
+	// EffectiveWALLevel is what the server writes now: from PostgreSQL 19 on it may be more than
+	// WALLevel.
 	EffectiveWALLevel string
-	// MaxSlotWALKeepSize bounds the log that a slot may hold back, in bytes; nil when there is no bound.
+	// MaxSlotWALKeepSize bounds the log that a slot may hold back, in bytes; nil when there is no
+	// bound.
 	MaxSlotWALKeepSize *int64
 	MaxSlots           int
 	Slots              int           // slots that exist, but for those of REPACK

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// shape reads what the log says nothing of. It comes before every read of rows, so that what changes later is seen to differ.
+// shape reads what the log says nothing of. It comes before every read of rows, so that what
+// changes later is seen to differ.
 func (i *inspection) shape(ctx context.Context) error {
 	rows, err := i.db.Query(ctx, sql.Query("source_shape"), i.table.OID, neededColumns(i.table), i.opts.Publication, i.opts.Key)
 	if err != nil {
@@ -29,8 +30,9 @@ func (i *inspection) shape(ctx context.Context) error {
 	return nil
 }
 
-// Reshaped returns what is different in a table's shape that may have changed rows or their texts without a word in the log. A partition
-// that was empty when it was looked at, after it was seen to be there, is no difference: what is written into it later is in the log.
+// Reshaped returns what is different in a table's shape that may have changed rows or their texts
+// without a word in the log. A partition that was empty when it was looked at, after it was seen to
+// be there, is no difference: what is written into it later is in the log.
 func Reshaped(ctx context.Context, db Querier, old, shape change.Shape) ([]string, error) {
 	r := shape.Since(old)
 	if len(r.Attached) == 0 {

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// reshaping is a statement and the words that say what it did to the texts without a word in the log; none where it did nothing.
+// reshaping is a statement and the words that say what it did to the texts without a word in the
+// log; none where it did nothing.
 type reshaping struct{ statement, says string }
 
 // reshape runs the statements one by one and looks at what the shape says after each.
@@ -72,7 +73,7 @@ func TestShapeTellsWhatChangesTextsWithoutAnEvent(t *testing.T) {
 		{"ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", `"sad" of an enum was renamed to "blue"`},
 		{"ALTER TYPE size ADD ATTRIBUTE d int", "a composite type"},
 		{"ALTER TYPE size RENAME ATTRIBUTE d TO depth", ""},
-		{"ALTER TYPE size ADD ATTRIBUTE u int; ALTER TYPE size DROP ATTRIBUTE u", "a composite type"}, // rows of meanwhile are in the log
+		{"ALTER TYPE size ADD ATTRIBUTE u int; ALTER TYPE size DROP ATTRIBUTE u", "a composite type"}, // rows of that time are in the log
 		{"ALTER TYPE mood RENAME VALUE 'blue' TO 'sad'; ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'", `"blue" of an enum was renamed to "blue"`},
 		{"ALTER TABLE item RENAME label TO x; ALTER TABLE item RENAME more TO label; ALTER TABLE item RENAME label TO more; ALTER TABLE item RENAME x TO label", `column "label"`},
 		{"ALTER TABLE item ALTER label SET STATISTICS 7; ALTER TABLE item ALTER label SET (n_distinct = 5)", ""},

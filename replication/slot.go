@@ -20,8 +20,8 @@ import (
 
 const plugin = "pgoutput"
 
-// CheckSlotName refuses a name that Postgres would not take for a slot; replication commands have no parameters, so this is
-// also what keeps them from being anything else.
+// CheckSlotName refuses a name that Postgres would not take for a slot; replication commands have
+// no parameters, so this is also what keeps them from being anything else.
 func CheckSlotName(name string) error {
 	const longest = 63
 	valid := name != "" && len(name) <= longest
@@ -39,7 +39,8 @@ type SlotOptions struct {
 	// ConnString leads to the primary itself, not through a pooler.
 	ConnString string
 	Name       string
-	// LockTimeout bounds the wait for each transaction that was open when the creation began; one minute when zero.
+	// LockTimeout bounds the wait for each transaction that was open when the creation began; one
+	// minute when zero.
 	LockTimeout time.Duration
 	Logger      zerolog.Logger
 }
@@ -47,8 +48,8 @@ type SlotOptions struct {
 // Slot is a slot that was created.
 type Slot struct {
 	Name string
-	// ConsistentPoint is where the slot begins: what committed before it is in no stream of the slot, and visible to every
-	// snapshot taken since CreateSlot returned.
+	// ConsistentPoint is where the slot begins: what committed before it is in no stream of the
+	// slot, and visible to every snapshot taken since CreateSlot returned.
 	ConsistentPoint change.LSN
 	// Failover is true when a standby with sync_replication_slots keeps a copy of the slot.
 	Failover bool
@@ -60,8 +61,9 @@ const (
 	cleanupTimeout     = 10 * time.Second
 )
 
-// CreateSlot creates a logical slot with pgoutput and waits until every transaction that the slot's snapshot sees is visible to
-// new snapshots (R5). It logs who it waits for. After an error there is no new slot.
+// CreateSlot creates a logical slot with pgoutput and waits until every transaction that the slot's
+// snapshot sees is visible to new snapshots (R5). It logs who it waits for. After an error there is
+// no new slot.
 func CreateSlot(ctx context.Context, opts SlotOptions) (Slot, error) {
 	if err := CheckSlotName(opts.Name); err != nil {
 		return Slot{}, err
@@ -98,7 +100,8 @@ type creation struct {
 	opts      SlotOptions
 	conn      *pgx.Conn
 	walsender *pgconn.PgConn
-	// mayExist is true from the first command that can have made the slot; false again when the server said that it is another's.
+	// mayExist is true from the first command that can have made the slot; false again when the
+	// server said that it is another's.
 	mayExist bool
 }
 
@@ -185,7 +188,8 @@ func (c *creation) explain(err error) error {
 	}
 }
 
-// reportBlockers logs the transactions that the creation waits for until ctx ends. Errors are of no account here.
+// reportBlockers logs the transactions that the creation waits for until ctx ends. Errors are of no
+// account here.
 func (c *creation) reportBlockers(ctx context.Context) {
 	ticker := time.NewTicker(blockerInterval)
 	defer ticker.Stop()
@@ -210,8 +214,9 @@ func (c *creation) reportBlockers(ctx context.Context) {
 	}
 }
 
-// settle waits until new snapshots see all that the exported snapshot sees. Slot creation takes commits from the log, and a
-// commit may be in the log while its transaction is still invisible; such a row would be in no stream and in no chunk.
+// settle waits until new snapshots see all that the exported snapshot sees. Slot creation takes
+// commits from the log, and a commit may be in the log while its transaction is still invisible;
+// such a row would be in no stream and in no chunk.
 func (c *creation) settle(ctx context.Context, exported string) error {
 	if c.conn.IsClosed() { // the reporter's last query was cut off with its context
 		conn, err := connect(ctx, c.opts.ConnString, applicationName(c.opts.Name))
@@ -231,8 +236,8 @@ func (c *creation) settle(ctx context.Context, exported string) error {
 	})
 }
 
-// undo removes what the failed creation may have left. The walsender may still be creating the slot after the connection is
-// gone, so it is ended first.
+// undo removes what the failed creation may have left. The walsender may still be creating the slot
+// after the connection is gone, so it is ended first.
 func (c *creation) undo(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
@@ -272,7 +277,8 @@ type refusal struct {
 	whose string
 }
 
-// slotError turns the server's refusal to use a slot into a fault; doing is a gerund. db is asked who reads the slot.
+// slotError turns the server's refusal to use a slot into a fault; doing is a gerund. db is asked
+// who reads the slot.
 func slotError(ctx context.Context, db Querier, err error, name, doing string) error {
 	r := refusal{err: err, slot: name, doing: doing}
 	if fault.SQLSTATE(err) == "55006" {

@@ -180,9 +180,10 @@ func (c *creating) wait(t *testing.T) error {
 	}
 }
 
-// createPastInvisibleCommit leads slot creation past a commit that is in the log and invisible, until the server has made the
-// slot. Creation waits for the transactions that were open at its first look (a), then for those open at its second (b); a
-// transaction that begins after that and hangs in its commit is one that the slot's snapshot sees and nobody else.
+// createPastInvisibleCommit leads slot creation past a commit that is in the log and invisible,
+// until the server has made the slot. Creation waits for the transactions that were open at its
+// first look (a), then for those open at its second (b); a transaction that begins after that and
+// hangs in its commit is one that the slot's snapshot sees and no other process.
 func createPastInvisibleCommit(t *testing.T) *creating {
 	t.Helper()
 	db := hangingServer(t).Database(t)

@@ -9,10 +9,12 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// SlotState is what the server knows of a slot. Everything behind Exists is zero when the slot does not exist.
+// SlotState is what the server knows of a slot. Everything behind Exists is zero when the slot does
+// not exist.
 type SlotState struct {
 	Name string
-	// CurrentDatabase is the database that was asked; WALEnd the end of the flushed log, zero on a standby.
+	// CurrentDatabase is the database that was asked; WALEnd the end of the flushed log, zero on a
+	// standby.
 	CurrentDatabase string
 	WALEnd          change.LSN
 
@@ -21,19 +23,22 @@ type SlotState struct {
 	ActivePID int32 // zero when no process reads the slot
 	Plugin    string
 	Database  string
-	// RestartLSN is where the server must keep the log from, ConfirmedFlush what the reader has confirmed.
+	// RestartLSN is where the server must keep the log from, ConfirmedFlush what the reader has
+	// confirmed.
 	RestartLSN     change.LSN
 	ConfirmedFlush change.LSN
 	WALStatus      string // reserved, extended, unreserved or lost
-	// SafeWALSize is how many bytes of log may still be written before the slot is lost; nil when there is no bound.
+	// SafeWALSize is how many bytes of log may still be written before the slot is lost; nil when
+	// there is no bound.
 	SafeWALSize *int64
 	// InvalidationReason is not empty for a slot that can no longer be read.
 	InvalidationReason string
 	Failover           bool
 }
 
-// Unconfirmed is how many bytes of log the reader has not confirmed; zero when there is no slot, or on a standby. The server may keep more
-// for a slot, as long as a transaction is open that began before: that is not the reader's doing.
+// Unconfirmed is how many bytes of log the reader has not confirmed; zero when there is no slot, or
+// on a standby. The server may keep more for a slot, as long as a transaction is open that began
+// before: that is not the reader's doing.
 func (s SlotState) Unconfirmed() int64 {
 	if s.ConfirmedFlush == 0 || s.WALEnd < s.ConfirmedFlush {
 		return 0

@@ -17,8 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// snapshot is a pg_snapshot: every transaction below xmin has ended, none at or above xmax had, and xip lists, in order, those
-// in between that had not.
+// snapshot is a pg_snapshot: every transaction below xmin has ended, none at or above xmax had, and
+// xip lists, in order, those in between that had not.
 type snapshot struct {
 	xmin, xmax uint64
 	xip        []uint64
@@ -50,9 +50,9 @@ func parseSnapshot(text string) (snapshot, error) {
 	return s, nil
 }
 
-// sees reports whether a transaction that has committed is visible. The log knows the lower 32 bits of an id only; the
-// comparison is modular, which is right as long as the id is within 2^31 of the present. The slot's catalog_xmin holds vacuum,
-// and with it the counter, to that.
+// sees reports whether a transaction that has committed is visible. The log knows the lower 32 bits
+// of an id only; the comparison is modular, which is right as long as the id is within 2^31 of the
+// present. The slot's catalog_xmin holds vacuum, and with it the counter, to that.
 func (s snapshot) sees(xid uint32) bool {
 	if int32(xid-uint32(s.xmax)) >= 0 { //nolint:gosec // xids are compared on their circle
 		return false
@@ -66,7 +66,8 @@ func (s snapshot) seesFull(xid uint64) bool {
 	return xid < s.xmin || xid < s.xmax && !open
 }
 
-// dominates reports whether s sees every transaction that other sees: none that is open in s, or too new for s, is visible in other.
+// dominates reports whether s sees every transaction that other sees: none that is open in s, or
+// too new for s, is visible in other.
 func (s snapshot) dominates(other snapshot) bool {
 	if slices.ContainsFunc(s.xip, other.seesFull) {
 		return false
@@ -79,8 +80,8 @@ func (s snapshot) dominates(other snapshot) bool {
 	return true
 }
 
-// errStandby stops everything that asks a standby what is visible: pg_current_snapshot has an empty list of open transactions
-// there, so every answer would be yes.
+// errStandby stops everything that asks a standby what is visible: pg_current_snapshot has an empty
+// list of open transactions there, so every answer would be yes.
 var errStandby = fault.New(fault.Unavailable, "connect to the primary",
 	"the source server is in recovery: it cannot say which transactions are visible")
 
@@ -119,7 +120,8 @@ const (
 	pollLast  = 250 * time.Millisecond
 )
 
-// poll calls done, at first every millisecond and more and more seldom, until it returns true or an error, or ctx ends.
+// poll calls done, at first every millisecond and more and more seldom, until it returns true or an
+// error, or ctx ends.
 func poll(ctx context.Context, done func() (bool, error)) error {
 	for pauses := pause.Growing(pollFirst, pollLast); ; {
 		if ok, err := done(); ok || err != nil {

@@ -28,26 +28,29 @@ type Options struct {
 	Slot        string
 	Publication string
 	Table       change.Table
-	// Successor is the object id of the table that has taken Table's name and whose transactions are only waited for (change.Await); zero
-	// when Table has its name.
+	// Successor is the object id of the table that has taken Table's name and whose transactions
+	// are only waited for (change.Await); zero when Table has its name.
 	Successor uint32
 	// SystemID and Timeline are what the watermark belongs to; not checked when empty or zero.
 	SystemID string
 	Timeline int32
-	// QueueFragments and QueueBytes bound what is read ahead of the consumer; 1,024 fragments and 8 MiB by default.
+	// QueueFragments and QueueBytes bound what is read ahead of the consumer; 1,024 fragments and 8
+	// MiB by default.
 	QueueFragments int
 	QueueBytes     int
 	// Limits says where large transactions are cut.
 	Limits pgoutput.Limits
-	// StatusInterval is the longest time between two reports to the server; 10 s by default, and never more than a quarter of
-	// the server's wal_sender_timeout.
+	// StatusInterval is the longest time between two reports to the server; 10 s by default, and
+	// never more than a quarter of the server's wal_sender_timeout.
 	StatusInterval time.Duration
 	// UrgentInterval is how often an urged stream asks for the server's position; 50 ms by default.
 	UrgentInterval time.Duration
-	// SilenceTimeout is how long a server may leave questions unanswered before the connection counts as dead; 5 minutes by
-	// default (before PostgreSQL 16 the server may be silent while it decodes a large transaction of other tables).
+	// SilenceTimeout is how long a server may leave questions unanswered before the connection
+	// counts as dead; 5 minutes by default (before PostgreSQL 16 the server may be silent while it
+	// decodes a large transaction of other tables).
 	SilenceTimeout time.Duration
-	// NamelessTimeout is how long no table may have the table's name, as between a DROP and a CREATE; a minute by default.
+	// NamelessTimeout is how long no table may have the table's name, as between a DROP and a
+	// CREATE; a minute by default.
 	NamelessTimeout time.Duration
 	Logger          zerolog.Logger
 }
@@ -74,7 +77,8 @@ type Source struct {
 	watch watch
 	// walsender is the server's process of the last stream; zero before that.
 	walsender atomic.Uint32
-	// encoding is the server's, once the log was found to have a text that the server cannot bring into UTF-8; empty before.
+	// encoding is the server's, once the log was found to have a text that the server cannot bring
+	// into UTF-8; empty before.
 	encoding atomic.Pointer[string]
 }
 
@@ -95,11 +99,12 @@ func (s *Source) Current(ctx context.Context) (change.LSN, error) {
 	return lsn.RecordEnd(), nil
 }
 
-// Connect checks that the slot can bring everything after the watermark from, and starts replication there. A slot that
-// another process reads is a fault of kind Busy; one that cannot go on from the watermark, of kind Gap. The caller calls Run or
-// Close on the result.
+// Connect checks that the slot can bring everything after the watermark from, and starts
+// replication there. A slot that another process reads is a fault of kind Busy; one that cannot go
+// on from the watermark, of kind Gap. The caller calls Run or Close on the result.
 //
-// A slot that is confirmed no further than the last transaction that was written sends it again, which shows that the log is the same (R16).
+// A slot that is confirmed no further than the last transaction that was written sends it again,
+// which shows that the log is the same (R16).
 func (s *Source) Connect(ctx context.Context, place change.Place) (*Stream, error) {
 	if err := CheckSlotName(s.opts.Slot); err != nil {
 		return nil, err
@@ -147,8 +152,8 @@ func (s *Source) settings() map[string]string {
 	return nil
 }
 
-// foreign is called with what ended a stream. A server that cannot bring a text into UTF-8 ends the replication there each time: from then on it is
-// to send texts as they are.
+// foreign is called with what ended a stream. A server that cannot bring a text into UTF-8 ends the
+// replication there each time: from then on it is to send texts as they are.
 func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
 	if !fault.Untranslatable(err) || s.encoding.Load() != nil {
 		return err
@@ -158,7 +163,8 @@ func (s *Source) foreign(conn *pgconn.PgConn, err error) error {
 	return fault.Wrap(fmt.Errorf("%w: %w", protocol.ErrForeign, err), fault.Unavailable, "", "reading the log")
 }
 
-// Check returns the error with which Connect would refuse to begin at the watermark from; a slot that another process reads is none.
+// Check returns the error with which Connect would refuse to begin at the watermark from; a slot
+// that another process reads is none.
 func (s *Source) Check(ctx context.Context, from change.LSN) error {
 	conn, err := connectReplication(ctx, s.opts.ConnString, applicationName(s.opts.Slot), nil)
 	if err != nil {
@@ -175,8 +181,8 @@ func (s *Source) Check(ctx context.Context, from change.LSN) error {
 // heartbeatTimeout bounds a heartbeat: who asks for it has other things to do.
 const heartbeatTimeout = 10 * time.Second
 
-// Heartbeat writes a small transaction into the log, so that a server whose log stands still has a position to name; on a standby, which
-// cannot write, it does nothing.
+// Heartbeat writes a small transaction into the log, so that a server whose log stands still has a
+// position to name; on a standby, which cannot write, it does nothing.
 func (s *Source) Heartbeat(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, heartbeatTimeout)
 	defer cancel()
@@ -211,8 +217,8 @@ func (s *Source) check(ctx context.Context, from change.LSN) (SlotState, error) 
 	return state, s.checkPublication(ctx, conn)
 }
 
-// endOwn ends the walsender of this source's last stream where it still holds the slot: a server that does not know of a connection's end waits
-// for wal_sender_timeout.
+// endOwn ends the walsender of this source's last stream where it still holds the slot: a server
+// that does not know of a connection's end waits for wal_sender_timeout.
 func (s *Source) endOwn(ctx context.Context, conn *pgx.Conn, state SlotState) error {
 	own := s.walsender.Load()
 	if own == 0 || state.ActivePID <= 0 || uint32(state.ActivePID) != own {
@@ -226,7 +232,8 @@ func (s *Source) endOwn(ctx context.Context, conn *pgx.Conn, state SlotState) er
 
 // identify makes sure that the watermark belongs to the history of the server behind a connection.
 func (s *Source) identify(ctx context.Context, conn *pgconn.PgConn, from change.LSN) error {
-	// A standby, perhaps about to be promoted, is behind, and its copy of the slot cannot be read: no gap, but no source either.
+	// A standby, perhaps about to be promoted, is behind, and its copy of the slot cannot be read:
+	// no gap, but no source either.
 	recovering, err := one(ctx, conn, "SELECT pg_catalog.pg_is_in_recovery()")
 	if err != nil {
 		return fmt.Errorf("asking whether the source is a standby: %w", err)

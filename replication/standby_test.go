@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// TestAStandbyIsNoGapAndNoSource: an address may lead to a standby for a moment before it is promoted. What is behind there is not lost.
+// TestAStandbyIsNoGapAndNoSource: an address may lead to a standby for a moment before it is
+// promoted. What is behind there is not lost.
 func TestAStandbyIsNoGapAndNoSource(t *testing.T) {
 	t.Parallel()
 	primary := pgtest.Server(t)

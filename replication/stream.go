@@ -17,8 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
-// Stream is a replication connection that has started. Run owns the connection; Confirm and Urge may be
-// called from any goroutine.
+// Stream is a replication connection that has started. Run owns the connection; Confirm and Urge
+// may be called from any goroutine.
 type Stream struct {
 	opts     Options
 	conn     *pgconn.PgConn
@@ -71,7 +71,8 @@ func (s *Stream) shrinks(shrinker *pgoutput.Shrinker) {
 	s.shrinker = shrinker
 }
 
-// Confirm names the position up to which the sink holds everything. An older one than before is ignored.
+// Confirm names the position up to which the sink holds everything. An older one than before is
+// ignored.
 func (s *Stream) Confirm(w change.LSN) {
 	for {
 		old := s.confirmed.Load()
@@ -85,8 +86,8 @@ func (s *Stream) Confirm(w change.LSN) {
 	}
 }
 
-// Urge makes the stream ask for the server's position at short intervals, so that idle positions flow, and report each
-// confirmed one at once; false ends that.
+// Urge makes the stream ask for the server's position at short intervals, so that idle positions
+// flow, and report each confirmed one at once; false ends that.
 func (s *Stream) Urge(urgent bool) {
 	if s.urged.Swap(urgent) != urgent {
 		s.wake()
@@ -104,9 +105,10 @@ func (s *Stream) wake() {
 	_ = s.conn.Conn().SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
 
-// Run delivers fragments in order. When ctx ends it reports the confirmed position once more, closes the connection and
-// returns nil; otherwise it returns why the stream ended. What was read and not delivered by then comes again after the next
-// Connect. Fragments and what they hold belong to the receiver.
+// Run delivers fragments in order. When ctx ends it reports the confirmed position once more,
+// closes the connection and returns nil; otherwise it returns why the stream ended. What was read
+// and not delivered by then comes again after the next Connect. Fragments and what they hold belong
+// to the receiver.
 func (s *Stream) Run(ctx context.Context, out chan<- change.Fragment) error {
 	delivering, stop := context.WithCancel(ctx)
 	delivered := make(chan struct{})
@@ -176,8 +178,8 @@ func (s *Stream) receive(ctx context.Context) error {
 	return nil
 }
 
-// waitForRoom waits, without reading, for the consumer, the next report, or a change. It returns the time: the server's
-// silence is not its fault meanwhile.
+// waitForRoom waits, without reading, for the consumer, the next report, or a change. It returns
+// the time: the server's silence is not its fault in the meantime.
 func (s *Stream) waitForRoom(ctx context.Context, due time.Time) time.Time {
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
@@ -228,7 +230,8 @@ func (s *Stream) data(data []byte) error {
 	}
 }
 
-// idle queues the server's position: between two transactions, all that committed up to it has been sent.
+// idle queues the server's position: between two transactions, all that committed up to it has been
+// sent.
 func (s *Stream) idle(end change.LSN) error {
 	if s.decoder.InTransaction() {
 		return nil

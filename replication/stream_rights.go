@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// ReadColumns are the columns that a stream reads: those of key, template and soft delete, each once.
+// ReadColumns are the columns that a stream reads: those of key, template and soft delete, each
+// once.
 func (o InspectOptions) ReadColumns() []string {
 	columns := slices.Concat(o.Key, o.Template.Columns())
 	if o.SoftDelete != "" {
@@ -28,8 +29,9 @@ func (o InspectOptions) ReadColumns() []string {
 	return once
 }
 
-// StreamGrantsSQL returns the statements that let roles read the columns that a stream reads of the present table, and nothing else of it; none
-// where they may. It grants nothing twice: a column whose rights change is looked at again by the stream.
+// StreamGrantsSQL returns the statements that let roles read the columns that a stream reads of the
+// present table, and nothing else of it; none where they may. It grants nothing twice: a column
+// whose rights change is looked at again by the stream.
 func StreamGrantsSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	var statements []string
 	for _, role := range roles {
@@ -56,10 +58,12 @@ func grantSQL(table, role string, columns []string) string {
 	return fmt.Sprintf("GRANT SELECT (%s) ON TABLE %s TO %s", pgname.List(columns), table, role)
 }
 
-// RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave them in the source: the right to call the
-// function, and to read columns one by one of the table and of those that had its name before, but for those that another pipeline's function gives
-// them too, and but for those of a role that streams another pipeline where no function tells what that reads (see Kept). A right to the whole
-// table, to its schema or to the server was given by another, and stays. None where they have nothing; a role that does not exist has nothing.
+// RevokeStreamSQL returns the statements that take back from roles what init --grant-stream gave
+// them in the source: the right to call the function, and to read columns one by one of the table
+// and of those that had its name before, but for those that another pipeline's function gives them
+// too, and but for those of a role that streams another pipeline where no function tells what that
+// reads (see Kept). A right to the whole table, to its schema or to the server was given by
+// another, and stays. None where they have nothing; a role that does not exist has nothing.
 func RevokeStreamSQL(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	statements, _, err := s.takeBack(ctx, db, roles)
 	return statements, err
@@ -180,8 +184,9 @@ func (g given) takes() string {
 		pgname.List(g.columns), pgname.Qualified(g.schema, g.table), pgname.Identifier(g.role))
 }
 
-// Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would have taken, and for each table that may have been the
-// pipeline's and is not known to be, with the statement that takes them.
+// Kept returns a line for each role that keeps columns of the table which RevokeStreamSQL would
+// have taken, and for each table that may have been the pipeline's and is not known to be, with the
+// statement that takes them.
 func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, error) {
 	var lines []string
 	before, err := s.noted(ctx, db)
@@ -246,8 +251,9 @@ func MayFollow(ctx context.Context, db Querier, s Swap, roles ...string) ([]stri
 	return may, nil
 }
 
-// RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What only the table's owner may do is a fault of kind
-// Usage, and so is a right that a role has still, since another role gave it: PostgreSQL says nothing of those.
+// RevokeStream runs the statements of RevokeStreamSQL in one transaction, and returns them. What
+// only the table's owner may do is a fault of kind Usage, and so is a right that a role has still,
+// since another role gave it: PostgreSQL says nothing of those.
 func RevokeStream(ctx context.Context, conn *pgx.Conn, s Swap, roles ...string) ([]string, error) {
 	statements, before, err := s.takeBack(ctx, conn, roles)
 	if err != nil || len(statements) == 0 {

@@ -20,7 +20,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// SwapError says that another table has the name of the one that is followed. It is the cause of a fault of kind Gap.
+// SwapError says that another table has the name of the one that is followed. It is the cause of a
+// fault of kind Gap.
 type SwapError struct {
 	// Was and Is are the object ids.
 	Was, Is uint32
@@ -31,11 +32,12 @@ func (e *SwapError) Error() string {
 	return fmt.Sprintf("its object id was %d and is %d, and the publication follows the old one", e.Was, e.Is)
 }
 
-// ErrNoTable is the cause of a fault of kind Gap: no table has the name of the one that is followed.
+// ErrNoTable is the cause of a fault of kind Gap: no table has the name of the one that is
+// followed.
 var ErrNoTable = errors.New("no table has its name")
 
-// CheckName returns a fault of kind Gap when the table's name belongs to another table (SwapError) or to none (ErrNoTable). It waits for
-// nobody's lock.
+// CheckName returns a fault of kind Gap when the table's name belongs to another table (SwapError)
+// or to none (ErrNoTable). It waits for no lock of another's.
 func CheckName(ctx context.Context, db Querier, table change.Table) error {
 	now, err := TableOID(ctx, db, table.Schema, table.Name)
 	switch {
@@ -81,16 +83,20 @@ type Swap struct {
 	Function pgx.Identifier
 	// RunAs is the role that is to own function and publication; "" leaves them as they are.
 	RunAs string
-	// Shared are roles that stream another pipeline of the sink: what they may read is taken from them only where functions tell what that needs.
+	// Shared are roles that stream another pipeline of the sink: what they may read is taken from
+	// them only where functions tell what that needs.
 	Shared []string
-	// Listed are the columns that the publication was last seen to list for the table of before; nil without a list, or where it was not seen.
+	// Listed are the columns that the publication was last seen to list for the table of before;
+	// nil without a list, or where it was not seen.
 	Listed []string
 }
 
-// lockWait is how long a try waits for a lock on the new table: whoever comes after it waits as long, readers too.
+// lockWait is how long a try waits for a lock on the new table: a session that comes after it waits
+// as long, readers too.
 const lockWait = 300 * time.Millisecond
 
-// InspectSwapped is Inspect for a table that has taken another's place: what PrepareSwap gives it, it may lack.
+// InspectSwapped is Inspect for a table that has taken another's place: what PrepareSwap gives it,
+// it may lack.
 func InspectSwapped(ctx context.Context, db Querier, opts InspectOptions) (change.Table, error) {
 	i, err := inspectSwapped(ctx, db, opts)
 	if err != nil {
@@ -105,15 +111,16 @@ func inspectSwapped(ctx context.Context, db Querier, opts InspectOptions) (*insp
 	return i, i.run(ctx)
 }
 
-// PrepareSwap makes the publication carry the new table, with no writer in flight, after that has got what the key needs: a unique index,
-// NOT NULL, and a replica identity. Never does the publication carry a table whose UPDATE and DELETE it would make fail. It does so as the
-// owner, or by the function. From the position that it returns on, the log brings all that happens to the table, and new snapshots see all
-// that happened to it before; the caller reads the log so that no position of it is taken for reached before the new table's transactions up
-// to there are visible.
+// PrepareSwap makes the publication carry the new table, with no writer in flight, after that has
+// got what the key needs: a unique index, NOT NULL, and a replica identity. Never does the
+// publication carry a table whose UPDATE and DELETE it would make fail. It does so as the owner, or
+// by the function. From the position that it returns on, the log brings all that happens to the
+// table, and new snapshots see all that happened to it before; the caller reads the log so that no
+// position of it is taken for reached before the new table's transactions up to there are visible.
 //
-// A lock that is not free is a fault of kind Unavailable: try again. Rows that share a key, or have none, and rights that lack are of kind
-// Gap, the latter with the statements to run. A column that lacks is of kind Usage. The error of yet another table of that name is a
-// SwapError.
+// A lock that is not free is a fault of kind Unavailable: try again. Rows that share a key, or have
+// none, and rights that lack are of kind Gap, the latter with the statements to run. A column that
+// lacks is of kind Usage. The error of yet another table of that name is a SwapError.
 func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, error) {
 	conn, err := connect(ctx, connString, "wal2vec/swap")
 	if err != nil {
@@ -145,14 +152,15 @@ type steps struct {
 	lock string
 	// nulls is true where a column becomes NOT NULL.
 	nulls bool
-	// index is committed by itself; "" when there is one. The rest wait for the table's readers, and would have it built anew with each try,
-	// while its writers wait.
+	// index is committed by itself; "" when there is one. The rest wait for the table's readers,
+	// and would have it built again with each try, while its writers wait.
 	index string
 	// alters are those that alter the table, rest those behind them: rights and publication.
 	alters, rest []string
 	// identifies is true where it gets a replica identity.
 	identifies bool
-	// against is why the publication cannot carry the table as it did the one before; empty where it can.
+	// against is why the publication cannot carry the table as it did the one before; empty where
+	// it can.
 	against string
 }
 
@@ -251,9 +259,11 @@ func (s Swap) prepare(ctx context.Context, connString string, conn *pgx.Conn, le
 	}
 }
 
-// call has the function do the next step, in a transaction of its own: the function makes sure of it. It is looked at once more right before that,
-// and called by the object id that was looked at: who may put another function into its schema can drop it, and no more. The session ends with
-// the call: what code in it might leave there, such as other statements by the names of ours, runs nowhere.
+// call has the function do the next step, in a transaction of its own: the function makes sure of
+// it. It is looked at once more right before that, and called by the object id that was looked at:
+// who may put another function into its schema can drop it, and no more. The session ends with the
+// call: what code in it might leave there, such as other statements by the names of ours, runs
+// nowhere.
 func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left steps) error {
 	calling, err := connect(ctx, connString, "wal2vec/swap")
 	if err != nil {
@@ -274,11 +284,13 @@ func (s Swap) call(ctx context.Context, connString string, conn *pgx.Conn, left 
 	return err
 }
 
-// asOwner plans anew when the table is locked, and runs the next step of that. left is the plan of before.
+// asOwner plans again when the table is locked, and runs the next step of that. left is the plan of
+// before.
 func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	name := pgname.Qualified(s.Table.Schema, s.Table.Table)
 	tree, err := s.tree(ctx, tx)
-	// An index is built as the table's owner, and takes its time, in which no other role should wait for the schema.
+	// An index is built as the table's owner, and takes its time, in which no other role should
+	// wait for the schema.
 	pinned := left.index == ""
 	if pinned && err == nil {
 		tree, err = s.pinTree(ctx, tx)
@@ -286,7 +298,8 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	if err != nil {
 		return err
 	}
-	// LOCK TABLE takes a view and what stands behind it. The first lock waits for nothing; then the name stays with what has it.
+	// LOCK TABLE takes a view and what stands behind it. The first lock waits for nothing; then the
+	// name stays with what has it.
 	if err := statement.Run(ctx, tx, fmt.Sprintf("LOCK TABLE ONLY %s IN ACCESS SHARE MODE NOWAIT", name)); err != nil {
 		return err
 	}
@@ -305,7 +318,7 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	}
 	statements := slices.Concat(left.alters, left.rest)
 	if left.index != "" {
-		statements = []string{left.index} // built with the rights of the table's owner, whoever asks for it
+		statements = []string{left.index} // built with the rights of the table's owner, no matter which role asks for it
 	} else if err := s.checkCode(ctx, tx, left); err != nil {
 		return err
 	}
@@ -324,7 +337,8 @@ func (s Swap) asOwner(ctx context.Context, tx pgx.Tx, left steps) error {
 	return s.settled(ctx, tx, locked)
 }
 
-// guard returns a fault of kind Gap where the table, which is locked, would have this role run what its owner wrote; see source_swap_guard.
+// guard returns a fault of kind Gap where the table, which is locked, would have this role run what
+// its owner wrote; see source_swap_guard.
 func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
 	var reason string
 	query, err := sql.Render("source_swap_guard", nil)
@@ -355,7 +369,7 @@ func (s Swap) forOwner(left steps, why string) error {
 	return fault.New(fault.Gap, left.advice(), "table %s.%s was replaced, and cannot be followed: %s", s.Table.Schema, s.Table.Table, why)
 }
 
-// explain tells what of the server's refusals time mends, and what the rows are to blame for.
+// explain tells what of the server's refusals time repairs, and what the rows are to blame for.
 func (s Swap) explain(err error) error {
 	const said = "table %s.%s was replaced, and cannot be followed"
 	switch fault.SQLSTATE(err) {
@@ -381,7 +395,8 @@ func detailOf(err error) string {
 // writersInterval is how often it is asked whether a writer has ended.
 const writersInterval = 50 * time.Millisecond
 
-// waitForWriters waits until the transactions that may have changed the table are visible to new snapshots: those that have the locks now.
+// waitForWriters waits until the transactions that may have changed the table are visible to new
+// snapshots: those that have the locks now.
 func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 	first, err := Writers(ctx, db, s.Is)
 	if err != nil {
@@ -404,8 +419,8 @@ func (s Swap) waitForWriters(ctx context.Context, db Querier) error {
 	return nil
 }
 
-// Writers returns the transactions that may have changed a table and are not visible to every new snapshot yet, by the names that pg_locks has for
-// them.
+// Writers returns the transactions that may have changed a table and are not visible to every new
+// snapshot yet, by the names that pg_locks has for them.
 func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
 	rows, err := db.Query(ctx, sql.Query("source_writers"), oid)
 	if err != nil {
@@ -418,8 +433,9 @@ func Writers(ctx context.Context, db Querier, oid uint32) ([]string, error) {
 	return writers, nil
 }
 
-// UnpublishSQL returns the statement that takes a table out of the publication whose place another took, by their object ids, and the role that owns
-// the publication; "" where there is none to take out. The object id comes from the pipeline's row, which a stream's role may write: a publication
+// UnpublishSQL returns the statement that takes a table out of the publication whose place another
+// took, by their object ids, and the role that owns the publication; "" where there is none to take
+// out. The object id comes from the pipeline's row, which a stream's role may write: a publication
 // that carries tables of others loses only what wal2vec noted there.
 func UnpublishSQL(ctx context.Context, db Querier, publication string, was, is uint32) (step, owner string, err error) {
 	var schema, name string

@@ -12,9 +12,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// callByID calls a function without arguments by its object id, and closes the connection. No statement can do that: the name in one is looked up
-// when it runs, and means another function by then where somebody exchanged it. The protocol's message for function calls names the id, is a
-// transaction of its own outside of a block, and asks for EXECUTE as a statement does. An id without a function is a fault with SQLSTATE 42883.
+// callByID calls a function without arguments by its object id, and closes the connection. No
+// statement can do that: the name in one is looked up when it runs, and means another function by
+// then where somebody exchanged it. The protocol's message for function calls names the id, is a
+// transaction of its own outside of a block, and asks for EXECUTE as a statement does. An id
+// without a function is a fault with SQLSTATE 42883.
 func callByID(ctx context.Context, conn *pgx.Conn, oid uint32) error {
 	raw, err := conn.PgConn().Hijack()
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// beforeCalls returns a connection string that leads to the database by way of a relay, which has the test do something before it hands on a
-// statement that calls the function by its name, or a message that calls a function by its object id.
+// beforeCalls returns a connection string that leads to the database by way of a relay, which has
+// the test do something before it hands on a statement that calls the function by its name, or a
+// message that calls a function by its object id.
 func (f *following) beforeCalls(t *testing.T, dsn string, do func()) string {
 	t.Helper()
 	u, err := url.Parse(dsn)
@@ -84,8 +85,8 @@ func (f *following) relay(t *testing.T, client net.Conn, target string, do func(
 	}
 }
 
-// TestAFunctionThatTakesTheNameIsNotCalled: the owner of the schema may drop what is in it, and put a function of the same name there between the
-// look and the call.
+// TestAFunctionThatTakesTheNameIsNotCalled: the owner of the schema may drop what is in it, and put
+// a function of the same name there between the look and the call.
 func TestAFunctionThatTakesTheNameIsNotCalled(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// PublishedColumns returns the columns that the publication lists for a table, by its object id, sorted; nil where it has no list of them.
+// PublishedColumns returns the columns that the publication lists for a table, by its object id,
+// sorted; nil where it has no list of them.
 func PublishedColumns(ctx context.Context, db Querier, publication string, oid uint32) (columns []string, err error) {
 	if err := db.QueryRow(ctx, sql.Query("source_published_columns"), publication, oid).Scan(&columns); err != nil {
 		return nil, fmt.Errorf("reading the columns of publication %q: %w", publication, err)
@@ -24,8 +25,9 @@ type listing struct {
 	against string   // why it cannot be carried so; empty where it can
 }
 
-// listing returns the list of columns that the new table gets in the publication, where the one of before was known to have a list (nil: it was not).
-// A swap must not publish more than was published.
+// listing returns the list of columns that the new table gets in the publication, where the one of
+// before was known to have a list (nil: it was not). A swap must not publish more than was
+// published.
 func (s Swap) listing(ctx context.Context, db Querier, known []string) (l listing, err error) {
 	var lists int
 	var filtered bool
@@ -54,7 +56,8 @@ func (s Swap) listing(ctx context.Context, db Querier, known []string) (l listin
 	return l, nil
 }
 
-// publish adds to the steps those that have the publication carry the new table, with the list of columns that the one of before had.
+// publish adds to the steps those that have the publication carry the new table, with the list of
+// columns that the one of before had.
 func (s Swap) publish(ctx context.Context, db Querier, i *inspection, left *steps) error {
 	add, err := publicationSQL(ctx, db, s.Publication, i.table, nil)
 	if err != nil || len(add) == 0 {
@@ -86,7 +89,8 @@ func (s Swap) publish(ctx context.Context, db Querier, i *inspection, left *step
 
 const bodyListed = "listed_columns CONSTANT text[] := "
 
-// listedByFunction returns those of the new table's columns that the function lists; nil where it lists none.
+// listedByFunction returns those of the new table's columns that the function lists; nil where it
+// lists none.
 func (s Swap) listedByFunction(ctx context.Context, db Querier, i *inspection) ([]string, error) {
 	rights, err := s.Rights(ctx, db)
 	if err != nil || !strings.Contains(rights.body, bodyListed+"ARRAY[") {
@@ -108,7 +112,8 @@ func (s Swap) listedByFunction(ctx context.Context, db Querier, i *inspection) (
 	return listed, nil
 }
 
-// Lists reports whether the function would have the publication list these columns of a new table; nil for all.
+// Lists reports whether the function would have the publication list these columns of a new table;
+// nil for all.
 func (r SwapRights) Lists(columns []string) bool {
 	if columns == nil {
 		return !strings.Contains(r.body, bodyListed+"ARRAY[")
@@ -116,8 +121,8 @@ func (r SwapRights) Lists(columns []string) bool {
 	return strings.Contains(r.body, bodyListed+"ARRAY["+strings.Join(pgname.Literals(columns), ", ")+"]::text[];\n")
 }
 
-// forgets reports whether the function would publish more than the table of before was seen to: a list that came after the function, of a table that
-// has been dropped since.
+// forgets reports whether the function would publish more than the table of before was seen to: a
+// list that came after the function, of a table that has been dropped since.
 func (s Swap) forgets(ctx context.Context, db Querier, r SwapRights) (bool, error) {
 	if s.Listed == nil || r.Lists(s.Listed) {
 		return false, nil

@@ -34,7 +34,8 @@ func byBoth(t *testing.T, test func(t *testing.T, f *following, dsn func() strin
 
 const list = "(id, name, body, gone)"
 
-// TestASwapPublishesNoMoreThanBefore: what the publication listed of the table of before, it lists of the new one, by name.
+// TestASwapPublishesNoMoreThanBefore: what the publication listed of the table of before, it lists
+// of the new one, by name.
 func TestASwapPublishesNoMoreThanBefore(t *testing.T) {
 	byBoth(t, func(t *testing.T, f *following, dsn func() string) {
 		f.db.Exec(t, "RESET ROLE; ALTER PUBLICATION pub SET TABLE ONLY item_old "+list+"; CREATE TABLE built AS SELECT gone, price, body, id, name FROM item; "+
@@ -52,7 +53,8 @@ func TestASwapPublishesNoMoreThanBefore(t *testing.T) {
 	})
 }
 
-// TestASwapThatWouldPublishMoreIsRefused, in one line, with a statement that publishes what is read.
+// TestASwapThatWouldPublishMoreIsRefused, in one line, with a statement that publishes what is
+// read.
 func TestASwapThatWouldPublishMoreIsRefused(t *testing.T) {
 	byBoth(t, func(t *testing.T, f *following, dsn func() string) {
 		caller := f.as(t, f.role, f.password)
@@ -92,7 +94,8 @@ func TestASwapThatWouldPublishMoreIsRefused(t *testing.T) {
 	})
 }
 
-// TestAListOfATableThatIsGoneIsNotForgotten: dbt drops the table of before at once. init and the stream have noted the list.
+// TestAListOfATableThatIsGoneIsNotForgotten: dbt drops the table of before at once. init and the
+// stream have noted the list.
 func TestAListOfATableThatIsGoneIsNotForgotten(t *testing.T) {
 	byBoth(t, func(t *testing.T, f *following, dsn func() string) {
 		f.db.Exec(t, "RESET ROLE; DROP TABLE item_old; SET ROLE mart_owner")

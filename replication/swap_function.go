@@ -15,35 +15,40 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// swapFunctionVersion stands in the function. It rises with whatever changes in the function outside of its body.
+// swapFunctionVersion stands in the function. It rises with whatever changes in the function
+// outside of its body.
 const swapFunctionVersion = "wal2vec_follow 4"
 
 // functionPrefix begins the name of every such function.
 const functionPrefix = "wal2vec_follow_"
 
-// SwapFunction is the name of the function that prepares a table that has taken the place of the pipeline's, for roles that do not own it.
-// It stands beside the table.
+// SwapFunction is the name of the function that prepares a table that has taken the place of the
+// pipeline's, for roles that do not own it. It stands beside the table.
 func SwapFunction(schema, pipeline string) pgx.Identifier {
 	return pgx.Identifier{schema, functionPrefix + pipeline}
 }
 
-// swapCall is the only statement that the function lets itself be called by; a stream calls it by its object id (callByID).
+// swapCall is the only statement that the function lets itself be called by; a stream calls it by
+// its object id (callByID).
 func swapCall(function pgx.Identifier) string {
 	return "SELECT " + pgname.Catalogue(function...) + "()"
 }
 
-// SwapRights say what the role of a connection may do with a table that takes the place of the pipeline's.
+// SwapRights say what the role of a connection may do with a table that takes the place of the
+// pipeline's.
 type SwapRights struct {
 	// Table and Publication say whether the role has the rights of their owners.
 	Table, Publication bool
 	// Owner is the table's.
 	Owner string
-	// Function says whether the role may call the function that prepares such a table, and this runs as a role that may have it.
+	// Function says whether the role may call the function that prepares such a table, and this
+	// runs as a role that may have it.
 	Function bool
 	Role     string
 	// Refused is why a function that is there is not called; empty where it is, or there is none.
 	Refused string
-	// Altered says whether there is a function that differs from what SwapFunctionSQL makes: it is not called.
+	// Altered says whether there is a function that differs from what SwapFunctionSQL makes: it is
+	// not called.
 	Altered bool
 
 	body  string // of the function; empty where there is none
@@ -57,7 +62,7 @@ func (r SwapRights) Owns() bool { return r.Table && r.Publication }
 // May reports whether the role may have such a table prepared, by itself or by the function.
 func (r SwapRights) May() bool { return r.Owns() || r.Function }
 
-// Exists reports whether there is a function of that name, whoever may call it.
+// Exists reports whether there is a function of that name, no matter which role may call it.
 func (r SwapRights) Exists() bool { return r.body != "" }
 
 // Grants reports whether the function lets the role read these columns of such a table.
@@ -114,12 +119,14 @@ type present struct {
 	shape
 }
 
-// made reports whether wal2vec made it: the name alone is anybody's to give who may make functions beside the table.
+// made reports whether wal2vec made it: the name alone is anybody's to give who may make functions
+// beside the table.
 func (p present) made() bool {
 	return strings.Contains(p.body, "schema_name CONSTANT text := ") && strings.Contains(p.body, "key_columns CONSTANT text[] := ARRAY[")
 }
 
-// made reports whether it was made for this table and publication: pipelines of two sinks may have one name.
+// made reports whether it was made for this table and publication: pipelines of two sinks may have
+// one name.
 func (s Swap) made(p present) bool {
 	return p.made() && ofTable(p.body, s.Table.Schema, s.Table.Table) &&
 		strings.Contains(p.body, "    publication_name CONSTANT text := "+pgname.Literal(s.Publication)+";\n")
@@ -147,12 +154,15 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 	return p, nil
 }
 
-// SwapFunctionSQL returns the statements that make the function, for the table's present owner to run in one transaction, and let these roles call
-// it, and no other: who could call it before and is not named no longer can. Without roles it is brought up to date for those that it has, but not
-// where it is another role's than this one's or s.RunAs, whose callers no init named. There are no statements where all is well, or no role is to
-// have it. With s.RunAs function and publication are handed to that role. A function of that name that another role made, or that was made for
-// another table or publication, is a fault of kind Usage; so is one that would run as a role with other rights than the table's owner, or that
-// others can act as, and then the statements are those that take it from its callers.
+// SwapFunctionSQL returns the statements that make the function, for the table's present owner to
+// run in one transaction, and let these roles call it, and no other: who could call it before and
+// is not named no longer can. Without roles it is brought up to date for those that it has, but not
+// where it is another role's than this one's or s.RunAs, whose callers no init named. There are no
+// statements where all is well, or no role is to have it. With s.RunAs function and publication are
+// handed to that role. A function of that name that another role made, or that was made for another
+// table or publication, is a fault of kind Usage; so is one that would run as a role with other
+// rights than the table's owner, or that others can act as, and then the statements are those that
+// take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -193,7 +203,8 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	}
 	var statements []string
 	handOver := s.handOverSQL(role, now)
-	// A function that is handed over is made in that transaction: its owner could exchange what was looked at before, settings included.
+	// A function that is handed over is made in that transaction: its owner could exchange what was
+	// looked at before, settings included.
 	made := !now.exists || bodyOf(create) != now.body || !now.fits() || len(handOver) > 0
 	if made {
 		statements = append(statements, create)
@@ -280,14 +291,14 @@ func ofTable(body, schema, table string) bool {
 		strings.Contains(body, "table_name CONSTANT text := "+pgname.Literal(table)+";\n")
 }
 
-// EnsureFunction runs the statements of SwapFunctionSQL and StreamGrantsSQL in one transaction: at no
-// moment may everybody call the function, as those who may create one could otherwise have had it
-// called before its rights were taken from PUBLIC.
+// EnsureFunction runs the statements of SwapFunctionSQL and StreamGrantsSQL in one transaction: at
+// no moment may everybody call the function, as those who may create one could otherwise have had
+// it called before its rights were taken from PUBLIC.
 //
 // The statements name the schema, whose owner could give its name to another schema between two of
-// them: the name is kept, and what they made is looked at before they are committed. A function that
-// is not what they say is a fault of kind Usage whose cause is ErrNotAsMade. So is one of roles, for
-// which StreamGrantsSQL was asked, that may not read what it was to read.
+// them: the name is kept, and what they made is looked at before they are committed. A function
+// that is not what they say is a fault of kind Usage whose cause is ErrNotAsMade. So is one of
+// roles, for which StreamGrantsSQL was asked, that may not read what it was to read.
 func (s Swap) EnsureFunction(ctx context.Context, conn *pgx.Conn, statements []string, roles ...string) error {
 	return s.inOne(ctx, conn, statements, "making the function that follows swapped tables", func(tx pgx.Tx) error {
 		if err := s.seenGiven(ctx, tx, roles); err != nil {

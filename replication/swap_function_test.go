@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// following is a table that has just taken another's place, and a role that owns nothing and may have it prepared.
+// following is a table that has just taken another's place, and a role that owns nothing and may
+// have it prepared.
 type following struct {
 	*bundle
 	swap     replication.Swap
@@ -105,7 +106,8 @@ func (f *following) free(t *testing.T, what string) {
 	}
 }
 
-// TestTheFunctionLocksNothingWhenNothingIsLeft: it comes back while another has the table to himself, in any transaction.
+// TestTheFunctionLocksNothingWhenNothingIsLeft: it comes back while another has the table to
+// himself, in any transaction.
 func TestTheFunctionLocksNothingWhenNothingIsLeft(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -137,7 +139,8 @@ func TestTheFunctionLocksNothingWhenNothingIsLeft(t *testing.T) {
 	})
 }
 
-// TestTheCallerKeepsNoLock: the call is refused wherever the caller could stay in its transaction, and locks nothing there.
+// TestTheCallerKeepsNoLock: the call is refused wherever the caller could stay in its transaction,
+// and locks nothing there.
 func TestTheCallerKeepsNoLock(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -238,7 +241,8 @@ func (f *following) callsByID(t *testing.T, before ...pgproto3.FrontendMessage) 
 	}
 }
 
-// TestTheFunctionRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK, as the function's owner, who may be another.
+// TestTheFunctionRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK,
+// as the function's owner, who may be another.
 func TestTheFunctionRunsNothingOfTheTablesOwner(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -304,7 +308,8 @@ func TestTheFunctionTouchesItsOwnersTableOnly(t *testing.T) {
 		refused("no table", "42P01", "there is no table", "DROP FOREIGN TABLE item")
 		db.Exec(t, "ALTER TABLE moved RENAME TO item; ALTER TABLE item OWNER TO mart_owner; ALTER FUNCTION follow() SET lock_timeout = '30s'")
 
-		// The owner changes between the look and the lock, which waits for nothing: behind it no name and no owner changes.
+		// The owner changes between the look and the lock, which waits for nothing: behind it no
+		// name and no owner changes.
 		changing, err := db.Conn(t).Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -383,7 +388,8 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 		if !f.published(t) {
 			t.Error("the table is not published")
 		}
-		// What is told while the table is locked, the end of the transaction included, waits for a caller that does not listen.
+		// What is told while the table is locked, the end of the transaction included, waits for a
+		// caller that does not listen.
 		for _, message := range told {
 			if strings.HasPrefix(message, "CommitTransaction") || strings.Contains(message, "index") {
 				t.Errorf("the caller was told %q", message)
@@ -413,7 +419,7 @@ func TestTheFunctionIsOfWhoeverWasAskedForLast(t *testing.T) {
 		may(f.role)
 		f.grant(t, f.role, second)
 		may(f.role, second)
-		f.grant(t) // nobody is named: it stays theirs
+		f.grant(t) // no role is named: it stays theirs
 		may(f.role, second)
 		f.grant(t, second)
 		may(second)
@@ -422,7 +428,7 @@ func TestTheFunctionIsOfWhoeverWasAskedForLast(t *testing.T) {
 		if _, err := f.as(t, f.role, f.password).Exec(t.Context(), f.call); fault.SQLSTATE(err) != "42501" {
 			t.Errorf("a role of before: %v", err)
 		}
-		// What PUBLIC was given meanwhile goes.
+		// What PUBLIC was given in the meantime goes.
 		f.db.Exec(t, "GRANT EXECUTE ON FUNCTION follow() TO PUBLIC")
 		f.grant(t, second)
 		may(second)
@@ -441,7 +447,8 @@ func TestTheFunctionIsOfWhoeverWasAskedForLast(t *testing.T) {
 		if _, err := replication.StreamGrantsSQL(t.Context(), conn, f.swap, []string{"nobody at all"}); fault.KindOf(err) != fault.Usage {
 			t.Errorf("a role that there is none of: %v", err)
 		}
-		// From the moment of its creation: a session that looks while it is made sees none that it may call.
+		// From the moment of its creation: a session that looks while it is made sees none that it
+		// may call.
 		f.db.Exec(t, "DROP FUNCTION follow()")
 		made, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{second})
 		if err != nil {
@@ -450,7 +457,7 @@ func TestTheFunctionIsOfWhoeverWasAskedForLast(t *testing.T) {
 		if !strings.Contains(made[1], "FROM PUBLIC") {
 			t.Errorf("not taken from PUBLIC at once: %v", made[1:])
 		}
-		// Nobody else's function is replaced, since its owner would stay, nor is it called.
+		// No other role's function is replaced, since its owner would stay, nor is it called.
 		f.db.Exec(t, "RESET ROLE; GRANT CREATE ON SCHEMA public TO "+second)
 		if _, err := f.as(t, second, secondPassword).Exec(t.Context(), "CREATE FUNCTION public.follow() RETURNS void LANGUAGE sql SECURITY DEFINER AS ''"); err != nil {
 			t.Fatal(err)
@@ -470,7 +477,8 @@ func (f *following) readable(t *testing.T, role, table string) string {
 		"WHERE a.attrelid = $2::text::regclass AND a.attnum > 0 AND has_column_privilege($1, a.attrelid, a.attnum, 'SELECT')", role, table)
 }
 
-// TestTheNewTablesColumnsAreGrantedToTheCallers, and nothing else of it, and to nobody else; one who may call it no longer gets nothing.
+// TestTheNewTablesColumnsAreGrantedToTheCallers, and nothing else of it, and to no other process;
+// one who may call it no longer gets nothing.
 func TestTheNewTablesColumnsAreGrantedToTheCallers(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -623,7 +631,8 @@ func TestARightThatAnotherGaveIsNotSaidToBeTaken(t *testing.T) {
 	})
 }
 
-// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same transaction.
+// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same
+// transaction.
 func TestARightThatWasNotGivenIsNotSaidToBe(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -643,7 +652,8 @@ func TestARightThatWasNotGivenIsNotSaidToBe(t *testing.T) {
 	})
 }
 
-// TestAFunctionOfAStrangerKeepsNoRight: its name and its words are anybody's to write who may make functions beside the table.
+// TestAFunctionOfAStrangerKeepsNoRight: its name and its words are anybody's to write who may make
+// functions beside the table.
 func TestAFunctionOfAStrangerKeepsNoRight(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -659,7 +669,8 @@ func TestAFunctionOfAStrangerKeepsNoRight(t *testing.T) {
 		plant("wal2vec_follow_strangers", stranger, "SECURITY DEFINER")
 		plant("wal2vec_follow_invoking", "mart_owner", "SECURITY INVOKER")
 		conn := f.ownerConn(t)
-		// One that has this one's name is not this role's to take rights to; the columns go all the same.
+		// One that has this one's name is not this role's to take rights to; the columns go all the
+		// same.
 		db.Exec(t, "RESET ROLE; ALTER FUNCTION follow() OWNER TO "+stranger+"; SET ROLE mart_owner")
 		if _, err := replication.RevokeStream(t.Context(), conn, f.swap, f.role); err != nil {
 			t.Fatal(err)
@@ -680,7 +691,8 @@ func TestAFunctionOfAStrangerKeepsNoRight(t *testing.T) {
 	})
 }
 
-// TestACallerThatDoesNotListenKeepsNoLock: an error is told before the transaction ends, and telling it may take as long as the caller likes.
+// TestACallerThatDoesNotListenKeepsNoLock: an error is told before the transaction ends, and
+// telling it may take as long as the caller likes.
 func TestACallerThatDoesNotListenKeepsNoLock(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -699,7 +711,8 @@ func TestACallerThatDoesNotListenKeepsNoLock(t *testing.T) {
 		for range calls {
 			call = append(call, f.call)
 		}
-		// How many answers fit between the server and one who does not read, which differs by some from session to session; then fewer, and calls.
+		// How many answers fit between the server and one who does not read, which differs by some
+		// from session to session; then fewer, and calls.
 		n := slices.Index(fill, deaf(t, db, dsn, fill))
 		stopped := ""
 		for slack := 8; stopped != f.call && slack < n; slack *= 2 {
@@ -712,7 +725,8 @@ func TestACallerThatDoesNotListenKeepsNoLock(t *testing.T) {
 	})
 }
 
-// deaf sends statements, reads no answer, and returns the one at which the server stands still because nobody reads. The session stays.
+// deaf sends statements, reads no answer, and returns the one at which the server stands still
+// because no process reads. The session stays.
 func deaf(t *testing.T, db *pgtest.DB, dsn string, statements []string) string {
 	t.Helper()
 	config, err := pgconn.ParseConfig(dsn)

@@ -24,7 +24,8 @@ func fingerprint(t *testing.T, db *pgtest.DB, name string) string {
 		FROM pg_proc AS f JOIN pg_namespace AS n ON n.oid = f.pronamespace JOIN pg_language AS l ON l.oid = f.prolang WHERE f.proname = $1`, name)
 }
 
-// swapping has a swap role, which owns function and publication, and an admin that is a member of both.
+// swapping has a swap role, which owns function and publication, and an admin that is a member of
+// both.
 func (f *following) swapping(t *testing.T) (swap string, admin *pgx.Conn) {
 	t.Helper()
 	_, admin = f.admin(t, "")
@@ -55,7 +56,8 @@ func TestEachVersionOfTheFunctionIsKnown(t *testing.T) {
 	})
 }
 
-// left is something that a role made in the schema of a stranger, or beside the table, when it could act as the swap role.
+// left is something that a role made in the schema of a stranger, or beside the table, when it
+// could act as the swap role.
 var left = []struct{ does, says, goes string }{
 	{"CREATE FUNCTION st.wal2vec_follow_x(q text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN EXECUTE q; END'", "function st.wal2vec_follow_x(pg_catalog.text)", ""},
 	{"CREATE FUNCTION st.wal2vec_follow_x() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN NULL; END'", "function st.wal2vec_follow_x()", ""},
@@ -82,8 +84,8 @@ var left = []struct{ does, says, goes string }{
 	{"SELECT lo_create(4711)", "large object 4711", ""},
 }
 
-// TestWhatWasLeftAsTheSwapRoleMakesItUnfit: a function of the role runs with the rights of the table's owner for good, however it got there. What the
-// refusal says to run ends that.
+// TestWhatWasLeftAsTheSwapRoleMakesItUnfit: a function of the role runs with the rights of the
+// table's owner for good, however it got there. What the refusal says to run ends that.
 func TestWhatWasLeftAsTheSwapRoleMakesItUnfit(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -102,7 +104,8 @@ func TestWhatWasLeftAsTheSwapRoleMakesItUnfit(t *testing.T) {
 	})
 }
 
-// unfit expects that no stream calls the function as long as its role owns what says names, that this is taken from its callers, and that the advice ends it.
+// unfit expects that no stream calls the function as long as its role owns what says names, that
+// this is taken from its callers, and that the advice ends it.
 func (f *following) unfit(t *testing.T, admin *pgx.Conn, says string) {
 	t.Helper()
 	statements, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, []string{f.role})
@@ -125,7 +128,8 @@ func (f *following) unfit(t *testing.T, admin *pgx.Conn, says string) {
 	}
 }
 
-// TestFunctionsOfSeveralPipelinesMayBelongToOneRole, as wal2vec made them and where it did; nothing of that may differ.
+// TestFunctionsOfSeveralPipelinesMayBelongToOneRole, as wal2vec made them and where it did; nothing
+// of that may differ.
 func TestFunctionsOfSeveralPipelinesMayBelongToOneRole(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -211,7 +215,8 @@ func paste(t *testing.T, conn *pgx.Conn, advice string) (failed error) {
 	return failed
 }
 
-// TestARoleOfTheAdvisedNameGetsNothing: who made one of that name first, before the advice or after it, would have the rights of the table's owner.
+// TestARoleOfTheAdvisedNameGetsNothing: who made one of that name first, before the advice or after
+// it, would have the rights of the table's owner.
 func TestARoleOfTheAdvisedNameGetsNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -272,7 +277,8 @@ func TestARoleOfTheAdvisedNameGetsNothing(t *testing.T) {
 	})
 }
 
-// TestWhoPassedTheFunctionOnGivesNoColumns: the function gives them to those that its owner lets call it, and init goes on with no other.
+// TestWhoPassedTheFunctionOnGivesNoColumns: the function gives them to those that its owner lets
+// call it, and init goes on with no other.
 func TestWhoPassedTheFunctionOnGivesNoColumns(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

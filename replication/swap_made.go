@@ -69,8 +69,9 @@ var (
 	ofLiterals = regexp.MustCompile(`^` + literal + `(?:, ` + literal + `)*$`)
 )
 
-// wrote reports whether the body is the one that functionSQL gives for this table and publication. The names in it that were read when it was made,
-// of the table's owner and of columns, may be any; nothing but such names may stand at their places.
+// wrote reports whether the body is the one that functionSQL gives for this table and publication.
+// The names in it that were read when it was made, of the table's owner and of columns, may be any;
+// nothing but such names may stand at their places.
 func (s Swap) wrote(body string) (bool, error) {
 	const end = "]::text[];\n"
 	lists := strings.Contains(body, bodyListed+"ARRAY[")

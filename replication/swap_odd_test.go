@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// planted makes a function as wal2vec makes it, for any table and publication, and gives it to the swap role.
+// planted makes a function as wal2vec makes it, for any table and publication, and gives it to the
+// swap role.
 func (f *following) planted(t *testing.T, swap, table, publication, caller string) {
 	t.Helper()
 	replaced := "pg_get_functiondef('follow()'::regprocedure)"
@@ -30,7 +31,8 @@ func (f *following) planted(t *testing.T, swap, table, publication, caller strin
 	f.db.Exec(t, "REVOKE ALL ON FUNCTION "+function+" FROM PUBLIC; ALTER FUNCTION "+function+" OWNER TO "+swap+"; GRANT EXECUTE ON FUNCTION "+function+" TO "+caller)
 }
 
-// TestAFunctionOfNoPipelineIsNamed: the text alone says neither whose publication it is for nor who may call it.
+// TestAFunctionOfNoPipelineIsNamed: the text alone says neither whose publication it is for nor who
+// may call it.
 func TestAFunctionOfNoPipelineIsNamed(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -62,7 +64,8 @@ func TestAFunctionOfNoPipelineIsNamed(t *testing.T) {
 				t.Errorf("%+v: %q, %q", c, r.Drop, r.Odd)
 			}
 		}
-		// A table that its publication does not carry may be a swapped one: it is told, and hinders nothing.
+		// A table that its publication does not carry may be a swapped one: it is told, and hinders
+		// nothing.
 		f.planted(t, swap, "payroll", "pub", streamer)
 		if r := facts(); len(r.Beyond) > 0 || len(r.Odd) != 1 || !strings.Contains(r.Odd[0], "a table that its publication does not carry") || !slices.Equal(r.Ends, []string{drop}) {
 			t.Errorf("%+v", r)
@@ -84,7 +87,8 @@ func TestAFunctionOfNoPipelineIsNamed(t *testing.T) {
 	})
 }
 
-// TestWhatOthersMakeForASwapRoleHindersNothing: the owner of a foreign server makes a user mapping for any role, which the catalogue has as that role's.
+// TestWhatOthersMakeForASwapRoleHindersNothing: the owner of a foreign server makes a user mapping
+// for any role, which the catalogue has as that role's.
 func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -105,7 +109,8 @@ func TestWhatOthersMakeForASwapRoleHindersNothing(t *testing.T) {
 		if r, err := f.swap.Role(t.Context(), admin); err != nil || r.Elsewhere {
 			t.Errorf("%+v, %v", r, err)
 		}
-		// What is in another database is named by its kind, with a statement that says there which it is.
+		// What is in another database is named by its kind, with a statement that says there which
+		// it is.
 		other.Exec(t, `CREATE SCHEMA "a schema" AUTHORIZATION `+swap)
 		_, err := replication.SwapFunctionSQL(t.Context(), admin, f.swap, nil)
 		if !errors.Is(err, replication.ErrUnfitRole) || !strings.Contains(err.Error(), "owns a schema in database "+other.Name) || !strings.Contains(fault.Try(err), "drop what is in the other database") {

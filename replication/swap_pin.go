@@ -16,11 +16,11 @@ import (
 )
 
 // pin keeps the names of these schemas with the schemas that have them, up to the end of the
-// transaction. What is altered is told by its name, and no lock on a table keeps its schema from being
-// renamed: the name could mean another table of the same owner than the one that was locked and looked
-// at. What is looked up after it is what stands at the names. It waits as long as the transaction
-// waits for a lock; a schema whose name moves is an error with SQLSTATE 55P03, and so is one that is
-// not there, but for who is lenient.
+// transaction. What is altered is told by its name, and no lock on a table keeps its schema from
+// being renamed: the name could mean another table of the same owner than the one that was locked
+// and looked at. What is looked up after it is what stands at the names. It waits as long as the
+// transaction waits for a lock; a schema whose name moves is an error with SQLSTATE 55P03, and so
+// is one that is not there, but for who is lenient.
 func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error {
 	query, err := pinSQL(lenient, schemas)
 	if err == nil {
@@ -33,7 +33,8 @@ func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error 
 }
 
 // PinSQL returns the statement that keeps the name of a schema with what has it, up to the end of a
-// transaction: the first of those that another role is to run there, which name the schema. See pin.
+// transaction: the first of those that another role is to run there, which name the schema. See
+// pin.
 func PinSQL(schema string) (string, error) { return pinSQL(false, []string{schema}) }
 
 func pinSQL(lenient bool, schemas []string) (string, error) {
@@ -96,7 +97,8 @@ func (s Swap) settled(ctx context.Context, tx pgx.Tx, t tree) error {
 	return nil
 }
 
-// ErrNotAsMade is the cause of a fault of kind Usage: at the end of the transaction that made the function it is another.
+// ErrNotAsMade is the cause of a fault of kind Usage: at the end of the transaction that made the
+// function it is another.
 var ErrNotAsMade = errors.New("it is not as it was made")
 
 // handedOver returns a fault where these statements made the function, and what has its name now is

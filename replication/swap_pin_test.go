@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// schemas gives the owner the schema of the table, and others beside it: own has the trap, other a table that springs it where its key is made NOT NULL.
+// schemas gives the owner the schema of the table, and others beside it: own has the trap, other a
+// table that springs it where its key is made NOT NULL.
 func (f *following) schemas(t *testing.T) {
 	t.Helper()
 	f.db.Exec(t, trap+`; RESET ROLE; ALTER SCHEMA public OWNER TO mart_owner; GRANT USAGE ON SCHEMA public TO PUBLIC; CREATE SCHEMA other AUTHORIZATION mart_owner;
@@ -39,8 +40,9 @@ func retried(err error) bool {
 	return swapped || fault.Retryable(err) || fault.SQLSTATE(err) == "55P03"
 }
 
-// TestARenamedSchemaMeetsNoOtherTable: no lock on a table keeps its schema from being renamed. The owner waits until the new table was looked at, and
-// gives the name to another schema of its own, whose table runs a function of its own where it is altered.
+// TestARenamedSchemaMeetsNoOtherTable: no lock on a table keeps its schema from being renamed. The
+// owner waits until the new table was looked at, and gives the name to another schema of its own,
+// whose table runs a function of its own where it is altered.
 func TestARenamedSchemaMeetsNoOtherTable(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -79,7 +81,8 @@ func TestARenamedSchemaMeetsNoOtherTable(t *testing.T) {
 	})
 }
 
-// TestARenameBeforeItIsSeen: one that has begun is waited for, and what has the name then is another table.
+// TestARenameBeforeItIsSeen: one that has begun is waited for, and what has the name then is
+// another table.
 func TestARenameBeforeItIsSeen(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -104,8 +107,8 @@ func TestARenameBeforeItIsSeen(t *testing.T) {
 	})
 }
 
-// TestTwoSwapsInOneSchema: whoever writes the schema's row at the same time, as a GRANT or another pipeline's swap does, is waited for, and no longer than
-// for any lock.
+// TestTwoSwapsInOneSchema: a session that writes the schema's row at the same time, as a GRANT or
+// another pipeline's swap does, is waited for, and no longer than for any lock.
 func TestTwoSwapsInOneSchema(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -174,8 +177,9 @@ func TestAPartitionsSchemaKeepsItsName(t *testing.T) {
 	})
 }
 
-// TestWhatElseWasAlteredGoesBack: another relation of the owner's that the transaction has altered, whatever led to it, and a trigger that was left for
-// the transaction's end, which runs with the rights of the function and not with those of its caller.
+// TestWhatElseWasAlteredGoesBack: another relation of the owner's that the transaction has altered,
+// whatever led to it, and a trigger that was left for the transaction's end, which runs with the
+// rights of the function and not with those of its caller.
 func TestWhatElseWasAlteredGoesBack(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -203,8 +207,8 @@ func TestWhatElseWasAlteredGoesBack(t *testing.T) {
 	})
 }
 
-// TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt: between two statements of the hand-over the owner could give the schema's name to another, with a
-// function of its own.
+// TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt: between two statements of the hand-over the
+// owner could give the schema's name to another, with a function of its own.
 func TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -220,7 +224,8 @@ func TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		function := pgtest.One[uint32](t, db, "SELECT 'public.follow'::regproc::oid")
-		// It waits at the function, which another transaction has changed: the name is kept by then.
+		// It waits at the function, which another transaction has changed: the name is kept by
+		// then.
 		changing := f.holding(t, "ALTER FUNCTION public.follow() COST 7")
 		renaming, renamed := f.ownerConn(t), make(chan error, 1)
 		_, err = f.raced(t, way{"the hand-over", func(ctx context.Context) error { return f.swap.EnsureFunction(ctx, conn, statements) }}, func() {
@@ -244,7 +249,8 @@ func TestTheFunctionIsMadeBeneathTheNameThatWasLookedAt(t *testing.T) {
 	})
 }
 
-// TestAFunctionThatIsNotAsItWasMadeIsNotKept: it is looked at before the transaction that hands it over ends.
+// TestAFunctionThatIsNotAsItWasMadeIsNotKept: it is looked at before the transaction that hands it
+// over ends.
 func TestAFunctionThatIsNotAsItWasMadeIsNotKept(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -286,8 +292,8 @@ func TestAFunctionThatIsNotAsItWasMadeIsNotKept(t *testing.T) {
 	})
 }
 
-// TestTheCallersSettingsDoNotSayHowLongALockIsHeld: the server's own are in force, up to the commit, which otherwise could wait until a standby has applied
-// it.
+// TestTheCallersSettingsDoNotSayHowLongALockIsHeld: the server's own are in force, up to the
+// commit, which otherwise could wait until a standby has applied it.
 func TestTheCallersSettingsDoNotSayHowLongALockIsHeld(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -10,8 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestAPlantedFunctionKeepsNoOldTablesColumns: the swap function takes back what a stream read of the table of before, unless another pipeline's
-// function names that table. One that another role made, or that runs with the caller's rights, is no such function.
+// TestAPlantedFunctionKeepsNoOldTablesColumns: the swap function takes back what a stream read of
+// the table of before, unless another pipeline's function names that table. One that another role
+// made, or that runs with the caller's rights, is no such function.
 func TestAPlantedFunctionKeepsNoOldTablesColumns(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -45,8 +46,9 @@ func TestAPlantedFunctionKeepsNoOldTablesColumns(t *testing.T) {
 	})
 }
 
-// TestPipelinesOfOneNameKeepTheirFunctionsApart: two sinks may each have a pipeline of one name, whose tables stand in one schema. The first one's
-// function is neither replaced nor dropped for the second, nor taken from who may call it.
+// TestPipelinesOfOneNameKeepTheirFunctionsApart: two sinks may each have a pipeline of one name,
+// whose tables stand in one schema. The first one's function is neither replaced nor dropped for
+// the second, nor taken from who may call it.
 func TestPipelinesOfOneNameKeepTheirFunctionsApart(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -79,8 +81,9 @@ func TestPipelinesOfOneNameKeepTheirFunctionsApart(t *testing.T) {
 	})
 }
 
-// TestTheOwnersFunctionIsNotHandedOver: the owner of the table can drop the function and make it again, word for word, but with a search path, a
-// language or rights of another kind. What is handed over, or called, is what init makes.
+// TestTheOwnersFunctionIsNotHandedOver: the owner of the table can drop the function and make it
+// again, word for word, but with a search path, a language or rights of another kind. What is
+// handed over, or called, is what init makes.
 func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -158,8 +161,9 @@ func TestTheOwnersFunctionIsNotHandedOver(t *testing.T) {
 	})
 }
 
-// TestACallLeavesNothingInASessionThatGoesOn: code that runs in the call can prepare statements by the names of those that the session has, and no
-// rollback undoes that. So each call has a session of its own, which has none and runs nothing after it.
+// TestACallLeavesNothingInASessionThatGoesOn: code that runs in the call can prepare statements by
+// the names of those that the session has, and no rollback undoes that. So each call has a session
+// of its own, which has none and runs nothing after it.
 func TestACallLeavesNothingInASessionThatGoesOn(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -191,7 +195,8 @@ func TestAFunctionThatChangesBetweenTwoCallsIsNotCalled(t *testing.T) {
 	})
 }
 
-// TestWhoIsGivenTheFunctionMeanwhileLosesIt: its owner can let others call it until it is made again, and could not know that it is another role's then.
+// TestWhoIsGivenTheFunctionMeanwhileLosesIt: its owner can let others call it until it is made
+// again, and could not know that it is another role's then.
 func TestWhoIsGivenTheFunctionMeanwhileLosesIt(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -12,8 +12,9 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// trap makes a function of the table's owner that leaves a mark where another role runs it, which no rollback takes away, and hands the function that
-// prepares tables to a role that is not the owner.
+// trap makes a function of the table's owner that leaves a mark where another role runs it, which
+// no rollback takes away, and hands the function that prepares tables to a role that is not the
+// owner.
 const trap = `RESET ROLE; CREATE SEQUENCE trapped; GRANT USAGE, SELECT ON SEQUENCE trapped TO PUBLIC; CREATE FUNCTION own(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
 	'BEGIN IF current_user <> ''mart_owner'' THEN PERFORM nextval(''public.trapped''); END IF; RETURN $1; END';
 	ALTER FUNCTION own OWNER TO mart_owner; DROP TABLE item; CREATE ROLE swapping; GRANT mart_owner TO swapping;
@@ -38,7 +39,8 @@ func (f *following) holding(t *testing.T, statements string) pgx.Tx { //nolint:i
 	return tx
 }
 
-// way is one of the two in which a table is prepared with more rights than its owner has: by the function, or by a session of such a role.
+// way is one of the two in which a table is prepared with more rights than its owner has: by the
+// function, or by a session of such a role.
 type way struct {
 	name string
 	try  func(ctx context.Context) error
@@ -62,7 +64,8 @@ func (f *following) ways(t *testing.T) []way {
 
 const waiting = "SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT l.granted AND a.datname = current_database())"
 
-// raced begins w, has the test do something once it waits for a lock, and returns how it ended, and whether it waited.
+// raced begins w, has the test do something once it waits for a lock, and returns how it ended, and
+// whether it waited.
 func (f *following) raced(t *testing.T, w way, then func()) (waited bool, err error) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -84,7 +87,8 @@ func (f *following) raced(t *testing.T, w way, then func()) (waited bool, err er
 	return waited, err
 }
 
-// TestATableThatGetsAChildIsLeftAlone: ALTER TABLE would go on to the child, and evaluate its CHECKs as the role that alters.
+// TestATableThatGetsAChildIsLeftAlone: ALTER TABLE would go on to the child, and evaluate its
+// CHECKs as the role that alters.
 func TestATableThatGetsAChildIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -114,8 +118,8 @@ func TestATableThatGetsAChildIsLeftAlone(t *testing.T) {
 	})
 }
 
-// TestAnIndexThatTakesAnothersNameIsNotAsked: no lock on a table keeps its indexes from being renamed, and REPLICA IDENTITY evaluates what
-// is constant in an index's expressions.
+// TestAnIndexThatTakesAnothersNameIsNotAsked: no lock on a table keeps its indexes from being
+// renamed, and REPLICA IDENTITY evaluates what is constant in an index's expressions.
 func TestAnIndexThatTakesAnothersNameIsNotAsked(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -183,7 +187,8 @@ func TestASessionOfAnotherRoleRunsNoCheckOfTheOwners(t *testing.T) {
 	})
 }
 
-// TestNoLockOfAViewIsWaitedFor: LOCK TABLE takes a view and, one after the other, what stands behind it, each of which may keep it waiting.
+// TestNoLockOfAViewIsWaitedFor: LOCK TABLE takes a view and, one after the other, what stands
+// behind it, each of which may keep it waiting.
 func TestNoLockOfAViewIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -13,28 +13,33 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// SwapRole is the role that the function runs as, or is to run as. The table's owner decides what the function runs into (CHECKs, indexes, views at
-// the table's name), and no list of that is complete. So the role has no right that the owner has not, but to the publication.
+// SwapRole is the role that the function runs as, or is to run as. The table's owner decides what
+// the function runs into (CHECKs, indexes, views at the table's name), and no list of that is
+// complete. So the role has no right that the owner has not, but to the publication.
 type SwapRole struct {
 	Name string
-	// Beyond says what it could do that the table's owner cannot: a verb with its object each. None is as it must be.
+	// Beyond says what it could do that the table's owner cannot: a verb with its object each. None
+	// is as it must be.
 	Beyond []string
-	// Open says how another role could act as it: a verb with its object each; the table's owner itself may be open. None is as it must be. Close are
-	// the statements that end that.
+	// Open says how another role could act as it: a verb with its object each; the table's owner
+	// itself may be open. None is as it must be. Close are the statements that end that.
 	Open, Close []string
-	// Given says what others gave it rights to; each could do so at any moment, and lose by it what is theirs. Back are the statements that end it.
+	// Given says what others gave it rights to; each could do so at any moment, and lose by it what
+	// is theirs. Back are the statements that end it.
 	Given, Back []string
-	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where it is more.
+	// Leave are the statements that end all of Beyond, where that is memberships alone; nil where
+	// it is more.
 	Leave []string
 	// Drop are the statements that drop what it owns and wal2vec did not make, where it is a role
 	// that does nothing else. A function that any client left there runs as this role for good.
 	Drop []string
-	// Odd says what of the functions that it owns may have been left there, and hinders nothing. Ends are the statements that end it.
+	// Odd says what of the functions that it owns may have been left there, and hinders nothing.
+	// Ends are the statements that end it.
 	Odd, Ends []string
 	// Elsewhere is true where it owns something in another database.
 	Elsewhere bool
-	// Creates are the statements that take CREATE and TEMPORARY on the database from it; none where it has neither by itself. CREATE is of use at the
-	// hand-over alone.
+	// Creates are the statements that take CREATE and TEMPORARY on the database from it; none where
+	// it has neither by itself. CREATE is of use at the hand-over alone.
 	Creates []string
 
 	exists, acts, ours, mayOwn, mayCreate bool
@@ -44,7 +49,8 @@ type SwapRole struct {
 	database, schema                      string
 }
 
-// Role asks what the role that the function runs as may do: s.RunAs, else the function's owner, else this role.
+// Role asks what the role that the function runs as may do: s.RunAs, else the function's owner,
+// else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
 	var members, grantors, back, groups, givers, creators []string
@@ -101,8 +107,8 @@ func takeBackSQL(role, member, grantor string) string {
 var ErrUnfitRole = errors.New("its rights have to be those of the table's owner, and no other role's to use")
 
 // lean returns a fault of kind Usage where the role may not have the function, with the statements
-// that make one that may. One that is to get it and is there already is not taken from the role that
-// may have made it: what that role has open, or left, no REVOKE ends.
+// that make one that may. One that is to get it and is there already is not taken from the role
+// that may have made it: what that role has open, or left, no REVOKE ends.
 func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
 	taken := s.RunAs != "" && r.exists && !r.known
 	if !taken {
@@ -159,10 +165,12 @@ func (s Swap) fit(ctx context.Context, db Querier, r SwapRole, callers []string)
 		pgname.Catalogue(s.Function...)+"()", pgname.Identifier(r.Name), strings.Join(is, ", "))
 }
 
-// mark is what deploy/roles.sql sets of the roles that it made or took, and only a superuser can. It is the server's default.
+// mark is what deploy/roles.sql sets of the roles that it made or took, and only a superuser can.
+// It is the server's default.
 const mark = "lo_compat_privileges = off"
 
-// roleAdvice are the statements that make the role, for one who may create roles, and the command that hands it function and publication.
+// roleAdvice are the statements that make the role, for one who may create roles, and the command
+// that hands it function and publication.
 func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []string) (string, error) {
 	taken, then := "", " -- then: "
 	if named := s.RunAs != ""; !named || len(r.Beyond) > 0 || r.exists && !r.known {
@@ -229,7 +237,8 @@ func (s Swap) freeRole(ctx context.Context, db Querier) (r SwapRole, taken strin
 		"a hundred roles have such a name as %s", pgname.Identifier(taken))
 }
 
-// swapRoleName is the nth name of a pipeline's swap role. The server would cut a longer one, and so find another role.
+// swapRoleName is the nth name of a pipeline's swap role. The server would cut a longer one, and so
+// find another role.
 func swapRoleName(pipeline string, n int) string {
 	const longest = 63
 	name, end := "wal2vec_swap_"+pipeline, ""
@@ -239,8 +248,9 @@ func swapRoleName(pipeline string, n int) string {
 	return name[:min(len(name), longest-len(end))] + end
 }
 
-// OwnedSQL are the statements that give function and publication to the role that was judged, for another to run: a function that a superuser made
-// would run as that one. A publication that was there before is left to its owner.
+// OwnedSQL are the statements that give function and publication to the role that was judged, for
+// another to run: a function that a superuser made would run as that one. A publication that was
+// there before is left to its owner.
 func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]string, error) {
 	r, err := s.Role(ctx, db)
 	if err != nil {
@@ -263,7 +273,8 @@ func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 		return nil
 	}
 	role := pgname.Identifier(r.Name)
-	// The function too where only the publication is of another: it may have been dropped since, and made in this transaction.
+	// The function too where only the publication is of another: it may have been dropped since,
+	// and made in this transaction.
 	statements = append(statements, fmt.Sprintf("ALTER FUNCTION %s() OWNER TO %s", pgname.Catalogue(s.Function...), role))
 	if r.publisher != r.Name {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), role))

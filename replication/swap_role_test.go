@@ -34,7 +34,8 @@ func (f *following) runs(t *testing.T) [2]string {
 	}
 }
 
-// TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner: who owns the table decides what the function runs into.
+// TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner: who owns the table decides what the function
+// runs into.
 func TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -82,7 +83,8 @@ func TestTheFunctionRunsAsARoleThatHasNoMoreThanTheOwner(t *testing.T) {
 	})
 }
 
-// TestAFunctionOfAnAdminIsHandedOver to a role that can do nothing else, by what the refusal says to do; with it the publication.
+// TestAFunctionOfAnAdminIsHandedOver to a role that can do nothing else, by what the refusal says
+// to do; with it the publication.
 func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -149,7 +151,8 @@ func TestAFunctionOfAnAdminIsHandedOver(t *testing.T) {
 	})
 }
 
-// TestTheSwapRoleIsNoOtherRolesToActAs: one that may log in, or has members, could drop the publication.
+// TestTheSwapRoleIsNoOtherRolesToActAs: one that may log in, or has members, could drop the
+// publication.
 func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -163,7 +166,8 @@ func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
 		for _, c := range []struct{ does, says, closes string }{
 			{"ALTER ROLE " + swap + " LOGIN", "may log in", `ALTER ROLE "` + swap + `" NOLOGIN`},
 			{"GRANT " + swap + " TO " + stranger, `has member "` + stranger + `"`, `REVOKE "` + swap + `" FROM "` + stranger + `"`},
-			// Who may grant it may grant it to itself. So may who makes a role without being a superuser, and tells no other role.
+			// Who may grant it may grant it to itself. So may who makes a role without being a
+			// superuser, and tells no other role.
 			{"GRANT " + swap + " TO " + stranger + " WITH ADMIN TRUE, INHERIT FALSE, SET FALSE", `has member "` + stranger + `"`, `REVOKE "` + swap + `" FROM "` + stranger + `"`},
 		} {
 			db.Exec(t, c.does)
@@ -187,7 +191,8 @@ func TestTheSwapRoleIsNoOtherRolesToActAs(t *testing.T) {
 	})
 }
 
-// TestRightsThatOthersGaveASwapRoleHinderNothing: any role may give it some, of its own tables or of those that it will make.
+// TestRightsThatOthersGaveASwapRoleHinderNothing: any role may give it some, of its own tables or
+// of those that it will make.
 func TestRightsThatOthersGaveASwapRoleHinderNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -241,8 +246,8 @@ func TestRightsThatOthersGaveASwapRoleHinderNothing(t *testing.T) {
 	})
 }
 
-// TestAGrantOptionOnTheFunctionIsTakenBack, with what was given by it: who made the function before may have planted one, and a function that is
-// replaced keeps them.
+// TestAGrantOptionOnTheFunctionIsTakenBack, with what was given by it: who made the function before
+// may have planted one, and a function that is replaced keeps them.
 func TestAGrantOptionOnTheFunctionIsTakenBack(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -269,7 +274,8 @@ func TestAGrantOptionOnTheFunctionIsTakenBack(t *testing.T) {
 	})
 }
 
-// TestWhatARolePassedOnDoesNotKeepItsRights: it could hand a column on whenever it was to be revoked.
+// TestWhatARolePassedOnDoesNotKeepItsRights: it could hand a column on whenever it was to be
+// revoked.
 func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

@@ -13,8 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestNoSwapRoleIsTakenFromWhoMadeIt: a session that was opened as it outlasts every REVOKE, and so does a function that it left. It is handed nothing, nor told to be
-// given anything.
+// TestNoSwapRoleIsTakenFromWhoMadeIt: a session that was opened as it outlasts every REVOKE, and so
+// does a function that it left. It is handed nothing, nor told to be given anything.
 func TestNoSwapRoleIsTakenFromWhoMadeIt(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -86,7 +86,8 @@ func TestNoSwapRoleIsTakenFromWhoMadeIt(t *testing.T) {
 	})
 }
 
-// TestWhoHandsTheFunctionOverHasTheOwnersRights without the swap role, which else would have a member in the eyes of a stream.
+// TestWhoHandsTheFunctionOverHasTheOwnersRights without the swap role, which else would have a
+// member in the eyes of a stream.
 func TestWhoHandsTheFunctionOverHasTheOwnersRights(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -119,7 +120,8 @@ func TestWhoHandsTheFunctionOverHasTheOwnersRights(t *testing.T) {
 	})
 }
 
-// TestASwapRoleThatNoSuperuserMade is taken where the role that made it has the rights of the table's owner anyway: not every server gives a superuser.
+// TestASwapRoleThatNoSuperuserMade is taken where the role that made it has the rights of the
+// table's owner anyway: not every server gives a superuser.
 func TestASwapRoleThatNoSuperuserMade(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -147,7 +149,8 @@ func TestASwapRoleThatNoSuperuserMade(t *testing.T) {
 	})
 }
 
-// TestAPlantedFunctionKeepsNoCaller: who may make functions beside the table could have made the pipeline's first, word for word, for any role to call.
+// TestAPlantedFunctionKeepsNoCaller: who may make functions beside the table could have made the
+// pipeline's first, word for word, for any role to call.
 func TestAPlantedFunctionKeepsNoCaller(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -187,7 +190,8 @@ func TestAPlantedFunctionKeepsNoCaller(t *testing.T) {
 	})
 }
 
-// TestAPlantedFunctionGetsNoPublication: any role can make the one that sets pipelines up a member of itself.
+// TestAPlantedFunctionGetsNoPublication: any role can make the one that sets pipelines up a member
+// of itself.
 func TestAPlantedFunctionGetsNoPublication(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -216,7 +220,8 @@ func TestAPlantedFunctionGetsNoPublication(t *testing.T) {
 	})
 }
 
-// TestTheFunctionOfAnotherOwnersPipelineIsNotDropped by the advice, nor anything of a role that serves two: a role of its own comes first.
+// TestTheFunctionOfAnotherOwnersPipelineIsNotDropped by the advice, nor anything of a role that
+// serves two: a role of its own comes first.
 func TestTheFunctionOfAnotherOwnersPipelineIsNotDropped(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -247,7 +252,8 @@ func TestTheFunctionOfAnotherOwnersPipelineIsNotDropped(t *testing.T) {
 	})
 }
 
-// TestAMembershipThatAnotherRoleGaveHindersNothing: who may grant a role may grant it to the table's owner as well. It is told of, with what ends it.
+// TestAMembershipThatAnotherRoleGaveHindersNothing: who may grant a role may grant it to the
+// table's owner as well. It is told of, with what ends it.
 func TestAMembershipThatAnotherRoleGaveHindersNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -287,7 +293,8 @@ func TestAMembershipThatAnotherRoleGaveHindersNothing(t *testing.T) {
 		if r := facts(); len(r.Given) > 0 {
 			t.Errorf("after %s: %+v", back, r)
 		}
-		// What a superuser gave, or what leads to a role of the server, is more than the owner of the table could have been given by one that made a role.
+		// What a superuser gave, or what leads to a role of the server, is more than the owner of
+		// the table could have been given by one that made a role.
 		db.Exec(t, "GRANT "+name+"_s TO "+swap)
 		if r := facts(); !slices.Equal(r.Beyond, []string{"is a member of " + name + "_s"}) || len(r.Leave) != 1 || len(r.Given) > 0 {
 			t.Errorf("%+v", r)
@@ -310,7 +317,8 @@ func TestAMembershipThatAnotherRoleGaveHindersNothing(t *testing.T) {
 	})
 }
 
-// TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs: any role may make this one a member of itself.
+// TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs: any role may make this one a member of
+// itself.
 func TestAFunctionOfARoleThatThisWasMadeAMemberOfIsNotOurs(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

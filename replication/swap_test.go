@@ -69,11 +69,12 @@ func TestANewTableGetsWhatItLacks(t *testing.T) {
 	f("only a partial index", "CREATE UNIQUE INDEX mine ON item (id) WHERE id > 0")
 }
 
-// TestANewTableIsNotPublishedWhileAWriterIsInFlight (R7): its changes would be missing from the log. Nor does anybody wait long behind us.
+// TestANewTableIsNotPublishedWhileAWriterIsInFlight (R7): its changes would be missing from the
+// log. Nor does anybody wait long behind us.
 func TestANewTableIsNotPublishedWhileAWriterIsInFlight(t *testing.T) {
 	t.Parallel()
 	for name, statement := range map[string]string{"writer": "INSERT INTO item VALUES (1, 'a', 'b')", "reader": "SELECT FROM item"} {
-		indexes := map[string]int{"reader": 1}[name] // kept: each try would build it anew, and the writers wait for that
+		indexes := map[string]int{"reader": 1}[name] // kept: each try would build it again, and the writers wait for that
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t, pgtest.Database(t), items(t), itemTable)
@@ -118,7 +119,8 @@ func TestATableThatWasReplacedAgainIsNotPrepared(t *testing.T) {
 	}
 }
 
-// TestCheckTableNoticesASwapAtOnce: over one connection, also behind somebody's lock on the new table, and while a successor is known.
+// TestCheckTableNoticesASwapAtOnce: over one connection, also behind somebody's lock on the new
+// table, and while a successor is known.
 func TestCheckTableNoticesASwapAtOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgtest.Database(t), items(t), itemTable)
@@ -183,14 +185,16 @@ func TestNamesInTheFunctionAreQuoted(t *testing.T) {
 	}
 }
 
-// byOwnerAlone reports whether an advice is for the table's owner, and holds nothing that another role has to do.
+// byOwnerAlone reports whether an advice is for the table's owner, and holds nothing that another
+// role has to do.
 func byOwnerAlone(try string) bool {
 	return strings.HasPrefix(try, "BEGIN; LOCK TABLE ") && strings.HasSuffix(try, "; COMMIT;"+pgname.ByOwner+"; then: wal2vec stream") &&
 		!strings.Contains(try, "PUBLICATION") && !strings.Contains(try, "GRANT")
 }
 
-// TestASwapByAnotherRoleRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a CHECK, as the role that alters the table, and that
-// may be a superuser, who has every owner's rights.
+// TestASwapByAnotherRoleRunsNothingOfTheTablesOwner: SET NOT NULL evaluates what is constant in a
+// CHECK, as the role that alters the table, and that may be a superuser, who has every owner's
+// rights.
 func TestASwapByAnotherRoleRunsNothingOfTheTablesOwner(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {

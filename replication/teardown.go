@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Removal is what was taken back in the source, as the statements that did it, and what stays there, each with the statement that removes it.
+// Removal is what was taken back in the source, as the statements that did it, and what stays
+// there, each with the statement that removes it.
 type Removal struct {
 	Done, Left []string
 	// Gone says of pipelines that the publication's comment noted that their slots are not there.
@@ -177,7 +178,8 @@ func (r Removed) function(ctx context.Context, db Beginner, out *Removal) error 
 	return r.inOne(ctx, db, statements, takingBack, nil)
 }
 
-// dropPublication drops the publication if it exists. Where it carries tables besides ours it stays, without ours.
+// dropPublication drops the publication if it exists. Where it carries tables besides ours it
+// stays, without ours.
 func dropPublication(ctx context.Context, db Querier, name string, ours []noted, out *Removal) error {
 	oids := make([]uint32, len(ours))
 	for i, t := range ours {
@@ -227,8 +229,9 @@ func runAsOwner(ctx context.Context, db Querier, name string, statements []strin
 	return nil
 }
 
-// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the statements that take them, one for each role that
-// gave them; empty where there are none, or where that cannot be asked. A superuser may run them all.
+// ColumnsLeft says which columns of a table a role may read by grants to the columns, with the
+// statements that take them, one for each role that gave them; empty where there are none, or where
+// that cannot be asked. A superuser may run them all.
 func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string) string {
 	rows, err := conn.Query(ctx, sql.Query("source_columns_left"), schema, table, role)
 	if err != nil {
@@ -249,8 +252,9 @@ func ColumnsLeft(ctx context.Context, conn *pgx.Conn, schema, table, role string
 	return "SELECT of role " + to + " on columns that init did not give: " + pgname.Script(statements...)
 }
 
-// by has a REVOKE take what a role gave: it takes only what its own role gave, and says nothing where that is nothing. GRANTED BY may name no other
-// role on an object. Without a grantor the owner gave it, whose grants a superuser's REVOKE takes; such a statement comes before the others.
+// by has a REVOKE take what a role gave: it takes only what its own role gave, and says nothing
+// where that is nothing. GRANTED BY may name no other role on an object. Without a grantor the
+// owner gave it, whose grants a superuser's REVOKE takes; such a statement comes before the others.
 func by(grantor, revoke string) []string {
 	if grantor == "" {
 		return []string{revoke}

@@ -16,15 +16,16 @@ func publishedTables(t *testing.T, db *pgtest.DB) []string {
 	return pgtest.Column[string](t, db, "SELECT tablename::text FROM pg_publication_tables WHERE pubname = 'pub' ORDER BY 1")
 }
 
-// replaceAndKeep puts another table in the place of item, whose earlier one stays under a name, as a kept backup of dbt's does.
+// replaceAndKeep puts another table in the place of item, whose earlier one stays under a name, as
+// a kept backup of dbt's does.
 func (f *following) replaceAndKeep(t *testing.T, kept string) {
 	t.Helper()
 	f.db.Exec(t, "RESET ROLE; SET ROLE mart_owner; CREATE TABLE item_next AS SELECT * FROM item; ALTER TABLE item RENAME TO "+kept+"; ALTER TABLE item_next RENAME TO item")
 	f.swap.Is = pgtest.One[uint32](t, f.db, "SELECT 'item'::regclass::oid")
 }
 
-// TestAKeptTableLosesWhatTheFunctionGave: the rights move to the new table, and a teardown takes the kept one out of the publication. What
-// others gave and published stays.
+// TestAKeptTableLosesWhatTheFunctionGave: the rights move to the new table, and a teardown takes
+// the kept one out of the publication. What others gave and published stays.
 func TestAKeptTableLosesWhatTheFunctionGave(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -80,8 +81,9 @@ func TestAKeptTableLosesWhatTheFunctionGave(t *testing.T) {
 	})
 }
 
-// TestWhatEarlierTablesGaveIsTakenBack where the function could not: by init --revoke and by a teardown. A table that somebody else published, or
-// that belongs to another owner, is left alone whatever the note says.
+// TestWhatEarlierTablesGaveIsTakenBack where the function could not: by init --revoke and by a
+// teardown. A table that somebody else published, or that belongs to another owner, is left alone
+// whatever the note says.
 func TestWhatEarlierTablesGaveIsTakenBack(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
@@ -105,7 +107,8 @@ func TestWhatEarlierTablesGaveIsTakenBack(t *testing.T) {
 	})
 }
 
-// TestWhoHasNoFunctionLosesRightsToo: where swaps are refused there is none, and the roles come from elsewhere.
+// TestWhoHasNoFunctionLosesRightsToo: where swaps are refused there is none, and the roles come
+// from elsewhere.
 func TestWhoHasNoFunctionLosesRightsToo(t *testing.T) {
 	t.Parallel()
 	f := newFollowing(t, pgtest.Server(t).Database(t))

@@ -13,13 +13,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// TimelineError says that the source is on another timeline than the watermark: a standby was promoted, or the server was restored. It
-// is the cause of a fault of kind Gap.
+// TimelineError says that the source is on another timeline than the watermark: a standby was
+// promoted, or the server was restored. It is the cause of a fault of kind Gap.
 type TimelineError struct {
 	// Was is the watermark's timeline, Is the server's.
 	Was, Is int32
-	// Parted is where the server's history left the watermark's timeline: both share the log below it. Zero when the server's history
-	// does not hold that timeline.
+	// Parted is where the server's history left the watermark's timeline: both share the log below
+	// it. Zero when the server's history does not hold that timeline.
 	Parted change.LSN
 }
 
@@ -46,7 +46,8 @@ func otherTimeline(ctx context.Context, conn *pgconn.PgConn, is, was int32) erro
 	return fault.Wrap(e, fault.Gap, resync, "the source was restored or failed over")
 }
 
-// partedFrom finds in a history file, whose lines are "timeline, position, reason", where a timeline was left; zero when it is not there.
+// partedFrom finds in a history file, whose lines are "timeline, position, reason", where a
+// timeline was left; zero when it is not there.
 func partedFrom(history string, timeline int32) (change.LSN, error) {
 	for line := range strings.Lines(history) {
 		fields := strings.Fields(line)

@@ -24,11 +24,13 @@ type watch struct {
 	nameless time.Time
 }
 
-// publicationInterval is how often CheckTable looks at the publication: that may wait for a lock, the name does not.
+// publicationInterval is how often CheckTable looks at the publication: that may wait for a lock,
+// the name does not.
 const publicationInterval = 10 * time.Second
 
-// CheckTable returns a fault of kind Gap when the publication no longer brings the changes of the table that has the configured name:
-// a replaced table (SwapError) would otherwise be followed no more without a word. It keeps its connection; see Close.
+// CheckTable returns a fault of kind Gap when the publication no longer brings the changes of the
+// table that has the configured name: a replaced table (SwapError) would otherwise be followed no
+// more without a word. It keeps its connection; see Close.
 func (s *Source) CheckTable(ctx context.Context) error {
 	w := &s.watch
 	w.mu.Lock()
@@ -71,7 +73,8 @@ func (s *Source) named() change.Table {
 	return table
 }
 
-// checkName is CheckName, with patience where no table has the name: whoever builds one anew may drop the old one first.
+// checkName is CheckName, with patience where no table has the name: a job that builds it again may
+// drop the old one first.
 func (s *Source) checkName(ctx context.Context, db Querier) error {
 	err := CheckName(ctx, db, s.named())
 	s.watch.naming.Lock()
@@ -89,7 +92,8 @@ func (s *Source) checkName(ctx context.Context, db Querier) error {
 	return err
 }
 
-// swapped names the table that is followed as the one that was replaced, not one that was to take its place.
+// swapped names the table that is followed as the one that was replaced, not one that was to take
+// its place.
 func (s *Source) swapped(err error) error {
 	if swap, ok := errors.AsType[*SwapError](err); ok {
 		swap.Was = s.opts.Table.OID
@@ -97,7 +101,8 @@ func (s *Source) swapped(err error) error {
 	return err
 }
 
-// checkPublication is CheckPublication. Of a table whose place another has taken, it is enough that the publication is there.
+// checkPublication is CheckPublication. Of a table whose place another has taken, it is enough that
+// the publication is there.
 func (s *Source) checkPublication(ctx context.Context, db Querier) error {
 	if err := s.checkName(ctx, db); err != nil {
 		return err

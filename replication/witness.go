@@ -7,26 +7,30 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// witness tells from what the slot brings again, below the watermark, whether the log is still the one that the watermark belongs to: a source
-// that was put back from an older copy of its disks has the same identifier, timeline and slot, and soon a log of the same length (R16).
+// witness tells from what the slot brings again, below the watermark, whether the log is still the
+// one that the watermark belongs to: a source that was put back from an older copy of its disks has
+// the same identifier, timeline and slot, and soon a log of the same length (R16).
 //
-// The slot's copy is confirmed no further than the sink had written when the copy was made. So either it brings the last transaction that the sink
-// has written, or that transaction is older than the copy; and in that case the log of before holds no further one up to the watermark.
+// The slot's copy is confirmed no further than the sink had written when the copy was made. So
+// either it brings the last transaction that the sink has written, or that transaction is older
+// than the copy; and in that case the log of before holds no further one up to the watermark.
 type witness struct {
 	place change.Place
 	// confirmed is the slot's position at the start.
 	confirmed change.LSN
-	// due is true while the last transaction has to come, settled once all up to the watermark has come.
+	// due is true while the last transaction has to come, settled once all up to the watermark has
+	// come.
 	due, settled bool
 }
 
-// witnessOf returns the witness of a slot that is confirmed up to a position. The server sends what committed at that position or later.
+// witnessOf returns the witness of a slot that is confirmed up to a position. The server sends what
+// committed at that position or later.
 func witnessOf(place change.Place, confirmed change.LSN) witness {
 	return witness{place: place, confirmed: confirmed, due: place.Last.XID != 0 && place.Last.LSN > confirmed, settled: place.Last.LSN == 0}
 }
 
-// mayConfirm returns what may be told to the server of a position that it asks for: a slot that is confirmed beyond what was compared would
-// bring nothing to compare with at the next start.
+// mayConfirm returns what may be told to the server of a position that it asks for: a slot that is
+// confirmed beyond what was compared would bring nothing to compare with at the next start.
 func (w *witness) mayConfirm(position change.LSN) change.LSN {
 	if w.settled {
 		return position
@@ -37,7 +41,8 @@ func (w *witness) mayConfirm(position change.LSN) change.LSN {
 // knows reports whether there is anything to compare with.
 func (w *witness) knows() bool { return w.place.Last.LSN != 0 }
 
-// transaction looks at the next transaction of the log. It returns a fault of kind Gap where that is not what the sink was written from.
+// transaction looks at the next transaction of the log. It returns a fault of kind Gap where that
+// is not what the sink was written from.
 func (w *witness) transaction(t change.Transaction) error {
 	last := w.place.Last
 	switch {

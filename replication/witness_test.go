@@ -11,7 +11,8 @@ import (
 // began is when the transactions of begins were committed: the zero of Postgres' clock.
 var began = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// R16: what the slot brings again below the watermark is held against the last transaction that was written.
+// R16: what the slot brings again below the watermark is held against the last transaction that was
+// written.
 func TestTheLogIsKnownAgain(t *testing.T) {
 	t.Parallel()
 	const watermark = 1000
@@ -54,7 +55,8 @@ func TestTheLogIsKnownAgain(t *testing.T) {
 	}
 }
 
-// R16: until all up to the watermark has been compared, the slot stays where it was: a gap that was found once is found again.
+// R16: until all up to the watermark has been compared, the slot stays where it was: a gap that was
+// found once is found again.
 func TestNothingIsConfirmedBeforeTheLogIsKnown(t *testing.T) {
 	t.Parallel()
 	place := change.Place{Watermark: 1000, Last: change.Transaction{LSN: 501, XID: 7, CommitTime: began}}

@@ -84,7 +84,8 @@ func TestWhoIsNotTheOwnerIsToldWhoIs(t *testing.T) {
 	}
 }
 
-// TestRetiringTakesItsLocksInTheOrderOfReaders: a report holds the ledger when it comes to the vectors.
+// TestRetiringTakesItsLocksInTheOrderOfReaders: a report holds the ledger when it comes to the
+// vectors.
 func TestRetiringTakesItsLocksInTheOrderOfReaders(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -106,7 +107,8 @@ func TestRetiringTakesItsLocksInTheOrderOfReaders(t *testing.T) {
 	b.ok(<-done)
 }
 
-// TestALookForStaleTextsDoesNotHoldUpARetirement that waits for a report: it must not hold the vectors when it comes to wait for the ledger.
+// TestALookForStaleTextsDoesNotHoldUpARetirement that waits for a report: it must not hold the
+// vectors when it comes to wait for the ledger.
 func TestALookForStaleTextsDoesNotHoldUpARetirement(t *testing.T) {
 	t.Parallel()
 	for _, known := range []bool{false, true} {

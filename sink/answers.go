@@ -16,11 +16,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// What the sink answers is checked before it becomes an index or a length: a server that was replaced, or a row that somebody else wrote, is
-// an error and never the end of the process.
+// What the sink answers is checked before it becomes an index or a length: a server that was
+// replaced, or a row that somebody else wrote, is an error and never the end of the process.
 
-// LargestMessage bounds what a session of the sink takes as one message, in bytes: a row is a key, hashes and one vector, far below it. pgx
-// takes memory for whatever length a message says that it has. It is for the pool's MaxProtocolMessageBodyLen.
+// LargestMessage bounds what a session of the sink takes as one message, in bytes: a row is a key,
+// hashes and one vector, far below it. pgx takes memory for whatever length a message says that it
+// has. It is for the pool's MaxProtocolMessageBodyLen.
 const LargestMessage = 64 << 20
 
 // mayAsk is what to do about a server that answers what it was not asked.
@@ -51,7 +52,8 @@ func storedHash(bytes []byte) (change.Hash, error) {
 	return change.Hash(bytes), nil
 }
 
-// vectorCodec is pgvector's, whose decoders rely on the lengths that a value names, and end the process where these are wrong.
+// vectorCodec is pgvector's, whose decoders rely on the lengths that a value names, and end the
+// process where these are wrong.
 type vectorCodec struct{ vectors.VectorCodec }
 
 // PlanScan checks a value before pgvector's plan reads it.
@@ -81,8 +83,9 @@ func (p vectorPlan) Scan(src []byte, target any) error {
 	return p.ScanPlan.Scan(src, target)
 }
 
-// components reads a vector or a halfvec in the form in which the server sent a column of a row, nil where there is none. It needs neither a cast nor
-// an operator, which would have to be named by pgvector's schema.
+// components reads a vector or a halfvec in the form in which the server sent a column of a row,
+// nil where there is none. It needs neither a cast nor an operator, which would have to be named by
+// pgvector's schema.
 func components(rows pgx.Rows, column int, raw []byte) ([]float32, error) {
 	const header, single, half = 4, 4, 2
 	if raw == nil {

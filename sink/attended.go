@@ -15,12 +15,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// hungAfter is how long a session of this pipeline may let the server wait in the middle of a transaction before another one that waits for its locks
-// ends it. A transaction's next statement comes within milliseconds (a guess, with room for a machine that swaps).
+// hungAfter is how long a session of this pipeline may let the server wait in the middle of a
+// transaction before another one that waits for its locks ends it. A transaction's next statement
+// comes within milliseconds (a guess, with room for a machine that swaps).
 const hungAfter = 10 * time.Second
 
-// claimRounds is how much longer than for a set-up a takeover's one lock is waited for: the process that holds the slot has nothing else to do,
-// and who looks from outside is to see it waiting.
+// claimRounds is how much longer than for a set-up a takeover's one lock is waited for: the process
+// that holds the slot has nothing else to do, and who looks from outside is to see it waiting.
 const claimRounds = 3
 
 // attended are the waits of this process for locks, and who was in the way.
@@ -74,10 +75,12 @@ func (a *attended) end(wait int) {
 	delete(a.blocked, wait)
 }
 
-// attend looks, from half of the patience on, whether what this process writes waits for a lock, on another session. It says so, and ends who
-// keeps the lock where that is a session of this pipeline whose client has hung: its process was stopped in the middle of a transaction, and what
-// takes its place would wait for ever. Of several sessions of this process the one that waits may be another than the caller's, where pid is zero.
-// The result ends the looks, and returns who was last found in the way.
+// attend looks, from half of the patience on, whether what this process writes waits for a lock, on
+// another session. It says so, and ends who keeps the lock where that is a session of this pipeline
+// whose client has hung: its process was stopped in the middle of a transaction, and what takes its
+// place would wait for ever. Of several sessions of this process the one that waits may be another
+// than the caller's, where pid is zero. The result ends the looks, and returns who was last found
+// in the way.
 func (s *Sink) attend(ctx context.Context, pid int32) (stop func() *pgsession.Blocker) {
 	watching, cancel := context.WithCancel(ctx)
 	found := make(chan *pgsession.Blocker, 1)
@@ -126,7 +129,8 @@ func (s *Sink) meet(ctx context.Context, wait int, b *pgsession.Blocker) {
 	if !b.Hung(s.pipeline, s.hungAfter) {
 		return
 	}
-	// The wait is over as soon as that session is: the answer, which says that it was ended, is heard all the same.
+	// The wait is over as soon as that session is: the answer, which says that it was ended, is
+	// heard all the same.
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
@@ -152,8 +156,8 @@ type claimed struct {
 	slotted   bool
 }
 
-// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's row: protocol.ErrLocked, of kind fault.Busy, says who
-// had it.
+// claim makes owner the pipeline's, in one statement that waits a bounded time for the pipeline's
+// row: protocol.ErrLocked, of kind fault.Busy, says who had it.
 func (s *Sink) claim(ctx context.Context, owner string, epoch change.Epoch) (c claimed, err error) {
 	var blocker *pgsession.Blocker
 	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {

@@ -28,8 +28,9 @@ func (b *bench) lives(pid int32) bool {
 	return pgtest.One[bool](b.tb, b.db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
 }
 
-// TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone: the session that keeps the pipeline's row is ended where it is one of this pipeline, with this
-// role, and its client says nothing. Any other stays, and is named.
+// TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone: the session that keeps the pipeline's row is
+// ended where it is one of this pipeline, with this role, and its client says nothing. Any other
+// stays, and is named.
 func TestATakeoverEndsAHungSessionOfItsOwnPipelineAlone(t *testing.T) { //nolint:tparallel // its subtests share one row
 	t.Parallel()
 	b := setup(t)
@@ -105,8 +106,10 @@ func TestATakeoverThatWaitsWritesNothing(t *testing.T) {
 	b.commit(owner, 0x1100, upsert(1, 0x1100, "one"))
 }
 
-// TestANameAloneIsNoSessionOfThePipeline: any role that may connect can call itself the stream. One that may not write the ledger makes no person end the
-// session that it waits for; nor does one that streams, where it waits for another program's table. And none hides behind the name that it keeps a lock.
+// TestANameAloneIsNoSessionOfThePipeline: any role that may connect can call itself the stream. One
+// that may not write the ledger makes no person end the session that it waits for; nor does one
+// that streams, where it waits for another program's table. And none hides behind the name that it
+// keeps a lock.
 func TestANameAloneIsNoSessionOfThePipeline(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -177,8 +180,9 @@ func TestANameAloneIsNoSessionOfThePipeline(t *testing.T) {
 	b.hidesBehind(t, [2]*pgx.Conn{stranger, other}, asked, role, waiting)
 }
 
-// chainEnds makes sure that where a session which is waited for waits itself for something that is not the pipeline's, that one is told: a client
-// that may write the ledger could have a lock of any other session stand at the end.
+// chainEnds makes sure that where a session which is waited for waits itself for something that is
+// not the pipeline's, that one is told: a client that may write the ledger could have a lock of any
+// other session stand at the end.
 func (b *bench) chainEnds(t *testing.T, other *pgx.Conn, find func() *pgsession.Blocker, waiting func(*pgx.Conn, string) chan struct{}) {
 	t.Helper()
 	third := b.db.Conn(t)
@@ -191,7 +195,8 @@ func (b *bench) chainEnds(t *testing.T, other *pgx.Conn, find func() *pgsession.
 	<-behind
 }
 
-// hidesBehind makes sure that a session which keeps a lock, and has lost its rights, is no session of the pipeline by its name.
+// hidesBehind makes sure that a session which keeps a lock, and has lost its rights, is no session
+// of the pipeline by its name.
 func (b *bench) hidesBehind(t *testing.T, conns [2]*pgx.Conn, asked pgsession.Waiting, role string, waiting func(*pgx.Conn, string) chan struct{}) {
 	t.Helper()
 	stranger, other := conns[0], conns[1]

@@ -14,8 +14,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// Audit reads what the sink holds of one generation, to be compared with the source. It writes nothing. protocol.ErrGenerations from any of its methods
-// says that the set of generations changed: open it again.
+// Audit reads what the sink holds of one generation, to be compared with the source. It writes
+// nothing. protocol.ErrGenerations from any of its methods says that the set of generations
+// changed: open it again.
 type Audit struct {
 	sink   *Sink
 	layout *layout
@@ -28,7 +29,8 @@ type Audit struct {
 	ledger, table                 string
 }
 
-// OpenAudit reads the pipeline for an audit of a generation, by its number; zero takes the active one.
+// OpenAudit reads the pipeline for an audit of a generation, by its number; zero takes the active
+// one.
 func (s *Sink) OpenAudit(ctx context.Context, generation int) (*Audit, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {
@@ -73,13 +75,16 @@ type Holding struct {
 	Deleted bool
 	// Hash is the ledger's hash of the text by the generation's template; zero where there is none.
 	Hash change.Hash
-	// HasVector is true when the generation has a vector of the key: made from the text of VectorHash, and of length Norm.
+	// HasVector is true when the generation has a vector of the key: made from the text of
+	// VectorHash, and of length Norm.
 	HasVector  bool
 	VectorHash change.Hash
 	Norm       float64
-	// Refused is the hash of the text that the generation's dead letter of the key is about; zero without one.
+	// Refused is the hash of the text that the generation's dead letter of the key is about; zero
+	// without one.
 	Refused change.Hash
-	// Ahead is true where no commit can have brought the version: it is above the pipeline's, and keeps later ones out.
+	// Ahead is true where no commit can have brought the version: it is above the pipeline's, and
+	// keeps later ones out.
 	Ahead bool
 	// Unheld is true where that letter says that the ledger cannot have the row.
 	Unheld bool
@@ -88,7 +93,8 @@ type Holding struct {
 // Live reports whether the ledger has a row of the key that is not deleted.
 func (h *Holding) Live() bool { return h.Known && !h.Deleted }
 
-// Look is what the sink holds of some keys in one snapshot, in the order of the keys, with the pipeline's versions there.
+// Look is what the sink holds of some keys in one snapshot, in the order of the keys, with the
+// pipeline's versions there.
 type Look struct {
 	Version, Truncated change.Version
 	Holdings           []Holding
@@ -192,8 +198,8 @@ func (a *Audit) Vectors(ctx context.Context, keys []change.Key) (map[change.Key]
 	return found, err
 }
 
-// LiveKeys returns up to limit keys of the ledger's live rows that come after a key in the sink's order, or the first ones when that is
-// empty.
+// LiveKeys returns up to limit keys of the ledger's live rows that come after a key in the sink's
+// order, or the first ones when that is empty.
 func (a *Audit) LiveKeys(ctx context.Context, after change.Key, limit int) ([]change.Key, error) {
 	statement, args, err := a.behind(a.ledgerKeys, after, limit)
 	if err != nil {
@@ -207,8 +213,8 @@ func (a *Audit) LiveKeys(ctx context.Context, after change.Key, limit int) ([]ch
 	return keys, err
 }
 
-// Unlisted returns, of up to limit vectors whose keys come after a key, the keys without a live row in the ledger, and the last key that was
-// read, which is empty at the end.
+// Unlisted returns, of up to limit vectors whose keys come after a key, the keys without a live row
+// in the ledger, and the last key that was read, which is empty at the end.
 func (a *Audit) Unlisted(ctx context.Context, after change.Key, limit int) (keys []change.Key, last change.Key, err error) {
 	statement, args, err := a.behind(a.vectorKeys, after, limit)
 	if err != nil {
@@ -233,10 +239,12 @@ func (a *Audit) Unlisted(ctx context.Context, after change.Key, limit int) (keys
 	return keys, last, err
 }
 
-// fewRows is a table of which a sample reads all: it is a moment's work, and whole pages of few rows are no fair sample.
+// fewRows is a table of which a sample reads all: it is a moment's work, and whole pages of few
+// rows are no fair sample.
 const fewRows = 50_000
 
-// SampleKeys returns up to n keys of the ledger's live rows and up to n of the generation's vectors, at random.
+// SampleKeys returns up to n keys of the ledger's live rows and up to n of the generation's
+// vectors, at random.
 func (a *Audit) SampleKeys(ctx context.Context, n int) ([]change.Key, error) {
 	var all []change.Key
 	err := a.read(ctx, func(tx pgx.Tx, _ locked) error {
@@ -257,7 +265,8 @@ func (a *Audit) SampleKeys(ctx context.Context, n int) ([]change.Key, error) {
 	return slices.Compact(all), err
 }
 
-// SamplePercent is the share of a table's pages that holds n of its rows and some more; rows may be an estimate, 0 when it is not known.
+// SamplePercent is the share of a table's pages that holds n of its rows and some more; rows may be
+// an estimate, 0 when it is not known.
 func SamplePercent(n int, rows int64) float32 {
 	const whole, more = 100, 1.25
 	if rows < fewRows {
@@ -266,7 +275,8 @@ func SamplePercent(n int, rows int64) float32 {
 	return min(whole, float32(whole*more*float64(n)/float64(rows)))
 }
 
-// CheckView returns what is wrong with the view that people query, or "": it must read the active generation's vectors.
+// CheckView returns what is wrong with the view that people query, or "": it must read the active
+// generation's vectors.
 func (a *Audit) CheckView(ctx context.Context) (string, error) {
 	schema, name := a.state.ViewSchema, a.state.ViewName
 	if name == "" {

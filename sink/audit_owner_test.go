@@ -16,8 +16,9 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestAnAuditRunsNothingOfTheOwnerOfPgvectorsSchema: that role can put another schema, with operators and types of its own, in its place while an
-// audit runs. The audit reads the same vectors and lengths, in each form in which a server sends them.
+// TestAnAuditRunsNothingOfTheOwnerOfPgvectorsSchema: that role can put another schema, with
+// operators and types of its own, in its place while an audit runs. The audit reads the same
+// vectors and lengths, in each form in which a server sends them.
 func TestAnAuditRunsNothingOfTheOwnerOfPgvectorsSchema(t *testing.T) {
 	t.Parallel()
 	for _, storage := range []sink.Storage{sink.Vector, sink.HalfVec} {
@@ -72,8 +73,10 @@ func TestAnAuditRunsNothingOfTheOwnerOfPgvectorsSchema(t *testing.T) {
 	}
 }
 
-// TestNothingRunsOfTheOwnerOfPgvectorsSchema: a process keeps the name of that schema for as long as it lives, and its owner gives the name to another in the
-// meantime. What names a type of it names its dimensions, which only a type of a superuser's takes; so each statement works on, or fails.
+// TestNothingRunsOfTheOwnerOfPgvectorsSchema: a process keeps the name of that schema for as long
+// as it lives, and its owner gives the name to another in the meantime. What names a type of it
+// names its dimensions, which only a type of a superuser's takes; so each statement works on, or
+// fails.
 func TestNothingRunsOfTheOwnerOfPgvectorsSchema(t *testing.T) {
 	t.Parallel()
 	for _, storage := range []sink.Storage{sink.Vector, sink.HalfVec} {

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestPgvectorTakesNoComponentThatIsNotFinite: neither as text nor in binary, which is what the sink writes.
+// TestPgvectorTakesNoComponentThatIsNotFinite: neither as text nor in binary, which is what the
+// sink writes.
 func TestPgvectorTakesNoComponentThatIsNotFinite(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -38,7 +39,8 @@ func TestPgvectorTakesNoComponentThatIsNotFinite(t *testing.T) {
 	}
 }
 
-// TestSamplePercent keeps a sample of a small table whole, and of a large one about as large as it is asked for.
+// TestSamplePercent keeps a sample of a small table whole, and of a large one about as large as it
+// is asked for.
 func TestSamplePercent(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

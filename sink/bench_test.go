@@ -69,7 +69,8 @@ func BenchmarkCommitVectors(b *testing.B) {
 	b.ReportMetric(float64(b.N)*benchRows/b.Elapsed().Seconds(), "rows/s")
 }
 
-// BenchmarkTrusted is the look at wal2vec's tables with which every command begins, and which a stream makes every few seconds.
+// BenchmarkTrusted is the look at wal2vec's tables with which every command begins, and which a
+// stream makes every few seconds.
 func BenchmarkTrusted(b *testing.B) {
 	s := setupWith(b, productPipeline(), generation(384))
 	for b.Loop() {

@@ -13,9 +13,11 @@ import (
 
 // Bypass says how a role passes over the row policies that keep the pipelines of a schema apart.
 type Bypass struct {
-	// Role has BYPASSRLS: the role itself, or one that it is a member of; empty where there is none.
+	// Role has BYPASSRLS: the role itself, or one that it is a member of; empty where there is
+	// none.
 	Role string
-	// Through is the role that it was made a member of, by Grantor where that was another than the server's first role (from PostgreSQL 16 on).
+	// Through is the role that it was made a member of, by Grantor where that was another than the
+	// server's first role (from PostgreSQL 16 on).
 	Through, Grantor string
 	// Others counts the pipelines of the schema besides this one.
 	Others int

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestARoleThatPassesOverPoliciesGetsNoRightsAmongSeveralPipelines: it would have them on all. In a sink of one there is nothing else to have.
+// TestARoleThatPassesOverPoliciesGetsNoRightsAmongSeveralPipelines: it would have them on all. In a
+// sink of one there is nothing else to have.
 func TestARoleThatPassesOverPoliciesGetsNoRightsAmongSeveralPipelines(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -39,7 +40,8 @@ func TestARoleThatPassesOverPoliciesGetsNoRightsAmongSeveralPipelines(t *testing
 		}
 		b.ok(b.sink.Grant(t.Context(), sink.Grant{Role: plain, Access: access}))
 	}
-	// A membership is taken from where it was given: by another role, of a role that is itself a member.
+	// A membership is taken from where it was given: by another role, of a role that is itself a
+	// member.
 	middle, _ := b.db.Role(t, "")
 	giver, _ := b.db.Role(t, "")
 	third, _ := b.db.Role(t, "")

@@ -14,8 +14,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
-// Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too, or every one of a full job or one that
-// encodes again.
+// Stale returns the upserts to encode, by generation: those whose text it lacks, dead letters too,
+// or every one of a full job or one that encodes again.
 func (j *Job) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	if j.params.Mode != Full && !j.again {
 		return j.sink.stale(ctx, j.layout, changes, true)
@@ -57,11 +57,13 @@ func (s *Sink) lockPipeline(ctx context.Context, tx pgx.Tx) (locked, error) {
 	return p, nil
 }
 
-// Commit writes a chunk, or does nothing. Several chunks may be written at once, each once, and in any order: the job's cursor moves when all the
-// chunks before it are written. Keys of two chunks differ, and each transaction takes its rows in the order of their keys, behind a share of the
+// Commit writes a chunk, or does nothing. Several chunks may be written at once, each once, and in
+// any order: the job's cursor moves when all the chunks before it are written. Keys of two chunks
+// differ, and each transaction takes its rows in the order of their keys, behind a share of the
 // pipeline's row.
 //
-// protocol.ErrChunkStale and NeedVectorsError: read the chunk again. protocol.ErrJobLost: stop. protocol.ErrGenerations: open the job again.
+// protocol.ErrChunkStale and NeedVectorsError: read the chunk again. protocol.ErrJobLost: stop.
+// protocol.ErrGenerations: open the job again.
 func (j *Job) Commit(ctx context.Context, c protocol.Chunk) (protocol.ChunkResult, error) {
 	if err := j.cover(ctx, c); err != nil {
 		return protocol.ChunkResult{}, err
@@ -89,7 +91,8 @@ func (j *Job) write(ctx context.Context, c protocol.Chunk, unheld []change.Chang
 	}
 	w.force = c.Force
 	var result protocol.ChunkResult
-	// Each statement must see what was committed before it, whatever a role's transactions are by default.
+	// Each statement must see what was committed before it, whatever a role's transactions are by
+	// default.
 	err = j.sink.writeTx(ctx, j.layout, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if w.known, err = j.enter(ctx, tx, c); err != nil {
 			return err
@@ -121,8 +124,8 @@ func (j *Job) write(ctx context.Context, c protocol.Chunk, unheld []change.Chang
 	return result, err
 }
 
-// enter shares the pipeline's row for this transaction and checks that what the chunk was read under still holds. It returns the position up to which
-// the sink may show rows.
+// enter shares the pipeline's row for this transaction and checks that what the chunk was read
+// under still holds. It returns the position up to which the sink may show rows.
 func (j *Job) enter(ctx context.Context, tx pgx.Tx, c protocol.Chunk) (change.LSN, error) {
 	var p locked
 	var partial change.LSN
@@ -159,7 +162,8 @@ func (j *Job) enter(ctx context.Context, tx pgx.Tx, c protocol.Chunk) (change.LS
 	return known, nil
 }
 
-// withoutText counts the rows without text: for a build by the template of its generation, though another's may have one.
+// withoutText counts the rows without text: for a build by the template of its generation, though
+// another's may have one.
 func (j *Job) withoutText(w *writes) int {
 	n := w.deletes.len()
 	for i := range j.layout.generations {
@@ -179,8 +183,8 @@ func (w *writes) count(out *written, withoutText int) protocol.ChunkResult {
 	return r
 }
 
-// Sweep deletes the keys that the job did not see and no event touched since it started, and closes the job: they are gone from the
-// source. Call it after the last chunk. It returns their number.
+// Sweep deletes the keys that the job did not see and no event touched since it started, and closes
+// the job: they are gone from the source. Call it after the last chunk. It returns their number.
 func (j *Job) Sweep(ctx context.Context) (int64, error) {
 	if j.params.Limit > 0 || j.params.Mode == Retry {
 		return 0, fault.New(fault.Internal, "", "a job that has not seen every key cannot sweep")

@@ -17,7 +17,8 @@ import (
 // copies are the statements that copy a generation's vectors.
 type copies struct{ absent, copy string }
 
-// copies renders the statements of every generation. Every type of a key has a binary form (change.Type).
+// copies renders the statements of every generation. Every type of a key has a binary form
+// (change.Type).
 func (l *layout) copies(s *Sink) []copies {
 	own := s.tablesOf(l.key)
 	all := make([]copies, len(l.generations))
@@ -28,9 +29,10 @@ func (l *layout) copies(s *Sink) []copies {
 	return all
 }
 
-// load writes a chunk's changes as queue does, and copies the vectors of keys that have none: COPY takes a vector in a fifth of the time that
-// an upsert needs for it, and in a first load nearly all are new. The ledger's rows are locked by then, also those that reject the chunk, so
-// nobody else writes vectors of these keys meanwhile.
+// load writes a chunk's changes as queue does, and copies the vectors of keys that have none: COPY
+// takes a vector in a fifth of the time that an upsert needs for it, and in a first load nearly all
+// are new. The ledger's rows are locked by then, also those that reject the chunk, so no other
+// process writes vectors of these keys in the meantime.
 func (w *writes) load(ctx context.Context, tx pgx.Tx, j *Job, epoch change.Epoch, out *written) error {
 	given := make([]upserts, len(w.upserts))
 	for i := range w.upserts {
@@ -56,7 +58,8 @@ func (w *writes) load(ctx context.Context, tx pgx.Tx, j *Job, epoch change.Epoch
 	return nil
 }
 
-// copyVectors writes the vectors of one generation: by COPY where its table has none of the key, by an upsert elsewhere.
+// copyVectors writes the vectors of one generation: by COPY where its table has none of the key, by
+// an upsert elsewhere.
 func (w *writes) copyVectors(ctx context.Context, tx pgx.Tx, j *Job, generation int, u *upserts, out *written) error {
 	g, c := &j.layout.generations[generation], j.copies[generation]
 	rows, others, err := absent(ctx, tx, c.absent, u)
@@ -190,7 +193,8 @@ func (c *copied) appendRow(b []byte, row int) []byte {
 	return appendVector(b, c.upserts.vectors[at], c.half)
 }
 
-// appendVector appends a field of type vector or halfvec: its length in bytes, the dimension, two bytes that are zero, the components.
+// appendVector appends a field of type vector or halfvec: its length in bytes, the dimension, two
+// bytes that are zero, the components.
 func appendVector(b []byte, vector pgvector.Vector, half bool) []byte {
 	v := vector.Slice()
 	size := 4
@@ -210,8 +214,8 @@ func appendVector(b []byte, vector pgvector.Vector, half bool) []byte {
 	return b
 }
 
-// halfOf rounds to the nearest number of 16 bits, to the even one of two, as the server's cast does. What is too large becomes an infinity,
-// which the server refuses.
+// halfOf rounds to the nearest number of 16 bits, to the even one of two, as the server's cast
+// does. What is too large becomes an infinity, which the server refuses.
 func halfOf(f float32) uint16 {
 	bits := math.Float32bits(f)
 	sign := uint16(bits>>16) & 0x8000

@@ -55,7 +55,8 @@ func (b *bench) contents() []string {
 	return rows
 }
 
-// TestWhatIsCopiedIsWhatIsInserted writes the same changes as chunks, which copy, and as a stream, which does not.
+// TestWhatIsCopiedIsWhatIsInserted writes the same changes as chunks, which copy, and as a stream,
+// which does not.
 func TestWhatIsCopiedIsWhatIsInserted(t *testing.T) {
 	t.Parallel()
 	for name, kind := range keyKinds {

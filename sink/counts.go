@@ -11,7 +11,8 @@ import (
 
 // Counts are the pipeline's rows.
 type Counts struct {
-	// Live keys are in the ledger and not deleted; Fresh of them have the vector of their text in the active generation, Stale have not.
+	// Live keys are in the ledger and not deleted; Fresh of them have the vector of their text in
+	// the active generation, Stale have not.
 	Live  int64
 	Fresh int64
 	Stale int64
@@ -44,7 +45,8 @@ func (s *Sink) Counts(ctx context.Context) (Counts, error) {
 	return c, nil
 }
 
-// Stale returns the upserts whose text a generation lacks under their key, by generation, for a look without a job.
+// Stale returns the upserts whose text a generation lacks under their key, by generation, for a
+// look without a job.
 func (s *Sink) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {

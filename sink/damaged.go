@@ -15,8 +15,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// checkRow refuses what this program never writes into a pipeline's row: whoever may write the row acts with the rights of whoever reads it
-// where such a value comes to be part of a statement.
+// checkRow refuses what this program never writes into a pipeline's row: a role that may write the
+// row acts with the rights of the role that reads it where such a value comes to be part of a
+// statement.
 func (st State) checkRow() error {
 	if err := checkKey(st.Table.Key); err != nil {
 		return damaged("pipeline", err)
@@ -74,7 +75,8 @@ func (s *Sink) damagedLetters(rows []string) error {
 		s.pipeline, strings.Join(rows, "; "), more)
 }
 
-// fits refuses what is no key of the table: parts that are missing, too many, or not as the source prints them.
+// fits refuses what is no key of the table: parts that are missing, too many, or not as the source
+// prints them.
 func fits(key []change.Column, parts []*string) error {
 	if len(parts) != len(key) {
 		return fmt.Errorf("%d parts for %d columns", len(parts), len(key))

@@ -33,8 +33,9 @@ func hostileValues() map[string][]string {
 	}
 }
 
-// TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead puts, as the stream's role, everything of hostileValues into every column that it may write. The
-// server refuses it, or every command of the owner reads it. A column that comes later is in it by itself.
+// TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead puts, as the stream's role, everything of
+// hostileValues into every column that it may write. The server refuses it, or every command of the
+// owner reads it. A column that comes later is in it by itself.
 func TestWhatAStreamsRoleWritesItsOwnersCommandsCanRead(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -169,7 +170,8 @@ func (b *bench) restore(c writtenColumn) {
 		WHERE t.ctid = r.ctid`, c.table, c.name))
 }
 
-// TestADamagedLetterDoesNotHideTheOthers: constraints are younger than tables; what was there before them is named, and goes by what is advised.
+// TestADamagedLetterDoesNotHideTheOthers: constraints are younger than tables; what was there
+// before them is named, and goes by what is advised.
 func TestADamagedLetterDoesNotHideTheOthers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

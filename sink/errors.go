@@ -7,10 +7,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// ErrNoSlot says that a resync was cut off: the pipeline names no slot, whatever slot the source has.
+// ErrNoSlot says that a resync was cut off: the pipeline names no slot, whatever slot the source
+// has.
 var ErrNoSlot error = fault.New(fault.Gap, initCommand+" --resync, as the role that set it up", "a resync was cut off: the pipeline has no slot")
 
-// NeedVectorsError says that the ledger needs the vectors of these texts, which were not given. Nothing was written.
+// NeedVectorsError says that the ledger needs the vectors of these texts, which were not given.
+// Nothing was written.
 type NeedVectorsError struct{ Hashes map[int][]change.Hash }
 
 // Error says how many there are.

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Exclusive waits until no other process sets up or tears down a pipeline in this schema, and keeps others out until release is called or
-// the session ends. Slots and publications are made on another server, perhaps, and in several steps: a transaction's lock is not
-// enough.
+// Exclusive waits until no other process sets up or tears down a pipeline in this schema, and keeps
+// others out until release is called or the session ends. Slots and publications are made on
+// another server, perhaps, and in several steps: a transaction's lock is not enough.
 func (s *Sink) Exclusive(ctx context.Context) (release func(), err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {

@@ -15,10 +15,12 @@ func (s *Sink) ClearIndex(ctx context.Context, g Generation) {
 	(&indexBuild{sink: s, generation: g, tables: tables{}}).clear(ctx)
 }
 
-// SetHungAfter takes the place of how long a session of the pipeline may let the server wait in a transaction.
+// SetHungAfter takes the place of how long a session of the pipeline may let the server wait in a
+// transaction.
 func (s *Sink) SetHungAfter(d time.Duration) { s.hungAfter = d }
 
-// NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to n.
+// NamesOf are the names of the tables and indexes of a pipeline that has had the generations 1 to
+// n.
 func NamesOf(pipeline string, n int) []string {
 	own := namesOf(pipeline)
 	all := []string{own.ledger, own.ledgerKey, own.tombstones, own.letters, own.lettersKey, own.lettersLookup}

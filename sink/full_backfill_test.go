@@ -26,7 +26,8 @@ func (b *bench) sweep(params sink.JobParams) {
 	b.ok(err)
 }
 
-// TestOnlyAJobThatReadsEveryRowIsAFullBackfill: not one with a limit, not a retry, not one that was given up or is open.
+// TestOnlyAJobThatReadsEveryRowIsAFullBackfill: not one with a limit, not a retry, not one that was
+// given up or is open.
 func TestOnlyAJobThatReadsEveryRowIsAFullBackfill(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -60,7 +61,8 @@ func TestTheBuildOfAGenerationReadsEveryRow(t *testing.T) {
 	b.wantFull(change.BackfillDone)
 }
 
-// TestARefreshThatIsOpenIsTold: of a resync and of a swapped table, until it has ended. A promotion that lost nothing changes nothing.
+// TestARefreshThatIsOpenIsTold: of a resync and of a swapped table, until it has ended. A promotion
+// that lost nothing changes nothing.
 func TestARefreshThatIsOpenIsTold(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -93,7 +95,8 @@ func TestAPromotionIsNoFullBackfill(t *testing.T) {
 	b.wantFull(change.BackfillNone)
 }
 
-// TestWhereTheStreamBringsEveryRowThereIsNothingToBackfill: after a TRUNCATE, which a new slot forgets, and from an empty table on.
+// TestWhereTheStreamBringsEveryRowThereIsNothingToBackfill: after a TRUNCATE, which a new slot
+// forgets, and from an empty table on.
 func TestWhereTheStreamBringsEveryRowThereIsNothingToBackfill(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

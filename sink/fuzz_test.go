@@ -18,8 +18,9 @@ import (
 // mark is part of every hostile text. It stands in no statement but within quotes.
 const mark = "zqmark"
 
-// FuzzRowsOfOurTables puts a hostile text into one column of one of wal2vec's tables, and has every method run that reads them. What reads
-// it may refuse; no statement may hold the text other than as a quoted name or a string.
+// FuzzRowsOfOurTables puts a hostile text into one column of one of wal2vec's tables, and has every
+// method run that reads them. What reads it may refuse; no statement may hold the text other than
+// as a quoted name or a string.
 func FuzzRowsOfOurTables(f *testing.F) {
 	b := setup(f)
 	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one"))
@@ -121,7 +122,8 @@ func (b *bench) readAll(ctx context.Context) []error {
 
 type hostileColumn struct{ table, column, value string }
 
-// hostileColumns are the columns of wal2vec's tables that hold texts, with how one is written; nothing keeps a text from them. The rows are saved.
+// hostileColumns are the columns of wal2vec's tables that hold texts, with how one is written;
+// nothing keeps a text from them. The rows are saved.
 func hostileColumns(tb testing.TB, db *pgtest.DB) []hostileColumn {
 	tb.Helper()
 	db.Exec(tb, `CREATE SCHEMA saved`)

@@ -38,7 +38,8 @@ func (s Storage) operatorClass() string { return string(s) + "_cosine_ops" }
 // GenerationState is where a generation is in its life.
 type GenerationState string
 
-// The states. Every generation but a retired one is written; searches and the view read the active one. A previous one was active before.
+// The states. Every generation but a retired one is written; searches and the view read the active
+// one. A previous one was active before.
 const (
 	Building GenerationState = "building"
 	Active   GenerationState = "active"
@@ -51,24 +52,29 @@ type Generation struct {
 	// ID counts the pipeline's generations from 1.
 	ID    int
 	State GenerationState
-	// Fingerprint names the vector space: weights, tokenizer, pooling, normalisation, lengths and template.
+	// Fingerprint names the vector space: weights, tokenizer, pooling, normalisation, lengths and
+	// template.
 	Fingerprint string
-	// Model is for people, Source what opens it again: a name among the parts or a folder. The fingerprint covers model and template.
+	// Model is for people, Source what opens it again: a name among the parts or a folder. The
+	// fingerprint covers model and template.
 	Model    string
 	Source   string
 	Template string
-	// Rule is the number of the rule by which the template's literals go with its values; see change.Template.Rule.
+	// Rule is the number of the rule by which the template's literals go with its values; see
+	// change.Template.Rule.
 	Rule int
-	// OlderFingerprint is what Fingerprint would be by the older rule; empty where there is none, and for what is in the sink.
+	// OlderFingerprint is what Fingerprint would be by the older rule; empty where there is none,
+	// and for what is in the sink.
 	OlderFingerprint string
 	// Dimension is the length of a vector.
 	Dimension int
 	Storage   Storage
-	// Precision is the one that was configured for it, change.PrecisionAuto where each device takes its own; Precisions are those that wrote.
+	// Precision is the one that was configured for it, change.PrecisionAuto where each device takes
+	// its own; Precisions are those that wrote.
 	Precision  string
 	Precisions []string
-	// Table is the vector table's name in wal2vec's schema; a retired generation's is gone. HashColumn is the ledger's column for the texts
-	// of the template.
+	// Table is the vector table's name in wal2vec's schema; a retired generation's is gone.
+	// HashColumn is the ledger's column for the texts of the template.
 	Table      string
 	HashColumn string
 	CreatedAt  time.Time
@@ -117,9 +123,10 @@ func (s *Sink) generations(ctx context.Context, q querier) ([]Generation, error)
 	return found, nil
 }
 
-// EnsureGeneration returns the generation that was made by this model. Without any it creates the first, which is active: its table
-// and the view; BuildIndex makes the index, best when the vectors are there. Another model is an error of kind fault.Model, an
-// object in the view's place one of kind fault.Usage.
+// EnsureGeneration returns the generation that was made by this model. Without any it creates the
+// first, which is active: its table and the view; BuildIndex makes the index, best when the vectors
+// are there. Another model is an error of kind fault.Model, an object in the view's place one of
+// kind fault.Usage.
 func (s *Sink) EnsureGeneration(ctx context.Context, g Generation) (Generation, error) {
 	var result Generation
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
@@ -191,9 +198,10 @@ func (s *Sink) numbered(st State, g Generation) Generation {
 	return g
 }
 
-// MadeBy returns the generation that a model and template made, the active one if several are of that space: only its fingerprint,
-// dimension and storage (when not empty) are compared. Where none was made by the present rule for templates, one of the older rule is
-// taken. Another model or template than any generation's is an error of kind fault.Model.
+// MadeBy returns the generation that a model and template made, the active one if several are of
+// that space: only its fingerprint, dimension and storage (when not empty) are compared. Where none
+// was made by the present rule for templates, one of the older rule is taken. Another model or
+// template than any generation's is an error of kind fault.Model.
 func (st State) MadeBy(g Generation) (Generation, error) {
 	if st.Generation == nil {
 		return g, fault.New(fault.Usage, initFirst, "the pipeline has no generation of vectors yet")

@@ -15,7 +15,8 @@ import (
 
 // Coverage counts the rows that a generation has to have a vector of.
 type Coverage struct {
-	// Live rows have a text. Fresh of them have its vector, and Failed have none because their text cannot be encoded.
+	// Live rows have a text. Fresh of them have its vector, and Failed have none because their text
+	// cannot be encoded.
 	Live, Fresh, Failed int64
 }
 
@@ -34,7 +35,8 @@ func (c Coverage) Share() float64 {
 type Activation struct {
 	// ID is the generation's number; zero is the one that was active before.
 	ID int
-	// Force activates below full coverage, while the generation is being filled, without an index, and while a resync's refresh is open.
+	// Force activates below full coverage, while the generation is being filled, without an index,
+	// and while a resync's refresh is open.
 	Force bool
 }
 
@@ -47,9 +49,10 @@ type Activated struct {
 	Forced []string
 }
 
-// Activate makes a generation the one that searches and the view read, in one transaction under the pipeline's lock. The one that was
-// active stays and is written. It is refused (fault.Usage) while the generation has holes, see Activation.Force, and when something
-// depends on a view whose type would change.
+// Activate makes a generation the one that searches and the view read, in one transaction under the
+// pipeline's lock. The one that was active stays and is written. It is refused (fault.Usage) while
+// the generation has holes, see Activation.Force, and when something depends on a view whose type
+// would change.
 func (s *Sink) Activate(ctx context.Context, a Activation) (Activated, error) {
 	var done Activated
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {

@@ -13,10 +13,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
-// BuildGeneration adds a generation to the pipeline, with its table and the job that fills it, in one transaction: from then on every
-// writer writes it too. One that is being built of the same model, template, storage and precision already is returned as it is, with resumed
-// true. To go on, open a job of mode Build, then call BuildIndex, then Activate. What is there in any other state, and a pipeline
-// without a slot, are errors of kind fault.Usage.
+// BuildGeneration adds a generation to the pipeline, with its table and the job that fills it, in
+// one transaction: from then on every writer writes it too. One that is being built of the same
+// model, template, storage and precision already is returned as it is, with resumed true. To go on,
+// open a job of mode Build, then call BuildIndex, then Activate. What is there in any other state,
+// and a pipeline without a slot, are errors of kind fault.Usage.
 func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generation, resumed bool, err error) {
 	err = s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		st, p, err := s.lockedState(ctx, tx)
@@ -74,8 +75,8 @@ func (s *Sink) BuildGeneration(ctx context.Context, g Generation) (built Generat
 	return built, resumed, nil
 }
 
-// asOwner returns the statement that makes the rest of the transaction act for the role that owns a table, where that is another one: what
-// it makes is that role's then.
+// asOwner returns the statement that makes the rest of the transaction act for the role that owns a
+// table, where that is another one: what it makes is that role's then.
 func (s *Sink) asOwner(ctx context.Context, tx pgx.Tx, table string) ([]string, error) {
 	var owner string
 	var ours bool
@@ -93,7 +94,8 @@ func (st State) hasColumn(column string) bool {
 	return slices.ContainsFunc(st.Generations, func(g Generation) bool { return g.HashColumn == column })
 }
 
-// lockedState reads the pipeline behind its lock: neither its generations nor any row changes until the transaction ends.
+// lockedState reads the pipeline behind its lock: neither its generations nor any row changes until
+// the transaction ends.
 func (s *Sink) lockedState(ctx context.Context, tx pgx.Tx) (State, locked, error) {
 	if err := s.checkSchema(ctx, tx); err != nil {
 		return State{}, locked{}, err

@@ -18,8 +18,8 @@ type GenerationReport struct {
 	Filling bool
 }
 
-// Generations reports on every generation that the pipeline ever had, by their numbers, as of one snapshot. It reads the whole ledger
-// once for each.
+// Generations reports on every generation that the pipeline ever had, by their numbers, as of one
+// snapshot. It reads the whole ledger once for each.
 func (s *Sink) Generations(ctx context.Context) ([]GenerationReport, error) {
 	var reports []GenerationReport
 	err := reading(ctx, s.pool, func(tx pgx.Tx) error {

@@ -40,7 +40,8 @@ func (s *Sink) retirement(ctx context.Context, q querier, st State, id int) (Ret
 	return r, err
 }
 
-// Retire drops the vectors of a generation that is not active, for good: nobody writes it any more.
+// Retire drops the vectors of a generation that is not active, for good: no process writes it any
+// more.
 func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 	var r Retirement
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
@@ -56,7 +57,8 @@ func (s *Sink) Retire(ctx context.Context, id int) (Retirement, error) {
 		steps := []string{
 			render("letters_retire", t), render("generation_abandon", data), render("generation_retire", data), render("generation_count", data),
 		}
-		// The ledger before the vectors, as those lock them who read both for long: the other way round each would wait for the other.
+		// The ledger before the vectors, as those lock them who read both for long: the other way
+		// round each would wait for the other.
 		if t.Hashes = st.otherColumns(r.Generation); !slices.Contains(t.Hashes, t.Hash) {
 			steps = append(steps, render("ledger_hash_empty", t), render("ledger_hash_drop", t))
 		}

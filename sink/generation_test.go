@@ -49,7 +49,8 @@ func (b *bench) commitBoth(stream *sink.Stream, w change.LSN, changes ...change.
 	b.ok(stream.Commit(b.tb.Context(), change.Commit{Changes: changes, Watermark: w, Encodings: both(changes...)}))
 }
 
-// filled runs the job that fills a generation over these rows, which are all there are, and builds its index.
+// filled runs the job that fills a generation over these rows, which are all there are, and builds
+// its index.
 func (b *bench) filled(g sink.Generation, changes ...change.Change) {
 	b.tb.Helper()
 	j := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
@@ -385,7 +386,7 @@ func TestRetiringDropsAGenerationThatIsNotActive(t *testing.T) {
 	if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.ledger_product WHERE failed_at IS NOT NULL"); n != 0 {
 		t.Errorf("%d rows failed", n)
 	}
-	// Whoever knew it finds that out, by whatever statement.
+	// A process that knew it finds that out, by whatever statement.
 	if _, err := stream.Stale(t.Context(), []change.Change{one}); !errors.Is(err, protocol.ErrGenerations) {
 		t.Errorf("a look: %v", err)
 	}
@@ -456,7 +457,8 @@ func (b *bench) columnOf() string {
 	return pgtest.One[string](b.tb, b.db, "SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = '"+viewName+"'::regclass AND attname = 'embedding'")
 }
 
-// TestTheViewKeepsWhatPeopleGaveIt: a view of another type is dropped and made anew, in the same transaction.
+// TestTheViewKeepsWhatPeopleGaveIt: a view of another type is dropped and made again, in the same
+// transaction.
 func TestTheViewKeepsWhatPeopleGaveIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -553,7 +555,8 @@ func TestHalfVectorsAreBuiltAndSearched(t *testing.T) {
 	}
 }
 
-// TestAGenerationWhoseBuildWasGivenUpIsNotComplete: nothing is missing of what the ledger knows, which is not all that the source has.
+// TestAGenerationWhoseBuildWasGivenUpIsNotComplete: nothing is missing of what the ledger knows,
+// which is not all that the source has.
 func TestAGenerationWhoseBuildWasGivenUpIsNotComplete(t *testing.T) {
 	t.Parallel()
 	for _, building := range []bool{true, false} {
@@ -593,7 +596,8 @@ func (b *bench) givesUp(t *testing.T, building bool) {
 	if err == nil || !strings.Contains(err.Error(), "not ready: the job that fills it was given up") || !strings.HasPrefix(fault.Try(err), "wal2vec generation build") {
 		t.Errorf("got %v, try %q", err, fault.Try(err))
 	}
-	// A limited backfill has not seen every row; one that has makes up for it, as the build does that is gone on with.
+	// A limited backfill has not seen every row; one that has makes up for it, as the build does
+	// that is gone on with.
 	limited := b.job(sink.JobParams{Mode: sink.Incremental, Limit: 1})
 	b.ok(limited.Finish(t.Context()))
 	if r := b.report(2); !r.Filling {

@@ -63,8 +63,8 @@ func (s *Sink) viewSteps(ctx context.Context, q querier, st State, g Generation)
 // viewSchemaNote is the comment by which a teardown knows a schema that was made for the view.
 const viewSchemaNote = "made by wal2vec init for its view"
 
-// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this role may drop it, and nothing but the view is in
-// it; drops says whether the view goes.
+// dropViewSchema returns the statement that drops the view's schema where wal2vec made it, this
+// role may drop it, and nothing but the view is in it; drops says whether the view goes.
 func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bool) ([]string, error) {
 	var empty bool
 	rows, err := q.Query(ctx, s.query("view_schema"), st.ViewSchema, st.ViewName, viewSchemaNote, drops)
@@ -81,7 +81,8 @@ func (s *Sink) dropViewSchema(ctx context.Context, q querier, st State, drops bo
 	return []string{"DROP SCHEMA " + pgname.Catalogue(st.ViewSchema)}, nil
 }
 
-// dropView returns the statement that drops the view that the pipeline's row names; none where that is gone, or is not what wal2vec made.
+// dropView returns the statement that drops the view that the pipeline's row names; none where that
+// is gone, or is not what wal2vec made.
 func (s *Sink) dropView(ctx context.Context, q querier, st State) ([]string, error) {
 	if st.ViewName == "" {
 		return nil, nil
@@ -111,8 +112,8 @@ func viewColumns(key []change.Column) []string {
 	return append(columns, "embedding", "updated_at")
 }
 
-// switchView returns the statements that make the view show another generation. A view of another type has to be made anew: it gets the
-// options, rights, comments and owner of the old one.
+// switchView returns the statements that make the view show another generation. A view of another
+// type has to be made again: it gets the options, rights, comments and owner of the old one.
 func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Generation) ([]string, error) {
 	schema, name := st.ViewSchema, st.ViewName
 	if name == "" {
@@ -153,10 +154,12 @@ func (s *Sink) switchView(ctx context.Context, q querier, st State, was, is Gene
 // place is what has the view's name.
 type place struct {
 	schema, name string
-	// ours is true for a view that shows the pipeline's vectors, made for one that is as wal2vec makes it, and droppable for one that belongs
-	// to the owner of the vectors, too: another role's view is not ours to drop.
+	// ours is true for a view that shows the pipeline's vectors, made for one that is as wal2vec
+	// makes it, and droppable for one that belongs to the owner of the vectors, too: another role's
+	// view is not ours to drop.
 	exists, ours, made, droppable bool
-	// plain is true for one that is made and whose query is what wal2vec writes: it calls no function.
+	// plain is true for one that is made and whose query is what wal2vec writes: it calls no
+	// function.
 	plain     bool
 	kind      string // pg_class.relkind
 	column    string // its first vector column with its type

@@ -53,7 +53,8 @@ type IndexProgress struct {
 	Blocker int32
 }
 
-// Index looks at the index of a generation. Another role may see one that is being built as invalid.
+// Index looks at the index of a generation. Another role may see one that is being built as
+// invalid.
 func (s *Sink) Index(ctx context.Context, g Generation) (Index, error) {
 	return s.inspectIndex(ctx, s.pool, g)
 }
@@ -108,13 +109,15 @@ func indexKey(g Generation) int32 {
 	return int32(h.Sum32() & 0x7fffffff)
 }
 
-// indexInterval is how often the progress of a build is asked for, and whether another process is done with it.
+// indexInterval is how often the progress of a build is asked for, and whether another process is
+// done with it.
 const indexInterval = 500 * time.Millisecond
 
-// BuildIndex builds the HNSW index of a generation beside writers, unless a valid one is there. What a build that was cut off has left is
-// dropped first. Of several processes one builds, and the others return when it has. Beside writers it waits for the transactions
-// that are open when it begins; the index of a small table keeps writers waiting instead, for a second or two. progress is called now
-// and then, by one goroutine; it may be nil.
+// BuildIndex builds the HNSW index of a generation beside writers, unless a valid one is there.
+// What a build that was cut off has left is dropped first. Of several processes one builds, and the
+// others return when it has. Beside writers it waits for the transactions that are open when it
+// begins; the index of a small table keeps writers waiting instead, for a second or two. progress
+// is called now and then, by one goroutine; it may be nil.
 //
 // An error of kind fault.Usage says that this role may not: only a table's owner makes its indexes.
 func (s *Sink) BuildIndex(ctx context.Context, g Generation, progress func(IndexProgress)) error {
@@ -195,7 +198,8 @@ func (b *indexBuild) run(ctx context.Context) error {
 	b.sink.log.Info().Int("generation", b.generation.ID).Int64("memory_bytes", size.memory).Int("workers", size.workers).Msg("building an index")
 	err = b.create(ctx, size)
 	if isOutOfMemory(err) && size.workers > 0 {
-		// The workers share memory through a file system that a container keeps small; a process alone needs none of it.
+		// The workers share memory through a file system that a container keeps small; a process
+		// alone needs none of it.
 		b.sink.log.Warn().Err(err).Msg("building an index again without parallel workers")
 		size.workers = 0
 		if err := b.drop(ctx, b.conn, b.generation.Table+"_hnsw"); err != nil {
@@ -216,8 +220,8 @@ func (b *indexBuild) run(ctx context.Context) error {
 // smallPatience is how long writers of a small table may be kept waiting for its lock.
 const smallPatience = "5s"
 
-// begin takes the lock. It asks again and again: a statement that waited would hold back the build that it waits for, which waits in turn
-// for every older statement.
+// begin takes the lock. It asks again and again: a statement that waited would hold back the build
+// that it waits for, which waits in turn for every older statement.
 func (b *indexBuild) begin(ctx context.Context) error {
 	for {
 		var locked bool
@@ -231,7 +235,7 @@ func (b *indexBuild) begin(ctx context.Context) error {
 	}
 }
 
-// settled looks at the index once nobody builds one by hand, which the lock does not tell.
+// settled looks at the index once no person builds one by hand, which the lock does not tell.
 func (b *indexBuild) settled(ctx context.Context) (Index, error) {
 	for {
 		index, err := b.sink.inspectIndex(ctx, b.conn, b.generation)
@@ -258,7 +262,8 @@ type indexSize struct {
 }
 
 const (
-	// A node of the graph takes its vector and this many bytes: 712 without, 820 with parallel workers (measured: pgvector 0.8.5, m = 16).
+	// A node of the graph takes its vector and this many bytes: 712 without, 820 with parallel
+	// workers (measured: pgvector 0.8.5, m = 16).
 	indexNode = 850
 	// indexSlack is added to what the nodes take.
 	indexSlack = 16 << 20
@@ -303,7 +308,7 @@ func (s Storage) size() int64 {
 	return 4
 }
 
-// create runs the statement and reports on it meanwhile.
+// create runs the statement and reports on it in the meantime.
 func (b *indexBuild) create(ctx context.Context, size indexSize) error {
 	const kibibyte = 1 << 10
 	patience := "0"
@@ -369,7 +374,8 @@ func (b *indexBuild) look(ctx context.Context, pid uint32) (IndexProgress, error
 	return p, nil
 }
 
-// drop drops an index of the vectors by its name, without waiting for readers under a lock that keeps others out.
+// drop drops an index of the vectors by its name, without waiting for readers under a lock that
+// keeps others out.
 func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 	t := b.tables
 	t.VectorsIndex = pgname.Catalogue(b.sink.schema, name)
@@ -379,9 +385,10 @@ func (b *indexBuild) drop(ctx context.Context, q querier, name string) error {
 	return nil
 }
 
-// clear takes away what a build that failed has left, if that is quickly done: an index that is not valid costs every writer as much as one
-// that is. The next build does it otherwise. One that is valid stays: the build may have ended in the moment in which it was
-// called off, or its answer was lost.
+// clear takes away what a build that failed has left, if that is quickly done: an index that is not
+// valid costs every writer as much as one that is. The next build does it otherwise. One that is
+// valid stays: the build may have ended in the moment in which it was called off, or its answer was
+// lost.
 func (b *indexBuild) clear(ctx context.Context) {
 	const patience = 2 * time.Second
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
@@ -404,8 +411,8 @@ func isOutOfMemory(err error) bool {
 	}
 }
 
-// IndexDue reports whether a generation has grown past the size at which searches want an index and has none. It does not count one that
-// another process builds as lacking.
+// IndexDue reports whether a generation has grown past the size at which searches want an index and
+// has none. It does not count one that another process builds as lacking.
 func (s *Sink) IndexDue(ctx context.Context, g Generation) (bool, error) {
 	index, err := s.Index(ctx, g)
 	if err != nil || index.State == IndexValid || index.State == IndexBuilding {
@@ -421,10 +428,12 @@ func (s *Sink) IndexDue(ctx context.Context, g Generation) (bool, error) {
 	return g.rowsOf(bytes) >= IndexRows, nil
 }
 
-// IndexRows is how many vectors a search compares one by one in less than about 10 ms (384 dimensions).
+// IndexRows is how many vectors a search compares one by one in less than about 10 ms (384
+// dimensions).
 const IndexRows = 10_000
 
-// IndexOwner returns the role that owns the table of a generation, and whether this role may build its index: only the owner may.
+// IndexOwner returns the role that owns the table of a generation, and whether this role may build
+// its index: only the owner may.
 func (s *Sink) IndexOwner(ctx context.Context, g Generation) (owner string, ours bool, err error) {
 	row := s.pool.QueryRow(ctx, s.query("index_owner"), pgname.Catalogue(s.schema, g.Table))
 	if err := row.Scan(&owner, &ours); err != nil {

@@ -107,7 +107,7 @@ func TestABuildThatWaitsSaysForWhom(t *testing.T) {
 	if p := h.seen[0]; p.Phase != "waiting for writers before build" || p.Blocker != pid || p.Total != 1 || p.Unit != "transactions" {
 		t.Errorf("got %+v, process %d holds it up", p, pid)
 	}
-	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one")) // the build keeps nobody out
+	b.commit(b.takeover(), 0x1200, upsert(1, 0x1101, "one")) // the build keeps no writer out
 	b.ok(h.tx.Commit(t.Context()))
 	b.ok(<-h.done)
 	b.index(sink.IndexValid)
@@ -179,7 +179,8 @@ func TestACancelledBuildTakesAwayWhatItLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended, g := make(chan error, 1), *b.state().Generation
 	go func() { ended <- b.sink.BuildIndex(ctx, g, func(sink.IndexProgress) { cancel() }) }()
-	// The build cannot end by itself before the transaction does, which goes on until the server has canceled it.
+	// The build cannot end by itself before the transaction does, which goes on until the server
+	// has canceled it.
 	<-ctx.Done()
 	pgtest.Eventually(t, 20*time.Second, func() (bool, string) {
 		const query = "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%CREATE INDEX%' AND pid <> pg_backend_pid()"
@@ -196,7 +197,8 @@ func TestACancelledBuildTakesAwayWhatItLeft(t *testing.T) {
 	})
 }
 
-// TestABuildThatEndedAsItWasCalledOffIsKept: who cancels a build, or loses its answer, cannot know that the server had ended it.
+// TestABuildThatEndedAsItWasCalledOffIsKept: who cancels a build, or loses its answer, cannot know
+// that the server had ended it.
 func TestABuildThatEndedAsItWasCalledOffIsKept(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -18,7 +18,8 @@ import (
 // Mode is what a backfill encodes.
 type Mode string
 
-// The modes: the texts that have no vector, every text again, the dead letters, or the texts that have no vector so that one generation has all.
+// The modes: the texts that have no vector, every text again, the dead letters, or the texts that
+// have no vector so that one generation has all.
 const (
 	Incremental Mode = "incremental"
 	Full        Mode = "full"
@@ -35,13 +36,14 @@ type JobParams struct {
 	Limit int64
 	// Restart gives up what a run before left unfinished.
 	Restart bool
-	// Again encodes every text that is read, as a Full job does: a Retry that is to write over vectors that are wrong. It is not kept: who goes on
-	// with a job asks for it again.
+	// Again encodes every text that is read, as a Full job does: a Retry that is to write over
+	// vectors that are wrong. It is not kept: who goes on with a job asks for it again.
 	Again bool
 }
 
-// JobCounts are a job's rows up to its cursor, of all the processes that held it, each row once. A chunk that was written behind one that was
-// not is read again by whoever goes on with the job, and its rows count then, as unchanged where nothing happened since.
+// JobCounts are a job's rows up to its cursor, of all the processes that held it, each row once. A
+// chunk that was written behind one that was not is read again by the process that goes on with the
+// job, and its rows count then, as unchanged where nothing happened since.
 type JobCounts struct{ Processed, Written, Unchanged, Superseded, Failed int64 }
 
 func (c *JobCounts) add(more JobCounts) {
@@ -52,7 +54,8 @@ func (c *JobCounts) add(more JobCounts) {
 	c.Failed += more.Failed
 }
 
-// Job is a backfill that this process holds. Its methods may be called from several goroutines at once; Sweep, Finish and Close end it.
+// Job is a backfill that this process holds. Its methods may be called from several goroutines at
+// once; Sweep, Finish and Close end it.
 type Job struct {
 	sink   *Sink
 	layout *layout
@@ -67,8 +70,8 @@ type Job struct {
 	started change.Version
 
 	mu sync.Mutex
-	// progress is what is written without a gap from the beginning on; ahead are chunks that are written behind a gap, by the key that they
-	// begin behind.
+	// progress is what is written without a gap from the beginning on; ahead are chunks that are
+	// written behind a gap, by the key that they begin behind.
 	progress progress
 	ahead    map[change.Key]progress
 
@@ -82,9 +85,10 @@ type progress struct {
 	counts JobCounts
 }
 
-// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry or a generation), else the open job of
-// the same params, else a new one, whose row is committed when OpenJob returns: read the source only after that. After a Resync job, call it
-// again for what was asked. An error of kind fault.Busy means that a process that lives holds the job.
+// OpenJob takes the refresh that a resync left open (unless params have a limit or ask for a retry
+// or a generation), else the open job of the same params, else a new one, whose row is committed
+// when OpenJob returns: read the source only after that. After a Resync job, call it again for what
+// was asked. An error of kind fault.Busy means that a process that lives holds the job.
 func (s *Sink) OpenJob(ctx context.Context, params JobParams) (*Job, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {
@@ -148,7 +152,7 @@ func (j *Job) open(ctx context.Context, tx pgx.Tx, params JobParams) error {
 	return j.take(ctx, tx, id)
 }
 
-// buildable refuses to fill a generation that nobody writes any more.
+// buildable refuses to fill a generation that no process writes any more.
 func (j *Job) buildable(generation int, counter int64) error {
 	if counter != j.layout.counter {
 		return protocol.ErrGenerations
@@ -184,7 +188,8 @@ func (j *Job) lock(ctx context.Context, tx pgx.Tx, id int64) error {
 	return nil
 }
 
-// lockKey folds a job's id into the second key of an advisory lock, as the statements that look for the lock do.
+// lockKey folds a job's id into the second key of an advisory lock, as the statements that look for
+// the lock do.
 func lockKey(id int64) int32 { return int32(id % 2147483647) }
 
 // take gives the job a new token: a process that held it before can commit nothing more.
@@ -209,10 +214,12 @@ func (j *Job) take(ctx context.Context, tx pgx.Tx, id int64) error {
 	return nil
 }
 
-// Template renders the texts of the generations that the job writes: its changes carry one text of each template.
+// Template renders the texts of the generations that the job writes: its changes carry one text of
+// each template.
 func (j *Job) Template() change.Template { return j.layout.texts.template }
 
-// ID is the job's number; Mode and Limit are its own, which for a refresh of a resync are not those that were asked for.
+// ID is the job's number; Mode and Limit are its own, which for a refresh of a resync are not those
+// that were asked for.
 func (j *Job) ID() int64 { return j.id }
 
 // Mode is what the job encodes.
@@ -231,7 +238,8 @@ func (j *Job) Cursor() change.Key {
 	return j.progress.cursor
 }
 
-// Resume returns the cursor, to read on from. Chunks that are written behind a gap are forgotten: they are read again.
+// Resume returns the cursor, to read on from. Chunks that are written behind a gap are forgotten:
+// they are read again.
 func (j *Job) Resume() change.Key {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -261,7 +269,8 @@ func (j *Job) Close() {
 	const patience = 5 * time.Second
 	ctx, cancel := context.WithTimeout(context.Background(), patience) //nolint:forbidigo // closing has no caller's context
 	defer cancel()
-	// The server lets go when the session ends, but after Close returns; who comes next in this process should find it free.
+	// The server lets go when the session ends, but after Close returns; who comes next in this
+	// process should find it free.
 	_, _ = j.holder.Exec(ctx, "SELECT pg_catalog.pg_advisory_unlock_all()")
 	_ = j.holder.Close(ctx)
 }
@@ -273,9 +282,10 @@ func progressOf(c protocol.Chunk, r protocol.ChunkResult) progress {
 	}}
 }
 
-// advance moves the cursor of the job's row behind the chunk, with the transaction that writes it, if all the chunks before it are committed.
-// Only one chunk begins at the cursor, so no two transactions change the row. What commits meanwhile behind this chunk moves the row's cursor with
-// the next one: the row may be behind the job, and is never ahead of what is committed.
+// advance moves the cursor of the job's row behind the chunk, with the transaction that writes it,
+// if all the chunks before it are committed. Only one chunk begins at the cursor, so no two
+// transactions change the row. What commits in the meantime behind this chunk moves the row's
+// cursor with the next one: the row may be behind the job, and is never ahead of what is committed.
 func (j *Job) advance(ctx context.Context, tx pgx.Tx, c protocol.Chunk, r protocol.ChunkResult) error {
 	j.mu.Lock()
 	at, first := j.progress, c.After == j.progress.cursor
@@ -309,8 +319,9 @@ func (j *Job) written(c protocol.Chunk, r protocol.ChunkResult) {
 	}
 }
 
-// cover makes sure, in a transaction of its own, that partial_until is not below what the chunk may show: a chunk that moved it itself would keep
-// every other one waiting. It moves it far enough for the chunks that follow.
+// cover makes sure, in a transaction of its own, that partial_until is not below what the chunk may
+// show: a chunk that moved it itself would keep every other one waiting. It moves it far enough for
+// the chunks that follow.
 func (j *Job) cover(ctx context.Context, c protocol.Chunk) error {
 	if c.PartialUntil == 0 {
 		return nil

@@ -48,7 +48,7 @@ func TestAnUnchangedRowGetsTheChunksVersion(t *testing.T) {
 	j := b.job(everything)
 	_, err := b.chunk(j, b.version(), upsert(1, 0, "one"))
 	b.ok(err)
-	b.want(1, live("one", 0x1200)) // or the sweep would take it for one that nobody saw
+	b.want(1, live("one", 0x1200)) // or the sweep would take it for one that no chunk saw
 }
 
 func TestATombstoneRejectsAnOlderRead(t *testing.T) {
@@ -321,7 +321,7 @@ func TestTombstonesAreKeptForOpenJobsAndAboveTheWatermark(t *testing.T) {
 	collect(1)
 	b.want(1, "")
 	b.want(2, dead(0x1201))
-	j.Close() // nobody holds it, but it is open: its reader may come back
+	j.Close() // no process holds it, but it is open: its reader may come back
 	collect(0)
 	j = b.job(everything)
 	_, err := j.Sweep(t.Context())
@@ -456,7 +456,8 @@ func TestAStreamAndAChunkDoNotInterleave(t *testing.T) {
 	b.want(1, live("one", 0x1101))
 }
 
-// TestAnIndexWaitsForTheJobsThatLoadItsGeneration, not for those that are forgotten or write little.
+// TestAnIndexWaitsForTheJobsThatLoadItsGeneration, not for those that are forgotten or write
+// little.
 func TestAnIndexWaitsForTheJobsThatLoadItsGeneration(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// layout is what a writer or a search knows of the pipeline's tables: read once, when it begins. It does not change; the counter
-// tells when it is out of date.
+// layout is what a writer or a search knows of the pipeline's tables: read once, when it begins. It
+// does not change; the counter tells when it is out of date.
 type layout struct {
 	key         []change.Column
 	counter     int64
@@ -94,7 +94,8 @@ func (s *Sink) open(ctx context.Context, q querier) (*layout, error) {
 	return l, nil
 }
 
-// texts are the templates of the generations that are written, in the order of the generations, with the ledger's columns for their hashes.
+// texts are the templates of the generations that are written, in the order of the generations,
+// with the ledger's columns for their hashes.
 type texts struct {
 	template change.Template
 	columns  []string
@@ -125,8 +126,9 @@ func (st State) Template() (change.Template, error) {
 	return t.template, err
 }
 
-// unlessOutdated returns err, or protocol.ErrGenerations where the generations have changed since the layout was read: statements on the table of
-// a generation that was retired meanwhile fail before any of them compares the counter.
+// unlessOutdated returns err, or protocol.ErrGenerations where the generations have changed since
+// the layout was read: statements on the table of a generation that was retired in the meantime
+// fail before any of them compares the counter.
 func (s *Sink) unlessOutdated(ctx context.Context, l *layout, err error) error {
 	switch fault.SQLSTATE(err) {
 	case "42P01", "42703": // undefined table, undefined column
@@ -199,8 +201,8 @@ func (s *Sink) readTx(ctx context.Context, l *layout, f func(pgx.Tx) error) erro
 	return reading(ctx, conn, f)
 }
 
-// reading runs f in one read-only snapshot and rolls it back: whatever code a read may have run, no setting of it reaches the next statement of the
-// session.
+// reading runs f in one read-only snapshot and rolls it back: whatever code a read may have run, no
+// setting of it reaches the next statement of the session.
 func reading(ctx context.Context, from interface {
 	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }, f func(pgx.Tx) error,

@@ -13,11 +13,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// safeVector is the first pgvector that keeps an HNSW index whole in every vacuum: 0.8.3 put an end to damage, 0.8.4 to errors.
+// safeVector is the first pgvector that keeps an HNSW index whole in every vacuum: 0.8.3 put an end
+// to damage, 0.8.4 to errors.
 var safeVector = []int{0, 8, 4}
 
-// CheckLibrary returns a fault of kind Usage for a pgvector whose vacuum may damage an HNSW index. What counts is the version of the
-// server's files, not that of the extension in the database. An unknown version passes.
+// CheckLibrary returns a fault of kind Usage for a pgvector whose vacuum may damage an HNSW index.
+// What counts is the version of the server's files, not that of the extension in the database. An
+// unknown version passes.
 func CheckLibrary(version string) error {
 	if have, known := numbers(version); !known || slices.Compare(have, safeVector) >= 0 {
 		return nil

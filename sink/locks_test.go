@@ -33,8 +33,9 @@ func (b *bench) runOn(conn *pgx.Conn, statements ...string) {
 	}
 }
 
-// TestAnotherPipelineIsSetUpAndTornDownBesideOpenTransactions: one pipeline's roles keep transactions open in which they have read, and written,
-// all that they may. Init, rights and teardown of another pipeline wait for none of their locks, so that these wait for none of theirs.
+// TestAnotherPipelineIsSetUpAndTornDownBesideOpenTransactions: one pipeline's roles keep
+// transactions open in which they have read, and written, all that they may. Init, rights and
+// teardown of another pipeline wait for none of their locks, so that these wait for none of theirs.
 func TestAnotherPipelineIsSetUpAndTornDownBesideOpenTransactions(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -90,8 +91,8 @@ func TestAnotherPipelineIsSetUpAndTornDownBesideOpenTransactions(t *testing.T) {
 	b.state()
 }
 
-// onlyWeakLocks runs statements, and takes them back: no table that was there before gets a lock that a stream (ROW EXCLUSIVE) or a reader
-// would wait for.
+// onlyWeakLocks runs statements, and takes them back: no table that was there before gets a lock
+// that a stream (ROW EXCLUSIVE) or a reader would wait for.
 func (b *bench) onlyWeakLocks(statements []string) {
 	b.tb.Helper()
 	there := pgtest.Column[string](b.tb, b.db, "SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'wal2vec'::regnamespace AND relkind IN ('r', 'p')")
@@ -114,7 +115,8 @@ func (b *bench) onlyWeakLocks(statements []string) {
 	b.ok(err)
 }
 
-// TestALockThatIsNotHadIsGivenUp: who holds it is named, and what stands behind comes through between the tries.
+// TestALockThatIsNotHadIsGivenUp: who holds it is named, and what stands behind comes through
+// between the tries.
 func TestALockThatIsNotHadIsGivenUp(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -172,7 +174,8 @@ func legal() *rapid.Generator[string] {
 	})
 }
 
-// TestNoTwoPipelinesShareAName: not one of the tables and indexes of two pipelines has the same name, as PostgreSQL keeps it.
+// TestNoTwoPipelinesShareAName: not one of the tables and indexes of two pipelines has the same
+// name, as PostgreSQL keeps it.
 func TestNoTwoPipelinesShareAName(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -196,7 +199,8 @@ func TestNoTwoPipelinesShareAName(t *testing.T) {
 	})
 }
 
-// TestPipelinesWithNamesLikeOneAnothers: what NamesOf says is what there is, and names that are made of one another stand side by side.
+// TestPipelinesWithNamesLikeOneAnothers: what NamesOf says is what there is, and names that are
+// made of one another stand side by side.
 func TestPipelinesWithNamesLikeOneAnothers(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)

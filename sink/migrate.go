@@ -24,8 +24,9 @@ const (
 	oldestVectorString = "0.8"
 )
 
-// Migrate creates the extension, wal2vec's schema and its tables, or brings them up to date. It may run at any time, also in
-// several processes at once, and refuses a schema that a newer wal2vec made.
+// Migrate creates the extension, wal2vec's schema and its tables, or brings them up to date. It may
+// run at any time, also in several processes at once, and refuses a schema that a newer wal2vec
+// made.
 func (s *Sink) Migrate(ctx context.Context) error {
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		steps, version, err := s.migrateSteps(ctx, tx)
@@ -36,7 +37,8 @@ func (s *Sink) Migrate(ctx context.Context) error {
 	})
 }
 
-// runSteps runs each step as one statement. Of all that this program has run as several at once, the migrations alone may be.
+// runSteps runs each step as one statement. Of all that this program has run as several at once,
+// the migrations alone may be.
 func (s *Sink) runSteps(ctx context.Context, tx pgx.Tx, steps []string) error {
 	scripts, err := s.scripts()
 	if err != nil {
@@ -112,7 +114,8 @@ func explainStep(err error, step string) error {
 	}
 }
 
-// migrateSteps returns the statements that bring the schema up to date, and the version that it has now.
+// migrateSteps returns the statements that bring the schema up to date, and the version that it has
+// now.
 func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, version int, err error) {
 	var server int
 	if err := q.QueryRow(ctx, "SELECT pg_catalog.current_setting('server_version_num')::integer").Scan(&server); err != nil {
@@ -164,7 +167,8 @@ func (s *Sink) migrateSteps(ctx context.Context, q querier) (steps []string, ver
 	return slices.Concat(steps, migrations, again), version, err
 }
 
-// CheckServer returns a fault of kind Usage for a server that cannot be the sink; version is its server_version_num.
+// CheckServer returns a fault of kind Usage for a server that cannot be the sink; version is its
+// server_version_num.
 func CheckServer(version int) error {
 	if version >= oldestServer {
 		return nil
@@ -197,7 +201,8 @@ func (s *Sink) migrations(version int) ([]string, error) {
 	return steps, nil
 }
 
-// defaultExtensionSchema takes pgvector when the sink lacks it: on everybody's search path, people's queries find its operators.
+// defaultExtensionSchema takes pgvector when the sink lacks it: on everybody's search path,
+// people's queries find its operators.
 const defaultExtensionSchema = "public"
 
 // extension is pgvector as the sink has it.

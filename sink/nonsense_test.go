@@ -20,10 +20,12 @@ import (
 
 var update = flag.Bool("update", false, "write golden files")
 
-// recordedAnswers is what a real sink answered to readings, and to the writing of a stream and a job. -update writes it anew.
+// recordedAnswers is what a real sink answered to readings, and to the writing of a stream and a
+// job. -update writes it again.
 const recordedAnswers = "testdata/recorded.json"
 
-// readings are the methods that read the sink, and those that write as a stream and a job do. Each is one command's part.
+// readings are the methods that read the sink, and those that write as a stream and a job do. Each
+// is one command's part.
 func readings() []reading {
 	vector := vectorOf(dimension, change.HashText("one"))
 	keys := []change.Key{change.KeyOf("1"), change.KeyOf("2"), change.KeyOf("3")}
@@ -129,7 +131,8 @@ func job(ctx context.Context, s *sink.Sink) error {
 	return sweep
 }
 
-// TestTheRecordedAnswersAreThoseOfARealSink plays what a real sink answered to the sink's code: each reading works. With -update it records.
+// TestTheRecordedAnswersAreThoseOfARealSink plays what a real sink answered to the sink's code:
+// each reading works. With -update it records.
 func TestTheRecordedAnswersAreThoseOfARealSink(t *testing.T) {
 	t.Parallel()
 	if *update {
@@ -194,8 +197,9 @@ func poolOf(tb testing.TB, server *pgtest.Nonsense) *pgxpool.Pool {
 // mostAllocated bounds what one reading may take, whatever the sink says: 256 MiB.
 const mostAllocated = 256 << 20
 
-// FuzzASinkThatAnswersNonsense reads from a sink that answers what the fuzzer likes: each reading gives a value or an error, in bounded
-// memory and time, and no statement holds a text of the sink's as a part of its own.
+// FuzzASinkThatAnswersNonsense reads from a sink that answers what the fuzzer likes: each reading
+// gives a value or an error, in bounded memory and time, and no statement holds a text of the
+// sink's as a part of its own.
 func FuzzASinkThatAnswersNonsense(f *testing.F) {
 	recording := pgtest.ReadRecording(f, recordedAnswers)
 	for i := range len(readings()) {

@@ -108,7 +108,7 @@ func (o *oracle) kill(version change.Version, match func(entry) bool) (killed in
 	return killed
 }
 
-// collect removes the tombstones that nobody needs.
+// collect removes the tombstones that no process needs.
 func (o *oracle) collect() (collected int64) {
 	for key, e := range o.ledger {
 		needed := slices.ContainsFunc(o.started, func(v change.Version) bool { return v.Compare(e.version) < 0 })
@@ -224,7 +224,8 @@ func (m *machine) some(vectors map[change.Hash][]float32) outcome {
 	return some
 }
 
-// either runs commit with some vectors, and with all of them when the oracle says that some are lacking.
+// either runs commit with some vectors, and with all of them when the oracle says that some are
+// lacking.
 func (m *machine) either(changes []change.Change, apply func(*oracle, outcome) map[change.Hash]bool,
 	commit func(outcome) error,
 ) {

@@ -12,13 +12,16 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it belong to roles that may have this one run what
-// they like: itself, a superuser, or Options.Owner. Whoever owns a schema can put a view, a rule or a policy in a table's place, and a statement that
-// names it runs its maker's functions with the reader's rights: so it comes before any such statement. The same is asked of foreign keys on the
-// tables, and of who may make them and triggers. A table that was given to a trusted role has on it what an earlier owner wrote: policies have to be
-// those that init writes, and there may be no trigger, rule, parent, child or extended statistics of expressions, no function, type or collation but
-// the server's own and those that a superuser alone can make. exists is false, and nothing may be read, where there is no schema. What is otherwise
-// is an UntrustedError.
+// Trusted looks, by the catalogue alone, whether wal2vec's schema and the pipeline's tables in it
+// belong to roles that may have this one run what they like: itself, a superuser, or Options.Owner.
+// The owner of a schema can put a view, a rule or a policy in a table's place, and a statement that
+// names it runs its maker's functions with the reader's rights: so it comes before any such
+// statement. The same is asked of foreign keys on the tables, and of who may make them and
+// triggers. A table that was given to a trusted role has on it what an earlier owner wrote:
+// policies have to be those that init writes, and there may be no trigger, rule, parent, child or
+// extended statistics of expressions, no function, type or collation but the server's own and those
+// that a superuser alone can make. exists is false, and nothing may be read, where there is no
+// schema. What is otherwise is an UntrustedError.
 func (s *Sink) Trusted(ctx context.Context) (exists bool, err error) { return s.trusted(ctx, s.pool) }
 
 func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) {
@@ -78,7 +81,8 @@ func (s *Sink) trusted(ctx context.Context, q querier) (exists bool, err error) 
 	return exists, nil
 }
 
-// UntrustedError says which role could run code by wal2vec's tables; see Trusted. It is a fault of kind Usage.
+// UntrustedError says which role could run code by wal2vec's tables; see Trusted. It is a fault of
+// kind Usage.
 type UntrustedError struct{ found *fault.Error }
 
 // Error is that of the fault.
@@ -87,9 +91,10 @@ func (e *UntrustedError) Error() string { return e.found.Error() }
 // Unwrap returns the fault.
 func (e *UntrustedError) Unwrap() error { return e.found }
 
-// CheckView returns a fault of kind Usage where view or its schema, as far as they are there, belong to a role that Trusted would not pass, or the
-// view is another than init writes: a view's functions run with the rights of who reads it, whatever role it was given to since. This program does
-// not read it.
+// CheckView returns a fault of kind Usage where view or its schema, as far as they are there,
+// belong to a role that Trusted would not pass, or the view is another than init writes: a view's
+// functions run with the rights of who reads it, whatever role it was given to since. This program
+// does not read it.
 func (s *Sink) CheckView(ctx context.Context) error {
 	schema, name, err := s.currentView(ctx)
 	if err != nil {
@@ -105,7 +110,8 @@ func (s *Sink) CheckView(ctx context.Context) error {
 		if trusted {
 			return nil
 		}
-		// To give the schema away would leave what is in it, and the rights on it that its owner gave.
+		// To give the schema away would leave what is in it, and the rights on it that its owner
+		// gave.
 		what, repair := fmt.Sprintf("schema %q of the view", schema), "give the view another name, in a schema of its own: sink.view"
 		if found != "" {
 			what, repair = fmt.Sprintf("view %s.%s", schema, name), DropViewSQL(schema, name)
@@ -125,7 +131,8 @@ func DropViewSQL(schema, name string) string {
 		"if the view is for another program, set another name: sink.view"
 }
 
-// checkQuery advises to have the view made again, never to give it to another role: what it calls would stay.
+// checkQuery advises to have the view made again, never to give it to another role: what it calls
+// would stay.
 func (s *Sink) checkQuery(ctx context.Context, schema, name string) error {
 	st, err := s.state(ctx, s.pool)
 	if err != nil {

@@ -103,7 +103,8 @@ func everyCommand(ctx context.Context, s *sink.Sink) map[string]error {
 	return errs
 }
 
-// refusedAs runs every command as a role, and wants each to be refused by the name of who could run code, and nothing to have run.
+// refusedAs runs every command as a role, and wants each to be refused by the name of who could run
+// code, and nothing to have run.
 func (b *bench) refusedAs(s *sink.Sink, says ...string) {
 	b.tb.Helper()
 	for name, err := range everyCommand(b.tb.Context(), s) {
@@ -123,7 +124,8 @@ func (b *bench) refusedAs(s *sink.Sink, says ...string) {
 	}
 }
 
-// TestASchemaThatAnotherRolePlantedIsNotRead: who was the first to make a schema of wal2vec's name put a view where a table belongs.
+// TestASchemaThatAnotherRolePlantedIsNotRead: who was the first to make a schema of wal2vec's name
+// put a view where a table belongs.
 func TestASchemaThatAnotherRolePlantedIsNotRead(t *testing.T) {
 	t.Parallel()
 	planters := map[string]func(b *bench, planter account){
@@ -148,7 +150,8 @@ func TestASchemaThatAnotherRolePlantedIsNotRead(t *testing.T) {
 			b.plant(planter, "GRANT USAGE ON SCHEMA wal2vec TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO PUBLIC",
 				"ALTER TABLE wal2vec.schema_version ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON wal2vec.schema_version USING (trap.spring())")
 		},
-		// A member of the planter, and a superuser, acts as the planter from the start, until a function of the planter takes that back.
+		// A member of the planter, and a superuser, acts as the planter from the start, until a
+		// function of the planter takes that back.
 		"a table with a policy, and a role that the database sets": func(b *bench, planter account) {
 			b.db.Exec(b.tb, "ALTER DATABASE "+b.db.Name+" OWNER TO "+planter.name)
 			b.tb.Cleanup(func() { b.db.Exec(b.tb, "ALTER DATABASE "+b.db.Name+" OWNER TO CURRENT_USER") })
@@ -180,7 +183,8 @@ func TestASchemaThatAnotherRolePlantedIsNotRead(t *testing.T) {
 	}
 }
 
-// TestASchemaOfAnotherRoleIsNotUsed: its owner may drop what is in it, whoever made that, and put something else there.
+// TestASchemaOfAnotherRoleIsNotUsed: its owner may drop what is in it, no matter which role made
+// that, and put something else there.
 func TestASchemaOfAnotherRoleIsNotUsed(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
@@ -241,7 +245,8 @@ func TestEachTableThatIsReadIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestWhatHangsOnATableIsLookedAt: a trigger stays where the right to make one is taken back, and runs as who writes.
+// TestWhatHangsOnATableIsLookedAt: a trigger stays where the right to make one is taken back, and
+// runs as who writes.
 func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -277,7 +282,8 @@ func TestWhatHangsOnATableIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestATriggerThatWasGivenAwayWithItsFunctionIsRefused: REASSIGN OWNED makes a stranger's function the admin's, and the trigger stays on the admin's table.
+// TestATriggerThatWasGivenAwayWithItsFunctionIsRefused: REASSIGN OWNED makes a stranger's function
+// the admin's, and the trigger stays on the admin's table.
 func TestATriggerThatWasGivenAwayWithItsFunctionIsRefused(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
@@ -337,7 +343,8 @@ func TestARightToMakeATriggerIsLookedAt(t *testing.T) {
 		t.Errorf("after %s: %v", fault.Try(err), again)
 	}
 	b.db.Exec(t, "REVOKE ALL ON wal2vec.ledger_product FROM "+giver.name+" CASCADE")
-	// Tables of other pipelines are none of this one's, and a superuser, who is trusted, may have all.
+	// Tables of other pipelines are none of this one's, and a superuser, who is trusted, may have
+	// all.
 	b.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer); GRANT ALL ON wal2vec.ledger_other TO PUBLIC; GRANT ALL ON ALL TABLES IN SCHEMA wal2vec TO CURRENT_USER")
 	b.state()
 }
@@ -370,7 +377,8 @@ func TestAViewOfAnotherRoleIsToldOf(t *testing.T) {
 	b.ok(b.sink.CheckView(t.Context()))
 }
 
-// TestAViewThatRunsOthersCodeIsMadeAgain: its functions run as who reads it, also after it was given to a role that is trusted.
+// TestAViewThatRunsOthersCodeIsMadeAgain: its functions run as who reads it, also after it was
+// given to a role that is trusted.
 func TestAViewThatRunsOthersCodeIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -444,7 +452,8 @@ func TestRowPoliciesFollowTheirSchema(t *testing.T) {
 	}
 }
 
-// TestATruncateOfALaterEpochIsNotBelieved: a stream's role could write one, and no chunk of a backfill was merged any more.
+// TestATruncateOfALaterEpochIsNotBelieved: a stream's role could write one, and no chunk of a
+// backfill was merged any more.
 func TestATruncateOfALaterEpochIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

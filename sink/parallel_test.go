@@ -18,7 +18,8 @@ import (
 
 // Tests of chunks that are written at once and in any order.
 
-// chunksOf cuts upserts of the keys from 1 to keys into chunks as one pass reads them at version a, the last of them empty.
+// chunksOf cuts upserts of the keys from 1 to keys into chunks as one pass reads them at version a,
+// the last of them empty.
 func chunksOf(a change.Version, keys, size int) []protocol.Chunk {
 	var all []change.Change
 	for key := 1; key <= keys; key++ {
@@ -41,7 +42,8 @@ func behind(chunks []protocol.Chunk, cursor change.Key) []protocol.Chunk {
 	return slices.DeleteFunc(slices.Clone(chunks), func(c protocol.Chunk) bool { return c.After < cursor })
 }
 
-// saved are cursor and count of the job's row, and the number of rows up to that cursor that the ledger has.
+// saved are cursor and count of the job's row, and the number of rows up to that cursor that the
+// ledger has.
 func (b *bench) saved(j *sink.Job) (cursor string, processed, rows int64) {
 	b.tb.Helper()
 	row := b.pool.QueryRow(b.tb.Context(), `SELECT coalesce(b.cursor[1], ''), b.processed, (
@@ -183,7 +185,8 @@ func TestPartialUntilIsMovedForTheChunksThatFollow(t *testing.T) {
 	}
 }
 
-// TestATokenThatIsTakenMeanwhileStopsAChunk: also where a role's transactions would see nothing that happens after they begin.
+// TestATokenThatIsTakenMeanwhileStopsAChunk: also where a role's transactions would see nothing
+// that happens after they begin.
 func TestATokenThatIsTakenMeanwhileStopsAChunk(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -209,7 +212,8 @@ func TestATokenThatIsTakenMeanwhileStopsAChunk(t *testing.T) {
 	b.want(1, "")
 }
 
-// passer writes chunks in a random order over several connections, some of which fail, until all are written or the job is lost.
+// passer writes chunks in a random order over several connections, some of which fail, until all
+// are written or the job is lost.
 type passer struct {
 	*bench
 	job    *sink.Job
@@ -252,7 +256,7 @@ func (p *passer) one(ctx context.Context, rng *rand.Rand, c protocol.Chunk) erro
 		p.before()
 	}
 	if rng.IntN(100) < p.fails {
-		return errCrash // and whoever writes beside is cut off somewhere
+		return errCrash // and what writes beside is cut off somewhere
 	}
 	if _, err := p.job.Commit(ctx, c); err != nil {
 		return err
@@ -393,7 +397,8 @@ func TestALostTokenStopsEveryWriter(t *testing.T) {
 	}
 }
 
-// TestATruncateDuringParallelMergesLeavesNothingOlder: a chunk is written before the TRUNCATE, which deletes it, or is to be read again.
+// TestATruncateDuringParallelMergesLeavesNothingOlder: a chunk is written before the TRUNCATE,
+// which deletes it, or is to be read again.
 func TestATruncateDuringParallelMergesLeavesNothingOlder(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -429,7 +434,7 @@ func TestATruncateDuringParallelMergesLeavesNothingOlder(t *testing.T) {
 	}
 }
 
-// TestANewEpochStopsEveryWriter: what was read in the old one is written by nobody.
+// TestANewEpochStopsEveryWriter: what was read in the old one is written by no process.
 func TestANewEpochStopsEveryWriter(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

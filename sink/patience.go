@@ -14,9 +14,11 @@ import (
 
 // patience is how a transaction that takes what others may hold waits for its locks.
 type patience struct {
-	// wait bounds the wait for one lock. What comes behind it in the queue waits as long, a stream's commit too.
+	// wait bounds the wait for one lock. What comes behind it in the queue waits as long, a
+	// stream's commit too.
 	wait time.Duration
-	// pause is at most how long everything is let go between two tries, and at least half of that: who stood behind comes first.
+	// pause is at most how long everything is let go between two tries, and at least half of that:
+	// who stood behind comes first.
 	pause time.Duration
 	tries int
 }
@@ -27,11 +29,13 @@ func (p patience) setting(times int) string {
 }
 
 const (
-	// lockWait is far above what a stream's or a search's own transaction takes, and below what a person notices as a stream that hangs (a guess).
+	// lockWait is far above what a stream's or a search's own transaction takes, and below what a
+	// person notices as a stream that hangs (a guess).
 	lockWait = 2 * time.Second
 	// lockPause is as long as some twenty commits of a stream.
 	lockPause = time.Second
-	// lockTries make some 15 seconds: an open transaction that lasts longer is one that a person has to look at.
+	// lockTries make some 15 seconds: an open transaction that lasts longer is one that a person
+	// has to look at.
 	lockTries = 5
 )
 
@@ -41,8 +45,9 @@ const (
 	deadlockDetected = "40P01"
 )
 
-// setUp runs, in one transaction and one process at a time, the statements that plan finds to be missing. A transaction that does not get its locks
-// is taken back, and tried again a few times; plan is then asked again. The error of kind fault.Unavailable says who held them.
+// setUp runs, in one transaction and one process at a time, the statements that plan finds to be
+// missing. A transaction that does not get its locks is taken back, and tried again a few times;
+// plan is then asked again. The error of kind fault.Unavailable says who held them.
 func (s *Sink) setUp(ctx context.Context, plan func(pgx.Tx) ([]string, error)) error {
 	pauses := pause.Steady(s.patience.pause)
 	for try := 1; ; try++ {
@@ -94,7 +99,8 @@ type holder struct {
 	role, application, state string
 }
 
-// watch returns whom a session waited for when it was last seen waiting. It looks from half of the patience on, on another session, until ctx ends.
+// watch returns whom a session waited for when it was last seen waiting. It looks from half of the
+// patience on, on another session, until ctx ends.
 func (s *Sink) watch(ctx context.Context, pid int32) (held []holder) {
 	timer := time.NewTimer(s.patience.wait / 2)
 	defer timer.Stop()

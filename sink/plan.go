@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Plan returns the statements that Migrate, Register, EnsureGeneration and Grant would run now, in their order. It changes nothing;
-// its errors are theirs.
+// Plan returns the statements that Migrate, Register, EnsureGeneration and Grant would run now, in
+// their order. It changes nothing; its errors are theirs.
 func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Grant) ([]string, error) {
 	steps, version, err := s.migrateSteps(ctx, s.pool)
 	if err != nil {
@@ -55,7 +55,8 @@ func (s *Sink) Plan(ctx context.Context, p Pipeline, g Generation, grants ...Gra
 	return steps, nil
 }
 
-// Registered reads the pipeline as State does, also from a schema that Migrate has yet to bring up to date. found is false where there is none.
+// Registered reads the pipeline as State does, also from a schema that Migrate has yet to bring up
+// to date. found is false where there is none.
 func (s *Sink) Registered(ctx context.Context) (st State, found bool, err error) {
 	_, version, err := s.migrateSteps(ctx, s.pool)
 	if err != nil || version == 0 {
@@ -67,8 +68,9 @@ func (s *Sink) Registered(ctx context.Context) (st State, found bool, err error)
 // errRehearsed takes a rehearsal back.
 var errRehearsed = errors.New("rehearsed")
 
-// Rehearse runs what Plan returned in one transaction and takes it back. What would stop Migrate, Register, EnsureGeneration or Grant
-// halfway, such as a missing right, stops here, where nothing has been changed yet.
+// Rehearse runs what Plan returned in one transaction and takes it back. What would stop Migrate,
+// Register, EnsureGeneration or Grant halfway, such as a missing right, stops here, where nothing
+// has been changed yet.
 func (s *Sink) Rehearse(ctx context.Context, plan []string) error {
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		if err := s.runSteps(ctx, tx, plan); err != nil {

@@ -22,8 +22,9 @@ type Pipeline struct {
 	Table change.Table
 }
 
-// Register writes the pipeline's row, without a watermark: an intent that Start fulfils. It creates the ledger. Run again, it
-// changes what may still change, and refuses another table or key, and another slot or publication once the pipeline has started.
+// Register writes the pipeline's row, without a watermark: an intent that Start fulfils. It creates
+// the ledger. Run again, it changes what may still change, and refuses another table or key, and
+// another slot or publication once the pipeline has started.
 func (s *Sink) Register(ctx context.Context, p Pipeline) error {
 	return s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		if err := s.checkSchema(ctx, tx); err != nil {

@@ -13,9 +13,11 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// What hangs on a table that was given to another role is what the role before wrote: by the ALTER TABLE ... OWNER TO of a dump, or by REASSIGN OWNED.
+// What hangs on a table that was given to another role is what the role before wrote: by the ALTER
+// TABLE ... OWNER TO of a dump, or by REASSIGN OWNED.
 
-// evil are the stranger's functions, operators and types: each runs trap.spring as who evaluates it. An immutable function is believed to be so.
+// evil are the stranger's functions, operators and types: each runs trap.spring as who evaluates
+// it. An immutable function is believed to be so.
 const evil = `CREATE SCHEMA theirs; GRANT USAGE ON SCHEMA theirs TO PUBLIC;
 	CREATE FUNCTION theirs.evil(anyelement) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM trap.spring(); RETURN true; END';
 	CREATE FUNCTION theirs.same(integer, integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM trap.spring(); RETURN $1 = $2; END';
@@ -69,7 +71,8 @@ func (b *bench) planted(statement, gives string, planter, admin account) {
 	b.db.Exec(b.tb, "DELETE FROM trap.loot")
 }
 
-// TestWhatIsOnATableThatWasGivenAwayIsLookedAt: every command refuses it, as whatever role, and runs nothing of it.
+// TestWhatIsOnATableThatWasGivenAwayIsLookedAt: every command refuses it, as whatever role, and
+// runs nothing of it.
 func TestWhatIsOnATableThatWasGivenAwayIsLookedAt(t *testing.T) {
 	t.Parallel()
 	gives := []string{
@@ -96,7 +99,8 @@ func TestWhatIsOnATableThatWasGivenAwayIsLookedAt(t *testing.T) {
 	}
 }
 
-// TestWhatPeopleAddToTheirTablesStays: indexes by what is built in or pgvector's, CHECKs, columns of theirs.
+// TestWhatPeopleAddToTheirTablesStays: indexes by what is built in or pgvector's, CHECKs, columns
+// of theirs.
 func TestWhatPeopleAddToTheirTablesStays(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -115,7 +119,8 @@ func TestWhatPeopleAddToTheirTablesStays(t *testing.T) {
 	}
 }
 
-// TestEveryVersionsTablesPass: an older version's are as init wrote them then, whatever the schema is called.
+// TestEveryVersionsTablesPass: an older version's are as init wrote them then, whatever the schema
+// is called.
 func TestEveryVersionsTablesPass(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"wal2vec", `W2V "é" \ '%`} {
@@ -161,7 +166,8 @@ func (b *bench) restored(planter account, planted string, options ...string) (in
 	return into, string(out), err != nil
 }
 
-// TestARestoreIntoAPlantedSchemaGivesNothingAway: as older guides had it, pg_restore goes on after an error, and the dump gives the planted table to its owner.
+// TestARestoreIntoAPlantedSchemaGivesNothingAway: as older guides had it, pg_restore goes on after
+// an error, and the dump gives the planted table to its owner.
 func TestARestoreIntoAPlantedSchemaGivesNothingAway(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
@@ -184,7 +190,8 @@ func TestARestoreIntoAPlantedSchemaGivesNothingAway(t *testing.T) {
 		into.refusedAs(s, "policy p that wal2vec init does not write")
 	}
 
-	// As the guide has it now, with a trigger that would run as the superuser: nothing is restored, and nothing runs.
+	// As the guide has it now, with a trigger that would run as the superuser: nothing is restored,
+	// and nothing runs.
 	const trigger = "CREATE SCHEMA wal2vec; CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); " +
 		"CREATE FUNCTION theirs.takes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN NEW; END'; " +
 		"CREATE TRIGGER takes BEFORE INSERT ON wal2vec.schema_version FOR EACH ROW EXECUTE FUNCTION theirs.takes()"

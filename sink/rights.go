@@ -15,15 +15,17 @@ import (
 // Access is what a role may do.
 type Access string
 
-// The accesses: all that stream and backfill do to the sink, reading for search and status, and nothing, which takes back what was given.
+// The accesses: all that stream and backfill do to the sink, reading for search and status, and
+// nothing, which takes back what was given.
 const (
 	Write   Access = "write"
 	Read    Access = "read"
 	Nothing Access = "nothing"
 )
 
-// Grant gives a role access to this pipeline's tables and view, and to this pipeline's rows of the tables that pipelines share. Tables of
-// generations that are made later get the rights of the ledger.
+// Grant gives a role access to this pipeline's tables and view, and to this pipeline's rows of the
+// tables that pipelines share. Tables of generations that are made later get the rights of the
+// ledger.
 type Grant struct {
 	Role   string
 	Access Access
@@ -31,16 +33,17 @@ type Grant struct {
 	Others Access
 }
 
-// shared are the tables that pipelines share. In all but schema_version row policies let a role see the rows of the pipelines whose ledger
-// it may read.
+// shared are the tables that pipelines share. In all but schema_version row policies let a role see
+// the rows of the pipelines whose ledger it may read.
 var shared = []string{"schema_version", "pipeline", "generation", "stream_state", "backfill", "shape"}
 
 // sequences are those of the tables that pipelines share. No role needs a right on one.
 var sequences = []string{"backfill_id_seq"}
 
-// moved are the columns that streams and backfills update in the tables that pipelines share. What a pipeline's row names otherwise is its
-// owner's to set: the owner's commands act on it with the owner's rights. A right on the whole table would also let one pipeline's role lock
-// it, and stop the other pipelines.
+// moved are the columns that streams and backfills update in the tables that pipelines share. What
+// a pipeline's row names otherwise is its owner's to set: the owner's commands act on it with the
+// owner's rights. A right on the whole table would also let one pipeline's role lock it, and stop
+// the other pipelines.
 var moved = []struct {
 	table   string
 	columns []string
@@ -60,10 +63,12 @@ var moved = []struct {
 // begun are the shared tables into which a stream writes its pipeline's row.
 var begun = []string{"stream_state", "shape"}
 
-// opened are the columns with which a job begins. Not its number: who takes the next numbers by hand keeps others from opening jobs.
+// opened are the columns with which a job begins. Not its number: who takes the next numbers by
+// hand keeps others from opening jobs.
 var opened = []string{"pipeline", "mode", "row_limit", "resync", "started_epoch", "started_lsn", "generation"}
 
-// Needed are the rights that a stream's role needs on one of wal2vec's tables: some on the whole table, others to insert or update some columns.
+// Needed are the rights that a stream's role needs on one of wal2vec's tables: some on the whole
+// table, others to insert or update some columns.
 type Needed struct {
 	Table          string
 	Rights         []string
@@ -94,8 +99,9 @@ func (s *Sink) StreamNeeds(st State) []Needed {
 	return needs
 }
 
-// Grant grants, or takes back, in one transaction. Each role must exist; one that has nothing to be taken back is a fault of kind Usage, and so is
-// a right that the role has afterwards, or lacks, against what was said.
+// Grant grants, or takes back, in one transaction. Each role must exist; one that has nothing to be
+// taken back is a fault of kind Usage, and so is a right that the role has afterwards, or lacks,
+// against what was said.
 func (s *Sink) Grant(ctx context.Context, grants ...Grant) error {
 	if len(grants) == 0 {
 		return nil
@@ -165,7 +171,8 @@ func (s *Sink) grantSteps(ctx context.Context, q querier, st State, g Grant) ([]
 	), nil
 }
 
-// tableSteps grants what a role needs of wal2vec's own tables for one pipeline, vectors being those of its generations.
+// tableSteps grants what a role needs of wal2vec's own tables for one pipeline, vectors being those
+// of its generations.
 func (s *Sink) tableSteps(pipeline string, g Grant, vectors []string) ([]string, error) {
 	own := s.quoteTables(append([]string{"ledger_" + pipeline, "dead_letter_" + pipeline}, vectors...))
 	rights := "SELECT"
@@ -225,8 +232,9 @@ func (st State) vectorTables() []string {
 	return tables
 }
 
-// revokeSteps takes from a role what it was given for this pipeline, and from others what it passed on: it could keep itself from being revoked by
-// that. What pipelines share stays open to a role that has another of them.
+// revokeSteps takes from a role what it was given for this pipeline, and from others what it passed
+// on: it could keep itself from being revoked by that. What pipelines share stays open to a role
+// that has another of them.
 func (s *Sink) revokeSteps(ctx context.Context, q querier, st State, role string) ([]string, error) {
 	roles, err := s.grantees(ctx, q, st)
 	if err != nil {
@@ -251,7 +259,8 @@ type grantee struct {
 	writes bool
 	// others is what it may do to other pipelines of the schema.
 	others Access
-	// view is true when it has rights on the pipeline's view, elsewhere when it has some on anything else in the schema of the view.
+	// view is true when it has rights on the pipeline's view, elsewhere when it has some on
+	// anything else in the schema of the view.
 	view, elsewhere bool
 }
 
@@ -290,7 +299,8 @@ func (s *Sink) Roles(ctx context.Context) ([]Grant, error) {
 	return grants, nil
 }
 
-// closeShared leaves a role of what the pipelines share what its other pipelines need, and of the view's schema what it has there otherwise.
+// closeShared leaves a role of what the pipelines share what its other pipelines need, and of the
+// view's schema what it has there otherwise.
 func (s *Sink) closeShared(st State, g grantee) []string {
 	role := pgname.Catalogue(g.name)
 	steps := []string{
@@ -306,12 +316,14 @@ func (s *Sink) closeShared(st State, g grantee) []string {
 	return steps
 }
 
-// copyRights gives the roles that have rights on the ledger the same ones on a new table of the pipeline.
+// copyRights gives the roles that have rights on the ledger the same ones on a new table of the
+// pipeline.
 func (s *Sink) copyRights(ctx context.Context, tx pgx.Tx, table string) error {
 	return s.runFound(ctx, tx, "rights_copy", s.schema, "ledger_"+s.pipeline, table)
 }
 
-// viewRights returns the statements that let the roles that may read the ledger read the view, which may not exist yet.
+// viewRights returns the statements that let the roles that may read the ledger read the view,
+// which may not exist yet.
 func (s *Sink) viewRights(ctx context.Context, q querier, schema, name string) ([]string, error) {
 	return s.found(ctx, q, "rights_view", s.schema, "ledger_"+s.pipeline, schema, name)
 }
@@ -351,7 +363,8 @@ type Regrant struct {
 	vectors []string // tables of the pipeline's generations
 }
 
-// Regranted returns what Migrate will make of rights that an older version gave; nothing where the schema is not so old.
+// Regranted returns what Migrate will make of rights that an older version gave; nothing where the
+// schema is not so old.
 func (s *Sink) Regranted(ctx context.Context) ([]Regrant, error) {
 	_, version, err := s.migrateSteps(ctx, s.pool)
 	if err != nil {
@@ -386,8 +399,8 @@ func (s *Sink) regranted(ctx context.Context, q querier, version int) ([]Regrant
 	return regrants, nil
 }
 
-// grantAgain returns the statements that give the roles of an older schema what they need by table: its migration takes back what they
-// had by schema.
+// grantAgain returns the statements that give the roles of an older schema what they need by table:
+// its migration takes back what they had by schema.
 func (s *Sink) grantAgain(ctx context.Context, q querier, version int) ([]string, error) {
 	regrants, err := s.regranted(ctx, q, version)
 	if err != nil {

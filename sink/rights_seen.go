@@ -11,10 +11,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// PostgreSQL warns, or says nothing, where a GRANT or REVOKE changed less than it says: a right that another role gave is not taken by the owner's
-// REVOKE. So what was said is looked at in the same transaction, by the catalogue.
+// PostgreSQL warns, or says nothing, where a GRANT or REVOKE changed less than it says: a right
+// that another role gave is not taken by the owner's REVOKE. So what was said is looked at in the
+// same transaction, by the catalogue.
 
-// seen returns a fault of kind Usage where a grant that was run is not what the catalogue has; st is what it was run by.
+// seen returns a fault of kind Usage where a grant that was run is not what the catalogue has; st
+// is what it was run by.
 func (s *Sink) seen(ctx context.Context, q querier, st State, g Grant, others Access) error {
 	if g.Access == Nothing {
 		return s.seenTaken(ctx, q, st, g.Role, others)
@@ -40,7 +42,8 @@ func (s *Sink) seen(ctx context.Context, q querier, st State, g Grant, others Ac
 	return err
 }
 
-// seenTaken looks at what a role was given of this pipeline, and where it has no other (others) of what pipelines share.
+// seenTaken looks at what a role was given of this pipeline, and where it has no other (others) of
+// what pipelines share.
 func (s *Sink) seenTaken(ctx context.Context, q querier, st State, role string, others Access) error {
 	tables := slices.Concat([]string{"ledger_" + s.pipeline, "dead_letter_" + s.pipeline}, st.vectorTables())
 	if others == Nothing {

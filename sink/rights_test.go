@@ -88,7 +88,8 @@ func (b *bench) neverForAnyRole() []string {
 	)
 }
 
-// TestARoleActsForItsOwnPipelineAndInItsOwnWay opens a session as each role and tries everything that it may not do, beside a second pipeline.
+// TestARoleActsForItsOwnPipelineAndInItsOwnWay opens a session as each role and tries everything
+// that it may not do, beside a second pipeline.
 func TestARoleActsForItsOwnPipelineAndInItsOwnWay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -356,7 +357,8 @@ func TestASlotOfAnotherNameIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestRightsOfWhoMayGiveNoneAreRefused: PostgreSQL only warns, and says GRANT or REVOKE as if it were done.
+// TestRightsOfWhoMayGiveNoneAreRefused: PostgreSQL only warns, and says GRANT or REVOKE as if it
+// were done.
 func TestRightsOfWhoMayGiveNoneAreRefused(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -412,7 +414,8 @@ func TestARightThatAnotherGaveIsNotSaidToBeTaken(t *testing.T) {
 	}
 }
 
-// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same transaction.
+// TestARightThatWasNotGivenIsNotSaidToBe: something in the server takes it back in the same
+// transaction.
 func TestARightThatWasNotGivenIsNotSaidToBe(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

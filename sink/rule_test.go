@@ -8,8 +8,9 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestAGenerationKeepsTheRuleOfItsTemplate: one that an older version made is found by the fingerprint that it has, and is written by its rule beside
-// one of the same template by the present rule, each with a column of its own for its texts.
+// TestAGenerationKeepsTheRuleOfItsTemplate: one that an older version made is found by the
+// fingerprint that it has, and is written by its rule beside one of the same template by the
+// present rule, each with a column of its own for its texts.
 func TestAGenerationKeepsTheRuleOfItsTemplate(t *testing.T) {
 	t.Parallel()
 	const source = "T: {name} ({brand})"

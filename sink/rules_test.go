@@ -15,8 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// Tests of single rules of the protocol (ARCHITECTURE.md) that the tests of streams and jobs do not pin. internal/mutants says which
-// test holds which rule.
+// Tests of single rules of the protocol (ARCHITECTURE.md) that the tests of streams and jobs do not
+// pin. internal/mutants says which test holds which rule.
 
 // obstruct makes a table's changes of that kind fail: at once, or at the commit.
 func (b *bench) obstruct(table, when string) {
@@ -41,7 +41,8 @@ func TestALowerPositionOfANewerEpochWins(t *testing.T) {
 	b.want(2, live("back", 0x601))
 }
 
-// Versions: a batch's TRUNCATE may lie below rows that are in the ledger already, from a chunk or a part of a later transaction.
+// Versions: a batch's TRUNCATE may lie below rows that are in the ledger already, from a chunk or a
+// part of a later transaction.
 func TestATruncateLeavesWhatIsNewer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -52,7 +53,8 @@ func TestATruncateLeavesWhatIsNewer(t *testing.T) {
 	b.want(1, live("one", 0x1801))
 }
 
-// Feedback: what the slot is told must outlive a crash of the sink, whatever the role or the database says of its commits.
+// Feedback: what the slot is told must outlive a crash of the sink, whatever the role or the
+// database says of its commits.
 func TestWhatIsCommittedIsFlushed(t *testing.T) {
 	t.Parallel()
 	b := prepareOn(t, pgtest.Server(t, "synchronous_commit=off", "wal_writer_delay=10000").Database(t))
@@ -97,7 +99,8 @@ func TestASweepOfAnotherEpochIsRefused(t *testing.T) {
 	b.want(1, live("one", 0x1101))
 }
 
-// R2: a crash between two of the writes would leave a slot without its refresh, or an owner that is not fenced.
+// R2: a crash between two of the writes would leave a slot without its refresh, or an owner that is
+// not fenced.
 func TestAStartIsWrittenAsAWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -285,8 +288,8 @@ func TestASweepThatCannotCloseItsJobSweepsNothing(t *testing.T) {
 	b.want(1, live("one", 0x1101))
 }
 
-// R13: the old owner may commit between a look at the watermark and the takeover; the new one would then be fenced, or write anew what
-// is there.
+// R13: the old owner may commit between a look at the watermark and the takeover; the new one would
+// then be fenced, or write again what is there.
 func TestATakeoverReadsTheWatermarkOfItsOwnStatement(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

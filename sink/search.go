@@ -16,8 +16,8 @@ type Query struct {
 	K          int
 }
 
-// OtherGenerationError says that another generation is active than the one that the query was encoded for. Encode it for that one and
-// search again.
+// OtherGenerationError says that another generation is active than the one that the query was
+// encoded for. Encode it for that one and search again.
 type OtherGenerationError struct {
 	Asked  int
 	Active Generation
@@ -32,7 +32,8 @@ func (e *OtherGenerationError) Error() string {
 type Result struct {
 	Watermark  change.LSN
 	Generation Generation
-	// PartialUntil is the position until which the answer may show more than its watermark says; zero when it does not.
+	// PartialUntil is the position until which the answer may show more than its watermark says;
+	// zero when it does not.
 	PartialUntil change.LSN
 	// FullBackfill says whether every row of the source was there to be found.
 	FullBackfill change.FullBackfill
@@ -45,8 +46,9 @@ type Hit struct {
 	Score float64
 }
 
-// Bounds of hnsw.ef_search: what finds a row that is unlike all others (among 2,500 nearly equal texts pgvector's default of 40 missed
-// the one that was asked for, 100 found it, at 2 ms more), and pgvector's maximum.
+// Bounds of hnsw.ef_search: what finds a row that is unlike all others (among 2,500 nearly equal
+// texts pgvector's default of 40 missed the one that was asked for, 100 found it, at 2 ms more),
+// and pgvector's maximum.
 const (
 	leastSearch = 100
 	mostSearch  = 1000

@@ -28,9 +28,9 @@ import (
 // and compares in its snapshot, before the server reads any of them:
 //
 //   - the rows of the catalogue that stand for these tables, and for the policies, triggers, rules
-//     and children that hang on them (sink_search_mark): a table that was made again, altered, given
-//     away or opened to a role has other ones; and whether their owners, and the schema's, are roles
-//     that Trusted passes;
+//     and children that hang on them (sink_search_mark): a table that was made again, altered,
+//     given away or opened to a role has other ones; and whether their owners, and the schema's,
+//     are roles that Trusted passes;
 //   - and with the answer, the counter of the generations and the version of the schema.
 //
 // Where one of these is another, no row is read, or none is returned, and the search opens all of

@@ -140,7 +140,8 @@ func remove(key int, lsn change.LSN) change.Change {
 	return change.Change{Key: change.KeyOf(fmt.Sprint(key)), LSN: lsn, Deleted: true}
 }
 
-// encoded makes encodings of the same outcome in the first two generations; what is not there is not looked at.
+// encoded makes encodings of the same outcome in the first two generations; what is not there is
+// not looked at.
 func encoded(vectors map[change.Hash][]float32, failed map[change.Hash]string) change.Encodings {
 	outcome := change.Encoded{Vectors: vectors, Failed: failed}
 	return change.Encodings{1: outcome, 2: outcome}
@@ -190,7 +191,8 @@ func (b *bench) chunk(j *sink.Job, a change.Version, changes ...change.Change) (
 	return j.Commit(b.tb.Context(), protocol.Chunk{A: a, Changes: changes, Encodings: encoded(vectorsOf(dimension, changes...), nil), After: j.Cursor(), Cursor: cursor})
 }
 
-// row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a tombstone, "" when there is none.
+// row is a ledger row with its vector's text, as a string for comparison: "text@lsn", "-@lsn" for a
+// tombstone, "" when there is none.
 func (b *bench) row(key int) string {
 	b.tb.Helper()
 	rows := pgtest.Column[string](b.tb, b.db, "SELECT CASE WHEN l.deleted THEN '-' ELSE encode(l.text_hash, 'hex') END || '@' || (l.lsn - '0/0') "+

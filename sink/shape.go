@@ -20,8 +20,8 @@ func (s *Sink) Shape(ctx context.Context) (change.Shape, error) {
 	return shape, nil
 }
 
-// NoteShape adds what is not known yet of columns that were not read before. Call it before the first of them is read. A partition that is
-// not known is none of these: its rows may not be read.
+// NoteShape adds what is not known yet of columns that were not read before. Call it before the
+// first of them is read. A partition that is not known is none of these: its rows may not be read.
 func (s *Sink) NoteShape(ctx context.Context, shape change.Shape) error {
 	if _, err := s.pool.Exec(ctx, s.query("shape_note"), s.pipeline, marksOf(shape), shape.Columns()); err != nil {
 		return s.explain(err, "noting the source table's shape")
@@ -41,13 +41,15 @@ func marksOf(shape change.Shape) change.Shape {
 type Reshape struct {
 	Epoch    change.Epoch
 	Was, Now change.Shape
-	// Refresh opens a refresh, instead of one that is open: what that has read was of the shape before. Only when the watermark has passed
-	// the moment at which Now was read; rows that the log still brings in their old form would go before the refresh's otherwise.
+	// Refresh opens a refresh, instead of one that is open: what that has read was of the shape
+	// before. Only when the watermark has passed the moment at which Now was read; rows that the
+	// log still brings in their old form would go before the refresh's otherwise.
 	Refresh bool
 }
 
-// Reshape makes a shape the known one, and reports whether it did: not where another process was faster, or the pipeline was started again. It waits
-// for no lock for long, since it runs beside a stream and before it: its error is then of kind fault.Unavailable.
+// Reshape makes a shape the known one, and reports whether it did: not where another process was
+// faster, or the pipeline was started again. It waits for no lock for long, since it runs beside a
+// stream and before it: its error is then of kind fault.Unavailable.
 func (s *Sink) Reshape(ctx context.Context, r Reshape) (done bool, err error) {
 	if err := failpoint.Fail("reshape_begun"); err != nil {
 		return false, err

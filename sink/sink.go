@@ -23,28 +23,36 @@ import (
 
 // Options say where the sink is.
 type Options struct {
-	// Pool connects to the sink database, directly or through a pooler that keeps sessions: a backfill holds a session's lock.
+	// Pool connects to the sink database, directly or through a pooler that keeps sessions: a
+	// backfill holds a session's lock.
 	Pool *pgxpool.Pool
 	// Schema holds wal2vec's tables; "wal2vec" when empty.
 	Schema string
-	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first, at most 40 bytes.
+	// Pipeline names the pipeline: lower-case letters, digits and underscores, not a digit first,
+	// at most 40 bytes.
 	Pipeline string
-	// Owner is the role that set wal2vec up, whose tables are read beside those of the session's own role and of superusers; see Trusted. Empty: none.
+	// Owner is the role that set wal2vec up, whose tables are read beside those of the session's
+	// own role and of superusers; see Trusted. Empty: none.
 	Owner string
-	// View is the schema-qualified name of the view that people query, "analytics_features.product_embeddings", with double quotes as in SQL.
+	// View is the schema-qualified name of the view that people query,
+	// "analytics_features.product_embeddings", with double quotes as in SQL.
 	View string
 	// KeepView is true where View is a default alone: a pipeline that has a view keeps it.
 	KeepView bool
-	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the vectors need, within the server's settings.
+	// IndexMemory is the server's memory for building an index, in bytes; zero takes what the
+	// vectors need, within the server's settings.
 	IndexMemory int64
-	// MaxRowBytes is the limit of the templates that the sink hands out; see change.Template.Limited. Zero means no limit.
+	// MaxRowBytes is the limit of the templates that the sink hands out; see
+	// change.Template.Limited. Zero means no limit.
 	MaxRowBytes int64
-	// RetryMax caps the pause between two tries to get locks that others hold; zero means lockPause.
+	// RetryMax caps the pause between two tries to get locks that others hold; zero means
+	// lockPause.
 	RetryMax time.Duration
 	Logger   zerolog.Logger
 }
 
-// Sink is one pipeline's part of the sink database. Its methods may be called from several goroutines at once.
+// Sink is one pipeline's part of the sink database. Its methods may be called from several
+// goroutines at once.
 type Sink struct {
 	pool     *pgxpool.Pool
 	schema   string
@@ -91,7 +99,8 @@ type querier interface {
 
 var pipelineName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
 
-// query renders a statement that names nothing but wal2vec's schema and the pipeline's dead letters.
+// query renders a statement that names nothing but wal2vec's schema and the pipeline's dead
+// letters.
 func (s *Sink) query(name string) string {
 	return render(name, struct{ Schema, Letters string }{pgname.Catalogue(s.schema), s.letters()})
 }
@@ -107,7 +116,8 @@ func render(name string, data any) string {
 	return text
 }
 
-// viewName splits the view's name: the one that the pipeline's row has where no other is wanted, else the configured one.
+// viewName splits the view's name: the one that the pipeline's row has where no other is wanted,
+// else the configured one.
 func (s *Sink) viewName(st State) (schema, name string, err error) {
 	if s.keepView && st.ViewName != "" {
 		return st.ViewSchema, st.ViewName, nil
@@ -130,7 +140,8 @@ func (s *Sink) currentView(ctx context.Context) (schema, name string, err error)
 	return s.viewName(st)
 }
 
-// lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of wal2vec in one database.
+// lockClass makes the first key of an advisory lock: distinct for each purpose and each schema of
+// wal2vec in one database.
 func (s *Sink) lockClass(purpose string) int32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte("wal2vec " + purpose + " " + s.schema)) // never fails
@@ -139,11 +150,12 @@ func (s *Sink) lockClass(purpose string) int32 {
 
 const initCommand = "wal2vec init"
 
-// initFirst is the advice where that has not been run: another role that runs it would be told which rights it lacks.
+// initFirst is the advice where that has not been run: another role that runs it would be told
+// which rights it lacks.
 const initFirst = initCommand + ", as the role that sets it up"
 
-// explain adds what to do to errors that say that wal2vec's tables are missing or closed to this role. An error that says what to do already
-// is left as it is.
+// explain adds what to do to errors that say that wal2vec's tables are missing or closed to this
+// role. An error that says what to do already is left as it is.
 func (s *Sink) explain(err error, doing string) error {
 	if _, explained := errors.AsType[*fault.Error](err); explained {
 		return err

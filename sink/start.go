@@ -16,10 +16,12 @@ import (
 
 // Start is a new slot from which the pipeline goes on.
 type Start struct {
-	// From is the epoch that State returned before the slot was created: two processes cannot both start the same pipeline.
+	// From is the epoch that State returned before the slot was created: two processes cannot both
+	// start the same pipeline.
 	From change.Epoch
 	Slot string
-	// ConsistentPoint is the slot's. The caller has waited until what its snapshot sees is visible to everybody.
+	// ConsistentPoint is the slot's. The caller has waited until what its snapshot sees is visible
+	// to everybody.
 	ConsistentPoint change.LSN
 	SystemID        string
 	Timeline        int32
@@ -28,12 +30,14 @@ type Start struct {
 	Shape change.Shape
 	// Resync opens a refresh: the new slot missed what happened since the old watermark.
 	Resync bool
-	// Empty says that the source had no row after the slot was made: the stream brings every row, and there is nothing to backfill.
+	// Empty says that the source had no row after the slot was made: the stream brings every row,
+	// and there is nothing to backfill.
 	Empty bool
 }
 
-// Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that dies between the two leaves a
-// pipeline that says so (ErrNoSlot). protocol.ErrFenced says that somebody else started the pipeline since epoch was read.
+// Disown takes the pipeline's slot from it, before the slot is dropped for another: a process that
+// dies between the two leaves a pipeline that says so (ErrNoSlot). protocol.ErrFenced says that
+// somebody else started the pipeline since epoch was read.
 func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 	err := s.writing(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
@@ -51,13 +55,14 @@ func (s *Sink) Disown(ctx context.Context, epoch change.Epoch) error {
 	return nil
 }
 
-// Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as watermark, no owner, and the
-// refresh. Whoever streamed before is fenced, and backfills of the old epoch are closed; one that fills a generation begins anew.
-// protocol.ErrFenced says that somebody else started the pipeline since From was read.
+// Start makes the slot the pipeline's, in one transaction: a new epoch, the slot's position as
+// watermark, no owner, and the refresh. A process that streamed before is fenced, and backfills of
+// the old epoch are closed; one that fills a generation begins again. protocol.ErrFenced says that
+// somebody else started the pipeline since From was read.
 //
-// An epoch that no pipeline can have come to was written by other means, and the next one might not be
-// allowed: epochs begin again then. What carries an epoch above the pipeline's gives way to every
-// write.
+// An epoch that no pipeline can have come to was written by other means, and the next one might not
+// be allowed: epochs begin again then. What carries an epoch above the pipeline's gives way to
+// every write.
 func (s *Sink) Start(ctx context.Context, start Start) error {
 	next := start.From.Next()
 	if start.From.Count() >= mostHistories {
@@ -105,7 +110,8 @@ func (s *Sink) Start(ctx context.Context, start Start) error {
 	})
 }
 
-// mostHistories is more than a pipeline has that begins one every second for eight years. Those of an epoch have 31 bits.
+// mostHistories is more than a pipeline has that begins one every second for eight years. Those of
+// an epoch have 31 bits.
 const mostHistories = 1 << 28
 
 // nothingToRead writes the backfill of an empty table, which has ended.
@@ -121,7 +127,8 @@ func (s *Sink) nothingToRead(ctx context.Context, tx pgx.Tx, epoch change.Epoch,
 	return nil
 }
 
-// Timelines are a change of the source's timeline under a slot that goes on: a standby that keeps a copy of it was promoted.
+// Timelines are a change of the source's timeline under a slot that goes on: a standby that keeps a
+// copy of it was promoted.
 type Timelines struct {
 	// From is the epoch that State returned.
 	From change.Epoch
@@ -131,10 +138,11 @@ type Timelines struct {
 	Parted change.LSN
 }
 
-// Follow takes the pipeline to another timeline of its source, with a new epoch and the watermark where it is, and reports whether it
-// could: only if all that the sink shows lies below the place where the timelines part, which is the same log on both. Whoever
-// streamed before is fenced; backfills are closed, since they may have read rows that the new timeline never had; an open refresh begins
-// again, and so does a job that fills a generation.
+// Follow takes the pipeline to another timeline of its source, with a new epoch and the watermark
+// where it is, and reports whether it could: only if all that the sink shows lies below the place
+// where the timelines part, which is the same log on both. Whoever streamed before is fenced;
+// backfills are closed, since they may have read rows that the new timeline never had; an open
+// refresh begins again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
 	err = s.writing(ctx, func(tx pgx.Tx) error {
@@ -193,8 +201,9 @@ type Swap struct {
 	At change.LSN
 }
 
-// Swap makes the new table the pipeline's, in one transaction: a new epoch with the same slot and watermark, no owner, and the refresh. Backfills
-// of the old epoch are closed; one that fills a generation begins anew. protocol.ErrFenced says that Owner does not stream any more, or that the
+// Swap makes the new table the pipeline's, in one transaction: a new epoch with the same slot and
+// watermark, no owner, and the refresh. Backfills of the old epoch are closed; one that fills a
+// generation begins again. protocol.ErrFenced says that Owner does not stream any more, or that the
 // watermark is below At.
 func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 	next := swap.From.Next()

@@ -10,8 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestADisownedPipelineHasNoSlotUntilItsNextStart: R2. A resync that is cut off between the two must not leave a pipeline that takes
-// whatever slot has its name for its own.
+// TestADisownedPipelineHasNoSlotUntilItsNextStart: R2. A resync that is cut off between the two
+// must not leave a pipeline that takes whatever slot has its name for its own.
 func TestADisownedPipelineHasNoSlotUntilItsNextStart(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -106,7 +106,8 @@ func swap(b *bench) sink.Swap {
 	return sink.Swap{From: st.Epoch, Owner: st.Owner, Was: st.Table.OID, Is: st.Table.OID + 1, At: st.Watermark}
 }
 
-// TestASwappedTableBeginsAnEpoch: R7. The same slot and watermark; jobs of before are closed, and one that fills a generation begins anew.
+// TestASwappedTableBeginsAnEpoch: R7. The same slot and watermark; jobs of before are closed, and
+// one that fills a generation begins again.
 func TestASwappedTableBeginsAnEpoch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -133,7 +134,8 @@ func TestASwappedTableBeginsAnEpoch(t *testing.T) {
 	}
 }
 
-// TestASwapIsRefused where another process streams, the watermark is not there, or another table is followed by now.
+// TestASwapIsRefused where another process streams, the watermark is not there, or another table is
+// followed by now.
 func TestASwapIsRefused(t *testing.T) {
 	t.Parallel()
 	f := func(name string, spoil func(s *sink.Swap)) {
@@ -157,7 +159,8 @@ func TestASwapIsRefused(t *testing.T) {
 	f("the watermark is below", func(s *sink.Swap) { s.At++ })
 }
 
-// TestAResyncGetsAPipelineOut, whatever a stream's role has written into the columns that are its to write: versions that no commit reaches keep nothing out.
+// TestAResyncGetsAPipelineOut, whatever a stream's role has written into the columns that are its
+// to write: versions that no commit reaches keep nothing out.
 func TestAResyncGetsAPipelineOut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -192,8 +195,8 @@ func TestAResyncGetsAPipelineOut(t *testing.T) {
 	b.want(2, dead(a.LSN))
 }
 
-// TestARowAheadOfItsPipelineGivesWay: within its epoch, and not what a part of a transaction, or a row that was read by its key, has brought before the
-// watermark.
+// TestARowAheadOfItsPipelineGivesWay: within its epoch, and not what a part of a transaction, or a
+// row that was read by its key, has brought before the watermark.
 func TestARowAheadOfItsPipelineGivesWay(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -217,7 +220,8 @@ func TestARowAheadOfItsPipelineGivesWay(t *testing.T) {
 	b.want(1, live("part", 0x9801))
 	b.want(2, live("2", a.LSN))
 	b.want(3, live("3", a.LSN))
-	// A stream's later version wins over any other of its epoch only where it is later, and over every one of another epoch.
+	// A stream's later version wins over any other of its epoch only where it is later, and over
+	// every one of another epoch.
 	b.db.Exec(t, "UPDATE wal2vec.ledger_product SET epoch = epoch + 1 WHERE product_id = 3")
 	b.commit(stream, 0x9900, upsert(3, 0x9901-0x100, "streamed"))
 	b.want(3, live("streamed", 0x9801))

@@ -23,27 +23,32 @@ type State struct {
 	Watermark change.LSN
 	// Truncated is the version of the last TRUNCATE; zero when there was none.
 	Truncated change.Version
-	// PartialUntil is the position until which the sink shows more than its watermark says; zero when it does not.
+	// PartialUntil is the position until which the sink shows more than its watermark says; zero
+	// when it does not.
 	PartialUntil change.LSN
 	// Owner is the process that took over last; empty when none has since Start.
 	Owner string
-	// SlotName is the slot that the pipeline may have; Slot is empty in the meantime between one slot and the next.
+	// SlotName is the slot that the pipeline may have; Slot is empty in the meantime between one
+	// slot and the next.
 	SlotName string
 	// ViewSchema and ViewName name the view; empty until there is a generation.
 	ViewSchema string
 	ViewName   string
-	// Generations are those that are not retired, by their numbers; Generation is the active one of them, nil when there is none.
+	// Generations are those that are not retired, by their numbers; Generation is the active one of
+	// them, nil when there is none.
 	Generations []Generation
 	Generation  *Generation
 	// FullBackfill says whether every row of the source is known.
 	FullBackfill change.FullBackfill
 	// Jobs are the open backfills, oldest first.
 	Jobs []JobState
-	// OldestPending is the commit time of the oldest change that the stream had not committed when it last reported, at
-	// ReportedAt; zero when there was none. ReportedAt is zero when no stream has ever reported.
+	// OldestPending is the commit time of the oldest change that the stream had not committed when
+	// it last reported, at ReportedAt; zero when there was none. ReportedAt is zero when no stream
+	// has ever reported.
 	OldestPending time.Time
 	ReportedAt    time.Time
-	// Gap is why the last stream ended, where that was a gap and nothing has streamed since; else empty.
+	// Gap is why the last stream ended, where that was a gap and nothing has streamed since; else
+	// empty.
 	Gap string
 
 	all     []Generation // the retired ones too
@@ -74,22 +79,26 @@ type JobState struct {
 	Processed int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
-	// UnderWay is true while a live process holds the job, and for an hour after anything happened to it.
+	// UnderWay is true while a live process holds the job, and for an hour after anything happened
+	// to it.
 	UnderWay bool
 }
 
-// resting is how long a job that nobody holds is expected to be gone on with (a guess: long enough to start a program again).
+// resting is how long a job that no process holds is expected to be gone on with (a guess: long
+// enough to start a program again).
 const resting = time.Hour
 
-// Loading reports whether a backfill is under way that may write many of a generation's vectors: its index is better built after that. One
-// that was left open and forgotten is none, nor is a retry of dead letters, nor the build of another generation, which finds the others full.
+// Loading reports whether a backfill is under way that may write many of a generation's vectors:
+// its index is better built after that. One that was left open and forgotten is none, nor is a
+// retry of dead letters, nor the build of another generation, which finds the others full.
 func (st State) Loading(g Generation) bool {
 	return slices.ContainsFunc(st.Jobs, func(j JobState) bool {
 		return j.UnderWay && j.Mode != Retry && (j.Mode != Build || j.Generation == g.ID)
 	})
 }
 
-// State reads the pipeline. Its error is of kind fault.Usage when the pipeline is not set up here, or by a newer wal2vec.
+// State reads the pipeline. Its error is of kind fault.Usage when the pipeline is not set up here,
+// or by a newer wal2vec.
 func (s *Sink) State(ctx context.Context) (State, error) {
 	st, err := s.state(ctx, s.pool)
 	if err != nil {
@@ -121,7 +130,8 @@ func (s *Sink) State(ctx context.Context) (State, error) {
 	return st, nil
 }
 
-// FullBackfill reads whether every row of the source is known. Its error is of kind fault.Usage when the pipeline is not set up here.
+// FullBackfill reads whether every row of the source is known. Its error is of kind fault.Usage
+// when the pipeline is not set up here.
 func (s *Sink) FullBackfill(ctx context.Context) (full change.FullBackfill, err error) {
 	err = s.pool.QueryRow(ctx, s.query("full_backfill"), s.pipeline).Scan(&full)
 	switch {
@@ -185,7 +195,8 @@ func (s *Sink) lookUp(ctx context.Context, q querier) (st State, found bool, err
 	return st, true, nil
 }
 
-// CheckSchema returns a fault of kind Usage where wal2vec's schema is not set up, or is not of this version.
+// CheckSchema returns a fault of kind Usage where wal2vec's schema is not set up, or is not of this
+// version.
 func (s *Sink) CheckSchema(ctx context.Context) error { return s.checkSchema(ctx, s.pool) }
 
 // checkSchema refuses a schema that another version of wal2vec made.
@@ -211,7 +222,8 @@ func (s *Sink) newerSchema(version int) error {
 }
 
 func (s *Sink) schemaVersion(ctx context.Context, q querier) (int, error) {
-	// Every command comes here before it reads another table. A schema that is not there now may be another role's a moment later.
+	// Every command comes here before it reads another table. A schema that is not there now may be
+	// another role's a moment later.
 	exists, err := s.trusted(ctx, q)
 	if err != nil {
 		return 0, err

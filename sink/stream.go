@@ -15,8 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// Stream is the right to write the stream's commits, until another process takes it. Commit is for one goroutine at a time; the
-// other methods may run beside it.
+// Stream is the right to write the stream's commits, until another process takes it. Commit is for
+// one goroutine at a time; the other methods may run beside it.
 type Stream struct {
 	sink      *Sink
 	layout    *layout
@@ -25,10 +25,12 @@ type Stream struct {
 	watermark atomic.Uint64
 }
 
-// Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the watermark, in one statement: whoever
-// wrote before is fenced from here on. The epoch is that of the source's history that the owner reads: in another one its positions
-// mean nothing (protocol.ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or not started; see also ErrNoSlot. A row that
-// another session keeps is waited for a moment: then nothing was written, and the error is protocol.ErrLocked, of kind fault.Busy.
+// Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the
+// watermark, in one statement: whoever wrote before is fenced from here on. The epoch is that of
+// the source's history that the owner reads: in another one its positions mean nothing
+// (protocol.ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or
+// not started; see also ErrNoSlot. A row that another session keeps is waited for a moment: then
+// nothing was written, and the error is protocol.ErrLocked, of kind fault.Busy.
 func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
 	if owner == "" {
 		return nil, errors.New("taking over the pipeline: the owner has no name")
@@ -70,7 +72,8 @@ func (s *Sink) notTaken(ctx context.Context) error {
 	}
 }
 
-// Template renders the texts of the generations that the stream writes: its changes carry one text of each template.
+// Template renders the texts of the generations that the stream writes: its changes carry one text
+// of each template.
 func (st *Stream) Template() change.Template { return st.layout.texts.template }
 
 // Generations are those that the stream writes.
@@ -84,16 +87,17 @@ func (st *Stream) Version() change.Version {
 	return change.Version{Epoch: st.epoch, LSN: st.Watermark()}
 }
 
-// Stale returns the upserts whose text has to be encoded: those that a generation lacks under their key, by generation. A text that is
-// set aside as a dead letter under its key has not.
+// Stale returns the upserts whose text has to be encoded: those that a generation lacks under their
+// key, by generation. A text that is set aside as a dead letter under its key has not.
 func (st *Stream) Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error) {
 	return st.sink.stale(ctx, st.layout, changes, false)
 }
 
 // Commit writes a batch and moves the watermark, or does nothing. It keeps nothing of c.
 //
-// NeedVectorsError: encode those texts too and commit again. protocol.ErrFenced and protocol.ErrGenerations: this Stream is over. After any other error
-// it is not known whether the commit happened: take over again and go on from the watermark found there.
+// NeedVectorsError: encode those texts too and commit again. protocol.ErrFenced and
+// protocol.ErrGenerations: this Stream is over. After any other error it is not known whether the
+// commit happened: take over again and go on from the watermark found there.
 func (st *Stream) Commit(ctx context.Context, c change.Commit) error {
 	old := st.Watermark()
 	if c.Watermark != 0 && c.Watermark < old {
@@ -175,8 +179,8 @@ func (st *Stream) fenced(ctx context.Context, watermark change.LSN) error {
 	}
 }
 
-// ReportPending tells status the commit time of the oldest change that is not committed yet; zero when there is none. A stream that
-// was fenced reports nothing.
+// ReportPending tells status the commit time of the oldest change that is not committed yet; zero
+// when there is none. A stream that was fenced reports nothing.
 func (st *Stream) ReportPending(ctx context.Context, oldest time.Time) error {
 	var at *time.Time
 	if !oldest.IsZero() {
@@ -191,7 +195,8 @@ func (st *Stream) ReportPending(ctx context.Context, oldest time.Time) error {
 // mostGapBytes bounds what is kept of a gap.
 const mostGapBytes = 1000
 
-// ReportGap tells status and doctor why a stream that read an epoch of the source could not go on; the next report of a stream takes it back.
+// ReportGap tells status and doctor why a stream that read an epoch of the source could not go on;
+// the next report of a stream takes it back.
 func (s *Sink) ReportGap(ctx context.Context, epoch change.Epoch, why string) error {
 	if len(why) > mostGapBytes {
 		why = strings.ToValidUTF8(why[:mostGapBytes], "")

@@ -274,7 +274,8 @@ func TestReportPending(t *testing.T) {
 	}
 }
 
-// TestATakeoverIsOfOneEpoch: a process that knows the source as it was before a resync or a promotion reads another history.
+// TestATakeoverIsOfOneEpoch: a process that knows the source as it was before a resync or a
+// promotion reads another history.
 func TestATakeoverIsOfOneEpoch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -284,7 +285,7 @@ func TestATakeoverIsOfOneEpoch(t *testing.T) {
 	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, protocol.ErrStartedAnew) || fault.KindOf(err) != fault.Gap {
 		t.Errorf("got %v for a takeover with an old epoch", err)
 	}
-	b.ok(owner.Commit(t.Context(), change.Commit{Watermark: 0x9000})) // and nobody was fenced
+	b.ok(owner.Commit(t.Context(), change.Commit{Watermark: 0x9000})) // and no process was fenced
 }
 
 func TestTakeoverNeedsAStartedPipeline(t *testing.T) {

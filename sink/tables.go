@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// tables fills the templates of statements on a pipeline's own tables. All names are quoted already.
+// tables fills the templates of statements on a pipeline's own tables. All names are quoted
+// already.
 type tables struct {
 	Schema          string
 	Ledger          string
@@ -30,7 +31,8 @@ type tables struct {
 	After           bool // rows behind a key are read
 	Keys            []keyColumn
 	Wide            bool // a part of the key is a text: it may fill an entry of an index
-	// Extension is the schema of pgvector, Storage a vector column's type, as in "public".vector(384).
+	// Extension is the schema of pgvector, Storage a vector column's type, as in
+	// "public".vector(384).
 	Extension     string
 	Storage       string
 	OperatorClass string
@@ -77,13 +79,15 @@ func (t tables) Match(table, params string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// KeyParts makes one array of unnested parameters: a dead letter's key, in the source's text form whatever the session prints.
+// KeyParts makes one array of unnested parameters: a dead letter's key, in the source's text form
+// whatever the session prints.
 func (t tables) KeyParts(params string) string {
 	return "ARRAY[" + t.each(func(i int, _ keyColumn) string { return fmt.Sprintf("%s.k%d", params, i+1) }) + "]"
 }
 
-// Holds compares a table's key with such an array: its parts, for the table's index, and the whole. An array that is no key equals none, and a cast
-// is not tried on it: one row that cannot be read does not keep the others from being read.
+// Holds compares a table's key with such an array: its parts, for the table's index, and the whole.
+// An array that is no key equals none, and a cast is not tried on it: one row that cannot be read
+// does not keep the others from being read.
 func (t tables) Holds(table, key string) string {
 	parts := make([]string, len(t.Keys), len(t.Keys)+1)
 	for i, k := range t.Keys {
@@ -112,7 +116,8 @@ func (t tables) Same(left, right string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// FirstKey is the number of the first key column's parameter behind the position, those of the rows and one array of hashes for each template.
+// FirstKey is the number of the first key column's parameter behind the position, those of the rows
+// and one array of hashes for each template.
 func (t tables) FirstKey() int { return 4 + len(t.Hashes) }
 
 func (t tables) each(f func(int, keyColumn) string) string {
@@ -152,7 +157,8 @@ func checkKey(key []change.Column) error {
 	return nil
 }
 
-// tablesOf names a pipeline's own tables; what belongs to a generation is added by tablesOf's callers with forGeneration.
+// tablesOf names a pipeline's own tables; what belongs to a generation is added by tablesOf's
+// callers with forGeneration.
 func (s *Sink) tablesOf(key []change.Column) tables {
 	own := namesOf(s.pipeline)
 	t := tables{

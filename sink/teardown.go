@@ -11,14 +11,17 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// Teardown drops the pipeline's view and tables, takes back what roles were given for it, and forgets it; with the last pipeline goes
-// wal2vec's schema. Nothing is left when it fails half-way: it is one transaction. It drops what bears the pipeline's names and belongs to
-// the owner of wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind fault.Usage.
+// Teardown drops the pipeline's view and tables, takes back what roles were given for it, and
+// forgets it; with the last pipeline goes wal2vec's schema. Nothing is left when it fails half-way:
+// it is one transaction. It drops what bears the pipeline's names and belongs to the owner of
+// wal2vec's tables, whatever rows say. A pipeline that does not exist is an error of kind
+// fault.Usage.
 func (s *Sink) Teardown(ctx context.Context) error {
 	return s.ownersTask(ctx, s.setUp(ctx, func(tx pgx.Tx) ([]string, error) { return s.planTeardown(ctx, tx) }))
 }
 
-// RehearseTeardown is Teardown that is taken back: what would stop it, such as a view that somebody made on the vectors, is its error.
+// RehearseTeardown is Teardown that is taken back: what would stop it, such as a view that somebody
+// made on the vectors, is its error.
 func (s *Sink) RehearseTeardown(ctx context.Context) error {
 	err := s.setUp(ctx, func(tx pgx.Tx) ([]string, error) {
 		steps, err := s.planTeardown(ctx, tx)
@@ -36,7 +39,8 @@ func (s *Sink) RehearseTeardown(ctx context.Context) error {
 	return s.ownersTask(ctx, err)
 }
 
-// ownersTask says of an error for want of a right which role owns the pipeline's tables, and may drop them.
+// ownersTask says of an error for want of a right which role owns the pipeline's tables, and may
+// drop them.
 func (s *Sink) ownersTask(ctx context.Context, err error) error {
 	if fault.SQLSTATE(err) != "42501" {
 		return err

@@ -72,7 +72,8 @@ func TestEachTemplateHasItsOwnTexts(t *testing.T) {
 			}
 		}
 	}
-	// A row that was deleted for its first template has a text by the second, and the other way round.
+	// A row that was deleted for its first template has a text by the second, and the other way
+	// round.
 	commit(0x1300, texts(1, 0x1201, "one", "acme"), texts(2, 0x1201, "two", ""), texts(3, 0x1201, "", "acme"))
 	has([]int64{1, 2}, []int64{1, 3})
 	if first, second := b.report(1).Coverage, b.report(2).Coverage; first != (sink.Coverage{Live: 2, Fresh: 2}) || second != (sink.Coverage{Live: 2, Fresh: 2}) {
@@ -117,7 +118,8 @@ func TestABuildCountsRowsWithoutATextByItsTemplate(t *testing.T) {
 	}
 }
 
-// retireTemplates retires one generation after the other; what has no text by the templates that are left is deleted.
+// retireTemplates retires one generation after the other; what has no text by the templates that
+// are left is deleted.
 func (b *bench) retireTemplates(both change.Template) {
 	b.tb.Helper()
 	t := b.tb
@@ -160,7 +162,8 @@ func (b *bench) retireTemplates(both change.Template) {
 	}
 }
 
-// TestALetterIsOfItsTemplatesText: an edit of the other template's text neither heals nor forgets it.
+// TestALetterIsOfItsTemplatesText: an edit of the other template's text neither heals nor forgets
+// it.
 func TestALetterIsOfItsTemplatesText(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

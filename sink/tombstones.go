@@ -9,14 +9,17 @@ import (
 )
 
 const (
-	// collectRows bounds how long one transaction of a collection keeps the stream waiting (a guess; 10,000 rows take about 50 ms).
+	// collectRows bounds how long one transaction of a collection keeps the stream waiting (a
+	// guess; 10,000 rows take about 50 ms).
 	collectRows = 10_000
-	// abandoned is how long a job may lie untouched, with no process holding it, before it is given up.
+	// abandoned is how long a job may lie untouched, with no process holding it, before it is given
+	// up.
 	abandoned = 7 * 24 * time.Hour
 )
 
-// CollectTombstones removes the tombstones that nobody can need any more and returns their number: those at or below the watermark
-// that no open job started below. Jobs that were abandoned a week ago are closed first; the refresh of a resync never is.
+// CollectTombstones removes the tombstones that no process can need any more and returns their
+// number: those at or below the watermark that no open job started below. Jobs that were abandoned
+// a week ago are closed first; the refresh of a resync never is.
 func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 	l, err := s.open(ctx, s.pool)
 	if err != nil {

@@ -7,9 +7,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// The default privileges of a role give others rights on all that it makes. Who could once act as the role that runs init, before its password was
-// changed say, may have set them: so what init makes is closed to all in the transaction that makes it, and opened by Grant alone. Whose they are is
-// known only to the role that makes it, which for what is printed is the one that pastes it: the statement looks at what was given.
+// The default privileges of a role give others rights on all that it makes. Who could once act as
+// the role that runs init, before its password was changed say, may have set them: so what init
+// makes is closed to all in the transaction that makes it, and opened by Grant alone. Whose they
+// are is known only to the role that makes it, which for what is printed is the one that pastes it:
+// the statement looks at what was given.
 
 // made is what this role makes in one transaction.
 type made struct {
@@ -28,7 +30,8 @@ func unasked(m made) string {
 	return closing(map[string]any{"Schema": pgname.Literal(m.schema), "NewSchema": m.newSchema, "Names": pgname.Literals(m.relations)})
 }
 
-// migrated returns the statements before and behind migrations of a schema that is there: the second closes what they make in it.
+// migrated returns the statements before and behind migrations of a schema that is there: the
+// second closes what they make in it.
 func (s *Sink) migrated() (before, behind string) {
 	data := map[string]any{"Schema": pgname.Literal(s.schema), "NewSchema": false, "Names": []string{}}
 	return render("made_before", data), closing(data)

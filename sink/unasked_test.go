@@ -31,7 +31,8 @@ func opens(role string) []string {
 	}
 }
 
-// TestDefaultPrivilegesOpenNoTable: a stranger who once knew the password of the role that runs init may have set them.
+// TestDefaultPrivilegesOpenNoTable: a stranger who once knew the password of the role that runs
+// init may have set them.
 func TestDefaultPrivilegesOpenNoTable(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
@@ -66,7 +67,8 @@ func TestDefaultPrivilegesOpenNoTable(t *testing.T) {
 	b.ok(stream.ReportPending(t.Context(), b.state().ReportedAt))
 }
 
-// TestWhatIsPastedIsClosedByWhoPastes: the role that prints has no default privileges, and the one that pastes has.
+// TestWhatIsPastedIsClosedByWhoPastes: the role that prints has no default privileges, and the one
+// that pastes has.
 func TestWhatIsPastedIsClosedByWhoPastes(t *testing.T) {
 	t.Parallel()
 	b := prepare(t)
@@ -112,7 +114,8 @@ func (b *bench) paste(a account, plan []string) {
 	b.plant(a, "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)", "BEGIN;\n"+strings.Join(text, ";\n")+";\nCOMMIT")
 }
 
-// TestAnUpgradeOpensNothing: migrations make tables, too; what roles were given on those that were there stays.
+// TestAnUpgradeOpensNothing: migrations make tables, too; what roles were given on those that were
+// there stays.
 func TestAnUpgradeOpensNothing(t *testing.T) {
 	t.Parallel()
 	for _, pasted := range []bool{false, true} {

@@ -11,8 +11,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// A key that an index of the source holds may have no room in the sink's: where that compresses otherwise, has smaller pages, or needs more bytes for
-// a character. The ledger cannot have such a row, and so nobody guards its versions; it is a dead letter with that reason, and stops no other row.
+// A key that an index of the source holds may have no room in the sink's: where that compresses
+// otherwise, has smaller pages, or needs more bytes for a character. The ledger cannot have such a
+// row, and so no process guards its versions; it is a dead letter with that reason, and stops no
+// other row.
 
 // noRoom begins the reason of such a letter.
 const noRoom = "no room in an index of the sink for a key of "
@@ -20,13 +22,15 @@ const noRoom = "no room in an index of the sink for a key of "
 // isTooLong reports whether an index refused an entry.
 func isTooLong(err error) bool { return fault.SQLSTATE(err) == "54000" }
 
-// longKey is the least length in bytes of a key that is tried: far below what any index of pages of 8 KiB refuses, in whatever character set.
+// longKey is the least length in bytes of a key that is tried: far below what any index of pages of
+// 8 KiB refuses, in whatever character set.
 const longKey = 1000
 
 // errTried rolls back what was only tried.
 var errTried = errors.New("tried")
 
-// divide tells the changes that the ledger can have from the others, after it has refused one of them. It writes nothing.
+// divide tells the changes that the ledger can have from the others, after it has refused one of
+// them. It writes nothing.
 func (s *Sink) divide(ctx context.Context, l *layout, changes []change.Change) (held, unheld []change.Change, err error) {
 	err = s.writeTx(ctx, l, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		for i := range changes {
@@ -55,7 +59,8 @@ func (s *Sink) divide(ctx context.Context, l *layout, changes []change.Change) (
 	return held, unheld, nil
 }
 
-// takes tries whether the ledger can have a key: as the oldest tombstone, which takes no row's place.
+// takes tries whether the ledger can have a key: as the oldest tombstone, which takes no row's
+// place.
 func (l *layout) takes(ctx context.Context, tx pgx.Tx, key change.Key) (bool, error) {
 	parts, err := l.parts(key)
 	if err != nil {
@@ -83,8 +88,9 @@ func (l *layout) takes(ctx context.Context, tx pgx.Tx, key change.Key) (bool, er
 	}
 }
 
-// setAside writes the letters of rows that the ledger cannot have, in the transaction that writes the others. Each row gets version lsn, or its own
-// when lsn is zero. It returns how many have a text.
+// setAside writes the letters of rows that the ledger cannot have, in the transaction that writes
+// the others. Each row gets version lsn, or its own when lsn is zero. It returns how many have a
+// text.
 func (l *layout) setAside(ctx context.Context, tx pgx.Tx, s *Sink, unheld []change.Change, as change.Version) (int, error) {
 	failed := 0
 	b := &pgx.Batch{}

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one table.
+// beforeOwnLetters takes the schema back to version 7, in which dead letters were partitions of one
+// table.
 const beforeOwnLetters = `DELETE FROM wal2vec.schema_version
 		WHERE version >= (SELECT version FROM wal2vec.schema_version WHERE name LIKE '%own_letters');
 	ALTER TABLE wal2vec.pipeline DROP COLUMN last_lsn, DROP COLUMN last_xid, DROP COLUMN last_committed_at; ALTER TABLE wal2vec.stream_state DROP COLUMN gap;
@@ -95,7 +96,8 @@ func TestASchemaBeforeGenerationsIsBroughtUpToDate(t *testing.T) {
 	}
 }
 
-// TestAWriterMovesTheColumnsThatCame: a role that was given a pipeline by an older version keeps it when init has brought the schema up to date.
+// TestAWriterMovesTheColumnsThatCame: a role that was given a pipeline by an older version keeps it
+// when init has brought the schema up to date.
 func TestAWriterMovesTheColumnsThatCame(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -136,7 +138,8 @@ func TestANewSlotHasNoTransactionYet(t *testing.T) {
 	}
 }
 
-// TestRightsThatWereGivenBySchemaBecomeRightsByTable: init brings a schema up to date in which roles could do everything.
+// TestRightsThatWereGivenBySchemaBecomeRightsByTable: init brings a schema up to date in which
+// roles could do everything.
 func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -151,7 +154,8 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 		b.db.Exec(t, "ALTER DEFAULT PRIVILEGES IN SCHEMA wal2vec GRANT "+rights+" ON TABLES TO "+role)
 	}
 	b.db.Exec(t, "GRANT SELECT ON "+viewName+" TO "+streamer+", "+reader+"; GRANT SELECT ON wal2vec.ledger_other, wal2vec.vectors_other_1 TO PUBLIC")
-	// What it may write of rows chooses nothing: neither another pipeline's view nor which of its tables there are, and a view of its own is none of ours.
+	// What it may write of rows chooses nothing: neither another pipeline's view nor which of its
+	// tables there are, and a view of its own is none of ours.
 	b.db.Exec(t, "CREATE SCHEMA mine AUTHORIZATION "+streamer)
 	b.plant(account{streamer, streamerSecret}, "UPDATE wal2vec.pipeline SET view_schema = 'analytics_features', view_name = 'product_embeddings' WHERE name = 'other'",
 		"UPDATE wal2vec.generation SET state = 'retired' WHERE pipeline = 'other'",
@@ -204,7 +208,8 @@ func TestRightsThatWereGivenBySchemaBecomeRightsByTable(t *testing.T) {
 	}
 }
 
-// TestLettersThatWerePartitionsBecomeTables: rights, rows and names of what was there come along, and what roles had on the parent is gone.
+// TestLettersThatWerePartitionsBecomeTables: rights, rows and names of what was there come along,
+// and what roles had on the parent is gone.
 func TestLettersThatWerePartitionsBecomeTables(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
@@ -217,7 +222,7 @@ func TestLettersThatWerePartitionsBecomeTables(t *testing.T) {
 	b.db.Exec(t, beforeOwnLetters)
 	b.db.Exec(t, "GRANT SELECT ON wal2vec.dead_letter TO "+streamer+", "+reader)
 	b.db.Exec(t, oneLetter)
-	// A row that nobody can read does not keep the schema from being brought up to date.
+	// A row that no command can read does not keep the schema from being brought up to date.
 	b.db.Exec(t, strings.Replace(oneLetter, "'{2}'", "'{NULL}'", 1))
 	plan, err := b.sink.Plan(t.Context(), productPipeline(), generation(dimension))
 	b.ok(err)
@@ -250,7 +255,8 @@ func indexesOf(tb testing.TB, db *pgtest.DB) []string {
 	return pgtest.Column[string](tb, db, "SELECT tablename || ' ' || indexname FROM pg_indexes WHERE schemaname = 'wal2vec' ORDER BY 1")
 }
 
-// TestVectorsAndLettersGetRoomForLongKeys: those of an older version, beside a pipeline whose keys are numbers, which keeps its index as it is.
+// TestVectorsAndLettersGetRoomForLongKeys: those of an older version, beside a pipeline whose keys
+// are numbers, which keeps its index as it is.
 func TestVectorsAndLettersGetRoomForLongKeys(t *testing.T) {
 	t.Parallel()
 	p := productPipeline()

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// Awaited reports whether a live process waits for the watermark to move: a WaitFor, or the holder of a backfill.
+// Awaited reports whether a live process waits for the watermark to move: a WaitFor, or the holder
+// of a backfill.
 func (s *Sink) Awaited(ctx context.Context) (bool, error) {
 	var awaited bool
 	err := s.pool.QueryRow(ctx, s.query("awaited"), s.pipeline,
@@ -22,16 +23,17 @@ func (s *Sink) Awaited(ctx context.Context) (bool, error) {
 	return awaited, nil
 }
 
-// waitKey is the second key of the advisory lock that those who wait for this pipeline share. Two pipelines with one key would only
-// write their watermarks more often.
+// waitKey is the second key of the advisory lock that those who wait for this pipeline share. Two
+// pipelines with one key would only write their watermarks more often.
 func (s *Sink) waitKey() int32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(s.pipeline)) // never fails
 	return int32(h.Sum32() & 0x7fffffff)
 }
 
-// WaitFor returns when the watermark has reached lsn. Meanwhile it holds a lock that makes the stream write the position of an idle log
-// at once. protocol.ErrEpochChanged ends the wait when the pipeline is started anew meanwhile.
+// WaitFor returns when the watermark has reached lsn. In the meantime it holds a lock that makes
+// the stream write the position of an idle log at once. protocol.ErrEpochChanged ends the wait when
+// the pipeline is started again in the meantime.
 func (s *Sink) WaitFor(ctx context.Context, lsn change.LSN) error {
 	begun, err := s.Version(ctx)
 	if err != nil || begun.LSN >= lsn {

@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// writes are the changes of one transaction as parameters: arrays by column, so that a statement takes any number of rows.
+// writes are the changes of one transaction as parameters: arrays by column, so that a statement
+// takes any number of rows.
 type writes struct {
 	all    keyed // every change, in the order given
 	lsns   []string
@@ -23,7 +24,8 @@ type writes struct {
 	upserts []upserts // one for each of the layout's generations
 
 	force bool
-	// known is the position up to which commits of the epoch may have brought rows, as the pipeline's row says, which is locked.
+	// known is the position up to which commits of the epoch may have brought rows, as the
+	// pipeline's row says, which is locked.
 	known change.LSN
 }
 
@@ -131,7 +133,8 @@ func (w *writes) addHashes(l *layout, c *change.Change) error {
 	return nil
 }
 
-// documentOf returns a change's text by a template, hashOf its hash for the ledger: empty where the row has no text by it.
+// documentOf returns a change's text by a template, hashOf its hash for the ledger: empty where the
+// row has no text by it.
 func documentOf(c *change.Change, template int) *change.Document {
 	if template == 0 {
 		return &c.Document
@@ -179,8 +182,8 @@ type written struct {
 	letters  bool                  // the pipeline had dead letters before
 }
 
-// queue adds the statements that write changes in an epoch: ledger, then the vectors by the ledger's new state. The dead letters
-// follow with settle.
+// queue adds the statements that write changes in an epoch: ledger, then the vectors by the
+// ledger's new state. The dead letters follow with settle.
 func (w *writes) queue(b *pgx.Batch, s *Sink, l *layout, epoch change.Epoch, out *written) {
 	if w.all.len() == 0 {
 		return
@@ -238,8 +241,8 @@ func (out *written) check() error {
 	return &NeedVectorsError{Hashes: out.needed}
 }
 
-// stale returns the upserts of which a generation lacks the text under their key; those that are known to fail are among them when
-// again is true.
+// stale returns the upserts of which a generation lacks the text under their key; those that are
+// known to fail are among them when again is true.
 func (s *Sink) stale(ctx context.Context, l *layout, changes []change.Change, again bool) ([]change.Lack, error) {
 	var lacks []change.Lack
 	b := &pgx.Batch{}
@@ -310,7 +313,8 @@ func (l *layout) textsBy(changes []change.Change, template int) (rows keyed, pos
 	return rows, positions, nil
 }
 
-// send runs a batch inside a transaction; the first error, of a statement or of a callback, is its result.
+// send runs a batch inside a transaction; the first error, of a statement or of a callback, is its
+// result.
 func send(ctx context.Context, tx pgx.Tx, b *pgx.Batch) error {
 	return tx.SendBatch(ctx, b).Close()
 }

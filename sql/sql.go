@@ -1,6 +1,6 @@
-// Package sql embeds wal2vec's SQL: numbered migrations of its own schema, and the queries of the other packages, one
-// statement a file, named by their user (sink_, source_, monitor_). What has variable names is a template whose identifiers the
-// caller has sanitised. It runs nothing.
+// Package sql embeds wal2vec's SQL: numbered migrations of its own schema, and the queries of the
+// other packages, one statement a file, named by their user (sink_, source_, monitor_). What has
+// variable names is a template whose identifiers the caller has sanitised. It runs nothing.
 package sql
 
 import (
@@ -15,7 +15,8 @@ import (
 //go:embed migrations/*.sql queries/*.sql
 var files embed.FS
 
-// Query returns the text of queries/NAME.sql. It panics when there is no such file: names are constants.
+// Query returns the text of queries/NAME.sql. It panics when there is no such file: names are
+// constants.
 func Query(name string) string {
 	text, err := files.ReadFile("queries/" + name + ".sql")
 	if err != nil {
@@ -61,11 +62,13 @@ var functions = template.FuncMap{
 	"join": strings.Join,
 	"inc":  func(i int) int { return i + 1 },
 	"add":  func(i, j int) int { return i + j },
-	// query puts the text of another query into this one: a rule that several of them go by stands in one file.
+	// query puts the text of another query into this one: a rule that several of them go by stands
+	// in one file.
 	"query": Query,
 }
 
-// parsed has the templates that were rendered before, by their text: a sink renders a dozen for each generation that a server names.
+// parsed has the templates that were rendered before, by their text: a sink renders a dozen for
+// each generation that a server names.
 var parsed sync.Map
 
 func parse(name, text string) (*template.Template, error) {

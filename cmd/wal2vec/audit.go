@@ -127,7 +127,8 @@ type auditReport struct {
 	AtLSN   change.LSN `json:"at_lsn"`
 	Resumed bool       `json:"resumed"`
 	Done    bool       `json:"done"` // false when it ended early, with very many findings
-	// Rows counts the source's rows that were compared, Keys the sink's keys that were looked up on the source.
+	// Rows counts the source's rows that were compared, Keys the sink's keys that were looked up on
+	// the source.
 	Rows int64 `json:"rows_compared"`
 	Keys int64 `json:"keys_looked_up"`
 	// Again counts the keys that differed at first and were looked at a second time.

@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// interrupted does something each time before the watermark is asked for; n counts the times, from 1.
+// interrupted does something each time before the watermark is asked for; n counts the times, from
+// 1.
 type interrupted struct {
 	audit.Positions
 	n      int
@@ -28,8 +29,9 @@ func (i *interrupted) Version(ctx context.Context) (change.Version, error) {
 	return i.Positions.Version(ctx)
 }
 
-// auditsHere runs a full audit in this process and returns its findings, with what happens before each reading of the watermark: the audit begins
-// with the first, the second is before a second look's SELECT, the third behind it.
+// auditsHere runs a full audit in this process and returns its findings, with what happens before
+// each reading of the watermark: the audit begins with the first, the second is before a second
+// look's SELECT, the third behind it.
 func (w *world) auditsHere(before func(n int)) audit.Report {
 	w.t.Helper()
 	report, err := w.tryAudit(before)
@@ -68,7 +70,8 @@ func newAuditHere(t *testing.T, n int) *world {
 	return w
 }
 
-// TestAuditLooksAgainAtWhatMoves: each change comes where it makes a row that was read differ from what the sink holds then.
+// TestAuditLooksAgainAtWhatMoves: each change comes where it makes a row that was read differ from
+// what the sink holds then.
 func TestAuditLooksAgainAtWhatMoves(t *testing.T) { // not in parallel: the program in this process reads the environment
 	w := newAuditHere(t, 300)
 	stream := w.start(nil, "stream")
@@ -106,7 +109,8 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { // not in parallel: the prog
 	t.Run("truncate", func(t *testing.T) {
 		w.t = t
 		unknown()
-		// A TRUNCATE leaves the vector that the ledger does not know: it is met among the rows, and once more among the vectors.
+		// A TRUNCATE leaves the vector that the ledger does not know: it is met among the rows, and
+		// once more among the vectors.
 		w.db.Exec(t, "DELETE FROM wal2vec.ledger_"+w.db.Name+" WHERE product_id = 14")
 		var once sync.Once
 		report := w.auditsHere(func(n int) {
@@ -126,7 +130,8 @@ func TestAuditLooksAgainAtWhatMoves(t *testing.T) { // not in parallel: the prog
 	stream.stop()
 }
 
-// TestAuditBesideAResyncAndASwap: what was compared is of a history that is over, or of a table that no stream has followed yet.
+// TestAuditBesideAResyncAndASwap: what was compared is of a history that is over, or of a table
+// that no stream has followed yet.
 func TestAuditBesideAResyncAndASwap(t *testing.T) { // not in parallel, as above
 	w := newAuditHere(t, 110)
 	report, err := w.tryAudit(func(n int) {
@@ -137,7 +142,7 @@ func TestAuditBesideAResyncAndASwap(t *testing.T) { // not in parallel, as above
 	if fault.KindOf(err) != fault.Unavailable || !strings.Contains(err.Error(), "started again") {
 		t.Errorf("beside a resync: %v, found %+v", err, report.Findings)
 	}
-	// What the refresh has yet to come to is its to mend.
+	// What the refresh has yet to come to is its to repair.
 	w.db.Exec(t, "DELETE FROM wal2vec.vectors_"+w.db.Name+"_1 WHERE product_id = 7")
 	if report = w.auditsHere(func(int) {}); len(report.Findings) != 0 || report.Pending != 1 {
 		t.Errorf("before a refresh: found %+v, %d pending", report.Findings, report.Pending)

@@ -70,7 +70,8 @@ func newAuditWorld(t *testing.T, n int, env ...string) *world {
 	return w
 }
 
-// plant damages the sink behind wal2vec's back: one key for each way, of those up to 103. It returns the findings to come.
+// plant damages the sink behind wal2vec's back: one key for each way, of those up to 103. It
+// returns the findings to come.
 func (w *world) plant() []string {
 	w.t.Helper()
 	ledger, vectors := "wal2vec.ledger_"+w.db.Name, "wal2vec.vectors_"+w.db.Name+"_1"
@@ -80,7 +81,8 @@ func (w *world) plant() []string {
 		"DELETE FROM " + vectors + " WHERE product_id = 2",
 		"DELETE FROM " + ledger + " WHERE product_id IN (2, 3)",
 		"UPDATE " + ledger + " SET deleted = true, text_hash = NULL WHERE product_id = 4",
-		// Orphans: both rows, a vector alone, a ledger row alone, soft-deleted rows and one without a text that live on.
+		// Orphans: both rows, a vector alone, a ledger row alone, soft-deleted rows and one without
+		// a text that live on.
 		"INSERT INTO " + ledger + " SELECT 900001, epoch, lsn, text_hash, deleted FROM " + ledger + " WHERE product_id = 5",
 		"INSERT INTO " + vectors + " SELECT 900001, text_hash, embedding FROM " + vectors + " WHERE product_id = 5",
 		"INSERT INTO " + vectors + " SELECT 900002, text_hash, embedding FROM " + vectors + " WHERE product_id = 5",
@@ -90,7 +92,8 @@ func (w *world) plant() []string {
 		// Stale: both rows, the vector, the ledger's row.
 		"UPDATE " + vectors + " SET text_hash = " + other + " WHERE product_id IN (11, 12)",
 		"UPDATE " + ledger + " SET text_hash = " + other + " WHERE product_id IN (11, 13)",
-		// Versions that no commit has brought: of an epoch to come, and of a position that no log reaches; nothing else is wrong with them.
+		// Versions that no commit has brought: of an epoch to come, and of a position that no log
+		// reaches; nothing else is wrong with them.
 		"UPDATE " + ledger + " SET epoch = 9223372036854775807 WHERE product_id = 31",
 		"UPDATE " + ledger + " SET lsn = 'FFFFFFFF/FFFFFFFF' WHERE product_id = 32",
 		// Vectors that no encoder makes, and one of another text.
@@ -106,11 +109,12 @@ func (w *world) plant() []string {
 	}
 }
 
-// behindQuery asks whether the stream has to catch up: a load that it cannot carry would be tested instead of the audit.
+// behindQuery asks whether the stream has to catch up: a load that it cannot carry would be tested
+// instead of the audit.
 const behindQuery = "SELECT pg_current_wal_insert_lsn() - watermark > 256 << 10 FROM wal2vec.pipeline"
 
-// load writes to the source's rows above 200 until the test or stop ends it: edits, other columns, keys, inserts, deletes and texts that are
-// put back, by transactions of several statements.
+// load writes to the source's rows above 200 until the test or stop ends it: edits, other columns,
+// keys, inserts, deletes and texts that are put back, by transactions of several statements.
 func (w *world) load(rows int) (stop func()) {
 	w.t.Helper()
 	conn := w.db.Conn(w.t)
@@ -168,7 +172,8 @@ func auditRows(t *testing.T) int {
 	return rows
 }
 
-// TestAuditFindsEachFaultBesideAStreamUnderLoad, without a false alarm before and after, and mends them.
+// TestAuditFindsEachFaultBesideAStreamUnderLoad, without a false alarm before and after, and
+// repairs them.
 func TestAuditFindsEachFaultBesideAStreamUnderLoad(t *testing.T) {
 	t.Parallel()
 	rows := auditRows(t)
@@ -291,7 +296,7 @@ func TestAnAuditGoesOnWhereItWasKilled(t *testing.T) {
 	for range 5 { // each gets as far as its next flush, after 50 chunks of 20
 		w.start([]string{"FAILPOINT=audit_chunk:52"}, args...).mustBeKilled()
 	}
-	// What was found, and proven then, is mended: an orphan is one no more.
+	// What was found, and proven then, is repaired: an orphan is one no more.
 	w.db.Exec(t, "UPDATE "+product+" SET name = 'another' WHERE product_id = 11; UPDATE "+product+" SET deleted = false WHERE product_id = 102")
 	w.run("stream", "--until-current")
 	r := w.audits(3, args[1:6]...)
@@ -299,13 +304,14 @@ func TestAnAuditGoesOnWhereItWasKilled(t *testing.T) {
 	if !r.Resumed || r.Rows < 2900 || r.Rows > 3001 {
 		t.Errorf("the audit says %+v", r)
 	}
-	// It is over: the next one begins anew.
+	// It is over: the next one begins again.
 	if r = w.audits(3, args[1:6]...); r.Resumed {
 		t.Error("a complete audit was gone on with")
 	}
 }
 
-// TestAKilledRepairLeavesNothingThatCannotBeClosed: the job that it leaves open is closed by what the doctor advises.
+// TestAKilledRepairLeavesNothingThatCannotBeClosed: the job that it leaves open is closed by what
+// the doctor advises.
 func TestAKilledRepairLeavesNothingThatCannotBeClosed(t *testing.T) {
 	t.Parallel()
 	w := newAuditWorld(t, 99) // without the row that the model refuses

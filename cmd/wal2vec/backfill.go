@@ -216,11 +216,12 @@ type backfillSummary struct {
 	Seconds        float64 `json:"duration_seconds"`
 	RowsPerSecond  float64 `json:"rows_per_second"`
 	MillisPerRow   float64 `json:"average_ms_per_row"`
-	// Of the indexes that were built after the load, which the duration does not hold; zero when none was.
+	// Of the indexes that were built after the load, which the duration does not hold; zero when
+	// none was.
 	IndexSeconds float64 `json:"index_seconds"`
 	IndexBytes   int64   `json:"index_bytes"`
-	// FullBackfill says whether every row of the source is known; RowsMissing estimates how many are not, where it is not done. Empty and nil
-	// after an error.
+	// FullBackfill says whether every row of the source is known; RowsMissing estimates how many
+	// are not, where it is not done. Empty and nil after an error.
 	FullBackfill change.FullBackfill `json:"full_backfill"`
 	RowsMissing  *int64              `json:"rows_missing"`
 }

@@ -121,7 +121,8 @@ func (w *world) refusedSurroundings() []refusal {
 	}
 }
 
-// TestInitRefusesWhatItCannotServe: each thing that is wrong with a server, a table, a name in the way.
+// TestInitRefusesWhatItCannotServe: each thing that is wrong with a server, a table, a name in the
+// way.
 func TestInitRefusesWhatItCannotServe(t *testing.T) { //nolint:tparallel // the cases share one database, whose contents they compare
 	t.Parallel()
 	w := newWorld(t, 3)
@@ -161,7 +162,8 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 	t.Parallel()
 	w := newWorld(t, 3)
 	w.db.Exec(t, "REVOKE CONNECT ON DATABASE "+w.db.Name+" FROM PUBLIC")
-	// role makes a role and returns its name and the environment in which it runs wal2vec on both sides; %s is its name.
+	// role makes a role and returns its name and the environment in which it runs wal2vec on both
+	// sides; %s is its name.
 	role := func(attributes string, grants ...string) (name string, env []string) {
 		name, password := w.db.Role(t, attributes)
 		for _, grant := range grants {

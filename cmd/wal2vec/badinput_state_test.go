@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// anotherModel makes a checkpoint that differs in its longest text only, and so has another fingerprint.
+// anotherModel makes a checkpoint that differs in its longest text only, and so has another
+// fingerprint.
 func anotherModel(t *testing.T) string {
 	t.Helper()
 	parts, err := pgtest.Parts()
@@ -97,7 +98,7 @@ func TestCommandsRefuseWhatDoesNotFitThePipeline(t *testing.T) {
 		{name: "slot dropped: backfill", args: []string{"backfill"}, code: 6, says: []string{"slot", slot, "does not exist"}, try: "wal2vec init --resync"},
 	})
 
-	// The advice that was given last mends everything.
+	// The advice that was given last repairs everything.
 	w.run("init", "--resync")
 	w.run("backfill")
 	w.run("stream", "--until-current")

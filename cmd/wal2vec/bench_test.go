@@ -263,7 +263,8 @@ func TestBenchEncodeNeedsNoDatabase(t *testing.T) {
 	checkVectors(t, vectors, 20)
 }
 
-// checkVectors compares a file with the vectors that wal2vec encode prints for the first n made-up products.
+// checkVectors compares a file with the vectors that wal2vec encode prints for the first n made-up
+// products.
 func checkVectors(t *testing.T, path string, n int) {
 	t.Helper()
 	data, err := os.ReadFile(path)

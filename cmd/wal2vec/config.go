@@ -58,23 +58,28 @@ func newConfigPrint(p *program) *cobra.Command {
 	return cmd
 }
 
-// printedRow is the JSON of config print --row; text and hash are null where the row gets no vector.
+// printedRow is the JSON of config print --row; text and hash are null where the row gets no
+// vector.
 type printedRow struct {
 	Key     []string `json:"key"`
 	Deleted bool     `json:"deleted"`
 	Text    *string  `json:"text"`
 	Hash    *string  `json:"hash"`
-	// TextBytes is the length of the whole text where Text is its head, which is all that an encoder is given.
+	// TextBytes is the length of the whole text where Text is its head, which is all that an
+	// encoder is given.
 	TextBytes int `json:"text_bytes,omitempty"`
-	// Refused says why a row that is too large becomes a dead letter; its hash is that of its length.
+	// Refused says why a row that is too large becomes a dead letter; its hash is that of its
+	// length.
 	Refused *string `json:"refused,omitempty"`
 	// LeftOut are the columns without a value, with the literals of the template that go with them.
 	LeftOut []change.Omission `json:"left_out"`
-	// OlderText is the text by the rule of older versions, where that is another: a generation that they made has it.
+	// OlderText is the text by the rule of older versions, where that is another: a generation that
+	// they made has it.
 	OlderText *string `json:"text_by_older_rule,omitempty"`
 }
 
-// rowKey reads the key from the values of --row: one for each column, each as it is, or one that holds them all.
+// rowKey reads the key from the values of --row: one for each column, each as it is, or one that
+// holds them all.
 func rowKey(row []string, columns int) (change.Key, error) {
 	if len(row) == 1 {
 		return connect.ParseKey(row[0], columns)

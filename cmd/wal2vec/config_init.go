@@ -65,7 +65,7 @@ func newConfigInit(p *program) *cobra.Command {
 type proposing struct {
 	program *program
 	options configInitOptions
-	ask     *interview // nil where nobody is there to answer
+	ask     *interview // nil where no one is there to answer
 	source  *pgx.Conn
 	config  config.Config
 	// proposed are the proposals and answers, as flags below those that were given.
@@ -134,7 +134,8 @@ func free(o configInitOptions) error {
 	return nil
 }
 
-// load reads the settings with the proposals among the flags. The file that is to be written is no source where it is not there yet.
+// load reads the settings with the proposals among the flags. The file that is to be written is no
+// source where it is not there yet.
 func (i *proposing) load() (err error) {
 	p := i.program
 	i.config, err = p.loadFrom(func(s *config.Sources) {
@@ -159,7 +160,8 @@ func (i *proposing) set(path, value string) {
 
 func (i *proposing) unset(path string) bool { return i.config.Origin(path).Kind == config.FromDefault }
 
-// chooseTable finds out which table is meant; listed is true where the candidates were printed instead.
+// chooseTable finds out which table is meant; listed is true where the candidates were printed
+// instead.
 func (i *proposing) chooseTable(ctx context.Context) (listed bool, err error) {
 	wanted := i.options.table
 	if wanted == "" && !i.unset("source.table") {
@@ -194,7 +196,8 @@ func (i *proposing) chooseTable(ctx context.Context) (listed bool, err error) {
 
 func nameOf(c replication.Candidate) config.Name { return config.Name{Schema: c.Schema, Name: c.Table} }
 
-// find reads a table's name: as SQL does, or without a schema or with other capitals where one table alone can be meant.
+// find reads a table's name: as SQL does, or without a schema or with other capitals where one
+// table alone can be meant.
 func (i *proposing) find(ctx context.Context, text string) (config.Name, error) {
 	name, parseErr := config.ParseName(text)
 	if parseErr != nil {
@@ -334,7 +337,8 @@ func (i *proposing) answer(path string) error {
 	}
 }
 
-// examine looks at the table under the settings that will be written: what init would refuse is said now, with what repairs it.
+// examine looks at the table under the settings that will be written: what init would refuse is
+// said now, with what repairs it.
 func (i *proposing) examine(ctx context.Context) error {
 	_, problems := replication.Examine(ctx, i.source, connect.InspectOptions(i.config))
 	for _, problem := range problems {

@@ -34,7 +34,8 @@ func terminal(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// TestConfigInitAsksOnATerminal: a table is chosen, one answer is refused and given again, the rest is kept.
+// TestConfigInitAsksOnATerminal: a table is chosen, one answer is refused and given again, the rest
+// is kept.
 func TestConfigInitAsksOnATerminal(t *testing.T) {
 	t.Parallel()
 	w := newcomer(t)

@@ -22,8 +22,8 @@ func newcomer(t *testing.T) *world {
 	return w
 }
 
-// TestTheFirstHourOnAnyTable: the commands of README's quick start, one after the other, on tables of which wal2vec knows nothing, as two pipelines of
-// one database.
+// TestTheFirstHourOnAnyTable: the commands of README's quick start, one after the other, on tables
+// of which wal2vec knows nothing, as two pipelines of one database.
 func TestTheFirstHourOnAnyTable(t *testing.T) {
 	t.Parallel()
 	w := newcomer(t)
@@ -81,7 +81,8 @@ func TestTheFirstHourOnAnyTable(t *testing.T) {
 	}
 }
 
-// TestConfigInitChoosesAndRefuses: which table is meant, what is set otherwise, and what stands in the way.
+// TestConfigInitChoosesAndRefuses: which table is meant, what is set otherwise, and what stands in
+// the way.
 func TestConfigInitChoosesAndRefuses(t *testing.T) { //nolint:tparallel // short processes, one at a time
 	t.Parallel()
 	w := newcomer(t)

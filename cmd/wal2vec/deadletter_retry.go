@@ -41,7 +41,8 @@ func newDeadLetterRetry(p *program) *cobra.Command {
 // retrySummary is the result of a retry; its JSON names are a contract.
 type retrySummary struct {
 	Retried int64 `json:"retried"`
-	// Encoded counts the rows that have a vector now, Failed those that still have none, Gone those that are not in the source any more.
+	// Encoded counts the rows that have a vector now, Failed those that still have none, Gone those
+	// that are not in the source any more.
 	Encoded int64   `json:"encoded"`
 	Failed  int64   `json:"failed"`
 	Gone    int64   `json:"gone"`

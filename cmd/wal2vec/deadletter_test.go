@@ -19,7 +19,8 @@ const poisonWord = "unencodable"
 
 func refused(text string) bool { return strings.Contains(text, poisonWord) }
 
-// newHashWorld is a world whose program encodes by a hash, and not at all while the returned file exists.
+// newHashWorld is a world whose program encodes by a hash, and not at all while the returned file
+// exists.
 func newHashWorld(t *testing.T, n int) (w *world, down string) {
 	t.Helper()
 	w = newWorld(t, n)
@@ -64,7 +65,8 @@ func (w *world) heal(keys string) {
 	w.db.Exec(w.t, "UPDATE "+product+" SET description = 'as good as new, row ' || product_id WHERE product_id IN ("+keys+")")
 }
 
-// TestAPoisonRowIsSetAsideByTheStream: the rest of its batch is written, and another text brings it back.
+// TestAPoisonRowIsSetAsideByTheStream: the rest of its batch is written, and another text brings it
+// back.
 func TestAPoisonRowIsSetAsideByTheStream(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 30)
@@ -107,7 +109,8 @@ func TestAPoisonRowIsSetAsideByTheStream(t *testing.T) {
 	}
 }
 
-// TestARetryReadsTheRowsAgain: one can be encoded now (what was wrong is mended behind the program's back), one still cannot, one is gone.
+// TestARetryReadsTheRowsAgain: one can be encoded now (what was wrong is repaired behind the
+// program's back), one still cannot, one is gone.
 func TestARetryReadsTheRowsAgain(t *testing.T) {
 	t.Parallel()
 	for _, streaming := range []bool{false, true} {
@@ -214,7 +217,8 @@ func TestDroppedLettersStayForgottenUntilABackfill(t *testing.T) {
 
 const poisonReason = "a text that cannot be encoded"
 
-// TestAnOutageSetsNothingAside: the watermark stands still and /readyz is red, without a moment of green, until the encoder is back.
+// TestAnOutageSetsNothingAside: the watermark stands still and /readyz is red, without a moment of
+// green, until the encoder is back.
 func TestAnOutageSetsNothingAside(t *testing.T) {
 	t.Parallel()
 	w, down := newHashWorld(t, 30)

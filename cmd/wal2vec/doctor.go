@@ -80,7 +80,8 @@ func (p *program) sayProbe(line string) {
 	_, _ = fmt.Fprintf(p.stderr, "probe: %s\n", line) // the probe itself does not depend on it
 }
 
-// secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password file whoever else may.
+// secretFiles are the files beside the settings that may hold passwords; pgx reads libpq's password
+// file no matter which other account may.
 func secretFiles() []string {
 	files := []string{".env"}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -95,7 +96,8 @@ func secretFiles() []string {
 // fewSkips is how many checks may be skipped for one reason with a line for each.
 const fewSkips = 2
 
-// printReport prints a line a finding, and its fix below. Many checks that are skipped for the same reason are one line at the end.
+// printReport prints a line a finding, and its fix below. Many checks that are skipped for the same
+// reason are one line at the end.
 func (p *program) printReport(r doctor.Report) error {
 	var text strings.Builder
 	skipped := map[string]int{}

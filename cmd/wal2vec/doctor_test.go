@@ -230,7 +230,8 @@ func TestAProbeOfAnyTable(t *testing.T) {
 	}
 }
 
-// TestAProbeWritesNoTableOfAnotherRole, nor one that has a partition of another role: no look at what an update runs is as late as the update.
+// TestAProbeWritesNoTableOfAnotherRole, nor one that has a partition of another role: no look at
+// what an update runs is as late as the update.
 func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
 	for _, major := range pgtest.Majors() {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {

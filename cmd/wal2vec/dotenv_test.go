@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestADotEnvThatIsNoFileStopsNoCommand: a pipe of that name kept every command from answering signals, a folder, as some make for Python,
-// from working.
+// TestADotEnvThatIsNoFileStopsNoCommand: a pipe of that name kept every command from answering
+// signals, a folder, as some make for Python, from working.
 func TestADotEnvThatIsNoFileStopsNoCommand(t *testing.T) {
 	t.Parallel()
 	w := newProgram(t)
@@ -31,7 +31,8 @@ func TestADotEnvThatIsNoFileStopsNoCommand(t *testing.T) {
 	}
 }
 
-// TestAHubOfDotEnvStopsWhatSendsATokenAlone: who has exported a token still works in a folder that names another hub.
+// TestAHubOfDotEnvStopsWhatSendsATokenAlone: who has exported a token still works in a folder that
+// names another hub.
 func TestAHubOfDotEnvStopsWhatSendsATokenAlone(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
@@ -55,7 +56,8 @@ func TestAHubOfDotEnvStopsWhatSendsATokenAlone(t *testing.T) {
 	}
 }
 
-// TestNothingThatWasTypedShowsAPassword: an address in the place of something else, or beside a misspelt name.
+// TestNothingThatWasTypedShowsAPassword: an address in the place of something else, or beside a
+// misspelt name.
 func TestNothingThatWasTypedShowsAPassword(t *testing.T) {
 	t.Parallel()
 	w := newProgram(t)

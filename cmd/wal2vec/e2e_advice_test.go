@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// evil is a name that wants to be a command of the shell and of psql, a statement, a comment, the end of the line, and hidden.
+// evil is a name that wants to be a command of the shell and of psql, a statement, a comment, the
+// end of the line, and hidden.
 func evil(kind string) string {
 	end := "\n"
 	if pgtest.Major() >= 19 { // whose roles and databases have no line ends in their names
@@ -24,7 +25,8 @@ func evil(kind string) string {
 	return kind + "',$(touch x)`touch x`\"; \\! touch x" + end + "--\u202e"
 }
 
-// newEvilWorld is a world in which every name that a person may choose is an evil one, and a role that may log in and nothing else.
+// newEvilWorld is a world in which every name that a person may choose is an evil one, and a role
+// that may log in and nothing else.
 func newEvilWorld(t *testing.T) (w *world, role string) {
 	t.Helper()
 	w = newWorld(t, 0)
@@ -75,7 +77,8 @@ var (
 	begins = regexp.MustCompile(`\b(ALTER|CREATE|GRANT|SELECT) `)
 )
 
-// TestTheAdviceIsFollowed pastes what commands say to do until they succeed, for a role without rights where every name is an evil one.
+// TestTheAdviceIsFollowed pastes what commands say to do until they succeed, for a role without
+// rights where every name is an evil one.
 func TestTheAdviceIsFollowed(t *testing.T) {
 	t.Parallel()
 	w, role := newEvilWorld(t)
@@ -94,7 +97,8 @@ func TestTheAdviceIsFollowed(t *testing.T) {
 	}
 }
 
-// obeyUntilDone does what a command says to do, and runs it again, until it succeeds; it returns what that was.
+// obeyUntilDone does what a command says to do, and runs it again, until it succeeds; it returns
+// what that was.
 func (w *world) obeyUntilDone(role string, args ...string) (followed []string) {
 	w.t.Helper()
 	for {
@@ -143,7 +147,8 @@ func (w *world) seesAll(text string) {
 	}
 }
 
-// TestCommandsOfAnAdviceAreReadByAShell runs what errors say to run, where a stub notes what it was given.
+// TestCommandsOfAnAdviceAreReadByAShell runs what errors say to run, where a stub notes what it was
+// given.
 func TestCommandsOfAnAdviceAreReadByAShell(t *testing.T) {
 	t.Parallel()
 	w, _ := newEvilWorld(t)

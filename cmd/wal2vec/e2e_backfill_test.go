@@ -38,7 +38,8 @@ func (w *world) backfill(want counts, args ...string) backfillSummary {
 	return got
 }
 
-// TestBackfillCountsWhatItDid: limit, dry run, what is up to date, full, and edits while nobody streams.
+// TestBackfillCountsWhatItDid: limit, dry run, what is up to date, full, and edits while no process
+// streams.
 func TestBackfillCountsWhatItDid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 50) // chunks of 20
@@ -81,7 +82,8 @@ func TestBackfillCountsWhatItDid(t *testing.T) {
 	w.db.Exec(t, "UPDATE "+product+" SET name = 'edited ' || product_id WHERE product_id BETWEEN 11 AND 14")
 	w.db.Exec(t, "UPDATE "+product+" SET deleted = NOT deleted WHERE product_id BETWEEN 2 AND 4; DELETE FROM "+product+" WHERE product_id > 45")
 	w.db.Exec(t, "INSERT INTO "+product+" (product_id, name) VALUES (60, 'one more'), (61, 'one more'), (62, NULL)")
-	// Rows 46 to 50 are the stream's to delete: nothing says yet that their deletion is older than what the sink knows. 60 and 61 share a text.
+	// Rows 46 to 50 are the stream's to delete: nothing says yet that their deletion is older than
+	// what the sink knows. 60 and 61 share a text.
 	w.backfill(counts{total: 48, processed: 48, encoded: 6, current: 37, withoutText: 4, batches: 3})
 	after := w.shown()
 	for key, want := range map[string]bool{"2": true, "3": false, "4": false, "12": true, "46": true, "60": true, "61": true, "62": false} {
@@ -135,7 +137,8 @@ func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	w.checkFeedback()
 	w.check()
 
-	// The same once more, with every text encoded again after the refresh: the result is one object still.
+	// The same once more, with every text encoded again after the refresh: the result is one object
+	// still.
 	w.run("init", "--resync")
 	w.backfill(counts{total: 40, processed: 40, encoded: 40, batches: 2}, "--full")
 	w.check()
@@ -152,7 +155,8 @@ func TestBackfillAfterAResyncSweeps(t *testing.T) {
 	w.check()
 }
 
-// awaitNoBackfill waits until the server has noticed that a killed backfill is gone: its session keeps the job's lock.
+// awaitNoBackfill waits until the server has noticed that a killed backfill is gone: its session
+// keeps the job's lock.
 func (w *world) awaitNoBackfill() {
 	w.t.Helper()
 	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
@@ -161,7 +165,7 @@ func (w *world) awaitNoBackfill() {
 	})
 }
 
-// TestInterruptedBackfill is resumed, or begun anew if that is asked for; two at once are refused.
+// TestInterruptedBackfill is resumed, or begun again if that is asked for; two at once are refused.
 func TestInterruptedBackfill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
@@ -198,8 +202,8 @@ func TestInterruptedBackfill(t *testing.T) {
 	w.check()
 }
 
-// TestABackfillThatIsKilledManyTimesIsComplete: wherever it dies, with several chunks on their way, the next run goes on, and in the end each
-// row has counted once.
+// TestABackfillThatIsKilledManyTimesIsComplete: wherever it dies, with several chunks on their way,
+// the next run goes on, and in the end each row has counted once.
 func TestABackfillThatIsKilledManyTimesIsComplete(t *testing.T) {
 	t.Parallel()
 	const rows = 200 // ten chunks

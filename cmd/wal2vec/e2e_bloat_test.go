@@ -11,12 +11,14 @@ const (
 	bloatRounds = 10
 	// bloatRound is about what a round writes into the log, in bytes.
 	bloatRound = 20 << 20
-	// bloatBound is the most log that may be held back once a round is over. A slot lets the log go up to the last snapshot of running
-	// transactions that its confirmed position has passed, here that of the last checkpoint; a checkpoint comes behind every round, and
-	// every idle interval and status interval the position moves up. So no more than what came since may be left: next to nothing. Half a
-	// round is less than any round that was forgotten.
+	// bloatBound is the most log that may be held back once a round is over. A slot lets the log go
+	// up to the last snapshot of running transactions that its confirmed position has passed, here
+	// that of the last checkpoint; a checkpoint comes behind every round, and every idle interval
+	// and status interval the position moves up. So no more than what came since may be left: next
+	// to nothing. Half a round is less than any round that was forgotten.
 	bloatBound = bloatRound / 2
-	// bloatDisk bounds the folder of the log: max_wal_size, what one round may add before its checkpoint, and two segments in use.
+	// bloatDisk bounds the folder of the log: max_wal_size, what one round may add before its
+	// checkpoint, and two segments in use.
 	bloatDisk = 64<<20 + bloatRound + 2*16<<20
 )
 
@@ -26,8 +28,8 @@ func bloatServer(t *testing.T) *pgtest.Host {
 	return pgtest.Server(t, "max_wal_size=64MB", "min_wal_size=32MB", "autovacuum=off")
 }
 
-// TestRetainedLogStaysBoundedBesideABusyTable writes 200 MB that are none of the pipeline's. The stream must let go of them, wherever it
-// keeps its own position.
+// TestRetainedLogStaysBoundedBesideABusyTable writes 200 MB that are none of the pipeline's. The
+// stream must let go of them, wherever it keeps its own position.
 func TestRetainedLogStaysBoundedBesideABusyTable(t *testing.T) {
 	t.Parallel()
 	f := func(name string, sinkOf, busyOf func(t *testing.T, source *pgtest.DB) *pgtest.DB, env ...string) {
@@ -50,7 +52,8 @@ func TestRetainedLogStaysBoundedBesideABusyTable(t *testing.T) {
 	f("another database is busy and hearts beat", away, beside, "WAL2VEC_STREAM_HEARTBEAT=300ms")
 }
 
-// staysSmall fills the log from a table of the busy database under a running stream, and measures what is kept of it.
+// staysSmall fills the log from a table of the busy database under a running stream, and measures
+// what is kept of it.
 func (w *world) staysSmall(busy *pgtest.DB) {
 	w.t.Helper()
 	busy.Exec(w.t, "CREATE TABLE public.busy (id bigint, filler text)")
@@ -86,7 +89,8 @@ func (w *world) keptLog() (slot, folder int64) {
 	return slot, pgtest.One[int64](w.t, w.db, "SELECT sum(size)::bigint FROM pg_ls_waldir()")
 }
 
-// checkBounds makes sure that what is let go is let go by the watermark: the slot is never ahead of it, in whichever database it stands.
+// checkBounds makes sure that what is let go is let go by the watermark: the slot is never ahead of
+// it, in whichever database it stands.
 func (w *world) checkBounds() {
 	w.t.Helper()
 	confirmed := pgtest.One[string](w.t, w.db, "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = $1", "wal2vec_"+w.db.Name)

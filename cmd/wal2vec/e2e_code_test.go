@@ -8,8 +8,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestCodeOfAnotherRoleGetsNothingFromWhoReadsTheTable: a function behind an index of the source table tries to write as each role that reads it. A
-// superuser does not call it; the stream's role does, with a warning, and the function gets nothing done.
+// TestCodeOfAnotherRoleGetsNothingFromWhoReadsTheTable: a function behind an index of the source
+// table tries to write as each role that reads it. A superuser does not call it; the stream's role
+// does, with a warning, and the function gets nothing done.
 func TestCodeOfAnotherRoleGetsNothingFromWhoReadsTheTable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/search"
 )
 
-// wantFull asks every command that tells what the sink knows whether every row of the source was read. missing is -1 where no estimate is made.
+// wantFull asks every command that tells what the sink knows whether every row of the source was
+// read. missing is -1 where no estimate is made.
 func (w *world) wantFull(full change.FullBackfill, missing int64) {
 	w.t.Helper()
 	var status monitor.Status
@@ -69,8 +70,9 @@ func (w *world) finding(check string) doctor.Finding {
 	return doctor.Finding{}
 }
 
-// TestNoCommandSaysThatAllIsThereBeforeEveryRowWasRead: after init, a stream, a backfill with a limit and one that was cut off, rows of the source
-// are missing though each row of the ledger has its vector.
+// TestNoCommandSaysThatAllIsThereBeforeEveryRowWasRead: after init, a stream, a backfill with a
+// limit and one that was cut off, rows of the source are missing though each row of the ledger has
+// its vector.
 func TestNoCommandSaysThatAllIsThereBeforeEveryRowWasRead(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -134,7 +136,8 @@ func (w *world) refreshIsTold() {
 	w.wantFull(change.BackfillDone, -1)
 }
 
-// TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor: of a table that was empty at init, and after a TRUNCATE.
+// TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor: of a table that was empty at init, and
+// after a TRUNCATE.
 func TestWhereTheStreamBringsEveryRowNoBackfillIsAskedFor(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {

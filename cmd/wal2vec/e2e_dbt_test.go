@@ -57,7 +57,8 @@ func (d dbtWorld) dbt(flags ...string) {
 	}
 }
 
-// edit changes a hundredth of the rows' texts and another column of all, adds rows and takes some away; two rounds touch different rows.
+// edit changes a hundredth of the rows' texts and another column of all, adds rows and takes some
+// away; two rounds touch different rows.
 func (d dbtWorld) edit(round int) {
 	d.t.Helper()
 	d.db.Exec(d.t, `UPDATE raw.product SET price = price + 1, updated_at = clock_timestamp();
@@ -79,8 +80,8 @@ func (d dbtWorld) setUp() *process {
 	return stream
 }
 
-// followed does something to the mart and waits until the sink shows it: vectors of changed texts are written, those of rows that are gone
-// deleted, and no other is touched.
+// followed does something to the mart and waits until the sink shows it: vectors of changed texts
+// are written, those of rows that are gone deleted, and no other is touched.
 func (d dbtWorld) followed(change func()) {
 	d.t.Helper()
 	textsBefore, _ := d.sourceTexts()
@@ -102,7 +103,7 @@ func (d dbtWorld) followed(change func()) {
 	}
 }
 
-// TestDBTTableIsFollowed: dbt builds the mart anew while a stream runs.
+// TestDBTTableIsFollowed: dbt builds the mart again while a stream runs.
 func TestDBTTableIsFollowed(t *testing.T) {
 	t.Parallel()
 	for name, flags := range map[string][]string{"plain": nil, "unique index": {"--vars", "{unique_index: true}"}} {

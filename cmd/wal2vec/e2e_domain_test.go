@@ -7,8 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestTypesAreSeenThroughDomains: what is a boolean, a key or a text is so in a domain, in a domain over a domain, and in an array of one,
-// wherever it is read.
+// TestTypesAreSeenThroughDomains: what is a boolean, a key or a text is so in a domain, in a domain
+// over a domain, and in an array of one, wherever it is read.
 func TestTypesAreSeenThroughDomains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
@@ -51,7 +51,8 @@ func TestTypesAreSeenThroughDomains(t *testing.T) {
 	w.check()
 }
 
-// TestAnOlderVersionsDomainIsRefreshed: rows that were taken for deleted, because the mark was a domain over boolean, come back by themselves.
+// TestAnOlderVersionsDomainIsRefreshed: rows that were taken for deleted, because the mark was a
+// domain over boolean, come back by themselves.
 func TestAnOlderVersionsDomainIsRefreshed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 30)

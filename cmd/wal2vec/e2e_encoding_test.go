@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// inEncoding is a database's, with a text in it that has no form in UTF-8 and one that has; both as SQL.
+// inEncoding is a database's, with a text in it that has no form in UTF-8 and one that has; both as
+// SQL.
 type inEncoding struct {
 	name          string
 	bad, good     string
@@ -29,8 +30,8 @@ func (w *world) lettered() []string {
 	return pgtest.Column[string](w.t, w.sink, "SELECT array_to_string(key, ',') FROM wal2vec.dead_letter_"+w.db.Name+" ORDER BY 1")
 }
 
-// TestATextWithoutAFormInUnicodeStopsNoOther: a row with such a text is a dead letter wherever it comes from, a text in a column that is not read
-// is of no interest, and all other rows go on.
+// TestATextWithoutAFormInUnicodeStopsNoOther: a row with such a text is a dead letter wherever it
+// comes from, a text in a column that is not read is of no interest, and all other rows go on.
 func TestATextWithoutAFormInUnicodeStopsNoOther(t *testing.T) {
 	t.Parallel()
 	for _, e := range inEncodings {
@@ -105,7 +106,8 @@ func (w *world) named(e inEncoding, keys ...int) {
 	}
 }
 
-// TestTextKeysInOtherEncodings: a key is the same text in the sink, or init refuses the pair of databases.
+// TestTextKeysInOtherEncodings: a key is the same text in the sink, or init refuses the pair of
+// databases.
 func TestTextKeysInOtherEncodings(t *testing.T) {
 	t.Parallel()
 	f := func(source, sink, refusal string) {

@@ -8,8 +8,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/search"
 )
 
-// TestStreamAndBackfillRenderAlike: a template of every kind of type, in a database whose own settings print each of them differently.
-// What the stream wrote, a backfill must find to be up to date, and the other way round.
+// TestStreamAndBackfillRenderAlike: a template of every kind of type, in a database whose own
+// settings print each of them differently. What the stream wrote, a backfill must find to be up to
+// date, and the other way round.
 func TestStreamAndBackfillRenderAlike(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -73,7 +74,8 @@ func TestStreamAndBackfillRenderAlike(t *testing.T) {
 	}
 }
 
-// TestHalfVectorsAndAnExtensionElsewhere: two bytes a component, pgvector in a schema of its own that is on nobody's search path.
+// TestHalfVectorsAndAnExtensionElsewhere: two bytes a component, pgvector in a schema of its own
+// that is on no one's search path.
 func TestHalfVectorsAndAnExtensionElsewhere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 30)

@@ -28,7 +28,8 @@ func numbered(more ...string) func(t *testing.T, w *gapWorld) {
 	}
 }
 
-// unidentified spoils a pipeline by changes under an identity that is taken back before the stream runs again.
+// unidentified spoils a pipeline by changes under an identity that is taken back before the stream
+// runs again.
 func unidentified(move, change, back string) func(t *testing.T, w *gapWorld) {
 	return func(t *testing.T, w *gapWorld) {
 		t.Helper()
@@ -67,8 +68,8 @@ func lostIdentities() []gap {
 	}
 }
 
-// TestAnIdentityThatDoesNotHoldTheKeyIsRefused at the start, whatever on_gap says, until it is put right; doctor says so. What a server lets happen to
-// a table without any identity is no gap.
+// TestAnIdentityThatDoesNotHoldTheKeyIsRefused at the start, whatever on_gap says, until it is put
+// right; doctor says so. What a server lets happen to a table without any identity is no gap.
 func TestAnIdentityThatDoesNotHoldTheKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{first: numbered()})
@@ -115,8 +116,8 @@ func TestARunningStreamResyncsAfterAnIdentityThatDidNotHoldTheKey(t *testing.T) 
 	w.checkPair(w.products)
 }
 
-// TestAPartitionsIdentityThatDidNotHoldTheKey: a DELETE of it is a gap. Of an UPDATE the log tells nothing, since it describes the whole table: the
-// catalogue does, and a refresh follows.
+// TestAPartitionsIdentityThatDidNotHoldTheKey: a DELETE of it is a gap. Of an UPDATE the log tells
+// nothing, since it describes the whole table: the catalogue does, and a refresh follows.
 func TestAPartitionsIdentityThatDidNotHoldTheKey(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{

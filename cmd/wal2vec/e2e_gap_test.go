@@ -85,14 +85,16 @@ type gap struct {
 	ownSink  bool
 	// first is run before init.
 	first func(t *testing.T, w *gapWorld)
-	// before is run in a pipeline that is up to date, spoil after some more changes that the stream has followed, while none runs. The
-	// source may be another one afterwards.
+	// before is run in a pipeline that is up to date, spoil after some more changes that the stream
+	// has followed, while none runs. The source may be another one afterwards.
 	before, spoil func(t *testing.T, w *gapWorld)
 	says          string
 	otherHistory  bool // than the watermark's
-	// byLog is true where the log alone tells, which a stream reads and a backfill does not: the refresh takes back what that wrote.
+	// byLog is true where the log alone tells, which a stream reads and a backfill does not: the
+	// refresh takes back what that wrote.
 	byLog bool
-	// encoded is the number of texts that the refresh encodes at most: those of edit, and what else the case brings.
+	// encoded is the number of texts that the refresh encodes at most: those of edit, and what else
+	// the case brings.
 	encoded int
 }
 
@@ -262,8 +264,9 @@ func lostHistories() []gap {
 	}}
 }
 
-// TestGapsAreRefusedOrMended: each way to lose the place in the log is found at the start, named, and ends the stream or is followed by a
-// refresh that deletes what is gone and encodes no text twice.
+// TestGapsAreRefusedOrMended: each way to lose the place in the log is found at the start, named,
+// and ends the stream or is followed by a refresh that deletes what is gone and encodes no text
+// twice.
 func TestGapsAreRefusedOrMended(t *testing.T) {
 	t.Parallel()
 	histories := lostHistories()
@@ -290,7 +293,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 				refused.env = []string{dropOnPressure}
 				w.refuses(t, refused)
 			}
-			w.mend(t, g, resyncOnGap)
+			w.repair(t, g, resyncOnGap)
 			w.write(2)
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
@@ -314,8 +317,8 @@ func (w *gapWorld) saysGap(t *testing.T, says string) {
 
 var refreshEncoded = regexp.MustCompile(`"encoded":([0-9]+),.*"refresh complete"`)
 
-// mend runs a stream that may resync, by a policy, to its end.
-func (w *gapWorld) mend(t *testing.T, g gap, policy string) {
+// repair runs a stream that may resync, by a policy, to its end.
+func (w *gapWorld) repair(t *testing.T, g gap, policy string) {
 	t.Helper()
 	got := w.ends([]string{policy}, "", "stream", "--until-current")
 	if got.code != 0 {
@@ -387,8 +390,8 @@ func (p *process) waitForCount(text string, n int) {
 	})
 }
 
-// TestAResyncThatWasCutOff: the process dies when the new slot exists and the pipeline does not know it yet. R2: that slot is not the
-// pipeline's.
+// TestAResyncThatWasCutOff: the process dies when the new slot exists and the pipeline does not
+// know it yet. R2: that slot is not the pipeline's.
 func TestAResyncThatWasCutOff(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{resyncOnGap, dropOnPressure} {
@@ -401,7 +404,7 @@ func TestAResyncThatWasCutOff(t *testing.T) {
 			for _, args := range [][]string{{"stream", "--until-current"}, {"backfill"}, {"init"}} {
 				w.refuses(t, refusal{args: args, code: 6, says: []string{"a resync was cut off"}, try: "wal2vec init --resync"})
 			}
-			w.mend(t, gap{encoded: 2}, policy)
+			w.repair(t, gap{encoded: 2}, policy)
 			w.write(2)
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
@@ -434,8 +437,9 @@ func TestAResyncByTwoStreamsHappensOnce(t *testing.T) {
 	w.checkPair(w.products)
 }
 
-// TestAResyncByAnotherIsTakenUp: somebody starts the pipeline anew while a stream is between two sessions. The stream must neither write in
-// the new epoch what it knows of the old one, nor leave the refresh to nobody.
+// TestAResyncByAnotherIsTakenUp: somebody starts the pipeline again while a stream is between two
+// sessions. The stream must neither write in the new epoch what it knows of the old one, nor leave
+// the refresh undone.
 func TestAResyncByAnotherIsTakenUp(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{})
@@ -461,8 +465,8 @@ func TestAResyncByAnotherIsTakenUp(t *testing.T) {
 	stream.stop()
 }
 
-// TestAFailoverIsFollowed: a standby that keeps a copy of the slot, and that the primary waits for, is promoted. Nothing is lost, so that
-// nothing is refreshed.
+// TestAFailoverIsFollowed: a standby that keeps a copy of the slot, and that the primary waits for,
+// is promoted. Nothing is lost, so that nothing is refreshed.
 func TestAFailoverIsFollowed(t *testing.T) {
 	t.Parallel()
 	g := gap{major: max(18, pgtest.Major())}
@@ -504,7 +508,8 @@ func TestAFailoverIsFollowed(t *testing.T) {
 	w.checkPair(w.products)
 }
 
-// TestAPromotionWithoutTheSlotChangesNothing: the address may lead there by mistake, and back again.
+// TestAPromotionWithoutTheSlotChangesNothing: the address may lead there by mistake, and back
+// again.
 func TestAPromotionWithoutTheSlotChangesNothing(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{})
@@ -531,8 +536,8 @@ func TestAPromotionWithoutTheSlotChangesNothing(t *testing.T) {
 	w.checkPair(w.products)
 }
 
-// TestASlotThatCannotBeDrainedIsLetGo: the sink is away and the log of the source grows. With the policy for it the slot is dropped, and the
-// pipeline started anew when the sink is back.
+// TestASlotThatCannotBeDrainedIsLetGo: the sink is away and the log of the source grows. With the
+// policy for it the slot is dropped, and the pipeline started again when the sink is back.
 func TestASlotThatCannotBeDrainedIsLetGo(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{ownSink: true})

@@ -22,7 +22,8 @@ func (p *process) memory(field string) int64 {
 	return kilobytes << 10
 }
 
-// TestARowOfAnySizeCostsItsStreamNoMoreThanTheLimit, and what a row within the limit took is given back.
+// TestARowOfAnySizeCostsItsStreamNoMoreThanTheLimit, and what a row within the limit took is given
+// back.
 func TestARowOfAnySizeCostsItsStreamNoMoreThanTheLimit(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 5)

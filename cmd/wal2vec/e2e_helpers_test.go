@@ -50,15 +50,17 @@ type refusal struct {
 	env  []string
 	args []string
 	code int
-	// says are words of the error's line: the object, and what is wrong with it. try are words of the advice; "" wants no advice.
+	// says are words of the error's line: the object, and what is wrong with it. try are words of
+	// the advice; "" wants no advice.
 	says []string
 	try  string
-	// before makes the world in which it is wrong, after takes that back. Both are SQL and may be empty.
+	// before makes the world in which it is wrong, after takes that back. Both are SQL and may be
+	// empty.
 	before, after string
 }
 
-// refuses runs a refusal: its exit code, one line that says what is wrong, at most one that says what to do, nothing else printed, no
-// password, and nothing of it left in the databases.
+// refuses runs a refusal: its exit code, one line that says what is wrong, at most one that says
+// what to do, nothing else printed, no password, and nothing of it left in the databases.
 func (w *world) refuses(t *testing.T, r refusal) {
 	t.Helper()
 	w.t = t

@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// stopped waits until a process has stopped in the middle of a transaction in the sink, and returns its session.
+// stopped waits until a process has stopped in the middle of a transaction in the sink, and returns
+// its session.
 func (w *world) stopped(purpose string) (pid int32) {
 	w.t.Helper()
 	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
@@ -40,8 +41,9 @@ func (w *world) open(pid int32) bool {
 	return pgtest.One[bool](w.t, w.sink, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
 }
 
-// TestAHungOwnerIsEnded: an owner is stopped in the middle of its transaction in the sink. The stream that takes over ends that session and goes on;
-// the owner, when it runs again, has written nothing.
+// TestAHungOwnerIsEnded: an owner is stopped in the middle of its transaction in the sink. The
+// stream that takes over ends that session and goes on; the owner, when it runs again, has written
+// nothing.
 func TestAHungOwnerIsEnded(t *testing.T) {
 	t.Parallel()
 	w := newHungWorld(t)
@@ -137,7 +139,8 @@ func (w *world) saysWhom(stream *process, pid int32) {
 	}
 }
 
-// TestALockOfAnotherProgramIsNamedAndKept: a person's transaction keeps the pipeline's row, at a takeover and under a running stream.
+// TestALockOfAnotherProgramIsNamedAndKept: a person's transaction keeps the pipeline's row, at a
+// takeover and under a running stream.
 func TestALockOfAnotherProgramIsNamedAndKept(t *testing.T) {
 	t.Parallel()
 	w := newHungWorld(t)
@@ -166,7 +169,8 @@ func TestALockOfAnotherProgramIsNamedAndKept(t *testing.T) {
 	stream.stop()
 }
 
-// TestAStopEndsTheWaitForALock: a person who stops a stream does not wait for another one's transaction.
+// TestAStopEndsTheWaitForALock: a person who stops a stream does not wait for another one's
+// transaction.
 func TestAStopEndsTheWaitForALock(t *testing.T) {
 	t.Parallel()
 	w := newHungWorld(t)

@@ -26,7 +26,8 @@ var hostileNames = map[string]string{
 	"braces":     "a}b{{c}} {",
 }
 
-// TestHostileNames: every name that a person may choose is such a one at once, in every command that puts it into SQL.
+// TestHostileNames: every name that a person may choose is such a one at once, in every command
+// that puts it into SQL.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()
 	for title, name := range hostileNames {
@@ -43,7 +44,8 @@ func TestHostileNames(t *testing.T) {
 			insert := "INSERT INTO " + quoted + "." + quoted + " VALUES ($1, 'a lamp'), ($1 || '2', 'a chair')"
 			w.db.Exec(t, insert, name)
 			template := change.InTemplate(name) + " {label}"
-			// A name in a list of key columns or as schema.name is written as SQL does, each other one as it is.
+			// A name in a list of key columns or as schema.name is written as SQL does, each other
+			// one as it is.
 			w.env = append(w.env, set(map[string]string{
 				"source.table": quoted + "." + quoted, "source.key": quoted, "source.template": template, "source.soft_delete": "gone",
 				"source.publication": name, "sink.schema": "own " + name[:min(len(name), 40)], "sink.view": `"view of it".` + quoted,

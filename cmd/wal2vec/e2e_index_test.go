@@ -25,7 +25,8 @@ func (w *world) crowd(n int) {
 		"FROM generate_series(1, $1::int) AS i", n)
 }
 
-// TestABackfillBuildsTheIndexAtItsEnd: init makes none, a limited backfill neither, and one that was killed there is done by the next.
+// TestABackfillBuildsTheIndexAtItsEnd: init makes none, a limited backfill neither, and one that
+// was killed there is done by the next.
 func TestABackfillBuildsTheIndexAtItsEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 50)
@@ -44,7 +45,7 @@ func TestABackfillBuildsTheIndexAtItsEnd(t *testing.T) {
 	if got.IndexBytes != 0 || got.IndexSeconds != 0 {
 		t.Errorf("built again: %+v", got)
 	}
-	// What a build that was cut off left is built anew.
+	// What a build that was cut off left is built again.
 	w.db.Exec(t, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = ('wal2vec.vectors_"+w.db.Name+"_1_hnsw')::regclass")
 	w.run("backfill")
 	if want := "vectors_" + w.db.Name + "_1_hnsw"; w.indexes() != want {
@@ -52,7 +53,8 @@ func TestABackfillBuildsTheIndexAtItsEnd(t *testing.T) {
 	}
 }
 
-// TestAStreamAndInitBuildAnIndexThatIsDue: of a table that no backfill has filled, or one run by a role that may not.
+// TestAStreamAndInitBuildAnIndexThatIsDue: of a table that no backfill has filled, or one run by a
+// role that may not.
 func TestAStreamAndInitBuildAnIndexThatIsDue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 20)
@@ -90,7 +92,8 @@ func TestAStreamAndInitBuildAnIndexThatIsDue(t *testing.T) {
 	}
 }
 
-// TestTheDocumentedRolesGetAnIndex of a table that has grown, by what the advice says; below that no line is a warning.
+// TestTheDocumentedRolesGetAnIndex of a table that has grown, by what the advice says; below that
+// no line is a warning.
 func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), 20) // roles belong to a server
@@ -113,7 +116,8 @@ func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 		return got.stdout + got.stderr
 	}
 	const advice = "wal2vec init  # as role wal2vec_admin"
-	// says counts the lines about the index: those at info, and those that warn, each with the advice.
+	// says counts the lines about the index: those at info, and those that warn, each with the
+	// advice.
 	says := func(when, output string, infos, warnings int) {
 		t.Helper()
 		var info, warn int
@@ -168,7 +172,8 @@ func TestABackfillOfARoleThatMayNotBuildSaysSo(t *testing.T) {
 	w.run("init", "--grant-stream", name)
 	w.db.Exec(t, "DROP INDEX wal2vec.vectors_"+w.db.Name+"_1_hnsw")
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+name+"; GRANT SELECT ON ALL TABLES IN SCHEMA staging_marts TO "+name)
-	// An incremental backfill sweeps what is not in the source, and leaves the table as large as it was.
+	// An incremental backfill sweeps what is not in the source, and leaves the table as large as it
+	// was.
 	got := w.ends([]string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(name, password)}, "", "backfill")
 	if got.code != 0 || strings.Count(got.stderr, "there is no index") != 1 || !strings.Contains(got.stderr, "wal2vec init  # as role ") ||
 		!strings.Contains(got.stdout, "Backfill complete") {

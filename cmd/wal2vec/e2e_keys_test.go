@@ -11,8 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/search"
 )
 
-// TestKeysOfOtherTypes leads two tables through the whole path, in one sink: one with a key of a number and a text in which everything
-// occurs that some format has to quote, one with a uuid.
+// TestKeysOfOtherTypes leads two tables through the whole path, in one sink: one with a key of a
+// number and a text in which everything occurs that some format has to quote, one with a uuid.
 func TestKeysOfOtherTypes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -144,7 +144,8 @@ func anys(texts []string) []any {
 	return out
 }
 
-// TestKeysOfDomains, of other collations, and of numbers that a double does not hold; the varchar grows under the stream.
+// TestKeysOfDomains, of other collations, and of numbers that a double does not hold; the varchar
+// grows under the stream.
 func TestKeysOfDomains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -189,7 +190,8 @@ func TestKeysOfDomains(t *testing.T) {
 	w.refuses(t, refusal{args: []string{"stream"}, code: 2, says: []string{"small"}, try: "teardown"})
 }
 
-// TestKeysThatLookAlike: each command prints such a key in a form of its own, which each command that takes a key reads back.
+// TestKeysThatLookAlike: each command prints such a key in a form of its own, which each command
+// that takes a key reads back.
 func TestKeysThatLookAlike(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)

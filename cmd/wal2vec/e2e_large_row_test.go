@@ -17,7 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// incompressible is an expression of a text of so many bytes that no compression makes fit for a page.
+// incompressible is an expression of a text of so many bytes that no compression makes fit for a
+// page.
 func incompressible(bytes int) string {
 	return fmt.Sprintf("(SELECT left(string_agg(md5(product_id::text || '/' || g), ''), %d) FROM generate_series(1, %d) AS g)", bytes, bytes/32+1)
 }
@@ -32,7 +33,8 @@ func (w *world) lettersByKey() map[string]deadLetter {
 	return found
 }
 
-// wantsLarge compares the dead letters with the rows that are beyond the limit, each with its length, after so many attempts; 0 for any number.
+// wantsLarge compares the dead letters with the rows that are beyond the limit, each with its
+// length, after so many attempts; 0 for any number.
 func (w *world) wantsLarge(when string, attempts int, keys ...string) {
 	w.t.Helper()
 	letters := w.lettersByKey()
@@ -52,8 +54,9 @@ func (w *world) wantsLarge(when string, attempts int, keys ...string) {
 	}
 }
 
-// TestARowBeyondTheLimitIsADeadLetter, whoever reads it: the log, the read by key of what the log leaves out, a backfill, an audit, a retry.
-// The row's other life goes on, and no other row waits for it.
+// TestARowBeyondTheLimitIsADeadLetter, no matter what reads it: the log, the read by key of what
+// the log leaves out, a backfill, an audit, a retry. The row's other life goes on, and no other row
+// waits for it.
 func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 30)
@@ -67,7 +70,7 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 		w.db.Exec(t, "UPDATE "+product+" SET description = "+incompressible(5000)+" WHERE "+where)
 	}
 	grow("product_id IN (1, 2, 3, 4, 5, 8)")
-	w.db.Exec(t, "UPDATE "+product+" SET unread = "+incompressible(9000)+" WHERE product_id = 6") // which nobody reads
+	w.db.Exec(t, "UPDATE "+product+" SET unread = "+incompressible(9000)+" WHERE product_id = 6") // which no one reads
 	w.heal("7")
 	w.settle()
 	w.wantsLarge("from the log", 1, "1", "2", "3", "4", "5", "8")
@@ -128,8 +131,9 @@ func TestARowBeyondTheLimitIsADeadLetter(t *testing.T) {
 	}
 }
 
-// TestLargeRowsOfOneSizeHaveOneHashAndEndRight: what is known of such a row is its length, so that another text of that length is no news, and
-// another row may have the same. Whatever comes next is judged for itself.
+// TestLargeRowsOfOneSizeHaveOneHashAndEndRight: what is known of such a row is its length, so that
+// another text of that length is no news, and another row may have the same. Whatever comes next is
+// judged for itself.
 func TestLargeRowsOfOneSizeHaveOneHashAndEndRight(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 5)
@@ -165,7 +169,8 @@ func TestLargeRowsOfOneSizeHaveOneHashAndEndRight(t *testing.T) {
 	become("'it fits as well'", "product_id = 1")
 	w.settle()
 	same("one is left", 1, "3")
-	// In one batch: large, fitting and large again, and the reverse; read by a backfill with nothing else between.
+	// In one batch: large, fitting and large again, and the reverse; read by a backfill with
+	// nothing else between.
 	w.db.Exec(t, "BEGIN; UPDATE "+product+" SET description = repeat('d', 5001) WHERE product_id IN (1, 2); UPDATE "+product+
 		" SET description = 'short' WHERE product_id IN (1, 3); UPDATE "+product+" SET description = repeat('e', 5001) WHERE product_id = 3; COMMIT")
 	w.settle()
@@ -187,7 +192,8 @@ func TestLargeRowsOfOneSizeHaveOneHashAndEndRight(t *testing.T) {
 	stream.stop()
 }
 
-// TestRowsThatAreReadInPartsAreAllThere: the second look of an audit and a retry read large rows by key, several of them.
+// TestRowsThatAreReadInPartsAreAllThere: the second look of an audit and a retry read large rows by
+// key, several of them.
 func TestRowsThatAreReadInPartsAreAllThere(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 6)
@@ -211,8 +217,8 @@ func TestRowsThatAreReadInPartsAreAllThere(t *testing.T) {
 	w.audits(0)
 }
 
-// TestLogAndSelectMeasureARowAlike, whatever the types of its columns and the encoding of the database: the hash of a row that is too large is
-// that of its length.
+// TestLogAndSelectMeasureARowAlike, whatever the types of its columns and the encoding of the
+// database: the hash of a row that is too large is that of its length.
 func TestLogAndSelectMeasureARowAlike(t *testing.T) {
 	t.Parallel()
 	for _, encoding := range []string{"UTF8", "LATIN1"} {
@@ -277,7 +283,8 @@ func databaseIn(t *testing.T, encoding string) string {
 	return strings.Replace(db.DSN, db.Name, other, 1)
 }
 
-// measured renders the rows by a template with a limit of one byte, from the log and from the table, in the order of the keys.
+// measured renders the rows by a template with a limit of one byte, from the log and from the
+// table, in the order of the keys.
 func measured(t *testing.T, conn *pgx.Conn, dsn, source string) (logged, read []change.Document) {
 	t.Helper()
 	template, err := change.ParseTemplate(source)

@@ -98,7 +98,8 @@ func TestStreamOutlivesItsConnections(t *testing.T) {
 	w.settle()
 	w.checkFeedback()
 
-	// It tries often, while the first moves watermark and slot all the time: between two looks of its own they differ.
+	// It tries often, while the first moves watermark and slot all the time: between two looks of
+	// its own they differ.
 	next := w.start([]string{"WAL2VEC_STREAM_RETRY_MAX=20ms"}, "stream")
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {
 		return strings.Count(next.output.String(), "trying again") >= 40, next.output.String()
@@ -114,7 +115,8 @@ func TestStreamOutlivesItsConnections(t *testing.T) {
 	w.check()
 }
 
-// TestColumnsThatComeAndGo: those that are not ours are ignored, without one of ours the stream stops.
+// TestColumnsThatComeAndGo: those that are not ours are ignored, without one of ours the stream
+// stops.
 func TestColumnsThatComeAndGo(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -145,7 +147,8 @@ func TestColumnsThatComeAndGo(t *testing.T) {
 	w.check()
 }
 
-// TestTemplateOfANewColumn: the log that is not read yet holds rows from before the column that a new generation's template reads.
+// TestTemplateOfANewColumn: the log that is not read yet holds rows from before the column that a
+// new generation's template reads.
 func TestTemplateOfANewColumn(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 30)
@@ -168,7 +171,8 @@ func TestTemplateOfANewColumn(t *testing.T) {
 	}
 }
 
-// TestSwappedTableEndsTheStream: the publication follows the old table, and nothing in the log says so.
+// TestSwappedTableEndsTheStream: the publication follows the old table, and nothing in the log says
+// so.
 func TestSwappedTableEndsTheStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 30)

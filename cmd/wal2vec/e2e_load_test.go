@@ -16,7 +16,8 @@ func crowd(from, to int) string {
 	return fmt.Sprintf("INSERT INTO %s (product_id, name, brand) SELECT g, 'Model ' || g %% 17, 'Brand ' || g %% 3 FROM generate_series(%d, %d) AS g", product, from, to)
 }
 
-// TestOneTransactionOfManyRows is larger than a batch: it is written in parts, with the watermark before it until the last one.
+// TestOneTransactionOfManyRows is larger than a batch: it is written in parts, with the watermark
+// before it until the last one.
 func TestOneTransactionOfManyRows(t *testing.T) {
 	t.Parallel()
 	const rows = 7000
@@ -53,7 +54,8 @@ func TestOneTransactionOfManyRows(t *testing.T) {
 	w.check()
 }
 
-// TestIdleTableBesideABusyOne: the source must be able to drop the log of changes that are none of ours.
+// TestIdleTableBesideABusyOne: the source must be able to drop the log of changes that are none of
+// ours.
 func TestIdleTableBesideABusyOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
@@ -82,7 +84,8 @@ func TestIdleTableBesideABusyOne(t *testing.T) {
 	}
 }
 
-// TestOpenTransactionOfAnotherHoldsNothingUp: it is open from before the first change until after the last, and has written.
+// TestOpenTransactionOfAnotherHoldsNothingUp: it is open from before the first change until after
+// the last, and has written.
 func TestOpenTransactionOfAnotherHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t) // a slot cannot be made while it is open, also not by another test
@@ -121,7 +124,8 @@ func TestOpenTransactionOfAnotherHoldsNothingUp(t *testing.T) {
 	w.check()
 }
 
-// TestStopInTheMiddleOfABacklogLosesNothing asks for an orderly end while most of the work is still ahead.
+// TestStopInTheMiddleOfABacklogLosesNothing asks for an orderly end while most of the work is still
+// ahead.
 func TestStopInTheMiddleOfABacklogLosesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 10)

@@ -7,8 +7,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestANamesakeInAnotherSchemaTakesNothing: two pipelines of one name and one table, in two schemas of a sink. Neither knows of the other's tables. What
-// they have in common is in the source: publication, function, and what the stream's role may read.
+// TestANamesakeInAnotherSchemaTakesNothing: two pipelines of one name and one table, in two schemas
+// of a sink. Neither knows of the other's tables. What they have in common is in the source:
+// publication, function, and what the stream's role may read.
 func TestANamesakeInAnotherSchemaTakesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

@@ -54,7 +54,8 @@ func (w *world) pairTexts(p pair) map[string]string {
 	return texts
 }
 
-// checkPair compares the sink with a fresh encoding of every live source row, and the slot with the watermark.
+// checkPair compares the sink with a fresh encoding of every live source row, and the slot with the
+// watermark.
 func (w *world) checkPair(p pair) {
 	w.t.Helper()
 	want := w.pairTexts(p)

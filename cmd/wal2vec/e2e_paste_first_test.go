@@ -7,8 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestTheFirstErrorEndsWhatInitPrints: psql goes on after an error. Another role has made schema and publication before a superuser pastes, and nothing
-// is run into them.
+// TestTheFirstErrorEndsWhatInitPrints: psql goes on after an error. Another role has made schema
+// and publication before a superuser pastes, and nothing is run into them.
 func TestTheFirstErrorEndsWhatInitPrints(t *testing.T) {
 	t.Parallel()
 	host := pgtest.Server(t)

@@ -20,8 +20,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/setup"
 )
 
-// What people paste into psql runs with their rights and under their search path, which begins with the schema that is called like them. Any role
-// that may create schemas can make that one.
+// What people paste into psql runs with their rights and under their search path, which begins with
+// the schema that is called like them. Any role that may create schemas can make that one.
 
 // trapped is the role that pastes, and the schema of another role that is called like it.
 const trapped = "pasting"
@@ -108,8 +108,9 @@ func walk(t *testing.T, ending string, do func(path string, content []byte)) {
 	}
 }
 
-// traps is a database in which a schema that is called like the role that pastes holds every function and operator of some texts, with such
-// parameters that the server would rather take them than its own.
+// traps is a database in which a schema that is called like the role that pastes holds every
+// function and operator of some texts, with such parameters that the server would rather take them
+// than its own.
 type traps struct {
 	db       *pgtest.DB
 	password string
@@ -192,7 +193,8 @@ func (tr *traps) procedures(t *testing.T, names []string) []procedure {
 	return found
 }
 
-// parameters are lists of types that win against the function's own where it is called with something else than exactly those.
+// parameters are lists of types that win against the function's own where it is called with
+// something else than exactly those.
 func (p procedure) parameters() (lists [][]string) {
 	add := func(list []string) {
 		if !slices.ContainsFunc(lists, func(l []string) bool { return slices.Equal(l, list) }) {
@@ -280,8 +282,9 @@ func (w *world) printedSQL() forPsql {
 	return forPsql{"init --print-sql", got.stdout}
 }
 
-// TestWhatIsPastedCallsNothingOfAnotherRole: roles.sql, what init prints, every block of the pages and every statement of an advice call functions
-// and operators of the server and of pgvector, whatever a role that may create schemas has put on the search path.
+// TestWhatIsPastedCallsNothingOfAnotherRole: roles.sql, what init prints, every block of the pages
+// and every statement of an advice call functions and operators of the server and of pgvector,
+// whatever a role that may create schemas has put on the search path.
 func TestWhatIsPastedCallsNothingOfAnotherRole(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
@@ -328,7 +331,8 @@ func TestWhatIsPastedCallsNothingOfAnotherRole(t *testing.T) {
 	}
 }
 
-// partOf is a text of ours without the line that sets the search path, as when somebody pastes the rest of it.
+// partOf is a text of ours without the line that sets the search path, as when somebody pastes the
+// rest of it.
 func partOf(text string) string {
 	return regexp.MustCompile(`(?m)^SELECT pg_catalog\.set_config\('search_path'.*$`).ReplaceAllString(text, "")
 }
@@ -368,7 +372,8 @@ func TestAPartOfWhatInitPrintsIsSafeToo(t *testing.T) {
 	}
 }
 
-// TestPgvectorHasASchemaOfItsOwn in every text: without one it goes into the first schema of the search path, and the owner of that may drop it.
+// TestPgvectorHasASchemaOfItsOwn in every text: without one it goes into the first schema of the
+// search path, and the owner of that may drop it.
 func TestPgvectorHasASchemaOfItsOwn(t *testing.T) {
 	t.Parallel()
 	found := 0

@@ -7,8 +7,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestRowSecurityThatComesUnderAPipeline: every command that reads the table, and a running stream, say what a start says: one line with the statement
-// that opens the rows. None leaves rows out, and each goes on once the statement was run.
+// TestRowSecurityThatComesUnderAPipeline: every command that reads the table, and a running stream,
+// say what a start says: one line with the statement that opens the rows. None leaves rows out, and
+// each goes on once the statement was run.
 func TestRowSecurityThatComesUnderAPipeline(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 12)

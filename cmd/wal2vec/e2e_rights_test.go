@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestARowOfTheSinkDoesNotChooseWhatIsReadOrDropped: who may write the pipeline's row names other things in it.
+// TestARowOfTheSinkDoesNotChooseWhatIsReadOrDropped: who may write the pipeline's row names other
+// things in it.
 func TestARowOfTheSinkDoesNotChooseWhatIsReadOrDropped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -76,7 +77,8 @@ func (w *world) waits(t *testing.T) {
 	})
 }
 
-// TestARevocationThatWasCutOffIsRunAgain: the owner of the table changes its rights at the same moment, or somebody holds a table of the sink.
+// TestARevocationThatWasCutOffIsRunAgain: the owner of the table changes its rights at the same
+// moment, or somebody holds a table of the sink.
 func TestARevocationThatWasCutOffIsRunAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -129,7 +131,8 @@ func TestARevocationThatWasCutOffIsRunAgain(t *testing.T) {
 	}
 }
 
-// TestNoCommandReadsAPlantedSchema, as a superuser either: the maker of the schema has a function wait for whoever reads it.
+// TestNoCommandReadsAPlantedSchema, as a superuser either: the maker of the schema has a function
+// wait for the session that reads it.
 func TestNoCommandReadsAPlantedSchema(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -219,7 +222,8 @@ func TestATeardownLooksBeforeItDrops(t *testing.T) {
 	w.refuses(t, refusal{args: []string{"teardown", "--yes"}, code: 2, says: []string{"nothing to drop"}, try: "name the pipeline that is meant"})
 }
 
-// TestASlotOfAnotherDatabaseIsNotTouched: names of slots are the server's, and a default name is soon taken twice.
+// TestASlotOfAnotherDatabaseIsNotTouched: names of slots are the server's, and a default name is
+// soon taken twice.
 func TestASlotOfAnotherDatabaseIsNotTouched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -244,7 +248,8 @@ func TestASlotOfAnotherDatabaseIsNotTouched(t *testing.T) {
 	there("teardown")
 }
 
-// TestEachRightThatChangesIsPrinted: what was given to whom, and what was taken, by init and by a teardown.
+// TestEachRightThatChangesIsPrinted: what was given to whom, and what was taken, by init and by a
+// teardown.
 func TestEachRightThatChangesIsPrinted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -299,7 +304,8 @@ func TestATeardownFindsGranteesWithoutTheFunction(t *testing.T) {
 	}
 }
 
-// TestATeardownAfterSwapsLeavesNothing: tables that were replaced and kept are in no publication, and no role may read them.
+// TestATeardownAfterSwapsLeavesNothing: tables that were replaced and kept are in no publication,
+// and no role may read them.
 func TestATeardownAfterSwapsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -344,7 +350,8 @@ func TestInitSaysThatTheSlotIsGone(t *testing.T) {
 	}
 }
 
-// TestARoleThatSearchesIsToldWhatItIsFor, and not to become a stream's: by the doctor and by an audit.
+// TestARoleThatSearchesIsToldWhatItIsFor, and not to become a stream's: by the doctor and by an
+// audit.
 func TestARoleThatSearchesIsToldWhatItIsFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -375,7 +382,8 @@ func TestInitWarnsOfAnOldPgvector(t *testing.T) {
 	}
 }
 
-// TestInitWarnsOfARoleThatPassesOverPolicies, which keep the rows of pipelines apart: the first pipeline's role would have the second one's.
+// TestInitWarnsOfARoleThatPassesOverPolicies, which keep the rows of pipelines apart: the first
+// pipeline's role would have the second one's.
 func TestInitWarnsOfARoleThatPassesOverPolicies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)

@@ -17,7 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication"
 )
 
-// TestTheRolesTakeNoSwapRoleThatAnotherCanActAs, nor one of another owner: the function of that one's table would have the rights of both.
+// TestTheRolesTakeNoSwapRoleThatAnotherCanActAs, nor one of another owner: the function of that
+// one's table would have the rights of both.
 func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
@@ -69,7 +70,8 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "SET wal2vec.source_table = 'sa.mistyped'; "+string(script)); err != nil || !strings.Contains(strings.Join(noticed, "\n"), "table sa.mistyped is not in database") {
 		t.Errorf("of a table that is not there: %q, %v", noticed, err)
 	}
-	// What a role that is no superuser gave is told of, and what a superuser gave is a second owner.
+	// What a role that is no superuser gave is told of, and what a superuser gave is a second
+	// owner.
 	db.Exec(t, "CREATE ROLE cr CREATEROLE; SET ROLE cr; CREATE ROLE of_cr; GRANT of_cr TO wal2vec_swap; RESET ROLE")
 	noticed = nil
 	if _, err := conn.Exec(t.Context(), "SET wal2vec.source_table = 'sa.t'; SET wal2vec.source_columns = 'id'; "+string(script)); err != nil {
@@ -90,7 +92,8 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	}
 }
 
-// TestTheRolesTakeNoRoleThatAStrangerMade: who may create roles can make them first, and grant them to itself whenever it likes.
+// TestTheRolesTakeNoRoleThatAStrangerMade: who may create roles can make them first, and grant them
+// to itself whenever it likes.
 func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
@@ -171,8 +174,8 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 	}
 }
 
-// TestTheRolesTakeNoRoleThatComesBetween: a role of a name that was free at the look, made while the file waits, is taken neither by it nor by a client
-// that goes on behind an error.
+// TestTheRolesTakeNoRoleThatComesBetween: a role of a name that was free at the look, made while
+// the file waits, is taken neither by it nor by a client that goes on behind an error.
 func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -229,7 +232,8 @@ AND (pg_has_role(r.oid, 'own', 'MEMBER') OR has_table_privilege(r.oid, 'public.t
 	}
 }
 
-// TestTheRolesTellOfWhatIsOthers: whose schema the view goes into, and who gave a role what this file cannot take.
+// TestTheRolesTellOfWhatIsOthers: whose schema the view goes into, and who gave a role what this
+// file cannot take.
 func TestTheRolesTellOfWhatIsOthers(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t)
@@ -274,7 +278,8 @@ func TestTheRolesTellOfWhatIsOthers(t *testing.T) {
 	}
 }
 
-// TestTheRolesAreNotBentByTheDatabase: its owner's settings hide no warning, and change no text of the file.
+// TestTheRolesAreNotBentByTheDatabase: its owner's settings hide no warning, and change no text of
+// the file.
 func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t)
@@ -296,7 +301,8 @@ func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	}
 }
 
-// TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere: a function that any client made as that role, when it could, would have the rights of the table's owner.
+// TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere: a function that any client made as that role,
+// when it could, would have the rights of the table's owner.
 func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
@@ -360,7 +366,8 @@ func TestTheRolesTakeNoSwapRoleThatOwnsWhatWasLeftThere(t *testing.T) {
 	}
 }
 
-// runRoles runs deploy/roles.sql for table sb.t, and returns what it warns of functions that follow swapped tables.
+// runRoles runs deploy/roles.sql for table sb.t, and returns what it warns of functions that follow
+// swapped tables.
 func runRoles(t *testing.T, db *pgtest.DB, script string) (refusal *pgconn.PgError, warned []string) {
 	t.Helper()
 	config, err := pgx.ParseConfig(db.DSN)
@@ -385,7 +392,8 @@ func runRoles(t *testing.T, db *pgtest.DB, script string) (refusal *pgconn.PgErr
 	return refusal, warned
 }
 
-// plantFollower makes a function for a table of sb and a publication as wal2vec makes it, and gives it to the swap role.
+// plantFollower makes a function for a table of sb and a publication as wal2vec makes it, and gives
+// it to the swap role.
 func plantFollower(t *testing.T, db *pgtest.DB, table, publication, caller string) {
 	t.Helper()
 	conn := db.Conn(t)
@@ -405,7 +413,8 @@ func plantFollower(t *testing.T, db *pgtest.DB, table, publication, caller strin
 	db.Exec(t, "ALTER FUNCTION sb.wal2vec_follow_x() OWNER TO wal2vec_swap; ALTER PUBLICATION p OWNER TO wal2vec_swap; ALTER PUBLICATION theirs OWNER TO postgres")
 }
 
-// TestTheRolesNameAFunctionOfNoPipeline, though its text is what wal2vec makes, and take what others make for the swap role for no property of that one.
+// TestTheRolesNameAFunctionOfNoPipeline, though its text is what wal2vec makes, and take what
+// others make for the swap role for no property of that one.
 func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))

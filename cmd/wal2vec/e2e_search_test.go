@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/search"
 )
 
-// TestSearchFindsTheNearest: order, score, filters, columns, read-your-writes, and the form of the answer.
+// TestSearchFindsTheNearest: order, score, filters, columns, read-your-writes, and the form of the
+// answer.
 func TestSearchFindsTheNearest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)

@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestServersThatGoAndComeBack: source and sink are restarted and killed under a running stream, and under a backfill.
+// TestServersThatGoAndComeBack: source and sink are restarted and killed under a running stream,
+// and under a backfill.
 func TestServersThatGoAndComeBack(t *testing.T) {
 	t.Parallel()
 	source, sink := pgtest.Server(t), pgtest.Server(t)
@@ -43,7 +44,8 @@ func TestServersThatGoAndComeBack(t *testing.T) {
 	w.checkPair(products)
 }
 
-// TestInterruptedInit: an init that waits for an open transaction is stopped, killed, and run again.
+// TestInterruptedInit: an init that waits for an open transaction is stopped, killed, and run
+// again.
 func TestInterruptedInit(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), 5)

@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// shadows take the place of Postgres' own functions and operators in a session that finds them first; each says that it was found.
+// shadows take the place of Postgres' own functions and operators in a session that finds them
+// first; each says that it was found.
 const shadows = `CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
 	CREATE FUNCTION evil.found() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'a function of the schema evil was found'; END $$;
 	DO $$
@@ -44,7 +45,8 @@ const shadows = `CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
 	CREATE VIEW evil.pg_settings AS SELECT 'none'::text AS name, ''::text AS setting;
 	CREATE VIEW evil.pg_class AS SELECT 0::oid AS oid`
 
-// bends makes the settings of a database bend what statements mean, what values print as, and when a session ends.
+// bends makes the settings of a database bend what statements mean, what values print as, and when
+// a session ends.
 func bends(w *world, db *pgtest.DB) {
 	w.t.Helper()
 	db.Exec(w.t, shadows)
@@ -66,7 +68,8 @@ func bends(w *world, db *pgtest.DB) {
 	}
 }
 
-// TestSettingsOfTheDatabasesBendNothing takes the program through its life where source and sink set whatever bends an unprepared session.
+// TestSettingsOfTheDatabasesBendNothing takes the program through its life where source and sink
+// set whatever bends an unprepared session.
 func TestSettingsOfTheDatabasesBendNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)
@@ -112,7 +115,8 @@ func TestSettingsOfTheDatabasesBendNothing(t *testing.T) {
 	w.run("teardown", "--yes")
 }
 
-// TestASinkThatIsReadOnlyForAWhile: a failover, a guard of the disk or a setting that someone takes back ends no stream and no backfill.
+// TestASinkThatIsReadOnlyForAWhile: a failover, a guard of the disk or a setting that someone takes
+// back ends no stream and no backfill.
 func TestASinkThatIsReadOnlyForAWhile(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 40)
@@ -148,8 +152,9 @@ func TestASinkThatIsReadOnlyForAWhile(t *testing.T) {
 	}
 }
 
-// TestAPoolerBeforeTheSinkIsRefused: in transaction mode one gives each statement another session, with the search path that the owner of the database has
-// set. One that keeps sessions is one of which the connection string says so.
+// TestAPoolerBeforeTheSinkIsRefused: in transaction mode one gives each statement another session,
+// with the search path that the owner of the database has set. One that keeps sessions is one of
+// which the connection string says so.
 func TestAPoolerBeforeTheSinkIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -172,8 +177,8 @@ func TestAPoolerBeforeTheSinkIsRefused(t *testing.T) {
 	}
 }
 
-// TestAServerThatAsksForNoPasswordIsNotBelieved: while the source is down any account of the machine can bind its port. Its rows are none of the source's,
-// and a gap that it shows none.
+// TestAServerThatAsksForNoPasswordIsNotBelieved: while the source is down any account of the
+// machine can bind its port. Its rows are none of the source's, and a gap that it shows none.
 func TestAServerThatAsksForNoPasswordIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t, "wal_level=logical").Database(t), 5)

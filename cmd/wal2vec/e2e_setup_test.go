@@ -91,7 +91,8 @@ func (w *world) status() monitor.Status {
 	return s
 }
 
-// TestPrintedSQLIsWhatInitRuns: printing changes nothing, and somebody else may run what was printed.
+// TestPrintedSQLIsWhatInitRuns: printing changes nothing, and somebody else may run what was
+// printed.
 func TestPrintedSQLIsWhatInitRuns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

@@ -12,10 +12,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// alteration is a statement of the source's owner that changes texts, or which rows there are, without an event of the log.
+// alteration is a statement of the source's owner that changes texts, or which rows there are,
+// without an event of the log.
 type alteration struct{ what, sql string }
 
-// shapes is a source table of every kind of column that a statement can change under a stream, and its texts as the server prints them.
+// shapes is a source table of every kind of column that a statement can change under a stream, and
+// its texts as the server prints them.
 type shapes struct {
 	*world
 	text string // an expression for a row's text, as the template renders it
@@ -115,7 +117,8 @@ func TestAlterationsUnderAStream(t *testing.T) {
 	s.checkFeedback()
 }
 
-// TestAlterationsWhileTheStreamIsDown: the next one notices, whether it stays or ends when it is current.
+// TestAlterationsWhileTheStreamIsDown: the next one notices, whether it stays or ends when it is
+// current.
 func TestAlterationsWhileTheStreamIsDown(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60))
@@ -134,7 +137,8 @@ func TestAlterationsWhileTheStreamIsDown(t *testing.T) {
 	s.checkFeedback()
 }
 
-// TestARefreshThatCouldNotBeOpenedIsOpenedOrTold: a stream that ends when it is current has not ended well without the refresh of what it noticed.
+// TestARefreshThatCouldNotBeOpenedIsOpenedOrTold: a stream that ends when it is current has not
+// ended well without the refresh of what it noticed.
 func TestARefreshThatCouldNotBeOpenedIsOpenedOrTold(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 60))
@@ -255,7 +259,8 @@ func TestAlterationsDuringABackfill(t *testing.T) {
 	}
 }
 
-// TestAChangedTableIsNotRefreshedUnasked: where a table that was replaced is not followed, the refresh is left to a person, and it is said.
+// TestAChangedTableIsNotRefreshedUnasked: where a table that was replaced is not followed, the
+// refresh is left to a person, and it is said.
 func TestAChangedTableIsNotRefreshedUnasked(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
@@ -315,7 +320,8 @@ func TestGeneratedColumnsOfTheTemplate(t *testing.T) {
 	}
 }
 
-// TestAFilteredPublicationIsMended: what a row filter kept out of the log stays out of it, also when the filter is gone.
+// TestAFilteredPublicationIsMended: what a row filter kept out of the log stays out of it, also
+// when the filter is gone.
 func TestAFilteredPublicationIsMended(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
@@ -342,8 +348,8 @@ func TestAFilteredPublicationIsMended(t *testing.T) {
 	s.checkFeedback()
 }
 
-// TestAnAlterationBehindALateStream: rows that the log still brings in their form of before have a version above that of a refresh that
-// begins now, which therefore waits.
+// TestAnAlterationBehindALateStream: rows that the log still brings in their form of before have a
+// version above that of a refresh that begins now, which therefore waits.
 func TestAnAlterationBehindALateStream(t *testing.T) {
 	t.Parallel()
 	s := newShapes(t, "PRIMARY KEY (id)", fmt.Sprintf(fillThings, 1, 20))
@@ -375,7 +381,8 @@ func TestAnAlterationBehindALateStream(t *testing.T) {
 	s.checkFeedback()
 }
 
-// thereAndBack are alterations that are taken back. Rows that are logged in between are logged as they printed then.
+// thereAndBack are alterations that are taken back. Rows that are logged in between are logged as
+// they printed then.
 var thereAndBack = []struct{ what, there, back string }{
 	{"value of an enum", "ALTER TYPE mood RENAME VALUE 'glad' TO 'blue'", "ALTER TYPE mood RENAME VALUE 'blue' TO 'glad'"},
 	{"names exchanged", alterations[4].sql, alterations[4].sql},

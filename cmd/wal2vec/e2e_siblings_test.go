@@ -7,8 +7,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestASiblingKeepsTheColumnsThatItReads: two pipelines of one table and one stream's role, without a function that tells what each reads. What the
-// table's owner gave is not taken with the first of them.
+// TestASiblingKeepsTheColumnsThatItReads: two pipelines of one table and one stream's role, without
+// a function that tells what each reads. What the table's owner gave is not taken with the first of
+// them.
 func TestASiblingKeepsTheColumnsThatItReads(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

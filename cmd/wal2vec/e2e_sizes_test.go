@@ -7,7 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestSlotsOfAnyName that PostgreSQL takes: replication commands read a bare name of digits or a word of their own as something else.
+// TestSlotsOfAnyName that PostgreSQL takes: replication commands read a bare name of digits or a
+// word of their own as something else.
 func TestSlotsOfAnyName(t *testing.T) {
 	t.Parallel()
 	for _, slot := range []string{"24shop", "7", "1e5", "0x1f", "_", "physical", "logical", "temporary", "slot", "timeline", "select", strings.Repeat("9", 63)} {
@@ -37,7 +38,8 @@ func TestSlotsOfAnyName(t *testing.T) {
 	}
 }
 
-// TestKeysThatFillTheSourcesIndex have their vectors: what nothing compresses, what is held compressed, and keys of several texts.
+// TestKeysThatFillTheSourcesIndex have their vectors: what nothing compresses, what is held
+// compressed, and keys of several texts.
 func TestKeysThatFillTheSourcesIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0)
@@ -78,7 +80,8 @@ func TestKeysThatFillTheSourcesIndex(t *testing.T) {
 	}
 }
 
-// TestAKeyThatTheSinkHasNoRoomFor: bytes of LATIN1 are two of UTF-8 each. It is a dead letter with its reason, and the other rows go on.
+// TestAKeyThatTheSinkHasNoRoomFor: bytes of LATIN1 are two of UTF-8 each. It is a dead letter with
+// its reason, and the other rows go on.
 func TestAKeyThatTheSinkHasNoRoomFor(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.EncodedDatabase(t, "LATIN1"), 0)

@@ -12,7 +12,8 @@ import (
 
 const product = "staging_marts.dim_product"
 
-// shown is what the view has: when each key's vector was written. "Untouched" means that the time is the same.
+// shown is what the view has: when each key's vector was written. "Untouched" means that the time
+// is the same.
 type shown map[string]string
 
 func (w *world) shown() shown {
@@ -41,7 +42,8 @@ func (w *world) settle() {
 type step struct {
 	what string
 	sql  string
-	// written are the keys that get a vector, deleted those that lose theirs; every other vector must stay untouched.
+	// written are the keys that get a vector, deleted those that lose theirs; every other vector
+	// must stay untouched.
 	written, deleted []string
 }
 
@@ -90,8 +92,9 @@ func inOne(statements ...string) string {
 	return "BEGIN; " + strings.Join(statements, "; ") + "; COMMIT"
 }
 
-// changeSteps are the kinds of change, on the products 1 to 9 of which 8 and 9 have a description of more than 10 kB that is stored
-// outside of the row and left out of the log where it is not changed.
+// changeSteps are the kinds of change, on the products 1 to 9 of which 8 and 9 have a description
+// of more than 10 kB that is stored outside of the row and left out of the log where it is not
+// changed.
 func changeSteps() []step {
 	set := func(what, key string) string {
 		return "UPDATE " + product + " SET " + what + " WHERE product_id = " + key
@@ -145,8 +148,8 @@ func changeSteps() []step {
 	}
 }
 
-// TestStreamFollowsEveryKindOfChange with the two replica identities: with DEFAULT an unchanged long value is read by key, with FULL the
-// log has it.
+// TestStreamFollowsEveryKindOfChange with the two replica identities: with DEFAULT an unchanged
+// long value is read by key, with FULL the log has it.
 func TestStreamFollowsEveryKindOfChange(t *testing.T) {
 	t.Parallel()
 	for _, identity := range []string{"DEFAULT", "FULL"} {

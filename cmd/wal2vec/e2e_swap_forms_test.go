@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestTheOldTableIsKept under another name, and written to: that does not count, and it is not published any more.
+// TestTheOldTableIsKept under another name, and written to: that does not count, and it is not
+// published any more.
 func TestTheOldTableIsKept(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -53,7 +54,8 @@ func TestATableThatIsGoneForAWhile(t *testing.T) {
 	stream.stop()
 }
 
-// TestATableThatIsEmptiedAndFilled, as dbt's incremental models do on --full-refresh with some adapters, is a change like any other.
+// TestATableThatIsEmptiedAndFilled, as dbt's incremental models do on --full-refresh with some
+// adapters, is a change like any other.
 func TestATableThatIsEmptiedAndFilled(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -68,10 +70,11 @@ func TestATableThatIsEmptiedAndFilled(t *testing.T) {
 	}
 }
 
-// TestATableThatCannotBeFollowed: each ends the stream with a line that says why, and with the next start the stream goes on once that is mended.
+// TestATableThatCannotBeFollowed: each ends the stream with a line that says why, and with the next
+// start the stream goes on once that is repaired.
 func TestATableThatCannotBeFollowed(t *testing.T) {
 	t.Parallel()
-	f := func(name, change string, r refusal, mend string) {
+	f := func(name, change string, r refusal, repair string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newSwapWorld(t, 0)
@@ -89,7 +92,7 @@ func TestATableThatCannotBeFollowed(t *testing.T) {
 			if n := pgtest.One[int](t, w.db, "SELECT count(*)::int FROM pg_publication_tables"); n != 0 {
 				t.Errorf("%d tables are published", n)
 			}
-			w.db.Exec(t, mend)
+			w.db.Exec(t, repair)
 			w.edit(t, 1)
 			w.run("stream", "--until-current")
 			w.checkPair(w.products)
@@ -107,7 +110,8 @@ func TestATableThatCannotBeFollowed(t *testing.T) {
 		refusal{code: 2, says: []string{"key"}}, "ALTER TABLE "+product+" ALTER product_id TYPE bigint USING product_id::bigint")
 }
 
-// TestASwapUnderAPublicationOfTheSchema: it carries the new table as soon as that is there, and is not ours to change.
+// TestASwapUnderAPublicationOfTheSchema: it carries the new table as soon as that is there, and is
+// not ours to change.
 func TestASwapUnderAPublicationOfTheSchema(t *testing.T) {
 	t.Parallel()
 	w := newGapWorld(t, gap{major: 18, first: func(t *testing.T, w *gapWorld) {
@@ -129,7 +133,8 @@ func TestASwapUnderAPublicationOfTheSchema(t *testing.T) {
 	stream.stop()
 }
 
-// TestASwapThatIsTakenBackUnderABackfill: what it read of the other table under that name is not the table's.
+// TestASwapThatIsTakenBackUnderABackfill: what it read of the other table under that name is not
+// the table's.
 func TestASwapThatIsTakenBackUnderABackfill(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)

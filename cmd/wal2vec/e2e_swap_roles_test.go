@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// streamedBy lets the pipeline be run by a role that owns nothing, and may read the columns of the table as it is that a stream reads.
+// streamedBy lets the pipeline be run by a role that owns nothing, and may read the columns of the
+// table as it is that a stream reads.
 func (w *gapWorld) streamedBy(t *testing.T) (role string, env []string) {
 	t.Helper()
 	role, password := w.db.Role(t, "REPLICATION")
@@ -64,7 +65,8 @@ func TestASwapIsFollowedByTheFunction(t *testing.T) {
 	}
 }
 
-// TestATableThatStaysPublishedIsToldOf: only the publication's owner may take it out, whom the line names, once.
+// TestATableThatStaysPublishedIsToldOf: only the publication's owner may take it out, whom the line
+// names, once.
 func TestATableThatStaysPublishedIsToldOf(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -94,10 +96,12 @@ func functionOf(t *testing.T, w *gapWorld, role string) string {
 	return printed[begin:]
 }
 
-// pasted is what is said of a swap: for the table's owner alone, and for who has the rights of both owners.
+// pasted is what is said of a swap: for the table's owner alone, and for who has the rights of both
+// owners.
 var pasted = regexp.MustCompile(`try: (BEGIN; LOCK TABLE .*COMMIT;) -- in a session of the table's owner, not of a superuser or a member|try: (/\* with the rights of both owners \*/ BEGIN;.*COMMIT;)`)
 
-// TestASwapIsAGapForWhoMayNotFollowIt: with statements to paste, after which the next start goes on.
+// TestASwapIsAGapForWhoMayNotFollowIt: with statements to paste, after which the next start goes
+// on.
 func TestASwapIsAGapForWhoMayNotFollowIt(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -150,7 +154,8 @@ func TestInitMakesTheFunctionForWhoStreams(t *testing.T) {
 	}
 }
 
-// TestAFunctionOfAnotherIsNotCalled: whoever may make functions beside the table would have theirs run with the rights of the stream's role.
+// TestAFunctionOfAnotherIsNotCalled: a role that may make functions beside the table would have its
+// own run with the rights of the stream's role.
 func TestAFunctionOfAnotherIsNotCalled(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -196,7 +201,8 @@ func TestAPartitionedTableIsNotTheFunctions(t *testing.T) {
 	w.checkPair(w.products)
 }
 
-// TestTheRolesFollowASwap of deploy/roles.sql: the function runs as one that may do nothing but this, and the admin's rights are not in it.
+// TestTheRolesFollowASwap of deploy/roles.sql: the function runs as one that may do nothing but
+// this, and the admin's rights are not in it.
 func TestTheRolesFollowASwap(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -253,7 +259,8 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				t.Errorf("the function is of %q, or its role may still create", owner())
 			}
 			must(admin, "init")
-			// One that an earlier version made for the admin is taken from its callers, and comes over.
+			// One that an earlier version made for the admin is taken from its callers, and comes
+			// over.
 			name := pgtest.One[string](t, db, "SELECT oid::regprocedure::text FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%'")
 			w.namesCallers(t, name, func() string { return must(admin, "init") })
 			db.Exec(t, "ALTER FUNCTION "+name+" OWNER TO wal2vec_admin; ALTER PUBLICATION wal2vec_"+db.Name+" OWNER TO wal2vec_admin")
@@ -315,7 +322,8 @@ func (w *world) followsAs(t *testing.T, streamer []string) {
 	stream.stop()
 }
 
-// TestASwapKeepsTheColumnsOfThePublication, also where the table of before is gone before anything was done about it.
+// TestASwapKeepsTheColumnsOfThePublication, also where the table of before is gone before anything
+// was done about it.
 func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 	t.Parallel()
 	for _, owns := range []bool{true, false} {
@@ -347,8 +355,8 @@ func TestASwapKeepsTheColumnsOfThePublication(t *testing.T) {
 	}
 }
 
-// TestWhatIsPrintedBelongsToWhoPrintedIt: a superuser who pastes it would else have a function of its own that others may call, on another role's
-// table.
+// TestWhatIsPrintedBelongsToWhoPrintedIt: a superuser who pastes it would else have a function of
+// its own that others may call, on another role's table.
 func TestWhatIsPrintedBelongsToWhoPrintedIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

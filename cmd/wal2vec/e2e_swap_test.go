@@ -23,14 +23,15 @@ func newSwapWorld(t *testing.T, major int) *gapWorld {
 	return w
 }
 
-// bare is a table as dbt's table model builds it, with nothing that its query does not give; whole has the key, defaults and indexes of the
-// one before.
+// bare is a table as dbt's table model builds it, with nothing that its query does not give; whole
+// has the key, defaults and indexes of the one before.
 const (
 	bare  = "CREATE TABLE staging_marts.dim_product__tmp AS SELECT * FROM staging_marts.dim_product"
 	whole = "CREATE TABLE staging_marts.dim_product__tmp (LIKE staging_marts.dim_product INCLUDING ALL); INSERT INTO staging_marts.dim_product__tmp SELECT * FROM staging_marts.dim_product"
 )
 
-// swap is what dbt does, in one transaction: it builds a table, changes it here, and renames it into place.
+// swap is what dbt does, in one transaction: it builds a table, changes it here, and renames it
+// into place.
 func (w *gapWorld) swap(t *testing.T, build, change string) {
 	t.Helper()
 	w.db.Exec(t, fmt.Sprintf(`BEGIN; %s; %s;
@@ -46,7 +47,8 @@ func swapped(round int) string {
 
 var refreshDone = regexp.MustCompile(`"rows":([0-9]+),"encoded":([0-9]+),.*"removed":([0-9]+),.*"refresh complete"`)
 
-// refreshed waits for the nth refresh of a process and returns how many texts it encoded and how many keys it removed.
+// refreshed waits for the nth refresh of a process and returns how many texts it encoded and how
+// many keys it removed.
 func (p *process) refreshed(n int) (encoded, removed int) {
 	p.t.Helper()
 	p.waitForCount("refresh complete", n)
@@ -61,7 +63,8 @@ func (p *process) refreshed(n int) (encoded, removed int) {
 	return number(line[2]), number(line[3])
 }
 
-// TestASwapIsFollowedWhileRunning: only changed texts are encoded, deletions are followed, and no writer's statement fails.
+// TestASwapIsFollowedWhileRunning: only changed texts are encoded, deletions are followed, and no
+// writer's statement fails.
 func TestASwapIsFollowedWhileRunning(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -75,7 +78,8 @@ func TestASwapIsFollowedWhileRunning(t *testing.T) {
 					w.swap(t, build, swapped(round))
 					w.edit(t, round) // before anything was done about it
 					encoded, removed := stream.refreshed(round)
-					// The new row and the changed one of the swap; of the edit after it what came before the new table was published.
+					// The new row and the changed one of the swap; of the edit after it what came
+					// before the new table was published.
 					if encoded < 2 || encoded > 4 || removed < 1 || removed > 2 {
 						t.Errorf("the refresh encoded %d texts and removed %d keys", encoded, removed)
 					}
@@ -92,7 +96,8 @@ func TestASwapIsFollowedWhileRunning(t *testing.T) {
 	}
 }
 
-// writing changes rows of the table in its own session until stop is called, and fails the test when a statement fails.
+// writing changes rows of the table in its own session until stop is called, and fails the test
+// when a statement fails.
 func (w *gapWorld) writing(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,7 +127,8 @@ func (w *gapWorld) writing(t *testing.T) (stop func()) {
 	}
 }
 
-// TestNoWriterFailsWhileASwapIsFollowed: neither before the new table is published, nor by that, nor after it.
+// TestNoWriterFailsWhileASwapIsFollowed: neither before the new table is published, nor by that,
+// nor after it.
 func TestNoWriterFailsWhileASwapIsFollowed(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)
@@ -249,7 +255,7 @@ func TestSwapsDuringTheRefreshOfOne(t *testing.T) {
 	stream.stop()
 }
 
-// TestAGenerationIsBuiltAcrossASwap: its job begins anew.
+// TestAGenerationIsBuiltAcrossASwap: its job begins again.
 func TestAGenerationIsBuiltAcrossASwap(t *testing.T) {
 	t.Parallel()
 	w := newSwapWorld(t, 0)

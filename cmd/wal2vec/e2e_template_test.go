@@ -15,8 +15,8 @@ import (
 
 const labelled = "T: {name}. B: {brand} END"
 
-// TestALabelIsLeftOutWithItsValue in stream, backfill, audit and config print alike; and a pipeline of an older version keeps its texts until another
-// generation is built.
+// TestALabelIsLeftOutWithItsValue in stream, backfill, audit and config print alike; and a pipeline
+// of an older version keeps its texts until another generation is built.
 func TestALabelIsLeftOutWithItsValue(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -85,7 +85,8 @@ func (w *world) hashes(column string, want map[int]string) {
 	}
 }
 
-// checkPrintedRow looks at what config print says of the row without a name, and of one that lacks nothing.
+// checkPrintedRow looks at what config print says of the row without a name, and of one that lacks
+// nothing.
 func (w *world) checkPrintedRow() {
 	w.t.Helper()
 	var row printedRow

@@ -16,12 +16,13 @@ type tlsWorld struct {
 	front *pgtest.Front
 }
 
-// newTLSWorld makes a world behind a front, which is named by these parameters of the connection string.
+// newTLSWorld makes a world behind a front, which is named by these parameters of the connection
+// string.
 func newTLSWorld(t *testing.T, opts pgtest.FrontOptions, params ...string) *tlsWorld {
 	t.Helper()
 	w := newWorld(t, 5)
 	front := pgtest.NewFront(t, w.db, opts)
-	// The variables and the files of whoever runs the tests must not take part.
+	// The variables and the files of the account that runs the tests must not take part.
 	w.env = slices.DeleteFunc(w.env, func(entry string) bool { return strings.HasPrefix(entry, "PG") })
 	w.env = append(w.env, "HOME="+w.dir, "WAL2VEC_SOURCE_DSN="+front.DSN(t, w.db, params...), "FAILPOINT_ENCODER=hash", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
 	return &tlsWorld{w, front}
@@ -45,7 +46,8 @@ func (w *tlsWorld) works() {
 	w.sawEveryConnection()
 }
 
-// sawEveryConnection makes sure that what is true of the front's sessions is true of every kind that there is.
+// sawEveryConnection makes sure that what is true of the front's sessions is true of every kind
+// that there is.
 func (w *tlsWorld) sawEveryConnection() {
 	w.t.Helper()
 	kinds := map[string]bool{}
@@ -158,7 +160,8 @@ func TestTLSThatFailsSaysSo(t *testing.T) {
 	f("disable, and the server insists", 2, "no encryption", "pg_hba.conf", pgtest.FrontOptions{Authority: ours, TLSOnly: true}, "sslmode=disable")
 }
 
-// TestTLSByTheSystemsRoots takes the authorities that the operating system trusts, and settings from the environment.
+// TestTLSByTheSystemsRoots takes the authorities that the operating system trusts, and settings
+// from the environment.
 func TestTLSByTheSystemsRoots(t *testing.T) {
 	t.Parallel()
 	ours := pgtest.NewAuthority(t)

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// untrusting waits for a process to end since another role may make triggers on wal2vec's tables, which that role is given now.
+// untrusting waits for a process to end since another role may make triggers on wal2vec's tables,
+// which that role is given now.
 func (w *world) untrusting(p *process, role string) {
 	w.t.Helper()
 	ledger := "wal2vec.ledger_" + w.db.Name
@@ -26,8 +27,9 @@ func (w *world) untrusting(p *process, role string) {
 	}
 }
 
-// TestWhatRunsLooksAgainWhoMayMakeATrigger: a right to make one that comes while something runs ends that, since each row that it writes could run code
-// of another role. Commands that write at the rate of a row in a second would go on for minutes.
+// TestWhatRunsLooksAgainWhoMayMakeATrigger: a right to make one that comes while something runs
+// ends that, since each row that it writes could run code of another role. Commands that write at
+// the rate of a row in a second would go on for minutes.
 func TestWhatRunsLooksAgainWhoMayMakeATrigger(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 300)

@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// unpublished are moments in which the log brings no change of the table: what is written between there and back is in no stream.
+// unpublished are moments in which the log brings no change of the table: what is written between
+// there and back is in no stream.
 var unpublished = []struct{ what, there, back string }{
 	{"unlogged", "ALTER TABLE thing SET UNLOGGED", "ALTER TABLE thing SET LOGGED"},
 	{"the schema left the publication", "ALTER PUBLICATION %[1]s DROP TABLES IN SCHEMA public", "ALTER PUBLICATION %[1]s ADD TABLES IN SCHEMA public"},
@@ -38,7 +39,8 @@ func (s *shapes) unseen(t *testing.T, table string, round int) {
 	s.db.Exec(t, fmt.Sprintf("DELETE FROM %s WHERE id = %d", table, 30+round))
 }
 
-// TestWhatWasNotPublishedIsRefreshed: moments between two looks at the catalogue, of which its rows tell.
+// TestWhatWasNotPublishedIsRefreshed: moments between two looks at the catalogue, of which its rows
+// tell.
 func TestWhatWasNotPublishedIsRefreshed(t *testing.T) {
 	t.Parallel()
 	s := newUnpublished(t)
@@ -102,8 +104,8 @@ func (s *shapes) goesAway(t *testing.T, i int) {
 	s.edits(2*i + 1)
 }
 
-// TestWhatWasNotPublishedIsRefreshedUnderAStream, which looks every few seconds; where it finds the table gone it ends, and the next one
-// goes on.
+// TestWhatWasNotPublishedIsRefreshedUnderAStream, which looks every few seconds; where it finds the
+// table gone it ends, and the next one goes on.
 func TestWhatWasNotPublishedIsRefreshedUnderAStream(t *testing.T) {
 	t.Parallel()
 	s := newUnpublished(t)
@@ -117,8 +119,9 @@ func TestWhatWasNotPublishedIsRefreshedUnderAStream(t *testing.T) {
 	s.checkFeedback()
 }
 
-// TestARefreshWaitsForWhoWroteUnpublished: a transaction that wrote while the table was not published, and commits after it is published again,
-// is in no log. A refresh that read before its end would never see its rows. One of them is prepared in between, and keeps its locks.
+// TestARefreshWaitsForWhoWroteUnpublished: a transaction that wrote while the table was not
+// published, and commits after it is published again, is in no log. A refresh that read before its
+// end would never see its rows. One of them is prepared in between, and keeps its locks.
 func TestARefreshWaitsForWhoWroteUnpublished(t *testing.T) {
 	t.Parallel()
 	s := newUnpublished(t)

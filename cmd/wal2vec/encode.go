@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// encodeWindow is how many lines are read before they are encoded together; the output of a line waits for its window. Input that
-// comes slowly is not held back: a window ends where no more has arrived.
+// encodeWindow is how many lines are read before they are encoded together; the output of a line
+// waits for its window. Input that comes slowly is not held back: a window ends where no more has
+// arrived.
 const encodeWindow = 1024
 
 func newEncode(p *program) *cobra.Command {

@@ -72,7 +72,8 @@ func warningsOf(t *testing.T, stderr string) (lines []logged) {
 	return lines
 }
 
-// encodes runs a program that must give the vector of a text, whatever is wrong with its files, and returns what it warns of.
+// encodes runs a program that must give the vector of a text, whatever is wrong with its files, and
+// returns what it warns of.
 func (w *world) encodes(extra ...string) (vector string, warned []logged) {
 	w.t.Helper()
 	got := w.ends(extra, "wool\n", "encode")
@@ -82,8 +83,8 @@ func (w *world) encodes(extra ...string) (vector string, warned []logged) {
 	return got.stdout, warningsOf(w.t, got.stderr)
 }
 
-// TestAGraphThatAWeakerAccountPlantedIsNotRun plants a whole graph with its manifest: one of another model's weights, which the runtime
-// would run.
+// TestAGraphThatAWeakerAccountPlantedIsNotRun plants a whole graph with its manifest: one of
+// another model's weights, which the runtime would run.
 func TestAGraphThatAWeakerAccountPlantedIsNotRun(t *testing.T) {
 	t.Parallel()
 	w, _ := newPublicProgram(t)
@@ -215,7 +216,8 @@ func (w *world) theirs(root, name string) {
 	}
 }
 
-// TestAGraphOfAWeakerAccountsCheckpointIsNotKept: it works, with a warning, and later commands make the graph of the program's own model.
+// TestAGraphOfAWeakerAccountsCheckpointIsNotKept: it works, with a warning, and later commands make
+// the graph of the program's own model.
 func TestAGraphOfAWeakerAccountsCheckpointIsNotKept(t *testing.T) {
 	t.Parallel()
 	w, root := newPublicProgram(t)
@@ -247,7 +249,8 @@ func TestAGraphOfAWeakerAccountsCheckpointIsNotKept(t *testing.T) {
 	}
 }
 
-// TestAFolderOfAModelsNameIsNotTheModel: in a working folder that another account may write, or that was fetched.
+// TestAFolderOfAModelsNameIsNotTheModel: in a working folder that another account may write, or
+// that was fetched.
 func TestAFolderOfAModelsNameIsNotTheModel(t *testing.T) {
 	t.Parallel()
 	w, root := newPublicProgram(t)
@@ -280,8 +283,8 @@ func TestAFolderOfAModelsNameIsNotTheModel(t *testing.T) {
 	}
 }
 
-// TestAnAccountWithoutAHomeEncodes: as in a container whose user is a number, with parts of root's. A graph of root's is taken, without
-// one each start makes its own, in no folder.
+// TestAnAccountWithoutAHomeEncodes: as in a container whose user is a number, with parts of root's.
+// A graph of root's is taken, without one each start makes its own, in no folder.
 func TestAnAccountWithoutAHomeEncodes(t *testing.T) {
 	t.Parallel()
 	w, root := newPublicProgram(t)

@@ -92,7 +92,8 @@ func TestAServerThatAnswersIsNotLookedForElsewhere(t *testing.T) {
 	}
 }
 
-// TestAViewIsKeptByAPipelineOfAnOlderVersion: its row has the view's name, which the settings do not say.
+// TestAViewIsKeptByAPipelineOfAnOlderVersion: its row has the view's name, which the settings do
+// not say.
 func TestAViewIsKeptByAPipelineOfAnOlderVersion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)

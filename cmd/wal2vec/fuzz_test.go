@@ -10,8 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// FuzzArguments reads any texts as the filter, the position and the key of a search. What is refused is refused in one line with an
-// advice; what is taken consists of nothing but its parts, and its operator is one of the known ones.
+// FuzzArguments reads any texts as the filter, the position and the key of a search. What is
+// refused is refused in one line with an advice; what is taken consists of nothing but its parts,
+// and its operator is one of the known ones.
 func FuzzArguments(f *testing.F) {
 	for _, filter := range []string{
 		"price<=200", "a=b=c", "name <> ''", "x!=1", " y >= 2 ", "=1", "a", "a!b", "a<", "\"a\"=1", "a; DROP TABLE t--=1", "a\n<\x001", "<>", "ü≥1", "a=>1", "a\xff=\xff",

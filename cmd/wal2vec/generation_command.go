@@ -91,14 +91,17 @@ type generationReport struct {
 	Precision   string   `json:"precision"`
 	Precisions  []string `json:"precisions"`
 	Fingerprint string   `json:"fingerprint"`
-	// Rows counts the vectors, Live the rows that are to have one, Fresh those that have it, DeadLetters those whose text this model refuses.
+	// Rows counts the vectors, Live the rows that are to have one, Fresh those that have it,
+	// DeadLetters those whose text this model refuses.
 	Rows        int64 `json:"rows"`
 	Live        int64 `json:"rows_live"`
 	Fresh       int64 `json:"rows_fresh"`
 	DeadLetters int64 `json:"dead_letters"`
-	// Coverage is the percentage of the rows that have their vector, dead letters counted as if they had.
+	// Coverage is the percentage of the rows that have their vector, dead letters counted as if
+	// they had.
 	Coverage float64 `json:"coverage_percent"`
-	// FullBackfill says whether the rows are all that the source has. It is the pipeline's; only the list has it.
+	// FullBackfill says whether the rows are all that the source has. It is the pipeline's; only
+	// the list has it.
 	FullBackfill change.FullBackfill `json:"full_backfill,omitempty"`
 	// Filling is true while the job that fills it is not complete, also when that was given up.
 	Filling     bool       `json:"filling"`
@@ -155,7 +158,8 @@ func (p *program) printGenerations(reports []generationReport, full change.FullB
 	return nil
 }
 
-// precisionText is the precision that was configured and, where that leaves it to the device, those that wrote.
+// precisionText is the precision that was configured and, where that leaves it to the device, those
+// that wrote.
 func precisionText(r generationReport) string {
 	if len(r.Precisions) == 0 || r.Precision != change.PrecisionAuto {
 		return r.Precision
@@ -327,8 +331,9 @@ func (p *program) retire(ctx context.Context, s *connect.Store, id int, yes bool
 	return err
 }
 
-// settingsLeft says what to set where the settings are those of a generation that goes and the active one was made of others: with them every
-// command that encodes or searches refuses. It is empty where nothing is to be set.
+// settingsLeft says what to set where the settings are those of a generation that goes and the
+// active one was made of others: with them every command that encodes or searches refuses. It is
+// empty where nothing is to be set.
 func (p *program) settingsLeft(ctx context.Context, s *connect.Store, gone sink.Generation) string {
 	c, err := p.load()
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo: nobody took it over, and there is nothing to go on with.
+// TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo: no process took it over, and there is
+// nothing to go on with.
 func TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 200)

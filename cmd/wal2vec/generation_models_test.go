@@ -15,13 +15,15 @@ import (
 // modelFolder is in a world's folder; its encoder.model_folders names it.
 const modelFolder = "models"
 
-// modelFolders is the environment that names folders of models; a test's own has a comma where the test's name has one.
+// modelFolders is the environment that names folders of models; a test's own has a comma where the
+// test's name has one.
 func modelFolders(folders ...string) string {
 	return `WAL2VEC_ENCODER_MODEL_FOLDERS="` + strings.Join(folders, `","`) + `"`
 }
 
-// smallModel makes a checkpoint of another dimension: a BERT of one layer whose weights are all zero, which is enough for a program that takes
-// vectors from a hash. Its name is the folder's, which is below one that the configuration names.
+// smallModel makes a checkpoint of another dimension: a BERT of one layer whose weights are all
+// zero, which is enough for a program that takes vectors from a hash. Its name is the folder's,
+// which is below one that the configuration names.
 func (w *world) smallModel(name string, dimension int) string {
 	t := w.t
 	t.Helper()

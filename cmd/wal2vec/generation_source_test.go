@@ -14,8 +14,9 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// TestARowOfTheSinkChoosesNothingThatIsOpened: whoever may write the table of generations names models there. Each path leads to a copy of
-// the very model that made the vectors, so that only the rule keeps it closed.
+// TestARowOfTheSinkChoosesNothingThatIsOpened: a role that may write the table of generations names
+// models there. Each path leads to a copy of the very model that made the vectors, so that only the
+// rule keeps it closed.
 func TestARowOfTheSinkChoosesNothingThatIsOpened(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 5)
@@ -103,8 +104,8 @@ func TestAModelByItsPathIsNotBuiltWhereNobodyOpensIt(t *testing.T) {
 	}
 }
 
-// TestARowThatChangedIsNotTheConfiguredGeneration: a row that was found to be the configured one, and says something else when its encoder is
-// needed, is judged by what it says then.
+// TestARowThatChangedIsNotTheConfiguredGeneration: a row that was found to be the configured one,
+// and says something else when its encoder is needed, is judged by what it says then.
 func TestARowThatChangedIsNotTheConfiguredGeneration(t *testing.T) {
 	parts, err := pgtest.Parts()
 	if err != nil {

@@ -33,7 +33,8 @@ func (w *world) checkBrands(id int) {
 	w.checkTable(pgtest.One[string](w.t, w.sink, "SELECT vector_table FROM wal2vec.generation WHERE id = $1", id), want, w.encode(texts))
 }
 
-// TestATemplateIsChangedBesideARunningStream: the new one reads another column, and rows have a text by one of them only.
+// TestATemplateIsChangedBesideARunningStream: the new one reads another column, and rows have a
+// text by one of them only.
 func TestATemplateIsChangedBesideARunningStream(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 60)
@@ -88,7 +89,8 @@ func TestATemplateIsChangedBesideARunningStream(t *testing.T) {
 	}
 }
 
-// TestATextLeftOutOfTheLogIsReadForEveryTemplate: the value is TOASTed, only the new template reads it, and an update does not touch it.
+// TestATextLeftOutOfTheLogIsReadForEveryTemplate: the value is TOASTed, only the new template reads
+// it, and an update does not touch it.
 func TestATextLeftOutOfTheLogIsReadForEveryTemplate(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 12)

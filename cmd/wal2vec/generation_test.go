@@ -44,7 +44,8 @@ const poisonOtherWord = "unheard"
 // model is the environment that configures a model.
 func model(path string) string { return "WAL2VEC_ENCODER_MODEL=" + path }
 
-// TestAModelIsChangedBesideARunningStream from its build to the end of the one before, with a rollback between.
+// TestAModelIsChangedBesideARunningStream from its build to the end of the one before, with a
+// rollback between.
 func TestAModelIsChangedBesideARunningStream(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 60)
@@ -133,7 +134,8 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// halt stops a process outside of its transactions, which a new slot, of any database of the server, would wait for.
+// halt stops a process outside of its transactions, which a new slot, of any database of the
+// server, would wait for.
 func (w *world) halt(p *process) {
 	w.t.Helper()
 	pgtest.Eventually(w.t, processTimeout, func() (bool, string) {
@@ -204,7 +206,8 @@ func TestABuildThatWasKilledIsGoneOnWith(t *testing.T) {
 	}
 }
 
-// refuseUnlessReady: a generation that was not filled to its end, or has no index, is not activated.
+// refuseUnlessReady: a generation that was not filled to its end, or has no index, is not
+// activated.
 func (w *world) refuseUnlessReady(point string) {
 	w.t.Helper()
 	switch point {
@@ -236,7 +239,8 @@ func TestAKilledStreamFindsTheSetOfGenerations(t *testing.T) {
 	}
 }
 
-// TestAResyncWhileAGenerationIsBuilt: the old epoch's job is closed and one of the new epoch reads every row.
+// TestAResyncWhileAGenerationIsBuilt: the old epoch's job is closed and one of the new epoch reads
+// every row.
 func TestAResyncWhileAGenerationIsBuilt(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 60)
@@ -245,7 +249,7 @@ func TestAResyncWhileAGenerationIsBuilt(t *testing.T) {
 	w.run("backfill")
 	w.start([]string{"FAILPOINT=backfill_committed:2"}, "generation", "build", "--model", small).mustBeKilled()
 	w.db.Exec(t, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()")
-	w.write(1) // nobody brings it: the new epoch has to find it
+	w.write(1) // no stream brings it: the new epoch has to find it
 	w.run("init", "--resync")
 	w.refuses(t, refusal{
 		args: []string{"generation", "activate", "2"}, code: 2,
@@ -258,7 +262,7 @@ func TestAResyncWhileAGenerationIsBuilt(t *testing.T) {
 	w.checkGeneration(2, model(small))
 }
 
-// TestABuildGoesOnInTheNextEpoch: the pipeline is started anew under a build that runs.
+// TestABuildGoesOnInTheNextEpoch: the pipeline is started again under a build that runs.
 func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 200)
@@ -270,7 +274,8 @@ func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 		n := pgtest.One[int64](t, w.db, "SELECT coalesce(max(processed), 0) FROM wal2vec.backfill WHERE mode = 'build'")
 		return n > 0, "no chunk was committed"
 	})
-	// It sees the old epoch or the new one, not the moment between, in which the pipeline has no slot.
+	// It sees the old epoch or the new one, not the moment between, in which the pipeline has no
+	// slot.
 	w.halt(build)
 	w.run("init", "--resync")
 	build.signal(syscall.SIGCONT)
@@ -285,7 +290,8 @@ func TestABuildGoesOnInTheNextEpoch(t *testing.T) {
 	w.run("generation", "activate", "2")
 }
 
-// TestHalfVectorsOfTheSameModel: another storage is a generation too, and the configuration follows.
+// TestHalfVectorsOfTheSameModel: another storage is a generation too, and the configuration
+// follows.
 func TestHalfVectorsOfTheSameModel(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 40)

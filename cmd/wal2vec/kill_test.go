@@ -11,8 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestKilledStreamLosesNothing kills the program with SIGKILL at each place of the stream, lets the source change on, starts it
-// again, and compares the sink with a fresh encoding of the source.
+// TestKilledStreamLosesNothing kills the program with SIGKILL at each place of the stream, lets the
+// source change on, starts it again, and compares the sink with a fresh encoding of the source.
 func TestKilledStreamLosesNothing(t *testing.T) {
 	t.Parallel()
 	// The counts choose a batch in the middle: some are parts of a large transaction.
@@ -62,7 +62,8 @@ func TestKilledBackfillLosesNothing(t *testing.T) {
 	}
 }
 
-// TestBackfillAloneThenStream merges chunks while no stream runs; what happened meanwhile comes with the stream.
+// TestBackfillAloneThenStream merges chunks while no stream runs; what happened in the meantime
+// comes with the stream.
 func TestBackfillAloneThenStream(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 60)

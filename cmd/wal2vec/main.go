@@ -15,8 +15,8 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code. The first SIGINT or SIGTERM asks for an orderly end, the second ends the
-// process at once.
+// run is the whole program: it returns the exit code. The first SIGINT or SIGTERM asks for an
+// orderly end, the second ends the process at once.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -74,7 +74,8 @@ func newModelsBuild(p *program) *cobra.Command {
 	return cmd
 }
 
-// plannedTarget is the graph that an encoder would take here, where the device is named; see ort.Target.
+// plannedTarget is the graph that an encoder would take here, where the device is named; see
+// ort.Target.
 func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (t models.Target, without, err error) {
 	device := c.Encoder.Device
 	if device == change.DeviceAuto {
@@ -201,8 +202,9 @@ func checkModel(ctx context.Context, e *engine.Engine) (checkedModel, error) {
 	return c, nil
 }
 
-// encodingSpeed encodes texts again and again for a second, and returns the tokens a second. The texts have been encoded before: the first
-// pass pays for memory and for what the runtime prepares by shape, which can take longer than the encoding.
+// encodingSpeed encodes texts again and again for a second, and returns the tokens a second. The
+// texts have been encoded before: the first pass pays for memory and for what the runtime prepares
+// by shape, which can take longer than the encoding.
 func encodingSpeed(ctx context.Context, e *engine.Engine, texts []string) (float64, error) {
 	before, begun := e.Stats(), time.Now()
 	for {

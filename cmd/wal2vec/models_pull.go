@@ -94,7 +94,8 @@ func (p *program) pullModel(ctx context.Context, c config.Config, reference hub.
 	}, nil
 }
 
-// pullProgress shows on standard error how far each file is: a bar on a terminal, else a line when it begins.
+// pullProgress shows on standard error how far each file is: a bar on a terminal, else a line when
+// it begins.
 type pullProgress struct {
 	program *program
 	bars    *mpb.Progress // nil without a terminal

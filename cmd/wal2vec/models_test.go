@@ -121,7 +121,8 @@ func TestAModelIsPulledBuiltCheckedAndUsed(t *testing.T) {
 	}
 }
 
-// encodesPassages compares what encode prints with the vectors that sentence-transformers gives the texts as passages.
+// encodesPassages compares what encode prints with the vectors that sentence-transformers gives the
+// texts as passages.
 func encodesPassages(t *testing.T, w *world, model string) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(fixtures, "bert-prompts", "expected.json"))
@@ -186,7 +187,8 @@ func TestModelsListTellsWhatIsDamagedOrNotSupported(t *testing.T) {
 	}
 }
 
-// TestAHubOfDotEnvTakesNoKnownName: every folder's pipelines find a model among the parts by its name.
+// TestAHubOfDotEnvTakesNoKnownName: every folder's pipelines find a model among the parts by its
+// name.
 func TestAHubOfDotEnvTakesNoKnownName(t *testing.T) {
 	t.Parallel()
 	w, folder := newModelsProgram(t)
@@ -246,7 +248,8 @@ func TestPullRefuses(t *testing.T) { //nolint:tparallel // short processes, one 
 	}
 }
 
-// TestADamagedLibraryOfOperatorsCostsSpeedAlone: the model runs with standard operators, and a line says why.
+// TestADamagedLibraryOfOperatorsCostsSpeedAlone: the model runs with standard operators, and a line
+// says why.
 func TestADamagedLibraryOfOperatorsCostsSpeedAlone(t *testing.T) {
 	t.Parallel()
 	parts, err := pgtest.Parts()

@@ -22,7 +22,8 @@ func onlyMatch(t *testing.T, folder string, pattern ...string) string {
 	return found[0]
 }
 
-// endsItsProcess has an export infer a negative size before a Slice, of which the runtime's own assertion makes an end.
+// endsItsProcess has an export infer a negative size before a Slice, of which the runtime's own
+// assertion makes an end.
 func endsItsProcess(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -73,8 +74,9 @@ func endsItsProcess(t *testing.T, path string) {
 	}
 }
 
-// TestAnExportThatEndsItsProcessIsRefused: ONNX Runtime ends a process on sizes that no exporter writes. One line, an exit code and an advice
-// come of it, in each command that opens a model, and every time.
+// TestAnExportThatEndsItsProcessIsRefused: ONNX Runtime ends a process on sizes that no exporter
+// writes. One line, an exit code and an advice come of it, in each command that opens a model, and
+// every time.
 func TestAnExportThatEndsItsProcessIsRefused(t *testing.T) {
 	t.Parallel()
 	w, folder := newModelsProgram(t, "onnx-opset17")
@@ -91,7 +93,8 @@ func TestAnExportThatEndsItsProcessIsRefused(t *testing.T) {
 	}
 }
 
-// TestAnExportIsTriedOnce: what passed has a mark that no other account can make, and one that does not open has none.
+// TestAnExportIsTriedOnce: what passed has a mark that no other account can make, and one that does
+// not open has none.
 func TestAnExportIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	w, folder := newModelsProgram(t, "onnx-opset17", "bert-mean")

@@ -22,10 +22,12 @@ import (
 
 var update = flag.Bool("update", false, "write golden files")
 
-// recordedCommands is what a real source and sink, one database, answered to the commands. -update writes it anew.
+// recordedCommands is what a real source and sink, one database, answered to the commands. -update
+// writes it again.
 const recordedCommands = "testdata/recorded.json"
 
-// reading are the commands that read the sink and end by themselves. What a stream reads before it starts is fuzzed in package sink.
+// reading are the commands that read the sink and end by themselves. What a stream reads before it
+// starts is fuzzed in package sink.
 var reading = [][]string{
 	{"status"},
 	{"status", "-o", "json"},
@@ -85,7 +87,8 @@ func runOn(ctx context.Context, tb testing.TB, args ...string) (code int, said s
 	return p.report(root.ExecuteContext(ctx)), output.String()
 }
 
-// TestTheRecordedAnswersAreThoseOfARealDatabase plays the recording to every command. With -update it records.
+// TestTheRecordedAnswersAreThoseOfARealDatabase plays the recording to every command. With -update
+// it records.
 func TestTheRecordedAnswersAreThoseOfARealDatabase(t *testing.T) {
 	if *update {
 		recordCommands(t)
@@ -93,7 +96,8 @@ func TestTheRecordedAnswersAreThoseOfARealDatabase(t *testing.T) {
 	recording := pgtest.ReadRecording(t, recordedCommands)
 	for _, args := range reading {
 		code, said := runAgainst(t.Context(), t, pgtest.NewNonsense(recording, nil), pgtest.NewNonsense(recording, nil), args...)
-		// An audit asks about other rows each time, and the recording answers about those of the first.
+		// An audit asks about other rows each time, and the recording answers about those of the
+		// first.
 		if code != 0 && code != 3 && args[0] != "audit" {
 			t.Errorf("%v ended with %d: %s; when the queries have changed: go test ./cmd/wal2vec -run RecordedAnswers -update", args, code, said)
 		}
@@ -120,8 +124,9 @@ func recordCommands(t *testing.T) {
 	recorder.Write(t, recordedCommands)
 }
 
-// FuzzCommandsOnASinkOfNonsense runs a command on a sink that answers what the fuzzer likes: it ends with one of the exit codes, in
-// bounded memory and time, and no statement, to the source neither, holds a text of the sink's as a part of its own.
+// FuzzCommandsOnASinkOfNonsense runs a command on a sink that answers what the fuzzer likes: it
+// ends with one of the exit codes, in bounded memory and time, and no statement, to the source
+// neither, holds a text of the sink's as a part of its own.
 func FuzzCommandsOnASinkOfNonsense(f *testing.F) {
 	recording := pgtest.ReadRecording(f, recordedCommands)
 	for i := range reading {

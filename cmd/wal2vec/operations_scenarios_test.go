@@ -56,7 +56,8 @@ func (r *reader) lives(t *testing.T, w *world) {
 	w.run("stream", "--until-current")
 }
 
-// livesAlone is lives by the default pipeline's names, with the source on a server of its own: blocks with SQL name slots and settings.
+// livesAlone is lives by the default pipeline's names, with the source on a server of its own:
+// blocks with SQL name slots and settings.
 func (r *reader) livesAlone(t *testing.T, source *pgtest.Host) pair {
 	t.Helper()
 	w := newWorldOn(t, source.Database(t), gapRows)
@@ -84,7 +85,8 @@ func (r *reader) upToDate() {
 	}
 }
 
-// guideServices: the two services lead to the two databases, and a line of the password file to the password of another role.
+// guideServices: the two services lead to the two databases, and a line of the password file to the
+// password of another role.
 func guideServices(t *testing.T, r *reader) {
 	r.world = newWorld(t, 1)
 	r.sink = pgtest.SinkDatabase(t)
@@ -277,7 +279,8 @@ func guideAnotherModel(t *testing.T, r *reader) {
 	r.stops()
 }
 
-// livesByRoles is lives on a server of its own with the roles of deploy/roles.sql; it returns the environment of the one that streams.
+// livesByRoles is lives on a server of its own with the roles of deploy/roles.sql; it returns the
+// environment of the one that streams.
 func (r *reader) livesByRoles(t *testing.T) (streamer []string) {
 	t.Helper()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), gapRows)
@@ -355,7 +358,8 @@ func guideRevoke(t *testing.T, r *reader) {
 	}
 }
 
-// asHere are the names of the guide's example for pg_hba.conf, and what they are in the test: its servers know no TLS.
+// asHere are the names of the guide's example for pg_hba.conf, and what they are in the test: its
+// servers know no TLS.
 func (r *reader) asHere(rules string) string {
 	return strings.NewReplacer("hostssl", "host   ", " shop ", " "+r.db.Name+" ", "10.0.0.7/32", "127.0.0.1/32").Replace(rules)
 }
@@ -460,7 +464,8 @@ func guideSinkRestored(t *testing.T, r *reader) {
 		t.Fatal(err)
 	}
 	const admin = "wal2vec_admin"
-	// fresh is a new database as the guide has it prepared; the services' one password is the admin's too.
+	// fresh is a new database as the guide has it prepared; the services' one password is the
+	// admin's too.
 	fresh := func() *pgtest.DB {
 		w.sink = sinks.Database(t)
 		w.sink.Exec(t, "GRANT CREATE ON DATABASE "+w.sink.Name+" TO "+admin)
@@ -477,7 +482,8 @@ func guideSinkRestored(t *testing.T, r *reader) {
 	r.types()
 	w.db.Exec(t, "UPDATE "+product+" SET name = 'since the backup' WHERE product_id = 30; DELETE FROM "+product+" WHERE product_id = 20")
 	w.run("stream", "--until-current")
-	// Where another role was first, the restore ends, and leaves nothing: what is on the table that it planted runs for no role.
+	// Where another role was first, the restore ends, and leaves nothing: what is on the table that
+	// it planted runs for no role.
 	planted := fresh()
 	stranger, _ := planted.Role(t, "")
 	planted.Exec(t, "CREATE TABLE public.loot (who text); GRANT INSERT ON public.loot TO PUBLIC; GRANT CREATE ON DATABASE "+planted.Name+" TO "+stranger+
@@ -573,7 +579,8 @@ func guideSizing(t *testing.T, r *reader) {
 	w.write(2)
 	w.settle()
 	r.says(r.types(), "wal2vec/stream")
-	// Those that come and go (a look at the retained log, a session that begins again) are of other purposes, or twice there for a moment.
+	// Those that come and go (a look at the retained log, a session that begins again) are of other
+	// purposes, or twice there for a moment.
 	slot := "wal2vec/wal2vec_" + w.db.Name
 	want := []string{"client backend wal2vec/monitor", "client backend wal2vec/shape", "client backend " + slot, "walsender " + slot}
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {

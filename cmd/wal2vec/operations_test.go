@@ -19,8 +19,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// The guide docs/operations.md is run: each of its sections that has fenced blocks has a scenario, which brings a world into the state that the
-// section speaks of and types the section's blocks, as they stand there and in their order.
+// The guide docs/operations.md is run: each of its sections that has fenced blocks has a scenario,
+// which brings a world into the state that the section speaks of and types the section's blocks, as
+// they stand there and in their order.
 
 // section is a part of the guide under a heading of its own.
 type section struct {
@@ -82,7 +83,8 @@ type reader struct {
 	streams []*process
 }
 
-// types the next block and returns what its commands printed, but for those of a stream, which runs on.
+// types the next block and returns what its commands printed, but for those of a stream, which runs
+// on.
 func (r *reader) types() string {
 	r.t.Helper()
 	if r.next == len(r.section.blocks) {
@@ -130,7 +132,8 @@ func commandLines(text string) []string {
 
 var saidExitCode = regexp.MustCompile(`# exit code ([0-9]+)`)
 
-// shell runs a line as a shell does, in the folder of the world. A stream that is to end by itself says with which exit code.
+// shell runs a line as a shell does, in the folder of the world. A stream that is to end by itself
+// says with which exit code.
 func (r *reader) shell(line string) string {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), "bash", "-c", line)
@@ -161,7 +164,8 @@ func (r *reader) shell(line string) string {
 	return printed.String()
 }
 
-// services writes the service file of the guide's head, with the databases of the world in the places of those of the example, and returns its path.
+// services writes the service file of the guide's head, with the databases of the world in the
+// places of those of the example, and returns its path.
 func (r *reader) services() string {
 	r.t.Helper()
 	sections := readGuide(r.t)
@@ -385,10 +389,12 @@ func parses(t *testing.T, line string) error {
 	}
 }
 
-// calling is what makes a block of the guide find operators, types or functions: a query, or a call.
+// calling is what makes a block of the guide find operators, types or functions: a query, or a
+// call.
 var calling = regexp.MustCompile(`(?m)^SELECT |\w\(`)
 
-// TestTheGuidesQueriesFindNothingOfAnother: the owner of a database sets the path by which its sessions find operators and types.
+// TestTheGuidesQueriesFindNothingOfAnother: the owner of a database sets the path by which its
+// sessions find operators and types.
 func TestTheGuidesQueriesFindNothingOfAnother(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", guidePath))

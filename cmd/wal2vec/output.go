@@ -66,8 +66,9 @@ func visibleLines(text string) string {
 	return b.String()
 }
 
-// screen writes what commands print for people: hidden characters that nobody made visible do no harm there. What comes from a database, a hub or
-// a file still goes through pgname.Visible where it is printed, which alone knows that a line of it is none of ours.
+// screen writes what commands print for people: hidden characters that no one made visible do no
+// harm there. What comes from a database, a hub or a file still goes through pgname.Visible where
+// it is printed, which alone knows that a line of it is none of ours.
 type screen struct {
 	out io.Writer
 	mu  sync.Mutex
@@ -121,7 +122,8 @@ func (s jsonScreen) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// visibleFields makes the fields of a log line visible, before the console form of the log colours it.
+// visibleFields makes the fields of a log line visible, before the console form of the log colours
+// it.
 func visibleFields(event map[string]any) error {
 	for name, value := range event {
 		clean := visibleValue(value)

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// report prints an error as one line and, when there is advice, a second one, and returns the exit code.
+// report prints an error as one line and, when there is advice, a second one, and returns the exit
+// code.
 func (p *program) report(err error) int {
 	if err == nil {
 		return 0
@@ -27,8 +28,9 @@ func (p *program) report(err error) int {
 	return int(fault.KindOf(err))
 }
 
-// advice is what an error says to do, as it may be printed. Stars in the place of a password could take a quote with them, and what stands in
-// quotes would stand outside: an advice that needs them is not shown.
+// advice is what an error says to do, as it may be printed. Stars in the place of a password could
+// take a quote with them, and what stands in quotes would stand outside: an advice that needs them
+// is not shown.
 func advice(try string) string {
 	if config.Scrub(try) != try {
 		return "what is to be done holds what looks like a password, and is not shown"
@@ -36,9 +38,9 @@ func advice(try string) string {
 	return pgname.Visible(try)
 }
 
-// strict makes a command, and all below it, refuse arguments that it does not take, with the exit code of
-// a wrong call: cobra's own errors have no type that would say so. A command that says nothing of its
-// arguments takes none, and one that does nothing itself shows its help.
+// strict makes a command, and all below it, refuse arguments that it does not take, with the exit
+// code of a wrong call: cobra's own errors have no type that would say so. A command that says
+// nothing of its arguments takes none, and one that does nothing itself shows its help.
 func strict(cmd *cobra.Command) {
 	if cmd.Args == nil {
 		cmd.Args = cobra.NoArgs
@@ -81,8 +83,8 @@ func unknown(cmd *cobra.Command, name string) error {
 	return fault.New(fault.Usage, try, "unknown command %q for %q", name, cmd.CommandPath())
 }
 
-// misread gives an error of the flags its exit code. Where flags follow the name of a command that is not
-// there, they are that one's, and the name is what is wrong.
+// misread gives an error of the flags its exit code. Where flags follow the name of a command that
+// is not there, they are that one's, and the name is what is wrong.
 func misread(cmd *cobra.Command, err error) error {
 	if args := cmd.Flags().Args(); cmd.HasSubCommands() && len(args) > 0 {
 		return unknown(cmd, args[0])

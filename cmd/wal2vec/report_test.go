@@ -46,7 +46,8 @@ func TestAWrongCallEndsWithCode2AndSaysWhatToDo(t *testing.T) {
 	f("backfill --restart --dry-run now", "wal2vec backfill: --restart and --dry-run exclude each other", "wal2vec backfill --help")
 }
 
-// TestCobraItselfRefusesNothing: an error of cobra's own that comes after the arguments has no kind.
+// TestCobraItselfRefusesNothing: an error of cobra's own that comes after the arguments has no
+// kind.
 func TestCobraItselfRefusesNothing(t *testing.T) {
 	t.Parallel()
 	var look func(*cobra.Command)

@@ -67,7 +67,8 @@ func newRoot(p *program) *cobra.Command {
 	return root
 }
 
-// shortFlags are the settings with a flag of their own in --help; every other setting has one too, spelt like its path.
+// shortFlags are the settings with a flag of their own in --help; every other setting has one too,
+// spelt like its path.
 var shortFlags = map[string]string{
 	"source.dsn": "source", "sink.dsn": "sink", "source.table": "table", "pipeline": "pipeline", "encoder.device": "device",
 	"encoder.model": "model", "log.level": "log-level", "log.format": "log-format", "http.listen": "listen",
@@ -127,8 +128,8 @@ func (p *program) loadFrom(change func(*config.Sources)) (config.Config, error) 
 	return c, err
 }
 
-// overlooks reports whether config init's file lies in this folder, where no other account can change it, the settings come from no file, and table
-// or pipeline are the default ones.
+// overlooks reports whether config init's file lies in this folder, where no other account can
+// change it, the settings come from no file, and table or pipeline are the default ones.
 func overlooks(c config.Config) bool {
 	unset := func(path string) bool { return c.Origin(path).Kind == config.FromDefault }
 	for _, s := range config.Settings() {
@@ -139,7 +140,8 @@ func overlooks(c config.Config) bool {
 	return safefile.Check(settingsFile) == nil && (unset("source.table") || unset("pipeline"))
 }
 
-// useStarter is what to do where a table or a pipeline is not there and the settings file was overlooked.
+// useStarter is what to do where a table or a pipeline is not there and the settings file was
+// overlooked.
 const useStarter = `export WAL2VEC_CONFIG="$PWD/` + settingsFile + `"  # if this file is yours: no command reads it until it is named`
 
 // warn prints what the configuration warns of, once; a command may load it several times.
@@ -155,7 +157,8 @@ func (p *program) warn(c config.Config, flags []config.Flag) {
 	p.warnOfExposed(c.Log, flags)
 }
 
-// warnOfExposed says which secrets stand on the command line, also where the settings do not load: they were seen by then.
+// warnOfExposed says which secrets stand on the command line, also where the settings do not load:
+// they were seen by then.
 func (p *program) warnOfExposed(c config.Log, flags []config.Flag) {
 	for _, f := range config.Exposed(flags) {
 		name := f.Name
@@ -191,8 +194,8 @@ func (p *program) logger(c config.Log) zerolog.Logger {
 	return zerolog.New(out).Level(level).With().Timestamp().Logger()
 }
 
-// writeTry puts what a message says to do on a line of its own, as it is: among the other fields it would be quoted once more, and what is pasted
-// from there would be something else.
+// writeTry puts what a message says to do on a line of its own, as it is: among the other fields it
+// would be quoted once more, and what is pasted from there would be something else.
 func writeTry(fields map[string]any, line *bytes.Buffer) error {
 	if try, ok := fields["try"].(string); ok && try != "" {
 		line.WriteString("\n         try: " + advice(try))

@@ -7,9 +7,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring. internal/mutants says which test holds which rule.
+// Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring. internal/mutants
+// says which test holds which rule.
 
-// R2: another slot may have been made before the pipeline's own and look as if it could go on from the watermark.
+// R2: another slot may have been made before the pipeline's own and look as if it could go on from
+// the watermark.
 func TestASlotThatThePipelineDoesNotNameIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
@@ -22,7 +24,8 @@ func TestASlotThatThePipelineDoesNotNameIsRefused(t *testing.T) {
 	}
 }
 
-// R15: a sweep by a watermark that no longer moves would take every key that changed since for one that is gone.
+// R15: a sweep by a watermark that no longer moves would take every key that changed since for one
+// that is gone.
 func TestABackfillNeedsTheSlot(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)

@@ -123,7 +123,8 @@ func (w *secretWorld) ways() []way {
 	}
 }
 
-// TestPasswordsShowNowhere gives the password in every way, and drives the program through success and failure.
+// TestPasswordsShowNowhere gives the password in every way, and drives the program through success
+// and failure.
 func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases share one pipeline
 	t.Parallel()
 	w := newSecretWorld(t)
@@ -159,7 +160,8 @@ func TestPasswordsShowNowhere(t *testing.T) { //nolint:tparallel // the cases sh
 	w.run("teardown", "--yes", "--source", w.db.DSN)
 }
 
-// TestPasswordsDoNotShowInWhatFails: where something is wrong, people copy what they see into tickets.
+// TestPasswordsDoNotShowInWhatFails: where something is wrong, people copy what they see into
+// tickets.
 func TestPasswordsDoNotShowInWhatFails(t *testing.T) {
 	t.Parallel()
 	w := newSecretWorld(t)
@@ -174,7 +176,7 @@ func TestPasswordsDoNotShowInWhatFails(t *testing.T) {
 		}
 	}
 	f(wrong)
-	f(strings.Replace(good, ":"+w.port, ":1", 1))                        // nobody listens
+	f(strings.Replace(good, ":"+w.port, ":1", 1))                        // no one listens
 	f(strings.Replace(good, ":"+w.port, ":99999", 1))                    // no port
 	f(strings.Replace(good, w.host, "host.invalid", 1))                  // no host
 	f(strings.Replace(good, "/"+w.db.Name+"?", "/no_such_database?", 1)) // no database
@@ -212,8 +214,8 @@ func TestPasswordsDoNotShowInWhatFails(t *testing.T) {
 	fails("init")
 }
 
-// TestNothingThatIsSecretIsServedOrStored runs a stream through good times and bad ones, and looks at every byte that it serves, logs and
-// writes, and at what the server's other users see of it.
+// TestNothingThatIsSecretIsServedOrStored runs a stream through good times and bad ones, and looks
+// at every byte that it serves, logs and writes, and at what the server's other users see of it.
 func TestNothingThatIsSecretIsServedOrStored(t *testing.T) {
 	t.Parallel()
 	w := newSecretWorld(t)

@@ -7,7 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestNoAdviceGivesAWeakerRoleMore: each advice of a chain that begins with a search is followed, as a person would.
+// TestNoAdviceGivesAWeakerRoleMore: each advice of a chain that begins with a search is followed,
+// as a person would.
 func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 5)
@@ -30,7 +31,8 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 		w.refuses(t, refusal{env: as(role, password, other), args: []string{"init"}, code: 2, says: []string{role, owner}, try: `run wal2vec init as role "` + admin + `"`})
 		w.refuses(t, refusal{env: as(role, password), args: []string{"init", "--resync"}, code: 2, says: []string{"replication"}, try: `run wal2vec init as role "` + admin + `"`})
 	}
-	// Nor a member of the role that swaps, nor a role that drops the slot of a pipeline that it is not shown.
+	// Nor a member of the role that swaps, nor a role that drops the slot of a pipeline that it is
+	// not shown.
 	w.db.Exec(t, "CREATE ROLE "+w.db.Name+"_swaps")
 	w.db.Exec(t, "SELECT pg_create_logical_replication_slot('wal2vec_hidden', 'pgoutput')")
 	defer w.db.Exec(t, "SELECT pg_drop_replication_slot('wal2vec_hidden')")
@@ -63,7 +65,8 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 			}
 		}
 	}
-	// One of the two connection strings is of another role: what that role is for says nothing of this one.
+	// One of the two connection strings is of another role: what that role is for says nothing of
+	// this one.
 	for role, password := range map[string]string{streamer: streamPassword, admin: adminPassword} {
 		env := as(searcher, searchPassword, "WAL2VEC_SINK_DSN="+w.db.DSNFor(role, password))
 		for _, args := range [][]string{{"stream"}, {"init", "--resync"}, {"doctor"}} {

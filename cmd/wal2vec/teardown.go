@@ -39,7 +39,8 @@ func newTeardown(p *program) *cobra.Command {
 	return cmd
 }
 
-// sayGone prints what was dropped, a line for each role of what was taken from it, and a line for each thing that stays.
+// sayGone prints what was dropped, a line for each role of what was taken from it, and a line for
+// each thing that stays.
 func (p *program) sayGone(c config.Config, gone setup.Gone) error {
 	var text strings.Builder
 	publication := pgname.Visible(c.Source.Publication)

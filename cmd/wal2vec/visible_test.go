@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// hostile is a text that clears a screen, changes its colours and its title, turns the direction of writing, hides letters, and ends lines in every way.
+// hostile is a text that clears a screen, changes its colours and its title, turns the direction of
+// writing, hides letters, and ends lines in every way.
 const hostile = "a\x1b[2J\x1b]0;title\x07b\u009b31m c\u202e evil\u2066 d\u200b\u2060\ufeff e\U000e0041\ufe0f f\u2028g\u2029h\u0085i\rj\nk\tl\x7f\u061c\u00ad"
 
 // noise is what of a text would do more to a terminal than print; lines may end.
@@ -120,7 +121,8 @@ func TestAnErrorPrintsNoControls(t *testing.T) {
 	}
 }
 
-// TestRowsPrintNoControls: whatever a row, its key or a server's message holds is escaped where people read it, and as it is in JSON.
+// TestRowsPrintNoControls: whatever a row, its key or a server's message holds is escaped where
+// people read it, and as it is in JSON.
 func TestRowsPrintNoControls(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 5)
@@ -155,7 +157,8 @@ func TestRowsPrintNoControls(t *testing.T) {
 	if list := w.run("dead-letter", "list"); strings.Count(list, "\n") != 2 || strings.Count(list, `\x1b[2J`) != 1 {
 		t.Errorf("list prints\n%s", list)
 	}
-	// A key that the table cannot have, as a sink of an older schema may hold it: the other letters are listed, and the command says what to do.
+	// A key that the table cannot have, as a sink of an older schema may hold it: the other letters
+	// are listed, and the command says what to do.
 	w.db.Exec(t, "ALTER TABLE wal2vec.dead_letter_"+w.db.Name+" DROP CONSTRAINT letter_key")
 	w.db.Exec(t, "INSERT INTO wal2vec.dead_letter_"+w.db.Name+` (pipeline, key, generation, epoch, lsn, text_hash, reason)
 		VALUES ($1, ARRAY[$2::text], 1, 1, '0/1', '\x000102030405060708090a0b0c0d0e0f', 'x')`, w.db.Name, hostile)

@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
 
-// binary builds the real program, with the places where tests kill it, beside the test's own, which goes with it.
+// binary builds the real program, with the places where tests kill it, beside the test's own, which
+// goes with it.
 var binary = sync.OnceValues(func() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -44,7 +45,8 @@ type world struct {
 	env    []string
 }
 
-// newWorld makes a database with n products. Batches and chunks are small, so that little data makes many of them.
+// newWorld makes a database with n products. Batches and chunks are small, so that little data
+// makes many of them.
 func newWorld(t *testing.T, n int) *world {
 	t.Helper()
 	return newWorldOn(t, pgtest.Database(t), n)
@@ -73,12 +75,14 @@ func newWorldOn(t *testing.T, db *pgtest.DB, n int) *world {
 	return w
 }
 
-// modelled is the environment of a program that encodes with the model. Without it the program takes vectors from a hash of the text: most of
-// what is tested starts many processes, and the sink is compared with what the same program encodes.
+// modelled is the environment of a program that encodes with the model. Without it the program
+// takes vectors from a hash of the text: most of what is tested starts many processes, and the sink
+// is compared with what the same program encodes.
 var modelled = []string{"FAILPOINT_ENCODER="}
 
-// wholeWeights is the environment of a program whose fingerprint of the model is that of the program in this process, which newWorld's is not:
-// a tenth of what the tests' programs compute would be hashes of 90 MB.
+// wholeWeights is the environment of a program whose fingerprint of the model is that of the
+// program in this process, which newWorld's is not: a tenth of what the tests' programs compute
+// would be hashes of 90 MB.
 const wholeWeights = "FAILPOINT_WEIGHTS="
 
 type lockedBuffer struct {
@@ -172,7 +176,8 @@ func (w *world) checkFeedback() {
 	}
 }
 
-// check compares the sink with a fresh encoding of every live source row. A row that the hash encoder refuses must be a dead letter.
+// check compares the sink with a fresh encoding of every live source row. A row that the hash
+// encoder refuses must be a dead letter.
 func (w *world) check() {
 	w.t.Helper()
 	want, texts := w.sourceTexts()
@@ -187,7 +192,8 @@ func (w *world) check() {
 	}
 }
 
-// checkTable compares a generation's vectors with fresh ones of the texts that it is to hold, by key.
+// checkTable compares a generation's vectors with fresh ones of the texts that it is to hold, by
+// key.
 func (w *world) checkTable(table string, want map[string]string, fresh map[string][]float32) {
 	w.t.Helper()
 	lines := pgtest.Column[string](w.t, w.db,

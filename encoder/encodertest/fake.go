@@ -13,8 +13,9 @@ import (
 	"github.com/wal2vec/wal2vec/encoder"
 )
 
-// Fake is an encoder whose vectors are made from a hash of the text: the same text always has the same vector of length 1, two texts
-// have two, and nothing like meaning is in them. It is safe for concurrent use.
+// Fake is an encoder whose vectors are made from a hash of the text: the same text always has the
+// same vector of length 1, two texts have two, and nothing like meaning is in them. It is safe for
+// concurrent use.
 type Fake struct {
 	dimension int
 	model     string
@@ -34,15 +35,17 @@ func NewFake(dimension int) *Fake {
 	return &Fake{dimension: dimension}
 }
 
-// NewModel returns a fake that stands for another model: its vectors are others than those of any other name. NewFake's name is empty.
+// NewModel returns a fake that stands for another model: its vectors are others than those of any
+// other name. NewFake's name is empty.
 func NewModel(dimension int, name string) *Fake {
 	f := NewFake(dimension)
 	f.model = name
 	return f
 }
 
-// Hook sets a function that every call of Encode and EncodeQuery calls first, with the call's context and texts: to count, to block, or to fail
-// with its error. It may be set at any time; nil removes it.
+// Hook sets a function that every call of Encode and EncodeQuery calls first, with the call's
+// context and texts: to count, to block, or to fail with its error. It may be set at any time; nil
+// removes it.
 func (f *Fake) Hook(hook func(ctx context.Context, texts []string) error) { f.hook.Store(hook) }
 
 // Dimension is the length of a vector.

@@ -8,7 +8,8 @@ import (
 
 // Parts are the paths of what the real encoder needs.
 type Parts struct {
-	// Root is the folder of the parts, Library ONNX Runtime's shared library, Model the checkpoint folder of all-MiniLM-L6-v2.
+	// Root is the folder of the parts, Library ONNX Runtime's shared library, Model the checkpoint
+	// folder of all-MiniLM-L6-v2.
 	Root    string
 	Library string
 	Model   string
@@ -16,8 +17,9 @@ type Parts struct {
 	Graphs string
 }
 
-// FindParts returns the parts in $WAL2VEC_PARTS, $WAL2VEC_CACHE/parts or .cache/parts of the repository, the first that is set. The
-// test fails where they are missing: a test that skips itself proves nothing.
+// FindParts returns the parts in $WAL2VEC_PARTS, $WAL2VEC_CACHE/parts or .cache/parts of the
+// repository, the first that is set. The test fails where they are missing: a test that skips
+// itself proves nothing.
 func FindParts(tb testing.TB) Parts {
 	tb.Helper()
 	root := partsFolder(tb)

@@ -11,12 +11,14 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// cudaGraph runs a packed graph on one GPU, on threads of its own. The runtime makes a stream with handles of cuBLAS and cuDNN for every
-// thread that comes by, and keeps them; with the many threads that goroutines run on, those took the GPU's last gigabyte where other
-// programs had the rest, and then every run failed, however small.
+// cudaGraph runs a packed graph on one GPU, on threads of its own. The runtime makes a stream with
+// handles of cuBLAS and cuDNN for every thread that comes by, and keeps them; with the many threads
+// that goroutines run on, those took the GPU's last gigabyte where other programs had the rest, and
+// then every run failed, however small.
 type cudaGraph struct {
 	session *onnx.DynamicAdvancedSession
-	// dimension is the length of a vector, vocabulary the number of token ids, and maxTokens the longest text.
+	// dimension is the length of a vector, vocabulary the number of token ids, and maxTokens the
+	// longest text.
 	dimension, vocabulary, maxTokens int
 	// runTokens is the size of the runs that fit the GPU's memory.
 	runTokens int
@@ -24,7 +26,8 @@ type cudaGraph struct {
 	threads *threads
 }
 
-// cudaThreads are as many as runs come at a time: cudaInFlight of a batch, and the same number of queries.
+// cudaThreads are as many as runs come at a time: cudaInFlight of a batch, and the same number of
+// queries.
 const cudaThreads = 2 * cudaInFlight
 
 func newCUDAGraph(session *onnx.DynamicAdvancedSession, at place, m models.Manifest) *cudaGraph {
@@ -65,7 +68,8 @@ func cudaInputs() []string {
 	return []string{models.InputIDs, models.InputStarts, models.InputPositions, models.InputGrid}
 }
 
-// check refuses what would make a kernel read beyond a table: unlike the CPU, the GPU does not look.
+// check refuses what would make a kernel read beyond a table: unlike the CPU, the GPU does not
+// look.
 func (g *cudaGraph) check(ids, starts []int32) error {
 	for i, start := range starts[1:] {
 		if tokens := int(start) - int(starts[i]); tokens < 1 || tokens > g.maxTokens {
@@ -92,9 +96,10 @@ func number(starts, positions []int32) (longest int) {
 	return longest
 }
 
-// warm makes all that runs share, before the first texts wait for it. First as many small runs as there are threads, so that each has its
-// stream and handles. Then the largest runs: the arena has the memory that it keeps, in one piece for each tensor. Where that is too much
-// for the GPU no harm is done, because the encoder makes runs smaller where memory runs out.
+// warm makes all that runs share, before the first texts wait for it. First as many small runs as
+// there are threads, so that each has its stream and handles. Then the largest runs: the arena has
+// the memory that it keeps, in one piece for each tensor. Where that is too much for the GPU no
+// harm is done, because the encoder makes runs smaller where memory runs out.
 func (g *cudaGraph) warm() error {
 	if err := g.together(cudaThreads, 1); err != nil {
 		return err

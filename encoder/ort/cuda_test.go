@@ -87,7 +87,8 @@ func TestCUDAsOptions(t *testing.T) {
 	if one["device_id"] != "1" || three["device_id"] != "3" {
 		t.Errorf("%v, %v", one, three)
 	}
-	// Without these, memory grows without end, vectors lose precision, or attention is that of padded texts.
+	// Without these, memory grows without end, vectors lose precision, or attention is that of
+	// padded texts.
 	if _, limited := one["gpu_mem_limit"]; limited || three["gpu_mem_limit"] != "4294967296" {
 		t.Errorf("%v, %v", one, three)
 	}

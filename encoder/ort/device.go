@@ -19,12 +19,14 @@ var autoOrder = []string{change.DeviceCUDA, change.DeviceCoreML, change.DeviceCP
 
 // Options says which model to load, and where.
 type Options struct {
-	// Library is the path of ONNX Runtime's shared library, Operators that of wal2vec's own operators; empty where there are none.
+	// Library is the path of ONNX Runtime's shared library, Operators that of wal2vec's own
+	// operators; empty where there are none.
 	Library   string
 	Operators string
 	// Graph makes the model's graph for a target, or finds it; see models.Build.
 	Graph func(ctx context.Context, target models.Target) (models.Graph, error)
-	// Device is one of the devices of change, Precision one of models' or empty for the one that suits the device.
+	// Device is one of the devices of change, Precision one of models' or empty for the one that
+	// suits the device.
 	Device    string
 	Precision models.Precision
 }
@@ -38,8 +40,8 @@ type Skip struct {
 // String is a skip as a person reads it.
 func (s Skip) String() string { return s.Device + ": " + s.Reason }
 
-// Open loads the model on a device and runs it there once. change.DeviceAuto takes the first device that works. A failure is of kind
-// fault.Usage and says why. Loading takes about 0.2 s and 150 MB.
+// Open loads the model on a device and runs it there once. change.DeviceAuto takes the first device
+// that works. A failure is of kind fault.Usage and says why. Loading takes about 0.2 s and 150 MB.
 func Open(ctx context.Context, o Options) (*Session, error) {
 	if err := start(o.Library); err != nil {
 		return nil, err
@@ -80,7 +82,8 @@ func choose(ctx context.Context, device string, open func(device string) (*Sessi
 		"the model does not run (%s)", strings.Join(reasons, "; "))
 }
 
-// open loads the model on one device, after a look at whether the runtime knows the device: a graph takes a second to write.
+// open loads the model on one device, after a look at whether the runtime knows the device: a graph
+// takes a second to write.
 func open(ctx context.Context, o Options, device string) (*Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -117,9 +120,10 @@ func offered(device string) error {
 	return appendProvider(options, device, place{})
 }
 
-// Target is the graph that suits a device and a precision, which may be empty. The int8 graph is the default where the processor
-// multiplies bytes. It has wal2vec's own operators in it where there is a library of them, the processor runs them and they load; where
-// they do not, without says why, and the graph is the slower one of standard operators.
+// Target is the graph that suits a device and a precision, which may be empty. The int8 graph is
+// the default where the processor multiplies bytes. It has wal2vec's own operators in it where
+// there is a library of them, the processor runs them and they load; where they do not, without
+// says why, and the graph is the slower one of standard operators.
 func Target(device string, precision models.Precision, operators string) (t models.Target, without, err error) {
 	t = models.Target{Device: models.DeviceCPU, Precision: precision}
 	switch {
@@ -141,7 +145,8 @@ func Target(device string, precision models.Precision, operators string) (t mode
 	return t, nil, fault.New(fault.Usage, "choose the precision auto", "%s has no graph of precision %s", device, precision)
 }
 
-// probe loads the model on a device and runs it on a few tokens: a provider that loads may still fail on its first kernel.
+// probe loads the model on a device and runs it on a few tokens: a provider that loads may still
+// fail on its first kernel.
 func probe(o Options, device string, graph models.Graph) (*Session, error) {
 	s, err := load(o, device, graph)
 	if err != nil {
@@ -174,8 +179,8 @@ func try(e engine, dimension int) error {
 	return nil
 }
 
-// appendProvider makes a session run on a device, on the GPU of a number where there are several; the CPU is always there as the last
-// resort for single operators.
+// appendProvider makes a session run on a device, on the GPU of a number where there are several;
+// the CPU is always there as the last resort for single operators.
 func appendProvider(options *onnx.SessionOptions, device string, at place) error {
 	switch device {
 	case change.DeviceCUDA:
@@ -187,7 +192,8 @@ func appendProvider(options *onnx.SessionOptions, device string, at place) error
 	}
 }
 
-// coreMLOptions are the provider's settings. MLProgram is the form that computes in fp32; the older one rounds to fp16.
+// coreMLOptions are the provider's settings. MLProgram is the form that computes in fp32; the older
+// one rounds to fp16.
 func coreMLOptions() map[string]string {
 	return map[string]string{"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "AllowLowPrecisionAccumulationOnGPU": "0"}
 }

@@ -28,7 +28,8 @@ func TestOutOfMemoryIsTold(t *testing.T) {
 	f("indices element out of data bounds, idx=1073741824", false)
 }
 
-// TestALibraryThatAnotherAccountMayWriteIsNotLoaded looks at what is asked before dlopen; a library is loaded once a process.
+// TestALibraryThatAnotherAccountMayWriteIsNotLoaded looks at what is asked before dlopen; a library
+// is loaded once a process.
 func TestALibraryThatAnotherAccountMayWriteIsNotLoaded(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	dir := t.TempDir()

@@ -10,7 +10,8 @@ func (e *runError) Error() string { return "running the model: " + oneLine(e.err
 
 func (e *runError) Unwrap() error { return e.err }
 
-// memoryWords are in the messages of ONNX Runtime's allocators: the binding hands on no code, so the text has to decide.
+// memoryWords are in the messages of ONNX Runtime's allocators: the binding hands on no code, so
+// the text has to decide.
 var memoryWords = []string{
 	"bad_alloc", "failed to allocate memory", "is smaller than requested bytes", // the arenas
 	"out of memory", "allocation failed", "alloc_failed", "allocation_failed", // CUDA, cuBLAS, cuDNN

@@ -51,8 +51,9 @@ import (
 //go:embed operators
 var operatorSources embed.FS
 
-// FindOperators returns the library of wal2vec's own operators among the parts below root, or "" where it is not there. It stands in a
-// folder that is named after the hash of its sources, so that a program loads what it was written for, whatever else is in the cache.
+// FindOperators returns the library of wal2vec's own operators among the parts below root, or ""
+// where it is not there. It stands in a folder that is named after the hash of its sources, so that
+// a program loads what it was written for, whatever else is in the cache.
 func FindOperators(root string) string {
 	hash := sha256.New()
 	for _, name := range []string{"kernels.c", "kernels.h", "operators.c"} { // as scripts/parts.sh hashes them
@@ -69,8 +70,8 @@ func FindOperators(root string) string {
 	return path
 }
 
-// tryOperators loads the library and looks for what registers its operators: it may be damaged, of another system, or where no library
-// may be run from. The error is of kind fault.Usage.
+// tryOperators loads the library and looks for what registers its operators: it may be damaged, of
+// another system, or where no library may be run from. The error is of kind fault.Usage.
 func tryOperators(library string) error {
 	if err := refused(library); err != nil {
 		return fault.Wrap(err, fault.Usage, fault.Try(err), "loading wal2vec's operators")
@@ -87,8 +88,9 @@ func tryOperators(library string) error {
 	return nil
 }
 
-// checkWhole finds a file that ends too early, as after an interrupted copy: dlopen maps what is missing, and touching it ends the
-// process with a bus error. Of a library for another processor dlopen says that it is not there.
+// checkWhole finds a file that ends too early, as after an interrupted copy: dlopen maps what is
+// missing, and touching it ends the process with a bus error. Of a library for another processor
+// dlopen says that it is not there.
 func checkWhole(library string) error {
 	info, err := os.Stat(library)
 	if err != nil {
@@ -124,8 +126,9 @@ func loadOperators(library string) error {
 
 var registering sync.Mutex
 
-// registerOperators makes wal2vec's own operators known to the sessions that options open. The binding has no call for that, so the
-// options' C structure is taken out of it: its only field, whatever that is called.
+// registerOperators makes wal2vec's own operators known to the sessions that options open. The
+// binding has no call for that, so the options' C structure is taken out of it: its only field,
+// whatever that is called.
 func registerOperators(library, runtimeLibrary string, options *onnx.SessionOptions) error {
 	// dlerror's message belongs to the thread.
 	runtime.LockOSThread()

@@ -61,8 +61,8 @@ func unusable(t *testing.T, library string) map[string]string {
 	return files
 }
 
-// TestOperatorsThatDoNotLoadLeaveTheStandardOnes needs a processor with AVX-512 VNNI to prove anything: elsewhere no library is tried, and
-// the test holds that.
+// TestOperatorsThatDoNotLoadLeaveTheStandardOnes needs a processor with AVX-512 VNNI to prove
+// anything: elsewhere no library is tried, and the test holds that.
 func TestOperatorsThatDoNotLoadLeaveTheStandardOnes(t *testing.T) {
 	o := options(t, change.DeviceCPU)
 	o.Precision = models.PrecisionINT8

@@ -2,7 +2,8 @@ package ort
 
 import "golang.org/x/sys/cpu"
 
-// multipliesBytes reports whether the processor multiplies and adds bytes in one instruction, which is what makes int8 faster than fp32.
+// multipliesBytes reports whether the processor multiplies and adds bytes in one instruction, which
+// is what makes int8 faster than fp32.
 func multipliesBytes() bool {
 	return cpu.X86.HasAVX512VNNI || cpu.X86.HasAVXVNNI || cpu.ARM64.HasASIMDDP
 }

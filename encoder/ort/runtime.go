@@ -20,7 +20,8 @@ var environment struct {
 	library string
 }
 
-// start loads the shared library and opens the environment; a second call with the same library does nothing.
+// start loads the shared library and opens the environment; a second call with the same library
+// does nothing.
 func start(library string) error {
 	path, err := filepath.Abs(library)
 	if err != nil {
@@ -49,8 +50,9 @@ func start(library string) error {
 	return nil
 }
 
-// checkLibraries refuses a library that another account could have written: loading it runs its code with the rights of this one.
-// So it is for the providers beside it, which the runtime loads by itself: beside the name that it was loaded by, which may be a link.
+// checkLibraries refuses a library that another account could have written: loading it runs its
+// code with the rights of this one. So it is for the providers beside it, which the runtime loads
+// by itself: beside the name that it was loaded by, which may be a link.
 func checkLibraries(library string) error {
 	folders := []string{filepath.Dir(library)}
 	if target, err := filepath.EvalSymlinks(library); err == nil && filepath.Dir(target) != folders[0] {
@@ -81,7 +83,8 @@ func checkLibraries(library string) error {
 	return nil
 }
 
-// shared refuses a folder as /tmp is, in which no account can take the place of a file that is there: any may add a provider later.
+// shared refuses a folder as /tmp is, in which no account can take the place of a file that is
+// there: any may add a provider later.
 func shared(folder string) error {
 	info, err := os.Stat(folder)
 	if err != nil {

@@ -41,12 +41,12 @@ func (s *Session) Packed() bool { return s.target.Packed() }
 // Skipped says which devices change.DeviceAuto passed over, and why.
 func (s *Session) Skipped() []Skip { return s.skipped }
 
-// WithoutOperators says why the graph has standard operators, which are slower, though the processor runs wal2vec's own and their library
-// is there: it does not load. Else it is nil.
+// WithoutOperators says why the graph has standard operators, which are slower, though the
+// processor runs wal2vec's own and their library is there: it does not load. Else it is nil.
 func (s *Session) WithoutOperators() error { return s.without }
 
-// Run encodes texts into out; see encoder.Runner. It keeps none of the slices. It computes on the calling thread for as long as it
-// takes, some 0.2 ms a token in fp32: a run is not interrupted.
+// Run encodes texts into out; see encoder.Runner. It keeps none of the slices. It computes on the
+// calling thread for as long as it takes, some 0.2 ms a token in fp32: a run is not interrupted.
 func (s *Session) Run(ids, starts []int32, out []float32) error {
 	rows := len(starts) - 1
 	if rows < 1 || int(starts[rows]) != len(ids) || len(ids) < rows || len(out) != rows*s.dimension {
@@ -60,7 +60,8 @@ func (s *Session) Run(ids, starts []int32, out []float32) error {
 	return s.spread.run(ids, starts, out)
 }
 
-// graph is one of the graphs that run on the calling thread, or on a provider that takes its tensors from there.
+// graph is one of the graphs that run on the calling thread, or on a provider that takes its
+// tensors from there.
 type graph struct {
 	session   *onnx.DynamicAdvancedSession
 	packed    bool
@@ -87,8 +88,9 @@ func (g *graph) run(ids, starts []int32, out []float32) error {
 	return f.run(g.session)
 }
 
-// feed is the tensors of one run, made from slices without copying. Tensors keep the addresses of Go memory beyond the call that makes
-// them, so that memory has to be pinned; it also stays alive until release.
+// feed is the tensors of one run, made from slices without copying. Tensors keep the addresses of
+// Go memory beyond the call that makes them, so that memory has to be pinned; it also stays alive
+// until release.
 type feed struct {
 	inputs, outputs []onnx.Value
 	pins            runtime.Pinner
@@ -203,15 +205,17 @@ func openGraph(g models.Graph, inputs []string, options *onnx.SessionOptions) (*
 	return onnx.NewDynamicAdvancedSession(g.Path, inputs, outputs, options)
 }
 
-// sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero is left alone on purpose: it
-// changes the floating-point mode of the thread that makes the session, which afterwards runs other goroutines.
+// sessionOptions are the settings of a session. Of what ONNX Runtime offers, set_denormal_as_zero
+// is left alone on purpose: it changes the floating-point mode of the thread that makes the
+// session, which afterwards runs other goroutines.
 func sessionOptions(o Options, device string, at place, manifest models.Manifest) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, fmt.Errorf("making session options: %w", err)
 	}
 	err = errors.Join(
-		// The encoder's workers are the threads; a pool of the runtime's own would spin beside them.
+		// The encoder's workers are the threads; a pool of the runtime's own would spin beside
+		// them.
 		options.SetIntraOpNumThreads(1),
 		options.SetInterOpNumThreads(1),
 		options.SetExecutionMode(onnx.ExecutionModeSequential),
@@ -222,7 +226,8 @@ func sessionOptions(o Options, device string, at place, manifest models.Manifest
 		appendProvider(options, device, at),
 	)
 	if err == nil && manifest.Target.Device == models.DeviceCUDA {
-		// An operator that fell back to the CPU would copy every tensor there and back: rather an error.
+		// An operator that fell back to the CPU would copy every tensor there and back: rather an
+		// error.
 		err = options.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1")
 	}
 	if err == nil && manifest.Target.Kernel == models.KernelVNNI {
@@ -235,8 +240,9 @@ func sessionOptions(o Options, device string, at place, manifest models.Manifest
 	return options, nil
 }
 
-// optimization: models writes the graphs for the CPU and for CUDA in their final form, and fusing their parts gains nothing there;
-// other providers know patterns of their own. What an exporter wrote leaves much to fuse on every device.
+// optimization: models writes the graphs for the CPU and for CUDA in their final form, and fusing
+// their parts gains nothing there; other providers know patterns of their own. What an exporter
+// wrote leaves much to fuse on every device.
 func optimization(device string, manifest models.Manifest) onnx.GraphOptimizationLevel {
 	if !manifest.Export && (device == change.DeviceCPU || manifest.Target.Device == models.DeviceCUDA) {
 		return onnx.GraphOptimizationLevelDisableAll

@@ -164,8 +164,8 @@ func TestOpenStops(t *testing.T) {
 	}
 }
 
-// kinds are the options of every graph for the CPU: the one with operators of our own runs where the processor has AVX-512 VNNI, which
-// is what the tests say that they ran.
+// kinds are the options of every graph for the CPU: the one with operators of our own runs where
+// the processor has AVX-512 VNNI, which is what the tests say that they ran.
 func kinds(t *testing.T) map[string]ort.Options {
 	t.Helper()
 	fp32 := options(t, change.DeviceCPU)

@@ -5,7 +5,8 @@ import (
 	"unsafe"
 )
 
-// signalAction is the kernel's struct sigaction, large enough for every architecture, kept as it is.
+// signalAction is the kernel's struct sigaction, large enough for every architecture, kept as it
+// is.
 type signalAction [8]uint64
 
 const (
@@ -15,9 +16,9 @@ const (
 	signalSetBytes = 8
 )
 
-// keepSignalHandlers remembers the handlers of all signals, and returns the function that puts them back. CUDA's start replaces
-// handlers by ones that run on the thread's own stack, and the next signal then ends the program: "non-Go code set up signal
-// handler without SA_ONSTACK flag".
+// keepSignalHandlers remembers the handlers of all signals, and returns the function that puts them
+// back. CUDA's start replaces handlers by ones that run on the thread's own stack, and the next
+// signal then ends the program: "non-Go code set up signal handler without SA_ONSTACK flag".
 func keepSignalHandlers() (restore func()) {
 	var before [lastSignal + 1]signalAction
 	var known [lastSignal + 1]bool

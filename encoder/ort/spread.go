@@ -11,8 +11,8 @@ type engine interface {
 	close() error
 }
 
-// spread hands each run to the engine with the fewest runs in flight. An engine's error is the run's: another engine would compute the
-// same, and a GPU that fails silently goes on failing.
+// spread hands each run to the engine with the fewest runs in flight. An engine's error is the
+// run's: another engine would compute the same, and a GPU that fails silently goes on failing.
 type spread struct {
 	engines []engine
 

@@ -120,7 +120,8 @@ func TestCloseWaitsForTheRunsOfEveryEngine(t *testing.T) {
 	w.begin()
 	closed := make(chan error, 1)
 	go func() { closed <- w.Close() }()
-	// Close holds new runs back as soon as it waits; before that they are let in. One that does not wait is soon through.
+	// Close holds new runs back as soon as it waits; before that they are let in. One that does not
+	// wait is soon through.
 	for len(closed) == 0 && w.open.TryRLock() {
 		w.open.RUnlock()
 	}

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// threads are threads of the operating system that do one thing after the other, for libraries that keep something for every thread that
-// calls them: goroutines come by on any thread there is.
+// threads are threads of the operating system that do one thing after the other, for libraries that
+// keep something for every thread that calls them: goroutines come by on any thread there is.
 type threads struct {
 	tasks chan task
 	ended sync.WaitGroup

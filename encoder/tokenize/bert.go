@@ -14,20 +14,21 @@ type normalizer struct {
 // bert is what a tokenizer.json of BERT's kind says.
 type bert struct {
 	normalizer
-	// vocabulary has the tokens; a word without a split into tokens, or of more than maxChars code points, is unknown.
+	// vocabulary has the tokens; a word without a split into tokens, or of more than maxChars code
+	// points, is unknown.
 	vocabulary map[string]int32
 	prefix     string // of tokens that continue a word
 	unknown    int32
 	maxChars   int
 	// before and after are the ids that enclose every text.
 	before, after int32
-	// added are the tokens that are looked for in the text as it is, folded those looked for after normalization. All are ASCII and
-	// begin with a punctuation mark.
+	// added are the tokens that are looked for in the text as it is, folded those looked for after
+	// normalization. All are ASCII and begin with a punctuation mark.
 	added, folded []string
 }
 
-// readBert reads the fields of a tokenizer.json. It is ok only where every field, down to the last, is one whose meaning is known here:
-// what is overlooked would make other ids.
+// readBert reads the fields of a tokenizer.json. It is ok only where every field, down to the last,
+// is one whose meaning is known here: what is overlooked would make other ids.
 func readBert(file map[string]json.RawMessage) (b bert, ok bool) {
 	ok = only(file, "version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model") &&
 		b.readNormalizer(file["normalizer"]) && readPreTokenizer(file["pre_tokenizer"]) && b.readModel(file["model"]) &&
@@ -109,7 +110,8 @@ func readSpecial(piece, special map[string]json.RawMessage, id *int32) bool {
 	return true
 }
 
-// readAdded reads the added tokens. What they do to a text is left to the reference; they need only be seen in it.
+// readAdded reads the added tokens. What they do to a text is left to the reference; they need only
+// be seen in it.
 func (b *bert) readAdded(raw json.RawMessage) bool {
 	var list []map[string]json.RawMessage
 	if !absent(raw) && !read(raw, &list) {
@@ -131,7 +133,8 @@ func (b *bert) readAdded(raw json.RawMessage) bool {
 	return true
 }
 
-// visible reports whether a token is ASCII and begins with a punctuation mark, which no normalizer changes.
+// visible reports whether a token is ASCII and begins with a punctuation mark, which no normalizer
+// changes.
 func visible(content string) bool {
 	if content == "" || !strings.ContainsRune("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", rune(content[0])) {
 		return false

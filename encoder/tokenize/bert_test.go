@@ -20,7 +20,8 @@ const plain = `{"version":"1.0","truncation":null,"padding":null,
 	"model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,
 		"vocab":{"[UNK]":0,"[CLS]":1,"[SEP]":2,"a":3,"##b":4}}}`
 
-// TestOnlyWhatIsUnderstoodIsFast changes one thing at a time: whatever is unknown goes to the library, which may refuse it as well.
+// TestOnlyWhatIsUnderstoodIsFast changes one thing at a time: whatever is unknown goes to the
+// library, which may refuse it as well.
 func TestOnlyWhatIsUnderstoodIsFast(t *testing.T) {
 	f := func(from, to string, want bool) {
 		t.Helper()

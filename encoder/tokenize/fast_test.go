@@ -158,7 +158,8 @@ func TestBothPathsAgreeOnRandomTexts(t *testing.T) {
 	}
 }
 
-// TestBothPathsAgreeOnOtherTokenizers makes small vocabularies, so that unknown words, long pieces and odd prefixes are common.
+// TestBothPathsAgreeOnOtherTokenizers makes small vocabularies, so that unknown words, long pieces
+// and odd prefixes are common.
 func TestBothPathsAgreeOnOtherTokenizers(t *testing.T) {
 	t.Parallel()
 	var count tally
@@ -204,8 +205,9 @@ func randomTokenizer(rng *rand.Rand) []byte {
 	return tokenizerFile(all[rng.IntN(len(all))].String(), model, packed, added)
 }
 
-// contexts are the surroundings in which a code point is tried: alone, within and beside words, beside marks that canonical order may
-// move, beside what ends a word, and beside bytes that C cannot be given.
+// contexts are the surroundings in which a code point is tried: alone, within and beside words,
+// beside marks that canonical order may move, beside what ends a word, and beside bytes that C
+// cannot be given.
 var contexts = []func(c string) string{
 	func(c string) string { return "a" + c + "B" },
 	func(c string) string { return "e" + c + "\u0301\u0327A" },
@@ -219,8 +221,8 @@ var contexts = []func(c string) string{
 	func(c string) string { return "Q\x00" + c + "\xff" + c + "\xf0\x9f" },
 }
 
-// TestEveryCodePointInContext compares the two paths over code points, settings and surroundings. The ids spell what the normalizer made
-// of the text, so nothing hides behind an unknown word.
+// TestEveryCodePointInContext compares the two paths over code points, settings and surroundings.
+// The ids spell what the normalizer made of the text, so nothing hides behind an unknown word.
 func TestEveryCodePointInContext(t *testing.T) {
 	t.Parallel()
 	if *full {
@@ -247,7 +249,8 @@ func TestEveryCodePointInContext(t *testing.T) {
 	}
 }
 
-// runesOf yields the code points from first to before last that are in a set. NUL is in the contexts.
+// runesOf yields the code points from first to before last that are in a set. NUL is in the
+// contexts.
 func runesOf(in func(r rune) bool, first, last rune) iter.Seq[rune] {
 	return func(yield func(rune) bool) {
 		for r := max(first, 1); r < last; r++ {
@@ -286,8 +289,8 @@ func compareCodePoints(t *testing.T, o bertOptions, contexts []func(c string) st
 	}
 }
 
-// mayBeLeft reports whether a text has what the fast path does not decide: marks whose order may change, and, where U+FFFD is kept, bytes
-// that become it.
+// mayBeLeft reports whether a text has what the fast path does not decide: marks whose order may
+// change, and, where U+FFFD is kept, bytes that become it.
 func mayBeLeft(f facts, n normalizer, text string) bool {
 	if !n.cleanText && (strings.Contains(text, "\x00") || !utf8.ValidString(text)) {
 		return true

@@ -7,8 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/encoder"
 )
 
-// FuzzFastPathEqualsReference compares the two paths: the real model's tokenizer at its limit and at a short one, and small ones with
-// other settings.
+// FuzzFastPathEqualsReference compares the two paths: the real model's tokenizer at its limit and
+// at a short one, and small ones with other settings.
 func FuzzFastPathEqualsReference(f *testing.F) {
 	for _, r := range encoder.References("") {
 		if len(r.Text) < 500 {

@@ -7,23 +7,26 @@ import (
 	"unicode/utf8"
 )
 
-// firstHead is the length in bytes beyond which only the head of a text is looked at first: the library makes tokens, offsets
-// and words of the whole text, some 50 bytes of memory a byte, before it cuts. 256 tokens of prose are some 1,500 bytes.
+// firstHead is the length in bytes beyond which only the head of a text is looked at first: the
+// library makes tokens, offsets and words of the whole text, some 50 bytes of memory a byte, before
+// it cuts. 256 tokens of prose are some 1,500 bytes.
 const firstHead = 16 << 10
 
 // mostWhole is the longest text that the library is given whole: it takes some 800 MB for one.
 const mostWhole = 16 << 20
 
-// cutter finds places where a text may be cut without changing the tokens before the cut: the tokenizer is BERT's, which takes every word by
-// itself and drops the white space.
+// cutter finds places where a text may be cut without changing the tokens before the cut: the
+// tokenizer is BERT's, which takes every word by itself and drops the white space.
 type cutter struct {
 	// ok is false where nothing is known of the tokenizer, and no text is cut.
 	ok bool
-	// longWord is the number of code points above which a word is one unknown token, whatever follows.
+	// longWord is the number of code points above which a word is one unknown token, whatever
+	// follows.
 	longWord int
 	// chinese says that every Chinese character is a word.
 	chinese bool
-	// added are the tokens that are looked for in the text as it is, in lower case: none may be cut in two.
+	// added are the tokens that are looked for in the text as it is, in lower case: none may be cut
+	// in two.
 	added []string
 }
 
@@ -55,8 +58,9 @@ func readCutter(fields map[string]json.RawMessage) cutter {
 	return c
 }
 
-// head returns the longest part of at most size bytes that a text may be cut behind. It is before white space where there is some; else before a
-// punctuation mark, between two Chinese characters, or inside a word that is too long to be one. Empty where there is no such place.
+// head returns the longest part of at most size bytes that a text may be cut behind. It is before
+// white space where there is some; else before a punctuation mark, between two Chinese characters,
+// or inside a word that is too long to be one. Empty where there is no such place.
 func (c *cutter) head(text string, size int) string {
 	if !c.ok {
 		return ""
@@ -117,5 +121,6 @@ func isAlphanumeric(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
 }
 
-// isChineseWord reports whether a code point is of the block of Chinese characters that every table knows.
+// isChineseWord reports whether a code point is of the block of Chinese characters that every table
+// knows.
 func isChineseWord(r rune) bool { return 0x4E00 <= r && r <= 0x9FA5 }

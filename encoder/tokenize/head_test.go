@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestACutTextHasTheTokensOfTheWhole: whatever the text, with white space and without, cutting it early changes no id and no report.
+// TestACutTextHasTheTokensOfTheWhole: whatever the text, with white space and without, cutting it
+// early changes no id and no report.
 func TestACutTextHasTheTokensOfTheWhole(t *testing.T) {
 	file := modelFile(t)
 	tk := openFile(t, file, 16)

@@ -40,8 +40,9 @@ const (
 	lettersEnd     = 1
 )
 
-// letters is a tokenizer.json whose vocabulary is code points, each as a whole word and as the continuation of one, so that the ids of
-// a text spell what the normalizer and the splitter made of it.
+// letters is a tokenizer.json whose vocabulary is code points, each as a whole word and as the
+// continuation of one, so that the ids of a text spell what the normalizer and the splitter made of
+// it.
 func letters(o bertOptions, in func(r rune) bool) []byte {
 	vocab := fmt.Appendf(nil, `{"[UNK]":%d`, lettersUnknown)
 	for r := range rune(utf8.MaxRune + 1) {
@@ -97,8 +98,8 @@ func newOracle(tb testing.TB, file []byte) oracle {
 	return oracle{reference}
 }
 
-// each gives f the ids of every text, without what encloses it. It asks for many texts at once, because a call costs more than a text;
-// none may hold the word between them.
+// each gives f the ids of every text, without what encloses it. It asks for many texts at once,
+// because a call costs more than a text; none may hold the word between them.
 func (o oracle) each(tb testing.TB, texts []string, f func(i int, ids []int32)) {
 	tb.Helper()
 	const between, many = "zqz", 50
@@ -109,7 +110,7 @@ func (o oracle) each(tb testing.TB, texts []string, f func(i int, ids []int32)) 
 		for _, text := range chunk {
 			all = append(append(append(append(all, text...), ' '), between...), ' ')
 		}
-		ids := appendIDs(nil, o.reference.EncodeWithOptions(mend(string(all)), false).IDs)
+		ids := appendIDs(nil, o.reference.EncodeWithOptions(repair(string(all)), false).IDs)
 		for range chunk {
 			end := index(ids, mark)
 			if end < 0 {

@@ -8,9 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// runeFacts says what the reference library makes of every code point. Its tables come from several Unicode versions (categories, normal
-// forms and letter case each from another crate), none of them Go's, so they are not derived but asked for: a test asks about every
-// code point, compares the answers with this file, and writes it with -update.
+// runeFacts says what the reference library makes of every code point. Its tables come from several
+// Unicode versions (categories, normal forms and letter case each from another crate), none of them
+// Go's, so they are not derived but asked for: a test asks about every code point, compares the
+// answers with this file, and writes it with -update.
 //
 //go:embed runes.txt
 var runeFacts string
@@ -29,8 +30,8 @@ const (
 // facts is runes.txt.
 type facts struct {
 	kinds []uint8 // by code point
-	// strip and lower are what strip_accents and lowercase turn a code point into, where that is not itself; Hangul syllables, which
-	// strip_accents takes apart by rule, are left out.
+	// strip and lower are what strip_accents and lowercase turn a code point into, where that is
+	// not itself; Hangul syllables, which strip_accents takes apart by rule, are left out.
 	strip, lower map[rune]string
 }
 
@@ -88,7 +89,8 @@ func codePoint(hex string) rune {
 	return rune(n)
 }
 
-// action is what becomes of a code point: one of the kinds below in the low bits, a value above them.
+// action is what becomes of a code point: one of the kinds below in the low bits, a value above
+// them.
 type action uint32
 
 const (
@@ -119,8 +121,8 @@ func (t *runeTable) action(r rune) action {
 	return t.actions[int(t.pages[r>>8])<<8|int(r&0xFF)]
 }
 
-// newRuneTable works the normalizer out for every code point. Code points whose image has one of the ASCII bytes in doubtful are left
-// to the reference.
+// newRuneTable works the normalizer out for every code point. Code points whose image has one of
+// the ASCII bytes in doubtful are left to the reference.
 func newRuneTable(n normalizer, doubtful string) *runeTable {
 	f := readFacts()
 	t := &runeTable{}
@@ -202,7 +204,8 @@ func (n normalizer) image(f facts, r rune) []rune {
 	return image
 }
 
-// Hangul syllables, and how Unicode takes them apart: 19 first letters, 21 vowels, 27 last letters or none.
+// Hangul syllables, and how Unicode takes them apart: 19 first letters, 21 vowels, 27 last letters
+// or none.
 const (
 	firstSyllable, lastSyllable      = 0xAC00, 0xD7A3
 	firstLead, firstVowel, firstTail = 0x1100, 0x1161, 0x11A7

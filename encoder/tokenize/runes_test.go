@@ -22,15 +22,16 @@ const (
 	highOrder = '\U0001D16D'
 )
 
-// inPlane picks the code points of a plane and what they are made into: the two planes of ideographs map to one another.
+// inPlane picks the code points of a plane and what they are made into: the two planes of
+// ideographs map to one another.
 func inPlane(plane rune) func(r rune) bool {
 	return func(r rune) bool {
 		return r>>16 == plane || r < utf8.RuneSelf || r == lowOrder || r == highOrder || plane == 0 && r>>16 == 2 || plane == 2 && r>>16 == 0
 	}
 }
 
-// selected picks the code points that a short test asks about: all of the older scripts, all with properties of their own, those beside
-// them, what any is made into, and some of the rest.
+// selected picks the code points that a short test asks about: all of the older scripts, all with
+// properties of their own, those beside them, what any is made into, and some of the rest.
 func selected(f facts) func(r rune) bool {
 	const uniform = isChinese | isDrop
 	made := map[rune]bool{lowOrder: true, highOrder: true, firstSyllable: true, lastSyllable: true, lastSyllable + 1: true}
@@ -50,8 +51,8 @@ func selected(f facts) func(r rune) bool {
 	}
 }
 
-// TestRunesFileIsWhatTheReferenceSays asks the reference about each step of the normalizer and about the splitter, one code point at a
-// time.
+// TestRunesFileIsWhatTheReferenceSays asks the reference about each step of the normalizer and
+// about the splitter, one code point at a time.
 func TestRunesFileIsWhatTheReferenceSays(t *testing.T) {
 	t.Parallel()
 	got := facts{make([]uint8, utf8.MaxRune+1), map[rune]string{}, map[rune]string{}}
@@ -83,8 +84,9 @@ func TestRunesFileIsWhatTheReferenceSays(t *testing.T) {
 	}
 }
 
-// TestImagesKeepTheirPlaces holds what the rune table relies on: code points whose order may change are left to the reference, so an image
-// may hold one, behind another code point, which canonical order does not pass. Nor is any image white space.
+// TestImagesKeepTheirPlaces holds what the rune table relies on: code points whose order may change
+// are left to the reference, so an image may hold one, behind another code point, which canonical
+// order does not pass. Nor is any image white space.
 func TestImagesKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
 	f := readFacts()
@@ -107,7 +109,8 @@ type survey struct {
 	in    func(r rune) bool
 }
 
-// newSurvey is about the code points from first to before last that are in a set, which holds what they are made into as well.
+// newSurvey is about the code points from first to before last that are in a set, which holds what
+// they are made into as well.
 func newSurvey(tb testing.TB, f facts, in func(r rune) bool, first, last rune) survey {
 	return survey{tb: tb, facts: f, in: in, runes: slices.Collect(runesOf(in, first, last))}
 }
@@ -166,8 +169,8 @@ func (s survey) do() {
 			kinds[r] |= isMapped
 		}
 	})
-	// Canonical order sorts neighbours by their combining class, where that is not 0: a class above that of lowOrder shows before it,
-	// any other after highOrder, whose class is the higher one.
+	// Canonical order sorts neighbours by their combining class, where that is not 0: a class above
+	// that of lowOrder shows before it, any other after highOrder, whose class is the higher one.
 	for _, context := range []func(r rune) string{
 		func(r rune) string { return string(r) + string(lowOrder) },
 		func(r rune) string { return string(highOrder) + string(r) },

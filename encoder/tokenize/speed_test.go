@@ -23,7 +23,8 @@ func TestAppendAllocatesNothing(t *testing.T) {
 	}
 }
 
-// speedTexts are distinct products, so that neither caches nor the branch predictor know them by heart.
+// speedTexts are distinct products, so that neither caches nor the branch predictor know them by
+// heart.
 func speedTexts(tb testing.TB) (texts []string) {
 	if *catalogue != "" {
 		catalogueTexts(tb, *catalogue, func(text string) { texts = append(texts, text) })

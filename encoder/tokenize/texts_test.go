@@ -29,7 +29,8 @@ var (
 	spaces = []rune("   \t\n\r\v\f\u0085\u00a0\u1680\u2002\u2028\u2029\u202f\u205f\u3000\u200b\u180e")
 )
 
-// next returns a text: mostly short, sometimes longer than a model's limit, seldom longer than what is looked at first.
+// next returns a text: mostly short, sometimes longer than a model's limit, seldom longer than what
+// is looked at first.
 func (x *texts) next() string {
 	parts := 1 + x.rng.IntN(12)
 	switch x.rng.IntN(400) {
@@ -116,7 +117,8 @@ func (x *texts) special(text []byte) []byte {
 	}
 }
 
-// block adds some of 128 neighbouring code points, half the time of the planes' beginnings, where the scripts are.
+// block adds some of 128 neighbouring code points, half the time of the planes' beginnings, where
+// the scripts are.
 func (x *texts) block(text []byte) []byte {
 	block := rune(x.rng.IntN((utf8.MaxRune + 1) / 128))
 	if x.rng.IntN(2) == 0 {

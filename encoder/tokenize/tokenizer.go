@@ -10,21 +10,24 @@ import (
 	"github.com/daulet/tokenizers"
 )
 
-// Tokenizer turns texts into token ids. It holds memory of the C side until Close. Any number of goroutines may use it at once.
+// Tokenizer turns texts into token ids. It holds memory of the C side until Close. Any number of
+// goroutines may use it at once.
 type Tokenizer struct {
 	maxTokens int
-	// probe cuts one token later than the limit, so that a longer result proves that the text was cut; exact cuts at the limit.
-	// Nearly all texts are short and need probe alone.
+	// probe cuts one token later than the limit, so that a longer result proves that the text was
+	// cut; exact cuts at the limit. Nearly all texts are short and need probe alone.
 	probe, exact *tokenizers.Tokenizer
 	// cuts finds where a long text may be cut, firstHead is from how many bytes on that is tried.
 	cuts      cutter
 	firstHead int
 
-	// fast is nil where the tokenizer is not of the kind it knows. It leaves some texts to the library as well.
+	// fast is nil where the tokenizer is not of the kind it knows. It leaves some texts to the
+	// library as well.
 	fast *wordPiece
 
-	// open is held for reading by calls into C, so that Close waits for them. What needs no C memory only looks at closed: a lock would
-	// pass its cache line from core to core for every text.
+	// open is held for reading by calls into C, so that Close waits for them. What needs no C
+	// memory only looks at closed: a lock would pass its cache line from core to core for every
+	// text.
 	open   sync.RWMutex
 	closed atomic.Bool
 }
@@ -32,8 +35,9 @@ type Tokenizer struct {
 // ErrClosed is returned by calls on a closed Tokenizer.
 var ErrClosed = fmt.Errorf("the tokenizer is closed")
 
-// New makes a tokenizer of what is in a tokenizer.json; it takes no path, since the fingerprint is of bytes (see
-// models.Checkpoint.Tokenizer). Texts are cut at maxTokens ids, special tokens included.
+// New makes a tokenizer of what is in a tokenizer.json; it takes no path, since the fingerprint is
+// of bytes (see models.Checkpoint.Tokenizer). Texts are cut at maxTokens ids, special tokens
+// included.
 func New(file []byte, maxTokens int) (*Tokenizer, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(file, &fields); err != nil {
@@ -56,7 +60,8 @@ func New(file []byte, maxTokens int) (*Tokenizer, error) {
 	return t, nil
 }
 
-// Fast reports whether texts are tokenized in Go; else every one is a call into C, which takes some sixty times as long.
+// Fast reports whether texts are tokenized in Go; else every one is a call into C, which takes some
+// sixty times as long.
 func (t *Tokenizer) Fast() bool { return t.fast != nil }
 
 // load makes a tokenizer without padding that cuts at a number of tokens.
@@ -74,8 +79,9 @@ func load(fields map[string]json.RawMessage, maxTokens int) (*tokenizers.Tokeniz
 // asciiSpace is the white space at which a long text may be cut.
 const asciiSpace = " \n\t"
 
-// Append appends the token ids of a text to ids, special tokens included, and reports whether the text was cut at the limit. The empty
-// text has the special tokens alone. After an error, ids are returned as they were.
+// Append appends the token ids of a text to ids, special tokens included, and reports whether the
+// text was cut at the limit. The empty text has the special tokens alone. After an error, ids are
+// returned as they were.
 func (t *Tokenizer) Append(ids []int32, text string) (out []int32, cut bool, err error) {
 	if t.closed.Load() {
 		return ids, false, ErrClosed
@@ -96,7 +102,7 @@ func (t *Tokenizer) reference(ids []int32, text string) (out []int32, cut bool, 
 		return ids, false, ErrClosed
 	}
 	for size := t.firstHead; size < min(len(text), mostWhole); size *= 8 {
-		part := mend(t.cuts.head(text, size))
+		part := repair(t.cuts.head(text, size))
 		if part == "" {
 			continue
 		}
@@ -112,7 +118,7 @@ func (t *Tokenizer) reference(ids []int32, text string) (out []int32, cut bool, 
 	if len(text) > mostWhole {
 		return ids, false, fmt.Errorf("a text of %d bytes has no place at which it may be cut before it is tokenized", len(text))
 	}
-	text = mend(text)
+	text = repair(text)
 	found, err := encode(t.probe, text)
 	if err != nil {
 		return ids, false, err
@@ -139,8 +145,9 @@ func appendIDs(ids []int32, found []uint32) []int32 {
 	return ids
 }
 
-// mend makes a text fit for C: BERT's normalizer drops NUL and U+FFFD, so replacing neither joins nor splits words there.
-func mend(text string) string {
+// repair makes a text fit for C: BERT's normalizer drops NUL and U+FFFD, so replacing neither joins
+// nor splits words there.
+func repair(text string) string {
 	if strings.IndexByte(text, 0) >= 0 {
 		text = strings.ReplaceAll(text, "\x00", "\uFFFD")
 	}
@@ -150,7 +157,8 @@ func mend(text string) string {
 func encode(t *tokenizers.Tokenizer, text string) ([]uint32, error) {
 	found := t.EncodeWithOptions(text, true).IDs
 	if len(found) == 0 {
-		// The library returns nothing when it panics or fails; a text without words still has its special tokens.
+		// The library returns nothing when it panics or fails; a text without words still has its
+		// special tokens.
 		return nil, fmt.Errorf("the tokenizer failed on a text of %d bytes", len(text))
 	}
 	return found, nil

@@ -5,13 +5,15 @@ import (
 	"strings"
 )
 
-// trie finds the longest token at the front of a word. It is a double array: a node is known by its base, and the cell of its child by
-// a byte is at base XOR byte. No two nodes share a base, so a cell that carries the byte belongs to the node.
+// trie finds the longest token at the front of a word. It is a double array: a node is known by its
+// base, and the cell of its child by a byte is at base XOR byte. No two nodes share a base, so a
+// cell that carries the byte belongs to the node.
 type trie struct {
-	// cells hold the byte in bits 0 to 7, the base of the node in bits 8 to 31, and the token's id + 1 from bit 32 on, 0 where no
-	// token ends.
+	// cells hold the byte in bits 0 to 7, the base of the node in bits 8 to 31, and the token's id
+	// + 1 from bit 32 on, 0 where no token ends.
 	cells []uint64
-	// whole and rest are the bases of two roots: tokens that begin a word, and those that continue one, without their prefix.
+	// whole and rest are the bases of two roots: tokens that begin a word, and those that continue
+	// one, without their prefix.
 	whole, rest uint32
 	// begin is a cell as if it were that of the root of whole.
 	begin uint64
@@ -35,14 +37,15 @@ type token struct {
 	id   int32
 }
 
-// unused is a byte that no UTF-8 text has: it marks free cells. The first block of 256 cells stays free, so that base 0 is that of a
-// node without children.
+// unused is a byte that no UTF-8 text has: it marks free cells. The first block of 256 cells stays
+// free, so that base 0 is that of a node without children.
 const unused = 0xFF
 
 // maxCells is what the bits of a base can count.
 const maxCells = 1 << 24
 
-// newTrie builds a trie of tokens of valid UTF-8 without empty ones; ok is false where there are too many.
+// newTrie builds a trie of tokens of valid UTF-8 without empty ones; ok is false where there are
+// too many.
 func newTrie(whole, rest []token) (t trie, ok bool) {
 	b := trieBuilder{}
 	b.grow()
@@ -51,7 +54,8 @@ func newTrie(whole, rest []token) (t trie, ok bool) {
 	return t, len(t.cells) <= maxCells
 }
 
-// longest returns the id and the length in bytes of the longest token, from a root, that word begins with; 0 bytes where none does.
+// longest returns the id and the length in bytes of the longest token, from a root, that word
+// begins with; 0 bytes where none does.
 func (t *trie) longest(root uint32, word []byte) (id int32, size int) {
 	base := root
 	for i, c := range word {
@@ -78,7 +82,8 @@ type trieBuilder struct {
 	open  []int  // blocks that still take nodes, the newest last
 }
 
-// openBlocks bounds the search for a place. More would pack the trie a little denser and take longer.
+// openBlocks bounds the search for a place. More would pack the trie a little denser and take
+// longer.
 const openBlocks = 16
 
 func (b *trieBuilder) grow() int {
@@ -97,7 +102,8 @@ func (b *trieBuilder) root(tokens []token) uint32 {
 	return b.node(tokens, 0)
 }
 
-// node places the children of the node that all tokens, sorted and longer than depth, pass at a depth, and returns its base.
+// node places the children of the node that all tokens, sorted and longer than depth, pass at a
+// depth, and returns its base.
 func (b *trieBuilder) node(tokens []token, depth int) uint32 {
 	var labels []byte
 	for i, t := range tokens {

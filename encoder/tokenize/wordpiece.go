@@ -7,7 +7,8 @@ import (
 
 // wordPiece is the tokenizer of BERT's kind, from text to ids. It is read-only once made.
 type wordPiece struct {
-	// bytes say what becomes of an ASCII byte: the byte that goes on with the word, or one of the classes below.
+	// bytes say what becomes of an ASCII byte: the byte that goes on with the word, or one of the
+	// classes below.
 	bytes [256]uint8
 	// marks are the ids of the ASCII bytes that are words by themselves.
 	marks [utf8.RuneSelf]int32
@@ -31,16 +32,18 @@ const (
 	byteWide // of a code point beyond ASCII
 )
 
-// maxWordChars bounds the words that are looked up, in code points; the common bound of a model is 100.
+// maxWordChars bounds the words that are looked up, in code points; the common bound of a model is
+// 100.
 const maxWordChars = 128
 
-// word is a word as it grows. Beyond its capacity it wraps around: by then it has more than maxWordChars code points and is unknown
-// whatever it holds.
+// word is a word as it grows. Beyond its capacity it wraps around: by then it has more than
+// maxWordChars code points and is unknown whatever it holds.
 type word struct {
 	bytes [maxWordChars * utf8.UTFMax]byte
 	size  uint // in bytes
 	wide  uint // bytes beyond the first of each code point
-	// cell is where the word ends in the trie, lost once the word is not in it or has a code point beyond ASCII.
+	// cell is where the word ends in the trie, lost once the word is not in it or has a code point
+	// beyond ASCII.
 	cell uint64
 }
 
@@ -126,7 +129,8 @@ func (p *wordPiece) fillBytes(b bert) {
 	}
 }
 
-// append appends the ids of a text and reports whether it was cut. Where ok is false the text is left to the reference.
+// append appends the ids of a text and reports whether it was cut. Where ok is false the text is
+// left to the reference.
 func (p *wordPiece) append(ids []int32, text string) (out []int32, cut, ok bool) {
 	w := word{cell: p.trie.begin}
 	start := len(ids)
@@ -180,7 +184,8 @@ func (p *wordPiece) append(ids []int32, text string) (out []int32, cut, ok bool)
 	return append(ids, p.after), cut, true
 }
 
-// wide takes the code point beyond ASCII at the front of text and returns its length in bytes, 0 where the reference must decide.
+// wide takes the code point beyond ASCII at the front of text and returns its length in bytes, 0
+// where the reference must decide.
 func (p *wordPiece) wide(ids []int32, w *word, text string) ([]int32, int) {
 	r, n := utf8.DecodeRuneInString(text)
 	a := p.broken

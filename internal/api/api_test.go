@@ -154,7 +154,8 @@ func TestTheTokenIsAskedForEverywhereButAtHealthz(t *testing.T) {
 	f(404, "/nothing")
 }
 
-// serve runs a server on a free port until the returned function is called; that returns Run's error.
+// serve runs a server on a free port until the returned function is called; that returns Run's
+// error.
 func (b *bundle) serve(t *testing.T, s *api.Server) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -234,7 +235,7 @@ func TestRunServesAndFinishesWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// refused waits until nobody listens.
+// refused waits until no process listens.
 func refused(t *testing.T, addr string) {
 	t.Helper()
 	var dialer net.Dialer

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// A connection keeps its place for a while whatever others do, so that its request can arrive and be
-// answered: a client that has connected sends at once, and the answers of /healthz and /readyz wait
-// for nothing. A while is most times perPlace, so that a flood is taken in and sent away at 12,000
-// connections a second, which two cores manage beside the encoder; but never more than longest.
+// A connection keeps its place for a while whatever others do, so that its request can arrive and
+// be answered: a client that has connected sends at once, and the answers of /healthz and /readyz
+// wait for nothing. A while is most times perPlace, so that a flood is taken in and sent away at
+// 12,000 connections a second, which two cores manage beside the encoder; but never more than
+// longest.
 const (
 	perPlace = 80 * time.Microsecond
 	longest  = 20 * time.Millisecond

@@ -16,8 +16,8 @@ import (
 )
 
 // crowd is a server of at most three connections and the ways to fill them, within the bubble of a
-// test: no time passes there while anything can go on, so that a probe that waits for a time limit is
-// seen.
+// test: no time passes there while anything can go on, so that a probe that waits for a time limit
+// is seen.
 type crowd struct {
 	t        *testing.T
 	listener *pipe
@@ -199,7 +199,7 @@ func (c *crowd) flood(sent string) {
 	}
 }
 
-// TestOneAddressTakesNoPlaceOfAnother, whoever waits longest.
+// TestOneAddressTakesNoPlaceOfAnother, no matter which waits longest.
 func TestOneAddressTakesNoPlaceOfAnother(t *testing.T) {
 	f := func(one string, others ...string) {
 		t.Run(one, func(t *testing.T) {

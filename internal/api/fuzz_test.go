@@ -19,7 +19,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/api"
 )
 
-// pipe is a listener with connections within the process, so that a fuzzer is not bound by the machine's ports.
+// pipe is a listener with connections within the process, so that a fuzzer is not bound by the
+// machine's ports.
 type pipe struct {
 	connections chan net.Conn
 	closed      chan struct{}
@@ -55,8 +56,9 @@ func fuzzedServer(log io.Writer) *http.Server {
 	return handler.Server(context.Background())
 }
 
-// FuzzHTTP sends any bytes to the server, which serves them as it does outside of tests. Whatever they are, it does not panic or fail, each
-// of its answers is well formed and short, nothing that the token guards is given without it, and the connection ends.
+// FuzzHTTP sends any bytes to the server, which serves them as it does outside of tests. Whatever
+// they are, it does not panic or fail, each of its answers is well formed and short, nothing that
+// the token guards is given without it, and the connection ends.
 func FuzzHTTP(f *testing.F) {
 	for _, path := range []string{"/healthz", "/readyz", "/status", "/metrics", "/", "/healthz/../status", "//status", "/status?x=%zz", "/%73tatus", "*", "http://h/status"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "CONNECT"} {

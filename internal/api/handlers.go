@@ -28,7 +28,7 @@ type health struct {
 	Version string `json:"version,omitempty"`
 }
 
-// healthz asks nobody: a restart because a database is down would help nobody.
+// healthz asks no database: a restart because a database is down would help no one.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	s.reply(w, http.StatusOK, health{Status: "alive", Version: s.opts.Version})
 }
@@ -63,8 +63,9 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, http.StatusOK, status)
 }
 
-// statusOf is the one place that turns an error into an HTTP status, a code and a message. Who asked for what cannot be answered is told what is wrong
-// with it, in words about the request alone; what else is not named here stays in the log.
+// statusOf is the one place that turns an error into an HTTP status, a code and a message. Who
+// asked for what cannot be answered is told what is wrong with it, in words about the request
+// alone; what else is not named here stays in the log.
 func statusOf(err error) (status int, code, message string) {
 	if asked := fault.Asked(err); asked != nil {
 		return http.StatusBadRequest, "bad_request", asked.Error()

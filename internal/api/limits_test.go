@@ -107,7 +107,8 @@ func TestOtherMethodsAreRefused(t *testing.T) {
 	}
 }
 
-// TestNoPathLeadsAroundTheToken: what the mux cleans, decodes or redirects must not reach a handler without it.
+// TestNoPathLeadsAroundTheToken: what the mux cleans, decodes or redirects must not reach a handler
+// without it.
 func TestNoPathLeadsAroundTheToken(t *testing.T) {
 	b := &bundle{opts: api.Options{Token: "s3cret"}, status: guarded}
 	b.components = []api.Component{{Name: guarded, Ready: true}}

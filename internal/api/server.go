@@ -25,9 +25,11 @@ type Component struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Sources is what the server shows. Each is called for every request and from several goroutines at once.
+// Sources is what the server shows. Each is called for every request and from several goroutines at
+// once.
 type Sources struct {
-	// Ready returns the components in the order in which they are shown. It must not wait for anybody.
+	// Ready returns the components in the order in which they are shown. It must not wait for
+	// anybody.
 	Ready func() []Component
 	// Status returns what /status shows; it is marshalled as JSON. An error answers 503.
 	Status func(ctx context.Context) (any, error)
@@ -41,9 +43,9 @@ type Options struct {
 	Listen string
 	// Token is the bearer token that every path but /healthz asks for; empty asks for none.
 	Token config.Secret
-	// AllowedHosts are names and addresses, without port, that requests may name in their Host header
-	// besides localhost, loopback addresses and the address that they came in on. Where it is empty,
-	// requests that come in on other than loopback addresses may name anything.
+	// AllowedHosts are names and addresses, without port, that requests may name in their Host
+	// header besides localhost, loopback addresses and the address that they came in on. Where it
+	// is empty, requests that come in on other than loopback addresses may name anything.
 	AllowedHosts []string
 	// MaxConnections is how many connections are open at once; 0 takes DefaultConnections.
 	MaxConnections int
@@ -77,7 +79,8 @@ type Server struct {
 // New returns a server that does not listen yet.
 func New(sources Sources, opts Options) *Server { return &Server{opts: opts, sources: sources} }
 
-// Listen takes the address, so that a taken one is an error before the work begins. Run calls it when nobody has.
+// Listen takes the address, so that a taken one is an error before the work begins. Run calls it
+// when no caller has.
 func (s *Server) Listen(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
@@ -103,7 +106,8 @@ func (s *Server) Addr() string {
 	return s.listener.Addr().String()
 }
 
-// Run serves until ctx ends and requests in flight are answered, or five seconds later at the latest. It returns nil then.
+// Run serves until ctx ends and requests in flight are answered, or five seconds later at the
+// latest. It returns nil then.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Listen(ctx); err != nil {
 		return err

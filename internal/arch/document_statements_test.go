@@ -21,7 +21,8 @@ var (
 	ticks = regexp.MustCompile("`([^`]+)`")
 	// begins is how a statement of SQL begins, behind another one or at first.
 	begins = regexp.MustCompile(`^(?:ALTER|BEGIN|COMMENT|COMMIT|CREATE|DELETE|DROP|GRANT|INSERT|LOCK|REINDEX|REVOKE|SELECT|SET|TRUNCATE|UPDATE|VACUUM|WITH) `)
-	// ownPath is the one that may stand before another: it cannot fail, and the other is safe by it.
+	// ownPath is the one that may stand before another: it cannot fail, and the other is safe by
+	// it.
 	ownPath = regexp.MustCompile(`^SET search_path = pg_catalog$`)
 	// noTransaction are those that the server lets into none, and what may follow them.
 	noTransaction = regexp.MustCompile(`^(?:ALTER SYSTEM |SELECT pg_catalog\.pg_reload_conf\(\)$)`)
@@ -37,7 +38,8 @@ var (
 	givesAway   = regexp.MustCompile(`^ALTER TABLE \S+ OWNER TO`)
 )
 
-// altersIn are the texts of a document that alter a table, where the section does not say by whom before.
+// altersIn are the texts of a document that alter a table, where the section does not say by whom
+// before.
 func altersIn(document string) []string {
 	var found []string
 	for section := range strings.SplitSeq("\n"+document, "\n#") {
@@ -56,7 +58,8 @@ func altersIn(document string) []string {
 
 func blank(text string) string { return strings.Repeat(" ", len(text)) }
 
-// looseIn are the texts of a document that are more than one statement without a transaction around them.
+// looseIn are the texts of a document that are more than one statement without a transaction around
+// them.
 func looseIn(document string) []string {
 	var texts, found []string
 	for _, block := range fence.FindAllStringSubmatch(document, -1) {

@@ -337,7 +337,7 @@ func (f *flow) key(left ast.Expr) {
 }
 
 // expression notes what an expression writes: a call to parameters, a literal to fields, an address
-// to whoever takes it.
+// to what takes it.
 func (f *flow) expression(e ast.Expr) {
 	switch e := e.(type) {
 	case *ast.CompositeLit:

@@ -23,14 +23,16 @@ type Positions interface {
 	Streaming(ctx context.Context) (bool, error)
 	// WaitFor returns when the watermark has reached lsn.
 	WaitFor(ctx context.Context, lsn change.LSN) error
-	// Jobs lists the open backfills. It fails when, at the call, another table has the name of the one that is followed: rows that were read
-	// before may be of that, and no watermark says when the sink has them.
+	// Jobs lists the open backfills. It fails when, at the call, another table has the name of the
+	// one that is followed: rows that were read before may be of that, and no watermark says when
+	// the sink has them.
 	Jobs(ctx context.Context) ([]sink.JobState, error)
 }
 
 // Log is the source's log as the slot would bring it.
 type Log interface {
-	// Peek calls each with the events of the transactions between two positions. Its error is of kind Busy or Unavailable when a stream came.
+	// Peek calls each with the events of the transactions between two positions. Its error is of
+	// kind Busy or Unavailable when a stream came.
 	Peek(ctx context.Context, from, to change.LSN, each func(change.Event)) error
 }
 
@@ -55,14 +57,16 @@ type Ports struct {
 
 // Options are the settings of an audit.
 type Options struct {
-	// Rows renders the texts of all generations; Template is the number of the generation's among them.
+	// Rows renders the texts of all generations; Template is the number of the generation's among
+	// them.
 	Rows     change.Template
 	Template int
 	// Normalised says that the model makes vectors of length 1.
 	Normalised bool
 	// MinCosine is the least cosine between a vector and its text encoded again.
 	MinCosine float64
-	// Sample is the number of rows to compare, and of keys of the sink to look up; zero compares all.
+	// Sample is the number of rows to compare, and of keys of the sink to look up; zero compares
+	// all.
 	Sample int
 	// Reencode is about the number of texts to encode again.
 	Reencode int
@@ -77,11 +81,13 @@ type Options struct {
 const (
 	// mostSuspects is how many suspects are kept between two flushes, and looked at together.
 	mostSuspects = 5000
-	// flushChunks is how many chunks are compared between two flushes: what an interruption costs at most.
+	// flushChunks is how many chunks are compared between two flushes: what an interruption costs
+	// at most.
 	flushChunks = 50
 )
 
-// suspect is a key that the first look found to differ; encode says that its vector is to be compared with its text's.
+// suspect is a key that the first look found to differ; encode says that its vector is to be
+// compared with its text's.
 type suspect struct {
 	key    change.Key
 	encode bool
@@ -107,7 +113,7 @@ type Auditor struct {
 // errTooMany ends an audit that has found enough.
 var errTooMany = errors.New("too many findings")
 
-// New returns an audit that goes on from a report: the zero Report begins anew.
+// New returns an audit that goes on from a report: the zero Report begins again.
 func New(ports Ports, opts Options, from Report) *Auditor {
 	if ports.Save == nil {
 		ports.Save = func(Report) error { return nil }
@@ -118,7 +124,8 @@ func New(ports Ports, opts Options, from Report) *Auditor {
 	return &Auditor{ports: ports, opts: opts, report: from, before: from.Seconds, listed: make(map[change.Key]bool)}
 }
 
-// Run compares and returns what it found. After an error the report says how far it came: nothing in it is proven that was not before.
+// Run compares and returns what it found. After an error the report says how far it came: nothing
+// in it is proven that was not before.
 func (a *Auditor) Run(ctx context.Context) (Report, error) {
 	a.begun = time.Now()
 	err := a.run(ctx)
@@ -341,7 +348,8 @@ func (a *Auditor) sampled(ctx context.Context) error {
 	return a.flush(ctx)
 }
 
-// flush takes the second look at what is suspected, repairs what is found, and saves how far the audit is.
+// flush takes the second look at what is suspected, repairs what is found, and saves how far the
+// audit is.
 func (a *Auditor) flush(ctx context.Context) error {
 	if err := a.encodeSamples(ctx); err != nil {
 		return err

@@ -55,7 +55,8 @@ func (d distance) String() string {
 // encodeTexts is how many texts are encoded at once: their vectors are what is kept.
 const encodeTexts = 256
 
-// apart encodes texts again and returns those whose stored vector is not near. A vector that was replaced meanwhile by another text's is passed over.
+// apart encodes texts again and returns those whose stored vector is not near. A vector that was
+// replaced in the meantime by another text's is passed over.
 func (a *Auditor) apart(ctx context.Context, samples []sample) ([]distance, error) {
 	var apart []distance
 	for len(samples) > 0 && a.ports.Encoder != nil {

@@ -19,7 +19,8 @@ const (
 	Orphan Kind = "orphan"
 	// StaleText is a vector, or a row of the ledger, of another text than the row's.
 	StaleText Kind = "stale_text"
-	// WrongGeneration is a vector of the row's text by the template of another generation, or a view that reads another generation's vectors.
+	// WrongGeneration is a vector of the row's text by the template of another generation, or a
+	// view that reads another generation's vectors.
 	WrongGeneration Kind = "wrong_generation"
 	// NotFinite is a vector with a component that is no number or infinite. pgvector takes none.
 	NotFinite Kind = "not_finite"
@@ -27,7 +28,8 @@ const (
 	Zero Kind = "zero"
 	// NotUnit is a vector that is not of length 1, where the model makes all of that length.
 	NotUnit Kind = "not_unit_length"
-	// Ahead is a row of the ledger whose version is above what the pipeline has reached: no commit of wal2vec wrote it, and it may keep changes out.
+	// Ahead is a row of the ledger whose version is above what the pipeline has reached: no commit
+	// of wal2vec wrote it, and it may keep changes out.
 	Ahead Kind = "ahead"
 	// Differs is a vector that its text, encoded again, is not near to.
 	Differs Kind = "differs"
@@ -38,14 +40,16 @@ func Kinds() []Kind {
 	return []Kind{Missing, Orphan, StaleText, WrongGeneration, Ahead, NotFinite, Zero, NotUnit, Differs}
 }
 
-// lengthError is how far a vector's length may be from 1: the bound of the encoder's self-test, which leaves room for half precision.
+// lengthError is how far a vector's length may be from 1: the bound of the encoder's self-test,
+// which leaves room for half precision.
 const lengthError = 1e-3
 
 // verdict is what one look says of a key.
 type verdict struct {
 	kind   Kind // "" where nothing is wrong
 	detail string
-	// within is true when the sink contradicts itself, in one snapshot: no change that it has yet to see explains that.
+	// within is true when the sink contradicts itself, in one snapshot: no change that it has yet
+	// to see explains that.
 	within bool
 	// letter is true when the text has no vector because the model refuses it.
 	letter bool
@@ -128,7 +132,8 @@ func short(h change.Hash) string {
 	return h.String()[:8]
 }
 
-// awaits reports whether an open backfill of the whole table has not reached a key: what is wrong there is its to mend.
+// awaits reports whether an open backfill of the whole table has not reached a key: what is wrong
+// there is its to repair.
 func awaits(jobs []sink.JobState, generation int, h *sink.Holding) bool {
 	for _, j := range jobs {
 		var whole bool

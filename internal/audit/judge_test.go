@@ -88,7 +88,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestAwaits: only a backfill of the whole table that began after what the ledger knows of the key will come to it.
+// TestAwaits: only a backfill of the whole table that began after what the ledger knows of the key
+// will come to it.
 func TestAwaits(t *testing.T) {
 	t.Parallel()
 	at := func(lsn change.LSN) change.Version { return change.Version{Epoch: 1, LSN: lsn} }

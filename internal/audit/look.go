@@ -17,12 +17,15 @@ import (
 )
 
 const (
-	// mostLooks is how often a key that keeps changing is looked at again before it counts as pending.
+	// mostLooks is how often a key that keeps changing is looked at again before it counts as
+	// pending.
 	mostLooks = 10
-	// firstPause and lastPause are between two looks: a row that changes all the time needs a moment without a change.
+	// firstPause and lastPause are between two looks: a row that changes all the time needs a
+	// moment without a change.
 	firstPause = 10 * time.Millisecond
 	lastPause  = 500 * time.Millisecond
-	// patience is how long the watermark is waited for before it is asked whether the stream still runs.
+	// patience is how long the watermark is waited for before it is asked whether the stream still
+	// runs.
 	patience = time.Second
 )
 
@@ -79,7 +82,8 @@ type look struct {
 	pending  int64
 }
 
-// take reads the watermark, then the rows, then the end of the log (inside Chunk), waits, and reads the sink: the order is the proof.
+// take reads the watermark, then the rows, then the end of the log (inside Chunk), waits, and reads
+// the sink: the order is the proof.
 func (l *look) take(ctx context.Context) error {
 	a, keys := l.auditor, make([]change.Key, len(l.suspects))
 	for i, s := range l.suspects {
@@ -112,7 +116,8 @@ func (l *look) take(ctx context.Context) error {
 	return l.conclude(ctx)
 }
 
-// readAll reads the rows with these keys, in several chunks where they are large, and returns the session of them all.
+// readAll reads the rows with these keys, in several chunks where they are large, and returns the
+// session of them all.
 func (l *look) readAll(ctx context.Context, keys []change.Key) (session uint64, err error) {
 	l.high, l.rows = 0, make(map[change.Key]*change.Change, len(keys))
 	reader := l.auditor.ports.Reader.Keys(keys)
@@ -178,7 +183,8 @@ func (l *look) encode(ctx context.Context, samples []sample) error {
 	return err
 }
 
-// consult asks the log which keys were changed behind the watermark, where no stream moves that: they are pending.
+// consult asks the log which keys were changed behind the watermark, where no stream moves that:
+// they are pending.
 func (l *look) consult(ctx context.Context, doubtful []Finding) error {
 	if len(doubtful) == 0 {
 		return nil
@@ -215,7 +221,8 @@ func (l *look) consult(ctx context.Context, doubtful []Finding) error {
 	return nil
 }
 
-// reach returns true once the watermark has passed a position, or false when no stream moves it; the source has flushed its log up to there then.
+// reach returns true once the watermark has passed a position, or false when no stream moves it;
+// the source has flushed its log up to there then.
 func (a *Auditor) reach(ctx context.Context, epoch change.Epoch, high change.LSN) (bool, error) {
 	deadline := time.Now().Add(a.opts.WaitTimeout)
 	for {

@@ -27,7 +27,8 @@ import (
 type Settings struct {
 	Opener engine.Opener
 	Log    zerolog.Logger
-	// Full compares every row; else Sample rows are compared, and as many keys of the sink looked up.
+	// Full compares every row; else Sample rows are compared, and as many keys of the sink looked
+	// up.
 	Full   bool
 	Sample int
 	// Reencode is how many texts are encoded again, up to twice as many where rows are few.
@@ -224,7 +225,8 @@ func (a *Opened) WaitFor(ctx context.Context, lsn change.LSN) error {
 	return a.store.WaitFor(ctx, lsn)
 }
 
-// Jobs lists the open backfills. It fails where another table has the name of the one that the pipeline follows.
+// Jobs lists the open backfills. It fails where another table has the name of the one that the
+// pipeline follows.
 func (a *Opened) Jobs(ctx context.Context) ([]sink.JobState, error) {
 	conn, err := connect.Source(ctx, a.config, "audit")
 	if err != nil {
@@ -247,7 +249,8 @@ func (a *Opened) Jobs(ctx context.Context) ([]sink.JobState, error) {
 	return state.Jobs, nil
 }
 
-// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps all of it until it is read.
+// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps
+// all of it until it is read.
 const mostPeeked = 1 << 30
 
 // Peek calls each with the events of the transactions between two positions.

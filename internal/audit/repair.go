@@ -7,8 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// repair has the keys read and written again, and marks the findings that are not there any more: repaired, or set aside where the row has a dead
-// letter in place of a vector.
+// repair has the keys read and written again, and marks the findings that are not there any more:
+// repaired, or set aside where the row has a dead letter in place of a vector.
 func (a *Auditor) repair(ctx context.Context, found []Finding) error {
 	keys, again := make([]change.Key, len(found)), make([]suspect, len(found))
 	for i, f := range found {

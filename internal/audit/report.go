@@ -13,14 +13,16 @@ type Finding struct {
 	Detail string
 	// Repaired is true when the key was read again by a repair and looked right afterwards.
 	Repaired bool
-	// SetAside is true when a repair read the row again and made a dead letter of it: it has no vector.
+	// SetAside is true when a repair read the row again and made a dead letter of it: it has no
+	// vector.
 	SetAside bool
 }
 
 // over reports whether nothing is left to do about a finding.
 func (f *Finding) over() bool { return f.Repaired || f.SetAside }
 
-// mostFindings bounds the findings that are listed, and ends an audit that repairs nothing: so many are no drift, and a backfill mends all.
+// mostFindings bounds the findings that are listed, and ends an audit that repairs nothing: so many
+// are no drift, and a backfill repairs all.
 const mostFindings = 10_000
 
 // Phase is a part of an audit of everything.
@@ -34,7 +36,8 @@ const (
 	PhaseDone    Phase = "done"
 )
 
-// Report is what an audit found up to where it is; an interrupted audit goes on from it. Its JSON form is the file that keeps it.
+// Report is what an audit found up to where it is; an interrupted audit goes on from it. Its JSON
+// form is the file that keeps it.
 type Report struct {
 	// Identity names what is compared. A report of anything else is not gone on with.
 	Identity string
@@ -45,19 +48,21 @@ type Report struct {
 
 	// From and At are the watermark at the beginning and at the end.
 	From, At change.LSN
-	// Rows counts the source's rows that were compared, soft-deleted ones and those without a text among them, Keys the keys of the sink that were
-	// looked up on the source.
+	// Rows counts the source's rows that were compared, soft-deleted ones and those without a text
+	// among them, Keys the keys of the sink that were looked up on the source.
 	Rows, Keys int64
 	// Again counts the keys that were looked at a second time.
 	Again int64
-	// Encoded counts the texts that were encoded again; Cosine is the least cosine to the stored vector.
+	// Encoded counts the texts that were encoded again; Cosine is the least cosine to the stored
+	// vector.
 	Encoded int64
 	Cosine  float64
-	// DeadLetters counts the rows that have no vector because the model refuses their text, Pending the differences that are younger than the
-	// watermark, or an open backfill's to mend.
+	// DeadLetters counts the rows that have no vector because the model refuses their text, Pending
+	// the differences that are younger than the watermark, or an open backfill's to repair.
 	DeadLetters, Pending int64
-	// Counts counts the findings by kind, SetAside those that a repair made dead letters of, which DeadLetters counts too, Left those that are
-	// neither repaired nor set aside; Findings lists the first of them.
+	// Counts counts the findings by kind, SetAside those that a repair made dead letters of, which
+	// DeadLetters counts too, Left those that are neither repaired nor set aside; Findings lists
+	// the first of them.
 	Counts   map[Kind]int64
 	SetAside int64
 	Left     int64

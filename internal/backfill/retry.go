@@ -65,8 +65,8 @@ type Retried struct {
 	Duration              time.Duration
 }
 
-// Retry reads the rows of the dead letters that were chosen and encodes them. Rows that hold no dead
-// letter are left out; beside the result the error is sink.ErrDamagedLetters then.
+// Retry reads the rows of the dead letters that were chosen and encodes them. Rows that hold no
+// dead letter are left out; beside the result the error is sink.ErrDamagedLetters then.
 func (f *Filler) Retry(ctx context.Context, l Letters) (r Retried, err error) {
 	err = f.Store.Trusting(ctx, func(ctx context.Context) (err error) {
 		if err := f.checkGap(ctx); err != nil {

@@ -13,8 +13,8 @@ import (
 const (
 	// swapInterval is how often it is asked whether a stream has followed a swapped table.
 	swapInterval = 250 * time.Millisecond
-	// swapAbsence is how many of these times in a row no process may read the slot: a stream follows
-	// a swap from one session to the next.
+	// swapAbsence is how many of these times in a row no process may read the slot: a stream
+	// follows a swap from one session to the next.
 	swapAbsence = 12
 )
 

@@ -39,7 +39,8 @@ func measureBackfill(ctx context.Context, b *bench) (any, error) {
 	return b.backfill(ctx, b.profiled)
 }
 
-// backfill fills the vectors, with the encoder's loading outside the measured time but inside the measured memory.
+// backfill fills the vectors, with the encoder's loading outside the measured time but inside the
+// measured memory.
 func (b *bench) backfill(ctx context.Context, around func(func() error) error) (*backfillFigures, error) {
 	b.log.Info().Msg("backfilling")
 	f, err := backfill.Open(ctx, b.opener(), b.mart.Config, b.log)

@@ -45,8 +45,8 @@ type Program struct {
 	Version, Go string
 }
 
-// Run runs the benchmark of a name, on a throw-away PostgreSQL where the options name one, and returns its
-// report.
+// Run runs the benchmark of a name, on a throw-away PostgreSQL where the options name one, and
+// returns its report.
 func Run(ctx context.Context, p Program, name string, o Options) (report Report, err error) {
 	run := benchmarks[name]
 	if run == nil {
@@ -89,7 +89,8 @@ func (b *bench) openMart(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// How much is done at once is what a benchmark is for; names and addresses are the throw-away server's.
+	// How much is done at once is what a benchmark is for; names and addresses are the throw-away
+	// server's.
 	b.mart.Config.Backfill, b.mart.Config.Stream = b.config.Backfill, b.config.Stream
 	b.mart.Config.Sink.Storage, b.mart.Config.Sink.IndexMemory = b.config.Sink.Storage, b.config.Sink.IndexMemory
 	b.report.Versions.Postgres, b.report.Versions.Pgvector = b.mart.Postgres, b.mart.Pgvector

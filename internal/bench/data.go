@@ -31,8 +31,8 @@ type row struct {
 	Text string `json:"text,omitempty"`
 }
 
-// products yields the rows of a table: made-up ones, or those of the data file, and those again, each time with another text, until there are
-// enough.
+// products yields the rows of a table: made-up ones, or those of the data file, and those again,
+// each time with another text, until there are enough.
 func (o Options) products() iter.Seq2[demodata.Product, error] {
 	if o.Data == "" {
 		return mart.MadeUp(o.Rows)
@@ -62,14 +62,16 @@ func (o Options) products() iter.Seq2[demodata.Product, error] {
 	}
 }
 
-// edition is a product of a later pass over the data: a row of its own, whose text says which edition it is.
+// edition is a product of a later pass over the data: a row of its own, whose text says which
+// edition it is.
 func edition(p demodata.Product, pass int, stride int64) demodata.Product {
 	p.ID += int64(pass) * stride
 	p.Description = strings.TrimLeft(fmt.Sprintf("%s Edition %d.", p.Description, pass+1), " ")
 	return p
 }
 
-// distinctProducts yields rows of which no two have one text, and counts those that it drops. It does not make rows of a file into others.
+// distinctProducts yields rows of which no two have one text, and counts those that it drops. It
+// does not make rows of a file into others.
 func (o Options) distinctProducts(dropped *int) iter.Seq2[demodata.Product, error] {
 	return func(yield func(demodata.Product, error) bool) {
 		seen, taken, wanted := make(map[string]struct{}, o.Rows), 0, true
@@ -98,7 +100,8 @@ func (o Options) distinctProducts(dropped *int) iter.Seq2[demodata.Product, erro
 	}
 }
 
-// each calls f with made-up rows without end, or with every row of the data file, until f returns false.
+// each calls f with made-up rows without end, or with every row of the data file, until f returns
+// false.
 func (o Options) each(f func(demodata.Product) bool) error {
 	if o.Data != "" {
 		return readRows(o.Data, f)

@@ -21,7 +21,8 @@ type editsFigures struct {
 // editKeys edits the text of some rows, so that it is new to the sink.
 const editKeys = "UPDATE staging_marts.dim_product SET description = description || ' Now improved.' WHERE product_id = ANY ($1)"
 
-// editsAlone has a warm process drain a backlog of edits, which are spread over the table; each time other rows.
+// editsAlone has a warm process drain a backlog of edits, which are spread over the table; each
+// time other rows.
 func (b *bench) editsAlone(ctx context.Context) (any, error) {
 	o := b.options
 	b.report.Settings.Edits, b.report.Settings.Runs = o.Edits, o.Runs

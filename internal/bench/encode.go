@@ -21,7 +21,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// encodeFigures are the result of bench encode. The duration is the median of the runs, and what is said a second goes by it.
+// encodeFigures are the result of bench encode. The duration is the median of the runs, and what is
+// said a second goes by it.
 type encodeFigures struct {
 	Texts           int            `json:"texts"`
 	Dropped         int            `json:"repeated_texts_dropped"`
@@ -58,7 +59,8 @@ type encodingOptions struct {
 const (
 	// chunkTexts is how many texts one call takes on the CPU: a chunk of a backfill.
 	chunkTexts = 1000
-	// deviceTexts is the same for a device of its own, which wants a hundred thousand tokens at a time.
+	// deviceTexts is the same for a device of its own, which wants a hundred thousand tokens at a
+	// time.
 	deviceTexts = 5000
 )
 
@@ -165,7 +167,8 @@ func (r encodingRun) encode(ctx context.Context, f *encodeFigures) error {
 	return writeVectors(r.keep, vectors)
 }
 
-// encodeAll encodes texts in several calls at once, and keeps the vectors where there is room for them.
+// encodeAll encodes texts in several calls at once, and keeps the vectors where there is room for
+// them.
 func encodeAll(ctx context.Context, e batchEncoder, texts []string, o encodingOptions, vectors [][]float32) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(o.calls)
@@ -191,7 +194,8 @@ func (f *encodeFigures) summarise() {
 	f.Spread = spreadFigures{Least: slices.Min(texts), Most: slices.Max(texts)}
 }
 
-// median returns the middle of numbers, of which there is at least one, or the mean of the two in the middle.
+// median returns the middle of numbers, of which there is at least one, or the mean of the two in
+// the middle.
 func median(numbers []float64) float64 {
 	sorted := slices.Sorted(slices.Values(numbers))
 	n := len(sorted)

@@ -12,7 +12,8 @@ import (
 
 // giantFigures are the result of bench giant-row.
 type giantFigures struct {
-	// Read is of a row whose giant column the template names, Unread of one whose giant column nobody reads.
+	// Read is of a row whose giant column the template names, Unread of one whose giant column
+	// nothing reads.
 	Read   giantRow `json:"column_read"`
 	Unread giantRow `json:"column_not_read"`
 	// Within is of a row as Read, but of nine tenths of stream.max_row_bytes where that is less.
@@ -25,7 +26,8 @@ type giantRow struct {
 	ResidentBefore int64 `json:"resident_bytes_before"`
 	Peak           int64 `json:"peak_resident_bytes"`
 	ResidentAfter  int64 `json:"resident_bytes_after"`
-	// Rise is by how much the peak is above what was resident before, RiseShare that over the row's size.
+	// Rise is by how much the peak is above what was resident before, RiseShare that over the row's
+	// size.
 	Rise        int64   `json:"rise_bytes"`
 	RiseShare   float64 `json:"rise_over_row"`
 	Seconds     float64 `json:"seconds"` // from the transaction's commit until the watermark has passed it
@@ -109,5 +111,6 @@ func (b *bench) passed(ctx context.Context, s *connect.Store) error {
 	return nil
 }
 
-// resident is the memory that this process has resident now, in bytes; 0 where the system does not tell.
+// resident is the memory that this process has resident now, in bytes; 0 where the system does not
+// tell.
 func resident() int64 { return procKilobytes("/proc/self/status", "VmRSS") }

@@ -101,7 +101,8 @@ func (c countingEncoder) Encode(ctx context.Context, texts []string) ([][]float3
 	return vectors, err
 }
 
-// announcing says when the first call has ended well: from then on there is load, and never none to be counted.
+// announcing says when the first call has ended well: from then on there is load, and never none to
+// be counted.
 type announcing struct {
 	engine.Encoder
 	say func()
@@ -116,7 +117,8 @@ func (a announcing) Encode(ctx context.Context, texts []string) ([][]float32, er
 	return vectors, err
 }
 
-// loadOrder is what a process that makes load is told on its standard input, which it works until the end of.
+// loadOrder is what a process that makes load is told on its standard input, which it works until
+// the end of.
 type loadOrder struct {
 	Kind    string         `json:"kind"`
 	Encoder config.Encoder `json:"encoder"`

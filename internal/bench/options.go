@@ -94,7 +94,8 @@ func least(flags *pflag.FlagSet, name string, smallest int) error {
 	return nil
 }
 
-// serverSettings are those of the throw-away server. It has room for the benchmark's log: a checkpoint in the middle would be measured with it.
+// serverSettings are those of the throw-away server. It has room for the benchmark's log: a
+// checkpoint in the middle would be measured with it.
 func (o *Options) serverSettings() (map[string]string, error) {
 	settings := map[string]string{"shared_buffers": "256MB", "max_wal_size": "8GB", "jit": "off"}
 	if o.Fsync {

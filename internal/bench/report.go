@@ -87,7 +87,8 @@ func newReport(name string, p Program) Report {
 	return r
 }
 
-// libraryVersion reads 1.32.0 off libonnxruntime.so.1.32.0, which the plain name links to; "" when there is none.
+// libraryVersion reads 1.32.0 off libonnxruntime.so.1.32.0, which the plain name links to; "" when
+// there is none.
 func libraryVersion(path string) string {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -141,10 +142,12 @@ func loadAverage() float64 {
 	return load
 }
 
-// peakResident is the most memory that this process had resident since resetPeak, in bytes; 0 where the system does not tell.
+// peakResident is the most memory that this process had resident since resetPeak, in bytes; 0 where
+// the system does not tell.
 func peakResident() int64 { return procKilobytes("/proc/self/status", "VmHWM") }
 
-// resetPeak begins a new peak, so that loading the table does not count. Where it fails the peak is the process's.
+// resetPeak begins a new peak, so that loading the table does not count. Where it fails the peak is
+// the process's.
 func resetPeak() {
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 }

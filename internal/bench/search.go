@@ -25,8 +25,8 @@ type searchFigures struct {
 	Layout      *layoutTimes `json:"layout"`
 }
 
-// layoutTimes compare the sink's part of a search that knows the tables with that of one which opens
-// them first, turn by turn. Of each query and way the least of several searches counts.
+// layoutTimes compare the sink's part of a search that knows the tables with that of one which
+// opens them first, turn by turn. Of each query and way the least of several searches counts.
 type layoutTimes struct {
 	Queries int       `json:"queries"`
 	Kept    quantiles `json:"kept"`
@@ -42,7 +42,7 @@ type searchTimes struct {
 	Encode  quantiles `json:"encode"`
 	Search  quantiles `json:"search"`
 	Total   quantiles `json:"total"`
-	// LoadTexts is what the load encoded meanwhile: it shows that there was one.
+	// LoadTexts is what the load encoded in the meantime: it shows that there was one.
 	LoadTexts float64 `json:"load_texts_per_second,omitempty"`
 }
 
@@ -141,7 +141,8 @@ func (b *bench) searchesBeside(ctx context.Context, kind string, s *search.Searc
 	return times, nil
 }
 
-// searches makes searches at a steady pace, each from when it is due or, where the one before took longer, from its end.
+// searches makes searches at a steady pace, each from when it is due or, where the one before took
+// longer, from its end.
 func (b *bench) searches(ctx context.Context, s *search.Searcher, texts []string) (*searchTimes, error) {
 	var encode, find, total []time.Duration
 	columns := config.Default().Source.Template.Columns()
@@ -224,7 +225,8 @@ const (
 	mostQueryWords   = 10
 )
 
-// queryTexts returns n different queries of 3 to 10 words: questions that shoppers ask, and beginnings of descriptions.
+// queryTexts returns n different queries of 3 to 10 words: questions that shoppers ask, and
+// beginnings of descriptions.
 func (o Options) queryTexts(n int) ([]string, error) {
 	seen := make(map[string]struct{}, n)
 	var texts []string

@@ -26,7 +26,8 @@ type streamFigures struct {
 	PeakBytes int64        `json:"peak_resident_bytes"`
 }
 
-// drainFigures are those of one backlog, from the start of the stream (with its connections) to the watermark behind the backlog.
+// drainFigures are those of one backlog, from the start of the stream (with its connections) to the
+// watermark behind the backlog.
 type drainFigures struct {
 	Rows          int64   `json:"rows"`
 	Transactions  int64   `json:"transactions"`
@@ -79,7 +80,8 @@ func (b *bench) loaded(ctx context.Context) error {
 	return err
 }
 
-// fakeEncoder makes every command of this process use vectors of the model's dimension that cost nothing.
+// fakeEncoder makes every command of this process use vectors of the model's dimension that cost
+// nothing.
 func (b *bench) fakeEncoder() error {
 	parts, err := connect.FindParts()
 	if err != nil {
@@ -132,7 +134,8 @@ const (
 	editRange    = "UPDATE staging_marts.dim_product SET description = description || ' Now improved.' WHERE product_id BETWEEN $1 AND $2"
 )
 
-// textShare is the part of the table whose texts change: a quarter is enough to measure, and the vectors of all would fill the disk.
+// textShare is the part of the table whose texts change: a quarter is enough to measure, and the
+// vectors of all would fill the disk.
 const textShare = 4
 
 // reprice changes every row, and no text.

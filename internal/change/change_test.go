@@ -135,7 +135,8 @@ func TestEmptyTextAndHash(t *testing.T) {
 	}
 }
 
-// R2: a sink restored from a backup counts on where the lost one did; its epochs must not be the same.
+// R2: a sink restored from a backup counts on where the lost one did; its epochs must not be the
+// same.
 func TestEpochsOfTwoHistoriesDiffer(t *testing.T) {
 	e := change.Epoch(0).Next()
 	if a, b := e.Next(), e.Next(); a == b || a.Count() != b.Count() {
@@ -153,7 +154,8 @@ func TestALongTextHasTheHashOfItsBytes(t *testing.T) {
 	}
 }
 
-// TestALongTextIsCutForTheEncoderAlone: its hash is that of the whole, its head ends with a code point, and no more than the head is copied.
+// TestALongTextIsCutForTheEncoderAlone: its hash is that of the whole, its head ends with a code
+// point, and no more than the head is copied.
 func TestALongTextIsCutForTheEncoderAlone(t *testing.T) {
 	template, err := change.ParseTemplate(" <{a}, {b}> ")
 	if err != nil {
@@ -193,7 +195,8 @@ func TestALongTextIsCutForTheEncoderAlone(t *testing.T) {
 	}
 }
 
-// TestBytesThatAreNoTextAreADocumentOfTheirOwn: none is encoded, and each has a hash that tells it from others and from every text.
+// TestBytesThatAreNoTextAreADocumentOfTheirOwn: none is encoded, and each has a hash that tells it
+// from others and from every text.
 func TestBytesThatAreNoTextAreADocumentOfTheirOwn(t *testing.T) {
 	template, err := change.ParseTemplate("<{a}, {b}>")
 	if err != nil {
@@ -210,7 +213,8 @@ func TestBytesThatAreNoTextAreADocumentOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestARowBeyondTheLimit is judged by each template for itself, by the sum of the values that it names, kept or not.
+// TestARowBeyondTheLimit is judged by each template for itself, by the sum of the values that it
+// names, kept or not.
 func TestARowBeyondTheLimit(t *testing.T) {
 	parse := func(source string) change.Template {
 		t.Helper()

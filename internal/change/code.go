@@ -1,9 +1,11 @@
 package change
 
-// Code is what the server runs, with the rights of the role that reads the source table, though it belongs to another role.
+// Code is what the server runs, with the rights of the role that reads the source table, though it
+// belongs to another role.
 type Code struct {
-	// Place is where the table names it ("index item_lower"), Function its name with schema and arguments; empty where another role wrote an
-	// expression of which it cannot be said what it runs. Owner is the role that may change it at any time. All three are quoted as identifiers.
+	// Place is where the table names it ("index item_lower"), Function its name with schema and
+	// arguments; empty where another role wrote an expression of which it cannot be said what it
+	// runs. Owner is the role that may change it at any time. All three are quoted as identifiers.
 	Place, Function, Owner string
 }
 

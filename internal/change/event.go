@@ -5,13 +5,14 @@ import "time"
 // Op is what an event does to its key.
 type Op uint8
 
-// The operations. A soft delete arrives as Delete; a changed key arrives as a Delete of the old and an Upsert of the new one.
+// The operations. A soft delete arrives as Delete; a changed key arrives as a Delete of the old and
+// an Upsert of the new one.
 const (
 	Upsert Op = iota + 1
 	Delete
 	Truncate // every key of the table; Key is empty
-	// Await changes nothing: the transaction only has to be visible to new snapshots before the watermark passes it, because it changed the
-	// table that takes this one's place. Key is empty.
+	// Await changes nothing: the transaction only has to be visible to new snapshots before the
+	// watermark passes it, because it changed the table that takes this one's place. Key is empty.
 	Await
 )
 
@@ -35,21 +36,24 @@ func (o Op) String() string {
 type Event struct {
 	Op  Op
 	Key Key
-	// Fields holds, for an Upsert, one value for each of Template.Columns(); some may be FieldUnchanged or FieldUnread.
+	// Fields holds, for an Upsert, one value for each of Template.Columns(); some may be
+	// FieldUnchanged or FieldUnread.
 	Fields []Field
 }
 
-// Fragment is a consecutive piece of one transaction, in commit order, or an idle position of the log. A position may name the transaction
-// without events that came before it.
+// Fragment is a consecutive piece of one transaction, in commit order, or an idle position of the
+// log. A position may name the transaction without events that came before it.
 type Fragment struct {
 	// XID is the top-level transaction id; zero for an idle position.
 	XID uint32
-	// LSN is the position of the commit record plus one: the version of every event here. Zero for an idle position.
+	// LSN is the position of the commit record plus one: the version of every event here. Zero for
+	// an idle position.
 	LSN LSN
 	// CommitTime is the source's clock at commit. Zero for an idle position.
 	CommitTime time.Time
 	Events     []Event
-	// End is the end LSN of the transaction when this is its last fragment, or the idle position. Zero inside a transaction.
+	// End is the end LSN of the transaction when this is its last fragment, or the idle position.
+	// Zero inside a transaction.
 	End LSN
 	// Bytes is about the memory that the events hold.
 	Bytes int
@@ -70,7 +74,8 @@ type Transaction struct {
 	CommitTime time.Time
 }
 
-// Is reports whether both are the same transaction of one history: the same position, number and time.
+// Is reports whether both are the same transaction of one history: the same position, number and
+// time.
 func (t Transaction) Is(u Transaction) bool {
 	return t.LSN == u.LSN && t.XID == u.XID && t.CommitTime.Equal(u.CommitTime)
 }
@@ -79,8 +84,8 @@ func (t Transaction) Is(u Transaction) bool {
 type Place struct {
 	Epoch     Epoch
 	Watermark LSN
-	// Last is the last transaction of the log of which the sink has anything, from which the log is known again; it may be one behind the
-	// watermark, of which a part was written.
+	// Last is the last transaction of the log of which the sink has anything, from which the log is
+	// known again; it may be one behind the watermark, of which a part was written.
 	Last Transaction
 }
 
@@ -88,11 +93,12 @@ type Place struct {
 type Change struct {
 	Key Key
 	LSN LSN
-	// Deleted is true when the row is gone, soft-deleted or without text by every template; Document is then empty.
+	// Deleted is true when the row is gone, soft-deleted or without text by every template;
+	// Document is then empty.
 	Deleted  bool
 	Document Document
-	// Further holds the texts by the pipeline's further templates, in their order; nil where there is one template. A document without a
-	// text is one that the row has not.
+	// Further holds the texts by the pipeline's further templates, in their order; nil where there
+	// is one template. A document without a text is one that the row has not.
 	Further []Document
 }
 
@@ -116,16 +122,21 @@ func (c *Change) Texts() []Document {
 type Commit struct {
 	// Changes holds one change a key, sorted by key.
 	Changes []Change
-	// Truncated is the version's LSN of the last TRUNCATE in the batch; it comes before every change. Zero when there is none.
+	// Truncated is the version's LSN of the last TRUNCATE in the batch; it comes before every
+	// change. Zero when there is none.
 	Truncated LSN
-	// Watermark is the new watermark; zero leaves it where it is (part of a transaction too large for one commit).
+	// Watermark is the new watermark; zero leaves it where it is (part of a transaction too large
+	// for one commit).
 	Watermark LSN
-	// PartialUntil is the position up to which this commit may show more than its watermark says: the LSN of the large transaction that it
-	// is a part of, without its last part, or the end of the log when rows were read by key. Zero when it shows no more.
+	// PartialUntil is the position up to which this commit may show more than its watermark says:
+	// the LSN of the large transaction that it is a part of, without its last part, or the end of
+	// the log when rows were read by key. Zero when it shows no more.
 	PartialUntil LSN
-	// Last is the last transaction that the log brought, whatever was in it; the zero Transaction where it brought none.
+	// Last is the last transaction that the log brought, whatever was in it; the zero Transaction
+	// where it brought none.
 	Last Transaction
-	// Encodings holds what became of the texts that were encoded. The sink does not keep or change it.
+	// Encodings holds what became of the texts that were encoded. The sink does not keep or change
+	// it.
 	Encodings Encodings
 }
 
@@ -165,7 +176,8 @@ func (e Encodings) Len() (vectors, failed int) {
 	return vectors, failed
 }
 
-// Why returns a generation's reason why a text cannot be encoded, the first generation's where several fail.
+// Why returns a generation's reason why a text cannot be encoded, the first generation's where
+// several fail.
 func (e Encodings) Why(h Hash) (reason string, failed bool) {
 	first := 0
 	for generation, encoded := range e {

@@ -8,9 +8,10 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// FuzzTemplate parses any template and renders any values with it. A template that parses names its columns and says itself; its text
-// is the same every time, has no white space around it, holds every value that is not blank in its order, and is empty when no value
-// is there. A blank value counts as NULL.
+// FuzzTemplate parses any template and renders any values with it. A template that parses names its
+// columns and says itself; its text is the same every time, has no white space around it, holds
+// every value that is not blank in its order, and is empty when no value is there. A blank value
+// counts as NULL.
 func FuzzTemplate(f *testing.F) {
 	for _, source := range []string{
 		"{name}. {brand}. {category}. {description}", "{{{name}}}", "{ name }{name}", "a{b}c{d}e", "{a}", "}}{{{x}", "{", "}", "{}", "{a{b}}", "no field",
@@ -60,8 +61,8 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
-// fuzzedFields cuts values out of a text, separated by zero bytes, which no value of Postgres holds. \x01 alone is NULL, and so is what
-// is missing.
+// fuzzedFields cuts values out of a text, separated by zero bytes, which no value of Postgres
+// holds. \x01 alone is NULL, and so is what is missing.
 func fuzzedFields(texts string, n int) []change.Field {
 	fields := make([]change.Field, n)
 	for i, text := range strings.Split(texts, "\x00") {

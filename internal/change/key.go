@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Key is the key of a source row: the text output of its key columns, in the configured order. It is comparable and sorts
-// bytewise, which is the order in which every writer locks rows.
+// Key is the key of a source row: the text output of its key columns, in the configured order. It
+// is comparable and sorts bytewise, which is the order in which every writer locks rows.
 type Key string
 
 // keySeparator cannot occur in a Postgres text value.
@@ -23,9 +23,11 @@ func KeyOf(parts ...string) Key { return Key(strings.Join(parts, keySeparator)) 
 // Parts returns the text outputs of the key columns.
 func (k Key) Parts() []string { return strings.Split(string(k), keySeparator) }
 
-// String prints the key for people, all of it visible and on one line, so that ParseKey reads it back: the parts with commas. A part
-// in which a comma, a double quote or a space at an end could be mistaken stands in double quotes, a quote in it twice: 7,"x, y". One
-// with hidden characters is U&"...", as SQL writes it, with \xHH for a byte that is no character. The only part of a key needs no quotes.
+// String prints the key for people, all of it visible and on one line, so that ParseKey reads it
+// back: the parts with commas. A part in which a comma, a double quote or a space at an end could
+// be mistaken stands in double quotes, a quote in it twice: 7,"x, y". One with hidden characters is
+// U&"...", as SQL writes it, with \xHH for a byte that is no character. The only part of a key
+// needs no quotes.
 func (k Key) String() string {
 	parts := k.Parts()
 	for i, part := range parts {
@@ -43,7 +45,8 @@ func (k Key) String() string {
 	return strings.Join(parts, ",")
 }
 
-// ParseKey reads a key of so many columns as String prints it. It takes a part without quotes as it is, up to the next comma.
+// ParseKey reads a key of so many columns as String prints it. It takes a part without quotes as it
+// is, up to the next comma.
 func ParseKey(text string, columns int) (Key, error) {
 	if strings.Contains(text, keySeparator) { // it would be read as two parts
 		return "", errors.New("it holds a zero byte, as no value of PostgreSQL does")
@@ -94,7 +97,8 @@ func keyPart(text string) (part, rest string, err error) {
 	return part, rest, nil
 }
 
-// quoted reads up to the closing quote of what began with one, a quote in it twice, and returns what is behind it.
+// quoted reads up to the closing quote of what began with one, a quote in it twice, and returns
+// what is behind it.
 func quoted(text string) (inside, rest string, ok bool) {
 	var b strings.Builder
 	for {
@@ -170,7 +174,8 @@ func unescaped(text string) (part, rest string, ok bool) {
 	}
 }
 
-// appendEscape adds what an escape behind its backslash stands for. It returns what is behind the escape, and the escape's size; 0 where it is none.
+// appendEscape adds what an escape behind its backslash stands for. It returns what is behind the
+// escape, and the escape's size; 0 where it is none.
 func appendEscape(b *strings.Builder, text string) (rest string, size int) {
 	begin := 0
 	switch {

@@ -6,8 +6,9 @@ import (
 	"unicode"
 )
 
-// literalParts are those of a literal between two values; each may be empty. The unit is what stands directly behind the first value ("kg", ")"),
-// the separator what follows of white space and punctuation (". ", " - "), and the label the rest ("Brand: ", "("). A literal without any
+// literalParts are those of a literal between two values; each may be empty. The unit is what
+// stands directly behind the first value ("kg", ")"), the separator what follows of white space and
+// punctuation (". ", " - "), and the label the rest ("Brand: ", "("). A literal without any
 // separator is one itself ("x"), since nothing tells to which value it belongs.
 type literalParts struct{ unit, separator, label string }
 
@@ -28,8 +29,8 @@ func endOf(literal string) (unit, tail string) {
 	return literal, ""
 }
 
-// separates is true for white space and punctuation; not for letters and digits, and not for what is written close to a value: brackets, quotes, and
-// signs like %, # and $.
+// separates is true for white space and punctuation; not for letters and digits, and not for what
+// is written close to a value: brackets, quotes, and signs like %, # and $.
 func separates(r rune) bool {
 	switch {
 	case strings.ContainsRune(`"'#%@§¶`, r):
@@ -41,7 +42,8 @@ func separates(r rune) bool {
 	}
 }
 
-// labels reports whether the two rules may give different texts: some value has a label or a unit, and may be missing beside another.
+// labels reports whether the two rules may give different texts: some value has a label or a unit,
+// and may be missing beside another.
 func labels(columns, literals []string) bool {
 	if !slices.ContainsFunc(columns, func(column string) bool { return column != columns[0] }) {
 		return false
@@ -88,8 +90,8 @@ type Omission struct {
 	Text string `json:"text"`
 }
 
-// Omissions returns the columns without a value, separators aside, in the order of the template alone. fields are those of Render; the
-// rule is RuleLabels, or gives the same texts.
+// Omissions returns the columns without a value, separators aside, in the order of the template
+// alone. fields are those of Render; the rule is RuleLabels, or gives the same texts.
 func (t Template) Omissions(fields []Field) []Omission {
 	var left []Omission
 	for i, f := range t.fields {

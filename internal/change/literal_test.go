@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// TestALabelGoesWithItsOwnValue: the examples of docs/template.md, and the cases beside them. Fields are words; "-" is NULL.
+// TestALabelGoesWithItsOwnValue: the examples of docs/template.md, and the cases beside them.
+// Fields are words; "-" is NULL.
 func TestALabelGoesWithItsOwnValue(t *testing.T) {
 	f := func(source, values, want string, left ...string) {
 		t.Helper()
@@ -70,7 +71,8 @@ func fieldsFrom(values string) []change.Field {
 	return fields
 }
 
-// TestOnlyATemplateWithALabelHasTheNewRule: any other has the texts, and so the fingerprint, of older versions.
+// TestOnlyATemplateWithALabelHasTheNewRule: any other has the texts, and so the fingerprint, of
+// older versions.
 func TestOnlyATemplateWithALabelHasTheNewRule(t *testing.T) {
 	f := func(source string, want int) {
 		t.Helper()
@@ -98,7 +100,8 @@ func TestOnlyATemplateWithALabelHasTheNewRule(t *testing.T) {
 	}
 }
 
-// oracle renders by a scan of the template that knows nothing of its parts: older is the rule of versions before labels.
+// oracle renders by a scan of the template that knows nothing of its parts: older is the rule of
+// versions before labels.
 func oracle(source string, fields []change.Field, older bool) string {
 	literals := []string{""}
 	for inside := false; source != ""; source = source[1:] {

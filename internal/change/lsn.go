@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// LSN is a position in the write-ahead log: a byte offset from its beginning. Zero means "no position".
+// LSN is a position in the write-ahead log: a byte offset from its beginning. Zero means "no
+// position".
 type LSN uint64
 
 // LastLSN is a position that no log reaches.
 const LastLSN LSN = math.MaxUint64
 
-// ParseLSN reads the form that Postgres prints, two hexadecimal halves with a slash ("16/B374D848").
+// ParseLSN reads the form that Postgres prints, two hexadecimal halves with a slash
+// ("16/B374D848").
 func ParseLSN(s string) (LSN, error) {
 	high, low, found := strings.Cut(s, "/")
 	if !found {
@@ -67,16 +69,18 @@ func (l *LSN) Scan(src any) error {
 	}
 }
 
-// Sizes that decide where a log record can begin: a page starts with a header, the first page of a segment with a longer one.
+// Sizes that decide where a log record can begin: a page starts with a header, the first page of a
+// segment with a longer one.
 const (
 	walPageBytes        = 8192
 	walShortHeaderBytes = 24
 	walLongHeaderBytes  = 40
 )
 
-// RecordEnd turns an insert position into the end of the record before it. pg_current_wal_insert_lsn names the place where the
-// next record may begin, which just after a page boundary lies behind the page's header, while a walsender names the boundary
-// itself; without this an idle server would never be seen to reach the position.
+// RecordEnd turns an insert position into the end of the record before it.
+// pg_current_wal_insert_lsn names the place where the next record may begin, which just after a
+// page boundary lies behind the page's header, while a walsender names the boundary itself; without
+// this an idle server would never be seen to reach the position.
 func (l LSN) RecordEnd() LSN {
 	switch l % walPageBytes {
 	case walShortHeaderBytes:

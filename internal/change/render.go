@@ -5,21 +5,23 @@ import (
 	"unicode/utf8"
 )
 
-// MostText is how many bytes of a rendered text an encoder is given at most: 128 for each of 8,192 tokens, more than a model here reads. What lies
-// behind is hashed and never copied, so that a row costs what its values do and not that again for each text.
+// MostText is how many bytes of a rendered text an encoder is given at most: 128 for each of 8,192
+// tokens, more than a model here reads. What lies behind is hashed and never copied, so that a row
+// costs what its values do and not that again for each text.
 const MostText = 1 << 20
 
 // piecesOnStack is enough for the usual templates.
 const piecesOnStack = 16
 
-// Render fills the template alone: fields[i] belongs to Columns()[i]. White space around fields and around the whole is trimmed. An
-// empty result means that the row has no text, which is a delete. It must not be called with an unchanged field, nor with one that was not
-// kept.
+// Render fills the template alone: fields[i] belongs to Columns()[i]. White space around fields and
+// around the whole is trimmed. An empty result means that the row has no text, which is a delete.
+// It must not be called with an unchanged field, nor with one that was not kept.
 func (t Template) Render(fields []Field) string {
 	return join(t.pieces(make([]string, 0, piecesOnStack), fields))
 }
 
-// pieces appends what the rendered text is put together from, and returns it with its number of bytes.
+// pieces appends what the rendered text is put together from, and returns it with its number of
+// bytes.
 func (t Template) pieces(pieces []string, fields []Field) (all []string, size int) {
 	for i, f := range t.fields {
 		text := strings.TrimSpace(fields[i].Text)
@@ -58,7 +60,8 @@ func join(pieces []string, size int) string {
 	return b.String()
 }
 
-// headOf copies the first MostText bytes of pieces that are longer together, without a code point that is cut in two.
+// headOf copies the first MostText bytes of pieces that are longer together, without a code point
+// that is cut in two.
 func headOf(pieces []string) string {
 	var head strings.Builder
 	head.Grow(MostText)

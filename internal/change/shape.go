@@ -8,15 +8,17 @@ import (
 	"strings"
 )
 
-// Shape is what decides, besides the rows themselves, which rows a table has and what text they print as: the columns that are read with
-// their types, the partitions, the publication. The log says nothing of a change to it. It is a set of named marks, of which only equality
-// means anything; see ShapeMark.
+// Shape is what decides, besides the rows themselves, which rows a table has and what text they
+// print as: the columns that are read with their types, the partitions, the publication. The log
+// says nothing of a change to it. It is a set of named marks, of which only equality means
+// anything; see ShapeMark.
 type Shape map[string]string
 
 // ShapeMark is what a mark of a Shape is about; its name follows behind a space.
 type ShapeMark string
 
-// The marks. All but types and labels name the table's object id first, so that the marks of another table of the same name are others.
+// The marks. All but types and labels name the table's object id first, so that the marks of
+// another table of the same name are others.
 const (
 	MarkColumn      ShapeMark = "column"      // OID NAME: place, type, modifier, what it is computed from
 	MarkRewrite     ShapeMark = "rewrite"     // OID NAME: the transaction that altered the column last, the table's file, what matters to no value
@@ -33,12 +35,13 @@ const (
 type Reshaping struct {
 	// Changes says of each change what it was, for people.
 	Changes []string
-	// Attached are the object ids of partitions that are new, with their names. Whether that matters depends on whether rows came with them.
+	// Attached are the object ids of partitions that are new, with their names. Whether that
+	// matters depends on whether rows came with them.
 	Attached map[uint32]string
 }
 
-// Since compares a shape with an older one. A mark that only one of the two has is a column that was not read then, or is not now; only
-// partitions come and go.
+// Since compares a shape with an older one. A mark that only one of the two has is a column that
+// was not read then, or is not now; only partitions come and go.
 func (s Shape) Since(old Shape) Reshaping {
 	var r Reshaping
 	for _, mark := range slices.Sorted(maps.Keys(old)) {
@@ -72,9 +75,11 @@ func (s Shape) Since(old Shape) Reshaping {
 	return r
 }
 
-// rewritten reports whether a column was altered, and either the table's rows were written anew, as ALTER TYPE with USING does where the type
-// stays as it was, or nothing shows what was altered: something was, and was taken back, as two names that are exchanged twice, and the log may
-// have rows of meanwhile. A rewrite alone (VACUUM FULL) changes no value, and nor does another manner (NOT NULL).
+// rewritten reports whether a column was altered, and either the table's rows were written again,
+// as ALTER TYPE with USING does where the type stays as it was, or nothing shows what was altered:
+// something was, and was taken back, as two names that are exchanged twice, and the log may have
+// rows of that time. A rewrite alone (VACUUM FULL) changes no value, and nor does another manner
+// (NOT NULL).
 func rewritten(was, now string) bool {
 	before, after := strings.Fields(was), strings.Fields(now)
 	const altered, file, manner = 0, 1, 2

@@ -18,9 +18,10 @@ type Field struct {
 // FieldState tells a value from NULL and from a value that the log left out.
 type FieldState uint8
 
-// The states of a Field. FieldUnchanged marks a TOASTed value that an UPDATE did not touch: the log does not carry it, and it
-// is not NULL. FieldUnread marks one that the log brings in a form that is not read. FieldLarge marks a value of a row that is larger than the
-// template's limit: its Size is known, its text is not kept.
+// The states of a Field. FieldUnchanged marks a TOASTed value that an UPDATE did not touch: the log
+// does not carry it, and it is not NULL. FieldUnread marks one that the log brings in a form that
+// is not read. FieldLarge marks a value of a row that is larger than the template's limit: its Size
+// is known, its text is not kept.
 const (
 	FieldNull FieldState = iota
 	FieldValue
@@ -29,11 +30,13 @@ const (
 	FieldLarge
 )
 
-// Template renders the text of a row: literal text with column names in braces, "{name}. {brand}". Braces are doubled to stand
-// for themselves; a name that holds one stands in double quotes, a quote in it twice: {"a}b"}. A field that is NULL or blank drops
-// out together with its label and its unit, see Rule.
+// Template renders the text of a row: literal text with column names in braces, "{name}. {brand}".
+// Braces are doubled to stand for themselves; a name that holds one stands in double quotes, a
+// quote in it twice: {"a}b"}. A field that is NULL or blank drops out together with its label and
+// its unit, see Rule.
 //
-// A Template may have further templates behind it (Join): each renders a text of its own from the same row.
+// A Template may have further templates behind it (Join): each renders a text of its own from the
+// same row.
 type Template struct {
 	source  string
 	fields  []templateField
@@ -45,26 +48,29 @@ type Template struct {
 	limit int64
 }
 
-// templateField is a column with the literals that go with its value: first goes before it where no field before it is kept, later where one is,
-// and after goes behind it.
+// templateField is a column with the literals that go with its value: first goes before it where no
+// field before it is kept, later where one is, and after goes behind it.
 type templateField struct {
 	column              string
 	first, later, after string
 }
 
-// The rules by which literals go with values. By RuleLabels the literal between two fields is a unit, which goes with the value before it, a
-// separator, which stands between two values, and a label, which goes with the value behind it. By RuleLiterals, that of older versions, all of
-// it goes with the value behind it, and the first value that is kept has the literal at the beginning, whichever that is.
+// The rules by which literals go with values. By RuleLabels the literal between two fields is a
+// unit, which goes with the value before it, a separator, which stands between two values, and a
+// label, which goes with the value behind it. By RuleLiterals, that of older versions, all of it
+// goes with the value behind it, and the first value that is kept has the literal at the beginning,
+// whichever that is.
 const (
 	RuleLiterals = 1
 	RuleLabels   = 2
 )
 
-// ParseTemplate reads a template. It fails on an unclosed or empty brace and on a template without any field.
+// ParseTemplate reads a template. It fails on an unclosed or empty brace and on a template without
+// any field.
 func ParseTemplate(source string) (Template, error) { return ParseTemplateBy(source, RuleLabels) }
 
-// ParseTemplateBy reads a template by one of the rules; also by the older one it is the same Template where both give the same texts. It fails on
-// a rule that there is none of, too.
+// ParseTemplateBy reads a template by one of the rules; also by the older one it is the same
+// Template where both give the same texts. It fails on a rule that there is none of, too.
 func ParseTemplateBy(source string, rule int) (Template, error) {
 	columns, literals, err := takeApart(source)
 	if err != nil {
@@ -114,7 +120,8 @@ func takeApart(source string) (columns, literals []string, err error) {
 	return columns, append(literals, literal.String()), nil
 }
 
-// columnIn reads the name of a column from an opening brace on, and returns what is behind the closing one.
+// columnIn reads the name of a column from an opening brace on, and returns what is behind the
+// closing one.
 func columnIn(text string) (name, rest string, err error) {
 	inside := strings.TrimLeft(text[1:], " ")
 	if begun, isQuoted := strings.CutPrefix(inside, `"`); isQuoted {
@@ -141,7 +148,8 @@ func columnIn(text string) (name, rest string, err error) {
 	return strings.TrimSpace(name), rest, nil
 }
 
-// InTemplate writes a column as a template names it: {name}, or {"na}me"} where the name could be read as something else.
+// InTemplate writes a column as a template names it: {name}, or {"na}me"} where the name could be
+// read as something else.
 func InTemplate(column string) string {
 	if strings.ContainsAny(column, `{}"`) || strings.TrimSpace(column) != column {
 		return `{"` + strings.ReplaceAll(column, `"`, `""`) + `"}`
@@ -152,7 +160,8 @@ func InTemplate(column string) string {
 // String returns the template as it was written.
 func (t Template) String() string { return t.source }
 
-// Columns returns the column names in the order of the template, then those of the further ones; a column may occur twice.
+// Columns returns the column names in the order of the template, then those of the further ones; a
+// column may occur twice.
 func (t Template) Columns() []string {
 	columns := make([]string, 0, len(t.fields))
 	for _, f := range t.fields {
@@ -178,7 +187,8 @@ func (t Template) All() []Template {
 	return all
 }
 
-// Rule is by what the literals of the template go with its values: RuleLiterals also where both rules give the same texts.
+// Rule is by what the literals of the template go with its values: RuleLiterals also where both
+// rules give the same texts.
 func (t Template) Rule() int { return t.rule }
 
 // Same reports whether two templates are written alike, by one rule, and so are those behind them.

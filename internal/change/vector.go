@@ -2,8 +2,8 @@ package change
 
 import "math"
 
-// Cosine returns the cosine of two vectors of one dimension. It is NaN where one of them has no direction
-// (a zero vector), or a component that is NaN or infinite.
+// Cosine returns the cosine of two vectors of one dimension. It is NaN where one of them has no
+// direction (a zero vector), or a component that is NaN or infinite.
 func Cosine(x, y []float32) float64 { return dot(x, y) / math.Sqrt(dot(x, x)*dot(y, y)) }
 
 // Length returns the Euclidean length of a vector.

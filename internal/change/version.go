@@ -6,9 +6,9 @@ import (
 	"math/rand/v2"
 )
 
-// Epoch counts the histories of a source: it rises when the slot, the timeline, the system identifier or the source table
-// changes. The upper 31 bits count, the lower 32 are random, so that a sink restored from a backup cannot use a number twice
-// for two different histories.
+// Epoch counts the histories of a source: it rises when the slot, the timeline, the system
+// identifier or the source table changes. The upper 31 bits count, the lower 32 are random, so that
+// a sink restored from a backup cannot use a number twice for two different histories.
 type Epoch int64
 
 // Next returns the epoch after e.
@@ -19,8 +19,9 @@ func (e Epoch) Next() Epoch {
 // Count returns how many histories came before this one, plus one.
 func (e Epoch) Count() int64 { return int64(e) >> 32 }
 
-// Version orders what wal2vec knows about a key: first by epoch, then by position. A streamed row carries the LSN of its
-// transaction's commit record plus one; a row read by a backfill carries the watermark read before its SELECT.
+// Version orders what wal2vec knows about a key: first by epoch, then by position. A streamed row
+// carries the LSN of its transaction's commit record plus one; a row read by a backfill carries the
+// watermark read before its SELECT.
 type Version struct {
 	Epoch Epoch
 	LSN   LSN

@@ -8,8 +8,8 @@ const (
 	DeviceCPU    = "cpu"
 )
 
-// The precisions that a model computes in. PrecisionAuto leaves it to the device. Precision is not part of the
-// vector space: what differs in it alone may be compared.
+// The precisions that a model computes in. PrecisionAuto leaves it to the device. Precision is not
+// part of the vector space: what differs in it alone may be compared.
 const (
 	PrecisionAuto = "auto"
 	PrecisionFP32 = "fp32"

@@ -28,7 +28,8 @@ var catalogueFaults = []fault{
 
 func restless(w *world) bool { return w.plan.catalogue }
 
-// makeRole makes the program's own role on both servers: its settings bend none of the oracle's sessions.
+// makeRole makes the program's own role on both servers: its settings bend none of the oracle's
+// sessions.
 func (w *world) makeRole() {
 	const name = "program"
 	w.role, w.password = name, "of "+name
@@ -37,7 +38,8 @@ func (w *world) makeRole() {
 	}
 }
 
-// reaches opens a session that waits for no standby and for no lock for long; nil where the server is down.
+// reaches opens a session that waits for no standby and for no lock for long; nil where the server
+// is down.
 func (w *world) reaches(ctx context.Context, db *pgtest.DB) *pgx.Conn {
 	config, err := pgx.ParseConfig(db.DSN)
 	if err != nil {
@@ -57,7 +59,8 @@ func (w *world) reaches(ctx context.Context, db *pgtest.DB) *pgx.Conn {
 // away is something that the table is for a while, in which changes of it are not published.
 type away struct{ there, back, done string }
 
-// bySchema takes the place of the first of aways where the publication is one of the table's schema.
+// bySchema takes the place of the first of aways where the publication is one of the table's
+// schema.
 var bySchema = away{
 	there: "ALTER PUBLICATION wal2vec_chaos DROP TABLES IN SCHEMA staging_marts",
 	back:  "ALTER PUBLICATION wal2vec_chaos ADD TABLES IN SCHEMA staging_marts",
@@ -90,7 +93,8 @@ var aways = []away{
 	},
 }
 
-// unpublish takes the table away from the stream, for less than the time between two looks at it or for more.
+// unpublish takes the table away from the stream, for less than the time between two looks at it or
+// for more.
 func (w *world) unpublish(_ side, r *rand.Rand) *lasting {
 	a, long := aways[r.IntN(len(aways))], r.IntN(4) == 0
 	if a == aways[0] && w.plan.schema {
@@ -164,7 +168,8 @@ func position(ctx context.Context, conn *pgx.Conn) (change.LSN, error) {
 	return change.ParseLSN(text)
 }
 
-// unlog makes the table unlogged and logged again. No server may crash in between, which would empty it: no other fault begins in this time.
+// unlog makes the table unlogged and logged again. No server may crash in between, which would
+// empty it: no other fault begins in this time.
 func (w *world) unlog(_ side, r *rand.Rand) *lasting {
 	hold := time.Duration(r.IntN(900)) * time.Millisecond
 	end := w.leave("ALTER TABLE staging_marts.dim_product SET UNLOGGED")
@@ -264,7 +269,8 @@ func (w *world) alter(_ side, r *rand.Rand) *lasting {
 // pkey stands for the primary key's index, whose name a swap changes.
 const pkey = "pkey"
 
-// settingsOfRoles are what an administrator may have set for a role, with no thought of the program.
+// settingsOfRoles are what an administrator may have set for a role, with no thought of the
+// program.
 var settingsOfRoles = []string{
 	"search_path = chaos", "statement_timeout = '5ms'", "lock_timeout = '1ms'", "default_transaction_isolation = 'serializable'",
 	"idle_in_transaction_session_timeout = '1ms'", "idle_session_timeout = '5ms'", "DateStyle = 'SQL, DMY'", "IntervalStyle = 'sql_standard'",
@@ -272,7 +278,8 @@ var settingsOfRoles = []string{
 	"default_transaction_deferrable = on", "synchronous_commit = off", "enable_indexscan = off", "plan_cache_mode = 'force_generic_plan'",
 }
 
-// bend gives the program's role a setting on one side, which holds from its next sessions on, and takes it away later.
+// bend gives the program's role a setting on one side, which holds from its next sessions on, and
+// takes it away later.
 func (w *world) bend(s side, r *rand.Rand) *lasting {
 	setting, until := settingsOfRoles[r.IntN(len(settingsOfRoles))], spell(r, 8*time.Second)
 	if !w.tell(s.db, "ALTER ROLE "+w.role+" SET "+setting, true) {
@@ -316,7 +323,8 @@ func (w *world) retell(s side, statement string) {
 	pgtest.Eventually(w.t, time.Minute, func() (bool, string) { return w.tell(s.db, statement, true), statement })
 }
 
-// stopInside is stopOwner with the owner inside a transaction of the sink, with its locks: no other can take over before they are gone.
+// stopInside is stopOwner with the owner inside a transaction of the sink, with its locks: no other
+// can take over before they are gone.
 func (w *world) stopInside(_ side, r *rand.Rand) *lasting {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 5*time.Second)
 	defer cancel()

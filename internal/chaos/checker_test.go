@@ -24,7 +24,8 @@ const (
 	judgeInterval = time.Second
 )
 
-// noteSetup notes who moves the watermark. Updates of the row are in order: it is the lock of the protocol.
+// noteSetup notes who moves the watermark. Updates of the row are in order: it is the lock of the
+// protocol.
 const noteSetup = `
 CREATE SCHEMA IF NOT EXISTS chaos;
 CREATE TABLE chaos.moves (
@@ -118,7 +119,8 @@ func reconnect(ctx context.Context, conn **pgx.Conn, dsn string) error {
 	return nil
 }
 
-// look takes a look and checks what needs no oracle. The slot is read before the snapshot: the watermark only rises.
+// look takes a look and checks what needs no oracle. The slot is read before the snapshot: the
+// watermark only rises.
 func (c *checker) look(ctx context.Context) error {
 	const patience = 10 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -153,8 +155,8 @@ func (c *checker) look(ctx context.Context) error {
 	return nil
 }
 
-// judgeSlot complains of a slot that is confirmed beyond the watermark. A new slot is of an epoch to come: where a table that was not published
-// may have led to one, it has some time to come.
+// judgeSlot complains of a slot that is confirmed beyond the watermark. A new slot is of an epoch
+// to come: where a table that was not published may have led to one, it has some time to come.
 func (c *checker) judgeSlot(confirmed change.LSN, l Look) error {
 	const patience = 30 * time.Second
 	switch {
@@ -289,7 +291,8 @@ type seenBy struct {
 	model string
 }
 
-// Digest is the hash of the vector that a text with this hash has, in the server's binary form; no vector's where no such text was seen.
+// Digest is the hash of the vector that a text with this hash has, in the server's binary form; no
+// vector's where no such text was seen.
 func (c seenBy) Digest(hash change.Hash) Digest {
 	if d, found := c.digests[modelled{c.model, hash}]; found {
 		return d
@@ -309,7 +312,8 @@ func (c seenBy) Digest(hash change.Hash) Digest {
 	return d
 }
 
-// judgeMoves checks that the watermark was moved by its owner only, and never back, in every commit.
+// judgeMoves checks that the watermark was moved by its owner only, and never back, in every
+// commit.
 func (c *checker) judgeMoves(ctx context.Context) error {
 	if err := reconnect(ctx, &c.conn, c.w.sink.DSN); err != nil {
 		return err

@@ -34,7 +34,8 @@ func mountSmall(t *testing.T) (string, error) {
 	return dir, nil
 }
 
-// fillDisk leaves the sink's server no room for a while. It may go down by itself, where its log needs a new file.
+// fillDisk leaves the sink's server no room for a while. It may go down by itself, where its log
+// needs a new file.
 func (w *world) fillDisk(_ side, r *rand.Rand) *lasting {
 	ballast := filepath.Join(w.disk, "ballast")
 	if err := fill(ballast); !errors.Is(err, syscall.ENOSPC) {

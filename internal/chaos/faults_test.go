@@ -17,7 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// fault is a kind of trouble. Making one returns how it goes on, or nil where it is over at once or cannot be made now.
+// fault is a kind of trouble. Making one returns how it goes on, or nil where it is over at once or
+// cannot be made now.
 type fault struct {
 	name   string
 	weight int
@@ -64,7 +65,8 @@ var faults = []fault{
 	{name: "encoder down", weight: 2, make: (*world).stopEncoder},
 }
 
-// makeTrouble makes faults until the time of the plan is over or ctx ends, and then takes back those that go on.
+// makeTrouble makes faults until the time of the plan is over or ctx ends, and then takes back
+// those that go on.
 func (w *world) makeTrouble(ctx context.Context) {
 	r := w.random("faults")
 	total, faults := 0, slices.Concat(faults, catalogueFaults)
@@ -162,7 +164,8 @@ func refuse(_ *world, s side, r *rand.Rand) *lasting {
 	return &lasting{until: spell(r, 3*time.Second), end: s.proxy.Admit}
 }
 
-// freeze goes on longer than the server's patience, half of the times; then the connections come back, or turn out to be gone.
+// freeze goes on longer than the server's patience, half of the times; then the connections come
+// back, or turn out to be gone.
 func freeze(_ *world, s side, r *rand.Rand) *lasting {
 	s.proxy.Freeze()
 	reset := r.IntN(2) == 0
@@ -212,14 +215,15 @@ func restart(w *world, s side, r *rand.Rand) *lasting {
 	return &lasting{until: until, end: func() { s.db.Host.Revive(w.t) }}
 }
 
-// holdCommits has the source wait for a standby that is not there: what commits is in the log, and streamed, long before it is visible.
+// holdCommits has the source wait for a standby that is not there: what commits is in the log, and
+// streamed, long before it is visible.
 func (w *world) holdCommits(_ side, r *rand.Rand) *lasting {
 	until := spell(r, 1500*time.Millisecond)
 	if w.setStandby("nobody") != nil {
 		return nil
 	}
 	return &lasting{until: until, end: func() {
-		w.source.Host.Revive(w.t) // nobody else does meanwhile
+		w.source.Host.Revive(w.t) // no other process does in the meantime
 		pgtest.Eventually(w.t, time.Minute, func() (bool, string) {
 			err := w.setStandby("")
 			return err == nil, fmt.Sprint("letting commits go: ", err)
@@ -258,8 +262,9 @@ func (w *world) stopEncoder(_ side, r *rand.Rand) *lasting {
 	return &lasting{until: spell(r, 3*time.Second), end: func() { os.Remove(w.encoderDown()) }}
 }
 
-// stopOwner stops the process that streams until another has taken over, and then lets it go on: it must find out, by a lost session or
-// by the fence. Half of the times its connections to the source do not tell: then the fence alone can.
+// stopOwner stops the process that streams until another has taken over, and then lets it go on: it
+// must find out, by a lost session or by the fence. Half of the times its connections to the source
+// do not tell: then the fence alone can.
 func (w *world) stopOwner(_ side, r *rand.Rand) *lasting {
 	p := w.procs.byPID(ownerPID(w.owner()))
 	if p == nil || !strings.HasPrefix(p.name, streamRole.name) {
@@ -280,10 +285,12 @@ func (w *world) watchStopped(p *process, r *rand.Rand) *lasting {
 }
 
 const (
-	// stopPatience is how long another process has for a takeover: the server gives the stopped one up after two seconds, but where
-	// that one stopped inside a sink transaction, nobody takes over.
+	// stopPatience is how long another process has for a takeover: the server gives the stopped one
+	// up after two seconds, but where that one stopped inside a sink transaction, no process takes
+	// over.
 	stopPatience = 10 * time.Second
-	// noticePatience is how long the stopped process then has to find out; other faults may delay that.
+	// noticePatience is how long the stopped process then has to find out; other faults may delay
+	// that.
 	noticePatience = 20 * time.Second
 )
 

@@ -15,11 +15,13 @@ type gap struct {
 	open atomic.Bool
 	// ever is true once a slot was lost: processes may end because of it from then on.
 	ever atomic.Bool
-	// refused is true since a process ended because of a gap, until an operator has begun a new epoch.
+	// refused is true since a process ended because of a gap, until an operator has begun a new
+	// epoch.
 	refused atomic.Bool
 }
 
-// operate does what the error of a gap says, where the stream does not do it by itself and no slot was dropped: `init --resync`.
+// operate does what the error of a gap says, where the stream does not do it by itself and no slot
+// was dropped: `init --resync`.
 func (w *world) operate(ctx context.Context) error {
 	const interval = 500 * time.Millisecond
 	for wait(ctx, interval) {
@@ -49,14 +51,14 @@ func (w *world) operate(ctx context.Context) error {
 	return nil
 }
 
-// loseSlot drops the slot under the stream. With on_gap: resync the stream mends that by itself; else `init --resync` is run, as its
-// error says.
+// loseSlot drops the slot under the stream. With on_gap: resync the stream repairs that by itself;
+// else `init --resync` is run, as its error says.
 func (w *world) loseSlot(_ side, _ *rand.Rand) *lasting {
 	if w.gap.open.Load() {
-		return nil // the last one is not mended yet
+		return nil // the last one is not repaired yet
 	}
 	const patience = 30 * time.Second
-	var mending *process
+	var repairing *process
 	dropped := false
 	w.gap.ever.Store(true)
 	w.gap.open.Store(true)
@@ -67,23 +69,23 @@ func (w *world) loseSlot(_ side, _ *rand.Rand) *lasting {
 			case !dropped:
 				dropped = w.dropSlot()
 				return dropped && w.plan.resync
-			case mending == nil:
-				mending, _ = w.start("mend", nil, "init", "--resync") // tried again with the next look
+			case repairing == nil:
+				repairing, _ = w.start("repair", nil, "init", "--resync") // tried again with the next look
 				return false
 			}
 			select {
-			case <-mending.done:
-				if mending.err != nil {
-					mending = nil // a server was down, or somebody has the slot
+			case <-repairing.done:
+				if repairing.err != nil {
+					repairing = nil // a server was down, or somebody has the slot
 				}
-				return mending != nil
+				return repairing != nil
 			default:
 				return false
 			}
 		},
 		end: func() {
-			if mending != nil {
-				w.stop(mending)
+			if repairing != nil {
+				w.stop(repairing)
 			}
 			if !dropped {
 				w.gap.open.Store(false)

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// makeModel makes another model of the same dimension: the configured one with a shorter longest text.
+// makeModel makes another model of the same dimension: the configured one with a shorter longest
+// text.
 func (w *world) makeModel(parts string) error {
 	const name = "another"
 	from := filepath.Join(parts, "model", "all-MiniLM-L6-v2")
@@ -35,7 +36,8 @@ func (w *world) makeModel(parts string) error {
 	return nil
 }
 
-// generationRole builds generations of the other model, activates them, goes back, and retires them. The configured model's is always there.
+// generationRole builds generations of the other model, activates them, goes back, and retires
+// them. The configured model's is always there.
 func (w *world) generationRole() role {
 	return role{
 		name: "generation",
@@ -55,12 +57,14 @@ func (w *world) generationRole() role {
 				return []string{"generation", "build", "--model", w.other, "--activate"}
 			}
 		},
-		// 2: not ready, not there, active, or built already; 4: another process has the job; 5: a server was down.
+		// 2: not ready, not there, active, or built already; 4: another process has the job; 5: a
+		// server was down.
 		codes: []int{0, 2, 4, 5},
 	}
 }
 
-// compareGenerations makes sure at the end that every generation that is written has a vector of each live text.
+// compareGenerations makes sure at the end that every generation that is written has a vector of
+// each live text.
 func (w *world) compareGenerations() error {
 	for _, table := range pgtest.Column[string](w.t, w.sink, "SELECT vector_table FROM wal2vec.generation WHERE state <> 'retired'") {
 		odd := pgtest.Column[int64](w.t, w.sink, `SELECT coalesce(l.product_id, v.product_id) FROM wal2vec.ledger_`+w.pipeline()+` AS l

@@ -29,7 +29,8 @@ type Audit struct {
 	Old, New *int64
 	// State is the row's after the change.
 	State State
-	// Unpublished is true where the log may not bring the change: it was made while the table, or changes of its kind, were not published.
+	// Unpublished is true where the log may not bring the change: it was made while the table, or
+	// changes of its kind, were not published.
 	Unpublished bool
 	// Relation is the object id of the table that was changed: a swap puts another in its place.
 	Relation uint32
@@ -97,7 +98,8 @@ func (h *History) at(key int64, lsn change.LSN) (before, behind []entry) {
 	return entries[:n], entries[n:]
 }
 
-// At returns the key's state at a watermark: the work of every transaction whose commit record lies below it.
+// At returns the key's state at a watermark: the work of every transaction whose commit record lies
+// below it.
 func (h *History) At(key int64, watermark change.LSN) State {
 	before, _ := h.at(key, watermark)
 	if len(before) == 0 {
@@ -106,8 +108,9 @@ func (h *History) At(key int64, watermark change.LSN) State {
 	return before[len(before)-1].state
 }
 
-// unseen reports whether a change of the key that committed below a position was not published, or was made to another table than the one that
-// is followed, and no refresh has read it: one that began at covered has read all that committed below.
+// unseen reports whether a change of the key that committed below a position was not published, or
+// was made to another table than the one that is followed, and no refresh has read it: one that
+// began at covered has read all that committed below.
 func (h *History) unseen(key int64, position change.LSN, l Look) bool {
 	before, _ := h.at(key, position)
 	return slices.ContainsFunc(before, func(e entry) bool { return e.lsn >= l.Covered && (e.unpublished || e.relation != l.Relation) })

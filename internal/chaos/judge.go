@@ -16,10 +16,12 @@ type Look struct {
 	Watermark change.LSN
 	// Partial is until where the sink may be ahead of the watermark; zero when it is not.
 	Partial change.LSN
-	// Start is the watermark with which the epoch began, Swept whether a refresh of the epoch has ended.
+	// Start is the watermark with which the epoch began, Swept whether a refresh of the epoch has
+	// ended.
 	Start change.LSN
 	Swept bool
-	// Covered is the watermark with which the latest backfill began of those that have read every row.
+	// Covered is the watermark with which the latest backfill began of those that have read every
+	// row.
 	Covered change.LSN
 	// Relation is the object id of the table that is followed.
 	Relation uint32
@@ -34,7 +36,8 @@ type Row struct {
 	Known bool
 	Epoch int64
 	State State
-	// Vector is the hash beside the key's vector, Digest says which vector it is; Has is false where there is none.
+	// Vector is the hash beside the key's vector, Digest says which vector it is; Has is false
+	// where there is none.
 	Has    bool
 	Vector change.Hash
 	Digest Digest
@@ -54,7 +57,8 @@ type Texts interface {
 	Dead(text change.Hash) bool
 }
 
-// Judge returns what in a look is against the guarantees, one line each. The history must reach beyond the look's positions.
+// Judge returns what in a look is against the guarantees, one line each. The history must reach
+// beyond the look's positions.
 func Judge(h *History, l Look, texts Texts) []string {
 	var wrong []string
 	for _, key := range slices.Sorted(maps.Keys(union(h.keys, l.Rows))) {

@@ -116,7 +116,8 @@ func TestJudgeFindsWhatIsWrong(t *testing.T) {
 	f("the same, of a live row", "the sink has -", put(9, Row{Known: true, Epoch: -3}))
 }
 
-// What the log does not bring may be missing until a backfill that began later has read every row, and no longer.
+// What the log does not bring may be missing until a backfill that began later has read every row,
+// and no longer.
 func TestJudgeWaitsForARefreshOfWhatWasNotPublished(t *testing.T) {
 	t.Parallel()
 	const old, next = 7, 8 // object ids

@@ -14,8 +14,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// auditSetup writes every change of the table down in the transaction that makes it. The descriptions are not compressed, so that
-// those of more than about 2,000 bytes are TOASTed.
+// auditSetup writes every change of the table down in the transaction that makes it. The
+// descriptions are not compressed, so that those of more than about 2,000 bytes are TOASTed.
 const auditSetup = `
 ALTER TABLE staging_marts.dim_product ALTER description SET STORAGE EXTERNAL, ADD other uuid NOT NULL UNIQUE DEFAULT gen_random_uuid();
 CREATE SCHEMA chaos;
@@ -118,7 +118,8 @@ func (o *oracle) close(ctx context.Context) {
 // errLater says that the source cannot be asked now.
 var errLater = errors.New("the source cannot be asked now")
 
-// advance takes in everything that was committed, and flushed, before the call; it returns the position up to which that is complete.
+// advance takes in everything that was committed, and flushed, before the call; it returns the
+// position up to which that is complete.
 func (o *oracle) advance(ctx context.Context) (change.LSN, error) {
 	if err := o.connect(ctx); err != nil {
 		return 0, errors.Join(errLater, err)
@@ -148,7 +149,8 @@ func (o *oracle) advance(ctx context.Context) (change.LSN, error) {
 
 // dump reads the commits above the last one that was taken in.
 func (o *oracle) dump(ctx context.Context, end change.LSN) ([]Commit, error) {
-	// The files are named, else pg_waldump reads the size of all files from any one, which may be one to come, still empty.
+	// The files are named, else pg_waldump reads the size of all files from any one, which may be
+	// one to come, still empty.
 	cmd := exec.CommandContext(ctx, o.db.Host.Program("pg_waldump"),
 		"--path="+o.folder, "--start="+o.from.String(), "--end="+end.String(), "--rmgr=Transaction", segmentOf(o.from), segmentOf(end-1))
 	var complaints strings.Builder

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// program builds the real program, with the places where tests kill it, beside the test's own, which goes with it. CHAOS_PROGRAM names one that is
-// built already, for a machine without Go.
+// program builds the real program, with the places where tests kill it, beside the test's own,
+// which goes with it. CHAOS_PROGRAM names one that is built already, for a machine without Go.
 var program = sync.OnceValues(func() (string, error) {
 	if built := os.Getenv("CHAOS_PROGRAM"); built != "" {
 		return built, nil
@@ -201,7 +201,8 @@ var backfillRole = role{
 	codes: []int{0, 4, 5},
 }
 
-// supervise starts a role's process again and again until ctx ends; then it asks the last one to end.
+// supervise starts a role's process again and again until ctx ends; then it asks the last one to
+// end.
 func (w *world) supervise(ctx context.Context, role role, number int) error {
 	r := w.random(fmt.Sprintf("%s %d", role.name, number))
 	for start := 1; ; start++ {
@@ -255,7 +256,8 @@ func (w *world) stop(p *process) {
 	}
 }
 
-// encoderDown is what the substitute of the encoder says while the fault "encoder down" goes on; a backfill ends with it.
+// encoderDown is what the substitute of the encoder says while the fault "encoder down" goes on; a
+// backfill ends with it.
 const encoderDown = "the encoder is down"
 
 // judgeEnd says whether the way in which a process ended can be explained.

@@ -17,14 +17,16 @@ type Report struct {
 	Changes      int `json:"changes"`
 	// Unpublished counts the changes that the log may not have brought.
 	Unpublished int `json:"changes_unpublished"`
-	// Looks, Rows and Watermarks are what was compared with the oracle; Partial counts the looks at a sink ahead of its watermark.
+	// Looks, Rows and Watermarks are what was compared with the oracle; Partial counts the looks at
+	// a sink ahead of its watermark.
 	Looks      int `json:"looks"`
 	Partial    int `json:"looks_partial"`
 	Watermarks int `json:"watermarks"`
 	Rows       int `json:"rows_compared"`
 	// Letters counts the dead letters of the last look.
 	Letters int `json:"dead_letters"`
-	// Faults counts those that were made, Seen what they led to, Written the writers' transactions, each by kind.
+	// Faults counts those that were made, Seen what they led to, Written the writers' transactions,
+	// each by kind.
 	Faults  map[string]int `json:"faults"`
 	Seen    map[string]int `json:"seen"`
 	Written map[string]int `json:"written"`
@@ -79,7 +81,7 @@ func (r *Report) Judged(l Look, watermarks int) {
 	}
 }
 
-// Closed returns a copy that nobody writes to.
+// Closed returns a copy that no process writes to.
 func (r *Report) Closed(h *History) *Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()

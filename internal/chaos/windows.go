@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// windows are ranges of the log in which the table, or changes of some kind, may not have been published. Any goroutine may use them.
+// windows are ranges of the log in which the table, or changes of some kind, may not have been
+// published. Any goroutine may use them.
 type windows struct {
 	mu   sync.Mutex
 	all  []window

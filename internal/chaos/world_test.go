@@ -31,9 +31,11 @@ type plan struct {
 	streams   int
 	backfills int
 	env       []string // of every process
-	// gaps says whether the slot is lost now and then, resync whether the stream mends that by itself.
+	// gaps says whether the slot is lost now and then, resync whether the stream repairs that by
+	// itself.
 	gaps, resync bool
-	// catalogue asks for faults of the source's catalogue: a table that is not published for a while, is swapped, altered, and the like.
+	// catalogue asks for faults of the source's catalogue: a table that is not published for a
+	// while, is swapped, altered, and the like.
 	catalogue bool
 	// schema says that the publication is one of the table's schema.
 	schema bool
@@ -77,7 +79,8 @@ type world struct {
 	source, sink           *pgtest.DB
 	sourceProxy, sinkProxy *pgtest.Proxy
 	procs                  crowd
-	// models are the names that the substitute of the encoder has for models, by theirs; other is the folder of the one that is not configured.
+	// models are the names that the substitute of the encoder has for models, by theirs; other is
+	// the folder of the one that is not configured.
 	models map[string]string
 	other  string
 	gap    gap
@@ -87,8 +90,8 @@ type world struct {
 	swaps          int
 }
 
-// Settings of the servers: a walsender whose client is silent is soon given up, the log is kept for the oracle, and an asynchronous
-// commit stays in memory for a while, where a kill loses it.
+// Settings of the servers: a walsender whose client is silent is soon given up, the log is kept for
+// the oracle, and an asynchronous commit stays in memory for a while, where a kill loses it.
 var settings = []string{
 	"wal_sender_timeout = 2s", "wal_keep_size = 16GB", "max_wal_size = 1GB", "max_connections = 100", "deadlock_timeout = 200ms",
 	"wal_writer_delay = 1s", "log_min_messages = panic",
@@ -145,7 +148,8 @@ func (w *world) slot() string        { return "wal2vec_" + w.pipeline() }
 func (w *world) clock() string       { return filepath.Join(w.dir, "clock") }
 func (w *world) encoderDown() string { return filepath.Join(w.dir, "encoder.down") }
 
-// trace appends a line with its time to a file of the folder CHAOS_LOGS, if there is one: for those who look for the cause of a failure.
+// trace appends a line with its time to a file of the folder CHAOS_LOGS, if there is one: for those
+// who look for the cause of a failure.
 func (w *world) trace(name, line string) {
 	folder := os.Getenv("CHAOS_LOGS")
 	if folder == "" {
@@ -207,8 +211,8 @@ func (w *world) play() (*Report, error) {
 	return report, err
 }
 
-// storm lets everybody loose, for the time of the plan or until something is wrong. Faults are made on the test's goroutine, because
-// the servers belong to it.
+// storm lets everybody loose, for the time of the plan or until something is wrong. Faults are made
+// on the test's goroutine, because the servers belong to it.
 func (w *world) storm(ctx context.Context, c *checker) error {
 	group, running := errgroup.WithContext(ctx)
 	running, stop := context.WithCancel(running)
@@ -269,7 +273,8 @@ func (w *world) calm(c *checker) error {
 	return errors.Join(c.compare(), w.compareGenerations())
 }
 
-// refreshed settles, and reports whether a backfill of the epoch has ended and nothing is ahead of the watermark.
+// refreshed settles, and reports whether a backfill of the epoch has ended and nothing is ahead of
+// the watermark.
 func (c *checker) refreshed(ctx context.Context) (bool, error) {
 	c.disconnect(ctx)
 	if err := c.settle(ctx); err != nil {

@@ -14,7 +14,8 @@ import (
 
 const table = "staging_marts.dim_product"
 
-// vocabulary is small, so that texts recur: a key comes back to an earlier text, and several keys share one.
+// vocabulary is small, so that texts recur: a key comes back to an earlier text, and several keys
+// share one.
 type vocabulary struct{ names, brands, categories, descriptions []string }
 
 // poison is the word that the substitute of the encoder refuses.
@@ -47,7 +48,8 @@ type writer struct {
 	conn *pgx.Conn
 }
 
-// write runs until ctx ends. Its connection goes to the server directly: the source's own clients see none of the network's faults.
+// write runs until ctx ends. Its connection goes to the server directly: the source's own clients
+// see none of the network's faults.
 func (w *world) write(ctx context.Context, number int) error {
 	wr := &writer{w: w, r: w.random(fmt.Sprintf("writer %d", number)), keys: w.plan.keys}
 	begun := time.Now()
@@ -70,7 +72,8 @@ func (w *world) write(ctx context.Context, number int) error {
 	}
 }
 
-// lull returns how long all writers are to be quiet, so far into the run: now and then the stream catches up, and the log is idle.
+// lull returns how long all writers are to be quiet, so far into the run: now and then the stream
+// catches up, and the log is idle.
 func lull(at time.Duration) time.Duration {
 	const period, busy = 5 * time.Second, 3 * time.Second
 	if in := at % period; in > busy {
@@ -235,7 +238,7 @@ func (wr *writer) update(d *drawn) {
 		d.add("UPDATE "+table+" SET name = $2, brand = $3 WHERE product_id = $1", wr.key(), row[0], row[1])
 	case 1:
 		d.add("UPDATE "+table+" SET description = $2 WHERE product_id = $1", wr.key(), row[3])
-	case 2: // the same text anew
+	case 2: // the same text again
 		d.add("UPDATE "+table+" SET description = description || '' WHERE product_id = $1", wr.key())
 	default:
 		d.add("UPDATE "+table+" SET name = $3, description = $4 WHERE product_id BETWEEN $1 AND $2", append(wr.between(6), row[0], row[3])...)

@@ -7,10 +7,12 @@ import (
 	"strings"
 )
 
-// What .env says besides where to connect: as whom, to which database, between which two servers rows go, and who may read what is served. Each has
-// effect only where .env tells the address too, or does no harm.
+// What .env says besides where to connect: as whom, to which database, between which two servers
+// rows go, and who may read what is served. Each has effect only where .env tells the address too,
+// or does no harm.
 
-// acting are the keywords of a connection string that say as whom a session acts, and in which database.
+// acting are the keywords of a connection string that say as whom a session acts, and in which
+// database.
 var acting = []string{"user", "dbname"}
 
 // addressing are those that say which server it is, and theirs that a server is told or shown.
@@ -37,8 +39,9 @@ func (l *loader) addressedByDotEnv(c connection) bool {
 	return c.led || c.says(c.added, addressing) || l.config.Origin(c.path).Kind == FromLibpq && l.ledByDotEnv(c.path)
 }
 
-// checkActing finds a role or a database of .env at an address from elsewhere: the server may let the user's client in as several roles, and ask for
-// no password, or for one that is the user's. Where a password of .env stands beside, the server has to ask for that: own is true.
+// checkActing finds a role or a database of .env at an address from elsewhere: the server may let
+// the user's client in as several roles, and ask for no password, or for one that is the user's.
+// Where a password of .env stands beside, the server has to ask for that: own is true.
 func (l *loader) checkActing(c connection, env environment) (own bool) {
 	said := c.ofDotEnv()
 	acts := slices.IndexFunc(said, func(p pair) bool { return slices.Contains(acting, p.key) })
@@ -56,7 +59,8 @@ func (l *loader) checkActing(c connection, env environment) (own bool) {
 	return false
 }
 
-// checkWay finds rows that .env would have go from a server of the user's to one of its author's, or the other way.
+// checkWay finds rows that .env would have go from a server of the user's to one of its author's,
+// or the other way.
 func (l *loader) checkWay(source, sink connection) {
 	of, into := l.addressedByDotEnv(source), l.addressedByDotEnv(sink)
 	if of == into || l.config.Origin("source.dsn").Kind == FromDefault {
@@ -71,7 +75,8 @@ func (l *loader) checkWay(source, sink connection) {
 		"is led by "+by+", "+other+" is not, and rows go from one to the other: put both into "+by+", or export it"+l.inFull(which))
 }
 
-// checkServed finds what .env, or a file that it leads, opens of the HTTP server to others than the user of this machine.
+// checkServed finds what .env, or a file that it leads, opens of the HTTP server to others than the
+// user of this machine.
 func (l *loader) checkServed() {
 	const listen, hosts = "http.listen", "http.allowed_hosts"
 	if l.ledByDotEnv(listen) && !l.broken[listen] && !loopback(l.config.HTTP.Listen) {
@@ -82,7 +87,8 @@ func (l *loader) checkServed() {
 	}
 }
 
-// loopback reports whether an address of http.listen can be reached from this machine alone; nothing is served at an empty one.
+// loopback reports whether an address of http.listen can be reached from this machine alone;
+// nothing is served at an empty one.
 func loopback(listen string) bool {
 	host, _, err := net.SplitHostPort(listen)
 	if listen == "" || err != nil { // which has a fault of its own
@@ -92,8 +98,9 @@ func loopback(listen string) bool {
 	return host == "localhost" || err == nil && address.Unmap().IsLoopback()
 }
 
-// HubFolder is the folder of a model of that name which is fetched from the hub. What a hub of .env's choice has under a name that is known may be
-// another model: among the parts, which all folders share, it goes by a name that tells the hub.
+// HubFolder is the folder of a model of that name which is fetched from the hub. What a hub of
+// .env's choice has under a name that is known may be another model: among the parts, which all
+// folders share, it goes by a name that tells the hub.
 func (c Config) HubFolder(name string) string {
 	if !c.chosenHub {
 		return name

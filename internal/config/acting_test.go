@@ -9,8 +9,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 )
 
-// TestNoSettingOfDotEnvDoesHarm goes through all that the author of a fetched folder can say there, beside a user's own addresses. Each setting is
-// known to do no harm, with the reason why, or is refused (a lone minus); a new one fails the test until it has a place in this table.
+// TestNoSettingOfDotEnvDoesHarm goes through all that the author of a fetched folder can say there,
+// beside a user's own addresses. Each setting is known to do no harm, with the reason why, or is
+// refused (a lone minus); a new one fails the test until it has a place in this table.
 func TestNoSettingOfDotEnvDoesHarm(t *testing.T) {
 	realEnvironment(t, nil)
 	const (
@@ -89,7 +90,8 @@ func TestNoSettingOfDotEnvDoesHarm(t *testing.T) {
 	}
 }
 
-// TestDotEnvSaysNotAsWhomAtAnAddressFromElsewhere: the server there may let the user's client in as several roles.
+// TestDotEnvSaysNotAsWhomAtAnAddressFromElsewhere: the server there may let the user's client in as
+// several roles.
 func TestDotEnvSaysNotAsWhomAtAnAddressFromElsewhere(t *testing.T) {
 	realEnvironment(t, nil)
 	f := func(fault, dotEnv string, outside ...string) {
@@ -122,7 +124,8 @@ func TestDotEnvSaysNotAsWhomAtAnAddressFromElsewhere(t *testing.T) {
 	f("", "PGUSER=u\nPGPASSWORD=p", source, "host=h dbname=d")
 }
 
-// TestRowsGoBetweenServersOfOneAuthor: a folder that was fetched brings no sink for the rows of a source of the user's, and no source for a sink.
+// TestRowsGoBetweenServersOfOneAuthor: a folder that was fetched brings no sink for the rows of a
+// source of the user's, and no source for a sink.
 func TestRowsGoBetweenServersOfOneAuthor(t *testing.T) {
 	realEnvironment(t, nil)
 	f := func(fault, dotEnv string, outside ...string) {
@@ -177,7 +180,8 @@ func TestDotEnvOpensNoPortToOtherMachines(t *testing.T) {
 	}
 }
 
-// TestAHubOfDotEnvPullsUnderAnotherName: the parts are shared by all folders, and a name stands for what the usual hub has under it.
+// TestAHubOfDotEnvPullsUnderAnotherName: the parts are shared by all folders, and a name stands for
+// what the usual hub has under it.
 func TestAHubOfDotEnvPullsUnderAnotherName(t *testing.T) {
 	f := func(want, dotEnv string, env map[string]string) {
 		t.Helper()
@@ -199,7 +203,8 @@ func TestAHubOfDotEnvPullsUnderAnotherName(t *testing.T) {
 	}
 }
 
-// TestEveryWordOfAConnectionStringIsKnown: what .env adds by libpq's variables is judged by its keyword.
+// TestEveryWordOfAConnectionStringIsKnown: what .env adds by libpq's variables is judged by its
+// keyword.
 func TestEveryWordOfAConnectionStringIsKnown(t *testing.T) {
 	variables, known := config.Keywords()
 	for variable, keyword := range variables {

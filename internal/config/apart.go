@@ -13,10 +13,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// A .env file is found by standing in the folder that a command happens to run in; a folder that was fetched from elsewhere brings
-// its own, and other files with it. So what it says may not send a password that it does not know to a place of its choice: an address
-// from it, or from a file that it names, goes with a password from it, or from the file that holds the address too. The reverse is
-// allowed, a password from it with an address from elsewhere: the file's author knows that password already.
+// A .env file is found by standing in the folder that a command happens to run in; a folder that
+// was fetched from elsewhere brings its own, and other files with it. So what it says may not send
+// a password that it does not know to a place of its choice: an address from it, or from a file
+// that it names, goes with a password from it, or from the file that holds the address too. The
+// reverse is allowed, a password from it with an address from elsewhere: the file's author knows
+// that password already.
 
 // steering lists the keywords that decide which server gets the password, and how well it is known.
 var steering = []string{
@@ -24,18 +26,20 @@ var steering = []string{
 	"requirepeer",
 }
 
-// ledByDotEnv reports whether the .env file chose a setting's value: it stands there, or in a file that .env names, or that a settings
-// file names which .env names. A file by a relative name is as one that .env names; see here.
+// ledByDotEnv reports whether the .env file chose a setting's value: it stands there, or in a file
+// that .env names, or that a settings file names which .env names. A file by a relative name is as
+// one that .env names; see here.
 func (l *loader) ledByDotEnv(path string) bool {
 	o := l.config.Origin(path)
 	return o.File != "" && (o.File == l.dotEnv || o.File == l.dotEnvConfig) || l.here(path)
 }
 
-// home is the file whose content a setting's value is; empty for the environment, flags and defaults.
+// home is the file whose content a setting's value is; empty for the environment, flags and
+// defaults.
 func (l *loader) home(path string) string { return cmp.Or(l.mounted[path], l.config.Origin(path).File) }
 
-// knownToDotEnv reports whether the author of the .env file knows a setting's value. What is in a file whose path stands there may be
-// the user's own.
+// knownToDotEnv reports whether the author of the .env file knows a setting's value. What is in a
+// file whose path stands there may be the user's own.
 func (l *loader) knownToDotEnv(path string) bool { return l.dotEnv != "" && l.home(path) == l.dotEnv }
 
 // connection is what is known of one connection before it is made.
@@ -99,8 +103,9 @@ func (c connection) steers() []string {
 
 func (c connection) steeredByDotEnv() bool { return c.led || len(c.steers()) > 0 }
 
-// keepApart returns the connection string of a connection that .env leads somewhere, with the secrets that .env has for it and no
-// others, and notes a fault where one from elsewhere would go there.
+// keepApart returns the connection string of a connection that .env leads somewhere, with the
+// secrets that .env has for it and no others, and notes a fault where one from elsewhere would go
+// there.
 func (l *loader) keepApart(c connection, env environment) DSN {
 	if !c.ok {
 		l.fault(c.path, l.config.Origin(c.path), "must be a connection string that libpq can read")
@@ -150,8 +155,9 @@ const (
 	connectionsSecret = "the file that holds the connection string"
 )
 
-// foreignSecret says where a password comes from that goes with an address of .env and that .env does not hold; it is empty where there
-// is none, but for the default password file, which is not read.
+// foreignSecret says where a password comes from that goes with an address of .env and that .env
+// does not hold; it is empty where there is none, but for the default password file, which is not
+// read.
 func (c connection) foreignSecret(env environment) string {
 	mine := func(key string) bool { return c.get(c.own, key) != "" }
 	switch {
@@ -174,8 +180,8 @@ func (c connection) foreignSecret(env environment) string {
 	}
 }
 
-// foreignKey is foreignSecret for the certificate by which a server knows its client. A path of one that stands in .env is .env's to
-// give: the key itself goes nowhere.
+// foreignKey is foreignSecret for the certificate by which a server knows its client. A path of one
+// that stands in .env is .env's to give: the key itself goes nowhere.
 func (c connection) foreignKey(env environment) string {
 	mine, led := c.get(c.own, "sslkey") != "", len(c.steers()) > 0
 	switch {
@@ -192,7 +198,8 @@ func (c connection) foreignKey(env environment) string {
 	}
 }
 
-// warnOfUnread tells who has a default file of libpq's, or several that count together, that it is not read.
+// warnOfUnread tells who has a default file of libpq's, or several that count together, that it is
+// not read.
 func (l *loader) warnOfUnread(path string, env environment, names ...string) {
 	home, _ := env.lookup("HOME")
 	for _, name := range names {
@@ -206,7 +213,8 @@ func (l *loader) warnOfUnread(path string, env environment, names ...string) {
 		filepath.Join(home.text, names[len(names)-1]), path, by))
 }
 
-// checkHub is keepApart for the hub's token, which only some commands send: they ask Config.HubAccess.
+// checkHub is keepApart for the hub's token, which only some commands send: they ask
+// Config.HubAccess.
 func (l *loader) checkHub() {
 	l.config.chosenHub = l.ledByDotEnv("encoder.hub") && l.config.Encoder.Hub != Default().Encoder.Hub
 	if l.config.Encoder.HubToken == "" || !l.ledByDotEnv("encoder.hub") || l.knownToDotEnv("encoder.hub_token") ||

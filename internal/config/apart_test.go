@@ -18,8 +18,8 @@ import (
 // secretText is in every password that a .env file does not hold.
 const secretText = "s3cret-of-the-user"
 
-// realEnvironment sets variables for pgx too, which reads them by itself. A password file and a service file have a secret for any
-// address.
+// realEnvironment sets variables for pgx too, which reads them by itself. A password file and a
+// service file have a secret for any address.
 func realEnvironment(tb testing.TB, variables map[string]string) map[string]string {
 	tb.Helper()
 	home := tb.TempDir()
@@ -117,7 +117,8 @@ func TestASecretFromElsewhereDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
 	}
 }
 
-// What is not named by .env works as before, and a password from it may go elsewhere: who wrote it knows it.
+// What is not named by .env works as before, and a password from it may go elsewhere: who wrote it
+// knows it.
 func TestAPasswordOfDotEnvGoesAnywhere(t *testing.T) {
 	for name, c := range map[string]struct {
 		real           map[string]string
@@ -157,7 +158,8 @@ func quoted(s string) string {
 	return `"` + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), `"`, `\"`) + `"`
 }
 
-// same compares what two configurations reach, and as whom; a password file counts for the second alone.
+// same compares what two configurations reach, and as whom; a password file counts for the second
+// alone.
 func same(a, b *pgconn.Config) bool {
 	if len(a.Fallbacks) != len(b.Fallbacks) || a.Host != b.Host || a.Port != b.Port || (a.TLSConfig == nil) != (b.TLSConfig == nil) || a.User != b.User ||
 		a.Database != b.Database || a.Password != b.Password && b.Password != secretText || len(a.RuntimeParams) != len(b.RuntimeParams) {
@@ -186,7 +188,8 @@ func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
 	if _, err := config.Load(config.Sources{Env: env, File: settings}); err != nil {
 		t.Errorf("one that a person names: %v", err)
 	}
-	// A file with a connection string is a pair of address and password that .env has not made up; it may add no address of its own.
+	// A file with a connection string is a pair of address and password that .env has not made up;
+	// it may add no address of its own.
 	file := write(t, "dsn", "dbname=d password="+secretText)
 	delete(env, "PGPASSWORD")
 	_, err = config.Load(config.Sources{Env: env, DotEnv: write(t, ".env", "WAL2VEC_SOURCE_DSN_FILE="+file+"\nPGHOST=evil")})
@@ -198,8 +201,9 @@ func TestWhatDotEnvNamesIsAsDotEnv(t *testing.T) {
 	}
 }
 
-// TestAFileThatDotEnvNamesIsLedByIt: the author of the folder made the file beside .env too, or it is the user's own with a password
-// that goes nowhere else. Each file is named in every way that .env has.
+// TestAFileThatDotEnvNamesIsLedByIt: the author of the folder made the file beside .env too, or it
+// is the user's own with a password that goes nowhere else. Each file is named in every way that
+// .env has.
 func TestAFileThatDotEnvNamesIsLedByIt(t *testing.T) {
 	const env, file = "the password comes from PGPASSWORD of the environment", "the password comes from the file that holds the connection string"
 	inEnv := map[string]string{"PGPASSWORD": secretText}
@@ -271,7 +275,8 @@ func content(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv: what a person types counts as what the environment has.
+// TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv: what a person types counts as what the environment
+// has.
 func TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
 	env := realEnvironment(t, nil)
 	file := write(t, "dsn", "dbname=d password="+secretText)
@@ -283,7 +288,8 @@ func TestAFlagsSecretDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
 	}
 }
 
-// TestACertificateFromElsewhereIsNotShownToAServerOfDotEnv has the default files of the home folder, which pgx reads by itself.
+// TestACertificateFromElsewhereIsNotShownToAServerOfDotEnv has the default files of the home
+// folder, which pgx reads by itself.
 func TestACertificateFromElsewhereIsNotShownToAServerOfDotEnv(t *testing.T) {
 	env := realEnvironment(t, nil)
 	folder := filepath.Join(env["HOME"], ".postgresql")
@@ -370,8 +376,9 @@ func TestThePasswordFileThatIsNotReadIsNamed(t *testing.T) {
 	}
 }
 
-// FuzzDotEnv lets a .env file say anything, and a file that stands beside it, as BESIDE; OWN is a file of the user's. Where they change a
-// server, or how well it is known, no secret goes there but their own.
+// FuzzDotEnv lets a .env file say anything, and a file that stands beside it, as BESIDE; OWN is a
+// file of the user's. Where they change a server, or how well it is known, no secret goes there but
+// their own.
 func FuzzDotEnv(f *testing.F) {
 	for _, text := range []string{
 		"PGHOST=evil", "PGPORT=1\nPGPASSWORD=x", "WAL2VEC_SOURCE_DSN=postgres://u:p@evil/d?sslmode=disable", "PGSSLMODE=disable\nPGUSER=u",

@@ -6,7 +6,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// Config is the whole configuration. A copy shares its lists and its rate with the original: replace them, do not write into them.
+// Config is the whole configuration. A copy shares its lists and its rate with the original:
+// replace them, do not write into them.
 type Config struct {
 	// Pipeline names the work; it is part of table, slot and publication names.
 	Pipeline string
@@ -25,13 +26,14 @@ type Config struct {
 	chosenHub bool
 }
 
-// Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that is not read, a file that other
-// accounts could change.
+// Warnings are what Load found and went on with, each a fault.Error in one line: a .env file that
+// is not read, a file that other accounts could change.
 func (c Config) Warnings() []error { return c.warnings }
 
 // Source says what is read and through which slot.
 type Source struct {
-	// DSN is a URL or a key/value connection string; empty leaves everything to libpq's PG* variables.
+	// DSN is a URL or a key/value connection string; empty leaves everything to libpq's PG*
+	// variables.
 	DSN   DSN
 	Table Name
 	// Key lists the key columns, spelt as in the catalogue.
@@ -53,13 +55,15 @@ type Sink struct {
 	DSN DSN
 	// Schema holds wal2vec's own tables.
 	Schema string
-	// Owner is the role that ran init, where that is another than the session's own and no superuser; its tables are trusted.
+	// Owner is the role that ran init, where that is another than the session's own and no
+	// superuser; its tables are trusted.
 	Owner string
 	// View is the name that people query.
 	View Name
 	// Storage is one of the storages of change.
 	Storage string
-	// IndexMemory is the server's memory for building an index in bytes; 0 takes what the vectors need.
+	// IndexMemory is the server's memory for building an index in bytes; 0 takes what the vectors
+	// need.
 	IndexMemory int64
 }
 
@@ -67,11 +71,13 @@ type Sink struct {
 type Encoder struct {
 	// Model is the name of a folder among the parts, or a path; see Parts.Model.
 	Model string
-	// ModelFolders are folders with checkpoints that the sink may name by their path; see Parts.Recorded.
+	// ModelFolders are folders with checkpoints that the sink may name by their path; see
+	// Parts.Recorded.
 	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int
-	// Device is one of the devices of change. "mps", the name that PyTorch uses, is read as change.DeviceCoreML.
+	// Device is one of the devices of change. "mps", the name that PyTorch uses, is read as
+	// change.DeviceCoreML.
 	Device string
 	// Precision is one of the precisions of change.
 	Precision string
@@ -80,36 +86,40 @@ type Encoder struct {
 	// RunTokens and RunRows bound one call of the model; 0 takes what suits the device.
 	RunTokens int
 	RunRows   int
-	// Hub is the address that models are fetched from; HubToken, where it is not empty, goes along. Both are to be had from
-	// Config.HubAccess.
+	// Hub is the address that models are fetched from; HubToken, where it is not empty, goes along.
+	// Both are to be had from Config.HubAccess.
 	Hub      string
 	HubToken Secret
 }
 
 // Stream bounds a batch and the waits of a running stream.
 type Stream struct {
-	// MaxRows, MaxTokens and MaxBytes bound a batch; MaxAge bounds the wait of a finished transaction for an unfinished one behind it.
+	// MaxRows, MaxTokens and MaxBytes bound a batch; MaxAge bounds the wait of a finished
+	// transaction for an unfinished one behind it.
 	MaxRows   int
 	MaxTokens int
 	MaxBytes  int64
 	MaxAge    time.Duration
-	// MaxRowBytes bounds what is read of one row: the sum of the bytes of the columns that one template names, in the server's text
-	// output. A larger row becomes a dead letter of the generations with that template.
+	// MaxRowBytes bounds what is read of one row: the sum of the bytes of the columns that one
+	// template names, in the server's text output. A larger row becomes a dead letter of the
+	// generations with that template.
 	MaxRowBytes int64
 	// DrainTimeout is how long a stopping stream may finish what it has taken in.
 	DrainTimeout time.Duration
 	// IdleInterval is how often an idle stream writes its position.
 	IdleInterval time.Duration
-	// Heartbeat is how long nothing is received before something is written into the source's log; 0 writes nothing.
+	// Heartbeat is how long nothing is received before something is written into the source's log;
+	// 0 writes nothing.
 	Heartbeat time.Duration
 	// RetryMax is the longest pause between two tries.
 	RetryMax time.Duration
 	// OnGap is GapRefuse or GapResync: what a stream does that cannot go on from the watermark.
 	OnGap string
-	// OnSwap is SwapFollow or SwapRefuse: what a stream does whose table was replaced by another of its name.
+	// OnSwap is SwapFollow or SwapRefuse: what a stream does whose table was replaced by another of
+	// its name.
 	OnSwap string
-	// OnWALPressure is PressureHold or PressureDrop: what a stream does that cannot write while its slot holds back more than
-	// RetainedLimit bytes of the source's log.
+	// OnWALPressure is PressureHold or PressureDrop: what a stream does that cannot write while its
+	// slot holds back more than RetainedLimit bytes of the source's log.
 	OnWALPressure string
 	RetainedLimit int64
 }
@@ -243,5 +253,6 @@ func (c *Config) derive() {
 // viewSchema is where a view lies that no source names.
 const viewSchema = "analytics_features"
 
-// ViewIsDerived reports whether the view's name comes from the pipeline's alone: a pipeline that has a view keeps that one.
+// ViewIsDerived reports whether the view's name comes from the pipeline's alone: a pipeline that
+// has a view keeps that one.
 func (c Config) ViewIsDerived() bool { return c.Origin("sink.view").Kind == FromDefault }

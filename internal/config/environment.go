@@ -16,24 +16,27 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// mlWatermark is the one variable of the usual embedding scripts whose meaning is turned round: without a watermark, a backfill
-// encodes everything.
+// mlWatermark is the one variable of the usual embedding scripts whose meaning is turned round:
+// without a watermark, a backfill encodes everything.
 const mlWatermark = "ML_ENABLE_WATERMARK"
 
-// foreign lists the WAL2VEC_* variables that are no settings: paths of parts and the file, and what tests and scripts use.
+// foreign lists the WAL2VEC_* variables that are no settings: paths of parts and the file, and what
+// tests and scripts use.
 var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2VEC_PARTS", dotEnvSwitch, safefile.TrustVariable}
 
 // dotEnvSwitch says whether a .env file is read: on, the default, or off.
 const dotEnvSwitch = "WAL2VEC_DOTENV"
 
-// folders are variables of the process itself, which no .env file sets: what is in those folders is run.
+// folders are variables of the process itself, which no .env file sets: what is in those folders is
+// run.
 var folders = []string{"WAL2VEC_CACHE", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
 
 const testPrefix = "WAL2VEC_TEST_"
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// variable is the value of an environment variable and the file it stood in, empty for the real environment.
+// variable is the value of an environment variable and the file it stood in, empty for the real
+// environment.
 type variable struct {
 	text string
 	file string
@@ -84,8 +87,9 @@ func (e environment) outside(name string) bool {
 	return found && v.file == ""
 }
 
-// readDotEnv reads a .env file into the environment. One that another account could have written is passed over with a warning, and so is a folder
-// of that name, as some make for Python, or another thing that is no file.
+// readDotEnv reads a .env file into the environment. One that another account could have written is
+// passed over with a warning, and so is a folder of that name, as some make for Python, or another
+// thing that is no file.
 func (l *loader) readDotEnv(env environment, path string) error {
 	content, err := safefile.ReadTrusted(path, mostDotEnvBytes)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,8 +124,8 @@ func (l *loader) readDotEnv(env environment, path string) error {
 	return nil
 }
 
-// badLine finds the line, from 1, behind the last one up to which the file can be read, looking at no value of more than longest lines:
-// each is read once for every line of it.
+// badLine finds the line, from 1, behind the last one up to which the file can be read, looking at
+// no value of more than longest lines: each is read once for every line of it.
 func badLine(content []byte) int {
 	const longest = 200
 	lines := bytes.SplitAfter(content, []byte("\n"))
@@ -134,7 +138,8 @@ func badLine(content []byte) int {
 	return min(last+1, len(lines))
 }
 
-// readEnvironment applies the ML_* and then the WAL2VEC_* variables, and refuses those that nobody knows.
+// readEnvironment applies the ML_* and then the WAL2VEC_* variables, and refuses those that no one
+// knows.
 func (l *loader) readEnvironment(env environment) {
 	known := slices.Clone(foreign)
 	for _, s := range l.settings {

@@ -1,7 +1,7 @@
 package config
 
-// Keywords returns the keywords of a connection string that .env may add by libpq's variables, by the names of these, and all that are known to set
-// nothing in a session.
+// Keywords returns the keywords of a connection string that .env may add by libpq's variables, by
+// the names of these, and all that are known to set nothing in a session.
 func Keywords() (variables map[string]string, known []string) {
 	variables = map[string]string{}
 	for _, p := range libpqNames {

@@ -42,7 +42,8 @@ func printableOnly(r rune) rune {
 	return r
 }
 
-// Spelt returns a name that nobody knows as far as it looks like one: what stands behind may be a password, or end the line.
+// Spelt returns a name that no one knows as far as it looks like one: what stands behind may be a
+// password, or end the line.
 func Spelt(name string) string {
 	end := strings.IndexFunc(name, func(r rune) bool {
 		return r != '.' && r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
@@ -56,7 +57,8 @@ func Spelt(name string) string {
 	return name[:end] + "…"
 }
 
-// FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that Load returns.
+// FaultsError is everything wrong with a configuration; it is the cause of the fault.Error that
+// Load returns.
 type FaultsError []Fault
 
 // Error prints one fault, or a count and one line for each.

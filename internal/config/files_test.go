@@ -15,7 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// open gives a file a mode that no umask makes, and lets every account into the test's own folder, of mode 0700.
+// open gives a file a mode that no umask makes, and lets every account into the test's own folder,
+// of mode 0700.
 func open(t *testing.T, path string, mode os.FileMode) string {
 	t.Helper()
 	t.Setenv(safefile.TrustVariable, "")
@@ -65,7 +66,8 @@ func TestADotEnvThatOthersMayWriteIsNotRead(t *testing.T) {
 	}
 }
 
-// TestADotEnvOfAWeakerAccountIsNotRead gives the file away, which root alone can; another account finds its own file read.
+// TestADotEnvOfAWeakerAccountIsNotRead gives the file away, which root alone can; another account
+// finds its own file read.
 func TestADotEnvOfAWeakerAccountIsNotRead(t *testing.T) {
 	path := open(t, write(t, ".env", "WAL2VEC_PIPELINE=theirs"), 0o600)
 	root := os.Geteuid() == 0
@@ -129,7 +131,8 @@ func TestADotEnvThatIsNoFileIsPassedOver(t *testing.T) {
 	}
 }
 
-// TestEveryFileOfTheConfigurationIsAFileWithABound names what is none, and what is too much, in every place.
+// TestEveryFileOfTheConfigurationIsAFileWithABound names what is none, and what is too much, in
+// every place.
 func TestEveryFileOfTheConfigurationIsAFileWithABound(t *testing.T) {
 	dir := t.TempDir()
 	pipe, huge := filepath.Join(dir, "pipe"), filepath.Join(dir, "huge")
@@ -157,7 +160,8 @@ func TestEveryFileOfTheConfigurationIsAFileWithABound(t *testing.T) {
 	}
 }
 
-// TestTheBadLineOfADotEnvIsFoundInTime: the work for it grows with the file's length, not with its square.
+// TestTheBadLineOfADotEnvIsFoundInTime: the work for it grows with the file's length, not with its
+// square.
 func TestTheBadLineOfADotEnvIsFoundInTime(t *testing.T) {
 	for line, text := range map[int]string{1: "A='\n" + strings.Repeat("\n", 15000), 301: strings.Repeat("A=1\n", 300) + "B='\n" + strings.Repeat("\n", 15000)} {
 		path := write(t, ".env", text)

@@ -21,11 +21,13 @@ import (
 // mark is what the passwords of a fuzzed configuration hold.
 const mark = "pl4nt3d"
 
-// fuzzed is a configuration as a fuzzer makes it up: a YAML file, a .env file, and lines of NAME=value for the environment.
+// fuzzed is a configuration as a fuzzer makes it up: a YAML file, a .env file, and lines of
+// NAME=value for the environment.
 type fuzzed struct{ yaml, dotEnv, environ string }
 
-// FuzzConfiguration loads any configuration. Whatever stands in it, the load fails with a line a fault, which names no password, or
-// gives a configuration that is valid, that hides its passwords, and that reads back from what it prints.
+// FuzzConfiguration loads any configuration. Whatever stands in it, the load fails with a line a
+// fault, which names no password, or gives a configuration that is valid, that hides its passwords,
+// and that reads back from what it prints.
 func FuzzConfiguration(f *testing.F) {
 	for _, path := range globbed(f, "testdata/*.yaml") {
 		content, err := os.ReadFile(path)
@@ -73,7 +75,8 @@ func globbed(f *testing.F, pattern string) []string {
 	return paths
 }
 
-// readsFiles reports whether the configuration may name a file of the machine, of which some have no end.
+// readsFiles reports whether the configuration may name a file of the machine, of which some have
+// no end.
 func (in fuzzed) readsFiles() bool {
 	all := strings.ToLower(in.yaml + in.dotEnv + in.environ)
 	return strings.Contains(all, "_file") || strings.Contains(all, "wal2vec_config")
@@ -89,7 +92,8 @@ func (in fuzzed) sources(t *testing.T, dir string) config.Sources {
 	return s
 }
 
-// env is the environment; a line without a name or with a zero byte is none that a process can have.
+// env is the environment; a line without a name or with a zero byte is none that a process can
+// have.
 func (in fuzzed) env() map[string]string {
 	lines := strings.Split(strings.ReplaceAll(in.environ, "\x00", ""), "\n")
 	return config.Environ(slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "=") }))
@@ -112,7 +116,8 @@ func checkRefusal(t *testing.T, in fuzzed, err error) {
 	}
 }
 
-// checkLoaded makes sure that a configuration that was loaded is valid, hides its passwords, and prints itself as it can be read.
+// checkLoaded makes sure that a configuration that was loaded is valid, hides its passwords, and
+// prints itself as it can be read.
 func checkLoaded(t *testing.T, in fuzzed, c config.Config, dir string) {
 	if err := c.Validate(); err != nil {
 		t.Fatalf("loaded and not valid: %v", err)
@@ -155,12 +160,14 @@ func passwordIn(dsn config.DSN) string {
 	return parsed.Password
 }
 
-// plantedOnce reports whether the mark stands in one place, so that where it shows can only be from there.
+// plantedOnce reports whether the mark stands in one place, so that where it shows can only be from
+// there.
 func (in fuzzed) plantedOnce() bool {
 	return strings.Count(in.yaml+"\x00"+in.dotEnv+"\x00"+in.environ, mark) == 1
 }
 
-// planted reports whether the mark stands in the value of a setting that is a secret or may hold one.
+// planted reports whether the mark stands in the value of a setting that is a secret or may hold
+// one.
 func (in fuzzed) planted() bool {
 	dotEnv, err := godotenv.Unmarshal(in.dotEnv)
 	if err != nil {

@@ -6,14 +6,16 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// A relative name is another file in each folder that a command runs in. Who types one beside a command means the file that is there; the
-// environment, or a settings file of another folder, says it in folders that were fetched, too. So a settings file that the environment names so, and
-// a file of a secret that any of both does, is led by the folder's author as .env is.
+// A relative name is another file in each folder that a command runs in. Who types one beside a
+// command means the file that is there; the environment, or a settings file of another folder, says
+// it in folders that were fetched, too. So a settings file that the environment names so, and a
+// file of a secret that any of both does, is led by the folder's author as .env is.
 
 // dotEnvName is the author of what .env leads, in messages.
 const dotEnvName = ".env"
 
-// here reports whether a setting's value is the content of a file of its own, by a relative name that stands where no person meant this folder.
+// here reports whether a setting's value is the content of a file of its own, by a relative name
+// that stands where no person meant this folder.
 func (l *loader) here(path string) bool {
 	file, o := l.mounted[path], l.config.Origin(path)
 	typed := o.Kind == FromFlag || o.Kind == FromFile && !filepath.IsAbs(o.File) // --config, relative too; another such settings file is led itself
@@ -34,7 +36,8 @@ func (l *loader) author(path string) string {
 	}
 }
 
-// inFull says what to do where a relative name leads what it must not, or nothing where it is .env that does.
+// inFull says what to do where a relative name leads what it must not, or nothing where it is .env
+// that does.
 func (l *loader) inFull(path string) string {
 	author := l.author(path)
 	if author == dotEnvName {

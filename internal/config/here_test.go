@@ -24,7 +24,8 @@ func inFolder(t *testing.T, files ...string) string {
 	return dir
 }
 
-// TestASettingsFileByARelativeNameIsLedByItsFolder: the environment goes along into folders that were fetched, and the name is another file there.
+// TestASettingsFileByARelativeNameIsLedByItsFolder: the environment goes along into folders that
+// were fetched, and the name is another file there.
 func TestASettingsFileByARelativeNameIsLedByItsFolder(t *testing.T) {
 	const source, owner = "WAL2VEC_SOURCE_DSN", "sink: {owner: stranger}"
 	for name, c := range map[string]struct {
@@ -135,7 +136,8 @@ func TestAConnectionStringInAFileByARelativeNameIsLedByItsFolder(t *testing.T) {
 // weaker is an account that root can act as: "nobody" on most systems.
 const weaker = 65534
 
-// TestASettingsFileOfAnotherAccountIsRefused: however it is named. Root alone can give a file away; any account can open one to others.
+// TestASettingsFileOfAnotherAccountIsRefused: however it is named. Root alone can give a file away;
+// any account can open one to others.
 func TestASettingsFileOfAnotherAccountIsRefused(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	dir := inFolder(t, "w.yaml", "pipeline: evil\n")

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// libpqNames maps libpq's variables to the keywords of a connection string, in the order in which they are written.
+// libpqNames maps libpq's variables to the keywords of a connection string, in the order in which
+// they are written.
 var libpqNames = []pair{
 	{"PGHOST", "host"},
 	{"PGPORT", "port"},
@@ -34,7 +35,8 @@ var libpqNames = []pair{
 	{"PGOPTIONS", "options"},
 }
 
-// libpqGuards are those that say what is asked of a server: alone they name no source. Package pgsession reads them, in the environment too.
+// libpqGuards are those that say what is asked of a server: alone they name no source. Package
+// pgsession reads them, in the environment too.
 var libpqGuards = []pair{
 	{"PGREQUIREPEER", "requirepeer"},
 	{"PGHOSTADDR", "hostaddr"},
@@ -46,8 +48,9 @@ var libpqGuards = []pair{
 	{"PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"},
 }
 
-// readLibpq notes that the source is named by PG* variables. Those of the real environment stay there, where pgx reads them below
-// any connection string; pgx cannot see those of a .env file, so they go into the connection strings where these are silent.
+// readLibpq notes that the source is named by PG* variables. Those of the real environment stay
+// there, where pgx reads them below any connection string; pgx cannot see those of a .env file, so
+// they go into the connection strings where these are silent.
 func (l *loader) readLibpq(env environment) {
 	var names []string
 	var dotEnv []pair
@@ -95,14 +98,16 @@ func (l *loader) readLibpq(env environment) {
 	requireAuth(&l.config.Sink.DSN, sink)
 }
 
-// requireAuth has the server of a connection string, of the key/value form, ask for a password by one of the methods; none are no demand.
+// requireAuth has the server of a connection string, of the key/value form, ask for a password by
+// one of the methods; none are no demand.
 func requireAuth(to *DSN, methods string) {
 	if *to != "" && methods != "" {
 		*to += DSN(" " + string(joinPairs([]pair{{"require_auth", methods}})))
 	}
 }
 
-// complete adds what .env says to a connection string. It returns the methods by which its server must ask for the password, if it must.
+// complete adds what .env says to a connection string. It returns the methods by which its server
+// must ask for the password, if it must.
 func (l *loader) complete(c connection, to *DSN, env environment) (methods string) {
 	without := l.checkFiles(c, env)
 	sets, acts := l.checkSession(c), l.checkActing(c, env)

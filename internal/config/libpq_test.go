@@ -15,7 +15,8 @@ func TestLibpqVariablesOfTheRealEnvironmentStayThere(t *testing.T) {
 	}
 }
 
-// pgx cannot see a .env file, so its PG* variables go into the connection strings, below what these say themselves.
+// pgx cannot see a .env file, so its PG* variables go into the connection strings, below what these
+// say themselves.
 func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 	dotEnv := write(t, ".env", "PGHOST=dothost\nPGPORT=6000\nPGDATABASE=dotdb\nPGUSER=dotuser\nPGPASSWORD='p w@/?&+%'\n")
 	f := func(dsn, host string, port uint16, database, user, password string) {
@@ -54,7 +55,8 @@ func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 	}
 }
 
-// TestGuardsOfADotEnvNameNoSource, but go with one: which account the server has, and what package pgsession refuses.
+// TestGuardsOfADotEnvNameNoSource, but go with one: which account the server has, and what package
+// pgsession refuses.
 func TestGuardsOfADotEnvNameNoSource(t *testing.T) {
 	const guards = "PGREQUIREPEER=daemon\nPGSSLCRL=/crl\nPGGSSENCMODE=require\nPGHOSTADDR=::1\nPGREQUIRESSL=1\nPGSSLCRLDIR=/d\nPGSSLMINPROTOCOLVERSION=TLSv1.3\n" +
 		"PGSSLMAXPROTOCOLVERSION=TLSv1.3\n"

@@ -17,8 +17,9 @@ type Sources struct {
 	File string
 	// Env is the environment; see Environ.
 	Env map[string]string
-	// DotEnv is the path of a .env file, read below Env. It need not exist; empty reads none. One that another account could change is
-	// not read, with a warning; WAL2VEC_DOTENV=off in Env has none read.
+	// DotEnv is the path of a .env file, read below Env. It need not exist; empty reads none. One
+	// that another account could change is not read, with a warning; WAL2VEC_DOTENV=off in Env has
+	// none read.
 	DotEnv string
 	// Flags are the flags that were given, in their order.
 	Flags []Flag
@@ -44,8 +45,9 @@ func Environ(environ []string) map[string]string {
 	return env
 }
 
-// Load reads all sources and checks the result. Every fault of every source is in the error, which is a fault.Error of kind Usage
-// with FaultsError as its cause. The Config is filled as far as it could be read even then, for printing.
+// Load reads all sources and checks the result. Every fault of every source is in the error, which
+// is a fault.Error of kind Usage with FaultsError as its cause. The Config is filled as far as it
+// could be read even then, for printing.
 func Load(s Sources) (Config, error) {
 	l := loader{config: Default()}
 	l.settings = l.config.settings()
@@ -79,8 +81,9 @@ type loader struct {
 	settings []setting
 	faults   FaultsError
 	broken   map[string]bool // settings whose last value could not be read: no rule is checked on what they held before
-	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names, or that the environment names by a relative name:
-	// then relative is true, and what that file says counts as if .env named it; see here.
+	// dotEnv is the .env file where it was read, dotEnvConfig the settings file that it names, or
+	// that the environment names by a relative name: then relative is true, and what that file says
+	// counts as if .env named it; see here.
 	dotEnv, dotEnvConfig string
 	relative             bool
 	mounted              map[string]string // the files of settings whose value is the content of a file of its own
@@ -137,7 +140,7 @@ func (l *loader) setBroken(s setting, text string, o Origin, ruleText string) {
 	l.broken[s.path] = true
 	f := Fault{Field: s.path, Value: text, Origin: o, Rule: ruleText}
 	if s.file && text != "" {
-		f.Value = stars // it could not be read, so nobody knows which part of it is the password
+		f.Value = stars // it could not be read, so no one knows which part of it is the password
 	}
 	l.faults = append(l.faults, f)
 }
@@ -202,7 +205,7 @@ func (l *loader) paths() []string {
 	return paths
 }
 
-// cause drops the path from a file error: whoever prints it has named the file.
+// cause drops the path from a file error: the caller that prints it has named the file.
 func cause(err error) string {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// maxNameBytes is Postgres' limit for a name; a longer one would be cut silently and meet another object.
+// maxNameBytes is Postgres' limit for a name; a longer one would be cut silently and meet another
+// object.
 const maxNameBytes = 63
 
 // Name is the name of a table or view with its schema, as the catalogue spells both.
@@ -15,7 +16,8 @@ type Name struct {
 	Name   string
 }
 
-// ParseName reads schema.name as SQL does: a part in double quotes is taken as it is, any other is folded to lower case.
+// ParseName reads schema.name as SQL does: a part in double quotes is taken as it is, any other is
+// folded to lower case.
 func ParseName(text string) (Name, error) {
 	schema, rest, err := cutIdentifier(strings.TrimSpace(text))
 	if err != nil {
@@ -90,7 +92,8 @@ func identifierRune(r rune) bool {
 	return r == '_' || r == '$' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r > 127
 }
 
-// quoteIdentifier quotes what SQL would otherwise read as something else. Key words are left alone: this is for people.
+// quoteIdentifier quotes what SQL would otherwise read as something else. Key words are left alone:
+// this is for people.
 func quoteIdentifier(name string) string {
 	plain := name != "" && name == strings.ToLower(name) && !strings.ContainsFunc(name, func(r rune) bool { return !identifierRune(r) })
 	if plain && (name[0] < '0' || name[0] > '9') && name[0] != '$' {
@@ -99,7 +102,8 @@ func quoteIdentifier(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// parseColumns reads a comma-separated list of column names, spelt as in the catalogue; one with a comma goes in double quotes.
+// parseColumns reads a comma-separated list of column names, spelt as in the catalogue; one with a
+// comma goes in double quotes.
 func parseColumns(text string) ([]string, error) {
 	var columns []string
 	for rest := strings.TrimSpace(text); ; {

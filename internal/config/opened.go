@@ -11,9 +11,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// pgx opens files by itself, as libpq does: those that a connection string or a variable names, and those that stand below HOME. HOME may be
-// another account's, as after sudo -E: that account would say then where a connection leads (the service file), which authority vouches for
-// a server, and by which certificate a client is known. So each is looked at as .env is, before a connection string is used.
+// pgx opens files by itself, as libpq does: those that a connection string or a variable names, and
+// those that stand below HOME. HOME may be another account's, as after sudo -E: that account would
+// say then where a connection leads (the service file), which authority vouches for a server, and
+// by which certificate a client is known. So each is looked at as .env is, before a connection
+// string is used.
 
 // opening is a file that pgx opens.
 type opening struct {
@@ -40,7 +42,8 @@ const (
 	namedByHome
 )
 
-// path is the file that pgx would open for a connection. What .env says counts as the connection string's.
+// path is the file that pgx would open for a connection. What .env says counts as the connection
+// string's.
 func (o opening) path(c connection, env environment) (string, named) {
 	if said := slices.Concat(c.added, c.own); c.mentions(said, o.key) {
 		path := c.get(said, o.key)
@@ -93,9 +96,11 @@ func sockets(hosts string) bool {
 	return !slices.ContainsFunc(strings.Split(hosts, ","), func(host string) bool { return !filepath.IsAbs(host) && !strings.HasPrefix(host, "@") })
 }
 
-// checkFiles looks at the files that pgx opens for a connection: one that is no file, such as a pipe, would be waited for without end, and
-// one that another account owns, or could replace, is refused. It returns what the connection string has to say so that pgx opens none of
-// those that may be passed over: files below another account's HOME that are not there yet, and password files.
+// checkFiles looks at the files that pgx opens for a connection: one that is no file, such as a
+// pipe, would be waited for without end, and one that another account owns, or could replace, is
+// refused. It returns what the connection string has to say so that pgx opens none of those that
+// may be passed over: files below another account's HOME that are not there yet, and password
+// files.
 func (l *loader) checkFiles(c connection, env environment) (without []pair) {
 	if l.config.Origin(c.path).Kind == FromDefault {
 		return nil // there is no connection

@@ -84,7 +84,8 @@ func atHome(t *testing.T, home, dsn string, variables ...string) (config.Config,
 	return config.Load(config.Sources{Env: env})
 }
 
-// TestFilesThatPgxOpensByItselfAreLookedAt: HOME may be another account's, and so may a file that a variable names. Root alone gives files away.
+// TestFilesThatPgxOpensByItselfAreLookedAt: HOME may be another account's, and so may a file that a
+// variable names. Root alone gives files away.
 func TestFilesThatPgxOpensByItselfAreLookedAt(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	home := newHome(t)
@@ -148,7 +149,8 @@ func TestFilesThatPgxOpensByItselfAreLookedAt(t *testing.T) {
 	}
 }
 
-// TestAnothersHomeIsPassedOverWhereItHasNoneOfThem: the account could make the files a moment later. What a connection does not use stops nothing.
+// TestAnothersHomeIsPassedOverWhereItHasNoneOfThem: the account could make the files a moment
+// later. What a connection does not use stops nothing.
 func TestAnothersHomeIsPassedOverWhereItHasNoneOfThem(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	full, empty := newHome(t), t.TempDir()
@@ -199,7 +201,8 @@ func TestAnothersHomeIsPassedOverWhereItHasNoneOfThem(t *testing.T) {
 	}
 }
 
-// TestOfAFileThatPgxOpensEachThingIsTold: a pipe is waited for without end, and what others may write is told once.
+// TestOfAFileThatPgxOpensEachThingIsTold: a pipe is waited for without end, and what others may
+// write is told once.
 func TestOfAFileThatPgxOpensEachThingIsTold(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	for _, f := range libpqFiles {

@@ -23,14 +23,15 @@ type Origin struct {
 	Kind OriginKind
 	// Name is the flag or variable.
 	Name string
-	// File is the file that held the value or the variable; empty for the real environment and for flags.
+	// File is the file that held the value or the variable; empty for the real environment and for
+	// flags.
 	File string
 	// Line is the line in a YAML file, 0 elsewhere.
 	Line int
 }
 
-// String prints the origin for people: "flag --device", "environment WAL2VEC_LOG_LEVEL", ".env WAL2VEC_LOG_LEVEL",
-// "wal2vec.yaml:12", "default".
+// String prints the origin for people: "flag --device", "environment WAL2VEC_LOG_LEVEL", ".env
+// WAL2VEC_LOG_LEVEL", "wal2vec.yaml:12", "default".
 func (o Origin) String() string {
 	switch {
 	case o.Kind == FromDefault:

@@ -21,23 +21,27 @@ import (
 type Parts struct {
 	// Root is the folder that holds them.
 	Root string
-	// ONNXRuntime is the shared library: the one with CUDA where it is there, which runs on the CPU as well.
+	// ONNXRuntime is the shared library: the one with CUDA where it is there, which runs on the CPU
+	// as well.
 	ONNXRuntime string
 	// ModelDir is the folder of model folders.
 	ModelDir string
 	// Postgres maps a major version to the folder that holds its bin, lib and share.
 	Postgres map[int]string
-	// GraphCache is the folder for graphs that were made from models; it may not exist yet. Empty where there is none that no other
-	// account can change.
+	// GraphCache is the folder for graphs that were made from models; it may not exist yet. Empty
+	// where there is none that no other account can change.
 	GraphCache string
-	// Shared says why a folder that comes first is not the GraphCache: other accounts can change it.
+	// Shared says why a folder that comes first is not the GraphCache: other accounts can change
+	// it.
 	Shared error
 }
 
-// FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program exe (which may be a link) in
-// ../.cache/parts and ../share/wal2vec; $WAL2VEC_CACHE/parts; parts in the user's cache folder for wal2vec. A folder counts when
-// it holds the runtime, a model or a PostgreSQL. A variable that names a folder without any is an error, as is finding none.
-// So is a relative name, also in WAL2VEC_CACHE: what is in these folders is run, and it would be another folder wherever a command runs.
+// FindParts looks for the parts, in this order: $WAL2VEC_HOME, $WAL2VEC_PARTS; beside the program
+// exe (which may be a link) in ../.cache/parts and ../share/wal2vec; $WAL2VEC_CACHE/parts; parts in
+// the user's cache folder for wal2vec. A folder counts when it holds the runtime, a model or a
+// PostgreSQL. A variable that names a folder without any is an error, as is finding none. So is a
+// relative name, also in WAL2VEC_CACHE: what is in these folders is run, and it would be another
+// folder wherever a command runs.
 func FindParts(exe string, env func(string) string) (Parts, error) {
 	for _, name := range folders {
 		if folder := env(name); folder != "" && !filepath.IsAbs(folder) {
@@ -84,7 +88,8 @@ func partsFolders(exe string, env func(string) string) []string {
 	return folders
 }
 
-// userCache returns the user's cache folder for wal2vec, or "". It is os.UserCacheDir on the given environment.
+// userCache returns the user's cache folder for wal2vec, or "". It is os.UserCacheDir on the given
+// environment.
 func userCache(env func(string) string) string {
 	home := env("HOME")
 	switch {
@@ -135,9 +140,10 @@ func runtimeLibrary(dir string) string {
 	return ""
 }
 
-// graphCache is beside the parts where it can be written, so that clones and users of one cache share it; else it is the user's. One
-// that cannot be written but is there still serves. Graphs are code to the runtime: a folder that another account can change is passed
-// over, and shared says so; there is none below a temporary folder, where any account can be the first to make a name.
+// graphCache is beside the parts where it can be written, so that clones and users of one cache
+// share it; else it is the user's. One that cannot be written but is there still serves. Graphs are
+// code to the runtime: a folder that another account can change is passed over, and shared says so;
+// there is none below a temporary folder, where any account can be the first to make a name.
 func graphCache(root string, env func(string) string) (folder string, shared error) {
 	beside := filepath.Join(root, "graphs")
 	if filepath.Base(root) == "parts" {
@@ -169,7 +175,8 @@ func graphCache(root string, env func(string) string) (folder string, shared err
 	return readable, shared
 }
 
-// writable reports whether a folder, or the nearest one above it that exists, can be written. It creates nothing.
+// writable reports whether a folder, or the nearest one above it that exists, can be written. It
+// creates nothing.
 func writable(dir string) bool {
 	for {
 		_, err := os.Stat(dir)
@@ -186,8 +193,9 @@ func writable(dir string) bool {
 	return isDir(dir) && syscall.Access(dir, write) == nil
 }
 
-// Model returns the folder of a model: a path where it begins as one (see ModelPath), else the folder of that name among the parts. An
-// organisation in front of the name ("sentence-transformers/all-MiniLM-L6-v2") is dropped. A name is never a folder of the working
+// Model returns the folder of a model: a path where it begins as one (see ModelPath), else the
+// folder of that name among the parts. An organisation in front of the name
+// ("sentence-transformers/all-MiniLM-L6-v2") is dropped. A name is never a folder of the working
 // folder, which any account may make in one as /tmp is, and which comes with whatever was fetched.
 func (p Parts) Model(model string) (string, error) {
 	if path := ModelPath(model); path != "" && isDir(path) {
@@ -208,8 +216,9 @@ func (p Parts) Model(model string) (string, error) {
 		"model %q is neither a folder nor in %s", model, p.ModelDir)
 }
 
-// Named returns the folder of a model's name among the parts, or "": the name alone, or an organisation and a name, of which the name
-// counts. A mistyped path does not become the model of the same name, and no name leads out of the folder of models.
+// Named returns the folder of a model's name among the parts, or "": the name alone, or an
+// organisation and a name, of which the name counts. A mistyped path does not become the model of
+// the same name, and no name leads out of the folder of models.
 func (p Parts) Named(model string) string {
 	organisation, name, both := strings.Cut(model, "/")
 	if !both {
@@ -226,9 +235,10 @@ func (p Parts) Named(model string) string {
 	return ""
 }
 
-// Recorded returns the folder of a model that a row of the sink names. Whoever writes that row must not choose what this process opens: a
-// name stands for a model among the parts, and a path is taken where the configuration names it too, as the encoder's model, or as one
-// of the folders in encoder.model_folders or directly below it.
+// Recorded returns the folder of a model that a row of the sink names. A role that writes that row
+// must not choose what this process opens: a name stands for a model among the parts, and a path is
+// taken where the configuration names it too, as the encoder's model, or as one of the folders in
+// encoder.model_folders or directly below it.
 func (p Parts) Recorded(model string, e Encoder) (string, error) {
 	if dir := p.Named(model); dir != "" {
 		return dir, nil
@@ -251,7 +261,8 @@ func (p Parts) Recorded(model string, e Encoder) (string, error) {
 	return model, nil
 }
 
-// ModelPath is the whole path that a model's setting stands for, or "" where it is a name: a path begins with ./, ../ or /.
+// ModelPath is the whole path that a model's setting stands for, or "" where it is a name: a path
+// begins with ./, ../ or /.
 func ModelPath(model string) string {
 	relative := model == "." || model == ".." || strings.HasPrefix(model, "./") || strings.HasPrefix(model, "../")
 	if !relative && !filepath.IsAbs(model) {
@@ -264,7 +275,8 @@ func ModelPath(model string) string {
 	return path
 }
 
-// Models lists the names of the model folders. A folder with a dot before its name is one that is being fetched.
+// Models lists the names of the model folders. A folder with a dot before its name is one that is
+// being fetched.
 func (p Parts) Models() []string {
 	entries, _ := os.ReadDir(p.ModelDir) // none is an answer
 	var names []string

@@ -190,7 +190,8 @@ func TestModelIsANameOrAPath(t *testing.T) {
 	}
 }
 
-// A graph is code to the runtime: a folder that another account can change, or a temporary one that all share, is no place for it.
+// A graph is code to the runtime: a folder that another account can change, or a temporary one that
+// all share, is no place for it.
 func TestGraphsAreKeptWhereNoOtherAccountCanPutThem(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	dir := t.TempDir()
@@ -222,7 +223,8 @@ func TestGraphsAreKeptWhereNoOtherAccountCanPutThem(t *testing.T) {
 	f("", "", "WAL2VEC_CACHE", at("parts", "onnxruntime", "libonnxruntime.so")) // it cannot be written, and there is no home
 }
 
-// TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames: whoever writes the row chooses nothing that is opened.
+// TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames: a role that writes the row chooses
+// nothing that is opened.
 func TestAModelThatTheSinkNamesIsOneThatTheConfigurationNames(t *testing.T) {
 	root := t.TempDir()
 	makeParts(t, root, allParts...)

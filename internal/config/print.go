@@ -29,7 +29,8 @@ func (c Config) Entries() []Entry {
 	return entries
 }
 
-// Value is the text of a setting, named by its path, as a flag takes it; a secret is masked. It is empty where there is no such setting.
+// Value is the text of a setting, named by its path, as a flag takes it; a secret is masked. It is
+// empty where there is no such setting.
 func (c Config) Value(path string) string {
 	for _, s := range c.settings() {
 		if s.path == path {
@@ -93,7 +94,8 @@ func yamlList(texts []string) string {
 	return strings.Join(items, ", ")
 }
 
-// YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read something else.
+// YAML writes a text as it can be pasted into a settings file: in quotes where YAML would read
+// something else.
 func YAML(text string) string {
 	if strings.ContainsAny(text, "{}[]?,#&*!|>'\"%@`:") || strings.TrimSpace(text) != text || strings.ContainsFunc(text, unprintable) {
 		quoted := strconv.Quote(text)         // every escape of Go's is one of YAML's
@@ -119,7 +121,8 @@ func numeric(text string) bool {
 	return text != "" && strings.Trim(text, "0123456789") == ""
 }
 
-// Reference returns docs/config.reference.yaml: every setting with its default, commented out, its meaning and its variable.
+// Reference returns docs/config.reference.yaml: every setting with its default, commented out, its
+// meaning and its variable.
 func Reference() string {
 	c := Default()
 	var b strings.Builder

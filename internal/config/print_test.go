@@ -88,8 +88,8 @@ func TestWhatIsPrintedLoadsAgain(t *testing.T) {
 	}
 }
 
-// Every field of the struct is a setting, under the name that the struct gives it: a field that is forgotten in settings would be
-// a setting that nobody can set.
+// Every field of the struct is a setting, under the name that the struct gives it: a field that is
+// forgotten in settings would be a setting that no one can set.
 func TestEveryFieldIsASetting(t *testing.T) {
 	paths := map[string]bool{}
 	for _, s := range config.Settings() {
@@ -129,7 +129,8 @@ func snake(name string) string {
 	}
 	var b strings.Builder
 	for i, r := range name {
-		// A word begins with a capital that follows a small letter, or precedes one: OnWALPressure is on_wal_pressure.
+		// A word begins with a capital that follows a small letter, or precedes one: OnWALPressure
+		// is on_wal_pressure.
 		if i > 0 && isCapital(name[i]) && (!isCapital(name[i-1]) || i+1 < len(name) && !isCapital(name[i+1])) {
 			b.WriteByte('_')
 		}

@@ -154,7 +154,8 @@ func webAddress(v *string) rule {
 	}
 }
 
-// printable keeps out what a header cannot carry, such as the line end of a carelessly mounted secret.
+// printable keeps out what a header cannot carry, such as the line end of a carelessly mounted
+// secret.
 func printable(v *Secret) rule {
 	return func() string {
 		for _, r := range string(*v) {

@@ -46,7 +46,8 @@ func (d DSN) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // Reveal returns the connection string with its passwords.
 func (d DSN) Reveal() string { return string(d) }
 
-// secretKey reports whether a connection parameter is a password or seems to be one: password, sslpassword, oauth_client_secret, pwd.
+// secretKey reports whether a connection parameter is a password or seems to be one: password,
+// sslpassword, oauth_client_secret, pwd.
 func secretKey(key string) bool {
 	key = strings.ToLower(key)
 	parts := []string{"pass", "pwd", "secret", "kennwort", "scram_"}
@@ -88,12 +89,13 @@ func maskDSN(dsn string) string {
 	return b.String()
 }
 
-// maskURL takes everything up to the last @ for user and password: a password with an unescaped @ or / must not show either.
+// maskURL takes everything up to the last @ for user and password: a password with an unescaped @
+// or / must not show either.
 func maskURL(rest string, hidden func(key string) bool) string {
 	head := ""
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		if _, query, found := strings.Cut(rest[:at], "?"); found && !shows(query, hidden) {
-			return stars // an @ behind a password parameter: nobody can say where the password ends
+			return stars // an @ behind a password parameter: no one can say where the password ends
 		}
 		head = rest[:at+1]
 		if user, password, _ := strings.Cut(rest[:at], ":"); password != "" {
@@ -130,20 +132,21 @@ func shows(query string, hidden func(key string) bool) bool {
 }
 
 var (
-	// quotedURL is urlPassword where the address stands in quotes, as a message has what a person typed: a password in it may hold
-	// spaces and quotes.
+	// quotedURL is urlPassword where the address stands in quotes, as a message has what a person
+	// typed: a password in it may hold spaces and quotes.
 	quotedURL   = regexp.MustCompile(`("(?:[^"\\]|\\.)*?://[^\s:@/"]*):(?:[^"\\]|\\.)*@`)
 	urlPassword = regexp.MustCompile(`(://[^\s:@/]*):[^\s"]*@`)
 	webUser     = regexp.MustCompile(`(?i)(https?://)[^\s"/@*]+@`)
 	parameter   = regexp.MustCompile(`([?&])([^=&?\s"]+)=([^\s&"]+)`)
-	// In most messages the value is quoted once more: four backslashes are one of the value then, two keep what follows from ending it.
+	// In most messages the value is quoted once more: four backslashes are one of the value then,
+	// two keep what follows from ending it.
 	namedSecrets = regexp.MustCompile(`(?i)((?:^|[^?&a-z_])(?:[a-z_]*(?:password|passwort|passwd|passphrase|kennwort|pwd|secret)[a-z_]*|pass)\s*=\s*)` +
 		`('(?:[^'\\]|\\{4}|\\{1,3}[^\\])*'?|(?:[^\s"\\]|\\{4}|\\{1,3}[^\\])+)`)
 	hubToken = regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`)
 )
 
-// Scrub masks the passwords of addresses and connection strings anywhere in a text, and tokens of Hugging Face: the last resort for messages
-// that quote what a person typed in the wrong place.
+// Scrub masks the passwords of addresses and connection strings anywhere in a text, and tokens of
+// Hugging Face: the last resort for messages that quote what a person typed in the wrong place.
 func Scrub(text string) string {
 	text = quotedURL.ReplaceAllString(text, "$1:"+stars+"@")
 	text = urlPassword.ReplaceAllString(text, "$1:"+stars+"@")
@@ -159,7 +162,8 @@ func Scrub(text string) string {
 	return hubToken.ReplaceAllString(text, stars)
 }
 
-// secretParameter reports whether a parameter of an address other than a database's may be a secret.
+// secretParameter reports whether a parameter of an address other than a database's may be a
+// secret.
 func secretParameter(key string) bool {
 	key = strings.ToLower(key)
 	return slices.ContainsFunc([]string{"token", "passwd", "pwd", "apikey", "api_key", "api-key", "signature"}, func(word string) bool {

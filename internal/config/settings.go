@@ -13,8 +13,8 @@ type setting struct {
 	path  string // in YAML, with dots
 	help  string // what it does, with unit; goes into the reference file and --help
 	value value
-	// empty says what an empty value means. Where it is "", an empty value is a fault, and an empty environment variable counts
-	// as not set.
+	// empty says what an empty value means. Where it is "", an empty value is a fault, and an empty
+	// environment variable counts as not set.
 	empty string
 	// file is true when PATH_file may name a file that holds the value.
 	file bool

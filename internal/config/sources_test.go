@@ -44,8 +44,8 @@ func TestFlagBeatsEnvironmentBeatsMLBeatsFileBeatsDefault(t *testing.T) {
 	f("from-flag", "flag --model")
 }
 
-// TestDotEnvChangesNothingInTheProcess: else it could choose the proxy of a hub, the folder of libraries that are loaded, or the home
-// of a password file.
+// TestDotEnvChangesNothingInTheProcess: else it could choose the proxy of a hub, the folder of
+// libraries that are loaded, or the home of a password file.
 func TestDotEnvChangesNothingInTheProcess(t *testing.T) {
 	before := os.Environ()
 	c := load(t, config.Sources{DotEnv: write(t, ".env", "WAL2VEC_LOG_LEVEL=debug\nPGHOST=db\nHTTPS_PROXY=http://evil\nhttp_proxy=http://evil\nALL_PROXY=evil\n"+
@@ -127,7 +127,8 @@ func TestAHigherSourceRepairsALowerOne(t *testing.T) {
 	}
 }
 
-// A value that cannot be read is a fault even where a stronger one follows, and hides no fault of that one.
+// A value that cannot be read is a fault even where a stronger one follows, and hides no fault of
+// that one.
 func TestAnUnreadableValueHidesNoOther(t *testing.T) {
 	_, err := config.Load(config.Sources{
 		Env:   map[string]string{"WAL2VEC_ENCODER_THREADS": "x"},

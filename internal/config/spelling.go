@@ -8,16 +8,17 @@ import (
 	"strings"
 )
 
-// A connection string in which a special character of the password is not written as it has to be leads
-// elsewhere: pgx takes what stands behind the first @ for the host, and asks a name server for it. So
-// what cannot be a host ends the program before anything is asked.
+// A connection string in which a special character of the password is not written as it has to be
+// leads elsewhere: pgx takes what stands behind the first @ for the host, and asks a name server
+// for it. So what cannot be a host ends the program before anything is asked.
 
 var (
 	errForm   = errors.New("must be postgres://user@host:5432/database or host=HOST dbname=DATABASE user=USER")
 	errEscape = errors.New("must have no special character in user and password but in the form %40 (@), %3A (:), %2F (/), %3F (?), %20 (a space)")
 )
 
-// checkDSN returns what a connection string must be where it has a form that a misplaced password has.
+// checkDSN returns what a connection string must be where it has a form that a misplaced password
+// has.
 func checkDSN(s string) error {
 	if _, rest, isURL := cutScheme(s); isURL {
 		return checkURL(rest)
@@ -58,14 +59,16 @@ func checkURL(rest string) error {
 	return nil
 }
 
-// plainHost reports whether a host of a key/value string is a folder, an address, or has the form of a name.
+// plainHost reports whether a host of a key/value string is a folder, an address, or has the form
+// of a name.
 func plainHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return filepath.IsAbs(host) || err == nil || !strings.ContainsAny(host, "@: ")
 }
 
-// shown are the words of a connection string whose values are printed: libpq's and pgx's that hold no secret, and settings of a session that are
-// often set there. Any other may be a password under a name that is none of libpq's (pwd, passwort).
+// shown are the words of a connection string whose values are printed: libpq's and pgx's that hold
+// no secret, and settings of a session that are often set there. Any other may be a password under
+// a name that is none of libpq's (pwd, passwort).
 var shown = append(slices.DeleteFunc(slices.Clone(harmless), secretKey),
 	"database", "options", "replication", "role", "search_path", "timezone", "datestyle", "intervalstyle", "extra_float_digits", "bytea_output",
 	"statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout",

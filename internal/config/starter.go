@@ -9,12 +9,13 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// starting are the settings that a settings file for one table names, wherever their values come from.
+// starting are the settings that a settings file for one table names, wherever their values come
+// from.
 var starting = []string{"pipeline", "source.table", "source.key", "source.template", "source.soft_delete", "sink.view"}
 
-// Starter writes a settings file for the configuration: what names the table and its pipeline, and what flags set or the settings file at
-// path did. It holds no secret and no connection string, which may have a password in it. Notes are lines of comments above settings, by
-// their paths.
+// Starter writes a settings file for the configuration: what names the table and its pipeline, and
+// what flags set or the settings file at path did. It holds no secret and no connection string,
+// which may have a password in it. Notes are lines of comments above settings, by their paths.
 func (c Config) Starter(path string, notes map[string][]string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Settings of wal2vec for %s. wal2vec config reference explains every setting, and names those that are not here.\n",
@@ -51,7 +52,8 @@ func (c Config) Starter(path string, notes map[string][]string) string {
 // Columns writes a list of columns as source.key takes it from a flag or the environment.
 func Columns(columns []string) string { return formatColumns(columns) }
 
-// PipelineFor proposes the name of a pipeline for a table: article_embeddings for public.article. A name of which nothing can stay becomes a hash.
+// PipelineFor proposes the name of a pipeline for a table: article_embeddings for public.article. A
+// name of which nothing can stay becomes a hash.
 func PipelineFor(table Name) string {
 	standard := Default()
 	if table == standard.Source.Table {

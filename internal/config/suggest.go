@@ -30,7 +30,8 @@ func sameEnding(path string, candidates []string) string {
 	return ""
 }
 
-// editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a into b.
+// editDistance counts the insertions, deletions, replacements and swaps of neighbours that turn a
+// into b.
 func editDistance(a, b string) int {
 	before, previous, current := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range previous {

@@ -5,12 +5,15 @@ import (
 	"strings"
 )
 
-// Some settings let another role of the database act for the one that connects: sink.owner, source.trust_owner, and what a connection string sets on
-// the server, a role to act as among it. The author of a folder that was fetched may be such a role. So what .env leads of them has effect only for a
-// session that is .env's own, with an address and a password that stand beside it, and where the server asked for that password: it may know its
-// client by other means (a socket's peer, a certificate, an address that it trusts), which are the user's, and never look at a password.
+// Some settings let another role of the database act for the one that connects: sink.owner,
+// source.trust_owner, and what a connection string sets on the server, a role to act as among it.
+// The author of a folder that was fetched may be such a role. So what .env leads of them has effect
+// only for a session that is .env's own, with an address and a password that stand beside it, and
+// where the server asked for that password: it may know its client by other means (a socket's peer,
+// a certificate, an address that it trusts), which are the user's, and never look at a password.
 
-// harmless are the keywords of a connection string that set nothing on the server but names; see acting for user and dbname.
+// harmless are the keywords of a connection string that set nothing on the server but names; see
+// acting for user and dbname.
 var harmless = append([]string{
 	"target_session_attrs", "password", "passfile",
 	"sslcert", "sslkey", "sslpassword", "sslcertmode", "sslinline", "sslcrl", "sslcrldir", "requiressl", "sslcompression",
@@ -22,12 +25,14 @@ var harmless = append([]string{
 	"pool_max_conn_idle_time", "pool_health_check_period",
 }, slices.Concat(acting, steering)...)
 
-// ownAddress reports whether .env says where the connection leads and with which password, in its variables PG*.
+// ownAddress reports whether .env says where the connection leads and with which password, in its
+// variables PG*.
 func (c connection) ownAddress() bool {
 	return c.get(c.added, "password") != "" && (c.get(c.added, "host") != "" || c.get(c.added, "hostaddr") != "")
 }
 
-// standsBeside reports whether a file that .env leads holds the whole way to a session: .env itself, or the settings file that it names.
+// standsBeside reports whether a file that .env leads holds the whole way to a session: .env
+// itself, or the settings file that it names.
 func (l *loader) standsBeside(c connection, file string) bool {
 	return c.led && l.home(c.path) == file && c.get(c.own, "password") != "" || c.ownAddress() && file == l.dotEnv
 }
@@ -35,7 +40,8 @@ func (l *loader) standsBeside(c connection, file string) bool {
 // passwords are the methods by which a server asks for a password.
 var passwords = []string{"scram-sha-256", "md5", "password"}
 
-// passwordMethods is the require_auth of a session that has to be .env's own: what .env says of it may narrow the methods, never add one.
+// passwordMethods is the require_auth of a session that has to be .env's own: what .env says of it
+// may narrow the methods, never add one.
 func (c connection) passwordMethods() string {
 	said := c.get(slices.Concat(c.added, c.own), "require_auth")
 	for method := range strings.SplitSeq(said, ",") {
@@ -46,7 +52,8 @@ func (c connection) passwordMethods() string {
 	return said
 }
 
-// setsSession reports whether pairs set something in the session on the server, themselves or by a service file of their choice.
+// setsSession reports whether pairs set something in the session on the server, themselves or by a
+// service file of their choice.
 func setsSession(pairs []pair) bool {
 	return slices.ContainsFunc(pairs, func(p pair) bool {
 		key := strings.ToLower(p.key)
@@ -54,8 +61,8 @@ func setsSession(pairs []pair) bool {
 	})
 }
 
-// checkSession finds what .env sets in a session that is not its own. own is true where it sets something: the server then has to ask for the
-// password.
+// checkSession finds what .env sets in a session that is not its own. own is true where it sets
+// something: the server then has to ask for the password.
 func (l *loader) checkSession(c connection) (own bool) {
 	f := func(pairs []pair, allowed bool, by string) {
 		for _, p := range pairs {

@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/config"
 )
 
-// TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn: its author may be a role of the database, which the user's session would then act for.
+// TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn: its author may be a role of the database, which
+// the user's session would then act for.
 func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 	realEnvironment(t, nil)
 	f := func(field, dotEnv string, outside ...string) {
@@ -62,8 +63,8 @@ func TestDotEnvGivesNoTrustInASessionThatIsNotItsOwn(t *testing.T) {
 	f("", "PGCONNECT_TIMEOUT=3", whole, "host=h password=secret options='-c role=team'")
 }
 
-// TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword: any word stands in the place of one where the server knows the user by the peer of
-// a socket, and never looks at it.
+// TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword: any word stands in the place of
+// one where the server knows the user by the peer of a socket, and never looks at it.
 func TestWhatDotEnvSetsInASessionTakesAServerThatAsksForThePassword(t *testing.T) {
 	realEnvironment(t, map[string]string{"PGREQUIREAUTH": "none"})
 	const all = "scram-sha-256,md5,password"

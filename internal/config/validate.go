@@ -27,7 +27,8 @@ func (c *Config) check(broken map[string]bool) FaultsError {
 	return faults
 }
 
-// checkWord makes sure of the values that Set would have refused, for a Config that was filled in Go.
+// checkWord makes sure of the values that Set would have refused, for a Config that was filled in
+// Go.
 func checkWord(v value) string {
 	if _, isWord := v.(word); !isWord {
 		return ""
@@ -59,8 +60,9 @@ func (c *Config) cross(path string) string {
 	}
 }
 
-// RequireSource fails when nobody has named a source database, neither by a connection string nor by a PG* variable. Commands
-// that connect call it, so that a forgotten setting is not reported as a refused connection to this machine.
+// RequireSource fails when no one has named a source database, neither by a connection string nor
+// by a PG* variable. Commands that connect call it, so that a forgotten setting is not reported as
+// a refused connection to this machine.
 func (c Config) RequireSource() error {
 	if c.Source.DSN != "" || c.Origin("source.dsn").Kind == FromLibpq {
 		return nil

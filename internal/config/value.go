@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// value reads and prints the text form of one field of a Config. Set fails with a rule in plain words.
+// value reads and prints the text form of one field of a Config. Set fails with a rule in plain
+// words.
 type value interface {
 	Set(text string) error
 	String() string

@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// readFile applies a YAML file. It walks the document's nodes instead of decoding into the struct, to know each value's line.
+// readFile applies a YAML file. It walks the document's nodes instead of decoding into the struct,
+// to know each value's line.
 func (l *loader) readFile(path string) error {
 	if path == "" {
 		return nil
@@ -48,8 +49,8 @@ func (l *loader) readFile(path string) error {
 	return nil
 }
 
-// readSettings returns what is in a settings file. One of another account is refused, and one that another account could change too where no person
-// named this very file; else there is a warning.
+// readSettings returns what is in a settings file. One of another account is refused, and one that
+// another account could change too where no person named this very file; else there is a warning.
 func (l *loader) readSettings(path string) ([]byte, error) {
 	checked := safefile.Check(path) // before it is read: no other account can change what passes
 	content, err := safefile.Read(path, mostSettingsBytes)
@@ -162,7 +163,8 @@ func (l *loader) setSequence(s setting, node *yaml.Node, o Origin) {
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-// badYAML moves the parser's line into the file's name, and drops the one message that quotes the file: it may be a password.
+// badYAML moves the parser's line into the file's name, and drops the one message that quotes the
+// file: it may be a password.
 func badYAML(err error, path string) error {
 	message := err.Error()
 	line := ""

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// TestAValueIsPastedIntoASettingsFile as one visible line that YAML reads back as that text, alone and in a list.
+// TestAValueIsPastedIntoASettingsFile as one visible line that YAML reads back as that text, alone
+// and in a list.
 func TestAValueIsPastedIntoASettingsFile(t *testing.T) {
 	t.Parallel()
 	f := func(t rapid.TB, text string) {

@@ -54,8 +54,8 @@ func CheckFollowed(c config.Config, state sink.State, table change.Table) error 
 	}
 }
 
-// ShownTable is the table whose columns a search shows: the configured one. What a row of the sink names otherwise is not read with the
-// rights that this role has on the source.
+// ShownTable is the table whose columns a search shows: the configured one. What a row of the sink
+// names otherwise is not read with the rights that this role has on the source.
 func ShownTable(c config.Config, state sink.State) (change.Table, error) {
 	var key []string
 	for _, column := range state.Table.Key {

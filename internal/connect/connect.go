@@ -43,7 +43,8 @@ func Source(ctx context.Context, c config.Config, purpose string) (*pgx.Conn, er
 	return conn, nil
 }
 
-// UnreadableDSN says why a connection string is of no use, as far as that can be told without quoting it.
+// UnreadableDSN says why a connection string is of no use, as far as that can be told without
+// quoting it.
 func UnreadableDSN(err error, where string) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
 		return fault.New(fault.Usage, "check sslrootcert, sslcert, sslkey and service in "+where+".dsn",
@@ -52,7 +53,8 @@ func UnreadableDSN(err error, where string) error {
 	return fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
 }
 
-// untrusted reports whether TLS failed for a reason that time does not repair: one side does not accept the other's certificate.
+// untrusted reports whether TLS failed for a reason that time does not repair: one side does not
+// accept the other's certificate.
 func untrusted(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -63,7 +65,8 @@ func untrusted(err error) bool {
 		errors.As(err, &network) && network.Op == "remote error" // a TLS alert
 }
 
-// Unconnected says of a database that cannot be reached or does not let us in which setting leads there.
+// Unconnected says of a database that cannot be reached or does not let us in which setting leads
+// there.
 func Unconnected(err error, where string) error {
 	err = fault.Connecting(err)
 	if known, ok := errors.AsType[*fault.Error](err); ok && known.Try != "" {
@@ -103,7 +106,8 @@ func ParseKey(text string, columns int) (change.Key, error) {
 	return key, nil
 }
 
-// UnreadableValue makes a fault of the user's out of the server's refusal to read a value that was typed.
+// UnreadableValue makes a fault of the user's out of the server's refusal to read a value that was
+// typed.
 func UnreadableValue(err error, doing string) error {
 	switch fault.SQLSTATE(err) {
 	case "22P02", "22003", "22007", "22008", "42883": // not of the column's type, out of its range, no date, no such comparison

@@ -22,8 +22,8 @@ func SinkName(c config.Config) string {
 	return "sink"
 }
 
-// Pool opens a pool and makes sure that the database answers. It may open as many connections as least says, or as the connection string
-// says.
+// Pool opens a pool and makes sure that the database answers. It may open as many connections as
+// least says, or as the connection string says.
 func Pool(ctx context.Context, dsn config.DSN, where, purpose string, least ...int32) (*pgxpool.Pool, error) {
 	settings, err := poolSettings(dsn, where, purpose, least...)
 	if err != nil {
@@ -59,12 +59,12 @@ func openPool(ctx context.Context, settings *pgxpool.Config, where string) (*pgx
 	return pool, nil
 }
 
-// EncodeAtOnce is the most chunks that are encoded at once: some thousand texts, so that a device of 100,000 texts a second always finds the
-// next run waiting.
+// EncodeAtOnce is the most chunks that are encoded at once: some thousand texts, so that a device
+// of 100,000 texts a second always finds the next run waiting.
 const EncodeAtOnce = 8
 
-// Writers is the number of chunks that are written at once. PostgreSQL copies 100,000 vectors a second and core; four writers are more than
-// any encoder that was measured.
+// Writers is the number of chunks that are written at once. PostgreSQL copies 100,000 vectors a
+// second and core; four writers are more than any encoder that was measured.
 func Writers(c config.Backfill) int {
 	if c.Writers > 0 {
 		return c.Writers
@@ -87,7 +87,8 @@ func OpenStore(ctx context.Context, c config.Config, log zerolog.Logger, purpose
 	if err := c.RequireSource(); err != nil {
 		return nil, err
 	}
-	// Each writer has one connection and asks over another; chunks that are encoded look up vectors.
+	// Each writer has one connection and asks over another; chunks that are encoded look up
+	// vectors.
 	conns := int32(2*Writers(c.Backfill) + EncodeAtOnce) //nolint:gosec // some dozens
 	settings, err := poolSettings(c.SinkDSN(), SinkName(c), purpose, conns)
 	if err != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// FollowsSwaps reports whether a stream goes on with a table that takes the name of the source table.
+// FollowsSwaps reports whether a stream goes on with a table that takes the name of the source
+// table.
 func FollowsSwaps(c config.Config) bool { return c.Stream.OnSwap == config.SwapFollow }
 
 // ViewOf is the name of the pipeline's view: the recorded one where no other is wanted.
@@ -95,8 +96,8 @@ func WarnOfCode(log zerolog.Logger) func(change.Code) {
 	}
 }
 
-// InspectFollowed is InspectPipeline for a stream: a table that has taken the place of the one that is followed may lack what the stream will
-// give it.
+// InspectFollowed is InspectPipeline for a stream: a table that has taken the place of the one that
+// is followed may lack what the stream will give it.
 func InspectFollowed(ctx context.Context, c config.Config, state sink.State) (change.Table, error) {
 	conn, err := Source(ctx, c, "inspect")
 	if err != nil {

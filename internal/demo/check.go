@@ -62,7 +62,7 @@ func (d *demo) check(ctx context.Context) error {
 	return nil
 }
 
-// compare reads both sides; nothing changes them meanwhile.
+// compare reads both sides; nothing changes them in the meantime.
 func (d *demo) compare(ctx context.Context) (*comparison, error) {
 	store, err := connect.OpenStore(ctx, d.mart.Config, d.inner.Follow(d.mart.Config).Log, "check")
 	if err != nil {
@@ -110,7 +110,8 @@ func (d *demo) storedHashes(ctx context.Context, vectors string) (map[string][]b
 	return stored, nil
 }
 
-// read goes through the source table and takes each live row's vector off the stored ones: what is left over is too many.
+// read goes through the source table and takes each live row's vector off the stored ones: what is
+// left over is too many.
 func (c *comparison) read(ctx context.Context, reader *rows.Reader, template change.Template, stored map[string][]byte) error {
 	var after change.Key
 	for {

@@ -44,8 +44,8 @@ func (o Options) Check() error {
 	}
 }
 
-// Commands are wal2vec's own commands, as a user would run them. What they print goes where the demo
-// prints, indented.
+// Commands are wal2vec's own commands, as a user would run them. What they print goes where the
+// demo prints, indented.
 type Commands interface {
 	Init(ctx context.Context, c config.Config) error
 	Backfill(ctx context.Context, c config.Config) error
@@ -76,8 +76,8 @@ type demo struct {
 	compared  *comparison
 }
 
-// Run runs the steps and cleans up after the last one, the one that failed, or a Ctrl-C. It prints to
-// out, and has inner run the commands on a throw-away PostgreSQL.
+// Run runs the steps and cleans up after the last one, the one that failed, or a Ctrl-C. It prints
+// to out, and has inner run the commands on a throw-away PostgreSQL.
 func Run(ctx context.Context, out io.Writer, inner Commands, encoder config.Encoder, o Options) (err error) {
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)

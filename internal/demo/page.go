@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// page is the demo's printed form: numbered steps with their results below. The first error of the writer is kept; all that the demo
-// prints is worthless to a reader who is gone.
+// page is the demo's printed form: numbered steps with their results below. The first error of the
+// writer is kept; all that the demo prints is worthless to a reader who is gone.
 type page struct {
 	out   io.Writer
 	steps int

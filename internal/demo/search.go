@@ -29,8 +29,8 @@ const (
 	demoRetire = "UPDATE staging_marts.dim_product SET deleted = true WHERE product_id = %d"
 )
 
-// changedRow is the key of the row that turns into an espresso machine: in the middle of the table, a product that has nothing to do
-// with coffee.
+// changedRow is the key of the row that turns into an espresso machine: in the middle of the table,
+// a product that has nothing to do with coffee.
 func (d *demo) changedRow() int64 {
 	key := int64(d.options.Rows / 2)
 	for demodata.At(mart.Seed, key).Category == demoCategory {

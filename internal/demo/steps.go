@@ -102,7 +102,8 @@ func (d *demo) write(ctx context.Context) error {
 
 func readableMillis(ms float64) string { return strconv.FormatFloat(ms, 'f', 1, 64) + " ms" }
 
-// stay streams until Ctrl-C, with the HTTP listener of a real stream, and says what can be tried meanwhile.
+// stay streams until Ctrl-C, with the HTTP listener of a real stream, and says what can be tried in
+// the meantime.
 func (d *demo) stay(ctx context.Context) error {
 	c := d.mart.Config
 	c.HTTP.Listen = freeAddress(ctx)
@@ -125,8 +126,9 @@ func (d *demo) stay(ctx context.Context) error {
 	return d.inner.Stream(ctx, c)
 }
 
-// sayConnection says how psql and wal2vec find the database. The password goes into the environment, which only the user can read, as every account
-// of the machine can the arguments of a program.
+// sayConnection says how psql and wal2vec find the database. The password goes into the
+// environment, which only the user can read, as every account of the machine can the arguments of a
+// program.
 func (d *demo) sayConnection() error {
 	dsn := d.mart.Config.Source.DSN.Reveal()
 	c, err := pgx.ParseConfig(dsn)

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// TestTheDemosLinesFindItsDatabase: psql by variables of the environment, whatever others are set there, and with no argument.
+// TestTheDemosLinesFindItsDatabase: psql by variables of the environment, whatever others are set
+// there, and with no argument.
 func TestTheDemosLinesFindItsDatabase(t *testing.T) {
 	t.Parallel()
 	pgtest.UseParts(t)

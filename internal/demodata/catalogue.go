@@ -28,8 +28,8 @@ type category struct {
 	brands            []string
 }
 
-// catalogue returns the categories in the order of the file. It panics on a file that cannot be read: the file is part of the
-// program, and a test reads it.
+// catalogue returns the categories in the order of the file. It panics on a file that cannot be
+// read: the file is part of the program, and a test reads it.
 var catalogue = sync.OnceValue(func() []*category {
 	var all []*category
 	for paragraph := range strings.SplitSeq(text, "\n\n") {
@@ -86,8 +86,8 @@ func parse(paragraph string) *category {
 	return c
 }
 
-// nameBrands gives each department its own brands, and each category its department's: head k with a tail that shifts from
-// one department to the next, so that no brand sells both tents and tea.
+// nameBrands gives each department its own brands, and each category its department's: head k with
+// a tail that shifts from one department to the next, so that no brand sells both tents and tea.
 func nameBrands(all []*category) {
 	var departments []string
 	for _, c := range all {

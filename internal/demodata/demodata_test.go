@@ -24,7 +24,8 @@ func TestSameSeedGivesSameProducts(t *testing.T) {
 	}
 }
 
-// TestGoldenProduct holds the generator still: a change of its texts makes earlier measurements incomparable, so make it knowingly.
+// TestGoldenProduct holds the generator still: a change of its texts makes earlier measurements
+// incomparable, so make it knowingly.
 func TestGoldenProduct(t *testing.T) {
 	t.Parallel()
 	const want = "379.90 Anvor Easy-pitch Dome Tent, Sun Yellow. Ulvova. Tents. Easy-pitch dome tent built for windy nights above the tree line. Made with campers in mind."
@@ -71,8 +72,8 @@ func TestScatterIsAPermutation(t *testing.T) {
 	}
 }
 
-// TestTextsSpreadOverTheirRange counts words: measured against the vocabulary of all-MiniLM-L6-v2, a text has 1.5 times as many
-// word pieces, and these bounds are those of 20 to 100 pieces.
+// TestTextsSpreadOverTheirRange counts words: measured against the vocabulary of all-MiniLM-L6-v2,
+// a text has 1.5 times as many word pieces, and these bounds are those of 20 to 100 pieces.
 func TestTextsSpreadOverTheirRange(t *testing.T) {
 	t.Parallel()
 	var lengths []int

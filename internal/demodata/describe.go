@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Descriptions have between fewestWords and mostWords words, evenly spread: with name, brand and category that is 20 to
-// 100 word pieces of a BERT vocabulary.
+// Descriptions have between fewestWords and mostWords words, evenly spread: with name, brand and
+// category that is 20 to 100 word pieces of a BERT vocabulary.
 const (
 	fewestWords = 7
 	mostWords   = 50
@@ -64,7 +64,8 @@ func newSlots(c *category, rng *rand.Rand, kind, noun string) slots {
 	}
 }
 
-// fill replaces the slots of a template; false, with nothing used up, if phrases run out or the sentence gets longer than words.
+// fill replaces the slots of a template; false, with nothing used up, if phrases run out or the
+// sentence gets longer than words.
 func (s slots) fill(template string, words int) (string, bool) {
 	used := map[string]int{}
 	var b strings.Builder

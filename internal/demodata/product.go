@@ -36,8 +36,8 @@ func Generate(seed uint64, n int) iter.Seq[Product] {
 	}
 }
 
-// At returns the product with an id, from 1, of a seed. Neighbouring ids are of different categories. Within a seed no two products
-// of the first 30 million share name and brand.
+// At returns the product with an id, from 1, of a seed. Neighbouring ids are of different
+// categories. Within a seed no two products of the first 30 million share name and brand.
 func At(seed uint64, id int64) Product {
 	c, n := identity(seed, id)
 	rng := rand.New(rand.NewPCG(seed, uint64(id))) //nolint:gosec // the same products in every run
@@ -60,7 +60,8 @@ func identity(seed uint64, id int64) (*category, named) {
 	return c, c.name(scatter(index/count, c.names(), seed*count+place))
 }
 
-// Edit returns the product with another description: other features, uses and materials of the same thing.
+// Edit returns the product with another description: other features, uses and materials of the same
+// thing.
 func Edit(p Product, rng *rand.Rand) Product {
 	for _, c := range catalogue() {
 		if c.title != p.Category {

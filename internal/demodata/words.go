@@ -30,7 +30,8 @@ var series = []string{
 	"Zephyr", "Zinnia", "Corvus", "Dunlin", "Merle", "Perth",
 }
 
-// openings and sentences have slots in braces: kind, noun, made, has, for, who, with. They read well for one thing and for a pair.
+// openings and sentences have slots in braces: kind, noun, made, has, for, who, with. They read
+// well for one thing and for a pair.
 var openings = []string{
 	"{kind} {noun} made from {made}.",
 	"{kind} {noun} with {has}.",

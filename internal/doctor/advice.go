@@ -24,13 +24,15 @@ func onServer(text string) advice   { return advice{place: Server, text: text} }
 var (
 	nothing = advice{}
 	setUp   = inShell("wal2vec init  # as the role that sets it up")
-	// statementHead is how a statement of an advice begins. What stands behind the last one's semicolon is for people.
+	// statementHead is how a statement of an advice begins. What stands behind the last one's
+	// semicolon is for people.
 	statementHead = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
 	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )
 
-// adviceOf sorts what an error says to do; database is where a statement is meant for. What is for people stays, as a comment.
+// adviceOf sorts what an error says to do; database is where a statement is meant for. What is for
+// people stays, as a comment.
 func adviceOf(try string, database Place) advice {
 	try = strings.TrimSpace(try)
 	statements, words := cutStatements(try)
@@ -67,7 +69,8 @@ func commented(text, mark, words string) string {
 	return text + mark + words
 }
 
-// setting is how a setting of the source's server is changed: by SQL where this role may or nobody else could, by the provider's console else.
+// setting is how a setting of the source's server is changed: by SQL where this role may or no
+// other process could, by the provider's console else.
 func (e *examination) setting(name, value string, restart bool) advice {
 	if provider := e.source.provider; provider != "" && !e.source.superuser {
 		after := ""

@@ -6,7 +6,8 @@ type Check struct {
 	Name string
 	// Bad are the statuses of its findings other than ok and skip.
 	Bad []Status
-	// Asks is the question; its answer is yes where all is well. Else says what follows where it is not.
+	// Asks is the question; its answer is yes where all is well. Else says what follows where it is
+	// not.
 	Asks, Else string
 }
 
@@ -198,7 +199,8 @@ var modelChecks = []Check{
 	warns("model.speed", "Do wal2vec's own operators run where they can?", "Encoding takes longer."),
 }
 
-// ProbeChecks are those of a probe, which are made only when somebody asks for them. One that comes to no end in time is a skip.
+// ProbeChecks are those of a probe, which are made only when somebody asks for them. One that comes
+// to no end in time is a skip.
 func ProbeChecks() []Check {
 	return []Check{
 		fails("probe.stream", "Does a stream run that can answer?", "There is nothing to probe."),

@@ -39,7 +39,8 @@ func (m *configuredModel) Open(context.Context) error {
 	return err
 }
 
-// Match finds the generation that the configured model and template made, and the models of the others, which a stream writes too.
+// Match finds the generation that the configured model and template made, and the models of the
+// others, which a stream writes too.
 func (m *configuredModel) Match(state sink.State) error {
 	generation, err := engine.CheckGeneration(state, engine.GenerationOf(m.config, m.checkpoint))
 	if err != nil {
@@ -55,8 +56,9 @@ func (m *configuredModel) Match(state sink.State) error {
 	return nil
 }
 
-// Test opens the encoder, with the precision of the generation where none is configured, and makes a graph that comes from the cache once
-// more: the texts of the self-test have few of the words that a wrong one may get wrong.
+// Test opens the encoder, with the precision of the generation where none is configured, and makes
+// a graph that comes from the cache once more: the texts of the self-test have few of the words
+// that a wrong one may get wrong.
 func (m *configuredModel) Test(ctx context.Context) (Engine, error) {
 	c := m.config
 	if c.Encoder.Precision == change.PrecisionAuto {

@@ -19,10 +19,12 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// pooled is the SQLSTATE with which a pooler refuses settings that it does not know: protocol violation.
+// pooled is the SQLSTATE with which a pooler refuses settings that it does not know: protocol
+// violation.
 const pooled = "08P01"
 
-// arm makes sure that nothing is changed and nothing waited for. A pooler would refuse these settings in the startup message.
+// arm makes sure that nothing is changed and nothing waited for. A pooler would refuse these
+// settings in the startup message.
 func (e *examination) arm(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, queries.Query("doctor_arm"), strconv.FormatInt(e.limits.Statement.Milliseconds(), 10))
 	return err

@@ -11,8 +11,8 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// judgeDefaults tells of default privileges, which give rights to whole tables that are not made yet,
-// and reports whether there are any.
+// judgeDefaults tells of default privileges, which give rights to whole tables that are not made
+// yet, and reports whether there are any.
 func (e *examination) judgeDefaults(ctx context.Context, check string, oid uint32) (found bool, err error) {
 	rows, err := e.source.conn.Query(ctx, queries.Query("doctor_defaults"), oid)
 	if err != nil {

@@ -20,10 +20,12 @@ type Options struct {
 	Config config.Config
 	// Model tells of the models on this machine.
 	Model Model
-	// Files are files beside the configuration that may hold passwords: a .env file, libpq's password file. They need not exist.
+	// Files are files beside the configuration that may hold passwords: a .env file, libpq's
+	// password file. They need not exist.
 	Files  []string
 	Limits Limits
-	// UseStarter is the command that names the settings file where one lies beside settings that name none; else empty.
+	// UseStarter is the command that names the settings file where one lies beside settings that
+	// name none; else empty.
 	UseStarter string
 	// Dial and LookUp connect to the servers; nil takes the network.
 	Dial   pgconn.DialFunc
@@ -69,7 +71,8 @@ func Refused(err error, now time.Time) Report {
 	return e.report()
 }
 
-// Examine makes every check. It takes as long as its time-outs at most; an error of a check is a finding.
+// Examine makes every check. It takes as long as its time-outs at most; an error of a check is a
+// finding.
 func Examine(ctx context.Context, opts Options) Report {
 	e := newExamination(opts)
 	for _, part := range []struct {
@@ -158,8 +161,8 @@ func (e *examination) skip(check, text string, args ...any) {
 	e.add(check, Skip, nothing, fmt.Sprintf(text, args...))
 }
 
-// judge is what becomes of a check whose rule another package holds: its error, if any, is a finding where somebody has to do something, and a
-// skip where the rule could not be applied.
+// judge is what becomes of a check whose rule another package holds: its error, if any, is a
+// finding where somebody has to do something, and a skip where the rule could not be applied.
 func (e *examination) judge(check string, err error, database Place, ok string, args ...any) bool {
 	switch kind := fault.KindOf(err); {
 	case kind == 0:

@@ -15,7 +15,8 @@ func JudgeVersions(opts Options, version int) Report {
 	return e.report()
 }
 
-// JudgeExtension is what the doctor says of a sink with other versions of pgvector than that of the tests, or without it.
+// JudgeExtension is what the doctor says of a sink with other versions of pgvector than that of the
+// tests, or without it.
 func JudgeExtension(opts Options, installed, available string) Report {
 	e := newExamination(opts)
 	e.judgeExtension(nil, installed, available)
@@ -39,7 +40,8 @@ func AdviceOf(try string) (place Place, text string) {
 	return a.place, a.text
 }
 
-// LinesFor are the lines of pg_hba.conf for a role, a database, a server's version, and where the session comes from; or what stands in their way.
+// LinesFor are the lines of pg_hba.conf for a role, a database, a server's version, and where the
+// session comes from; or what stands in their way.
 func LinesFor(role, database string, version int, address string, encrypted bool) []string {
 	fix := linesFor(role, database, version, door{address: address, encrypted: encrypted})
 	if fix.lines == nil {

@@ -26,7 +26,8 @@ func (e *examination) examineConfig(context.Context) {
 	}
 }
 
-// examineFiles looks at who may read the files that hold passwords, and tells which files other accounts could change.
+// examineFiles looks at who may read the files that hold passwords, and tells which files other
+// accounts could change.
 func (e *examination) examineFiles() {
 	open := len(e.opts.Config.Warnings()) > 0
 	for _, warning := range e.opts.Config.Warnings() {

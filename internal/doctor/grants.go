@@ -13,7 +13,8 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// granted is what other roles than the owner may do with wal2vec's schema, tables, sequences and view, or will with what is made there.
+// granted is what other roles than the owner may do with wal2vec's schema, tables, sequences and
+// view, or will with what is made there.
 type granted struct {
 	// writers and readers have what init gives.
 	writers, readers []string
@@ -57,7 +58,8 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	return g, e.readDefaults(ctx, &g)
 }
 
-// grant is what a role may do with things of one kind and schema, beyond what init gives; empty is PUBLIC.
+// grant is what a role may do with things of one kind and schema, beyond what init gives; empty is
+// PUBLIC.
 type grant struct {
 	kind, schema  string
 	names, rights []string
@@ -65,7 +67,8 @@ type grant struct {
 	taken
 }
 
-// taken is how rights are taken that another role than the owner gave: REVOKE takes what its own role gave, and says nothing where that is nothing.
+// taken is how rights are taken that another role than the owner gave: REVOKE takes what its own
+// role gave, and says nothing where that is nothing.
 type taken struct {
 	grantor             string // empty where it is the owner
 	privileges, columns []string
@@ -205,7 +208,8 @@ func (e *examination) readDefaults(ctx context.Context, g *granted) error {
 	return err
 }
 
-// judgeGranted tells of other roles' rights, and reports whether there is nothing to tell. says is who else has what init gives.
+// judgeGranted tells of other roles' rights, and reports whether there is nothing to tell. says is
+// who else has what init gives.
 func (e *examination) judgeGranted(g granted) (well bool, says string) {
 	for _, x := range g.beyond {
 		e.warn("sink.least", x.fix, "%s", x.text)

@@ -19,7 +19,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// evil is a name that wants to be a command of the shell and of psql, a statement, a comment, the end of the line, and hidden.
+// evil is a name that wants to be a command of the shell and of psql, a statement, a comment, the
+// end of the line, and hidden.
 func evil(kind string) string { return kind + "',$(touch x)`touch x`\"; \\! touch x\n--\u202e" }
 
 // hostileRig is a bare rig in which every name that a person may choose is an evil one.
@@ -71,7 +72,8 @@ func (r *rig) evilRole(kind string) (role string, as *rig) {
 	return role, evilSettings(r.t, r.db, u.String())
 }
 
-// shell runs a fix in a shell, where words are looked up beside the server's programs; it returns what a stub was given for wal2vec.
+// shell runs a fix in a shell, where words are looked up beside the server's programs; it returns
+// what a stub was given for wal2vec.
 func (r *rig) shell(f doctor.Finding) (given []string) {
 	r.t.Helper()
 	if f.FixIn != doctor.Shell {
@@ -98,7 +100,8 @@ func (r *rig) shell(f doctor.Finding) (given []string) {
 	return strings.Split(strings.TrimSuffix(string(words), "\x00"), "\x00")
 }
 
-// TestFixesQuoteHostileNames runs each fix that names something, by psql or by a shell, where every name is an evil one.
+// TestFixesQuoteHostileNames runs each fix that names something, by psql or by a shell, where every
+// name is an evil one.
 func TestFixesQuoteHostileNames(t *testing.T) {
 	host := pgtest.Server(t, healthySettings()...)
 	for _, f := range []finding{
@@ -120,14 +123,14 @@ func TestFixesQuoteHostileNames(t *testing.T) {
 func evilTableFixes(t *testing.T, host *pgtest.Host) {
 	r := hostileRig(t, host)
 	r.db.Exec(t, "ALTER TABLE "+evilTable+" SET UNLOGGED")
-	r.mend(r.want("table.relation", doctor.Fail))
+	r.repair(r.want("table.relation", doctor.Fail))
 	r.db.Exec(t, "ALTER TABLE "+evilTable+" DROP CONSTRAINT dim_product_pkey; ALTER TABLE "+evilTable+" ALTER "+pgname.Identifier(evil("p"))+" DROP NOT NULL")
-	r.mend(r.want("table.columns", doctor.Fail))
-	r.mend(r.want("table.key", doctor.Fail))
-	r.mend(r.want("table.identity", doctor.Fail))
+	r.repair(r.want("table.columns", doctor.Fail))
+	r.repair(r.want("table.key", doctor.Fail))
+	r.repair(r.want("table.identity", doctor.Fail))
 	r.db.Exec(t, "BEGIN; CREATE TABLE public.never (); PREPARE TRANSACTION "+pgname.Literal(evil("gid")))
 	r.options.Limits.OpenTransaction = time.Nanosecond
-	r.mend(r.want("source.prepared", doctor.Warn))
+	r.repair(r.want("source.prepared", doctor.Warn))
 }
 
 func evilRoleFixes(t *testing.T, host *pgtest.Host) {
@@ -135,7 +138,7 @@ func evilRoleFixes(t *testing.T, host *pgtest.Host) {
 	role, as := r.evilRole("role")
 	quoted := pgname.Identifier(role)
 	r.db.Exec(t, "CREATE ROLE "+pgname.Identifier(evil("owner"))+"; ALTER TABLE "+evilTable+" OWNER TO "+pgname.Identifier(evil("owner")))
-	as.mend(as.want("role.replication", doctor.Fail))
+	as.repair(as.want("role.replication", doctor.Fail))
 	as.want("role.monitor", doctor.Warn)
 	for _, check := range []string{"role.future", "role.owner"} {
 		f := as.want(check, doctor.Warn)
@@ -143,19 +146,20 @@ func evilRoleFixes(t *testing.T, host *pgtest.Host) {
 			t.Errorf("%s gives wal2vec %q", f.Fix, given)
 		}
 	}
-	as.mend(as.want("role.source", doctor.Warn)) // the whole table
+	as.repair(as.want("role.source", doctor.Warn)) // the whole table
 	r.db.Exec(t, "GRANT pg_monitor TO "+quoted+"; GRANT CREATE ON SCHEMA "+pgname.Identifier(evil("s"))+" TO "+quoted+"; GRANT "+pgname.Identifier(evil("owner"))+" TO "+quoted)
-	as.mend(as.want("role.power", doctor.Warn))
+	as.repair(as.want("role.power", doctor.Warn))
 	r.db.Exec(t, "REVOKE "+pgname.Identifier(evil("owner"))+" FROM "+quoted)
-	as.mend(as.want("role.source", doctor.Warn))
+	as.repair(as.want("role.source", doctor.Warn))
 	r.db.Exec(t, "REVOKE USAGE ON SCHEMA "+pgname.Identifier(evil("s"))+" FROM "+quoted+"; REVOKE SELECT ON "+evilTable+" FROM "+quoted)
-	as.mend(as.want("table.relation", doctor.Fail))
-	as.mend(as.want("table.columns", doctor.Fail))
+	as.repair(as.want("table.relation", doctor.Fail))
+	as.repair(as.want("table.columns", doctor.Fail))
 	r.db.Exec(t, "ALTER TABLE "+evilTable+" ENABLE ROW LEVEL SECURITY")
-	as.mend(as.want("table.relation", doctor.Fail))
+	as.repair(as.want("table.relation", doctor.Fail))
 }
 
-// evilClusterFixes writes the lines of each advice into pg_hba.conf, below one that lets the role into its database.
+// evilClusterFixes writes the lines of each advice into pg_hba.conf, below one that lets the role
+// into its database.
 func evilClusterFixes(t *testing.T, host *pgtest.Host) {
 	r := hostileRig(t, host)
 	role, as := r.evilRole("cluster")
@@ -181,7 +185,7 @@ func evilPublicationFixes(t *testing.T, host *pgtest.Host) {
 		" SET TABLE " + evilTable + " (" + pgname.Identifier(evil("p")) + ")",
 	} {
 		r.db.Exec(t, alter+spoil)
-		r.mend(r.want("publication.complete", doctor.Fail))
+		r.repair(r.want("publication.complete", doctor.Fail))
 	}
 }
 
@@ -189,7 +193,7 @@ func evilSinkFixes(t *testing.T, host *pgtest.Host) {
 	r := hostileRig(t, host)
 	r.setUp()
 	r.db.Exec(t, "ALTER TABLE "+pgname.Qualified(evil("own"), "ledger_"+r.db.Name)+" SET UNLOGGED")
-	r.mend(r.want("sink.logged", doctor.Fail))
+	r.repair(r.want("sink.logged", doctor.Fail))
 	role, as := r.evilRole("writer")
 	own, quoted := pgname.Identifier(evil("own")), pgname.Identifier(role)
 	owner := evil("keeper")
@@ -201,7 +205,7 @@ func evilSinkFixes(t *testing.T, host *pgtest.Host) {
 	r.db.Exec(t, "ALTER SCHEMA "+pgname.Identifier(evil("s"))+" OWNER TO "+quoted)
 	r.want("sink.owner", doctor.Warn) // its fix names nothing
 	r.db.Exec(t, "ALTER SCHEMA "+pgname.Identifier(evil("s"))+" OWNER TO CURRENT_USER; ALTER VIEW "+pgname.Qualified(evil("s"), evil("view"))+" OWNER TO "+quoted)
-	r.mend(r.want("sink.owner", doctor.Warn))
+	r.repair(r.want("sink.owner", doctor.Warn))
 	r.db.Exec(t, "GRANT UPDATE ON "+pgname.Qualified(evil("own"), "ledger_"+r.db.Name)+" TO "+quoted) // one that only reads is a role that searches
 	f := as.want("sink.rights", doctor.Fail)
 	if given := as.shell(f); !slices.Equal(given, []string{"init", "--grant-stream=" + role}) {

@@ -10,7 +10,8 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// kind is what a role is for, as its rights say. A fix that is right for one is wrong for another: who searches needs no REPLICATION.
+// kind is what a role is for, as its rights say. A fix that is right for one is wrong for another:
+// who searches needs no REPLICATION.
 type kind int
 
 const (
@@ -46,21 +47,23 @@ func (e *examination) findKind(ctx context.Context) {
 	}
 }
 
-// searches reports whether the settings are those of a role that only searches: it reads the sink, and may open no replication connection on the
-// source.
+// searches reports whether the settings are those of a role that only searches: it reads the sink,
+// and may open no replication connection on the source.
 func (e *examination) searches() bool { return e.sink.kind == searchKind && !e.source.replicates }
 
-// administers reports whether the role on the source is the one that sets pipelines up: it has the rights of the table's owner, or is the owner of
-// wal2vec's tables.
+// administers reports whether the role on the source is the one that sets pipelines up: it has the
+// rights of the table's owner, or is the owner of wal2vec's tables.
 func (e *examination) administers(tableOurs bool) bool {
 	return tableOurs || e.sink.kind == adminKind && e.sink.role == e.source.info.User
 }
 
-// mayStream reports whether the role is one to give what a stream needs: it streams, or nothing is set up yet that would say that it does
-// not. One that only sets pipelines up, beside one that streams, is none.
+// mayStream reports whether the role is one to give what a stream needs: it streams, or nothing is
+// set up yet that would say that it does not. One that only sets pipelines up, beside one that
+// streams, is none.
 func (e *examination) mayStream() bool {
 	s := e.sink.standing
-	// The sink knows its own session's role: another one at the source, by another connection string, may be any.
+	// The sink knows its own session's role: another one at the source, by another connection
+	// string, may be any.
 	return s != nil && s.Role == e.source.info.User && (s.Streams || e.sink.kind == unknownKind && (s.SetsUp == "" || s.SetsUp == s.Role))
 }
 

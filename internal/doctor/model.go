@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// Model tells of the models on this machine. Its methods are called in this order, each only if the one before had no error.
+// Model tells of the models on this machine. Its methods are called in this order, each only if the
+// one before had no error.
 type Model interface {
 	// Open finds the runtime and the configured model.
 	Open(ctx context.Context) error
@@ -52,7 +53,8 @@ func (e *examination) examineModel(ctx context.Context) {
 	}
 }
 
-// olderRule is a remark on an active generation whose texts are made by the rule of an older version; empty for any other.
+// olderRule is a remark on an active generation whose texts are made by the rule of an older
+// version; empty for any other.
 func (e *examination) olderRule() string {
 	template, active := e.opts.Config.Source.Template, e.state.Generation
 	if template.String() != active.Template || template.Rule() == active.Rule {
@@ -61,7 +63,8 @@ func (e *examination) olderRule() string {
 	return "; it goes by an older version's rule for the template's labels, until another is built: wal2vec generation build --activate"
 }
 
-// judgeTest takes any error of the test for a finding: a model that does not run here is one, whatever its reason.
+// judgeTest takes any error of the test for a finding: a model that does not run here is one,
+// whatever its reason.
 func (e *examination) judgeTest(err error, engine Engine) bool {
 	if err == nil {
 		e.ok("model.selftest", "%s on %s, %s", engine.Model, engine.Device, engine.Precision)

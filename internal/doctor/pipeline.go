@@ -48,7 +48,8 @@ func (e *examination) examinePipeline(ctx context.Context) {
 	e.examineTombstones(ctx)
 }
 
-// judgeConsistency compares what is configured and what is there with what the pipeline was set up for.
+// judgeConsistency compares what is configured and what is there with what the pipeline was set up
+// for.
 func (e *examination) judgeConsistency() {
 	const check = "pipeline.settings"
 	switch c := e.opts.Config.Source; {
@@ -118,7 +119,7 @@ func (e *examination) judgePartial() {
 	}
 }
 
-// judgeJobs tells backfills that nobody goes on with from those that stand still.
+// judgeJobs tells backfills that no process goes on with from those that stand still.
 func (e *examination) judgeJobs() {
 	fine := true
 	for _, j := range e.state.Jobs {
@@ -209,7 +210,8 @@ func (e *examination) judgeCoverage(s monitor.Status) {
 	}
 }
 
-// judgeFullBackfill tells of rows of the source that the sink does not know, since they have not changed since init.
+// judgeFullBackfill tells of rows of the source that the sink does not know, since they have not
+// changed since init.
 func (e *examination) judgeFullBackfill(s monitor.Status) {
 	const check = "pipeline.backfill"
 	s.FullBackfill = e.state.FullBackfill

@@ -79,7 +79,8 @@ func (r *rig) on(conn *pgx.Conn, statements ...string) {
 	}
 }
 
-// playing runs a statement under the name of the pipeline's stream, and returns once it has waited as long as a stream has to for the doctor to tell.
+// playing runs a statement under the name of the pipeline's stream, and returns once it has waited
+// as long as a stream has to for the doctor to tell.
 func (r *rig) playing(conn *pgx.Conn, waits string) (done chan struct{}) {
 	r.t.Helper()
 	r.on(conn, "SET application_name = '"+pgsession.Streaming(r.options.Config.Pipeline)+"'")
@@ -190,7 +191,8 @@ var pipelineFindings = []finding{
 		r.on(conn, "BEGIN")
 		done := r.playing(conn, "LOCK TABLE strange IN ACCESS EXCLUSIVE MODE")
 		r.wantNoLock("played by a stranger")
-		// A role that streams has the name for itself, and yet what it waits for has to be the pipeline's.
+		// A role that streams has the name for itself, and yet what it waits for has to be the
+		// pipeline's.
 		r.db.Exec(t, "GRANT USAGE ON SCHEMA wal2vec TO "+stranger+"; GRANT UPDATE, SELECT ON wal2vec.ledger_"+r.options.Config.Pipeline+" TO "+stranger)
 		r.wantNoLock("played by a stream's role")
 		r.on(backup, "ROLLBACK")

@@ -257,7 +257,8 @@ func (pr *prober) conditions(first int) []string {
 	return conditions
 }
 
-// column is a column that is written as it is, one of the key if possible: fewer triggers wait for those.
+// column is a column that is written as it is, one of the key if possible: fewer triggers wait for
+// those.
 func (pr *prober) column(ctx context.Context) (string, error) {
 	t, keys := pr.state.Table, []string{}
 	for _, column := range pr.state.Table.Key {
@@ -310,7 +311,8 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 		pgname.Qualified(t.Schema, t.Name), pgname.Identifier(pr.source.Config().User), found[0])
 }
 
-// withoutRow searches for the text of a row that is there: the message has shown that the log reaches the sink. Who names a row is refused.
+// withoutRow searches for the text of a row that is there: the message has shown that the log
+// reaches the sink. Who names a row is refused.
 func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) {
 	what := fmt.Sprintf("an update of %s would run whatever triggers and functions %s, puts there, with the rights of role %s",
 		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), owner, pgname.Identifier(pr.source.Config().User))
@@ -324,7 +326,8 @@ func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) 
 
 const asOwner = "run the probe as the owner of both, the table and its schema, or set source.trust_owner: true"
 
-// update returns the check that an error belongs to. The statement is parsed first, which locks the table.
+// update returns the check that an error belongs to. The statement is parsed first, which locks the
+// table.
 func (pr *prober) update(ctx context.Context, key change.Key) (check string, err error) {
 	const write, row, name = "probe.write", "probe.row", "wal2vec_probe"
 	relation := pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name)

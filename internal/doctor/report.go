@@ -8,8 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// SchemaVersion is the version of Report's JSON form. It rises when a field changes its meaning or goes; new fields and new checks may come
-// without.
+// SchemaVersion is the version of Report's JSON form. It rises when a field changes its meaning or
+// goes; new fields and new checks may come without.
 const SchemaVersion = 1
 
 // Status is what became of a check.
@@ -26,8 +26,8 @@ const (
 // Place is where a fix is to be run.
 type Place string
 
-// The places. A fix in Source or Sink is SQL, one in Shell a command; Settings names wal2vec's own settings, and Server is for whoever runs the
-// server, in words.
+// The places. A fix in Source or Sink is SQL, one in Shell a command; Settings names wal2vec's own
+// settings, and Server is for the person who runs the server, in words.
 const (
 	Source   Place = "source"
 	Sink     Place = "sink"
@@ -43,7 +43,8 @@ type Finding struct {
 	Status Status `json:"status"`
 	// Text is the finding in one line.
 	Text string `json:"finding"`
-	// Fix mends it; empty where nothing is to be mended or nobody can say how. FixIn is where.
+	// Fix repairs it; empty where nothing is to be repaired or no check can say how. FixIn is
+	// where.
 	Fix   string `json:"fix"`
 	FixIn Place  `json:"fix_in"`
 	// Lines are the lines of a file that Fix speaks of, in their order.
@@ -71,7 +72,8 @@ func (r Report) Count(s Status) int {
 	return n
 }
 
-// Err is nil when nothing fails and every check was made. It is of kind Findings when something fails, else of kind Unavailable.
+// Err is nil when nothing fails and every check was made. It is of kind Findings when something
+// fails, else of kind Unavailable.
 func (r Report) Err() error {
 	switch r.Worst {
 	case Fail:
@@ -111,7 +113,7 @@ func (r *Report) Add(check string, status Status, text, fix string, in Place) {
 	r.settle()
 }
 
-// AddError adds an error as a finding, with what it says to do. One that time may mend is a skip.
+// AddError adds an error as a finding, with what it says to do. One that time may repair is a skip.
 func (r *Report) AddError(check string, status Status, err error) {
 	fix := adviceOf(fault.Try(err), Source)
 	if fault.Retryable(err) {

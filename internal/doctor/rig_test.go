@@ -167,7 +167,7 @@ func (r *rig) read() {
 	}()
 	go func() {
 		for fragment := range out {
-			_ = fragment // nobody writes it
+			_ = fragment // no process writes it
 		}
 	}()
 	stopped := false
@@ -237,8 +237,8 @@ func (r *rig) paste(f doctor.Finding) {
 	}
 }
 
-// mend runs the fix of a finding, and sees that the check is well afterwards.
-func (r *rig) mend(f doctor.Finding, then ...func()) {
+// repair runs the fix of a finding, and sees that the check is well afterwards.
+func (r *rig) repair(f doctor.Finding, then ...func()) {
 	r.t.Helper()
 	r.paste(f)
 	for _, do := range then {
@@ -247,7 +247,7 @@ func (r *rig) mend(f doctor.Finding, then ...func()) {
 	pgtest.Eventually(r.t, 20*time.Second, func() (bool, string) {
 		left := found(r.examine(), f.Check)
 		well := !slices.ContainsFunc(left, func(f doctor.Finding) bool { return f.Status != doctor.OK })
-		return well, f.Check + " is not mended by " + f.Fix
+		return well, f.Check + " is not repaired by " + f.Fix
 	})
 }
 

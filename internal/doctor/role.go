@@ -18,7 +18,8 @@ import (
 // ownRole is the advice against a role that may do more than any stream needs.
 const ownRole = "give the stream a role of its own (deploy/roles.sql), and run wal2vec init --grant-stream ROLE as the owner"
 
-// tryReplication opens a replication connection, where providers have ways of their own to give the right.
+// tryReplication opens a replication connection, where providers have ways of their own to give the
+// right.
 func (e *examination) tryReplication(ctx context.Context) {
 	opening, cancel := context.WithTimeout(ctx, e.limits.Connect)
 	defer cancel()
@@ -106,7 +107,8 @@ func (e *examination) examinePower(ctx context.Context) {
 	}
 }
 
-// revokeMembership takes a membership from a role: without its grantor's name, one that another role granted would stay, with a warning.
+// revokeMembership takes a membership from a role: without its grantor's name, one that another
+// role granted would stay, with a warning.
 func revokeMembership(group, member, grantor string) string {
 	revoke := "REVOKE " + pgname.Identifier(group) + " FROM " + pgname.Identifier(member)
 	if grantor != "" {
@@ -122,7 +124,8 @@ type door struct {
 	encrypted bool
 }
 
-// linesFor is the advice to write lines into pg_hba.conf that keep a role to one database and from physical replication connections.
+// linesFor is the advice to write lines into pg_hba.conf that keep a role to one database and from
+// physical replication connections.
 func linesFor(role, database string, version int, d door) advice {
 	const perMajor = 10000
 	name, named := pgname.HBA(role, version/perMajor)
@@ -147,7 +150,8 @@ func linesFor(role, database string, version int, d door) advice {
 	return fix
 }
 
-// judgeBypass says how the role does without BYPASSRLS; secured is true where the table has row security.
+// judgeBypass says how the role does without BYPASSRLS; secured is true where the table has row
+// security.
 func (e *examination) judgeBypass(ctx context.Context, check string, secured bool) {
 	table, role := e.opts.Config.Source.Table, pgname.Identifier(e.source.info.User)
 	fix := inSource("ALTER ROLE " + role + " NOBYPASSRLS;")
@@ -214,7 +218,8 @@ type excess struct {
 // tablePrivileges are those that a table has, from PostgreSQL 17 on the last one too.
 var tablePrivileges = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN"}
 
-// examineRights looks at what the role may do with the table, its schema and its database besides reading the columns that it needs.
+// examineRights looks at what the role may do with the table, its schema and its database besides
+// reading the columns that it needs.
 func (e *examination) examineRights(ctx context.Context, options replication.InspectOptions, oid uint32) {
 	const check = "role.source"
 	role := pgname.Identifier(e.source.info.User)
@@ -259,7 +264,8 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	}
 }
 
-// insteadOfOwner says which role is to stream in place of one that sets pipelines up: one that has the right already, where init gave it to any.
+// insteadOfOwner says which role is to stream in place of one that sets pipelines up: one that has
+// the right already, where init gave it to any.
 func (e *examination) insteadOfOwner(ctx context.Context) advice {
 	if e.sink.kind != adminKind {
 		return onServer(ownRole)

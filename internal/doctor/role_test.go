@@ -53,7 +53,8 @@ func rulesFor(role, database string) string {
 // powers are what a role may have on the server that a stream does not need.
 var powers = []string{"CREATEDB", "CREATEROLE", "BYPASSRLS"}
 
-// rights are what a role may have on the table, its schema and its database that a stream does not need, to be granted to ROLE.
+// rights are what a role may have on the table, its schema and its database that a stream does not
+// need, to be granted to ROLE.
 var rights = map[string]string{
 	"the whole table":              "GRANT SELECT ON " + product + " TO ROLE",
 	"writes":                       "GRANT INSERT, UPDATE, DELETE, TRUNCATE ON " + product + " TO ROLE",
@@ -79,10 +80,10 @@ var excessFindings = []finding{
 		r.want("role.power", doctor.OK)
 		for _, power := range powers {
 			r.db.Exec(t, "ALTER ROLE "+role+" "+power)
-			r.mend(r.want("role.power", doctor.Warn))
+			r.repair(r.want("role.power", doctor.Warn))
 		}
 		r.db.Exec(t, "ALTER ROLE "+role+" BYPASSRLS; ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
-		r.mend(r.want("role.power", doctor.Warn)) // a policy is enough
+		r.repair(r.want("role.power", doctor.Warn)) // a policy is enough
 		r.want("table.relation", doctor.OK)
 		r.db.Exec(t, "ALTER ROLE "+role+" BYPASSRLS")
 		if f := r.want("role.power", doctor.Warn); strings.Contains(f.Fix, "CREATE POLICY") {
@@ -101,7 +102,7 @@ var excessFindings = []finding{
 			if !strings.Contains(f.Text, more) {
 				t.Errorf("%+v", f)
 			}
-			r.mend(f)
+			r.repair(f)
 			r.want("role.monitor", doctor.OK)
 		}
 		// Who may grant it may grant it to itself.
@@ -118,7 +119,7 @@ var excessFindings = []finding{
 		}
 		if r.db.Host.Major() >= 16 { // a REVOKE that names no grantor would leave it
 			r.db.Exec(t, "GRANT "+group+" TO "+other+" WITH ADMIN OPTION; SET ROLE "+other+"; GRANT "+group+" TO "+role+"; RESET ROLE")
-			r.mend(r.want("role.power", doctor.Warn))
+			r.repair(r.want("role.power", doctor.Warn))
 		}
 	}},
 	{"rights that another role than the owner gave", func(t *testing.T, host *pgtest.Host) {
@@ -141,7 +142,7 @@ var excessFindings = []finding{
 			if !strings.Contains(f.Fix, `SET LOCAL ROLE "`+giver+`"`) {
 				t.Errorf("%s: %+v", name, f)
 			}
-			r.mend(f)
+			r.repair(f)
 			if got := found(r.examine(), "table.columns"); len(got) != 1 || got[0].Status != doctor.OK {
 				t.Errorf("%s: after %q the stream cannot read: %+v", name, f.Fix, got)
 			}
@@ -159,13 +160,14 @@ var excessFindings = []finding{
 			for _, to := range []string{role, group} {
 				r.db.Exec(t, strings.ReplaceAll(grant, "ROLE", to))
 				f := r.want("role.source", doctor.Warn)
-				r.mend(f)
+				r.repair(f)
 				if len(found(r.examine(), "table.columns")) != 1 || found(r.examine(), "table.columns")[0].Status != doctor.OK {
 					t.Errorf("%s: after %q the stream cannot read: %+v", name, f.Fix, found(r.examine(), "table.columns"))
 				}
 			}
 		}
-		// Of tables that are to come: what it gives itself, and what is elsewhere, is not looked at.
+		// Of tables that are to come: what it gives itself, and what is elsewhere, is not looked
+		// at.
 		r.db.Exec(t, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO "+role+"; ALTER DEFAULT PRIVILEGES FOR ROLE "+role+" GRANT ALL ON TABLES TO PUBLIC")
 		r.want("role.source", doctor.OK)
 		for _, in := range []string{"", " IN SCHEMA staging_marts"} {
@@ -175,7 +177,7 @@ var excessFindings = []finding{
 				if !strings.Contains(f.Text, "will have INSERT, SELECT on each table") || !strings.Contains(f.Text, "the function that init makes") {
 					t.Errorf("%s to %s: %+v", in, to, f)
 				}
-				r.mend(f)
+				r.repair(f)
 			}
 		}
 		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+group)
@@ -202,7 +204,7 @@ var excessFindings = []finding{
 		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "may log in") {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		r.want("role.swap", doctor.OK)
 		r.want("role.owner", doctor.OK)
@@ -214,11 +216,11 @@ var excessFindings = []finding{
 		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "has member") || !strings.Contains(f.Text, stranger) || strings.Contains(f.Text, other) {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		r.want("role.swap", doctor.OK)
 		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+admin)
-		r.mend(r.want("role.swap", doctor.Warn))
+		r.repair(r.want("role.swap", doctor.Warn))
 		// Who could act as it once has left a function.
 		r.db.Exec(t, "CREATE SCHEMA st; GRANT ALL ON SCHEMA st TO "+admin+"; SET ROLE "+admin+"; CREATE FUNCTION st.wal2vec_follow_x(q text) RETURNS void LANGUAGE plpgsql "+
 			"SECURITY DEFINER AS 'BEGIN EXECUTE q; END'; CREATE FUNCTION st.other() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE; REVOKE ALL ON SCHEMA st FROM "+admin)
@@ -226,14 +228,14 @@ var excessFindings = []finding{
 			!strings.HasPrefix(f.Fix, "BEGIN; DROP FUNCTION ") {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		r.want("role.owner", doctor.OK)
 		r.db.Exec(t, "GRANT EXECUTE ON FUNCTION "+function+" TO "+stranger)
 		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "role "+stranger+" may call function ") || !strings.HasPrefix(f.Fix, "REVOKE ALL ON FUNCTION ") {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		elsewhere := host.Database(t)
 		elsewhere.Exec(t, "CREATE SCHEMA AUTHORIZATION "+admin)
@@ -248,16 +250,17 @@ var excessFindings = []finding{
 		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "is a member of "+second) || !strings.HasPrefix(f.Fix, `REVOKE "`+second+`" FROM `) {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
-		// One who made a role gave it to this one: that takes nothing but what is its own, and keeps no swap from being followed.
+		// One who made a role gave it to this one: that takes nothing but what is its own, and
+		// keeps no swap from being followed.
 		maker, _ := r.db.Role(t, "CREATEROLE")
 		r.db.Exec(t, "SET ROLE "+maker+"; CREATE ROLE of_"+maker+"; GRANT of_"+maker+" TO "+admin+"; RESET ROLE")
 		r.want("role.owner", doctor.OK)
 		if f := r.want("role.swap", doctor.Warn); !strings.Contains(f.Text, "rights to role of_"+maker) || !strings.HasSuffix(f.Fix, "GRANTED BY "+maker+" CASCADE;") {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		r.want("role.swap", doctor.OK)
 		r.db.Exec(t, "DROP ROLE of_"+maker)
@@ -328,7 +331,7 @@ var kindFindings = []finding{
 		if f := r.want("role.source", doctor.Warn); !strings.Contains(f.Text, "dbt's grants") {
 			t.Errorf("%+v", f)
 		} else {
-			r.mend(f)
+			r.repair(f)
 		}
 		r.db.Exec(t, "UPDATE wal2vec.pipeline SET timeline = timeline + 7") // the stream's role may, and so does a promotion
 		if f := r.want("pipeline.history", doctor.Warn); strings.Contains(f.Fix, "REPLICATION") || f.FixIn != doctor.Settings {
@@ -340,7 +343,7 @@ var kindFindings = []finding{
 		if strings.Contains(f.Fix, "GRANT") || strings.Contains(f.Fix, "SELECT") {
 			t.Errorf("what a stream reads is not its to have: %+v", f)
 		}
-		r.mend(f)
+		r.repair(f)
 		if !pgtest.One[bool](t, r.db, "SELECT has_table_privilege($1, $2::text, 'SELECT')", role, product) {
 			t.Error("the fix took what it shows")
 		}

@@ -209,7 +209,8 @@ func (e *examination) examineState(ctx context.Context) bool {
 	return true
 }
 
-// judgeViewOwner tells of a view, or a schema of one, whose owner could put another view in its place. Tables are all right by then.
+// judgeViewOwner tells of a view, or a schema of one, whose owner could put another view in its
+// place. Tables are all right by then.
 func (e *examination) judgeViewOwner(err error) {
 	const check = "sink.owner"
 	if fault.KindOf(err) == fault.Usage {
@@ -222,7 +223,8 @@ func (e *examination) judgeViewOwner(err error) {
 // tableFindings are what is wrong with wal2vec's tables.
 type tableFindings struct {
 	missing, unlogged, closed, excess []string
-	// others are the tables that are not the pipeline's and on which the role has rights that it was not given, elsewhere what it may do there.
+	// others are the tables that are not the pipeline's and on which the role has rights that it
+	// was not given, elsewhere what it may do there.
 	others []elsewhere
 	// owner is who owns the tables, where that is another role than this one.
 	owner, role string
@@ -288,8 +290,8 @@ func (e *examination) readOthers(ctx context.Context, f *tableFindings, own []st
 	return err
 }
 
-// elsewhere is what this role may do with a table that is not its pipeline's, by a grant to it, to a role that it is a member of, or to PUBLIC
-// (empty).
+// elsewhere is what this role may do with a table that is not its pipeline's, by a grant to it, to
+// a role that it is a member of, or to PUBLIC (empty).
 type elsewhere struct {
 	table, grantee string
 	granted        bool // false where no grant tells it

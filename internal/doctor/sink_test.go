@@ -43,7 +43,7 @@ var sinkFindings = []finding{
 		r := bare(t, host)
 		for _, name := range []string{"fsync", "full_page_writes"} {
 			r.set(name, "off")
-			r.mend(r.want("sink.durable", doctor.Warn))
+			r.repair(r.want("sink.durable", doctor.Warn))
 		}
 	}},
 	{"no pgvector in the database", func(t *testing.T, host *pgtest.Host) {
@@ -216,7 +216,7 @@ var sinkFindings = []finding{
 			t.Errorf("a schema that is given away keeps what its owner put there and gave: %+v", f)
 		}
 		r.db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO CURRENT_USER; ALTER VIEW "+r.options.Config.Sink.View.String()+" OWNER TO "+role)
-		r.mend(r.want("sink.owner", doctor.Warn))
+		r.repair(r.want("sink.owner", doctor.Warn))
 	}},
 	{"no ledger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
@@ -226,7 +226,7 @@ var sinkFindings = []finding{
 	{"an unlogged ledger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "ALTER TABLE wal2vec.ledger_"+r.db.Name+" SET UNLOGGED")
-		r.mend(r.want("sink.logged", doctor.Fail))
+		r.repair(r.want("sink.logged", doctor.Fail))
 	}},
 	{"a role that may not write", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
@@ -287,7 +287,7 @@ var sinkFindings = []finding{
 			if _, table, _ := strings.Cut(excess, "wal2vec."); !strings.Contains(f.Text, table) {
 				t.Errorf("%s: %q", excess, f.Text)
 			}
-			r.mend(f)
+			r.repair(f)
 		}
 		// As another role gave them, by another role, by PUBLIC.
 		giver, _ := r.db.Role(t, "")
@@ -366,7 +366,7 @@ var sinkFindings = []finding{
 				t.Errorf("%s: %q, fix %q", right, f.Text, f.Fix)
 			}
 			if f.FixIn != doctor.Shell {
-				r.mend(f)
+				r.repair(f)
 				continue
 			}
 			for role, access := range map[string]sink.Access{streamer: sink.Write, searcher: sink.Read} { // as the fix does
@@ -387,7 +387,7 @@ var sinkFindings = []finding{
 					if !strings.Contains(f.Text, to) || !strings.HasPrefix(f.Fix, "ALTER DEFAULT PRIVILEGES FOR ROLE ") {
 						t.Errorf("%s%s: %q, fix %q", what, in, f.Text, f.Fix)
 					}
-					r.mend(f)
+					r.repair(f)
 				}
 			}
 		}
@@ -455,9 +455,9 @@ var sinkFindings = []finding{
 		}
 		r.want("sink.least", doctor.OK) // there is nothing else to see
 		r.db.Exec(t, "CREATE TABLE wal2vec.ledger_other (id integer)")
-		r.mend(r.want("sink.least", doctor.Warn))
+		r.repair(r.want("sink.least", doctor.Warn))
 		r.db.Exec(t, "GRANT "+group+" TO "+role)
-		r.mend(r.want("sink.least", doctor.Warn))
+		r.repair(r.want("sink.least", doctor.Warn))
 	}},
 	{"no view", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -15,7 +15,8 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// examineSlot looks at the slot that the pipeline names; before there is a pipeline, at whether one can be made.
+// examineSlot looks at the slot that the pipeline names; before there is a pipeline, at whether one
+// can be made.
 func (e *examination) examineSlot(ctx context.Context) {
 	if e.source.conn == nil {
 		return
@@ -61,8 +62,9 @@ func (e *examination) examineSlot(ctx context.Context) {
 	e.judgeFailover(name)
 }
 
-// examineUsable asks the rule of the stream, while both positions move: the watermark was read before the slot, and is read again after it. What
-// the slot has confirmed lies at or below the later one, the end of the log at or above the earlier one.
+// examineUsable asks the rule of the stream, while both positions move: the watermark was read
+// before the slot, and is read again after it. What the slot has confirmed lies at or below the
+// later one, the end of the log at or above the earlier one.
 func (e *examination) examineUsable(ctx context.Context) {
 	const check = "slot.usable"
 	if e.state.Slot == "" {
@@ -158,7 +160,8 @@ func (e *examination) untilThen(bytes int64) string {
 	return ""
 }
 
-// firstWithFailover is the first version of the server whose slots a standby can have, as server_version_num.
+// firstWithFailover is the first version of the server whose slots a standby can have, as
+// server_version_num.
 const firstWithFailover = 170000
 
 func (e *examination) judgeFailover(name string) {

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// without drops the slot, and makes another in its place by a statement with its name, if one is given.
+// without drops the slot, and makes another in its place by a statement with its name, if one is
+// given.
 func (r *rig) without(statement string) {
 	r.t.Helper()
 	r.stop()
@@ -100,7 +101,7 @@ var slotFindings = []finding{
 		r := healthy(t, host)
 		r.stop()
 		r.steal()
-		r.mend(r.want("slot.reader", doctor.Fail))
+		r.repair(r.want("slot.reader", doctor.Fail))
 	}},
 	{"a slot that holds back much", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
@@ -130,7 +131,7 @@ var slotFindings = []finding{
 			r.db.Exec(t, "ALTER SYSTEM RESET synchronized_standby_slots")
 			r.db.Exec(t, "SELECT pg_reload_conf()")
 		})
-		r.mend(f)
+		r.repair(f)
 	}},
 }
 

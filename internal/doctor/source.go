@@ -141,7 +141,8 @@ func (e *examination) readSource(ctx context.Context) error {
 	return nil
 }
 
-// judgeServer asks package replication about one property at a time: of the others it is told what is well.
+// judgeServer asks package replication about one property at a time: of the others it is told what
+// is well.
 func (e *examination) judgeServer() {
 	info := e.source.info
 	good := replication.ServerInfo{Version: info.Version, EffectiveWALLevel: logical}
@@ -172,7 +173,8 @@ func (e *examination) judgeServer() {
 
 const logical = "logical"
 
-// judgeWALLevel asks what is in effect: from PostgreSQL 19 on, wal_level = replica is enough as soon as there is a logical slot.
+// judgeWALLevel asks what is in effect: from PostgreSQL 19 on, wal_level = replica is enough as
+// soon as there is a logical slot.
 func (e *examination) judgeWALLevel() {
 	const check = "source.wal_level"
 	info := e.source.info
@@ -272,7 +274,7 @@ func (e *examination) whose() string {
 	return " of this role's own"
 }
 
-// examineOtherSlots looks for slots that nobody reads, and for room.
+// examineOtherSlots looks for slots that no process reads, and for room.
 func (e *examination) examineOtherSlots(ctx context.Context) {
 	if e.source.info.InRecovery {
 		return // nothing is kept on a standby that could be told

@@ -27,7 +27,8 @@ type finding struct {
 	see  func(t *testing.T, host *pgtest.Host)
 }
 
-// since has the major version of the first servers that can be brought into a state, where older ones cannot; withEverything is that of all.
+// since has the major version of the first servers that can be brought into a state, where older
+// ones cannot; withEverything is that of all.
 var since = map[string]int{
 	"slots that expire": 18, "a mark of deletion that the log lacks": 18, "a standby without the slot": 17, "a standby with a copy of the slot": 17,
 	"of a slot": 17,
@@ -35,8 +36,9 @@ var since = map[string]int{
 
 const withEverything = 18
 
-// TestEveryFinding brings a server and a pipeline on it into every bad state that one server can be brought into, one after the other, and runs
-// each fix that is SQL. Another test makes sure that no finding is left out.
+// TestEveryFinding brings a server and a pipeline on it into every bad state that one server can be
+// brought into, one after the other, and runs each fix that is SQL. Another test makes sure that no
+// finding is left out.
 func TestEveryFinding(t *testing.T) {
 	host := pgtest.Server(t, healthySettings()...)
 	all, ran := 0, 0
@@ -204,18 +206,18 @@ var sourceFindings = []finding{
 	{"unbounded log", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.set("max_slot_wal_keep_size", "-1")
-		r.mend(r.want("source.wal_limit", doctor.Warn))
+		r.repair(r.want("source.wal_limit", doctor.Warn))
 	}},
 	{"slots that expire", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.set("idle_replication_slot_timeout", "1d")
-		r.mend(r.want("source.idle_slots", doctor.Warn))
+		r.repair(r.want("source.idle_slots", doctor.Warn))
 	}},
 	{"a sender's time-out", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		for _, value := range []string{"0", "1s", "2h"} {
 			r.set("wal_sender_timeout", value)
-			r.mend(r.want("source.sender_timeout", doctor.Warn))
+			r.repair(r.want("source.sender_timeout", doctor.Warn))
 		}
 	}},
 	{"a standby that is gone", func(t *testing.T, host *pgtest.Host) {
@@ -225,11 +227,11 @@ var sourceFindings = []finding{
 		f := r.want("source.synchronous", doctor.Fail)
 		as := settingsFor(t, r.db, r.db.DSNFor(role, password))
 		as.want("source.synchronous", doctor.Skip)
-		r.mend(f)
+		r.repair(f)
 	}},
 	{"a standby that the server's own file names", func(t *testing.T, _ *pgtest.Host) {
 		r := bare(t, pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local"))
-		r.mend(r.want("source.synchronous", doctor.Fail))
+		r.repair(r.want("source.synchronous", doctor.Fail))
 	}},
 	{"a publication of all tables", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -243,13 +245,13 @@ var sourceFindings = []finding{
 		_, err := r.db.Conn(t).Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class; SET application_name = ''")
 		r.ok(err)
 		r.options.Limits.OpenTransaction = time.Nanosecond
-		r.mend(r.want("source.transactions", doctor.Warn))
+		r.repair(r.want("source.transactions", doctor.Warn))
 	}},
 	{"a prepared transaction", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "BEGIN; CREATE TABLE public.never (); PREPARE TRANSACTION 'it''s left'")
 		r.options.Limits.OpenTransaction = time.Nanosecond
-		r.mend(r.want("source.prepared", doctor.Warn))
+		r.repair(r.want("source.prepared", doctor.Warn))
 	}},
 	{"another slot", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -257,7 +259,7 @@ var sourceFindings = []finding{
 		r.db.Exec(t, "SELECT pg_create_logical_replication_slot('forgotten', 'pgoutput')")
 		r.db.Exec(t, "SELECT pg_logical_emit_message(true, 'test', 'some log')")
 		r.options.Limits.OtherSlot = 1
-		r.mend(r.want("source.other_slots", doctor.Warn))
+		r.repair(r.want("source.other_slots", doctor.Warn))
 	}},
 }
 
@@ -279,7 +281,7 @@ func (r *rig) reader(attributes string) (role string, as *rig) {
 var roleFindings = []finding{
 	{"a role without rights", func(t *testing.T, host *pgtest.Host) {
 		role, as := bare(t, host).reader("")
-		as.mend(as.want("role.replication", doctor.Fail))
+		as.repair(as.want("role.replication", doctor.Fail))
 		if f := as.want("role.monitor", doctor.Warn); f.FixIn != doctor.Settings || strings.Contains(f.Fix, role) {
 			t.Errorf("a role that sees other sessions reads the passwords that they set: %+v", f)
 		}
@@ -337,14 +339,14 @@ var elsewhere = []finding{
 		host := pgtest.Server(t, healthySettings("wal_level=minimal", "max_wal_senders=0")...)
 		r := bare(t, host)
 		f := r.want("source.wal_level", doctor.Fail)
-		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+		r.repair(f, func() { host.Restart(t, pgserver.Fast) })
 	}},
 	{"a log that a slot makes logical", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("wal_level=replica")...)
 		r := bare(t, host)
 		if host.Major() < 19 {
 			f := r.want("source.wal_level", doctor.Fail)
-			r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+			r.repair(f, func() { host.Restart(t, pgserver.Fast) })
 			return
 		}
 		if f := r.want("source.wal_level", doctor.OK); !strings.Contains(f.Text, "as soon as there is") {
@@ -363,7 +365,7 @@ var elsewhere = []finding{
 		r := bare(t, host)
 		r.db.Exec(t, "SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
 		f := r.want("source.slots", doctor.Fail)
-		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+		r.repair(f, func() { host.Restart(t, pgserver.Fast) })
 	}},
 	{"no sender left", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.Server(t, healthySettings("max_wal_senders=1")...)
@@ -376,7 +378,7 @@ var elsewhere = []finding{
 		f := r.want("source.senders", doctor.Fail)
 		r.want("role.replication", doctor.Skip)
 		r.ok(conn.Close(t.Context()))
-		r.mend(f, func() { host.Restart(t, pgserver.Fast) })
+		r.repair(f, func() { host.Restart(t, pgserver.Fast) })
 	}},
 	{"slots of an old server stay on the primary", func(t *testing.T, _ *pgtest.Host) {
 		host := pgtest.ServerOf(t, 16, healthySettings()...)
@@ -462,7 +464,8 @@ func TestASourceThatDoesNotAnswerIsSkipped(t *testing.T) {
 	})
 }
 
-// repackAtWork holds a REPACK (CONCURRENTLY) at its end by an open transaction; its slot has a place of its own. Older servers have no such command.
+// repackAtWork holds a REPACK (CONCURRENTLY) at its end by an open transaction; its slot has a
+// place of its own. Older servers have no such command.
 func repackAtWork(t *testing.T, _ *pgtest.Host) {
 	host := pgtest.Server(t, healthySettings("max_replication_slots=1")...)
 	r := bare(t, host)

@@ -12,8 +12,8 @@ import (
 // usualSwapRole is the one that deploy/roles.sql makes.
 const usualSwapRole = "wal2vec_swap"
 
-// examineSwapRole looks at what the function that follows swapped tables runs as, and at which columns it would publish. err is of the look at
-// rights.
+// examineSwapRole looks at what the function that follows swapped tables runs as, and at which
+// columns it would publish. err is of the look at rights.
 func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap, rights replication.SwapRights, err error) {
 	const check = "role.swap"
 	if !e.could(err, check) {

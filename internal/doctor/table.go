@@ -12,7 +12,8 @@ import (
 	queries "github.com/wal2vec/wal2vec/sql"
 )
 
-// examineTable looks at the source's table, and at the publication with the pipeline's own word of the table, if there is one.
+// examineTable looks at the source's table, and at the publication with the pipeline's own word of
+// the table, if there is one.
 func (e *examination) examineTable(ctx context.Context) {
 	if e.source.conn == nil {
 		return
@@ -64,7 +65,8 @@ func (e *examination) examineTable(ctx context.Context) {
 	}
 }
 
-// examineOwners looks at what following another table of this name takes, and at what is published besides.
+// examineOwners looks at what following another table of this name takes, and at what is published
+// besides.
 func (e *examination) examineOwners(ctx context.Context, options replication.InspectOptions, oid uint32) {
 	c := e.opts.Config
 	var publicationOurs, tableOurs, readable, partitioned, everything bool
@@ -130,8 +132,9 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 	}
 }
 
-// untrusted is what helps against functions of another role: each way is somebody's decision. To give the function to
-// a superuser is none: it would go on calling the other functions of its maker, and pass as trusted.
+// untrusted is what helps against functions of another role: each way is somebody's decision. To
+// give the function to a superuser is none: it would go on calling the other functions of its
+// maker, and pass as trusted.
 const untrusted = "have the owner of the table drop what calls the function; read the table as the stream's role (deploy/roles.sql), " +
 	"never as a superuser; or set source.trust_owner: true"
 
@@ -177,7 +180,8 @@ func (e *examination) grantStream(role, owner string) advice {
 	return inShell("wal2vec init " + pgname.Flag("grant-stream", role) + as)
 }
 
-// examinePublication asks about the table that the pipeline follows: it may no longer be the one of this name.
+// examinePublication asks about the table that the pipeline follows: it may no longer be the one of
+// this name.
 func (e *examination) examinePublication(ctx context.Context) {
 	c := e.opts.Config
 	followed := e.state.Table

@@ -11,7 +11,7 @@ import (
 
 const product = "staging_marts.dim_product"
 
-// broken is a finding about the table that a statement brings about and none mends.
+// broken is a finding about the table that a statement brings about and none repairs.
 func broken(name, check, statement string) finding {
 	return finding{name, func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -31,23 +31,23 @@ var tableFindings = []finding{
 	{"an unlogged table", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "ALTER TABLE "+product+" SET UNLOGGED")
-		r.mend(r.want("table.relation", doctor.Fail))
+		r.repair(r.want("table.relation", doctor.Fail))
 	}},
 	{"a key that may be NULL", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "ALTER TABLE "+product+" DROP CONSTRAINT dim_product_pkey; ALTER TABLE "+product+" ALTER product_id DROP NOT NULL")
-		r.mend(r.want("table.columns", doctor.Fail))
-		r.mend(r.want("table.key", doctor.Fail))
-		r.mend(r.want("table.identity", doctor.Fail))
+		r.repair(r.want("table.columns", doctor.Fail))
+		r.repair(r.want("table.key", doctor.Fail))
+		r.repair(r.want("table.identity", doctor.Fail))
 	}},
 	{"a table that a role may not read", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		role, as := r.reader("")
 		r.db.Exec(t, "REVOKE USAGE ON SCHEMA staging_marts FROM "+role+"; REVOKE SELECT ON "+product+" FROM "+role)
-		as.mend(as.want("table.relation", doctor.Fail))
-		as.mend(as.want("table.columns", doctor.Fail))
+		as.repair(as.want("table.relation", doctor.Fail))
+		as.repair(as.want("table.columns", doctor.Fail))
 		r.db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
-		as.mend(as.want("table.relation", doctor.Fail))
+		as.repair(as.want("table.relation", doctor.Fail))
 	}},
 	{"a partitioned table", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
@@ -118,24 +118,24 @@ var tableFindings = []finding{
 	{"a publication of half the operations", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET (publish = 'insert')")
-		r.mend(r.want("publication.complete", doctor.Fail))
+		r.repair(r.want("publication.complete", doctor.Fail))
 	}},
 	{"a publication of half the rows", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE "+product+" WHERE (product_id > 1)")
-		r.mend(r.want("publication.complete", doctor.Fail))
+		r.repair(r.want("publication.complete", doctor.Fail))
 	}},
 	{"a publication of half the columns", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "ALTER PUBLICATION "+r.options.Config.Source.Publication+" SET TABLE "+product+" (product_id, name)")
-		r.mend(r.want("publication.complete", doctor.Fail))
+		r.repair(r.want("publication.complete", doctor.Fail))
 	}},
 	{"a publication of a stranger", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		stranger, _ := r.db.Role(t, "")
 		r.want("publication.owner", doctor.OK)
 		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+stranger+"; ALTER PUBLICATION "+r.options.Config.Source.Publication+" OWNER TO "+stranger)
-		r.mend(r.want("publication.owner", doctor.Fail))
+		r.repair(r.want("publication.owner", doctor.Fail))
 		r.want("publication.owner", doctor.OK)
 	}},
 	{"a publication of more tables", func(t *testing.T, host *pgtest.Host) {

@@ -28,7 +28,8 @@ type Engine struct {
 	Tokenizer  string // "go", or the "library"
 	// Graph is what runs, without its data.
 	Graph models.Graph
-	// Slower is why the graph runs on standard operators where wal2vec's own would do; nil where it does not.
+	// Slower is why the graph runs on standard operators where wal2vec's own would do; nil where it
+	// does not.
 	Slower error
 }
 
@@ -50,7 +51,8 @@ type lent struct{ Encoder }
 // Close leaves the encoder open.
 func (lent) Close() error { return nil }
 
-// OpenCheckpoint opens the configured model, and refuses one of another dimension than encoder.dimension.
+// OpenCheckpoint opens the configured model, and refuses one of another dimension than
+// encoder.dimension.
 func OpenCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {
 	dir, err := parts.Model(c.Encoder.Model)
 	if err != nil {
@@ -70,9 +72,11 @@ func OpenCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, er
 // Opener opens encoders.
 type Opener struct {
 	Log zerolog.Logger
-	// Shared is the encoder of commands that run in one process (demo, bench); nil: each opens its own.
+	// Shared is the encoder of commands that run in one process (demo, bench); nil: each opens its
+	// own.
 	Shared *Engine
-	// Trials says that a ready export is opened by another process of this program first; see Trial. Not so in that process.
+	// Trials says that a ready export is opened by another process of this program first; see
+	// Trial. Not so in that process.
 	Trials bool
 }
 
@@ -188,7 +192,8 @@ func OperatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
 	return ort.FindOperators(parts.Root)
 }
 
-// PrecisionOf is the configured precision; empty where the device decides. A ready export is taken as it is.
+// PrecisionOf is the configured precision; empty where the device decides. A ready export is taken
+// as it is.
 func PrecisionOf(c config.Config, checkpoint *models.Checkpoint) models.Precision {
 	if c.Encoder.Precision == change.PrecisionAuto && checkpoint.Export() {
 		return models.PrecisionFP32
@@ -215,7 +220,8 @@ func GenerationOf(c config.Config, checkpoint *models.Checkpoint) sink.Generatio
 	return g
 }
 
-// MadeBy is a template by the rule of a generation that was made of it; any other template as it is.
+// MadeBy is a template by the rule of a generation that was made of it; any other template as it
+// is.
 func MadeBy(template change.Template, g sink.Generation) (change.Template, error) {
 	if template.String() != g.Template {
 		return template, nil
@@ -223,10 +229,12 @@ func MadeBy(template change.Template, g sink.Generation) (change.Template, error
 	return change.ParseTemplateBy(g.Template, g.Rule)
 }
 
-// sourceOf is what opens a model again from another working folder: its name among the parts, or a whole path.
+// sourceOf is what opens a model again from another working folder: its name among the parts, or a
+// whole path.
 func sourceOf(model string) string { return cmp.Or(config.ModelPath(model), model) }
 
-// CheckGeneration returns the generation that the configured model and template made, and refuses any that made none.
+// CheckGeneration returns the generation that the configured model and template made, and refuses
+// any that made none.
 func CheckGeneration(state sink.State, want sink.Generation) (sink.Generation, error) {
 	if state.Generation == nil || !state.Started() {
 		return sink.Generation{}, fault.New(fault.Usage, "wal2vec init, as the role that sets it up", "the pipeline is not set up completely")

@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// WarnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that is kept in no folder.
+// WarnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that
+// is kept in no folder.
 func WarnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
 	switch reason := notKept(parts, graph); {
 	case reason == nil:

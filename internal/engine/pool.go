@@ -17,8 +17,9 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// Pool are the encoders of a pipeline's generations. Each is opened when it is first needed: by the configuration for the generation that
-// this names, by what the sink says of it for any other. They may be used by several goroutines.
+// Pool are the encoders of a pipeline's generations. Each is opened when it is first needed: by the
+// configuration for the generation that this names, by what the sink says of it for any other. They
+// may be used by several goroutines.
 type Pool struct {
 	opener     Opener
 	config     config.Config
@@ -40,7 +41,8 @@ type opened struct {
 	encoder pipeline.Encoder
 }
 
-// Pool finds the generation that is configured, and refuses a model or template that made none. It opens no encoder yet.
+// Pool finds the generation that is configured, and refuses a model or template that made none. It
+// opens no encoder yet.
 func (o Opener) Pool(c config.Config, s *connect.Store, state sink.State) (*Pool, error) {
 	checkpoint, err := o.Checkpoint(c)
 	if err != nil {
@@ -53,7 +55,8 @@ func (o Opener) Pool(c config.Config, s *connect.Store, state sink.State) (*Pool
 	return o.PoolOf(c, s, checkpoint, configured), nil
 }
 
-// PoolOf are the encoders beside a checkpoint that is open, which made a generation, or is about to make one.
+// PoolOf are the encoders beside a checkpoint that is open, which made a generation, or is about to
+// make one.
 func (o Opener) PoolOf(c config.Config, s *connect.Store, checkpoint *models.Checkpoint, configured sink.Generation) *Pool {
 	return &Pool{opener: o, config: c, store: s, checkpoint: checkpoint, Configured: configured, open: make(map[int]*opened)}
 }
@@ -61,7 +64,8 @@ func (o Opener) PoolOf(c config.Config, s *connect.Store, checkpoint *models.Che
 // olderRuleTry makes a generation by the present rule.
 const olderRuleTry = "wal2vec generation build --activate, when the time suits: it encodes every text by the present rule, beside the stream"
 
-// Warn says so when another generation is active than the one that is configured, and when that goes by an older rule.
+// Warn says so when another generation is active than the one that is configured, and when that
+// goes by an older rule.
 func (e *Pool) Warn(log zerolog.Logger, state sink.State) {
 	if e.config.Source.Template.Rule() != e.Configured.Rule {
 		log.Warn().Int("generation", e.Configured.ID).Str("source.template", e.Configured.Template).Str("try", olderRuleTry).
@@ -104,7 +108,8 @@ func (e *Pool) get(ctx context.Context, g sink.Generation) (*opened, error) {
 	return o, err
 }
 
-// Keep keeps the configured model's encoder until its generation has a number, to be closed with the others.
+// Keep keeps the configured model's encoder until its generation has a number, to be closed with
+// the others.
 func (e *Pool) Keep(made *Engine) { e.Add(0, made) }
 
 // Add keeps an encoder for a generation, by its number.

@@ -11,13 +11,15 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// isConfigured reports whether a generation is still the one that the configuration names: its row may have changed since it was found.
+// isConfigured reports whether a generation is still the one that the configuration names: its row
+// may have changed since it was found.
 func (e *Pool) isConfigured(g sink.Generation) bool {
 	return g.ID == e.Configured.ID && g.Fingerprint == e.Configured.Fingerprint
 }
 
-// CheckpointFor opens the model that made a generation: the configured one where it is the same, else what the sink names, as far as the
-// configuration lets it. What is opened makes vectors of the generation's fingerprint and dimension, or is not used.
+// CheckpointFor opens the model that made a generation: the configured one where it is the same,
+// else what the sink names, as far as the configuration lets it. What is opened makes vectors of
+// the generation's fingerprint and dimension, or is not used.
 func (e *Pool) CheckpointFor(g sink.Generation) (*models.Checkpoint, error) {
 	if e.isConfigured(g) {
 		return e.checkpoint, nil
@@ -33,7 +35,8 @@ func (e *Pool) CheckpointFor(g sink.Generation) (*models.Checkpoint, error) {
 	return checkpoint, nil
 }
 
-// nameText is a name from the sink as it is printed: as it is where it has nothing odd, else quoted and cut.
+// nameText is a name from the sink as it is printed: as it is where it has nothing odd, else quoted
+// and cut.
 func nameText(name string) string {
 	const most = 200
 	if quoted := strconv.Quote(name); len(name) > most || quoted != `"`+name+`"` {
@@ -73,7 +76,8 @@ func (e *Pool) openRecorded(g sink.Generation) (*models.Checkpoint, error) {
 	return checkpoint, nil
 }
 
-// recorded is the configuration with what the sink says of a generation, but for its model, which only CheckpointFor opens.
+// recorded is the configuration with what the sink says of a generation, but for its model, which
+// only CheckpointFor opens.
 func recorded(c config.Config, g sink.Generation) (config.Config, error) {
 	template, err := change.ParseTemplateBy(g.Template, g.Rule)
 	if err != nil {
@@ -84,8 +88,9 @@ func recorded(c config.Config, g sink.Generation) (config.Config, error) {
 	return c, nil
 }
 
-// CheckOthers makes sure, before a generation is added, that this process opens the models of those that are there, and that others with
-// this configuration will open the new one: a stream would end with a model that it does not open.
+// CheckOthers makes sure, before a generation is added, that this process opens the models of those
+// that are there, and that others with this configuration will open the new one: a stream would end
+// with a model that it does not open.
 func (e *Pool) CheckOthers(state sink.State, made sink.Generation) error {
 	parts, err := connect.FindParts()
 	if err != nil {

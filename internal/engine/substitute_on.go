@@ -15,9 +15,11 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of the text instead of the model, which
-// are others for each model. A text with the word "unencodable" then fails, one with "unspeakable" with an error that repeats it, one with
-// "unheard" by another model than the default one, and every text does while the file that FAILPOINT_ENCODER_DOWN names exists.
+// The environment of a program built for tests: FAILPOINT_ENCODER=hash takes vectors from a hash of
+// the text instead of the model, which are others for each model. A text with the word
+// "unencodable" then fails, one with "unspeakable" with an error that repeats it, one with
+// "unheard" by another model than the default one, and every text does while the file that
+// FAILPOINT_ENCODER_DOWN names exists.
 const (
 	encoderEnvironment     = "FAILPOINT_ENCODER"
 	encoderDownEnvironment = "FAILPOINT_ENCODER_DOWN"
@@ -31,7 +33,7 @@ func substituteEncoder(checkpoint *models.Checkpoint) *Engine {
 	if os.Getenv(encoderEnvironment) != "hash" {
 		return nil
 	}
-	name := "" // of the model that nobody configured
+	name := "" // of the model that no one configured
 	if checkpoint.Name() != config.Default().Encoder.Model {
 		name = checkpoint.Fingerprint()
 	}

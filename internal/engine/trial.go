@@ -20,12 +20,14 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// A ready export is another program's graph. ONNX Runtime checks most of it and not all: sizes that no exporter writes end the whole
-// process, by an assertion of its own in the inference of shapes, say. So another process of this program opens an export first, the
-// self-test included, and this one only what passed there. A mark beside the graph says that it did, so that a start does not pay for
-// it again. Graphs that wal2vec writes itself need no trial.
+// A ready export is another program's graph. ONNX Runtime checks most of it and not all: sizes that
+// no exporter writes end the whole process, by an assertion of its own in the inference of shapes,
+// say. So another process of this program opens an export first, the self-test included, and this
+// one only what passed there. A mark beside the graph says that it did, so that a start does not
+// pay for it again. Graphs that wal2vec writes itself need no trial.
 
-// TrialArgs are the arguments with which this program is run to try a model: it reads a Trial as JSON and answers a Verdict.
+// TrialArgs are the arguments with which this program is run to try a model: it reads a Trial as
+// JSON and answers a Verdict.
 var TrialArgs = []string{"models", "try"}
 
 // Trial says which model is opened, and how.
@@ -50,8 +52,8 @@ func VerdictOf(err error) Verdict {
 	return Verdict{Kind: fault.KindOf(err), What: err.Error(), Try: fault.Try(err)}
 }
 
-// try has another process open an export, unless it passed before. An export that ends that process is a fault of kind Model; that of
-// one which does not open is the other process's.
+// try has another process open an export, unless it passed before. An export that ends that process
+// is a fault of kind Model; that of one which does not open is the other process's.
 func (o Opener) try(ctx context.Context, c config.Config, parts config.Parts, graph models.Graph) error {
 	if !o.Trials || !graph.Manifest.Export {
 		return nil
@@ -70,8 +72,9 @@ func (o Opener) try(ctx context.Context, c config.Config, parts config.Parts, gr
 	return nil
 }
 
-// markOf is the file that says of a graph that it passed with this runtime on the configured device; empty where the graph is kept in
-// no folder. The folder is one that no other account can change.
+// markOf is the file that says of a graph that it passed with this runtime on the configured
+// device; empty where the graph is kept in no folder. The folder is one that no other account can
+// change.
 func markOf(c config.Config, parts config.Parts, graph models.Graph) string {
 	library, err := os.Stat(parts.ONNXRuntime)
 	if graph.Path == "" || err != nil {

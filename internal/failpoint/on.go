@@ -11,14 +11,16 @@ import (
 	"syscall"
 )
 
-// The environment of a program built for tests names places and how often they are passed before something happens there
-// ("after_commit:3"; 1 without a number).
+// The environment of a program built for tests names places and how often they are passed before
+// something happens there ("after_commit:3"; 1 without a number).
 const (
 	// killEnvironment names the place where the program dies.
 	killEnvironment = "FAILPOINT"
-	// failEnvironment names the place that fails; a second number says how many times in a row ("sink_written:3:2").
+	// failEnvironment names the place that fails; a second number says how many times in a row
+	// ("sink_written:3:2").
 	failEnvironment = "FAILPOINT_ERROR"
-	// stopEnvironment names the place where the program is stopped, as by SIGSTOP: it stays there, with its connections open, until SIGCONT.
+	// stopEnvironment names the place where the program is stopped, as by SIGSTOP: it stays there,
+	// with its connections open, until SIGCONT.
 	stopEnvironment = "FAILPOINT_STOP"
 )
 
@@ -68,10 +70,12 @@ var killed = sync.OnceValue(func() *place { return parsePlace(killEnvironment) }
 
 var stopped = sync.OnceValue(func() *place { return parsePlace(stopEnvironment) })
 
-// Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often enough, and stops it where FAILPOINT_STOP does.
+// Hit kills the program with SIGKILL when FAILPOINT names this place and it was passed often
+// enough, and stops it where FAILPOINT_STOP does.
 func Hit(name string) {
 	if stopped().acts(name) {
-		// The signal may reach another thread first, while this one goes on: it waits here until the process goes on.
+		// The signal may reach another thread first, while this one goes on: it waits here until
+		// the process goes on.
 		goesOn := make(chan os.Signal, 1)
 		signal.Notify(goesOn, syscall.SIGCONT)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {

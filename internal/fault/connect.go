@@ -11,10 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Connecting is what is to be said of an error of pgx's when it connects. Where a server answered with a refusal of its own, such as a wrong
-// password, the attempts to speak TLS with it that it did not take up are left out: sslmode=prefer makes them, and they are not what is
-// wrong. A server that does not prove what it has to prove is an Error with what to do; time may repair it, since another process may have taken the
-// port of one that is down. The chain holds all that the error's does. It returns any other error as it is.
+// Connecting is what is to be said of an error of pgx's when it connects. Where a server answered
+// with a refusal of its own, such as a wrong password, the attempts to speak TLS with it that it
+// did not take up are left out: sslmode=prefer makes them, and they are not what is wrong. A server
+// that does not prove what it has to prove is an Error with what to do; time may repair it, since
+// another process may have taken the port of one that is down. The chain holds all that the error's
+// does. It returns any other error as it is.
 func Connecting(err error) error {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
 	if !ok {
@@ -45,17 +47,20 @@ func Connecting(err error) error {
 	}
 }
 
-// proof is what to do where a server lets a session in without a proof that it is the right one; see package pgsession.
+// proof is what to do where a server lets a session in without a proof that it is the right one;
+// see package pgsession.
 const proof = "have it ask by scram-sha-256 (pg_hba.conf, password_encryption), or check its certificate (sslmode=verify-full); " +
 	"to believe it as it is, add require_auth=none (for trust and peer), md5 or password to the connection string"
 
-// Unproven reports whether a server answered that does not prove that it knows the password, where it has to.
+// Unproven reports whether a server answered that does not prove that it knows the password, where
+// it has to.
 func Unproven(err error) bool {
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
 	return ok && unproven(failed) != nil
 }
 
-// unproven is the attempt that ended so. pgx gives that no type; what a server says itself has one. Any other demand is a connection string's own.
+// unproven is the attempt that ended so. pgx gives that no type; what a server says itself has one.
+// Any other demand is a connection string's own.
 func unproven(failed *pgconn.ConnectError) error {
 	attempts, ok := errors.Unwrap(failed).(interface{ Unwrap() []error })
 	if !ok || failed.Config.RequireAuth != "scram-sha-256" {
@@ -82,8 +87,8 @@ func (a *answered) Error() string { return a.text }
 // Unwrap returns the whole error.
 func (a *answered) Unwrap() error { return a.error }
 
-// declined reports whether an attempt ended with nothing that has a cause of its own: pgx gives the server's no to TLS no type. A network
-// that fails and a certificate that is not trusted have one.
+// declined reports whether an attempt ended with nothing that has a cause of its own: pgx gives the
+// server's no to TLS no type. A network that fails and a certificate that is not trusted have one.
 func declined(attempt error) bool {
 	var network net.Error
 	var certificate *tls.CertificateVerificationError

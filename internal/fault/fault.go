@@ -1,5 +1,6 @@
-// Package fault names the ways in which wal2vec stops, so that every package can say what happened and what to do, and the
-// command line can turn it into one line and an exit code. It does not print.
+// Package fault names the ways in which wal2vec stops, so that every package can say what happened
+// and what to do, and the command line can turn it into one line and an exit code. It does not
+// print.
 package fault
 
 import (
@@ -26,13 +27,15 @@ type Error struct {
 	Kind Kind
 	// What says what is wrong in one line, without a capital or a full stop: object and cause.
 	What string
-	// Try is the command or setting that mends it; may be empty.
+	// Try is the command or setting that repairs it; may be empty.
 	Try string
 	// Err is the cause, if any; it is part of the printed line.
 	Err error
-	// Absent says that something is not there that a setting names or that init makes: a table, a pipeline. Other settings may be meant.
+	// Absent says that something is not there that a setting names or that init makes: a table, a
+	// pipeline. Other settings may be meant.
 	Absent bool
-	// Asked says that what was asked for is wrong, and not what is set up: a column that is not there, a value of another type. Who asked can repair it.
+	// Asked says that what was asked for is wrong, and not what is set up: a column that is not
+	// there, a value of another type. Who asked can repair it.
 	Asked bool
 }
 
@@ -41,12 +44,14 @@ func New(kind Kind, try, what string, args ...any) *Error {
 	return &Error{Kind: kind, Try: try, What: fmt.Sprintf(what, args...)}
 }
 
-// Missing returns an Error of kind Usage about something that is not there; see Absent. what is a format string.
+// Missing returns an Error of kind Usage about something that is not there; see Absent. what is a
+// format string.
 func Missing(try, what string, args ...any) *Error {
 	return &Error{Kind: Usage, Try: try, What: fmt.Sprintf(what, args...), Absent: true}
 }
 
-// Unanswerable returns an Error of kind Usage about what was asked for; see Asked. what is a format string.
+// Unanswerable returns an Error of kind Usage about what was asked for; see Asked. what is a format
+// string.
 func Unanswerable(try, what string, args ...any) *Error {
 	return &Error{Kind: Usage, Try: try, What: fmt.Sprintf(what, args...), Asked: true}
 }
@@ -67,8 +72,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// KindOf returns the kind of the outermost Error in the chain; a database error without one is classified by its SQLSTATE or
-// network cause, anything else is Internal. It returns 0 for nil.
+// KindOf returns the kind of the outermost Error in the chain; a database error without one is
+// classified by its SQLSTATE or network cause, anything else is Internal. It returns 0 for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return 0
@@ -85,7 +90,8 @@ func Absent(err error) bool {
 	return ok && e.Absent
 }
 
-// Asked returns the outermost Error in the chain where that is about what was asked for, and else nil.
+// Asked returns the outermost Error in the chain where that is about what was asked for, and else
+// nil.
 func Asked(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok && e.Asked {
 		return e
@@ -93,7 +99,8 @@ func Asked(err error) *Error {
 	return nil
 }
 
-// Try returns the advice of the outermost Error in the chain or, where that has none, what repairs a server that is out of a resource; else "".
+// Try returns the advice of the outermost Error in the chain or, where that has none, what repairs
+// a server that is out of a resource; else "".
 func Try(err error) string {
 	if e, ok := errors.AsType[*Error](err); ok && e.Try != "" {
 		return e.Try

@@ -17,7 +17,8 @@ func SQLSTATE(err error) string {
 	return ""
 }
 
-// Exhausted returns what to do about a server that answered that it is out of a resource, or "" for any other error.
+// Exhausted returns what to do about a server that answered that it is out of a resource, or "" for
+// any other error.
 func Exhausted(err error) string {
 	switch SQLSTATE(err) {
 	case "53100":
@@ -31,8 +32,8 @@ func Exhausted(err error) string {
 	}
 }
 
-// Retryable reports whether the same call may go through later without anybody changing anything: a lost or refused
-// connection, a time-out, a server that starts, stops or is out of a resource.
+// Retryable reports whether the same call may go through later without anybody changing anything: a
+// lost or refused connection, a time-out, a server that starts, stops or is out of a resource.
 func Retryable(err error) bool { return KindOf(err) == Unavailable }
 
 func classify(err error) Kind {

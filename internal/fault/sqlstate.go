@@ -9,7 +9,7 @@ import (
 var kindOfState = map[string]Kind{
 	"55006": Busy, // object in use: the slot
 
-	// Time mends these.
+	// Time repairs these.
 	"25006": Unavailable, // read only: a failover, a guard of the disk, a setting of role or database that someone may take back
 	"25P03": Unavailable, // idle in a transaction, and
 	"25P04": Unavailable, // a transaction, for longer than the server allows: the next session takes the limit off, see package pgsession
@@ -18,8 +18,9 @@ var kindOfState = map[string]Kind{
 	"58000": Unavailable, // the server's system
 	"58030": Unavailable, // its disk
 	"72000": Unavailable, // snapshot too old (PostgreSQL 16): the next one is newer
-	// Nearly always a catalogue that moved between two looks of one statement: "could not open relation with OID", "cache lookup failed", "tuple
-	// concurrently updated". A stream gives it a bounded number of tries; see Moving.
+	// Nearly always a catalogue that moved between two looks of one statement: "could not open
+	// relation with OID", "cache lookup failed", "tuple concurrently updated". A stream gives it a
+	// bounded number of tries; see Moving.
 	"XX000": Unavailable,
 
 	// A person has to change something.
@@ -37,9 +38,11 @@ var kindOfState = map[string]Kind{
 	"P0001": Usage, // a trigger or function of somebody else's refuses
 }
 
-// kindOfClass are the classes of which every other code has one kind. What is in neither is Internal: a statement or an order of statements
-// that the program should not have sent (constraints state what it must hold: 23; a cursor, a cast, a value out of range: 2x), a function that
-// failed (38, 39, P0), damage that no retry mends and a person must see (XX001, XX002), and what only other programs meet (F0, HV).
+// kindOfClass are the classes of which every other code has one kind. What is in neither is
+// Internal: a statement or an order of statements that the program should not have sent
+// (constraints state what it must hold: 23; a cursor, a cast, a value out of range: 2x), a function
+// that failed (38, 39, P0), damage that no retry repairs and a person must see (XX001, XX002), and
+// what only other programs meet (F0, HV).
 var kindOfClass = map[string]Kind{
 	"08": Unavailable, // the connection. 08P01 is a pooler's refusal at times: doctor tells it apart
 	"28": Usage,       // who we are: a password, a line of pg_hba.conf
@@ -65,13 +68,15 @@ func classifyState(state string) Kind {
 
 const stateLength, classLength = 5, 2
 
-// Untranslatable reports whether a server refuses bytes that are no text in its encoding or the session's, or a character that one of them has not.
+// Untranslatable reports whether a server refuses bytes that are no text in its encoding or the
+// session's, or a character that one of them has not.
 func Untranslatable(err error) bool {
 	state := SQLSTATE(err)
 	return state == "22021" || state == "22P05"
 }
 
-// moving are the SQLSTATEs with which a server answers when a table is replaced, dropped, altered or published in the middle of a look at it.
+// moving are the SQLSTATEs with which a server answers when a table is replaced, dropped, altered
+// or published in the middle of a look at it.
 var moving = []string{
 	"0A000", // cached plan must not change result type
 	"3F000", // no such schema
@@ -88,8 +93,9 @@ var moving = []string{
 	"XX000", // what a statement looked up a moment before is gone
 }
 
-// Moving reports whether a server's answer may come from a catalogue that changes under the statement, so that the same look, made again, may
-// go through. What a package has made a fault of its own of is none of these: it knows better.
+// Moving reports whether a server's answer may come from a catalogue that changes under the
+// statement, so that the same look, made again, may go through. What a package has made a fault of
+// its own of is none of these: it knows better.
 func Moving(err error) bool {
 	if _, known := errors.AsType[*Error](err); known {
 		return false

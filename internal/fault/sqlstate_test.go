@@ -58,7 +58,8 @@ func TestEverySQLSTATEHasItsKind(t *testing.T) {
 // errcode is a line of a server's own list.
 var errcode = regexp.MustCompile(`^([0-9A-Z]{5})\s+[SWE]\s`)
 
-// TestTheTableHasEverySQLSTATEOfTheServers: a new version's code gets a kind by a decision, not by accident.
+// TestTheTableHasEverySQLSTATEOfTheServers: a new version's code gets a kind by a decision, not by
+// accident.
 func TestTheTableHasEverySQLSTATEOfTheServers(t *testing.T) {
 	t.Parallel()
 	parts, err := pgtest.Parts()

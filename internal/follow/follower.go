@@ -35,7 +35,8 @@ type Follower struct {
 	origin atomic.Pointer[origin]
 	// resynced holds a token when a refresh may be open that this process has to run.
 	resynced chan struct{}
-	// listed are the columns that the publication was last seen to list for the table; nil where it lists none, or was not looked at.
+	// listed are the columns that the publication was last seen to list for the table; nil where it
+	// lists none, or was not looked at.
 	listed atomic.Pointer[[]string]
 }
 
@@ -46,7 +47,8 @@ type origin struct {
 	source *replication.Source
 	gate   *replication.Gate
 	reader *rows.Reader
-	// successor is the table that has taken the name of the one that is followed, by its object id; zero when none has.
+	// successor is the table that has taken the name of the one that is followed, by its object id;
+	// zero when none has.
 	successor uint32
 }
 
@@ -113,8 +115,8 @@ func Open(ctx context.Context, o Options) (f *Follower, err error) {
 	return f, nil
 }
 
-// checkReader refuses at the start what would otherwise end the stream with its first read by key. Whatever else is wrong with the source is for
-// a session to find.
+// checkReader refuses at the start what would otherwise end the stream with its first read by key.
+// Whatever else is wrong with the source is for a session to find.
 func (f *Follower) checkReader(ctx context.Context) error {
 	reader := f.origin.Load().reader
 	defer reader.Close(ctx)
@@ -124,7 +126,7 @@ func (f *Follower) checkReader(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the source side anew for the pipeline's present state.
+// begin makes the source side again for the pipeline's present state.
 func (f *Follower) begin(ctx context.Context, state sink.State, table change.Table) {
 	f.beginWith(ctx, state, table, 0)
 	for _, job := range state.Jobs {
@@ -195,7 +197,8 @@ func (f *Follower) NewStream(untilCurrent bool) *pipeline.Stream {
 	})
 }
 
-// fragmentLimits keeps a part of a large transaction no larger than a batch: a batch takes fragments whole.
+// fragmentLimits keeps a part of a large transaction no larger than a batch: a batch takes
+// fragments whole.
 func fragmentLimits(c config.Stream) pgoutput.Limits {
 	const events, bytes = 1000, 1 << 20
 	return pgoutput.Limits{Events: min(events, c.MaxRows), Bytes: int(min(bytes, c.MaxBytes))}

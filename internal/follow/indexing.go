@@ -11,10 +11,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// indexInterval is how often a stream looks whether a table has grown past the size at which searches want an index.
+// indexInterval is how often a stream looks whether a table has grown past the size at which
+// searches want an index.
 const indexInterval = 10 * time.Minute
 
-// indexing runs a stream, and beside it builds indexes that are due: those of tables that no backfill has filled.
+// indexing runs a stream, and beside it builds indexes that are due: those of tables that no
+// backfill has filled.
 func (f *Follower) indexing(ctx context.Context, run func(context.Context) error) error {
 	builder := backfill.NewIndexer(f.Store, f.Log, nil)
 	group, working := errgroup.WithContext(ctx)
@@ -41,8 +43,9 @@ func (f *Follower) indexing(ctx context.Context, run func(context.Context) error
 	return group.Wait()
 }
 
-// index builds the indexes that are due, but for generations that a backfill is loading, which does it at its end. One that was left open must
-// not keep searches without an index until it is given up.
+// index builds the indexes that are due, but for generations that a backfill is loading, which does
+// it at its end. One that was left open must not keep searches without an index until it is given
+// up.
 func (f *Follower) index(ctx context.Context, builder *backfill.Indexer) error {
 	state, err := f.Store.State(ctx)
 	if err != nil {

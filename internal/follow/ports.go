@@ -42,7 +42,8 @@ func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
 	return p.origin.Load().source.Current(ctx)
 }
 
-// CheckTable returns a fault of kind Gap where the publication no longer brings the changes of the table that has the configured name.
+// CheckTable returns a fault of kind Gap where the publication no longer brings the changes of the
+// table that has the configured name.
 func (p sourcePort) CheckTable(ctx context.Context) error {
 	return p.origin.Load().source.CheckTable(ctx)
 }
@@ -63,7 +64,8 @@ func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
 // rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
 type rowsPort struct{ *Follower }
 
-// Rows reads the rows with these keys, and returns the end of the log at the read; a key without a row is not in the result.
+// Rows reads the rows with these keys, and returns the end of the log at the read; a key without a
+// row is not in the result.
 func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
 	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)
 	if err != nil && p.renamed(ctx) {
@@ -72,15 +74,17 @@ func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, ch
 	return rows, shown, err
 }
 
-// sinkPort gives the sink the pipeline's interface, for one history of the source: where the pipeline was started anew, by whomever, what
-// this process knows of its source is to be learnt anew before a position is read or a word written.
+// sinkPort gives the sink the pipeline's interface, for one history of the source: where the
+// pipeline was started again, by any process, what this process knows of its source is to be learnt
+// again before a position is read or a word written.
 type sinkPort struct {
 	*sink.Sink
 	follower *Follower
 	owner    string
 }
 
-// Place returns where the stream goes on, or protocol.ErrStartedAnew where the pipeline is in another epoch than this process knows.
+// Place returns where the stream goes on, or protocol.ErrStartedAnew where the pipeline is in
+// another epoch than this process knows.
 func (s sinkPort) Place(ctx context.Context) (change.Place, error) {
 	place, err := s.Sink.Place(ctx)
 	if err == nil && place.Epoch != s.follower.origin.Load().state.Epoch {
@@ -101,11 +105,12 @@ func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
 	if !stream.Template().Same(s.follower.origin.Load().table.Template) {
 		return nil, protocol.ErrGenerations // since readFor looked
 	}
-	// A generation that came meanwhile: its model is loaded before the first text of it is read, so that one that is not here is noticed now.
+	// A generation that came in the meantime: its model is loaded before the first text of it is
+	// read, so that one that is not here is noticed now.
 	return stream, s.follower.engines.Become(ctx, stream.Generations())
 }
 
-// readFor makes the source side anew where the generations read other columns than it does.
+// readFor makes the source side again where the generations read other columns than it does.
 func (f *Follower) readFor(ctx context.Context) error {
 	state, err := f.Store.State(ctx)
 	if err != nil {

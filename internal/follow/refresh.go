@@ -20,8 +20,8 @@ func (f *Follower) askForRefresh() {
 	}
 }
 
-// refreshing runs a stream, and beside it every refresh that a resync leaves open. Where the stream ends by itself, it returns when
-// these have ended too.
+// refreshing runs a stream, and beside it every refresh that a resync leaves open. Where the stream
+// ends by itself, it returns when these have ended too.
 func (f *Follower) refreshing(ctx context.Context, run func(context.Context) error) error {
 	group, working := errgroup.WithContext(ctx)
 	ended := make(chan struct{})
@@ -50,12 +50,12 @@ func (f *Follower) refreshing(ctx context.Context, run func(context.Context) err
 	return group.Wait()
 }
 
-// refreshTries is how often a refresh is tried once its stream has ended: nobody mends a gap any more, and who waits for the end of
-// --until-current is to hear why there is none.
+// refreshTries is how often a refresh is tried once its stream has ended: nothing repairs a gap any
+// more, and who waits for the end of --until-current is to hear why there is none.
 const refreshTries = 10
 
-// refresh works on the open refresh until it is closed, by this process or another, or ctx ends. After the end of the stream it gives up
-// in time.
+// refresh works on the open refresh until it is closed, by this process or another, or ctx ends.
+// After the end of the stream it gives up in time.
 func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	alone := 0
 	for pauses := pause.Growing(time.Second, f.Config.Stream.RetryMax); ctx.Err() == nil; {
@@ -80,8 +80,8 @@ func (f *Follower) refresh(ctx context.Context, ended <-chan struct{}) error {
 	return nil
 }
 
-// refreshAgain is true for what passes: a lost connection, an encoder out of order, another process that has the job, a gap that the
-// stream mends.
+// refreshAgain is true for what passes: a lost connection, an encoder out of order, another process
+// that has the job, a gap that the stream repairs.
 func refreshAgain(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Unavailable, fault.Busy, fault.Gap:

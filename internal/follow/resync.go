@@ -14,13 +14,14 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// resyncs reports whether this process mends gaps, some or all.
+// resyncs reports whether this process repairs gaps, some or all.
 func (f *Follower) resyncs() bool {
 	return f.Config.Stream.OnGap == config.GapResync || f.Config.Stream.OnWALPressure == config.PressureDrop
 }
 
-// onGap mends a gap: by going on where another process has started the pipeline anew, by following a promotion that lost nothing, or by
-// starting the pipeline anew where stream.on_gap or stream.on_wal_pressure allow it. It returns the gap where they do not.
+// onGap repairs a gap: by going on where another process has started the pipeline again, by
+// following a promotion that lost nothing, or by starting the pipeline again where stream.on_gap or
+// stream.on_wal_pressure allow it. It returns the gap where they do not.
 func (f *Follower) onGap(ctx context.Context, gap error) error {
 	if f.swapsOnly(gap) {
 		return nil // the next session follows it
@@ -61,14 +62,16 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 	return err
 }
 
-// noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to stop where the sink takes none.
+// noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to
+// stop where the sink takes none.
 func (f *Follower) noteGap(ctx context.Context, gap error) {
 	if err := f.Store.ReportGap(ctx, f.origin.Load().state.Epoch, config.Printable(gap)); err != nil {
 		f.Log.Debug().Err(err).Msg("reporting a gap")
 	}
 }
 
-// overtaken takes over what the sink says of the pipeline, if it was started anew since this process looked, and reports whether it was.
+// overtaken takes over what the sink says of the pipeline, if it was started again since this
+// process looked, and reports whether it was.
 func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error) {
 	state, err := f.Store.State(ctx)
 	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
@@ -85,7 +88,8 @@ func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	return true, nil
 }
 
-// follow takes the pipeline to the timeline of a promoted standby, if the slot is there and can go on.
+// follow takes the pipeline to the timeline of a promoted standby, if the slot is there and can go
+// on.
 func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.TimelineError) (bool, error) {
 	o := f.origin.Load()
 	watermark, err := f.Store.Version(ctx)
@@ -113,8 +117,9 @@ func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.
 	return true, nil
 }
 
-// mayResync reports whether the policies let the pipeline be started anew. A slot that was let go under WAL pressure is one that is missing,
-// or that the pipeline does not name, in the very history that the watermark belongs to; another server has no slot either.
+// mayResync reports whether the policies let the pipeline be started again. A slot that was let go
+// under WAL pressure is one that is missing, or that the pipeline does not name, in the very
+// history that the watermark belongs to; another server has no slot either.
 func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error) {
 	if f.Config.Stream.OnGap == config.GapResync {
 		return true, nil

@@ -18,21 +18,25 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// shapeInterval is how often the source is asked for what its log does not tell: a few queries of the catalogue, over one connection.
+// shapeInterval is how often the source is asked for what its log does not tell: a few queries of
+// the catalogue, over one connection.
 const shapeInterval = 5 * time.Second
 
-// shapeWatch looks at the source table's shape beside a stream, and opens a refresh where it has changed: an ALTER TABLE that writes the
-// rows anew, a partition that came with rows or went with them, a value of an enum that was renamed change texts without an event.
+// shapeWatch looks at the source table's shape beside a stream, and opens a refresh where it has
+// changed: an ALTER TABLE that writes the rows again, a partition that came with rows or went with
+// them, a value of an enum that was renamed change texts without an event.
 type shapeWatch struct {
 	*Follower
 	source *pgx.Conn // nil when there is none
 	// noticed is a change whose refresh is not open yet; nil when there is none.
 	noticed *sink.Reshape
-	// high is the end of the log after the look: what was logged in the form of before lies below it.
+	// high is the end of the log after the look: what was logged in the form of before lies below
+	// it.
 	high change.LSN
 	oid  uint32 // of the table that was looked at
-	// writers are the transactions that were writing then, by their names in pg_locks. What they wrote before the change may be in no log, also
-	// where they commit after it: the refresh must see them.
+	// writers are the transactions that were writing then, by their names in pg_locks. What they
+	// wrote before the change may be in no log, also where they commit after it: the refresh must
+	// see them.
 	writers []string
 	changes []string
 	said    string            // the last complaint
@@ -40,8 +44,8 @@ type shapeWatch struct {
 	end     func(cause error) // ends the stream
 }
 
-// watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look before comes before the target of
-// --until-current is set: the watermark is beyond it at the end.
+// watchingShape runs a stream, and looks at the table's shape before, beside and after it. The look
+// before comes before the target of --until-current is set: the watermark is beyond it at the end.
 func (f *Follower) watchingShape(ctx context.Context, run func(context.Context) error) error {
 	w := &shapeWatch{Follower: f}
 	defer w.disconnect(ctx)
@@ -96,8 +100,9 @@ func (w *shapeWatch) remind(ctx context.Context) {
 	}
 }
 
-// notice compares the table's shape with the known one. What fails here is tried again; a table that cannot be followed any more ends the
-// stream where its log does, and tables of wal2vec that are not to be trusted end it at once.
+// notice compares the table's shape with the known one. What fails here is tried again; a table
+// that cannot be followed any more ends the stream where its log does, and tables of wal2vec that
+// are not to be trusted end it at once.
 func (w *shapeWatch) notice(ctx context.Context) {
 	err := w.look(ctx)
 	if err == nil {
@@ -144,7 +149,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 	case err != nil:
 		return err
 	case table.OID != oid:
-		return nil // replaced meanwhile
+		return nil // replaced in the meantime
 	case known == nil:
 		return w.Store.NoteShape(ctx, table.Shape)
 	case maps.Equal(known, table.Shape):
@@ -196,7 +201,8 @@ func (w *shapeWatch) writersLeft(ctx context.Context) (bool, error) {
 	return len(w.writers) > 0, nil
 }
 
-// settleAtLast is settle behind a stream that has ended by itself: who waits for that is to hear where the refresh could not be opened.
+// settleAtLast is settle behind a stream that has ended by itself: who waits for that is to hear
+// where the refresh could not be opened.
 func (w *shapeWatch) settleAtLast(ctx context.Context) error {
 	pauses := pause.Steady(min(time.Second, w.Config.Stream.RetryMax))
 	for try := 1; ctx.Err() == nil; try++ {
@@ -212,7 +218,8 @@ func (w *shapeWatch) settleAtLast(ctx context.Context) error {
 	return nil
 }
 
-// settle opens the refresh of a change that was noticed, once the watermark has passed the look. An error leaves it noticed.
+// settle opens the refresh of a change that was noticed, once the watermark has passed the look. An
+// error leaves it noticed.
 func (w *shapeWatch) settle(ctx context.Context) error {
 	if w.noticed == nil {
 		return nil

@@ -19,8 +19,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// renamed reports whether the name of the table that is followed belongs to another table now, or to none: what failed to read it may go
-// through when the swap is followed.
+// renamed reports whether the name of the table that is followed belongs to another table now, or
+// to none: what failed to read it may go through when the swap is followed.
 func (f *Follower) renamed(ctx context.Context) bool {
 	if !connect.FollowsSwaps(f.Config) {
 		return false
@@ -33,13 +33,15 @@ func (f *Follower) renamed(ctx context.Context) bool {
 	return fault.KindOf(replication.CheckName(ctx, conn, f.origin.Load().state.Table)) == fault.Gap
 }
 
-// swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it, and goes on.
+// swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it,
+// and goes on.
 func (f *Follower) swapsOnly(gap error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](gap)
 	return swapped && swap.Is != 0 && connect.FollowsSwaps(f.Config)
 }
 
-// succeeds notes the table that a look at the source found in the place of the one that is followed, and reports whether it did.
+// succeeds notes the table that a look at the source found in the place of the one that is
+// followed, and reports whether it did.
 func (f *Follower) succeeds(ctx context.Context, err error) bool {
 	swap, swapped := errors.AsType[*replication.SwapError](err)
 	if !swapped || !connect.FollowsSwaps(f.Config) {
@@ -65,14 +67,15 @@ type swapPort struct {
 // Pending is true in an origin with a successor.
 func (p *swapPort) Pending() bool { return p.origin.Load().successor != 0 }
 
-// noteListed notes which columns the publication lists for the table: once it is swapped and dropped, nothing tells.
+// noteListed notes which columns the publication lists for the table: once it is swapped and
+// dropped, nothing tells.
 func (f *Follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32) {
 	if listed, err := replication.PublishedColumns(ctx, source, f.Config.Source.Publication, oid); err == nil {
 		f.listed.Store(&listed)
 	}
 }
 
-// Prepare tries until nobody holds what it needs.
+// Prepare tries until no process holds what it needs.
 func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
 	o := p.origin.Load()
@@ -120,8 +123,9 @@ func (p *swapPort) Finish(ctx context.Context) error {
 	return nil
 }
 
-// noteShape notes the new table's shape before its refresh reads the first row. Where it fails, because the name moved on, only what happens
-// to the table until the next look at its shape goes unnoticed.
+// noteShape notes the new table's shape before its refresh reads the first row. Where it fails,
+// because the name moved on, only what happens to the table until the next look at its shape goes
+// unnoticed.
 func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 	table, err := connect.InspectPipeline(ctx, p.Config, o.state)
 	if err == nil {
@@ -132,7 +136,8 @@ func (p *swapPort) noteShape(ctx context.Context, o *origin) {
 	}
 }
 
-// unpublish takes the old table, if it still exists, out of the publication. Its changes are ignored in any case.
+// unpublish takes the old table, if it still exists, out of the publication. Its changes are
+// ignored in any case.
 func (f *Follower) unpublish(ctx context.Context, source *pgx.Conn, was, is uint32) {
 	const published = "the old table is still published, which costs some log and harms nothing"
 	step, owner, err := replication.UnpublishSQL(ctx, source, f.Config.Source.Publication, was, is)

@@ -142,7 +142,8 @@ func (c *clerk) product(key int64) demodata.Product {
 	return demodata.At(Seed, key)
 }
 
-// take removes a key that has no pending change from a list. When all have one it takes any and waits for it.
+// take removes a key that has no pending change from a list. When all have one it takes any and
+// waits for it.
 func (c *clerk) take(from *[]int64) int64 {
 	list := *from
 	at := c.rng.IntN(len(list))

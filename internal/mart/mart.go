@@ -19,10 +19,12 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Mart is a throw-away PostgreSQL with a database that holds an empty product table, for demo and bench.
+// Mart is a throw-away PostgreSQL with a database that holds an empty product table, for demo and
+// bench.
 type Mart struct {
 	Server *pgserver.Server
-	// Config describes the pipeline from the table into the same database; everything but the encoder has its default.
+	// Config describes the pipeline from the table into the same database; everything but the
+	// encoder has its default.
 	Config   config.Config
 	Conn     *pgx.Conn // for what a user would do with psql
 	Postgres string    // "18.4"

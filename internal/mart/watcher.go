@@ -16,8 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
-// watcher measures how long after its COMMIT a change is visible in the view: it polls for all open changes in one query, on a
-// connection of its own.
+// watcher measures how long after its COMMIT a change is visible in the view: it polls for all open
+// changes in one query, on a connection of its own.
 type watcher struct {
 	conn  *pgx.Conn
 	query string
@@ -48,8 +48,8 @@ type awaited struct {
 	seen      time.Time
 }
 
-// pollPause is the time between two looks. The measured times are too long by half of it on average, never too short; a tighter loop
-// would take the time of the encoder that it measures.
+// pollPause is the time between two looks. The measured times are too long by half of it on
+// average, never too short; a tighter loop would take the time of the encoder that it measures.
 const pollPause = 500 * time.Microsecond
 
 func newWatcher(conn *pgx.Conn, view config.Name) *watcher {
@@ -88,7 +88,8 @@ func (w *watcher) pending(key int64) bool {
 	return found
 }
 
-// settle takes the sample of a change that is committed and seen. A change may be seen before its writer hears of the COMMIT.
+// settle takes the sample of a change that is committed and seen. A change may be seen before its
+// writer hears of the COMMIT.
 func (w *watcher) settle(key int64, a *awaited) {
 	if a.committed.IsZero() || a.seen.IsZero() {
 		return
@@ -220,7 +221,8 @@ func (w *watcher) Freshness() Freshness {
 	}
 }
 
-// Percentile returns the smallest value that at least the share q (0 to 1) of the sorted values does not exceed; zero of none.
+// Percentile returns the smallest value that at least the share q (0 to 1) of the sorted values
+// does not exceed; zero of none.
 func Percentile(sorted []time.Duration, q float64) time.Duration {
 	n := len(sorted)
 	if n == 0 {

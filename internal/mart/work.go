@@ -42,7 +42,8 @@ func (w *Work) Close(ctx context.Context) {
 	_ = w.Watch.conn.Close(ctx)
 }
 
-// Work makes n changes, rate of them a second, and returns how long that took, once all are visible.
+// Work makes n changes, rate of them a second, and returns how long that took, once all are
+// visible.
 func (w *Work) Work(ctx context.Context, n, rate int) (took time.Duration, err error) {
 	err = w.Watched(ctx, func(ctx context.Context) error {
 		took, err = w.Clerk.work(ctx, n, rate)

@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// gauges is the collector of what is known at the moment of a scrape. A figure that is not known has no series.
+// gauges is the collector of what is known at the moment of a scrape. A figure that is not known
+// has no series.
 type gauges struct{ m *Metrics }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

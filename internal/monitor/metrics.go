@@ -39,8 +39,9 @@ type MetricsOptions struct {
 	Now func() time.Time
 }
 
-// Metrics is the Prometheus side of a stream: the stream calls its methods, which are safe for concurrent use and do not block; a
-// Monitor shows the slow figures. Every series but those of the Go runtime and the process carries the label pipeline.
+// Metrics is the Prometheus side of a stream: the stream calls its methods, which are safe for
+// concurrent use and do not block; a Monitor shows the slow figures. Every series but those of the
+// Go runtime and the process carries the label pipeline.
 type Metrics struct {
 	registry *prometheus.Registry
 	now      func() time.Time
@@ -63,7 +64,8 @@ type Metrics struct {
 	report    Report
 }
 
-// freshnessBuckets reach from half of what an idle pipeline needs to the ten minutes after which alerts fire.
+// freshnessBuckets reach from half of what an idle pipeline needs to the ten minutes after which
+// alerts fire.
 var freshnessBuckets = []float64{.005, .01, .015, .02, .025, .035, .05, .075, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600}
 
 // stageBuckets double from 1 ms to half a minute.
@@ -138,7 +140,8 @@ func (m *Metrics) StreamActive(active bool) {
 	}
 }
 
-// BatchCommitted notes a sink transaction: what cut it, its changes by operation, and the watermark it wrote, zero if it left it.
+// BatchCommitted notes a sink transaction: what cut it, its changes by operation, and the watermark
+// it wrote, zero if it left it.
 func (m *Metrics) BatchCommitted(cut string, events map[change.Op]int, watermark change.LSN) {
 	m.batches.WithLabelValues(cut).Inc()
 	for op, n := range events {
@@ -149,7 +152,8 @@ func (m *Metrics) BatchCommitted(cut string, events map[change.Op]int, watermark
 	m.advance(watermark)
 }
 
-// advance notes a watermark, under the lock. The first one counts as an advance: a stall is measured from there on.
+// advance notes a watermark, under the lock. The first one counts as an advance: a stall is
+// measured from there on.
 func (m *Metrics) advance(watermark change.LSN) {
 	if watermark != 0 && watermark != m.watermark {
 		m.watermark, m.advanced = watermark, m.now()
@@ -186,13 +190,15 @@ func (m *Metrics) Pending(oldest time.Time) {
 	m.oldest = oldest
 }
 
-// Retried notes a session of the stream that ended with an error of a class and will be followed by another.
+// Retried notes a session of the stream that ended with an error of a class and will be followed by
+// another.
 func (m *Metrics) Retried(class string) {
 	m.retries.Inc()
 	m.Failed(class)
 }
 
-// Failed notes an error of a class that did not end the process. Classes are few: they are label values.
+// Failed notes an error of a class that did not end the process. Classes are few: they are label
+// values.
 func (m *Metrics) Failed(class string) { m.errors.WithLabelValues(class).Inc() }
 
 // show takes over a report of the monitor. What a side did not answer stays as it was.

@@ -17,7 +17,8 @@ type Options struct {
 	// Pipeline names the pipeline; Schema holds wal2vec's tables in the sink.
 	Pipeline string
 	Schema   string
-	// Trusted reports whether the schema is there, or that it must not be read since another role could run code by it; nil where all may be read.
+	// Trusted reports whether the schema is there, or that it must not be read since another role
+	// could run code by it; nil where all may be read.
 	Trusted func(ctx context.Context) (exists bool, err error)
 	// SourceRows says about how many rows the source has, which is asked while the sink may not
 	// know all of them; nil where it cannot be asked. A NotAskedError says why this role does not
@@ -27,7 +28,8 @@ type Options struct {
 	Slot string
 	// Metrics, if any, show what Run finds.
 	Metrics *Metrics
-	// Interval is how often Run probes, 15 s when zero; RowsInterval how often it counts rows, 60 s when zero.
+	// Interval is how often Run probes, 15 s when zero; RowsInterval how often it counts rows, 60 s
+	// when zero.
 	Interval     time.Duration
 	RowsInterval time.Duration
 	Logger       zerolog.Logger
@@ -85,7 +87,8 @@ func New(source, sink Querier, opts Options) *Monitor {
 	return &Monitor{source: source, sink: sink, opts: opts}
 }
 
-// Probe asks both databases now, rows counted. With an error it returns what could be found out, under the phase Unknown.
+// Probe asks both databases now, rows counted. With an error it returns what could be found out,
+// under the phase Unknown.
 func (m *Monitor) Probe(ctx context.Context) (Status, error) {
 	report, k := m.probe(ctx)
 	if k == nil || !k.registered {
@@ -99,8 +102,8 @@ func (m *Monitor) Probe(ctx context.Context) (Status, error) {
 	return report.Status, report.Err()
 }
 
-// Current asks both databases now, as Probe does, but takes the rows from Run's last count: a large table is not counted for
-// everybody who asks. Before the first count it counts.
+// Current asks both databases now, as Probe does, but takes the rows from Run's last count: a large
+// table is not counted for everybody who asks. Before the first count it counts.
 func (m *Monitor) Current(ctx context.Context) (Status, error) {
 	m.mu.Lock()
 	rows := m.rows
@@ -113,8 +116,9 @@ func (m *Monitor) Current(ctx context.Context) (Status, error) {
 	return report.Status, report.Err()
 }
 
-// probe asks everything but the row counts. The slot is read between two reads of the pipeline: the first names it, and a
-// watermark that is read after the slot cannot lie behind what the slot has confirmed.
+// probe asks everything but the row counts. The slot is read between two reads of the pipeline: the
+// first names it, and a watermark that is read after the slot cannot lie behind what the slot has
+// confirmed.
 func (m *Monitor) probe(ctx context.Context) (Report, *sinkState) {
 	report := Report{At: m.opts.Now().UTC()}
 	report.Status = Status{
@@ -129,7 +133,7 @@ func (m *Monitor) probe(ctx context.Context) (Report, *sinkState) {
 	if err == nil && sourceErr == nil {
 		var again *sinkState
 		if again, err = m.readSink(ctx); err == nil && again.registered && again.slot != slot {
-			r, sourceErr = m.readSource(ctx, again.slot) // started anew in between: rare, and the next probe is exact again
+			r, sourceErr = m.readSource(ctx, again.slot) // started again in between: rare, and the next probe is exact again
 		}
 		k = again
 	}
@@ -159,15 +163,17 @@ func (s *Status) setRows(rows *rowCounts) {
 	}
 }
 
-// Latest returns the last report of Run: its rows may have been counted earlier, as Status.RowsCountedAt says.
+// Latest returns the last report of Run: its rows may have been counted earlier, as
+// Status.RowsCountedAt says.
 func (m *Monitor) Latest() Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.latest
 }
 
-// Run probes at once and then at the intervals of the options, until ctx ends; it returns nil. What it finds goes to the metrics
-// and to Latest. An error does not end it: it is logged when it comes and when it goes.
+// Run probes at once and then at the intervals of the options, until ctx ends; it returns nil. What
+// it finds goes to the metrics and to Latest. An error does not end it: it is logged when it comes
+// and when it goes.
 func (m *Monitor) Run(ctx context.Context) error {
 	tick := time.NewTicker(m.opts.Interval)
 	defer tick.Stop()

@@ -22,7 +22,7 @@ type Querier interface {
 
 // sinkState is what the sink knows of a pipeline.
 type sinkState struct {
-	registered    bool // false: nobody has set this pipeline up, or the schema is missing; the rest is zero
+	registered    bool // false: no init has set this pipeline up, or the schema is missing; the rest is zero
 	slot          string
 	systemID      string
 	epoch         change.Epoch
@@ -189,8 +189,9 @@ type NotAskedError struct{ Reason string }
 
 func (e *NotAskedError) Error() string { return e.Reason }
 
-// sourceRows estimates the rows of the source where the sink may not know all of them. That this role may not read the table, or cannot now, is no
-// error of the monitor's: the estimate is missing. It says why where the role does not ask.
+// sourceRows estimates the rows of the source where the sink may not know all of them. That this
+// role may not read the table, or cannot now, is no error of the monitor's: the estimate is
+// missing. It says why where the role does not ask.
 func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) (rows *int64, notAsked string) {
 	if m.opts.SourceRows == nil || k.full == change.BackfillDone {
 		return nil, ""

@@ -59,8 +59,8 @@ func (b *bundle) install(t *testing.T) {
 		system, b.slot, int64(2<<32|77), confirmed)
 }
 
-// rows makes the ledger and a generation: 6 keys, of which one is deleted, two fresh, one without vector, one with an old one, one
-// set aside.
+// rows makes the ledger and a generation: 6 keys, of which one is deleted, two fresh, one without
+// vector, one with an old one, one set aside.
 func (b *bundle) rows(t *testing.T) {
 	t.Helper()
 	const keys = `"Tenant" text, id bigint, PRIMARY KEY ("Tenant", id)`
@@ -218,7 +218,8 @@ func TestStatusOfABackfill(t *testing.T) {
 	}
 }
 
-// TestStatusOfThePipelinesFullBackfill: while there is none, the rows of the source are estimated; an estimate that fails is missing.
+// TestStatusOfThePipelinesFullBackfill: while there is none, the rows of the source are estimated;
+// an estimate that fails is missing.
 func TestStatusOfThePipelinesFullBackfill(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -287,7 +288,8 @@ func TestGaps(t *testing.T) {
 	f("slot another does not exist") // the pipeline names the slot, not the configuration
 }
 
-// A slot that the server gives up, on the oldest and the newest version that the parts have: their views differ.
+// A slot that the server gives up, on the oldest and the newest version that the parts have: their
+// views differ.
 func TestLostSlotAndHeadroom(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {

@@ -10,7 +10,8 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// The monitor reads the sink's tables without its code: on what the sink itself has written, both must see the same.
+// The monitor reads the sink's tables without its code: on what the sink itself has written, both
+// must see the same.
 func TestTheMonitorSeesWhatTheSinkWrote(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -7,7 +7,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// SchemaVersion is the version of Status's JSON form. It rises when a field changes its meaning or goes; new fields may come without.
+// SchemaVersion is the version of Status's JSON form. It rises when a field changes its meaning or
+// goes; new fields may come without.
 const SchemaVersion = 1
 
 // Phase says in one word what a pipeline does.
@@ -21,16 +22,18 @@ const (
 	Stopped        Phase = "stopped"
 	CatchingUp     Phase = "catching_up"
 	Streaming      Phase = "streaming"
-	// WaitingForLock is the phase of a stream that cannot write: another session keeps a lock in the sink.
+	// WaitingForLock is the phase of a stream that cannot write: another session keeps a lock in
+	// the sink.
 	WaitingForLock Phase = "waiting_for_lock"
-	// NotReporting is the phase of a pipeline whose slot a process reads that does not report: it starts, or hangs, or is no stream.
+	// NotReporting is the phase of a pipeline whose slot a process reads that does not report: it
+	// starts, or hangs, or is no stream.
 	NotReporting Phase = "not_reporting"
 	// Unknown is the phase of a Status that came with an error.
 	Unknown Phase = "unknown"
 )
 
-// Status is how a pipeline is at one moment; docs/status.md is the contract of its JSON form. A nil pointer is a figure that is
-// not known.
+// Status is how a pipeline is at one moment; docs/status.md is the contract of its JSON form. A nil
+// pointer is a figure that is not known.
 type Status struct {
 	SchemaVersion int    `json:"schema_version"`
 	Pipeline      string `json:"pipeline"`
@@ -43,7 +46,8 @@ type Status struct {
 	ConfirmedFlushLSN *change.LSN `json:"confirmed_flush_lsn"`
 	CurrentWALLSN     *change.LSN `json:"current_wal_lsn"`
 	LagBytes          *int64      `json:"lag_bytes"`
-	// LagSeconds is the age of the oldest commit that is not applied; 0 when there is none, nil when no stream runs.
+	// LagSeconds is the age of the oldest commit that is not applied; 0 when there is none, nil
+	// when no stream runs.
 	LagSeconds *float64 `json:"lag_seconds"`
 
 	Slot             string  `json:"slot"`
@@ -58,7 +62,8 @@ type Status struct {
 	RowsCountedAt *time.Time `json:"rows_counted_at"`
 	DeadLetters   *int64     `json:"dead_letters"`
 
-	// FullBackfill says whether every row of the source is among the live ones; empty where that is not known.
+	// FullBackfill says whether every row of the source is among the live ones; empty where that is
+	// not known.
 	FullBackfill change.FullBackfill `json:"full_backfill"`
 	// SourceRows and RowsMissing are estimates, which are made while FullBackfill is not done.
 	SourceRows  *int64 `json:"source_rows"`
@@ -67,7 +72,8 @@ type Status struct {
 	// more than it may let the table's owner have; else empty.
 	SourceRowsNotAsked string `json:"source_rows_not_asked"`
 
-	// EpochCount is the number of the source's history that the pipeline follows; 0 before the first.
+	// EpochCount is the number of the source's history that the pipeline follows; 0 before the
+	// first.
 	EpochCount   int64       `json:"epoch"`
 	SystemID     string      `json:"system_id"`
 	PartialUntil *change.LSN `json:"partial_until"`
@@ -91,17 +97,21 @@ type Backfill struct {
 }
 
 const (
-	// catchingUpAge and catchingUpBytes part streaming from catching up. A stream writes an idle position every 10 s, so that a
-	// neighbour's writes alone leave some lag in bytes. Both are guesses.
+	// catchingUpAge and catchingUpBytes part streaming from catching up. A stream writes an idle
+	// position every 10 s, so that a neighbour's writes alone leave some lag in bytes. Both are
+	// guesses.
 	catchingUpAge   = 5 * time.Second
 	catchingUpBytes = 256 << 20
-	// reportLife is three times the interval at which an idle stream reports: an older report says nothing of now.
+	// reportLife is three times the interval at which an idle stream reports: an older report says
+	// nothing of now.
 	reportLife = 30 * time.Second
-	// lockWaited is how long a wait for a lock is an ordinary one (a guess: far above what a transaction of ours takes).
+	// lockWaited is how long a wait for a lock is an ordinary one (a guess: far above what a
+	// transaction of ours takes).
 	lockWaited = time.Second
 )
 
-// set fills in everything that follows from what the sink and the source said. Either is nil when it could not be asked.
+// set fills in everything that follows from what the sink and the source said. Either is nil when
+// it could not be asked.
 func (s *Status) set(k *sinkState, r *sourceState) {
 	if k != nil {
 		s.setSink(k)
@@ -132,7 +142,8 @@ func (s *Status) setSink(k *sinkState) {
 	}
 }
 
-// FullBackfillText says in a line what FullBackfill means for searches; empty where that is not known.
+// FullBackfillText says in a line what FullBackfill means for searches; empty where that is not
+// known.
 func (s *Status) FullBackfillText() string {
 	text := FullBackfillText(s.FullBackfill, s.RowsMissing, s.SourceRows)
 	if text != "" && s.SourceRowsNotAsked != "" {
@@ -141,7 +152,8 @@ func (s *Status) FullBackfillText() string {
 	return text
 }
 
-// FullBackfillText says in a line what the sink lacks of the source; missing and rows are estimates, or nil.
+// FullBackfillText says in a line what the sink lacks of the source; missing and rows are
+// estimates, or nil.
 func FullBackfillText(full change.FullBackfill, missing, rows *int64) string {
 	about := ""
 	if missing != nil && rows != nil {
@@ -231,7 +243,8 @@ func phase(s *Status, k *sinkState, r *sourceState) (Phase, string) {
 	return Streaming, ""
 }
 
-// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more than can be seen from outside, and leaves word.
+// gap says why the stream cannot go on from the watermark, or "". The stream itself checks more
+// than can be seen from outside, and leaves word.
 func gap(k *sinkState, r *sourceState) string {
 	switch {
 	case k.systemID != r.systemID:

@@ -7,15 +7,17 @@ import (
 	"strings"
 )
 
-// code is the text of a file without its comments, in which a mutant's text is looked for: a mutant breaks what
-// the program does, and must stay found when somebody says it in other words. Only Go has comments here.
+// code is the text of a file without its comments, in which a mutant's text is looked for: a mutant
+// breaks what the program does, and must stay found when somebody says it in other words. Only Go
+// has comments here.
 type code struct {
 	whole, bare string
 	// at says where each byte of bare stands in whole.
 	at []int
 }
 
-// codeOf takes the comments out, each with the blanks before it, and with its line where it is alone there.
+// codeOf takes the comments out, each with the blanks before it, and with its line where it is
+// alone there.
 func codeOf(name, text string) code {
 	c := code{whole: text}
 	kept := 0
@@ -65,8 +67,8 @@ func commentsOf(name, text string) (found [][2]int) {
 // count returns how often the code has a text.
 func (c code) count(old string) int { return strings.Count(c.bare, old) }
 
-// replace puts another text in the place of one that the code has, and returns the whole file: with its
-// comments, but for those within what is replaced.
+// replace puts another text in the place of one that the code has, and returns the whole file: with
+// its comments, but for those within what is replaced.
 func (c code) replace(old, replacement string) string {
 	i := strings.Index(c.bare, old)
 	if i < 0 || old == "" {

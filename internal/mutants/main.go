@@ -54,7 +54,8 @@ func parse(args []string) (options, error) {
 	return o, err
 }
 
-// run runs the chosen mutants, prints the table and one line of JSON, and fails unless each of them is caught.
+// run runs the chosen mutants, prints the table and one line of JSON, and fails unless each of them
+// is caught.
 func run(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parse(args)
 	if err != nil {
@@ -153,7 +154,8 @@ func tryAll(ctx context.Context, r *runner, mutants []mutant, jobs int, out io.W
 	return results
 }
 
-// printTable prints for each rule its mutants and their tests, with what became of them when results has them.
+// printTable prints for each rule its mutants and their tests, with what became of them when
+// results has them.
 func printTable(out io.Writer, rules []rule, results map[string]result) {
 	for _, rule := range rules {
 		fmt.Fprintf(out, "\n%s: %s\n", rule.name, rule.says)

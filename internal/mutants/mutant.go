@@ -22,7 +22,7 @@ type mutant struct {
 	// fails are the tests that must fail, each "package TestName" or "package TestName/subtest".
 	fails []string
 	edits []edit
-	// equivalent says why nobody can tell the mutant from the program; then the tests must pass.
+	// equivalent says why no one can tell the mutant from the program; then the tests must pass.
 	equivalent string
 }
 

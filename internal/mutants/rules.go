@@ -1,7 +1,7 @@
 package main
 
-// table lists the rules in the order of ARCHITECTURE.md, and those of two of its promises. Following a replaced table (R7) is not there yet
-// and has no mutants.
+// table lists the rules in the order of ARCHITECTURE.md, and those of two of its promises.
+// Following a replaced table (R7) is not there yet and has no mutants.
 func table() []rule {
 	return []rule{
 		gate, order, versions, ledger, feedback, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12, r13, r14, r15, r16, coverage, template,

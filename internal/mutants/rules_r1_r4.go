@@ -192,7 +192,7 @@ var r3 = rule{
 			edits: []edit{{setFile, "AND owner = $2", "AND $2::text IS NOT NULL"}},
 		},
 		{
-			name:  "parts of a transaction are written whoever owns the pipeline",
+			name:  "parts of a transaction are written no matter which process owns the pipeline",
 			fails: []string{"sink TestATakeoverFencesTheOldOwner"},
 			edits: []edit{{setFile, "AND owner = $2", "AND (owner = $2 OR $6::pg_lsn IS NULL)"}},
 		},

@@ -23,7 +23,7 @@ var r7 = rule{
 		{
 			name:  "a running stream hardly looks at the table", // one that never does makes the test wait for ever
 			fails: []string{"internal/pipeline TestTheTableIsCheckedNowAndThen"},
-			edits: []edit{{"internal/pipeline/attend.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
+			edits: []edit{{"internal/pipeline/housekeeping.go", "	checkInterval = time.Second", "	checkInterval = 10 * time.Minute"}},
 		},
 		{
 			name: "the new table's transactions are not waited for",
@@ -87,7 +87,7 @@ var r7 = rule{
 			edits: []edit{{"internal/pipeline/swap.go", "due != 0 && se.writer.Watermark() >= due", "due != 0"}},
 		},
 		{
-			name:  "a swap is finished for whoever streams now",
+			name:  "a swap is finished for any process that streams now",
 			fails: []string{"sink TestASwapIsRefused"},
 			edits: []edit{{"sql/queries/sink_swap.sql", "owner = $4 AND source_oid", "$4::text IS NOT NULL AND source_oid"}},
 		},

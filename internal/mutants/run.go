@@ -40,7 +40,8 @@ type runner struct {
 }
 
 const (
-	// testTimeout ends tests that a mutant makes hang; the tests themselves wait 30 s at most for an event.
+	// testTimeout ends tests that a mutant makes hang; the tests themselves wait 30 s at most for
+	// an event.
 	testTimeout = 2 * time.Minute
 	// baselineTimeout is for all the tests of a package together.
 	baselineTimeout = 15 * time.Minute
@@ -48,7 +49,8 @@ const (
 	killDelay = 10 * time.Second
 )
 
-// baseline runs the tests of all mutants on the program as it is: they must pass, or their failures prove nothing.
+// baseline runs the tests of all mutants on the program as it is: they must pass, or their failures
+// prove nothing.
 func (r *runner) baseline(ctx context.Context, mutants []mutant) error {
 	var tests []string
 	for _, m := range mutants {
@@ -129,7 +131,8 @@ func writeOverlay(folder, root string, changed map[string]string) (string, error
 	return path, nil
 }
 
-// test runs tests of one package. The overlay goes through the environment, so that what the tests build has it too.
+// test runs tests of one package. The overlay goes through the environment, so that what the tests
+// build has it too.
 func (r *runner) test(ctx context.Context, folder, pattern, overlay string, timeout time.Duration) (string, error) {
 	args := []string{"test", "-count=1", "-vet=off", "-timeout=" + timeout.String(), "-run=" + pattern, "./" + folder}
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // folders and names of this repository
@@ -144,11 +147,12 @@ func (r *runner) test(ctx context.Context, folder, pattern, overlay string, time
 	return string(output), err
 }
 
-// unreadable are the server's words for a statement that makes no sense: a syntax error, an unknown name, a parameter too many. A test
-// that fails for that proves nothing.
+// unreadable are the server's words for a statement that makes no sense: a syntax error, an unknown
+// name, a parameter too many. A test that fails for that proves nothing.
 var unreadable = regexp.MustCompile(`\(SQLSTATE (42[^5]..|08P01)\)`)
 
-// judge reads what go test printed. Its result has a detail when the mutant is not what the table says.
+// judge reads what go test printed. Its result has a detail when the mutant is not what the table
+// says.
 func judge(m mutant, tests []string, output string, passed bool) result {
 	switch {
 	case strings.Contains(output, "[build failed]"), strings.Contains(output, "[setup failed]"):
@@ -174,7 +178,8 @@ func judge(m mutant, tests []string, output string, passed bool) result {
 	return result{}
 }
 
-// ended reports whether the tests came to no end of their own: a mutant may make them hang, or crash.
+// ended reports whether the tests came to no end of their own: a mutant may make them hang, or
+// crash.
 func ended(output string) bool {
 	for _, sign := range []string{"\npanic: ", "\nfatal error: ", "panic: test timed out"} {
 		if strings.Contains("\n"+output, sign) {

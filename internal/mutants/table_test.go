@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestEveryMutantIsStillInTheSource keeps the table from rotting: make mutants takes long and runs seldom.
+// TestEveryMutantIsStillInTheSource keeps the table from rotting: make mutants takes long and runs
+// seldom.
 func TestEveryMutantIsStillInTheSource(t *testing.T) {
 	t.Parallel()
 	root, err := findRoot()
@@ -47,7 +48,8 @@ func TestEveryMutantIsStillInTheSource(t *testing.T) {
 	}
 }
 
-// TestEveryRuleHasAMutant: R1 to R16 of ARCHITECTURE.md and the order of work that the proof rests on.
+// TestEveryRuleHasAMutant: R1 to R16 of ARCHITECTURE.md and the order of work that the proof rests
+// on.
 func TestEveryRuleHasAMutant(t *testing.T) {
 	t.Parallel()
 	known := make(map[string]bool)

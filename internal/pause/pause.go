@@ -13,15 +13,16 @@ type Pauses struct {
 	longest   time.Duration
 }
 
-// The library spreads an interval on both sides, past its cap too. Three quarters of an interval, spread by a third of
-// that, are its upper half.
+// The library spreads an interval on both sides, past its cap too. Three quarters of an interval,
+// spread by a third of that, are its upper half.
 const (
 	centre = 3.0 / 4
 	spread = 1.0 / 3
 )
 
-// Growing returns pauses whose interval is first, and doubles with each pause up to longest. A first above longest is
-// longest: settings that cap pauses, as stream.retry_max does, cap the first one too.
+// Growing returns pauses whose interval is first, and doubles with each pause up to longest. A
+// first above longest is longest: settings that cap pauses, as stream.retry_max does, cap the first
+// one too.
 func Growing(first, longest time.Duration) *Pauses {
 	first = min(first, longest)
 	return &Pauses{longest: longest, intervals: backoff.ExponentialBackOff{

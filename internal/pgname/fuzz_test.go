@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// FuzzQuotes holds each quotation against readers of the tests' own; every so often a shell reads the words.
+// FuzzQuotes holds each quotation against readers of the tests' own; every so often a shell reads
+// the words.
 func FuzzQuotes(f *testing.F) {
 	for i, name := range hostile {
 		f.Add(name, hostile[len(hostile)-1-i])

@@ -17,10 +17,11 @@ var (
 // regularHBA is the first major version that reads a regular expression in pg_hba.conf.
 const regularHBA = 16
 
-// HBA quotes the name of a role or a database for a line of pg_hba.conf of a server of a major version. In quotes a name is no keyword, no
-// group (+) and no file (@), and a quote stands twice. From version 16 on a name that begins with / is a regular expression, in quotes
-// too, so that it is written as one that means itself; so is what cannot be seen or would end the line. Older servers have no way to write
-// those: ok is false.
+// HBA quotes the name of a role or a database for a line of pg_hba.conf of a server of a major
+// version. In quotes a name is no keyword, no group (+) and no file (@), and a quote stands twice.
+// From version 16 on a name that begins with / is a regular expression, in quotes too, so that it
+// is written as one that means itself; so is what cannot be seen or would end the line. Older
+// servers have no way to write those: ok is false.
 func HBA(name string, major int) (text string, ok bool) {
 	visible := name != "" && !hides(name)
 	switch regular := major >= regularHBA; {

@@ -126,8 +126,9 @@ func rolesOf(lists ...[]string) []string {
 	})
 }
 
-// TestAServerKeepsOutWhomALineNames asks servers that know regular expressions there, of which an older one is left out: a line rejects its own
-// role, or closes its own database, and none of the others.
+// TestAServerKeepsOutWhomALineNames asks servers that know regular expressions there, of which an
+// older one is left out: a line rejects its own role, or closes its own database, and none of the
+// others.
 func TestAServerKeepsOutWhomALineNames(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {

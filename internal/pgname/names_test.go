@@ -87,7 +87,8 @@ func inside(text string, quote byte) (string, error) {
 	return strings.ReplaceAll(inner, "\x00", q), nil
 }
 
-// readLiteral reads a string constant with standard_conforming_strings on, or, where it holds no escapes, with either.
+// readLiteral reads a string constant with standard_conforming_strings on, or, where it holds no
+// escapes, with either.
 func readLiteral(quoted string) (string, error) {
 	text, escapes := strings.CutPrefix(quoted, "E")
 	if !escapes && strings.Contains(text, `\`) {
@@ -140,7 +141,8 @@ func escape(b *strings.Builder, text string) (int, error) {
 	}
 }
 
-// shellWords reads a line as a shell does that knows $'...' with octal escapes; what would be more than words is an error.
+// shellWords reads a line as a shell does that knows $'...' with octal escapes; what would be more
+// than words is an error.
 func shellWords(line string) ([]string, error) {
 	var words []string
 	var b strings.Builder

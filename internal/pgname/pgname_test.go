@@ -111,7 +111,8 @@ func TestAShellReadsTheNames(t *testing.T) {
 	}
 }
 
-// askShell lets a shell print every name, as a word, as the value of a flag, and as a path from the folder that it is in.
+// askShell lets a shell print every name, as a word, as the value of a flag, and as a path from the
+// folder that it is in.
 func askShell(t *testing.T, shell string, names []string) {
 	t.Helper()
 	var script, want strings.Builder

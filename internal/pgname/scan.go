@@ -2,8 +2,8 @@ package pgname
 
 import "strings"
 
-// Statement cuts a text behind the first semicolon that ends a statement: one that stands in no name, constant or comment. Without one the
-// statement is empty.
+// Statement cuts a text behind the first semicolon that ends a statement: one that stands in no
+// name, constant or comment. Without one the statement is empty.
 func Statement(text string) (statement, rest string) {
 	for i := 0; i < len(text); {
 		if text[i] == ';' {
@@ -14,7 +14,8 @@ func Statement(text string) (statement, rest string) {
 	return "", text
 }
 
-// Command cuts a shell line at the first comma or semicolon that stands outside of quotes, which is where the words for people begin.
+// Command cuts a shell line at the first comma or semicolon that stands outside of quotes, which is
+// where the words for people begin.
 func Command(text string) (command, rest string) {
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
@@ -33,8 +34,9 @@ func Command(text string) (command, rest string) {
 	return text, ""
 }
 
-// Pasteable rewrites a statement so that it can be printed for people: names and constants with hidden characters in them get escapes,
-// in bodies of functions too. Its own lines stay as they are.
+// Pasteable rewrites a statement so that it can be printed for people: names and constants with
+// hidden characters in them get escapes, in bodies of functions too. Its own lines stay as they
+// are.
 func Pasteable(statement string) string {
 	var b strings.Builder
 	for i := 0; i < len(statement); {
@@ -66,8 +68,8 @@ func pasteable(token string) string {
 	}
 }
 
-// token returns the length of the token at text[i], as PostgreSQL reads it with standard_conforming_strings on: a name, a constant or a comment
-// is one, and so is any other byte.
+// token returns the length of the token at text[i], as PostgreSQL reads it with
+// standard_conforming_strings on: a name, a constant or a comment is one, and so is any other byte.
 func token(text string, i int) int {
 	rest := text[i:]
 	word := i > 0 && wordByte(text[i-1])
@@ -92,7 +94,8 @@ func token(text string, i int) int {
 	return 1
 }
 
-// quoted returns the length of what stands up to and with the closing quote, where a doubled one does not close.
+// quoted returns the length of what stands up to and with the closing quote, where a doubled one
+// does not close.
 func quoted(text string, quote byte, backslashes bool) int {
 	for i := 0; i < len(text); i++ {
 		switch {
@@ -107,7 +110,8 @@ func quoted(text string, quote byte, backslashes bool) int {
 	return len(text)
 }
 
-// until returns the length of what stands up to and with the end, which is looked for from an index on.
+// until returns the length of what stands up to and with the end, which is looked for from an index
+// on.
 func until(text string, from int, end string) int {
 	if i := strings.Index(text[from:], end); i >= 0 {
 		return from + i + len(end)

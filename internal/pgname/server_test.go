@@ -14,8 +14,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// askServer makes a table of the name and reads the name from the catalogue, and selects the text, in either state of the setting that
-// changes how constants are read.
+// askServer makes a table of the name and reads the name from the catalogue, and selects the text,
+// in either state of the setting that changes how constants are read.
 func askServer(t *testing.T, db *pgtest.DB, name, text string) {
 	t.Helper()
 	states := []string{"on", "off"}
@@ -43,7 +43,8 @@ func TestAServerReadsTheNames(t *testing.T) {
 	}
 }
 
-// TestPsqlReadsTheNames pastes statements as a person does: psql has commands and variables of its own.
+// TestPsqlReadsTheNames pastes statements as a person does: psql has commands and variables of its
+// own.
 func TestPsqlReadsTheNames(t *testing.T) {
 	db := pgtest.Database(t)
 	folder := t.TempDir()

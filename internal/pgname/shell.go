@@ -7,9 +7,10 @@ import (
 	"unicode/utf16"
 )
 
-// Shell quotes a word for a POSIX shell, and for fish, only where it needs to be. A word that begins with a dash would still be read as a flag: give
-// it by Flag, or behind --. Hidden characters are written as $'...' escapes, which bash, zsh, ksh and POSIX shells since 2024 read; an older
-// shell gets one wrong word, and fish ends with an error.
+// Shell quotes a word for a POSIX shell, and for fish, only where it needs to be. A word that
+// begins with a dash would still be read as a flag: give it by Flag, or behind --. Hidden
+// characters are written as $'...' escapes, which bash, zsh, ksh and POSIX shells since 2024 read;
+// an older shell gets one wrong word, and fish ends with an error.
 func Shell(word string) string {
 	if hides(word) {
 		return ansiC(word)
@@ -21,8 +22,9 @@ func Shell(word string) string {
 	return inQuotes(word)
 }
 
-// inQuotes puts a word in single quotes but for what some shell reads there: fish a backslash before a quote or another one, csh an exclamation mark.
-// Outside, with a backslash, each is itself in all of them.
+// inQuotes puts a word in single quotes but for what some shell reads there: fish a backslash
+// before a quote or another one, csh an exclamation mark. Outside, with a backslash, each is itself
+// in all of them.
 func inQuotes(word string) string {
 	if word == "" {
 		return "''"
@@ -45,7 +47,8 @@ func inQuotes(word string) string {
 	return b.String()
 }
 
-// ShellHere is Shell for a path that has to mean the same in every folder: a relative one is joined to the folder that the shell is in.
+// ShellHere is Shell for a path that has to mean the same in every folder: a relative one is joined
+// to the folder that the shell is in.
 func ShellHere(path string) string {
 	switch word := Shell(path); {
 	case strings.HasPrefix(path, "/"):
@@ -63,8 +66,9 @@ func special(r rune) bool {
 	return !letter && !strings.ContainsRune("_@%+=:./-", r)
 }
 
-// ansiC writes every byte that is not a plain one as three octal digits: hexadecimal ones have no end in some shells. The quote is among
-// them, so that a shell that does not know the form finds the same end; so is the exclamation mark, for shells with a history.
+// ansiC writes every byte that is not a plain one as three octal digits: hexadecimal ones have no
+// end in some shells. The quote is among them, so that a shell that does not know the form finds
+// the same end; so is the exclamation mark, for shells with a history.
 func ansiC(word string) string {
 	var b strings.Builder
 	b.WriteString("$'")
@@ -79,11 +83,12 @@ func ansiC(word string) string {
 	return b.String()
 }
 
-// Flag writes a flag with its value as one word: --name=value, where a dash before the value means nothing.
+// Flag writes a flag with its value as one word: --name=value, where a dash before the value means
+// nothing.
 func Flag(name, value string) string { return "--" + name + "=" + Shell(value) }
 
-// Visible replaces hidden characters by escapes in a text that people read: it is not a quotation, and nothing is to be pasted from it that
-// was not quoted before.
+// Visible replaces hidden characters by escapes in a text that people read: it is not a quotation,
+// and nothing is to be pasted from it that was not quoted before.
 func Visible(text string) string {
 	if !hides(text) {
 		return text
@@ -100,8 +105,8 @@ func Visible(text string) string {
 	return b.String()
 }
 
-// VisibleJSON writes the hidden characters of a JSON text as JSON's own escapes: the same value, and
-// nothing of it moves a terminal's cursor. White space between values stays.
+// VisibleJSON writes the hidden characters of a JSON text as JSON's own escapes: the same value,
+// and nothing of it moves a terminal's cursor. White space between values stays.
 func VisibleJSON(text string) string {
 	if !hides(text) {
 		return text

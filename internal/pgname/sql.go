@@ -1,5 +1,6 @@
-// Package pgname quotes names and values for the place where they stand: a statement, a connection string, a shell line. Whatever
-// bytes a name holds, it stays one name there, on one line, and all of it is visible. It knows nothing of databases and runs nothing.
+// Package pgname quotes names and values for the place where they stand: a statement, a connection
+// string, a shell line. Whatever bytes a name holds, it stays one name there, on one line, and all
+// of it is visible. It knows nothing of databases and runs nothing.
 package pgname
 
 import (
@@ -9,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// hidden reports whether a character does not show as itself: it ends the line, moves a terminal's cursor, changes the direction of
-// the text behind it, or takes no room.
+// hidden reports whether a character does not show as itself: it ends the line, moves a terminal's
+// cursor, changes the direction of the text behind it, or takes no room.
 func hidden(r rune) bool {
 	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
@@ -20,9 +21,10 @@ func hides(text string) bool {
 	return !utf8.ValidString(text) || strings.ContainsFunc(text, hidden)
 }
 
-// Identifier quotes the name of one object for a statement. Hidden characters are written as U&"..." escapes, so the server's
-// encoding has to have them; a byte that is not UTF-8 becomes U+FFFD, which names no object. The role "public" stays the word for
-// every role: PostgreSQL reads it so with quotes too, and lets no role have the name.
+// Identifier quotes the name of one object for a statement. Hidden characters are written as
+// U&"..." escapes, so the server's encoding has to have them; a byte that is not UTF-8 becomes
+// U+FFFD, which names no object. The role "public" stays the word for every role: PostgreSQL reads
+// it so with quotes too, and lets no role have the name.
 func Identifier(name string) string {
 	if !hides(name) {
 		return Catalogue(name)
@@ -64,8 +66,9 @@ func List(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// Catalogue quotes a name in double quotes and nothing else: for texts that the server reads as a name outside of a statement (regclass, the
-// publications of a stream), where it knows no escapes. It is not for what people paste.
+// Catalogue quotes a name in double quotes and nothing else: for texts that the server reads as a
+// name outside of a statement (regclass, the publications of a stream), where it knows no escapes.
+// It is not for what people paste.
 func Catalogue(parts ...string) string {
 	quoted := make([]string, len(parts))
 	for i, part := range parts {
@@ -74,8 +77,9 @@ func Catalogue(parts ...string) string {
 	return strings.Join(quoted, ".")
 }
 
-// Literal quotes a text as a string constant that reads the same whatever standard_conforming_strings is. Hidden characters and bytes
-// that are not UTF-8 are written as escapes; the server refuses the zero byte.
+// Literal quotes a text as a string constant that reads the same whatever
+// standard_conforming_strings is. Hidden characters and bytes that are not UTF-8 are written as
+// escapes; the server refuses the zero byte.
 func Literal(text string) string {
 	if !hides(text) && !strings.Contains(text, `\`) {
 		return Plain(text)
@@ -112,11 +116,12 @@ func Literals(texts []string) []string {
 	return quoted
 }
 
-// Plain quotes a text as a string constant where the server knows no escapes: in replication commands. It is
-// not for what people paste.
+// Plain quotes a text as a string constant where the server knows no escapes: in replication
+// commands. It is not for what people paste.
 func Plain(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
-// Conninfo quotes a value of a key/value connection string, only where it needs to be: libpq reads it back.
+// Conninfo quotes a value of a key/value connection string, only where it needs to be: libpq reads
+// it back.
 func Conninfo(value string) string {
 	if value != "" && !strings.ContainsAny(value, " \t\n\r\v\f'\\") {
 		return value
@@ -124,8 +129,8 @@ func Conninfo(value string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
-// ByOwner stands behind an advice that alters a table of the source. Such a statement may run functions
-// that the table's owner wrote, in a CHECK say, with the rights of the session.
+// ByOwner stands behind an advice that alters a table of the source. Such a statement may run
+// functions that the table's owner wrote, in a CHECK say, with the rights of the session.
 const ByOwner = " -- in a session of the table's owner, not of a superuser or a member of that role"
 
 // Script puts statements on one line that is pasted. Several are one transaction: psql goes on

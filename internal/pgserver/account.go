@@ -25,7 +25,8 @@ func (a *account) uidOrOwn() uint32 {
 // weaker is the account that runs servers for root.
 const weaker = "nobody"
 
-// Account names the account that runs servers, "" where that is the current one: connections that look whose the server is have to be told.
+// Account names the account that runs servers, "" where that is the current one: connections that
+// look whose the server is have to be told.
 func Account() string {
 	if os.Geteuid() != 0 {
 		return ""
@@ -53,8 +54,9 @@ func serverAccount() (*account, error) {
 	return &account{uid: uint32(uid), gid: uint32(gid)}, nil
 }
 
-// apply lets a command run as the account, with SysProcAttr set. It hands on nothing of this process's environment, which holds
-// passwords and which every process of the account can read in /proc, and no folder that may be closed to the account.
+// apply lets a command run as the account, with SysProcAttr set. It hands on nothing of this
+// process's environment, which holds passwords and which every process of the account can read in
+// /proc, and no folder that may be closed to the account.
 func (a *account) apply(cmd *exec.Cmd, home string) {
 	cmd.Dir, cmd.Env = "/", environment(home)
 	if a != nil {

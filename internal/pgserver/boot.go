@@ -18,11 +18,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
-// errTaken says that something else holds the port or the data folder; a later try, or another port, may succeed.
+// errTaken says that something else holds the port or the data folder; a later try, or another
+// port, may succeed.
 var errTaken = errors.New("the port or the data folder is taken")
 
-// Ports are drawn from below the range that the kernel gives to outgoing connections (32768 and up on Linux), so that no client
-// takes the port while the server restarts.
+// Ports are drawn from below the range that the kernel gives to outgoing connections (32768 and up
+// on Linux), so that no client takes the port while the server restarts.
 const (
 	firstPort = 20000
 	lastPort  = 32000
@@ -113,7 +114,8 @@ func (s *Server) ready(ctx context.Context, proc *process) error {
 		conn, err := pgconn.ConnectConfig(ctx, config)
 		if err == nil {
 			err = conn.Close(ctx)
-			// Another server may answer on this port while ours fails to bind it; that one refuses our password.
+			// Another server may answer on this port while ours fails to bind it; that one refuses
+			// our password.
 			if err == nil && !proc.ended() {
 				return nil
 			}
@@ -128,7 +130,8 @@ func (s *Server) ready(ctx context.Context, proc *process) error {
 	}
 }
 
-// explain turns a failed start into errTaken where another try may help, else into an error with the end of the log.
+// explain turns a failed start into errTaken where another try may help, else into an error with
+// the end of the log.
 func (s *Server) explain(err error, begin int64) error {
 	content, readErr := os.ReadFile(s.folder.log())
 	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
@@ -136,7 +139,8 @@ func (s *Server) explain(err error, begin int64) error {
 	}
 	text := string(content[min(begin, int64(len(content))):])
 	for _, sign := range []string{"Address already in use", "is still in use", "lock file \"postmaster.pid\" already exists"} {
-		// The log is all that the postmaster tells: it ends with status 1 whatever the reason. LC_ALL=C fixes its words.
+		// The log is all that the postmaster tells: it ends with status 1 whatever the reason.
+		// LC_ALL=C fixes its words.
 		if strings.Contains(text, sign) {
 			return fmt.Errorf("starting PostgreSQL on port %d: %w: %s", s.port, errTaken, tail(text))
 		}

@@ -20,8 +20,8 @@ import (
 // program returns the path of a program of the bundle.
 func program(bundle, name string) string { return filepath.Join(bundle, "bin", name) }
 
-// usableBundle returns the bundle's absolute path, or that of a copy where the account cannot run the original (it may lie
-// below somebody's 0700 home).
+// usableBundle returns the bundle's absolute path, or that of a copy where the account cannot run
+// the original (it may lie below somebody's 0700 home).
 func usableBundle(ctx context.Context, bundle string, who *account) (string, error) {
 	bundle, err := filepath.Abs(bundle)
 	if err != nil {
@@ -46,7 +46,8 @@ func usableBundle(ctx context.Context, bundle string, who *account) (string, err
 	return copied, tryBundle(ctx, copied, who)
 }
 
-// tryBundle runs the server's program as the account: the only test of a path that counts every kind of permission.
+// tryBundle runs the server's program as the account: the only test of a path that counts every
+// kind of permission.
 func tryBundle(ctx context.Context, bundle string, who *account) error {
 	cmd := exec.CommandContext(ctx, program(bundle, "postgres"), "--version") //nolint:gosec // a program of the bundle that was asked for
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -57,8 +58,9 @@ func tryBundle(ctx context.Context, bundle string, who *account) error {
 	return nil
 }
 
-// shareBundle copies the bundle to a folder below parent that everyone can read, once per content: the name carries the path and
-// the age of the server's program. Several processes may do so at once; the first rename wins.
+// shareBundle copies the bundle to a folder below parent that everyone can read, once per content:
+// the name carries the path and the age of the server's program. Several processes may do so at
+// once; the first rename wins.
 func shareBundle(bundle, parent string) (string, error) {
 	info, err := os.Stat(program(bundle, "postgres"))
 	if err != nil {
@@ -86,7 +88,8 @@ func shareBundle(bundle, parent string) (string, error) {
 	return target, nil
 }
 
-// ours reports whether path is a folder of the current user: in a shared temporary folder anyone may have made it.
+// ours reports whether path is a folder of the current user: in a shared temporary folder anyone
+// may have made it.
 func ours(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() {

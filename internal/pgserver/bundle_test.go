@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// publicTemp makes a folder for temporary files that every user can enter, and makes it the process's.
+// publicTemp makes a folder for temporary files that every user can enter, and makes it the
+// process's.
 func publicTemp(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "pgserver-test-")
@@ -90,7 +91,8 @@ func TestReadableBundleIsUsedInPlace(t *testing.T) {
 	}
 }
 
-// TestABundleThatOthersMayWriteIsNotRun: neither the one that is named, nor a copy that was made first under the name of ours.
+// TestABundleThatOthersMayWriteIsNotRun: neither the one that is named, nor a copy that was made
+// first under the name of ours.
 func TestABundleThatOthersMayWriteIsNotRun(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	temp := publicTemp(t)
@@ -177,7 +179,8 @@ func TestMissingBundleSaysWhatToType(t *testing.T) {
 	}
 }
 
-// TestNoServerIsMadeWhereAnotherAccountCouldMoveIt: a folder that is made again as a link leads to a place of that account's choice.
+// TestNoServerIsMadeWhereAnotherAccountCouldMoveIt: a folder that is made again as a link leads to
+// a place of that account's choice.
 func TestNoServerIsMadeWhereAnotherAccountCouldMoveIt(t *testing.T) {
 	t.Setenv(safefile.TrustVariable, "")
 	parent := filepath.Join(publicTemp(t), "theirs")

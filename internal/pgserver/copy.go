@@ -13,8 +13,9 @@ import (
 // Data returns the server's data folder; it goes with Stop.
 func (s *Server) Data() string { return s.folder.data() }
 
-// Standby makes a physical standby of a running server, which streams from it through a slot of its own. Settings are added to the
-// server's. It accepts queries, and promotion, when Standby returns; the caller must Stop it.
+// Standby makes a physical standby of a running server, which streams from it through a slot of its
+// own. Settings are added to the server's. It accepts queries, and promotion, when Standby returns;
+// the caller must Stop it.
 func (s *Server) Standby(ctx context.Context, settings map[string]string) (*Server, error) {
 	place, err := makeFolder(filepath.Dir(s.folder.path), s.who)
 	if err != nil {

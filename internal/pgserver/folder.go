@@ -10,8 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// folder is a server's place on disk: lock, server.log and data/. The process that made it holds the lock, so that anyone can
-// tell a living server's folder from one that a killed process left behind.
+// folder is a server's place on disk: lock, server.log and data/. The process that made it holds
+// the lock, so that anyone can tell a living server's folder from one that a killed process left
+// behind.
 type folder struct {
 	path string
 	lock *os.File
@@ -26,7 +27,8 @@ const (
 func (f *folder) data() string { return filepath.Join(f.path, "data") }
 func (f *folder) log() string  { return filepath.Join(f.path, "server.log") }
 
-// temporary returns the system's folder for temporary files, or /tmp where the account cannot enter that.
+// temporary returns the system's folder for temporary files, or /tmp where the account cannot enter
+// that.
 func temporary(who *account) string {
 	dir := os.TempDir()
 	if who == nil || enterable(dir) {
@@ -105,8 +107,8 @@ func (f *folder) remove() error {
 	return nil
 }
 
-// takeLock opens path and locks it without waiting. The descriptor is closed on exec, so the lock dies with this process, not
-// with the server.
+// takeLock opens path and locks it without waiting. The descriptor is closed on exec, so the lock
+// dies with this process, not with the server.
 func takeLock(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -119,7 +121,8 @@ func takeLock(path string) (*os.File, error) {
 	return file, nil
 }
 
-// sweep removes this user's folders that no living process holds. It is a courtesy: what it cannot remove stays.
+// sweep removes this user's folders that no living process holds. It is a courtesy: what it cannot
+// remove stays.
 func sweep(parent string, now time.Time) {
 	paths, err := filepath.Glob(filepath.Join(parent, folderPrefix+"*"))
 	if err != nil {

@@ -10,11 +10,11 @@ import (
 
 // Options says which PostgreSQL to run and where.
 type Options struct {
-	// Bundle is a folder that holds bin/postgres, bin/initdb, lib and share, and everything that they link to: it is copied as a whole
-	// where the server's user cannot read it.
+	// Bundle is a folder that holds bin/postgres, bin/initdb, lib and share, and everything that
+	// they link to: it is copied as a whole where the server's user cannot read it.
 	Bundle string
-	// Dir is where the server's folder is made; empty: the system's folder for temporary files. The server's user must be able
-	// to enter it.
+	// Dir is where the server's folder is made; empty: the system's folder for temporary files. The
+	// server's user must be able to enter it.
 	Dir string
 	// Settings are added to postgresql.conf and win over the defaults of this package.
 	Settings map[string]string
@@ -38,7 +38,8 @@ func defaults() map[string]string {
 		"max_worker_processes":      "16",
 		"fsync":                     "off",
 		"synchronous_commit":        "on",
-		// Segments in /dev/shm would outlive a killed server, and are limited to 64 MB in many containers.
+		// Segments in /dev/shm would outlive a killed server, and are limited to 64 MB in many
+		// containers.
 		"dynamic_shared_memory_type": "mmap",
 		"timezone":                   "UTC",
 		"log_timezone":               "UTC",
@@ -47,7 +48,8 @@ func defaults() map[string]string {
 	}
 }
 
-// renderSettings returns lines for postgresql.conf, sorted by name, so that two starts with the same options look alike.
+// renderSettings returns lines for postgresql.conf, sorted by name, so that two starts with the
+// same options look alike.
 func renderSettings(settings map[string]string) string {
 	all := defaults()
 	maps.Copy(all, settings)

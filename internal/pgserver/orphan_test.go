@@ -12,8 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 )
 
-// orphan is what the test binary does instead of testing when it plays the parent that gets killed: it starts a server, tells
-// where it is, and waits.
+// orphan is what the test binary does instead of testing when it plays the parent that gets killed:
+// it starts a server, tells where it is, and waits.
 func orphan(bundle string) {
 	server, err := pgserver.Start(context.Background(), pgserver.Options{Bundle: bundle})
 	if err != nil {

@@ -16,8 +16,9 @@ type process struct {
 	done chan struct{} // closed when the postmaster has ended
 }
 
-// launch starts cmd and returns when it runs. One goroutine keeps the operating system's thread that forked for as long as the
-// server lives: the kernel sends the parent-death signal when that thread ends, which Go has it do after a goroutine that locked it.
+// launch starts cmd and returns when it runs. One goroutine keeps the operating system's thread
+// that forked for as long as the server lives: the kernel sends the parent-death signal when that
+// thread ends, which Go has it do after a goroutine that locked it.
 func launch(cmd *exec.Cmd) (*process, error) {
 	p := &process{done: make(chan struct{})}
 	started := make(chan error, 1)
@@ -70,8 +71,8 @@ func (p *process) wait(ctx context.Context, limit time.Duration) bool {
 	return p.ended()
 }
 
-// kill ends the postmaster and its children with SIGKILL. The postmaster is stopped first, so that it neither forks anew
-// nor learns of its children's death and restarts.
+// kill ends the postmaster and its children with SIGKILL. The postmaster is stopped first, so that
+// it neither forks again nor learns of its children's death and restarts.
 func (p *process) kill() {
 	if p.ended() {
 		return
@@ -84,7 +85,8 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// environment is all that the server's programs see: the caller's PG* variables would change what they do.
+// environment is all that the server's programs see: the caller's PG* variables would change what
+// they do.
 func environment(home string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC", "HOME=" + home}
 }

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOnlyASegmentOfTheServersAccountIsFreed: the server's account may write any number into its postmaster.pid.
+// TestOnlyASegmentOfTheServersAccountIsFreed: the server's account may write any number into its
+// postmaster.pid.
 func TestOnlyASegmentOfTheServersAccountIsFreed(t *testing.T) {
 	t.Parallel()
 	const size, mode = 4096, 0o600

@@ -22,8 +22,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// Server is a running, or halted, PostgreSQL. Its methods may be called from any goroutine; those that start or stop it
-// wait for one another.
+// Server is a running, or halted, PostgreSQL. Its methods may be called from any goroutine; those
+// that start or stop it wait for one another.
 type Server struct {
 	bundle   string
 	folder   *folder
@@ -50,12 +50,14 @@ const (
 const (
 	// startLimit bounds one start, recovery included.
 	startLimit = time.Minute
-	// A fast shutdown waits for walsenders whose client may not answer any more; after stopLimit it becomes immediate.
+	// A fast shutdown waits for walsenders whose client may not answer any more; after stopLimit it
+	// becomes immediate.
 	stopLimit = 5 * time.Second
 )
 
-// Start makes a data folder and runs a server on it. The caller must Stop it. The error of a bundle that is not there is a
-// fault.Usage, that of a server that does not start carries the end of its log.
+// Start makes a data folder and runs a server on it. The caller must Stop it. The error of a bundle
+// that is not there is a fault.Usage, that of a server that does not start carries the end of its
+// log.
 func Start(ctx context.Context, options Options) (*Server, error) {
 	who, err := serverAccount()
 	if err != nil {
@@ -113,7 +115,8 @@ func (s *Server) initialise(ctx context.Context, settings string) error {
 
 // configure adds lines to the server's configuration.
 func (s *Server) configure(settings string) error {
-	// The folder is the server's account's, which is a weaker one where root runs this: a link there could lead root to any file.
+	// The folder is the server's account's, which is a weaker one where root runs this: a link
+	// there could lead root to any file.
 	conf, err := os.OpenFile(filepath.Join(s.folder.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return fmt.Errorf("opening the server's configuration: %w", err)
@@ -201,7 +204,8 @@ func (s *Server) Revive(ctx context.Context) error {
 	return s.reboot(ctx)
 }
 
-// Kill ends every process of the server with SIGKILL, as a failing machine would; Restart brings it back.
+// Kill ends every process of the server with SIGKILL, as a failing machine would; Restart brings it
+// back.
 func (s *Server) Kill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +215,8 @@ func (s *Server) Kill() {
 	}
 }
 
-// halt ends the postmaster and reports whether it did so in an orderly way; it never leaves one behind.
+// halt ends the postmaster and reports whether it did so in an orderly way; it never leaves one
+// behind.
 func (s *Server) halt(ctx context.Context, mode Mode) bool {
 	proc := s.proc
 	if proc == nil {

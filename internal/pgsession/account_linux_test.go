@@ -24,7 +24,8 @@ import (
 // other is an account that is not trusted; root alone can act as it.
 const other = 65533
 
-// given is a listener whose connections are another account's, as those are that its process accepts.
+// given is a listener whose connections are another account's, as those are that its process
+// accepts.
 type given struct{ net.Listener }
 
 func (g given) Accept() (net.Conn, error) {
@@ -95,7 +96,8 @@ func asOther(t *testing.T, run func()) {
 	}
 }
 
-// TestAServerOfAnotherAccountIsToldNothing: it could have the port since the server restarted, and pass a login on.
+// TestAServerOfAnotherAccountIsToldNothing: it could have the port since the server restarted, and
+// pass a login on.
 func TestAServerOfAnotherAccountIsToldNothing(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -156,7 +158,8 @@ func TestASocketOfAnotherAccountIsToldNothing(t *testing.T) {
 	}
 }
 
-// TestAnAccountThatIsHiddenIsBelievedAtNoPort: a user namespace shows all accounts that it does not know as one. A socket is as safe as its folder, as before.
+// TestAnAccountThatIsHiddenIsBelievedAtNoPort: a user namespace shows all accounts that it does not
+// know as one. A socket is as safe as its folder, as before.
 func TestAnAccountThatIsHiddenIsBelievedAtNoPort(t *testing.T) {
 	const told = "WAL2VEC_TEST_DSN"
 	if dsn := os.Getenv(told); dsn != "" { // within such a namespace
@@ -321,7 +324,8 @@ func counting(t *testing.T) (address string, came func() int) {
 	}
 }
 
-// TestAGuardThatIsNotKeptIsAFault, before anything is sent: the variable, and the word of a connection string.
+// TestAGuardThatIsNotKeptIsAFault, before anything is sent: the variable, and the word of a
+// connection string.
 func TestAGuardThatIsNotKeptIsAFault(t *testing.T) {
 	host, came := counting(t)
 	f := func(of, variable, value, want string) {

@@ -60,7 +60,8 @@ type Waiting struct {
 	Schema, Pipeline string
 }
 
-// FindBlocker returns the session that has kept others waiting in the longest transaction; nil where no session waits.
+// FindBlocker returns the session that has kept others waiting in the longest transaction; nil
+// where no session waits.
 func FindBlocker(ctx context.Context, db Querier, w Waiting) (*Blocker, error) {
 	var b Blocker
 	var since float64
@@ -87,13 +88,15 @@ func (b *Blocker) Works(pipeline string) bool {
 	return of(b.Application, pipeline) && (b.ours || b.writes) && b.State == "active" && !b.client
 }
 
-// Hung reports whether it is a session of the pipeline, with this session's role, whose client has said nothing for so long in the middle of a
-// transaction. The program never pauses there: its process is stopped, or its machine is gone.
+// Hung reports whether it is a session of the pipeline, with this session's role, whose client has
+// said nothing for so long in the middle of a transaction. The program never pauses there: its
+// process is stopped, or its machine is gone.
 func (b *Blocker) Hung(pipeline string, after time.Duration) bool {
 	return b.PID != 0 && of(b.Application, pipeline) && b.ours && b.client && b.begun != nil && b.Since >= after
 }
 
-// End ends a session that is still hung, and reports whether it did. What it has not committed is rolled back.
+// End ends a session that is still hung, and reports whether it did. What it has not committed is
+// rolled back.
 func (b *Blocker) End(ctx context.Context, db Querier, after time.Duration) (ended bool, err error) {
 	err = db.QueryRow(ctx, sql.Query("session_end"), b.PID, b.begun, b.Application, after.Seconds()).Scan(&ended)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -11,7 +11,8 @@ import (
 // Encoding is how a server keeps its texts, by PostgreSQL's name: "UTF8", "SQL_ASCII".
 type Encoding string
 
-// The encodings that decide something. A database with None keeps bytes, and does not know what they mean.
+// The encodings that decide something. A database with None keeps bytes, and does not know what
+// they mean.
 const (
 	UTF8 Encoding = "UTF8"
 	None Encoding = "SQL_ASCII"
@@ -22,7 +23,8 @@ func EncodingOf(conn *pgx.Conn) Encoding {
 	return Encoding(conn.PgConn().ParameterStatus("server_encoding"))
 }
 
-// whole are the encodings of which every text has a form in UTF-8, as PostgreSQL 16 and 18 convert them.
+// whole are the encodings of which every text has a form in UTF-8, as PostgreSQL 16 and 18 convert
+// them.
 var whole = []Encoding{
 	UTF8, "LATIN1", "LATIN2", "LATIN4", "LATIN5", "LATIN6", "LATIN7", "LATIN8", "LATIN9", "LATIN10", "WIN1256", "WIN866", "KOI8R", "KOI8U", "ISO_8859_5",
 }
@@ -30,8 +32,8 @@ var whole = []Encoding{
 // Whole reports whether every text of the encoding has a form in UTF-8.
 func (e Encoding) Whole() bool { return slices.Contains(whole, e) }
 
-// CheckKeys returns a fault of kind Usage where a text that is a key in a source may not be one in a sink: it would stop all others, since no letter
-// could name it.
+// CheckKeys returns a fault of kind Usage where a text that is a key in a source may not be one in
+// a sink: it would stop all others, since no letter could name it.
 func CheckKeys(source, sink Encoding) error {
 	const try = "use a key of numbers or a uuid, or a sink database with ENCODING 'UTF8'"
 	switch {

@@ -18,22 +18,27 @@ import (
 )
 
 const (
-	// mostStart bounds what a server sends before a session is ready, in bytes: PostgreSQL 18 sends some 600.
+	// mostStart bounds what a server sends before a session is ready, in bytes: PostgreSQL 18 sends
+	// some 600.
 	mostStart = 64 << 10
-	// mostParameters bounds the names of settings that a server tells of; pgx keeps them all. PostgreSQL 18 tells of 15, extensions of more.
+	// mostParameters bounds the names of settings that a server tells of; pgx keeps them all.
+	// PostgreSQL 18 tells of 15, extensions of more.
 	mostParameters = 250
 	// mostParameter bounds what it tells of one, in bytes. The longest in use is a search path.
 	mostParameter = 64 << 10
-	// leastRounds is the number of rounds by which PostgreSQL makes its secrets of passwords (scram_iterations). Fewer make cheap to try, offline,
-	// which password the client's proof is of.
+	// leastRounds is the number of rounds by which PostgreSQL makes its secrets of passwords
+	// (scram_iterations). Fewer make cheap to try, offline, which password the client's proof is
+	// of.
 	leastRounds = 4096
-	// opening is the time that a server has to let a session in, where the connection string says none.
+	// opening is the time that a server has to let a session in, where the connection string says
+	// none.
 	opening = time.Minute
 )
 
-// guard has the server prove itself where it has to, and bounds what a server may have this process keep, and how long it may have it
-// wait, before it has said who it is. An announcement (LISTEN) is nothing that the program asks for. It returns a fault of kind Usage where the
-// connection string asks for what this program does not do.
+// guard has the server prove itself where it has to, and bounds what a server may have this process
+// keep, and how long it may have it wait, before it has said who it is. An announcement (LISTEN) is
+// nothing that the program asks for. It returns a fault of kind Usage where the connection string
+// asks for what this program does not do.
 func guard(config *pgconn.Config) error {
 	if err := heed(config); err != nil {
 		return err
@@ -61,7 +66,8 @@ func guard(config *pgconn.Config) error {
 	return nil
 }
 
-// admitted are the servers, databases and roles, as reach has them, of which this process has had a session.
+// admitted are the servers, databases and roles, as reach has them, of which this process has had a
+// session.
 var admitted sync.Map
 
 // gate reads what a server sends, and ends the session where that is what no PostgreSQL sends.
@@ -88,7 +94,8 @@ type gate struct {
 	err   error
 }
 
-// Read reads whole or parts of messages; what ends the session is the error of this call and of each later one.
+// Read reads whole or parts of messages; what ends the session is the error of this call and of
+// each later one.
 func (g *gate) Read(p []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
@@ -185,7 +192,8 @@ func (g *gate) end() error {
 	return nil
 }
 
-// checkAuthentication looks whose the server is before it is told anything, and whether it has proven that it knows the password.
+// checkAuthentication looks whose the server is before it is told anything, and whether it has
+// proven that it knows the password.
 func (g *gate) checkAuthentication() error {
 	const ok, saslFinal = 0, 12
 	if err := g.meet(); err != nil {
@@ -202,7 +210,8 @@ func (g *gate) checkAuthentication() error {
 	return g.checkRounds()
 }
 
-// meet looks once which account of this machine has the server. By now it has accepted the connection.
+// meet looks once which account of this machine has the server. By now it has accepted the
+// connection.
 func (g *gate) meet() error {
 	if g.met || g.proven || g.conn == nil {
 		return nil
@@ -222,8 +231,9 @@ func (g *gate) meet() error {
 	return err
 }
 
-// checkRefusal makes a server's refusal one that is tried again where any other could have sent it, and the server has let this process in before: an
-// account that takes the port for a moment must not end a service for good.
+// checkRefusal makes a server's refusal one that is tried again where any other could have sent it,
+// and the server has let this process in before: an account that takes the port for a moment must
+// not end a service for good.
 func (g *gate) checkRefusal() error {
 	if err := g.meet(); err != nil {
 		return err
@@ -243,7 +253,8 @@ func (g *gate) checkRefusal() error {
 		"a session was refused, as it was not before, by what has not proven to be the server at %s", g.conn.RemoteAddr())
 }
 
-// checkRounds looks at SCRAM's first message of the server, which says salt and rounds (RFC 5802, section 7: r=…,s=…,i=…).
+// checkRounds looks at SCRAM's first message of the server, which says salt and rounds (RFC 5802,
+// section 7: r=…,s=…,i=…).
 func (g *gate) checkRounds() error {
 	const saslContinue = 11
 	if g.rounds == 0 || len(g.body) < 4 || binary.BigEndian.Uint32(g.body) != saslContinue {
@@ -255,7 +266,8 @@ func (g *gate) checkRounds() error {
 			continue
 		}
 		if n, err := strconv.Atoi(string(text)); err == nil && n < g.rounds {
-			// Of a kind that is tried again: an account that takes the port for a moment must not end a service for good.
+			// Of a kind that is tried again: an account that takes the port for a moment must not
+			// end a service for good.
 			return fault.New(fault.Unavailable, "connect by sslmode=verify-full, or set the role's password again while scram_iterations is 4096 or more",
 				"the server asks for a proof of the password by %d rounds of SCRAM, fewer than %d: who listens there could try passwords by it", n, g.rounds)
 		}

@@ -211,7 +211,8 @@ type placed struct{ net.Conn }
 func (placed) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 40000} }
 func (placed) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 5432} }
 
-// TestARefusalOfWhatHasProvenNothingIsTriedAgain where this process was let in before: any account can have the port for a moment.
+// TestARefusalOfWhatHasProvenNothingIsTriedAgain where this process was let in before: any account
+// can have the port for a moment.
 func TestARefusalOfWhatHasProvenNothingIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	refusal := func(code string) pgproto3.BackendMessage {

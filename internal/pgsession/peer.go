@@ -17,21 +17,22 @@ import (
 )
 
 // On one machine any account can have the server's port for a while: while the server restarts, and
-// for good where the server goes on without one of its addresses. It could then pass the login on to
-// the server, SCRAM's too, and add statements of its own. The kernel knows which account has the other
-// end of a connection that does not leave the machine, so it is asked before anything that proves who
-// we are goes there.
+// for good where the server goes on without one of its addresses. It could then pass the login on
+// to the server, SCRAM's too, and add statements of its own. The kernel knows which account has the
+// other end of a connection that does not leave the machine, so it is asked before anything that
+// proves who we are goes there.
 //
 // The server is believed where that account is root, the one that runs this program, one that
-// WAL2VEC_TRUST_UIDS names, or has the name that packages give to the server's account. Each other one
-// has to be named by the connection string or the environment, as libpq's requirepeer does; that then
-// is the only one.
+// WAL2VEC_TRUST_UIDS names, or has the name that packages give to the server's account. Each other
+// one has to be named by the connection string or the environment, as libpq's requirepeer does;
+// that then is the only one.
 
 const (
 	requirePeer = "requirepeer"
 	// PeerVariable is libpq's variable for requirepeer.
 	PeerVariable = "PGREQUIREPEER"
-	// usualAccount is the name of the server's account in the packages of every distribution; root alone gives names to accounts.
+	// usualAccount is the name of the server's account in the packages of every distribution; root
+	// alone gives names to accounts.
 	usualAccount = "postgres"
 )
 
@@ -94,7 +95,8 @@ func accountName(uid uint32) string {
 	return number
 }
 
-// mayBe reports whether an account is the one that requirepeer names, by name or number, or a usual one where it names none.
+// mayBe reports whether an account is the one that requirepeer names, by name or number, or a usual
+// one where it names none.
 func mayBe(uid uint32, required string) bool {
 	if required == "" {
 		return usual(uid)
@@ -102,8 +104,8 @@ func mayBe(uid uint32, required string) bool {
 	return required == strconv.FormatUint(uint64(uid), 10) || required == accountName(uid)
 }
 
-// judge returns a fault where the server at the other end is not known to be the right one. Time may repair that: the port may be the server's again
-// a moment later.
+// judge returns a fault where the server at the other end is not known to be the right one. Time
+// may repair that: the port may be the server's again a moment later.
 func (p peer) judge(required, at string) error {
 	switch {
 	case p.standing == remote, p.standing == unowned, p.standing == owned && mayBe(p.uid, required):
@@ -135,7 +137,8 @@ func stranger(uid uint32, required, at string) error {
 		"the server at %s is of %s, which is neither root, this account, nor %s", at, who, usualAccount)
 }
 
-// required takes the account that a connection string, or else the environment, asks for out of the settings that go to the server.
+// required takes the account that a connection string, or else the environment, asks for out of the
+// settings that go to the server.
 func required(config *pgconn.Config) string {
 	said, found := config.RuntimeParams[requirePeer]
 	delete(config.RuntimeParams, requirePeer)
@@ -145,7 +148,8 @@ func required(config *pgconn.Config) string {
 	return said
 }
 
-// Account says which account of this machine has the server of a session, or "" where it is another machine's or the system does not tell.
+// Account says which account of this machine has the server of a session, or "" where it is another
+// machine's or the system does not tell.
 func Account(conn *pgconn.PgConn) string {
 	p := meet(conn.Conn())
 	switch {

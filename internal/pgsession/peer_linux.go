@@ -35,12 +35,13 @@ func credentials(conn net.Conn) peer {
 	return found
 }
 
-// looks is how often both tables are read before a connection counts as one that leads elsewhere: a table changes while it is read, so that a line
-// may be missed.
+// looks is how often both tables are read before a connection counts as one that leads elsewhere: a
+// table changes while it is read, so that a line may be missed.
 const looks = 3
 
-// holder finds the line of a connection's other end in the kernel's tables: the one whose addresses are ours turned round. An
-// end on this machine has it as long as a process has it open, which a process that is to read what we send has to.
+// holder finds the line of a connection's other end in the kernel's tables: the one whose addresses
+// are ours turned round. An end on this machine has it as long as a process has it open, which a
+// process that is to read what we send has to.
 func holder(ours, theirs netip.AddrPort) peer {
 	last := peer{}
 	for range looks {
@@ -106,7 +107,8 @@ func ofLine(fields []string) peer {
 	return peer{owned, uint32(number)}
 }
 
-// inTable writes an address as the tables have it: words of four bytes in the machine's order, then the port.
+// inTable writes an address as the tables have it: words of four bytes in the machine's order, then
+// the port.
 func inTable(a netip.AddrPort, six bool) string {
 	left := a.Addr().AsSlice()
 	if six {

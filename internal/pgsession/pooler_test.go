@@ -20,7 +20,8 @@ import (
 // kept is what a connection string says of a pooler that keeps sessions.
 const kept = "&wal2vec.pooler=session"
 
-// bendDatabase has a database set what a role's settings bend, as its owner may, and makes what they lead to.
+// bendDatabase has a database set what a role's settings bend, as its owner may, and makes what
+// they lead to.
 func bendDatabase(t *testing.T, db *pgtest.DB, role string) {
 	t.Helper()
 	db.Exec(t, shadows)
@@ -34,8 +35,9 @@ func bendDatabase(t *testing.T, db *pgtest.DB, role string) {
 	}
 }
 
-// TestAPoolerThatPassesOverSettingsBendsNoSession: what a session asks for at its start does not come through, and the database's settings hold
-// until they are set by a statement that calls nothing of them.
+// TestAPoolerThatPassesOverSettingsBendsNoSession: what a session asks for at its start does not
+// come through, and the database's settings hold until they are set by a statement that calls
+// nothing of them.
 func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -83,7 +85,8 @@ func TestAPoolerThatPassesOverSettingsBendsNoSession(t *testing.T) {
 	connected(t)(pgsession.Knock(t.Context(), config)) // pgx calls a function, which the schema evil has too
 }
 
-// TestWhatAConnectionStringAsksForHoldsBehindAPooler: the rest of what the start of a session names.
+// TestWhatAConnectionStringAsksForHoldsBehindAPooler: the rest of what the start of a session
+// names.
 func TestWhatAConnectionStringAsksForHoldsBehindAPooler(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -98,7 +101,8 @@ func TestWhatAConnectionStringAsksForHoldsBehindAPooler(t *testing.T) {
 	}
 }
 
-// TestASessionThatDoesNotKeepItsSettingsIsRefused: a pooler may clear them behind every transaction.
+// TestASessionThatDoesNotKeepItsSettingsIsRefused: a pooler may clear them behind every
+// transaction.
 func TestASessionThatDoesNotKeepItsSettingsIsRefused(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -139,7 +143,8 @@ func poolOf(t *testing.T, dsn string) *pgxpool.Pool {
 	return pool
 }
 
-// TestAPoolSettlesASessionThatWasReset: once is a matter of setting the settings again, each time is none that a statement could rely on.
+// TestAPoolSettlesASessionThatWasReset: once is a matter of setting the settings again, each time
+// is none that a statement could rely on.
 func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -168,8 +173,9 @@ func TestAPoolSettlesASessionThatWasReset(t *testing.T) {
 	f("does not keep", func(transaction int) bool { return transaction >= begun })
 }
 
-// TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions: one by transaction may give each statement another server process, with a search path of the
-// database's owner. No look could prove that it does not, and none of ours leaves a setting behind in a process that others use too.
+// TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions: one by transaction may give each statement
+// another server process, with a search path of the database's owner. No look could prove that it
+// does not, and none of ours leaves a setting behind in a process that others use too.
 func TestAPoolerIsRefusedUnlessItIsSaidToKeepSessions(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -1,5 +1,6 @@
-// Package pgsession opens every connection of the program to a source or a sink, so that none is without the settings that its statements
-// rely on, whatever its role or its database sets, and finds the session that another one waits for.
+// Package pgsession opens every connection of the program to a source or a sink, so that none is
+// without the settings that its statements rely on, whatever its role or its database sets, and
+// finds the session that another one waits for.
 package pgsession
 
 import (
@@ -16,7 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/statement"
 )
 
-// Settings are by name; those of who opens a session go over the usual ones, and both over those of a connection string.
+// Settings are by name; those of who opens a session go over the usual ones, and both over those of
+// a connection string.
 type Settings map[string]string
 
 // Source opens an ordinary session of the source.
@@ -35,7 +37,8 @@ func Reader(ctx context.Context, config *pgconn.Config, settings Settings) (*pgc
 	return pgconn.ConnectConfig(ctx, config)
 }
 
-// Walsender opens a replication connection to a database of the source, with the settings of its ordinary sessions.
+// Walsender opens a replication connection to a database of the source, with the settings of its
+// ordinary sessions.
 func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*pgconn.PgConn, error) {
 	config.RuntimeParams[replication] = "database"
 	if err := ofSource(config, settings); err != nil {
@@ -44,8 +47,9 @@ func Walsender(ctx context.Context, config *pgconn.Config, settings Settings) (*
 	return pgconn.ConnectConfig(ctx, config)
 }
 
-// Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it what the server is, it is prepared for that; a
-// physical walsender takes no statement that calls anything.
+// Knock opens a session to ask whether the server lets it in; it runs nothing. Where pgx asks it
+// what the server is, it is prepared for that; a physical walsender takes no statement that calls
+// anything.
 func Knock(ctx context.Context, config *pgconn.Config) (*pgconn.PgConn, error) {
 	if err := guard(config); err != nil {
 		return nil, err
@@ -67,8 +71,9 @@ func Sink(ctx context.Context, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// Pool opens a pool of sessions of the sink: each has the settings from its beginning, one that takes the place of a lost one too. Where a pooler
-// stands in between, each use of one begins with a look whether it has kept them.
+// Pool opens a pool of sessions of the sink: each has the settings from its beginning, one that
+// takes the place of a lost one too. Where a pooler stands in between, each use of one begins with
+// a look whether it has kept them.
 func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	before := config.BeforeConnect
 	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
@@ -97,8 +102,9 @@ func Pool(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// ofSource sends the settings with the start of the session: the server decodes, and its role's are never in force. A pooler may have been told to
-// pass them over, so they are set by a statement besides.
+// ofSource sends the settings with the start of the session: the server decodes, and its role's are
+// never in force. A pooler may have been told to pass them over, so they are set by a statement
+// besides.
 func ofSource(config *pgconn.Config, settings Settings) error {
 	if err := guard(config); err != nil {
 		return err
@@ -130,7 +136,8 @@ func wishOf(config *pgconn.Config, settings ...map[string]string) wish {
 	return w
 }
 
-// start sends settings with the start of a session, in the place of those that a connection string spells otherwise.
+// start sends settings with the start of a session, in the place of those that a connection string
+// spells otherwise.
 func start(config *pgconn.Config, settings map[string]string) {
 	for name := range settings {
 		maps.DeleteFunc(config.RuntimeParams, func(spelt, _ string) bool { return strings.EqualFold(spelt, name) })
@@ -138,8 +145,9 @@ func start(config *pgconn.Config, settings map[string]string) {
 	maps.Copy(config.RuntimeParams, settings)
 }
 
-// prepare has the settings set by the first statement of a session: for some target_session_attrs pgx asks SELECT pg_is_in_recovery(), and would call
-// a function of that name which the database's search path finds first.
+// prepare has the settings set by the first statement of a session: for some target_session_attrs
+// pgx asks SELECT pg_is_in_recovery(), and would call a function of that name which the database's
+// search path finds first.
 func prepare(config *pgconn.Config, side string, w wish) {
 	settling := func(ctx context.Context, conn *pgconn.PgConn) error {
 		if err := open(ctx, conn, w); err != nil {
@@ -173,8 +181,9 @@ func note(config *pgconn.Config) {
 
 const roleSetting, replication = "role", "replication"
 
-// Parameters returns the settings that a session of a connection string has from its beginning, as a new map. Its role is that which logged in,
-// whatever role the database or the role itself sets (the database's owner may do that), unless the connection string names one.
+// Parameters returns the settings that a session of a connection string has from its beginning, as
+// a new map. Its role is that which logged in, whatever role the database or the role itself sets
+// (the database's owner may do that), unless the connection string names one.
 func Parameters(config *pgconn.Config) map[string]string {
 	wanted := change.SessionParameters()
 	if role, named := said(config)[roleSetting]; named && role != wanted[roleSetting] {

@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Run(m) }
 
-// hostile are settings of a role that change what statements mean, what values print as, or when a session ends.
+// hostile are settings of a role that change what statements mean, what values print as, or when a
+// session ends.
 func hostile(major int) map[string]string {
 	settings := map[string]string{
 		"client_encoding": "LATIN1", "DateStyle": "German, DMY", "IntervalStyle": "sql_standard", "TimeZone": "Asia/Tokyo", "extra_float_digits": "-5",
@@ -40,7 +41,8 @@ func hostile(major int) map[string]string {
 	return settings
 }
 
-// shadows are functions and operators that take the place of Postgres' own for who finds them first.
+// shadows are functions and operators that take the place of Postgres' own for who finds them
+// first.
 const shadows = `CREATE SCHEMA evil;
 	CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
 	CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'shadowed'; END $$;
@@ -52,7 +54,8 @@ const shadows = `CREATE SCHEMA evil;
 	CREATE VIEW evil.pg_settings AS SELECT 'none'::text AS name;
 	GRANT USAGE ON SCHEMA evil TO PUBLIC`
 
-// TestEverySessionHasItsSettings opens each kind of session as a role whose settings bend whatever can be bent.
+// TestEverySessionHasItsSettings opens each kind of session as a role whose settings bend whatever
+// can be bent.
 func TestEverySessionHasItsSettings(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -106,7 +109,8 @@ func TestEverySessionHasItsSettings(t *testing.T) {
 	}
 }
 
-// TestNoDatabaseHidesThatARightWasNotTaken: PostgreSQL warns of it alone, and a setting of the database or the role could keep the warning back.
+// TestNoDatabaseHidesThatARightWasNotTaken: PostgreSQL warns of it alone, and a setting of the
+// database or the role could keep the warning back.
 func TestNoDatabaseHidesThatARightWasNotTaken(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -211,7 +215,8 @@ func show(t *testing.T, conn *pgconn.PgConn, names map[string]string) map[string
 	return values
 }
 
-// TestWhoOpensASessionSetsMore: a caller's settings go over the usual ones, those of a connection string do not.
+// TestWhoOpensASessionSetsMore: a caller's settings go over the usual ones, those of a connection
+// string do not.
 func TestWhoOpensASessionSetsMore(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -227,7 +232,8 @@ func TestWhoOpensASessionSetsMore(t *testing.T) {
 	}
 }
 
-// TestOnlyAConnectionStringNamesARole: what the owner of the database, or who may alter the role, has set is not in force, in no session.
+// TestOnlyAConnectionStringNamesARole: what the owner of the database, or who may alter the role,
+// has set is not in force, in no session.
 func TestOnlyAConnectionStringNamesARole(t *testing.T) { //nolint:tparallel // a setting of the whole database at a time
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -10,8 +10,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgtest"
 )
 
-// left are the settings that a role, or the owner of a database, may set for our sessions and that no session settles, each with the reason why. A
-// server with a setting of this kind that stands neither here nor in change.SessionParameters fails the test: find out what it can do, and put it
+// left are the settings that a role, or the owner of a database, may set for our sessions and that
+// no session settles, each with the reason why. A server with a setting of this kind that stands
+// neither here nor in change.SessionParameters fails the test: find out what it can do, and put it
 // into one of them.
 var left = []struct{ name, why string }{
 	{`default_transaction_read_only`, "who sets it wants no writes: see change.SessionParameters"},
@@ -42,11 +43,13 @@ var left = []struct{ name, why string }{
 	{`vacuum_.*`, "of VACUUM, which no session of ours runs"},
 }
 
-// others are contexts of settings that only a superuser can set for a session, unless a superuser gave a role that right, or that only the
-// start of a session can name, or the server's own start and files.
+// others are contexts of settings that only a superuser can set for a session, unless a superuser
+// gave a role that right, or that only the start of a session can name, or the server's own start
+// and files.
 var others = []string{"superuser", "superuser-backend", "backend", "sighup", "postmaster", "internal"}
 
-// TestEverySettingIsSettledOrCannotMatter goes through what the owner of a database may set for all of its sessions.
+// TestEverySettingIsSettledOrCannotMatter goes through what the owner of a database may set for all
+// of its sessions.
 func TestEverySettingIsSettledOrCannotMatter(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -90,8 +93,8 @@ func TestEverySettingIsSettledOrCannotMatter(t *testing.T) {
 	}
 }
 
-// TestNoDatabaseSaysWhoLoggedIn: pg_settings shows neither role nor session_authorization. The second has no effect among the settings of a
-// database.
+// TestNoDatabaseSaysWhoLoggedIn: pg_settings shows neither role nor session_authorization. The
+// second has no effect among the settings of a database.
 func TestNoDatabaseSaysWhoLoggedIn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

@@ -17,11 +17,14 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// A pooler may pass start-up parameters over (ignore_startup_parameters of PgBouncer), and may clear a session's settings between two statements, or
-// have another server process answer. What the database or the role sets then holds, a search path with functions of another role in it among that.
-// So every session sets by statement what it was started with, and where a pooler is seen in between it looks whether that lasts.
+// A pooler may pass start-up parameters over (ignore_startup_parameters of PgBouncer), and may
+// clear a session's settings between two statements, or have another server process answer. What
+// the database or the role sets then holds, a search path with functions of another role in it
+// among that. So every session sets by statement what it was started with, and where a pooler is
+// seen in between it looks whether that lasts.
 
-// said are the settings that a connection string sets, by their names in lower case: its own, and below them those of its options.
+// said are the settings that a connection string sets, by their names in lower case: its own, and
+// below them those of its options.
 func said(config *pgconn.Config) map[string]string {
 	settings := map[string]string{}
 	for name, value := range config.RuntimeParams {
@@ -41,7 +44,8 @@ func said(config *pgconn.Config) map[string]string {
 	return settings
 }
 
-// options reads settings among the arguments of a server process as the server does: -c NAME=VALUE and --NAME=VALUE.
+// options reads settings among the arguments of a server process as the server does: -c NAME=VALUE
+// and --NAME=VALUE.
 func options(text string) map[string]string {
 	settings := map[string]string{}
 	words := arguments(text)
@@ -90,8 +94,8 @@ func arguments(text string) []string {
 	return words
 }
 
-// asked are all settings that a session is to have, by their names in lower case: those of a connection string, over them the usual ones, over both
-// those of who opens it.
+// asked are all settings that a session is to have, by their names in lower case: those of a
+// connection string, over them the usual ones, over both those of who opens it.
 func asked(config *pgconn.Config, settings ...map[string]string) map[string]string {
 	wanted := said(config)
 	for _, of := range append([]map[string]string{Parameters(config), change.LaterSessionParameters()}, settings...) {
@@ -102,8 +106,9 @@ func asked(config *pgconn.Config, settings ...map[string]string) map[string]stri
 	return wanted
 }
 
-// asIs reports whether the server keeps bytes of which it does not know what they mean. It would convert none of them, and yet refuse a row with
-// one that is not UTF-8: a replication connection would end there each time. So they come as they are, and we look.
+// asIs reports whether the server keeps bytes of which it does not know what they mean. It would
+// convert none of them, and yet refuse a row with one that is not UTF-8: a replication connection
+// would end there each time. So they come as they are, and we look.
 func asIs(conn *pgconn.PgConn) bool { return Encoding(conn.ParameterStatus("server_encoding")) == None }
 
 // settled is what was set, and the server process in which.
@@ -116,13 +121,16 @@ type settled struct {
 // settledKey is where a connection has its settled of a pooler's session.
 const settledKey = "wal2vec.settled"
 
-// poolerSetting is how a connection string says of a pooler that it keeps a session on one server process for as long as its client is connected
-// (PgBouncer's session mode): it is for this program, and goes to no server. No look could prove that: a pooler by transaction may give the same
-// process each time that it is asked, and the next statement another one, under what the database's owner has set.
+// poolerSetting is how a connection string says of a pooler that it keeps a session on one server
+// process for as long as its client is connected (PgBouncer's session mode): it is for this
+// program, and goes to no server. No look could prove that: a pooler by transaction may give the
+// same process each time that it is asked, and the next statement another one, under what the
+// database's owner has set.
 const poolerSetting, keepsSessions = "wal2vec.pooler", "session"
 
-// told takes what a connection string says of a pooler out of the settings that go to the server, and reports whether it keeps sessions. A pooler
-// refuses options, so they are left to the statement that sets all settings.
+// told takes what a connection string says of a pooler out of the settings that go to the server,
+// and reports whether it keeps sessions. A pooler refuses options, so they are left to the
+// statement that sets all settings.
 func told(config *pgconn.Config, wanted map[string]string) bool {
 	mode, said := wanted[poolerSetting]
 	delete(wanted, poolerSetting)
@@ -139,8 +147,9 @@ type wish struct {
 	walsender bool
 }
 
-// open settles a session that has begun. Where another process answers than the one that let it in, a pooler, it is refused, unless the connection
-// string says that the pooler keeps it, and a look finds it so.
+// open settles a session that has begun. Where another process answers than the one that let it in,
+// a pooler, it is refused, unless the connection string says that the pooler keeps it, and a look
+// finds it so.
 func open(ctx context.Context, conn *pgconn.PgConn, w wish) error {
 	s, err := settle(ctx, conn, w)
 	switch {
@@ -161,8 +170,8 @@ const Keeps = "options=-c%20" + poolerSetting + "%3D" + keepsSessions
 
 const direct = "give the address of the server itself; where the pooler keeps a session for as long as its client is connected (session mode)"
 
-// PoolerError says that a pooler stands before the server of which nothing says, or a look disproves, that it keeps sessions. It is a fault of kind
-// Usage.
+// PoolerError says that a pooler stands before the server of which nothing says, or a look
+// disproves, that it keeps sessions. It is a fault of kind Usage.
 type PoolerError struct{ err error }
 
 // Error is that of the fault.
@@ -171,7 +180,8 @@ func (e *PoolerError) Error() string { return e.err.Error() }
 // Unwrap returns the fault.
 func (e *PoolerError) Unwrap() error { return e.err }
 
-// keep settles a pooler's session again where it was reset since, and refuses it where it will not keep its settings.
+// keep settles a pooler's session again where it was reset since, and refuses it where it will not
+// keep its settings.
 func keep(ctx context.Context, conn *pgconn.PgConn, w wish) error {
 	before, pooled := conn.CustomData()[settledKey].(settled)
 	if !pooled || conn.TxStatus() != 'I' || before.check(ctx, conn) == nil {
@@ -187,7 +197,8 @@ func keep(ctx context.Context, conn *pgconn.PgConn, w wish) error {
 	return now.check(ctx, conn)
 }
 
-// settle sets the settings that a server knows. Who the session is comes before its role, which it would reset.
+// settle sets the settings that a server knows. Who the session is comes before its role, which it
+// would reset.
 func settle(ctx context.Context, conn *pgconn.PgConn, w wish) (settled, error) {
 	wanted := w.settings
 	if asIs(conn) {
@@ -243,7 +254,8 @@ func lost(what string) error {
 		"a pooler stands before the server, and a session of it does not keep %s from one statement to the next", what)}
 }
 
-// ask runs a query of this package with names, values and a process. A walsender takes the simple protocol alone.
+// ask runs a query of this package with names, values and a process. A walsender takes the simple
+// protocol alone.
 func ask(ctx context.Context, conn *pgconn.PgConn, query string, walsender bool, arguments ...string) ([][][]byte, error) {
 	places, values := make([]string, 3), make([][]byte, len(arguments))
 	for i, argument := range arguments {

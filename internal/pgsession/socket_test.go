@@ -67,7 +67,8 @@ func askingOver(t *testing.T, listener net.Listener) (net.Addr, <-chan string) {
 	return listener.Addr(), got
 }
 
-// TestNoPortOfAnotherAccountIsToldThePassword: while the server is down any account can bind its port, and who is on the way answers for other machines.
+// TestNoPortOfAnotherAccountIsToldThePassword: while the server is down any account can bind its
+// port, and who is on the way answers for other machines.
 func TestNoPortOfAnotherAccountIsToldThePassword(t *testing.T) {
 	t.Parallel()
 	for of, want := range map[string]string{"": "", " require_auth=password": "secret"} {
@@ -86,7 +87,8 @@ func TestNoPortOfAnotherAccountIsToldThePassword(t *testing.T) {
 	}
 }
 
-// TestAServerIsToldThePasswordWhereItsCertificateIsChecked: any other one has to prove that it knows it, unless the connection string says otherwise.
+// TestAServerIsToldThePasswordWhereItsCertificateIsChecked: any other one has to prove that it
+// knows it, unless the connection string says otherwise.
 func TestAServerIsToldThePasswordWhereItsCertificateIsChecked(t *testing.T) {
 	t.Parallel()
 	const scram = "scram-sha-256"
@@ -114,7 +116,8 @@ func TestAServerIsToldThePasswordWhereItsCertificateIsChecked(t *testing.T) {
 	}
 }
 
-// TestNoSocketOfAnotherAccountIsToldThePassword: in a folder as /tmp is, any account can listen where the server is not.
+// TestNoSocketOfAnotherAccountIsToldThePassword: in a folder as /tmp is, any account can listen
+// where the server is not.
 func TestNoSocketOfAnotherAccountIsToldThePassword(t *testing.T) {
 	t.Parallel()
 	for name, open := range openings() {
@@ -206,8 +209,8 @@ func plain(ctx context.Context, dsn string, open func(context.Context, *pgconn.C
 	return err
 }
 
-// TestAServerProvesThatItKnowsThePassword: while the server is down any account can bind its port, with a server of its own that asks for nothing, and has
-// roles and tables of the same names.
+// TestAServerProvesThatItKnowsThePassword: while the server is down any account can bind its port,
+// with a server of its own that asks for nothing, and has roles and tables of the same names.
 func TestAServerProvesThatItKnowsThePassword(t *testing.T) {
 	t.Parallel()
 	host := pgtest.Server(t)
@@ -248,7 +251,8 @@ func TestAServerProvesThatItKnowsThePassword(t *testing.T) {
 	}
 }
 
-// TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt: the folder may be the server's account's, where root made it.
+// TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt: the folder may be the server's
+// account's, where root made it.
 func TestASocketIsTheServersWhereNoOtherAccountCouldHaveMadeIt(t *testing.T) {
 	t.Parallel()
 	top, ours := t.TempDir(), os.Geteuid()

@@ -15,9 +15,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// word is one of libpq's that asks for a guard which pgx does not know: it passes over the variable,
-// and sends the keyword of a connection string or a service file to the server, which refuses it only
-// after it was told the password.
+// word is one of libpq's that asks for a guard which pgx does not know: it passes over the
+// variable, and sends the keyword of a connection string or a service file to the server, which
+// refuses it only after it was told the password.
 type word struct {
 	key, variable string
 	// asks reports whether a value asks for something that this program does not do.
@@ -34,7 +34,8 @@ const (
 	noOAuth           = "take it back: this program does not log in by OAuth"
 )
 
-// words are libpq's of version 18, without those that ask for no guard (keepalives, load_balance_hosts, sslcompression).
+// words are libpq's of version 18, without those that ask for no guard (keepalives,
+// load_balance_hosts, sslcompression).
 var words = []word{
 	{"hostaddr", "PGHOSTADDR", anything, "name the address in host (PGHOST)"},
 	{"sslcrl", "PGSSLCRL", anything, noRevocation},
@@ -60,14 +61,15 @@ var words = []word{
 	{"oauth_scope", "", anything, noOAuth},
 }
 
-// versionsTLS are the versions as libpq names them; those before 1.2 are not spoken, and none is no bound.
+// versionsTLS are the versions as libpq names them; those before 1.2 are not spoken, and none is no
+// bound.
 var versionsTLS = map[string]uint16{
 	"": 0, "TLSv1": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS10, "TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13,
 }
 
-// heed takes the words that are for the client out of the settings that go to the server. It returns a
-// fault where one asks for more than this program does, or a word or a host may be a password in the
-// wrong place, which neither a server nor a resolver is to be told.
+// heed takes the words that are for the client out of the settings that go to the server. It
+// returns a fault where one asks for more than this program does, or a word or a host may be a
+// password in the wrong place, which neither a server nor a resolver is to be told.
 func heed(config *pgconn.Config) error {
 	said := map[string]string{}
 	for _, w := range words {
@@ -115,7 +117,8 @@ func limitTLS(config *pgconn.Config, least, most uint16) {
 	}
 }
 
-// mistaken reports whether a setting's name is what people write for a password. One with a dot is an extension's.
+// mistaken reports whether a setting's name is what people write for a password. One with a dot is
+// an extension's.
 func mistaken(name string) bool {
 	name = strings.ToLower(name)
 	if name == "password_encryption" || strings.Contains(name, ".") {

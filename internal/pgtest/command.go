@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Command prepares one of the server's programs, such as psql, that connects to the database as the superuser. It says so by variables: every account
-// of the machine can read arguments, and a superuser of the server runs programs as the account of the tests.
+// Command prepares one of the server's programs, such as psql, that connects to the database as the
+// superuser. It says so by variables: every account of the machine can read arguments, and a
+// superuser of the server runs programs as the account of the tests.
 func (db *DB) Command(tb testing.TB, program string, args ...string) *exec.Cmd {
 	tb.Helper()
 	return command(tb, db, db.DSN, program, args)

@@ -34,7 +34,8 @@ func Database(tb testing.TB) *DB {
 	return nearby.get(tb).Database(tb)
 }
 
-// SinkDatabase makes a database for this test on a second server, for a pipeline whose sink is not its source's server.
+// SinkDatabase makes a database for this test on a second server, for a pipeline whose sink is not
+// its source's server.
 func SinkDatabase(tb testing.TB) *DB {
 	tb.Helper()
 	return faraway.get(tb).Database(tb)
@@ -132,7 +133,8 @@ func Column[T any](tb testing.TB, db *DB, query string, args ...any) []T {
 	return values
 }
 
-// do runs f on the database's own connection, and once more on a new one if an administrator's command ended the session.
+// do runs f on the database's own connection, and once more on a new one if an administrator's
+// command ended the session.
 func (db *DB) do(tb testing.TB, f func(context.Context, *pgx.Conn) error) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), limit) // cleanups query too
@@ -154,7 +156,8 @@ func (db *DB) do(tb testing.TB, f func(context.Context, *pgx.Conn) error) {
 	}
 }
 
-// reconnect leaves a usable connection in db.conn. Statements are not cached: tests change tables under them.
+// reconnect leaves a usable connection in db.conn. Statements are not cached: tests change tables
+// under them.
 func (db *DB) reconnect(ctx context.Context) error {
 	epoch := db.Host.epoch.Load()
 	if db.conn != nil && !db.conn.IsClosed() && db.epoch == epoch {
@@ -207,8 +210,8 @@ func (db *DB) Pool(tb testing.TB) *pgxpool.Pool {
 	return pool
 }
 
-// Role makes a role that can log in, with these further attributes ("REPLICATION", "NOINHERIT"), and returns its name and
-// password for DSNFor. Role and belongings go when the test ends.
+// Role makes a role that can log in, with these further attributes ("REPLICATION", "NOINHERIT"),
+// and returns its name and password for DSNFor. Role and belongings go when the test ends.
 func (db *DB) Role(tb testing.TB, attributes string) (name, password string) {
 	tb.Helper()
 	name = fmt.Sprintf("r_%s_%d", db.Name, db.Host.named.Add(1))
@@ -223,7 +226,8 @@ func (db *DB) Role(tb testing.TB, attributes string) (name, password string) {
 	return name, password
 }
 
-// cleanup drops the database's slots and the database, whoever still uses them. A server of the test's own goes as a whole.
+// cleanup drops the database's slots and the database, no matter which session still uses them. A
+// server of the test's own goes as a whole.
 func (db *DB) cleanup(tb testing.TB) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), limit)
 	defer cancel()
@@ -272,7 +276,7 @@ func dropSlots(ctx context.Context, conn *pgx.Conn, database string) error {
 			return nil
 		}
 		var cause *pgconn.PgError
-		if !errors.As(err, &cause) || cause.Code != "55006" && cause.Code != "42704" { // in use, or gone meanwhile
+		if !errors.As(err, &cause) || cause.Code != "55006" && cause.Code != "42704" { // in use, or gone in the meantime
 			return fmt.Errorf("dropping the slots: %w", err)
 		}
 		select {
@@ -283,7 +287,8 @@ func dropSlots(ctx context.Context, conn *pgx.Conn, database string) error {
 	}
 }
 
-// EncodedDatabase makes a database for this test on the binary's server whose encoding is another than UTF8: "SQL_ASCII", "LATIN1".
+// EncodedDatabase makes a database for this test on the binary's server whose encoding is another
+// than UTF8: "SQL_ASCII", "LATIN1".
 func EncodedDatabase(tb testing.TB, encoding string) *DB {
 	tb.Helper()
 	return nearby.get(tb).EncodedDatabase(tb, encoding)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Eventually calls check every 10 ms until it returns true, and fails the test with check's last message after timeout.
+// Eventually calls check every 10 ms until it returns true, and fails the test with check's last
+// message after timeout.
 func Eventually(tb testing.TB, timeout time.Duration, check func() (bool, string)) {
 	tb.Helper()
 	deadline := time.NewTimer(timeout)

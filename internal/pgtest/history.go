@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 )
 
-// Standby makes a physical standby of a server of the test's own. Each setting is "name=value". It stops when the test ends.
+// Standby makes a physical standby of a server of the test's own. Each setting is "name=value". It
+// stops when the test ends.
 func (h *Host) Standby(tb testing.TB, settings ...string) *Host {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), limit)
@@ -51,8 +52,8 @@ func (h *Host) TakeImage(tb testing.TB) pgserver.Image {
 	return image
 }
 
-// Revert puts an image in the place of a halted server's data. With a new timeline it is as after a recovery from a backup, without one
-// as if the machine's disk had been put back.
+// Revert puts an image in the place of a halted server's data. With a new timeline it is as after a
+// recovery from a backup, without one as if the machine's disk had been put back.
 func (h *Host) Revert(tb testing.TB, image pgserver.Image, newTimeline bool) {
 	tb.Helper()
 	if err := h.server.Revert(tb.Context(), image); err != nil {

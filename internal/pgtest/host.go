@@ -70,7 +70,8 @@ func (s *sharedHost) stop(ctx context.Context) error {
 	return s.host.server.Stop(ctx)
 }
 
-// Server starts a server for this test alone; it stops when the test ends. Each setting is "name=value" for postgresql.conf.
+// Server starts a server for this test alone; it stops when the test ends. Each setting is
+// "name=value" for postgresql.conf.
 func Server(tb testing.TB, settings ...string) *Host {
 	tb.Helper()
 	return ServerOf(tb, Major(), settings...)
@@ -82,7 +83,8 @@ func ServerOf(tb testing.TB, major int, settings ...string) *Host {
 	return serverIn(tb, folder(), major, settings)
 }
 
-// ServerIn is Server with its data in a folder of the test's choice, which the server's user must be able to enter.
+// ServerIn is Server with its data in a folder of the test's choice, which the server's user must
+// be able to enter.
 func ServerIn(tb testing.TB, dir string, settings ...string) *Host {
 	tb.Helper()
 	return serverIn(tb, dir, Major(), settings)
@@ -185,7 +187,8 @@ func (h *Host) admin(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// FixedStrings is the first major version that reads no string literal in the old way: standard_conforming_strings stays on.
+// FixedStrings is the first major version that reads no string literal in the old way:
+// standard_conforming_strings stays on.
 const FixedStrings = 19
 
 // Major returns the server's major version.
@@ -197,7 +200,8 @@ func (h *Host) Port() int { return h.server.Port() }
 // Program returns the path of one of the server's programs, such as psql or pgbench.
 func (h *Host) Program(name string) string { return h.server.Program(name) }
 
-// Restart shuts a server of the test's own down and starts it on the same port and data; it also brings back a halted or killed one.
+// Restart shuts a server of the test's own down and starts it on the same port and data; it also
+// brings back a halted or killed one.
 func (h *Host) Restart(tb testing.TB, mode pgserver.Mode) {
 	tb.Helper()
 	h.goingDown(tb)
@@ -215,7 +219,8 @@ func (h *Host) Halt(tb testing.TB, mode pgserver.Mode) {
 	h.server.Halt(tb.Context(), mode)
 }
 
-// Revive starts a server of the test's own that was halted or killed, or went down by itself; one that runs is left alone.
+// Revive starts a server of the test's own that was halted or killed, or went down by itself; one
+// that runs is left alone.
 func (h *Host) Revive(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), limit)
@@ -225,7 +230,8 @@ func (h *Host) Revive(tb testing.TB) {
 	}
 }
 
-// Rules puts lines above those of pg_hba.conf of a server of the test's own, and returns once new connections meet them.
+// Rules puts lines above those of pg_hba.conf of a server of the test's own, and returns once new
+// connections meet them.
 func (h *Host) Rules(tb testing.TB, lines string) {
 	tb.Helper()
 	if h.shared {
@@ -261,7 +267,8 @@ func (h *Host) goingDown(tb testing.TB) {
 	h.epoch.Add(1)
 }
 
-// logTail writes the end of the server's log to the test's, only the lines of one database if it is named.
+// logTail writes the end of the server's log to the test's, only the lines of one database if it is
+// named.
 func (h *Host) logTail(tb testing.TB, database string) {
 	tb.Helper()
 	content, err := os.ReadFile(h.server.Log())

@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Nonsense is a server that knows the answers of a recording and spoils those that its script says. It ends every session after
-// sessionAnswers executions, so that no client waits or reads for ever.
+// Nonsense is a server that knows the answers of a recording and spoils those that its script says.
+// It ends every session after sessionAnswers executions, so that no client waits or reads for ever.
 type Nonsense struct {
 	recording Recording
 
@@ -24,14 +24,15 @@ type Nonsense struct {
 	said   int
 	wrong  []string
 
-	// running counts the sessions, whose end is told by ended. A client that closes may dial once more, to cancel, whatever Wait is at: a
-	// WaitGroup would not take that.
+	// running counts the sessions, whose end is told by ended. A client that closes may dial once
+	// more, to cancel, whatever Wait is at: a WaitGroup would not take that.
 	running int
 	ended   *sync.Cond
 }
 
-// NewNonsense returns a server for one client. The script's bytes are used up one execution after another: a byte below 128 lets an
-// answer be; the others say how it is spoilt, and the bytes behind them where and with what.
+// NewNonsense returns a server for one client. The script's bytes are used up one execution after
+// another: a byte below 128 lets an answer be; the others say how it is spoilt, and the bytes
+// behind them where and with what.
 func NewNonsense(recording Recording, script []byte) *Nonsense {
 	n := &Nonsense{recording: recording, script: script}
 	n.ended = sync.NewCond(&n.mu)
@@ -45,7 +46,8 @@ const (
 	endlessRows    = 1000
 )
 
-// Hostile marks every text that the server makes up. Outside of a quoted name or text no statement may hold it.
+// Hostile marks every text that the server makes up. Outside of a quoted name or text no statement
+// may hold it.
 const Hostile = "hOsTiLe"
 
 // codes are what the server may say instead of an answer.
@@ -79,7 +81,8 @@ func (n *Nonsense) serve(conn net.Conn) {
 	_ = s.run() // the client has gone, or was sent away
 }
 
-// Wait waits until the clients that it was dialled by have gone, and returns the statements that held a made-up text as a part of their own.
+// Wait waits until the clients that it was dialled by have gone, and returns the statements that
+// held a made-up text as a part of their own.
 func (n *Nonsense) Wait() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -101,7 +104,8 @@ func (n *Nonsense) next() byte {
 	return b
 }
 
-// quotedParts are what a made-up text may stand in: a name, a text, a text between dollars. A comment is passed over for its quotes.
+// quotedParts are what a made-up text may stand in: a name, a text, a text between dollars. A
+// comment is passed over for its quotes.
 var quotedParts = regexp.MustCompile(`(?s)--[^\n]*|"(?:[^"]|"")*"|E'(?:[^'\\]|''|\\.)*'|'(?:[^']|'')*'|\$\$.*?\$\$`)
 
 // hear notes a statement, and whether it holds a made-up text outside of quotes.
@@ -150,7 +154,8 @@ func (s *nonsenseSession) run() error {
 	s.backend.Send(&pgproto3.BackendKeyData{ProcessID: process, SecretKey: []byte{0, 0, 0, 1}})
 	s.ready()
 	for {
-		// Client and server may each wait for the other to speak; a client that only idles connects again.
+		// Client and server may each wait for the other to speak; a client that only idles connects
+		// again.
 		const patience = 3 * time.Second
 		if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			return err

@@ -23,8 +23,8 @@ func Major() int {
 	return major
 }
 
-// Majors returns the major versions that a test which chooses its servers itself runs them of: 16 and 18, or the one that
-// WAL2VEC_TEST_PG names. `make test` names one after the other.
+// Majors returns the major versions that a test which chooses its servers itself runs them of: 16
+// and 18, or the one that WAL2VEC_TEST_PG names. `make test` names one after the other.
 func Majors() []int {
 	if os.Getenv("WAL2VEC_TEST_PG") != "" {
 		return []int{Major()}
@@ -32,7 +32,8 @@ func Majors() []int {
 	return []int{16, defaultMajor}
 }
 
-// Parts returns the folder of the parts that `make parts` unpacks, as an absolute path; it may not exist.
+// Parts returns the folder of the parts that `make parts` unpacks, as an absolute path; it may not
+// exist.
 func Parts() (string, error) {
 	if parts := os.Getenv("WAL2VEC_PARTS"); parts != "" {
 		return filepath.Abs(parts)
@@ -47,7 +48,8 @@ func Parts() (string, error) {
 	return filepath.Join(root, ".cache", "parts"), nil
 }
 
-// Root returns the repository's root: the nearest folder with a go.mod, from the working directory up.
+// Root returns the repository's root: the nearest folder with a go.mod, from the working directory
+// up.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -65,8 +67,9 @@ func Root() (string, error) {
 	}
 }
 
-// folder returns where the servers' folders are made: WAL2VEC_TEST_DIR, else memory where there is plenty of it, else "", the
-// system's folder for temporary files. A database is 300 files: 12 ms in memory, 100 ms and more on an ext4 disk.
+// folder returns where the servers' folders are made: WAL2VEC_TEST_DIR, else memory where there is
+// plenty of it, else "", the system's folder for temporary files. A database is 300 files: 12 ms in
+// memory, 100 ms and more on an ext4 disk.
 func folder() string {
 	if dir := os.Getenv("WAL2VEC_TEST_DIR"); dir != "" {
 		return dir

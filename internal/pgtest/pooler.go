@@ -17,18 +17,20 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// Pooler stands before a server as PgBouncer does: it makes up the process id that it tells the client.
+// Pooler stands before a server as PgBouncer does: it makes up the process id that it tells the
+// client.
 type Pooler struct {
-	// Drop are startup parameters that it keeps from the server, Ignore has it keep all of them but who connects to what; Refuse makes it refuse any that
-	// it does not know.
+	// Drop are startup parameters that it keeps from the server, Ignore has it keep all of them but
+	// who connects to what; Refuse makes it refuse any that it does not know.
 	Drop           []string
 	Ignore, Refuse bool
-	// Reset tells what is run on the server's session behind its transaction of a number, from 1, as server_reset_query_always has PgBouncer do behind each;
-	// empty runs nothing.
+	// Reset tells what is run on the server's session behind its transaction of a number, from 1,
+	// as server_reset_query_always has PgBouncer do behind each; empty runs nothing.
 	Reset func(transaction int) string
 }
 
-// Before starts a pooler before a database, and returns the connection string of which another leads to it instead. It ends with the test.
+// Before starts a pooler before a database, and returns the connection string of which another
+// leads to it instead. It ends with the test.
 func (p Pooler) Before(tb testing.TB, db *DB, connString string) string {
 	tb.Helper()
 	var config net.ListenConfig
@@ -101,7 +103,8 @@ func (p Pooler) serve(client net.Conn, address string) {
 	both.Wait()
 }
 
-// relay passes the server's messages on with another process id in BackendKeyData. The first ReadyForQuery is that of the start.
+// relay passes the server's messages on with another process id in BackendKeyData. The first
+// ReadyForQuery is that of the start.
 func (p Pooler) relay(client io.Writer, server io.ReadWriter) error {
 	transactions, resetting := -1, false
 	for {

@@ -17,7 +17,8 @@ func (db *DB) CreateProducts(tb testing.TB) {
 	db.Exec(tb, sql.Query("demo_mart"))
 }
 
-// FillProducts inserts the generated products 1 to n of seed 1 into the table of CreateProducts, in one transaction, and returns them.
+// FillProducts inserts the generated products 1 to n of seed 1 into the table of CreateProducts, in
+// one transaction, and returns them.
 func (db *DB) FillProducts(tb testing.TB, n int) []demodata.Product {
 	tb.Helper()
 	rows := make([]demodata.Product, 0, n)

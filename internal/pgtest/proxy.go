@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Proxy stands between a program and a server and breaks their connections on demand. It outlives restarts of the server. Its methods
-// may be called from any goroutine.
+// Proxy stands between a program and a server and breaks their connections on demand. It outlives
+// restarts of the server. Its methods may be called from any goroutine.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -99,7 +99,8 @@ func (p *Proxy) Connections() int {
 	return len(p.links)
 }
 
-// Reset breaks every connection as a failing machine does: the next read or write of either end is an error.
+// Reset breaks every connection as a failing machine does: the next read or write of either end is
+// an error.
 func (p *Proxy) Reset() { p.cut((*link).reset) }
 
 // Hangup closes every connection in an orderly way: the next read of either end is its end.
@@ -125,7 +126,8 @@ func (p *Proxy) refuse(refusing bool) {
 	p.refusing = refusing
 }
 
-// Freeze forwards nothing more and closes nothing, as a network that lost its way: neither end notices.
+// Freeze forwards nothing more and closes nothing, as a network that lost its way: neither end
+// notices.
 func (p *Proxy) Freeze() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +225,8 @@ func (p *Proxy) pump(l *link, to, from net.Conn, delay func(Slowness) time.Durat
 	}
 }
 
-// pass holds n bytes back for as long as the network is slow or frozen; false when the connection is gone.
+// pass holds n bytes back for as long as the network is slow or frozen; false when the connection
+// is gone.
 func (p *Proxy) pass(l *link, n int, delay func(Slowness) time.Duration) bool {
 	p.mu.Lock()
 	slowness := p.slowness

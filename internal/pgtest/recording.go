@@ -123,7 +123,8 @@ func (r *Recorder) Write(tb testing.TB, path string) {
 	}
 }
 
-// asked is a client's message that the server answers: 'D' describes, 'E' executes, 'Q' is a simple query, 'S' a Sync.
+// asked is a client's message that the server answers: 'D' describes, 'E' executes, 'Q' is a simple
+// query, 'S' a Sync.
 type asked struct {
 	kind   byte
 	answer *Answer
@@ -212,7 +213,8 @@ func (a *Answer) renumber(column int) {
 	}
 }
 
-// describe takes the description that was asked for last, which is the portal's: with the formats of the rows.
+// describe takes the description that was asked for last, which is the portal's: with the formats
+// of the rows.
 func (a *Answer) describe(body []byte) {
 	var m pgproto3.RowDescription
 	if m.Decode(body) != nil || len(a.Rows) > 0 {
@@ -310,7 +312,8 @@ func frames(stream []byte, f func(kind byte, body []byte)) {
 	}
 }
 
-// Proxy notes what clients of a port of this machine, which it returns, and the server at an address say.
+// Proxy notes what clients of a port of this machine, which it returns, and the server at an
+// address say.
 func (r *Recorder) Proxy(tb testing.TB, server string) (address string) {
 	tb.Helper()
 	return listen(tb, func(client net.Conn) {

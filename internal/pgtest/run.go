@@ -15,8 +15,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// Run is a TestMain: it runs the tests, stops the servers that they used, and fails when goroutines are left over; leaks says
-// which ones may be. It does not return.
+// Run is a TestMain: it runs the tests, stops the servers that they used, and fails when goroutines
+// are left over; leaks says which ones may be. It does not return.
 func Run(m *testing.M, leaks ...goleak.Option) {
 	trustServers()
 	code := m.Run()
@@ -27,8 +27,8 @@ func Run(m *testing.M, leaks ...goleak.Option) {
 	os.Exit(code)
 }
 
-// trustServers has this process, and the programs that it starts, believe servers of the account that runs them here: it is another one where root
-// runs the tests.
+// trustServers has this process, and the programs that it starts, believe servers of the account
+// that runs them here: it is another one where root runs the tests.
 func trustServers() {
 	name := pgserver.Account()
 	if name == "" {

@@ -30,7 +30,8 @@ type FrontOptions struct {
 	TLSOnly bool
 }
 
-// Front does what the test servers cannot, which are built without OpenSSL: it speaks TLS with clients, and plainly with the server.
+// Front does what the test servers cannot, which are built without OpenSSL: it speaks TLS with
+// clients, and plainly with the server.
 type Front struct {
 	opts     FrontOptions
 	backend  string
@@ -48,7 +49,8 @@ type Front struct {
 type FrontSession struct {
 	// Application is the session's application_name, Replication its parameter of this name.
 	Application, Replication string
-	// TLS is true when the session is encrypted, Direct when it began without asking for that first.
+	// TLS is true when the session is encrypted, Direct when it began without asking for that
+	// first.
 	TLS, Direct bool
 }
 
@@ -94,7 +96,8 @@ func (f *Front) tlsConfig(tb testing.TB) *tls.Config {
 	return config
 }
 
-// DSN returns the connection string of db through the front, with these parameters (sslmode=..., sslrootcert=...) and no others.
+// DSN returns the connection string of db through the front, with these parameters (sslmode=...,
+// sslrootcert=...) and no others.
 func (f *Front) DSN(tb testing.TB, db *DB, params ...string) string {
 	tb.Helper()
 	u, err := url.Parse(db.DSN)

@@ -19,7 +19,8 @@ import (
 // ChunkReader reads the source table in key order.
 type ChunkReader interface {
 	Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error)
-	// Alive fails when the connection that read the chunk is gone: what it read may never have been durable.
+	// Alive fails when the connection that read the chunk is gone: what it read may never have been
+	// durable.
 	Alive(ctx context.Context, session uint64) error
 	// WaitFlushed returns when the source has flushed its log up to lsn.
 	WaitFlushed(ctx context.Context, lsn change.LSN) error
@@ -27,7 +28,8 @@ type ChunkReader interface {
 
 // Job is a backfill in the sink, held by this process.
 type Job interface {
-	// Resume returns the key behind which to read on: every chunk before it is committed. Empty at the start.
+	// Resume returns the key behind which to read on: every chunk before it is committed. Empty at
+	// the start.
 	Resume() change.Key
 	// Started is the watermark's version before the first read.
 	Started() change.Version
@@ -62,17 +64,21 @@ type BackfillOptions struct {
 	Template change.Template
 	// ChunkKeys is the number of keys read and written at once.
 	ChunkKeys int
-	// InFlight is how many chunks are at work at once: being read, encoded, waited for or written. Their memory is what it bounds.
+	// InFlight is how many chunks are at work at once: being read, encoded, waited for or written.
+	// Their memory is what it bounds.
 	InFlight int
-	// Encoding is the most chunks that are encoded at once, which they are only where that is quick; less than 1 means 1.
+	// Encoding is the most chunks that are encoded at once, which they are only where that is
+	// quick; less than 1 means 1.
 	Encoding int
 	// Writers is the number of chunks that are written at once; less than 1 means 1.
 	Writers int
 	// Limit ends the backfill after so many rows and without a sweep; zero means every row.
 	Limit int64
-	// Some says that the reader does not read every row of the table: the backfill ends without a sweep.
+	// Some says that the reader does not read every row of the table: the backfill ends without a
+	// sweep.
 	Some bool
-	// Before is the number of rows that earlier runs of the job processed; they count towards Limit.
+	// Before is the number of rows that earlier runs of the job processed; they count towards
+	// Limit.
 	Before int64
 	// Rate caps the rows read per second; zero means no cap.
 	Rate float64
@@ -89,12 +95,14 @@ type BackfillOptions struct {
 	Now func() time.Time
 }
 
-// Summary is what a backfill did, in the words of its closing lines. Each row of the table counts once: a chunk that was written before one that
-// failed and is behind it is read again, and counts then.
+// Summary is what a backfill did, in the words of its closing lines. Each row of the table counts
+// once: a chunk that was written before one that failed and is behind it is read again, and counts
+// then.
 type Summary struct {
-	// Processed counts the rows read and merged, Encoded the texts that went through the encoder, UpToDate the rows whose vector
-	// was fresh, Failed the rows whose text cannot be encoded, Deleted the rows without text or soft-deleted, Swept the keys that are
-	// gone from the source, Superseded the rows of which the stream already knew something newer.
+	// Processed counts the rows read and merged, Encoded the texts that went through the encoder,
+	// UpToDate the rows whose vector was fresh, Failed the rows whose text cannot be encoded,
+	// Deleted the rows without text or soft-deleted, Swept the keys that are gone from the source,
+	// Superseded the rows of which the stream already knew something newer.
 	Processed  int64
 	Encoded    int64
 	Failed     int64
@@ -108,7 +116,8 @@ type Summary struct {
 	Done     bool
 }
 
-// Backfill reads the table in chunks, encodes what is missing, and merges each chunk once the stream has passed it.
+// Backfill reads the table in chunks, encodes what is missing, and merges each chunk once the
+// stream has passed it.
 type Backfill struct {
 	ports BackfillPorts
 	opts  BackfillOptions
@@ -134,11 +143,13 @@ var errReread error = fault.New(fault.Unavailable, "run it again: it goes on fro
 // errNotPassed ends a backfill for which the stream is too slow.
 var errNotPassed = errors.New("waiting for the stream")
 
-// retryLimit is how often in a row a backfill may start again from its cursor without committing a chunk.
+// retryLimit is how often in a row a backfill may start again from its cursor without committing a
+// chunk.
 const retryLimit = 10
 
-// Run works from the job's cursor to the end of the table (or the limit) and closes the job. After an error what was committed stays,
-// and a new Backfill goes on from the cursor. A Backfill runs once.
+// Run works from the job's cursor to the end of the table (or the limit) and closes the job. After
+// an error what was committed stays, and a new Backfill goes on from the cursor. A Backfill runs
+// once.
 func (b *Backfill) Run(ctx context.Context) (Summary, error) {
 	begun := b.opts.Now()
 	err := b.run(ctx)
@@ -178,8 +189,9 @@ func (b *Backfill) run(ctx context.Context) error {
 	return b.close(ctx)
 }
 
-// mayReread reports whether another pass over what is not committed may go through. A wait that has had its time gets no more, and a
-// job that was opened for another set of generations has to be opened again.
+// mayReread reports whether another pass over what is not committed may go through. A wait that has
+// had its time gets no more, and a job that was opened for another set of generations has to be
+// opened again.
 func mayReread(err error) bool {
 	switch {
 	case errors.Is(err, errReread):

@@ -215,7 +215,8 @@ var rereadCauses = map[string]func(m *mart, once func() error){
 		m.onStreaming = func(context.Context) error {
 			if once() != nil {
 				m.look(func() {
-					// Positions of the new epoch are below those of the old one: nobody must compare them.
+					// Positions of the new epoch are below those of the old one: no process must
+					// compare them.
 					m.version, m.insert, m.streaming = change.Version{Epoch: m.version.Epoch.Next(), LSN: 10}, 10, true
 				})
 			}
@@ -297,7 +298,8 @@ func TestAnEncoderThatFailsEndsTheBackfill(t *testing.T) {
 		if fault.KindOf(err) != fault.Unavailable || fault.Try(err) == "" || !strings.Contains(err.Error(), "encoding 10 texts: no memory on the device") {
 			t.Errorf("ended with %v, try %q", err, fault.Try(err))
 		}
-		// Each of the eleven passes makes four calls: the chunk, its halves, and a text that surely can be encoded.
+		// Each of the eleven passes makes four calls: the chunk, its halves, and a text that surely
+		// can be encoded.
 		if took := time.Since(begun); len(m.encoded) != 11*4 || took < 5*time.Second || len(m.merged) != 0 || len(m.letters) != 0 {
 			t.Errorf("%d calls in %s, %d chunks merged, letters %v", len(m.encoded), took, len(m.merged), m.letters)
 		}
@@ -327,7 +329,8 @@ func TestABackfillGivesUpAfterTenPassesWithoutProgress(t *testing.T) {
 	})
 }
 
-// TestAChunkThatIsAlwaysStaleMayBeTriedAgain: the next run may meet a table that is not truncated all the time.
+// TestAChunkThatIsAlwaysStaleMayBeTriedAgain: the next run may meet a table that is not truncated
+// all the time.
 func TestAChunkThatIsAlwaysStaleMayBeTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 5)

@@ -21,8 +21,8 @@ type edit struct {
 	text string // empty: a delete
 }
 
-// live edits the table at random and lets a stream follow it, late and now and then not at all, until ctx ends. It returns when
-// the stream has applied everything.
+// live edits the table at random and lets a stream follow it, late and now and then not at all,
+// until ctx ends. It returns when the stream has applied everything.
 func (m *mart) live(ctx context.Context, f *weather) {
 	var queue []edit
 	for ctx.Err() == nil {

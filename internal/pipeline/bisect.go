@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
-// encodeLacking encodes, for each generation, the texts of the changes that it lacks, and returns how many now have a vector.
+// encodeLacking encodes, for each generation, the texts of the changes that it lacks, and returns
+// how many now have a vector.
 func encodeLacking(
 	ctx context.Context, encoders Encoders, changes []change.Change, lacks []change.Lack, out change.Encodings,
 ) (int, error) {
@@ -40,8 +41,9 @@ func encodeFor(ctx context.Context, encoders Encoders, generation int, documents
 	return encodeDocuments(ctx, encoder, documents, out.Of(generation))
 }
 
-// encodeDocuments encodes each distinct text that is not in out yet and returns how many now have a vector. A text that fails by itself
-// goes to out.Failed, and so does a row that is too large to be one. An encoder that fails altogether is an error, and out stays as it was.
+// encodeDocuments encodes each distinct text that is not in out yet and returns how many now have a
+// vector. A text that fails by itself goes to out.Failed, and so does a row that is too large to be
+// one. An encoder that fails altogether is an error, and out stays as it was.
 func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Document, out change.Encoded) (int, error) {
 	texts := make([]string, 0, len(documents))
 	hashes := make([]change.Hash, 0, len(documents))
@@ -74,21 +76,25 @@ func encodeDocuments(ctx context.Context, encoder Encoder, documents []change.Do
 	return len(texts) - len(b.reasons), nil
 }
 
-// ErrEncoding marks the failure of an encoder that fails whatever it is given: the batch waits, nothing is set aside.
+// ErrEncoding marks the failure of an encoder that fails whatever it is given: the batch waits,
+// nothing is set aside.
 var ErrEncoding error = fault.New(fault.Unavailable, "wal2vec encode, to see whether the model works here", "encoding")
 
 const (
 	// probe is a text that every encoder that works can encode.
 	probe = "wal2vec"
-	// secondLook is the pause before texts that failed are tried again: what failed for a passing reason goes through then (a guess).
+	// secondLook is the pause before texts that failed are tried again: what failed for a passing
+	// reason goes through then (a guess).
 	secondLook = 200 * time.Millisecond
 )
 
-// bisection encodes texts, and where a call fails it halves the call until the texts that fail by themselves are known.
+// bisection encodes texts, and where a call fails it halves the call until the texts that fail by
+// themselves are known.
 //
-// A text is held to fail by itself when it failed alone, the encoder then encoded something else, the text failed alone once more,
-// and the encoder then encoded something else again. An encoder that does not is out of order, which is no text's fault: the whole
-// call fails, after few calls however many texts it has.
+// A text is held to fail by itself when it failed alone, the encoder then encoded something else,
+// the text failed alone once more, and the encoder then encoded something else again. An encoder
+// that does not is out of order, which is no text's fault: the whole call fails, after few calls
+// however many texts it has.
 type bisection struct {
 	encoder Encoder
 	texts   []string
@@ -117,7 +123,8 @@ func (b *bisection) run(ctx context.Context) error {
 	return b.judge(ctx)
 }
 
-// halve takes failed calls apart, the larger ones first, so that an encoder that has stopped working is noticed early.
+// halve takes failed calls apart, the larger ones first, so that an encoder that has stopped
+// working is noticed early.
 func (b *bisection) halve(ctx context.Context, all []int) error {
 	failed := [][]int{all}
 	for len(failed) > 0 {
@@ -168,7 +175,7 @@ func (b *bisection) judge(ctx context.Context) error {
 		if ok && len(b.suspects) == 0 {
 			continue
 		}
-		reason := reasonOf(b.last, b.texts[i])
+		reason := redact(b.last, b.texts[i])
 		if err := b.works(ctx); err != nil {
 			return err
 		}
@@ -177,8 +184,8 @@ func (b *bisection) judge(ctx context.Context) error {
 	return nil
 }
 
-// encode encodes the texts at these indexes in one call and reports whether the call succeeded; a text whose vector is of no use then
-// is a suspect. An error ends the bisection.
+// encode encodes the texts at these indexes in one call and reports whether the call succeeded; a
+// text whose vector is of no use then is a suspect. An error ends the bisection.
 func (b *bisection) encode(ctx context.Context, at []int) (bool, error) {
 	texts := make([]string, len(at))
 	for i, index := range at {
@@ -217,7 +224,7 @@ func (b *bisection) call(ctx context.Context, texts []string) ([][]float32, bool
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, false, context.Cause(ctx)
-	case fault.Retryable(err): // a connection that was lost, a time-out: that time may mend is true of no text
+	case fault.Retryable(err): // a connection that was lost, a time-out: that time may repair is true of no text
 		return nil, false, b.outage(err)
 	case err != nil:
 		b.last = err

@@ -111,7 +111,8 @@ func TestBisectionFindsExactlyTheTextsThatFail(t *testing.T) {
 				}
 			}
 		})
-		// Each poison is met once on every level, with the other half beside it, then alone, and a probe follows what fails.
+		// Each poison is met once on every level, with the other half beside it, then alone, and a
+		// probe follows what fails.
 		k, levels := len(bad), bits.Len(uint(n-1))
 		if most := 2 + k*(2*levels+4); len(f.calls) > most {
 			rt.Fatalf("%d calls for %d of %d texts, at most %d are due", len(f.calls), k, n, most)
@@ -287,7 +288,7 @@ func TestAReasonIsOneShortLineWithoutTheText(t *testing.T) {
 	const secret = "The Wolpertinger of Mr.  Überzwerg\n\"42\""
 	f := func(message, want string) {
 		t.Helper()
-		if got := reasonOf(errors.New(message), secret); got != want {
+		if got := redact(errors.New(message), secret); got != want {
 			t.Errorf("the reason of %q is %q, want %q", message, got, want)
 		}
 	}
@@ -300,10 +301,10 @@ func TestAReasonIsOneShortLineWithoutTheText(t *testing.T) {
 	f(fmt.Sprintf("cannot read %+q", secret), withheld)
 	f("cannot read the wolpertinger of mr. überzwerg", withheld) // as a tokenizer folds it
 	f("cannot read ...tinger of Mr. Ü...", withheld)
-	if got := reasonOf(errors.New("bad token: x9"), "x9"); got != withheld {
+	if got := redact(errors.New("bad token: x9"), "x9"); got != withheld {
 		t.Errorf("a short text: %q", got)
 	}
-	if got := reasonOf(errors.New("no tokens"), ""); got != "no tokens" {
+	if got := redact(errors.New("no tokens"), ""); got != "no tokens" {
 		t.Errorf("the empty text: %q", got)
 	}
 }

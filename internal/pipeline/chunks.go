@@ -33,13 +33,15 @@ type chunk struct {
 	highest *atomic.Uint64
 }
 
-// readAhead is the number of chunks that wait for the encoder: with the one that is being read enough for it never to wait, and no more, since
-// the older a read is, the more of it is out of date.
+// readAhead is the number of chunks that wait for the encoder: with the one that is being read
+// enough for it never to wait, and no more, since the older a read is, the more of it is out of
+// date.
 const readAhead = 2
 
-// pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and ends at the end of the table. One connection
-// reads, several chunks are encoded and several merged at once, in whatever order they are ready; the job's cursor follows behind. A chunk holds a
-// slot from its read to its merge.
+// pass reads, encodes and merges chunks from the job's cursor on, three stages side by side, and
+// ends at the end of the table. One connection reads, several chunks are encoded and several merged
+// at once, in whatever order they are ready; the job's cursor follows behind. A chunk holds a slot
+// from its read to its merge.
 func (b *Backfill) pass(ctx context.Context) error {
 	b.merged = merged{}
 	group, ctx := errgroup.WithContext(ctx)
@@ -81,7 +83,8 @@ func send[T any](ctx context.Context, out chan<- T, v T) error {
 	}
 }
 
-// read reads the watermark, then the rows, then the position that the stream must pass (inside Chunk): the order is the proof.
+// read reads the watermark, then the rows, then the position that the stream must pass (inside
+// Chunk): the order is the proof.
 func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *chunk) error {
 	cursor, taken := b.ports.Job.Resume(), b.opts.Before+b.summary.Processed
 	var epoch change.Epoch
@@ -135,7 +138,7 @@ func (b *Backfill) read(ctx context.Context, slots chan<- struct{}, out chan<- *
 // encodeChunks encodes chunks as they come, several at once as long as that is quick.
 func (b *Backfill) encodeChunks(ctx context.Context, in <-chan *chunk, out chan<- *chunk) error {
 	group, ctx := errgroup.WithContext(ctx)
-	w := newWidth(b.opts.Encoding)
+	w := newLimiter(b.opts.Encoding)
 	for {
 		var c *chunk
 		var more bool
@@ -209,8 +212,8 @@ func (b *Backfill) merge(ctx context.Context, c *chunk) error {
 	return nil
 }
 
-// merged are the counts of a pass's chunks that are merged behind one that is not, by their number, and the number of that one. What is read
-// again counts then.
+// merged are the counts of a pass's chunks that are merged behind one that is not, by their number,
+// and the number of that one. What is read again counts then.
 type merged struct {
 	next    int
 	waiting map[int]Summary
@@ -260,8 +263,9 @@ func (b *Backfill) add(s Summary) {
 	}
 }
 
-// passed returns once the sink's watermark is at the chunk's high position, which keeps the sink from going back in time. Without
-// a stream it returns when the source has flushed that far, and the position until which the sink is ahead of its watermark.
+// passed returns once the sink's watermark is at the chunk's high position, which keeps the sink
+// from going back in time. Without a stream it returns when the source has flushed that far, and
+// the position until which the sink is ahead of its watermark.
 func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, err error) {
 	deadline := b.opts.Now().Add(b.opts.WaitTimeout)
 	for {
@@ -295,7 +299,8 @@ func (b *Backfill) passed(ctx context.Context, c *chunk) (partial change.LSN, er
 	}
 }
 
-// passedInterval is how often the watermark is read while a chunk waits for it; the stream moves it every urgentInterval.
+// passedInterval is how often the watermark is read while a chunk waits for it; the stream moves it
+// every urgentInterval.
 const passedInterval = urgentInterval / 2
 
 func sortChanges(changes []change.Change) {

@@ -15,11 +15,13 @@ const urgentInterval = 50 * time.Millisecond
 type collector struct {
 	*session
 	batcher *batch.Batcher
-	// wrote is when the last batch was cut, whatever was in it: an idle position waits from then on.
+	// wrote is when the last batch was cut, whatever was in it: an idle position waits from then
+	// on.
 	wrote time.Time
 }
 
-// collect ends with intake: a finished transaction is still handed over, an unfinished one is left to the next start.
+// collect ends with intake: a finished transaction is still handed over, an unfinished one is left
+// to the next start.
 func (se *session) collect(intake, work context.Context) error {
 	c := &collector{session: se, batcher: batch.New(se.writer.Template(), se.opts.Limits, se.totals.Watermark), wrote: se.opts.Now()}
 	for {
@@ -54,7 +56,8 @@ func (se *session) collect(intake, work context.Context) error {
 	}
 }
 
-// drain takes what has already arrived, so that a burst becomes one batch: at most the queue, whatever follows it up.
+// drain takes what has already arrived, so that a burst becomes one batch: at most the queue,
+// whatever follows it up.
 func (c *collector) drain() {
 	defer func() { c.pending.collect(c.batcher.Oldest()) }()
 	for range fragmentQueue {
@@ -85,7 +88,7 @@ func (c *collector) due() (batch.Cut, time.Duration) {
 		if left <= 0 {
 			return batch.CutPosition, never
 		}
-		return "", min(left, urgentInterval) // urgency may rise meanwhile
+		return "", min(left, urgentInterval) // urgency may rise in the meantime
 	case !c.batcher.Inside():
 		return batch.CutIdle, never
 	default:
@@ -113,8 +116,8 @@ func (c *collector) hand(cut batch.Cut) {
 	c.wrote = c.opts.Now()
 }
 
-// last hands over what is complete. A batch with an unfinished transaction is dropped as a whole: its transactions are above the
-// watermark and come again.
+// last hands over what is complete. A batch with an unfinished transaction is dropped as a whole:
+// its transactions are above the watermark and come again.
 func (c *collector) last(work context.Context) error {
 	c.drain()
 	if !c.batcher.HasEvents() || c.batcher.Inside() {

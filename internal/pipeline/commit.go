@@ -28,7 +28,8 @@ func (se *session) commit(ctx context.Context) error {
 	return nil
 }
 
-// batchFailed returns the error of a batch, and notes it unless the session ends for another reason.
+// batchFailed returns the error of a batch, and notes it unless the session ends for another
+// reason.
 func (se *session) batchFailed(ctx context.Context, end change.LSN, err error) error {
 	if ctx.Err() == nil {
 		se.health.batchFailed(end)
@@ -54,7 +55,7 @@ func (se *session) commitBatch(ctx context.Context, p *prepared) error {
 	failpoint.Hit("stream_confirmed")
 	se.pending.done()
 	se.health.committed(w)
-	se.strain.committed()
+	se.retention.committed()
 
 	se.totals.Batches++
 	se.totals.Watermark = w
@@ -119,7 +120,8 @@ func whyFailed(c *change.Change, encodings change.Encodings) (reason string, fai
 	return "", false
 }
 
-// write commits, encoding what the sink finds to be missing: the ledger may have moved on since the vectors were looked up.
+// write commits, encoding what the sink finds to be missing: the ledger may have moved on since the
+// vectors were looked up.
 func (se *session) write(ctx context.Context, commit change.Commit) error {
 	for {
 		err := se.writer.Commit(ctx, commit)

@@ -85,7 +85,8 @@ func (f *weather) over(w *world) {
 	}
 }
 
-// history writes random transactions to the log and to the table, as a source does, and returns the end of the last.
+// history writes random transactions to the log and to the table, as a source does, and returns the
+// end of the last.
 func history(w *world, f *weather, transactions int) change.LSN {
 	lsn := change.LSN(200)
 	for range transactions {
@@ -137,7 +138,8 @@ func randomEvent(f *weather, table map[change.Key]change.Row) change.Event {
 	}
 }
 
-// compare checks that the sink holds the vector of every source row that has a text, or its dead letter, and no other.
+// compare checks that the sink holds the vector of every source row that has a text, or its dead
+// letter, and no other.
 func (w *world) compare() {
 	w.t.Helper()
 	w.mu.Lock()

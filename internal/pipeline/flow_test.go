@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline/batch"
 )
 
-// hold returns a fault that blocks until the returned function is called, or ctx ends; entered is called first.
+// hold returns a fault that blocks until the returned function is called, or ctx ends; entered is
+// called first.
 func hold() (fault func(context.Context) error, release func()) {
 	free := make(chan struct{})
 	return func(ctx context.Context) error {

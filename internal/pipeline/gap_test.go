@@ -17,26 +17,26 @@ func errGap() error { return fault.New(fault.Gap, "wal2vec init --resync", "the 
 func TestAMendedGapIsFollowedByASessionAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		mended := 0
+		repaired := 0
 		w.onConnect = func(context.Context, int) error {
-			if mended == 0 {
+			if repaired == 0 {
 				return errGap()
 			}
 			return nil
 		}
 		w.onGap = func(_ context.Context, gap error) error {
 			if fault.KindOf(gap) != fault.Gap || !strings.Contains(gap.Error(), "the slot is lost") {
-				t.Errorf("to be mended: %v", gap)
+				t.Errorf("to be repaired: %v", gap)
 			}
-			mended++
+			repaired++
 			return nil
 		}
 		r := w.start(settings(t))
 		w.write(tx(200, put("a", "one")))
 		synctest.Wait() // no time passes
 		w.look(func() {
-			if mended != 1 || w.watermark != 205 {
-				t.Errorf("mended %d times, watermark %s", mended, w.watermark)
+			if repaired != 1 || w.watermark != 205 {
+				t.Errorf("repaired %d times, watermark %s", repaired, w.watermark)
 			}
 			expect(t, "retried", w.retried, []string{"gap"})
 		})
@@ -45,15 +45,15 @@ func TestAMendedGapIsFollowedByASessionAtOnce(t *testing.T) {
 }
 
 func TestAGapThatIsNotMendedEndsTheStream(t *testing.T) {
-	for name, mend := range map[string]func(ctx context.Context, gap error) error{
-		"nobody mends": nil,
-		"refused":      func(_ context.Context, gap error) error { return gap },
+	for name, repair := range map[string]func(ctx context.Context, gap error) error{
+		"nobody repairs": nil,
+		"refused":        func(_ context.Context, gap error) error { return gap },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.onConnect = func(context.Context, int) error { return errGap() }
-				w.onGap = mend
+				w.onGap = repair
 				r := w.start(settings(t))
 				if err := r.end(); fault.KindOf(err) != fault.Gap || len(w.connects) != 1 {
 					t.Errorf("got %v after %d connections", err, len(w.connects))
@@ -68,12 +68,12 @@ func TestAGapThatComesBackIsMendedWithoutHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.onConnect = func(context.Context, int) error { return errGap() }
-		mended := 0
-		w.onGap = func(context.Context, error) error { mended++; return nil }
+		repaired := 0
+		w.onGap = func(context.Context, error) error { repaired++; return nil }
 		r := w.start(settings(t))
 		pass(time.Minute)
-		if mended < 3 || mended > 20 {
-			t.Errorf("mended %d times in a minute", mended)
+		if repaired < 3 || repaired > 20 {
+			t.Errorf("repaired %d times in a minute", repaired)
 		}
 		w.halt(r)
 	})
@@ -118,15 +118,15 @@ func TestUntilCurrentAimsAnewAfterAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.current = 1 << 40
-		mended := false
+		repaired := false
 		w.onConnect = func(context.Context, int) error {
-			if !mended {
+			if !repaired {
 				return errGap()
 			}
 			return nil
 		}
 		w.onGap = func(context.Context, error) error {
-			mended = true
+			repaired = true
 			w.look(func() { w.current = 205 })
 			return nil
 		}
@@ -178,17 +178,17 @@ func TestASlotIsLetGoWhereNothingCanBeWritten(t *testing.T) {
 				h := &held{world: w, bytes: 2000, refuse: 2}
 				w.retention = h
 				w.onCommit = func(ctx context.Context, _ change.Commit) error { return write(ctx) }
-				mended := 0
+				repaired := 0
 				w.onConnect = func(context.Context, int) error {
 					w.mu.Lock()
 					defer w.mu.Unlock()
-					if h.released > mended {
+					if h.released > repaired {
 						return errGap()
 					}
 					return nil
 				}
 				w.onGap = func(context.Context, error) error {
-					w.look(func() { mended, w.onCommit = h.released, nil })
+					w.look(func() { repaired, w.onCommit = h.released, nil })
 					return nil
 				}
 				opts := settings(t)
@@ -197,8 +197,8 @@ func TestASlotIsLetGoWhereNothingCanBeWritten(t *testing.T) {
 				w.write(tx(200, put("a", "one")))
 				pass(2 * time.Minute)
 				w.look(func() {
-					if h.released != 1 || mended != 1 || w.watermark != 205 {
-						t.Errorf("let go %d times, mended %d times, watermark %s", h.released, mended, w.watermark)
+					if h.released != 1 || repaired != 1 || w.watermark != 205 {
+						t.Errorf("let go %d times, repaired %d times, watermark %s", h.released, repaired, w.watermark)
 					}
 				})
 				if line := r.log.String(); !strings.Contains(line, "letting the slot go") {
@@ -240,7 +240,8 @@ func TestASlotIsKept(t *testing.T) {
 	})
 }
 
-// TestASlotIsKeptWhileNothingWaits: the server may be reading far back, or keep its log for a transaction of its own.
+// TestASlotIsKeptWhileNothingWaits: the server may be reading far back, or keep its log for a
+// transaction of its own.
 func TestASlotIsKeptWhileNothingWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -257,7 +258,8 @@ func TestASlotIsKeptWhileNothingWaits(t *testing.T) {
 	})
 }
 
-// TestASlotThatAnotherProcessTookIsKept: this process had it, lost its connection, and finds it taken.
+// TestASlotThatAnotherProcessTookIsKept: this process had it, lost its connection, and finds it
+// taken.
 func TestASlotThatAnotherProcessTookIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -309,7 +311,8 @@ func TestASlotIsKeptWhenTheEndOfTheSessionWroteWhatWaited(t *testing.T) {
 	})
 }
 
-// retentionPatience is longer than a stream bears with a sink that does not answer, and shorter than its drain.
+// retentionPatience is longer than a stream bears with a sink that does not answer, and shorter
+// than its drain.
 const retentionPatience = 40 * time.Second
 
 func TestAStopDuringTheMendingIsNoError(t *testing.T) {

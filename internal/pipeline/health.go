@@ -11,8 +11,9 @@ import (
 type Health struct {
 	// Streaming is true while this process reads the slot.
 	Streaming bool
-	// Err is why the last session ended, until the stream works again or stops in good order. It works again when it streams; where a
-	// batch could not be encoded or written, when the watermark has passed it.
+	// Err is why the last session ended, until the stream works again or stops in good order. It
+	// works again when it streams; where a batch could not be encoded or written, when the
+	// watermark has passed it.
 	Err error
 	// Since is when Streaming last changed.
 	Since time.Time
@@ -27,8 +28,8 @@ type healthBox struct {
 	mu  sync.Mutex
 	now func() time.Time
 	h   Health
-	// behind is the position that the watermark must reach after a batch failed: until then another session proves nothing, because the
-	// batch comes again.
+	// behind is the position that the watermark must reach after a batch failed: until then another
+	// session proves nothing, because the batch comes again.
 	behind change.LSN
 }
 

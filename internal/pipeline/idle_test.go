@@ -222,7 +222,8 @@ func TestUntilCurrentThatIsThereAlreadyConnectsToNothing(t *testing.T) {
 	})
 }
 
-// TestUntilCurrentIsNotReachedOnAnotherServer: a source that was restored has a shorter log, whose end the watermark has reached.
+// TestUntilCurrentIsNotReachedOnAnotherServer: a source that was restored has a shorter log, whose
+// end the watermark has reached.
 func TestUntilCurrentIsNotReachedOnAnotherServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

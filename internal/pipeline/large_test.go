@@ -13,7 +13,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// TestNoPartOfALargeTextIsRepeated: it is compared in parts, and what lies over their ends is found, too.
+// TestNoPartOfALargeTextIsRepeated: it is compared in parts, and what lies over their ends is
+// found, too.
 func TestNoPartOfALargeTextIsRepeated(t *testing.T) {
 	var text strings.Builder
 	random := rand.New(rand.NewPCG(1, 2))

@@ -17,9 +17,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// mart is a table, an encoder and a sink with one job, in memory. It checks what must hold always: the version of a chunk was read
-// before its rows, each chunk is merged once, behind the stream or flushed, over a connection that still stands, and the sweep comes when all
-// of them are.
+// mart is a table, an encoder and a sink with one job, in memory. It checks what must hold always:
+// the version of a chunk was read before its rows, each chunk is merged once, behind the stream or
+// flushed, over a connection that still stands, and the sweep comes when all of them are.
 type mart struct {
 	t *testing.T
 

@@ -28,9 +28,10 @@ func hasLarge(changes []change.Change) bool {
 	return false
 }
 
-// giveBack frees what a large row took, once nothing refers to it. Left alone, the collector waits until as much again is in use as there was at
-// its last look, when the row's copies were: a busy process would keep several times the row. It costs a collection, which is little beside
-// what the row cost.
+// giveBack frees what a large row took, once nothing refers to it. Left alone, the collector waits
+// until as much again is in use as there was at its last look, when the row's copies were: a busy
+// process would keep several times the row. It costs a collection, which is little beside what the
+// row cost.
 func giveBack() {
 	if givingBack.TryLock() {
 		defer givingBack.Unlock()

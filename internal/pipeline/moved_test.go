@@ -9,8 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// TestASlotThatMovedOnWithItsOwnerIsNoGap: between this stream's look at the watermark and its look at the slot another process, which
-// drains, moved both.
+// TestASlotThatMovedOnWithItsOwnerIsNoGap: between this stream's look at the watermark and its look
+// at the slot another process, which drains, moved both.
 func TestASlotThatMovedOnWithItsOwnerIsNoGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -33,7 +33,8 @@ func TestASlotThatMovedOnWithItsOwnerIsNoGap(t *testing.T) {
 	})
 }
 
-// TestAGapIsNoneBeforeTheWatermarkWasReadAgain: the sink cannot be asked whether the owner moved it.
+// TestAGapIsNoneBeforeTheWatermarkWasReadAgain: the sink cannot be asked whether the owner moved
+// it.
 func TestAGapIsNoneBeforeTheWatermarkWasReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -67,7 +68,8 @@ func TestAGapIsNoneBeforeTheWatermarkWasReadAgain(t *testing.T) {
 	})
 }
 
-// TestAnOwnerThatDoesNotLeaveIsWaitedForOnlySoLong, as with a slot that says itself that it is held.
+// TestAnOwnerThatDoesNotLeaveIsWaitedForOnlySoLong, as with a slot that says itself that it is
+// held.
 func TestAnOwnerThatDoesNotLeaveIsWaitedForOnlySoLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// pendingCommits knows the commit time of the oldest change that the sink does not hold yet. Batches move through it in order.
+// pendingCommits knows the commit time of the oldest change that the sink does not hold yet.
+// Batches move through it in order.
 type pendingCommits struct {
 	mu         sync.Mutex
 	collecting time.Time   // oldest commit in the batch being collected

@@ -9,10 +9,12 @@ import (
 
 // Source is the database whose table is followed.
 type Source interface {
-	// Connect checks that the log can be read on from the watermark and starts reading there. The error of a slot that another
-	// process reads is of kind fault.Busy. What is read tells whether the log is still the one that place belongs to.
+	// Connect checks that the log can be read on from the watermark and starts reading there. The
+	// error of a slot that another process reads is of kind fault.Busy. What is read tells whether
+	// the log is still the one that place belongs to.
 	Connect(ctx context.Context, place change.Place) (Replication, error)
-	// Check is Connect's look at whether the log can be read on from the watermark, without reading it.
+	// Check is Connect's look at whether the log can be read on from the watermark, without reading
+	// it.
 	Check(ctx context.Context, from change.LSN) error
 	// Current returns the end of the log: everything committed before the call lies below it.
 	Current(ctx context.Context) (change.LSN, error)
@@ -20,8 +22,8 @@ type Source interface {
 
 // Replication is a started replication connection.
 type Replication interface {
-	// Run delivers the log's fragments in order until ctx ends (then it reports the confirmed position once more, closes the
-	// connection and returns nil) or the connection fails.
+	// Run delivers the log's fragments in order until ctx ends (then it reports the confirmed
+	// position once more, closes the connection and returns nil) or the connection fails.
 	Run(ctx context.Context, out chan<- change.Fragment) error
 	// Confirm names the position up to which the sink holds everything.
 	Confirm(w change.LSN)
@@ -34,13 +36,15 @@ type Gate interface {
 	Visible(ctx context.Context, xids []uint32) error
 }
 
-// RowReader reads source rows by key; a key without a row is not in the result, and of rows that would be too many bytes at once some are
-// postponed. What the rows show ends at or below the position shown, and no crash of the source can take it back.
+// RowReader reads source rows by key; a key without a row is not in the result, and of rows that
+// would be too many bytes at once some are postponed. What the rows show ends at or below the
+// position shown, and no crash of the source can take it back.
 type RowReader interface {
 	Rows(ctx context.Context, keys []change.Key) (rows []change.Row, shown change.LSN, err error)
 }
 
-// Encoder turns texts into vectors: result i belongs to texts[i]. Two calls may run at once. Its errors hold no text.
+// Encoder turns texts into vectors: result i belongs to texts[i]. Two calls may run at once. Its
+// errors hold no text.
 type Encoder interface {
 	Encode(ctx context.Context, texts []string) ([][]float32, error)
 	// Dimension is the length of a vector.
@@ -49,7 +53,8 @@ type Encoder interface {
 
 // Encoders are the encoders of the generations that are written.
 type Encoders interface {
-	// Of returns the encoder of a generation, by its number; that may take as long as it takes to load a model.
+	// Of returns the encoder of a generation, by its number; that may take as long as it takes to
+	// load a model.
 	Of(ctx context.Context, generation int) (Encoder, error)
 }
 
@@ -57,8 +62,8 @@ type Encoders interface {
 type Sink interface {
 	// Place reads the committed watermark, and the last transaction that was written.
 	Place(ctx context.Context) (change.Place, error)
-	// Takeover makes this process the owner of the pipeline. It waits for a moment where another session has locked the pipeline's row, and then returns
-	// an error that is protocol.ErrLocked.
+	// Takeover makes this process the owner of the pipeline. It waits for a moment where another
+	// session has locked the pipeline's row, and then returns an error that is protocol.ErrLocked.
 	Takeover(ctx context.Context) (Writer, error)
 	// Awaited reports whether somebody waits for the watermark to pass a position.
 	Awaited(ctx context.Context) (bool, error)
@@ -74,10 +79,11 @@ type Writer interface {
 	Template() change.Template
 	// Stale returns the changes whose text has no vector yet, by generation.
 	Stale(ctx context.Context, changes []change.Change) ([]change.Lack, error)
-	// Commit writes one sink transaction. When it needs a vector that it was not given, it writes nothing and returns an error
-	// that implements Needs.
+	// Commit writes one sink transaction. When it needs a vector that it was not given, it writes
+	// nothing and returns an error that implements Needs.
 	Commit(ctx context.Context, commit change.Commit) error
-	// ReportPending tells other processes the commit time of the oldest change not yet committed; zero when there is none.
+	// ReportPending tells other processes the commit time of the oldest change not yet committed;
+	// zero when there is none.
 	ReportPending(ctx context.Context, oldest time.Time) error
 }
 
@@ -88,22 +94,28 @@ type Needs interface {
 	NeededHashes() map[int][]change.Hash
 }
 
-// Retention is the log that the slot holds back on the source because this process has not confirmed it.
+// Retention is the log that the slot holds back on the source because this process has not
+// confirmed it.
 type Retention interface {
 	// Retained returns its bytes; zero without a slot.
 	Retained(ctx context.Context) (int64, error)
-	// Release drops the slot, so that the source may remove the log. The error of a slot that is still being read is of kind fault.Busy.
+	// Release drops the slot, so that the source may remove the log. The error of a slot that is
+	// still being read is of kind fault.Busy.
 	Release(ctx context.Context) error
 }
 
-// Swap follows a table that another has taken the name of, in two steps that a session lies between.
+// Swap follows a table that another has taken the name of, in two steps that a session lies
+// between.
 type Swap interface {
-	// Pending reports whether the table of the log is one that has lost its name; asked once a session has its connection.
+	// Pending reports whether the table of the log is one that has lost its name; asked once a
+	// session has its connection.
 	Pending() bool
-	// Prepare makes the log bring what happens to the new table, once this process is the owner, and returns the position from which on it
-	// does. It may take as long as others keep their locks on the table.
+	// Prepare makes the log bring what happens to the new table, once this process is the owner,
+	// and returns the position from which on it does. It may take as long as others keep their
+	// locks on the table.
 	Prepare(ctx context.Context) (change.LSN, error)
-	// Finish makes the new table the pipeline's. It is called when the watermark has passed the position and no session runs.
+	// Finish makes the new table the pipeline's. It is called when the watermark has passed the
+	// position and no session runs.
 	Finish(ctx context.Context) error
 }
 

@@ -38,8 +38,9 @@ func (se *session) prepare(ctx context.Context) error {
 	return nil
 }
 
-// prepareBatch encodes what the log carried while the gate waits; rows that the log did not carry are read once the batch is
-// visible, so that the read sees at least the batch, and encoded after that.
+// prepareBatch encodes what the log carried while the gate waits; rows that the log did not carry
+// are read once the batch is visible, so that the read sees at least the batch, and encoded after
+// that.
 func (se *session) prepareBatch(ctx context.Context, b *batch.Batch) (*prepared, error) {
 	p := &prepared{batch: b, encodings: make(change.Encodings)}
 	if len(b.XIDs) == 0 {
@@ -81,7 +82,8 @@ func logged(b *batch.Batch) []change.Change {
 	return out
 }
 
-// readRows fills in the changes that b.Unread names, at the version of their event; an absent row is a delete.
+// readRows fills in the changes that b.Unread names, at the version of their event; an absent row
+// is a delete.
 func (se *session) readRows(ctx context.Context, b *batch.Batch, out *[]change.Change) error {
 	if len(b.Unread) == 0 {
 		return nil

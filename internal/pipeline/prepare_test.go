@@ -94,7 +94,8 @@ func TestAGateThatFailsForGoodEndsTheStream(t *testing.T) {
 func TestRowsThatTheLogLeftOutAreReadBehindTheGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		// Of four rows whose text was left out, one is there, one gone, one soft-deleted, one without text.
+		// Of four rows whose text was left out, one is there, one gone, one soft-deleted, one
+		// without text.
 		w.table["b"] = change.Row{Key: "b", Fields: value("the long text")}
 		w.table["d"] = change.Row{Key: "d", Fields: value("soft"), SoftDeleted: true}
 		w.table["e"] = change.Row{Key: "e", Fields: value("  ")}

@@ -266,7 +266,8 @@ func TestASlotLetGoWithinSlotWaitIsTaken(t *testing.T) {
 	})
 }
 
-// TestASlotThatAnotherTookIsWaitedForSlotWait, from when it was found held, and asked for again and again: a hand-over takes seconds.
+// TestASlotThatAnotherTookIsWaitedForSlotWait, from when it was found held, and asked for again and
+// again: a hand-over takes seconds.
 func TestASlotThatAnotherTookIsWaitedForSlotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -459,8 +460,9 @@ func TestAReplicationThatEndsByItselfIsTakenUpAgain(t *testing.T) {
 	})
 }
 
-// TestALookAtAMovingCatalogueIsMadeAgain: a swap that drops the old table makes statements of a running session fail in many ways, none of which
-// ends the stream; what is so for good does after a while.
+// TestALookAtAMovingCatalogueIsMadeAgain: a swap that drops the old table makes statements of a
+// running session fail in many ways, none of which ends the stream; what is so for good does after
+// a while.
 func TestALookAtAMovingCatalogueIsMadeAgain(t *testing.T) {
 	for _, state := range []string{"XX000", "42P01", "42703", "42704", "3F000", "0A000", "55006", "55000", "42809"} {
 		moved := fmt.Errorf("looking at the source: %w", &pgconn.PgError{Code: state})

@@ -9,10 +9,11 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// Tests of single rules of the protocol (ARCHITECTURE.md) that the other tests do not pin. internal/mutants says which test holds which
-// rule.
+// Tests of single rules of the protocol (ARCHITECTURE.md) that the other tests do not pin.
+// internal/mutants says which test holds which rule.
 
-// Ledger: the version of an unchanged text rises too, or an older read with another text would win later.
+// Ledger: the version of an unchanged text rises too, or an older read with another text would win
+// later.
 func TestAnUnchangedTextIsCommittedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -27,7 +28,8 @@ func TestAnUnchangedTextIsCommittedToo(t *testing.T) {
 	})
 }
 
-// Ledger: a row whose vector is fresh is merged all the same, or the sweep would take it for one that is gone.
+// Ledger: a row whose vector is fresh is merged all the same, or the sweep would take it for one
+// that is gone.
 func TestAnUnchangedRowIsMergedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 15)
@@ -42,7 +44,8 @@ func TestAnUnchangedRowIsMergedToo(t *testing.T) {
 	})
 }
 
-// R3: a session that went on from the watermark that it had read would write anew what the earlier owner has written since.
+// R3: a session that went on from the watermark that it had read would write again what the earlier
+// owner has written since.
 func TestAWatermarkThatMovedBeforeTheTakeoverBeginsASessionAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -64,7 +67,8 @@ func TestAWatermarkThatMovedBeforeTheTakeoverBeginsASessionAnew(t *testing.T) {
 	})
 }
 
-// R6: a chunk of the old epoch would wait for a position that the new one may reach never, or has passed long ago.
+// R6: a chunk of the old epoch would wait for a position that the new one may reach never, or has
+// passed long ago.
 func TestAChangedEpochEndsTheWaitOfAChunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 5)

@@ -15,23 +15,24 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// session is one connected run of a stream: four goroutines in a row (replication, collect, prepare, commit) and one beside them
-// (attend). A batch being prepared and a batch being committed overlap.
+// session is one connected run of a stream: four goroutines in a row (replication, collect,
+// prepare, commit) and one beside them (housekeep). A batch being prepared and a batch being
+// committed overlap.
 type session struct {
 	*Stream
 	replication Replication
 	writer      Writer
 
 	fragments chan change.Fragment
-	// ready is received from when the next stage is free; the batch follows on batches. So a batch is cut at the last moment,
-	// and grows while the stage behind it is busy.
+	// ready is received from when the next stage is free; the batch follows on batches. So a batch
+	// is cut at the last moment, and grows while the stage behind it is busy.
 	ready    chan struct{}
 	batches  chan *batch.Batch
 	prepared chan *prepared
 
 	urgent atomic.Bool
-	// replaced is true when the table's place is taken by another; swapDue is the position to reach before that is followed, zero while it
-	// is not known.
+	// replaced is true when the table's place is taken by another; swapDue is the position to reach
+	// before that is followed, zero while it is not known.
 	replaced bool
 	swapDue  atomic.Uint64
 	// heard is when the last fragment was received, in Unix nanoseconds.
@@ -40,7 +41,8 @@ type session struct {
 	finish context.CancelFunc
 }
 
-// fragmentQueue decouples reading from folding; the source bounds the memory of what is queued by itself.
+// fragmentQueue decouples reading from folding; the source bounds the memory of what is queued by
+// itself.
 const fragmentQueue = 16
 
 // session runs until intake ends and all that was taken in is committed (nil), or something fails.
@@ -82,9 +84,10 @@ func (s *Stream) session(intake context.Context) error {
 // errOther says that another process moves the watermark: it holds the slot, or has just left.
 var errOther error = fault.New(fault.Busy, "let one process stream a pipeline", "another process moved the watermark")
 
-// unlessMoved returns the error of a connection that was to begin at from. The slot was looked at after the watermark: where a process
-// that still streams, or drains, moved both in between, the slot is ahead of from, and that is no gap. Where the watermark cannot be read
-// again, nobody knows.
+// unlessMoved returns the error of a connection that was to begin at from. The slot was looked at
+// after the watermark: where a process that still streams, or drains, moved both in between, the
+// slot is ahead of from, and that is no gap. Where the watermark cannot be read again, no process
+// knows.
 func (s *Stream) unlessMoved(ctx context.Context, from change.LSN, err error) error {
 	if fault.KindOf(err) == fault.Gap {
 		switch now, readErr := s.ports.Sink.Place(ctx); {
@@ -99,9 +102,10 @@ func (s *Stream) unlessMoved(ctx context.Context, from change.LSN, err error) er
 
 func (s *Stream) reached(w change.LSN) bool { return s.target != 0 && w >= s.target }
 
-// run starts the goroutines. The order of the end is: intake ends; collect hands over its last batch and closes its channel;
-// prepare, then commit finish theirs; replication reports the last confirmed position and closes the connection. DrainTimeout
-// after the end of intake everything is cut off.
+// run starts the goroutines. The order of the end is: intake ends; collect hands over its last
+// batch and closes its channel; prepare, then commit finish theirs; replication reports the last
+// confirmed position and closes the connection. DrainTimeout after the end of intake everything is
+// cut off.
 func (se *session) run(intake context.Context, from change.LSN) error {
 	base, abandon := context.WithCancelCause(context.WithoutCancel(intake))
 	defer abandon(nil)
@@ -138,7 +142,8 @@ func (se *session) run(intake context.Context, from change.LSN) error {
 	return err
 }
 
-// takeover makes this process the owner, once it holds the slot: a process that merely tries never fences the one that streams.
+// takeover makes this process the owner, once it holds the slot: a process that merely tries never
+// fences the one that streams.
 func (se *session) takeover(intake, ctx context.Context, from change.LSN) error {
 	writer, err := se.claim(intake, ctx)
 	if err != nil {
@@ -148,7 +153,7 @@ func (se *session) takeover(intake, ctx context.Context, from change.LSN) error 
 		return errMoved
 	}
 	se.writer = writer
-	se.strain.took()
+	se.retention.took()
 	se.totals.Sessions++
 	se.totals.Watermark = from
 	se.replication.Confirm(from)
@@ -158,11 +163,13 @@ func (se *session) takeover(intake, ctx context.Context, from change.LSN) error 
 	return nil
 }
 
-// errStoppedWaiting ends a session that was asked to stop while it waited for another one's lock: nothing was taken in.
+// errStoppedWaiting ends a session that was asked to stop while it waited for another one's lock:
+// nothing was taken in.
 var errStoppedWaiting = errors.New("stopped while waiting for the pipeline's row")
 
-// claim takes over in rounds while another session keeps the pipeline's row in the sink, as that of an owner that was stopped in the middle of a
-// transaction does: for as long as a held slot is waited for.
+// claim takes over in rounds while another session keeps the pipeline's row in the sink, as that of
+// an owner that was stopped in the middle of a transaction does: for as long as a held slot is
+// waited for.
 func (se *session) claim(intake, ctx context.Context) (Writer, error) {
 	begun := se.opts.Now()
 	for {
@@ -181,7 +188,7 @@ func (se *session) flow(intake, work context.Context) error {
 	group, work := errgroup.WithContext(work)
 	attending, stopAttending := context.WithCancel(work)
 	defer stopAttending()
-	group.Go(func() error { return se.attend(attending) })
+	group.Go(func() error { return se.housekeep(attending) })
 	if se.replaced {
 		group.Go(func() error { return se.prepareSwap(attending) })
 	}

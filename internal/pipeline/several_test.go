@@ -127,7 +127,7 @@ func TestWhatIsMergedBehindAFailureCountsOnce(t *testing.T) {
 			if c.After != "009" || failed {
 				return nil
 			}
-			<-time.After(time.Second) // the others are merged meanwhile
+			<-time.After(time.Second) // the others are merged in the meantime
 			failed = true
 			return errAway
 		}
@@ -201,8 +201,8 @@ func TestAReaderThatWaitsHearsOfAFailure(t *testing.T) {
 	})
 }
 
-// The reader reads no further ahead of a slow encoder than a few chunks, whatever may be at work at once: their texts are in memory, and a
-// read grows old.
+// The reader reads no further ahead of a slow encoder than a few chunks, whatever may be at work at
+// once: their texts are in memory, and a read grows old.
 func TestASlowEncoderIsReadAheadOfByAFewChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 400)

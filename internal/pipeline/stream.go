@@ -23,10 +23,11 @@ type Ports struct {
 	Encoders Encoders
 	Sink     Sink
 	Observer Observer
-	// CheckTable, if any, fails when the log no longer brings the table's changes (a table that was replaced by another of its
-	// name); it is called now and then while the stream runs.
+	// CheckTable, if any, fails when the log no longer brings the table's changes (a table that was
+	// replaced by another of its name); it is called now and then while the stream runs.
 	CheckTable func(ctx context.Context) error
-	// OnGap, if any, is called with an error of kind fault.Gap. It mends the gap and returns nil, or returns why the stream must end.
+	// OnGap, if any, is called with an error of kind fault.Gap. It repairs the gap and returns nil,
+	// or returns why the stream must end.
 	OnGap func(ctx context.Context, gap error) error
 	// Swap, if any, follows a table that another has taken the name of.
 	Swap Swap
@@ -41,15 +42,17 @@ type StreamOptions struct {
 	Limits batch.Limits
 	// IdleInterval is how often the position of an idle log is written to the sink.
 	IdleInterval time.Duration
-	// DrainTimeout bounds the time from the request to stop until what was taken in is committed; then it is abandoned.
+	// DrainTimeout bounds the time from the request to stop until what was taken in is committed;
+	// then it is abandoned.
 	DrainTimeout time.Duration
-	// SlotWait is how long a slot is waited for that another process holds, from the first look that found it held; and as long again the pipeline's
-	// row, where another session has it locked.
+	// SlotWait is how long a slot is waited for that another process holds, from the first look
+	// that found it held; and as long again the pipeline's row, where another session has it
+	// locked.
 	SlotWait time.Duration
 	// RetryMax caps the pause between two sessions.
 	RetryMax time.Duration
-	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream cannot write; beyond it the slot is
-	// let go, which is a gap. Needs Ports.Retention.
+	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream
+	// cannot write; beyond it the slot is let go, which is a gap. Needs Ports.Retention.
 	RetainedLimit int64
 	// Heartbeat is how long nothing is received before Ports.Heartbeat is called; zero is never.
 	Heartbeat time.Duration
@@ -62,13 +65,13 @@ type StreamOptions struct {
 
 // Stream keeps the sink in step with the log. A Stream runs once.
 type Stream struct {
-	ports   Ports
-	opts    StreamOptions
-	health  *healthBox
-	pending pendingCommits
-	totals  Totals
-	target  change.LSN // of UntilCurrent; zero otherwise
-	strain  strain
+	ports     Ports
+	opts      StreamOptions
+	health    *healthBox
+	pending   pendingCommits
+	totals    Totals
+	target    change.LSN // of UntilCurrent; zero otherwise
+	retention retention
 }
 
 // Totals is what a stream did.
@@ -100,12 +103,14 @@ func (s *Stream) Health() Health { return s.health.get() }
 // firstPause is the pause after the first failed session; it doubles up to RetryMax.
 const firstPause = 200 * time.Millisecond
 
-// errMoved ends a session whose watermark was moved by an earlier owner between reading it and taking over. That owner is fenced
-// now, so it cannot happen twice in a row, unless something is wrong that a pause must part.
+// errMoved ends a session whose watermark was moved by an earlier owner between reading it and
+// taking over. That owner is fenced now, so it cannot happen twice in a row, unless something is
+// wrong that a pause must part.
 var errMoved error = fault.New(fault.Unavailable, "let one process stream a pipeline", "the watermark moved during the takeover")
 
-// Run streams until ctx ends, the target of UntilCurrent is reached, or an error occurs that time will not mend. A session that
-// ended with one that time may mend is followed by another, after a pause.
+// Run streams until ctx ends, the target of UntilCurrent is reached, or an error occurs that time
+// will not repair. A session that ended with one that time may repair is followed by another, after
+// a pause.
 func (s *Stream) Run(ctx context.Context) (Totals, error) {
 	begun := s.opts.Now()
 	err := s.run(ctx)
@@ -133,7 +138,7 @@ func (s *Stream) run(ctx context.Context) error {
 		}
 		if s.totals.Batches > committed {
 			c.pauses.Reset()
-			c.looks, c.moved, c.mended = 0, false, false
+			c.looks, c.moved, c.repaired = 0, false, false
 		}
 		next, err := s.react(ctx, &c, err)
 		if err != nil {
@@ -145,23 +150,26 @@ func (s *Stream) run(ctx context.Context) error {
 	}
 }
 
-// mostLooks is how many sessions in a row a moving catalogue may end without a batch in between: what is so for good ends the stream after
-// that, a minute later. Before the first success it is firstLooks: a person waits for the answer.
+// mostLooks is how many sessions in a row a moving catalogue may end without a batch in between:
+// what is so for good ends the stream after that, a minute later. Before the first success it is
+// firstLooks: a person waits for the answer.
 const mostLooks, firstLooks = 10, 3
 
 // course is what a stream remembers from one session to the next.
 type course struct {
-	// held is since when every session found the slot in another process' hands; zero when the last one did not.
+	// held is since when every session found the slot in another process' hands; zero when the last
+	// one did not.
 	held   time.Time
 	pauses *pause.Pauses
 	// looks counts the sessions in a row that a moving catalogue ended.
 	looks int
-	// moved and mended are true when the last session ended so, and nothing was written since. Moved is also a set of generations that
-	// changed: there is nothing to wait for.
-	moved, mended bool
+	// moved and repaired are true when the last session ended so, and nothing was written since.
+	// Moved is also a set of generations that changed: there is nothing to wait for.
+	moved, repaired bool
 }
 
-// react decides what follows a session that ended with err: another one after a pause, which may be zero, or the end with an error.
+// react decides what follows a session that ended with err: another one after a pause, which may be
+// zero, or the end with an error.
 func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration, error) {
 	if c.moved = (errors.Is(err, errMoved) || errors.Is(err, protocol.ErrGenerations)) && !c.moved; c.moved {
 		s.opts.Logger.Info().Err(err).Msg("session ended, the next one begins at once")
@@ -175,15 +183,15 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	}
 	again := s.mayRetry(err, c)
 	if fault.KindOf(err) == fault.Gap && s.ports.OnGap != nil {
-		switch mending := s.mend(ctx, err); {
-		case mending != nil:
-			err, again = mending, s.mayRetry(mending, c)
-		case !c.mended:
-			c.mended = true
+		switch repairing := s.repair(ctx, err); {
+		case repairing != nil:
+			err, again = repairing, s.mayRetry(repairing, c)
+		case !c.repaired:
+			c.repaired = true
 			s.ports.Observer.Retried(retryClass(err))
 			return 0, nil
 		default:
-			again = true // a gap right after the last one was mended: no hurry
+			again = true // a gap right after the last one was repaired: no hurry
 		}
 	}
 	if !again {
@@ -196,8 +204,9 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 	return next, nil
 }
 
-// pauseAfter returns the pause after a session that ended with err. Pauses do not grow while another
-// process holds the slot: a stream that waits for that process to leave must go on soon after.
+// pauseAfter returns the pause after a session that ended with err. Pauses do not grow while
+// another process holds the slot: a stream that waits for that process to leave must go on soon
+// after.
 func (s *Stream) pauseAfter(err error, c *course) time.Duration {
 	if fault.KindOf(err) == fault.Busy {
 		return pause.Growing(firstPause, s.opts.RetryMax).Next()
@@ -218,8 +227,9 @@ func (s *Stream) aim(ctx context.Context) error {
 	return nil
 }
 
-// mend has a gap mended. Positions of before mean nothing afterwards, so the target is set anew.
-func (s *Stream) mend(ctx context.Context, gap error) error {
+// repair has a gap repaired. Positions of before mean nothing afterwards, so the target is set
+// again.
+func (s *Stream) repair(ctx context.Context, gap error) error {
 	s.health.down(gap)
 	if err := s.ports.OnGap(ctx, gap); err != nil {
 		return err
@@ -229,7 +239,8 @@ func (s *Stream) mend(ctx context.Context, gap error) error {
 	return nil
 }
 
-// unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no error.
+// unlessStopped returns err, or nil when ctx has ended: a stop before anything was taken in is no
+// error.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // as it says
@@ -237,8 +248,9 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// mayRetry decides whether another session may go through. Before the first success an unreachable server is an error for the
-// caller (who may have mistyped an address). A held slot is waited for only so long.
+// mayRetry decides whether another session may go through. Before the first success an unreachable
+// server is an error for the caller (who may have mistyped an address). A held slot is waited for
+// only so long.
 func (s *Stream) mayRetry(err error, c *course) bool {
 	started := s.totals.Sessions > 0
 	if fault.Moving(err) {

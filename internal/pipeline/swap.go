@@ -8,12 +8,14 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// errSwapDue ends a session whose watermark has passed the position from which on the log brings the new table's changes.
+// errSwapDue ends a session whose watermark has passed the position from which on the log brings
+// the new table's changes.
 var errSwapDue error = fault.New(fault.Unavailable, "", "the table is to be followed to the one that has taken its place")
 
 func (s *Stream) swapping() bool { return s.ports.Swap != nil && s.ports.Swap.Pending() }
 
-// prepareSwap runs beside the session, whose stream brings what is left of the old table and has the new one's transactions waited for (R7).
+// prepareSwap runs beside the session, whose stream brings what is left of the old table and has
+// the new one's transactions waited for (R7).
 func (se *session) prepareSwap(ctx context.Context) error {
 	due, err := se.ports.Swap.Prepare(ctx)
 	if err != nil {

@@ -87,7 +87,8 @@ func TestASwapIsFinishedOnAnIdleLog(t *testing.T) {
 	})
 }
 
-// TestUntilCurrentFollowsASwapFirst: a target that is reached says nothing while the table's place is taken.
+// TestUntilCurrentFollowsASwapFirst: a target that is reached says nothing while the table's place
+// is taken.
 func TestUntilCurrentFollowsASwapFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := replaced(t, 300)
@@ -104,7 +105,8 @@ func TestUntilCurrentFollowsASwapFirst(t *testing.T) {
 	})
 }
 
-// TestASwapThatCannotBePreparedEndsTheStream, and one that cannot be finished is tried again where time may help.
+// TestASwapThatCannotBePreparedEndsTheStream, and one that cannot be finished is tried again where
+// time may help.
 func TestASwapThatCannotBePreparedEndsTheStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := replaced(t, 0)

@@ -22,16 +22,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a source, an encoder and a sink in memory. Every test that uses it also checks what must hold always: nothing is
-// confirmed above the committed watermark, the watermark never goes back, commits do not overlap, nothing is committed that was
-// not visible, only the owner writes.
+// world is a source, an encoder and a sink in memory. Every test that uses it also checks what must
+// hold always: nothing is confirmed above the committed watermark, the watermark never goes back,
+// commits do not overlap, nothing is committed that was not visible, only the owner writes.
 type world struct {
 	t *testing.T
 
 	mu sync.Mutex
 	// The source. A transaction's xid is its LSN.
 	log     []change.Fragment
-	grown   chan struct{} // closed and made anew when the log grows
+	grown   chan struct{} // closed and made again when the log grows
 	table   map[change.Key]change.Row
 	current change.LSN
 	visible map[uint32]bool

@@ -10,12 +10,15 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// TestACommitThatIsStreamedAndInvisibleDoesNoHarm is the visibility anomaly (Gate): the log already brings a transaction that new
-// snapshots do not see, and a backfill reads the table in that moment. If the watermark passed the transaction, the backfill would
-// take its old rows for newer ones: an update would be undone, a deleted row would come back, and the sweep would delete a new one.
+// TestACommitThatIsStreamedAndInvisibleDoesNoHarm is the visibility anomaly (Gate): the log already
+// brings a transaction that new snapshots do not see, and a backfill reads the table in that
+// moment. If the watermark passed the transaction, the backfill would take its old rows for newer
+// ones: an update would be undone, a deleted row would come back, and the sweep would delete a new
+// one.
 //
-// With the gate open each of these goes wrong for certain. The watermark is then past the commit before the backfill reads it, the
-// rows are read before the commit is let go, and nothing touches them afterwards.
+// With the gate open each of these goes wrong for certain. The watermark is then past the commit
+// before the backfill reads it, the rows are read before the commit is let go, and nothing touches
+// them afterwards.
 func TestACommitThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) { //nolint:tparallel // a slot is created when no transaction of the server is open
 	t.Parallel()
 	host := server(t)
@@ -54,8 +57,9 @@ func TestACommitThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) { //nolint:tp
 	}
 }
 
-// TestATruncateThatIsStreamedAndInvisibleDoesNoHarm: a TRUNCATE keeps its lock on the table until it is visible, so that no chunk can
-// be read in that moment. One that was read before it comes to its merge, and one waits for the lock.
+// TestATruncateThatIsStreamedAndInvisibleDoesNoHarm: a TRUNCATE keeps its lock on the table until
+// it is visible, so that no chunk can be read in that moment. One that was read before it comes to
+// its merge, and one waits for the lock.
 func TestATruncateThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	r := setup(t, server(t))
@@ -85,8 +89,9 @@ func TestATruncateThatIsStreamedAndInvisibleDoesNoHarm(t *testing.T) {
 	r.settled()
 }
 
-// held waits until the stream has received the hanging transaction and has come to a stand before it, and checks that nothing of it is
-// in the sink. Where the gate does not hold it, it waits until the watermark has passed the transaction.
+// held waits until the stream has received the hanging transaction and has come to a stand before
+// it, and checks that nothing of it is in the sink. Where the gate does not hold it, it waits until
+// the watermark has passed the transaction.
 func (r *rig) held() {
 	r.t.Helper()
 	x := await(r.t, r.streamed, "the transaction is streamed")

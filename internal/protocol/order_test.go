@@ -9,8 +9,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// TestWhatChangesAfterAChunkWasReadKeepsItsChange (Order): the source changes between a chunk's SELECT and its merge, and the stream has
-// passed the change by then. The chunk must be older: its version A was read before its SELECT.
+// TestWhatChangesAfterAChunkWasReadKeepsItsChange (Order): the source changes between a chunk's
+// SELECT and its merge, and the stream has passed the change by then. The chunk must be older: its
+// version A was read before its SELECT.
 func TestWhatChangesAfterAChunkWasReadKeepsItsChange(t *testing.T) { //nolint:tparallel // a slot is created when no transaction of the server is open
 	t.Parallel()
 	host := server(t)
@@ -37,8 +38,9 @@ func TestWhatChangesAfterAChunkWasReadKeepsItsChange(t *testing.T) { //nolint:tp
 	}
 }
 
-// TestACommitAtTheWatermarkIsNewerThanIt (Versions): the watermark can stand where the commit record of an open transaction will begin.
-// A chunk read then carries that position and the row from before the commit; the streamed row's version is one higher.
+// TestACommitAtTheWatermarkIsNewerThanIt (Versions): the watermark can stand where the commit
+// record of an open transaction will begin. A chunk read then carries that position and the row
+// from before the commit; the streamed row's version is one higher.
 func TestACommitAtTheWatermarkIsNewerThanIt(t *testing.T) {
 	t.Parallel()
 	r := setup(t, server(t))

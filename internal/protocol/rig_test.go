@@ -37,8 +37,9 @@ const (
 	template  = "{name}. {body}"
 )
 
-// server is a source on which a commit hangs, in the log and invisible, in every session that turns synchronous_commit on: it waits for
-// a standby that does not exist. All other sessions commit as ever.
+// server is a source on which a commit hangs, in the log and invisible, in every session that turns
+// synchronous_commit on: it waits for a standby that does not exist. All other sessions commit as
+// ever.
 func server(t *testing.T) *pgtest.Host {
 	t.Helper()
 	return pgtest.Server(t, "synchronous_standby_names=nobody", "synchronous_commit=local", "autovacuum=off")
@@ -55,7 +56,8 @@ type rig struct {
 	slot   replication.Slot
 	// streamed are the transactions that change the table, as they come from the source.
 	streamed chan change.Fragment
-	// afterRead is called when a chunk's rows were read, before anything else is done with them; may be nil.
+	// afterRead is called when a chunk's rows were read, before anything else is done with them;
+	// may be nil.
 	afterRead func(protocol.RowChunk)
 	// swap follows the table when another takes its name; may be nil.
 	swap *swapper
@@ -63,7 +65,8 @@ type rig struct {
 	stop func()
 }
 
-// setup makes a table of ten rows, one with a text that is stored out of line, and a pipeline that has them in its sink and streams.
+// setup makes a table of ten rows, one with a text that is stored out of line, and a pipeline that
+// has them in its sink and streams.
 func setup(t *testing.T, host *pgtest.Host) *rig {
 	t.Helper()
 	r := &rig{t: t, db: host.Database(t), sinkDB: pgtest.SinkDatabase(t), streamed: make(chan change.Fragment, 1000)}
@@ -119,7 +122,8 @@ func (r *rig) state() sink.State {
 	return st
 }
 
-// stream streams until the test ends. Batches hold three rows, so that a transaction of more is written in parts.
+// stream streams until the test ends. Batches hold three rows, so that a transaction of more is
+// written in parts.
 func (r *rig) stream() {
 	r.t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
@@ -213,7 +217,8 @@ func (r *rig) rows() map[string]string {
 	return out
 }
 
-// settled waits for the stream to pass the end of the log and compares the sink with the source: ledger, texts, vectors.
+// settled waits for the stream to pass the end of the log and compares the sink with the source:
+// ledger, texts, vectors.
 func (r *rig) settled() {
 	r.t.Helper()
 	r.passed(r.end())
@@ -258,7 +263,8 @@ type tapped struct {
 	seen chan<- change.Fragment
 }
 
-// source reads the log for the table that is followed, and waits for the transactions of the one that is to be.
+// source reads the log for the table that is followed, and waits for the transactions of the one
+// that is to be.
 func (s tapped) source() *replication.Source {
 	options := replication.Options{
 		ConnString: s.db.DSN, Slot: s.slot.Name, Publication: "pub", Table: s.table, Limits: pgoutput.Limits{Events: 3}, Logger: zerolog.Nop(),
@@ -383,7 +389,8 @@ func (r *rig) hang(statement string) *hung {
 	return h
 }
 
-// release ends the wait for the standby, as an administrator would: the commit is visible from now on. It may be called twice.
+// release ends the wait for the standby, as an administrator would: the commit is visible from now
+// on. It may be called twice.
 func (r *rig) release(h *hung) {
 	r.t.Helper()
 	if h.done == nil {

@@ -18,7 +18,8 @@ import (
 // swapper follows a swapped table as the program does (R7).
 type swapper struct {
 	r *rig
-	// prepared is told that the new table is published, and answered with the position that the watermark has to reach; may be nil.
+	// prepared is told that the new table is published, and answered with the position that the
+	// watermark has to reach; may be nil.
 	prepared chan struct{}
 	answered chan change.LSN
 
@@ -82,15 +83,17 @@ func (s *swapper) done() bool {
 	}
 }
 
-// replaceItem puts another table in the place of item: some rows are other ones, some are gone, one is new.
+// replaceItem puts another table in the place of item: some rows are other ones, some are gone, one
+// is new.
 func (r *rig) replaceItem() {
 	r.t.Helper()
 	r.db.Exec(r.t, `BEGIN; CREATE TABLE built AS SELECT * FROM item WHERE id <> 4; UPDATE built SET name = 'built ' || id WHERE id IN (1, 5);
 		INSERT INTO built VALUES (11, 'built', 'anew'); ALTER TABLE built ADD PRIMARY KEY (id); ALTER TABLE item RENAME TO item_old; ALTER TABLE built RENAME TO item; COMMIT`)
 }
 
-// follows lets go of what hangs once the stream stands before it, follows the swap to its end, and compares. Where the stream does not stand,
-// the refresh reads the table while the commit is invisible: it goes wrong for certain.
+// follows lets go of what hangs once the stream stands before it, follows the swap to its end, and
+// compares. Where the stream does not stand, the refresh reads the table while the commit is
+// invisible: it goes wrong for certain.
 func (r *rig) follows(x *hung, standing string) {
 	r.t.Helper()
 	asked := make(map[time.Time]bool)
@@ -112,8 +115,9 @@ func (r *rig) follows(x *hung, standing string) {
 	r.settled()
 }
 
-// TestACommitOnTheNewTableIsWaitedForWhereverItIsRead (R7): it is in the log and in no snapshot. If the watermark passed it before the new
-// table's epoch, the refresh would not see it, and nothing would bring it again.
+// TestACommitOnTheNewTableIsWaitedForWhereverItIsRead (R7): it is in the log and in no snapshot. If
+// the watermark passed it before the new table's epoch, the refresh would not see it, and nothing
+// would bring it again.
 func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolint:tparallel // a slot is created when no transaction of the server is open
 	t.Parallel()
 	host := server(t)
@@ -134,7 +138,8 @@ func TestACommitOnTheNewTableIsWaitedForWhereverItIsRead(t *testing.T) { //nolin
 			r.swap.answered <- r.end()
 			r.follows(x, "%pg_current_snapshot%")
 		})
-		// The stream of the old table has read over it, and somebody else has published the new one: whoever follows the swap waits for its lock.
+		// The stream of the old table has read over it, and somebody else has published the new
+		// one: the stream that follows the swap waits for its lock.
 		t.Run(name+" before the swap was noticed", func(t *testing.T) {
 			r := setup(t, host)
 			r.replaceItem()

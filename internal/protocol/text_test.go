@@ -17,7 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// printed are columns of types that a template may name, with expressions for values; %[1]d is a number, %[2]s a text as a literal.
+// printed are columns of types that a template may name, with expressions for values; %[1]d is a
+// number, %[2]s a text as a literal.
 var printed = []struct{ name, typ, value string }{
 	{"small", "smallint", "(%[1]d %% 32768)::smallint"},
 	{"big", "bigint", "(9007199254740993 + %[1]d) * (CASE WHEN %[1]d %% 2 = 0 THEN 1 ELSE -1 END)"},
@@ -55,7 +56,8 @@ var printed = []struct{ name, typ, value string }{
 	{"spot", "pg_lsn", "'0/1'::pg_lsn + abs(%[1]d)"},
 }
 
-// settings are what a server, a role or a database may set, each to values of which some change how a value prints.
+// settings are what a server, a role or a database may set, each to values of which some change how
+// a value prints.
 var settings = map[string][]string{
 	"DateStyle": {"'ISO, DMY'", "'German'", "'SQL, MDY'", "'Postgres, YMD'"}, "TimeZone": {"'Asia/Kathmandu'", "'America/St_Johns'", "'UTC'"},
 	"IntervalStyle": {"sql_standard", "iso_8601", "postgres_verbose"}, "extra_float_digits": {"-15", "0", "3"}, "bytea_output": {"escape", "hex"},
@@ -66,7 +68,8 @@ var settings = map[string][]string{
 	"default_transaction_read_only": {"off"}, "statement_timeout": {"'1min'", "0"}, "lc_time": {"'C'"}, "row_security": {"on"},
 }
 
-// TestStreamAndBackfillPrintAlike: whatever server, role and database set, a row has one text, in the log and in the table.
+// TestStreamAndBackfillPrintAlike: whatever server, role and database set, a row has one text, in
+// the log and in the table.
 func TestStreamAndBackfillPrintAlike(t *testing.T) {
 	t.Parallel()
 	h := pgtest.Server(t, "wal_level=logical")

@@ -7,19 +7,22 @@ import (
 	"errors"
 )
 
-// accessList is the attribute in which Linux keeps the access control list, of POSIX, that counts for a file or folder.
+// accessList is the attribute in which Linux keeps the access control list, of POSIX, that counts
+// for a file or folder.
 const accessList = "system.posix_acl_access"
 
-// list is what an access control list allows to write. Where a file has one, the group's bits of its mode are the mask, the most that the list
-// gives to any entry but the owner's and everyone's.
+// list is what an access control list allows to write. Where a file has one, the group's bits of
+// its mode are the mask, the most that the list gives to any entry but the owner's and everyone's.
 type list struct {
-	// group says that the file's own group may write, users and groups are the numbers of the accounts and groups that may besides.
+	// group says that the file's own group may write, users and groups are the numbers of the
+	// accounts and groups that may besides.
 	group         bool
 	users, groups []uint32
 }
 
-// The form of the attributes: a version in four bytes, and an entry of eight for each right: its tag, its permission, and the number of the account
-// or group that it names, if the tag says that it names one.
+// The form of the attributes: a version in four bytes, and an entry of eight for each right: its
+// tag, its permission, and the number of the account or group that it names, if the tag says that
+// it names one.
 const (
 	listVersion = 2
 	entryBytes  = 8

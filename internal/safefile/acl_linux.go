@@ -9,8 +9,8 @@ import (
 // mostListBytes is the most that the kernel keeps in one attribute.
 const mostListBytes = 64 << 10
 
-// listOf returns what the access control list of a file or folder lets write, nil where there is none. It is asked of no link:
-// that has none, and the call follows it.
+// listOf returns what the access control list of a file or folder lets write, nil where there is
+// none. It is asked of no link: that has none, and the call follows it.
 func listOf(path string) (*list, error) {
 	attribute := make([]byte, mostListBytes)
 	n, err := syscall.Getxattr(path, accessList, attribute)

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// give gives a file or folder a list. It reports false where the file system of the tests knows none: there is none to find then.
+// give gives a file or folder a list. It reports false where the file system of the tests knows
+// none: there is none to find then.
 func give(t *testing.T, path, name string, attribute []byte) bool {
 	t.Helper()
 	err := syscall.Setxattr(path, name, attribute, 0)
@@ -38,7 +39,8 @@ func open(t *testing.T) string {
 	return dir
 }
 
-// TestAWriterByAListIsFound has the kernel keep the lists. The command of the advice takes the permission back.
+// TestAWriterByAListIsFound has the kernel keep the lists. The command of the advice takes the
+// permission back.
 func TestAWriterByAListIsFound(t *testing.T) {
 	t.Setenv(TrustVariable, "")
 	dir := open(t)
@@ -85,7 +87,8 @@ func TestAWriterByAListIsFound(t *testing.T) {
 	}
 }
 
-// TestAListThatAFolderHandsDownLetsNoOtherAccountWrite: the mode of what is made is the most that a default list gives.
+// TestAListThatAFolderHandsDownLetsNoOtherAccountWrite: the mode of what is made is the most that a
+// default list gives.
 func TestAListThatAFolderHandsDownLetsNoOtherAccountWrite(t *testing.T) {
 	t.Setenv(TrustVariable, "")
 	dir := open(t)

@@ -68,7 +68,8 @@ func TestAListIsReadAsTheKernelMeansIt(t *testing.T) {
 	f(unknown, attribute(right{0x40, 0, none}))
 }
 
-// FuzzParseList: any bytes are an error, or a list that names each writer among their entries, unless a mask lets none of them write.
+// FuzzParseList: any bytes are an error, or a list that names each writer among their entries,
+// unless a mask lets none of them write.
 func FuzzParseList(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(attribute())

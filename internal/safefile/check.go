@@ -25,9 +25,9 @@ func CheckSecret(path string) error {
 	return c.check(path)
 }
 
-// Check returns a *Error where an account that is not trusted could change what the path names, or put
-// something else in its place; a missing file is an fs.ErrNotExist, after the folders above it were found
-// to be in order.
+// Check returns a *Error where an account that is not trusted could change what the path names, or
+// put something else in its place; a missing file is an fs.ErrNotExist, after the folders above it
+// were found to be in order.
 func Check(path string) error {
 	c, err := newChecker()
 	if err != nil {
@@ -36,8 +36,8 @@ func Check(path string) error {
 	return c.check(path)
 }
 
-// Owned reports whether a trusted account owns what the path names, whatever others may do with it: in a folder as /tmp is, no other account can
-// take its place.
+// Owned reports whether a trusted account owns what the path names, whatever others may do with it:
+// in a folder as /tmp is, no other account can take its place.
 func Owned(path string) bool {
 	c, err := newChecker()
 	if err != nil {
@@ -106,7 +106,8 @@ type checker struct {
 	unknown func(uid uint32) bool
 	// list reads the access control list of a file or folder, nil where it has none.
 	list func(path string) (*list, error)
-	// server returns the account that serves the file system of a file or folder, if that is one in user space.
+	// server returns the account that serves the file system of a file or folder, if that is one in
+	// user space.
 	server func(path string) (uid uint32, fuse bool, err error)
 	// secret says that the file at the end may not be read by every account.
 	secret bool
@@ -152,8 +153,8 @@ type place struct {
 	closed bool
 }
 
-// check goes the way of the kernel, one name after the other, so that every folder and every link on it
-// is seen. The path is not cleaned before: a/link/../b is not a/b.
+// check goes the way of the kernel, one name after the other, so that every folder and every link
+// on it is seen. The path is not cleaned before: a/link/../b is not a/b.
 func (c *checker) check(path string) error {
 	if !filepath.IsAbs(path) {
 		folder, err := syscall.Getwd() // os.Getwd believes $PWD, which may lead there by another way
@@ -209,16 +210,18 @@ const (
 	enterable  = 0o011 // by group or everyone
 )
 
-// mounted is where containers have their secrets, of mode 0444 and for the account of any program in them: the mount is the
-// container's own, and who changes the mode there keeps the program from its secret.
+// mounted is where containers have their secrets, of mode 0444 and for the account of any program
+// in them: the mount is the container's own, and who changes the mode there keeps the program from
+// its secret.
 const mounted = "/run/secrets/"
 
-// closed reports whether a folder lets in its owner alone, so that the modes of what is below it do not
-// count.
+// closed reports whether a folder lets in its owner alone, so that the modes of what is below it do
+// not count.
 func closed(e entry) bool { return e.mode.IsDir() && e.mode&enterable == 0 }
 
-// look judges one file, folder or link. A folder with the sticky bit may be written by others: only the
-// owner of what a name in it stands for can take the name away, and that owner is looked at next.
+// look judges one file, folder or link. A folder with the sticky bit may be written by others: only
+// the owner of what a name in it stands for can take the name away, and that owner is looked at
+// next.
 func (c *checker) look(path string, closed bool) (entry, error) {
 	e, err := c.lstat(path)
 	if err == nil {
@@ -264,8 +267,9 @@ func (c *checker) served(path string, e entry) error {
 	}
 }
 
-// sharedWith says who else may write what has the group's write permission in its mode, or nothing. That permission is the group's; where there is an
-// access control list it is the mask, and the list says whose it is.
+// sharedWith says who else may write what has the group's write permission in its mode, or nothing.
+// That permission is the group's; where there is an access control list it is the mask, and the
+// list says whose it is.
 func (c *checker) sharedWith(path string, gid uint32) string {
 	l, err := c.list(path)
 	switch {

@@ -171,8 +171,9 @@ func TestTheAdviceNamesTheCommandForAShell(t *testing.T) {
 	}
 }
 
-// TestWhoHasAFileOpenLosesItByTheAdvice: a new owner or mode takes nothing from a process that has the file open, and another account's file, or one
-// that it could write, may be open in one of its processes.
+// TestWhoHasAFileOpenLosesItByTheAdvice: a new owner or mode takes nothing from a process that has
+// the file open, and another account's file, or one that it could write, may be open in one of its
+// processes.
 func TestWhoHasAFileOpenLosesItByTheAdvice(t *testing.T) {
 	t.Setenv(TrustVariable, "")
 	for name, mode := range map[string]fs.FileMode{"foreign": 0o640, "open to all": 0o666} {
@@ -277,7 +278,8 @@ func TestACopyShowsAndMovesNothingOfAnotherPlace(t *testing.T) {
 	}
 }
 
-// TestOnlyFoldersAndLinksAreGivenAway: who has anything else open keeps it. A name that another account laid where the copy is to be ends the advice.
+// TestOnlyFoldersAndLinksAreGivenAway: who has anything else open keeps it. A name that another
+// account laid where the copy is to be ends the advice.
 func TestOnlyFoldersAndLinksAreGivenAway(t *testing.T) {
 	for mode, want := range map[fs.FileMode]bool{fs.ModeDir: true, fs.ModeSymlink: true, 0: false, fs.ModeSocket: false, fs.ModeNamedPipe: false, fs.ModeDevice: false} {
 		if try := foreign("/x", weaker, mode).Try; strings.Contains(try, "chown -h") != want {
@@ -319,8 +321,8 @@ func TestFurtherAccountsAreNamedByTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestAnAdviceDoesNoHarm: what cannot be given to another owner is not to be given, "/" is root's alone, and the secrets of a
-// container are as they must be.
+// TestAnAdviceDoesNoHarm: what cannot be given to another owner is not to be given, "/" is root's
+// alone, and the secrets of a container are as they must be.
 func TestAnAdviceDoesNoHarm(t *testing.T) {
 	files := map[string]entry{"/": folder(weaker, weaker, 0o755), "/run": folder(0, 0, 0o755), "/run/secrets": folder(0, 0, 0o755), "/run/secrets2": folder(0, 0, 0o755)}
 	c := ours(files)
@@ -353,8 +355,8 @@ func TestAnAdviceDoesNoHarm(t *testing.T) {
 	}
 }
 
-// TestAnAccountOfAnotherNamespaceIsUnknown reads the kernel's own tables: of the machine, of unshare -r, of a container, and of a
-// namespace without a table.
+// TestAnAccountOfAnotherNamespaceIsUnknown reads the kernel's own tables: of the machine, of
+// unshare -r, of a container, and of a namespace without a table.
 func TestAnAccountOfAnotherNamespaceIsUnknown(t *testing.T) {
 	f := func(uid uint32, accounts, overflow string, want bool) {
 		t.Helper()
@@ -380,7 +382,8 @@ func TestAnAccountOfAnotherNamespaceIsUnknown(t *testing.T) {
 	}
 }
 
-// TestGroupsWithOthersAreFound: a member may stand in the list of the group, or have it as its primary one.
+// TestGroupsWithOthersAreFound: a member may stand in the list of the group, or have it as its
+// primary one.
 func TestGroupsWithOthersAreFound(t *testing.T) {
 	me := account{"me", 1000, 1000}
 	const mine, passwd = "root:x:0:\nme:x:1000:\nbroken\n", "root:x:0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\nbroken\n"
@@ -408,7 +411,8 @@ func TestGroupsWithOthersAreFound(t *testing.T) {
 	f(root, passwd, "root:x:0:me\n", false)
 }
 
-// TestANumberOfAnAccountIsNoNumberOfAGroup: the group may be anybody's. Only what is in no list may be the group of an account that is in none.
+// TestANumberOfAnAccountIsNoNumberOfAGroup: the group may be anybody's. Only what is in no list may
+// be the group of an account that is in none.
 func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
 	const passwd, group = "me:x:1000:1001::/:/bin/sh\nbroken\n", "team:x:1000:\nbroken\n"
 	for gid, want := range map[uint32]bool{1000: false, 1001: false, 1002: true} {
@@ -436,7 +440,8 @@ func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
 	f(found && alone(account{name, 0, 0}, passwdHere, groupHere), 0, []uint32{0, weaker}, nil)
 	f(false, 0, []uint32{weaker}, nil) // a folder of another account, which root's group may write
 	f(false, 0, nil, nil)
-	// Every system has groups that are no account's own: those of the numbers of accounts that are not theirs.
+	// Every system has groups that are no account's own: those of the numbers of accounts that are
+	// not theirs.
 	content, err := os.ReadFile("/etc/group")
 	if err != nil {
 		t.Fatal(err)
@@ -461,7 +466,8 @@ func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
 // weaker is an account that root can act as: "nobody" on most systems.
 const weaker = 65534
 
-// TestAWeakerAccountsFilesAreFound changes owners for real, which root alone can; the other tests tell the checker of owners.
+// TestAWeakerAccountsFilesAreFound changes owners for real, which root alone can; the other tests
+// tell the checker of owners.
 func TestAWeakerAccountsFilesAreFound(t *testing.T) {
 	t.Setenv(TrustVariable, "")
 	dir := t.TempDir()

@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// A file system in user space (FUSE) says what its server likes: of each file that it is root's, and another content at each read. Any account may
-// mount one where fusermount lets it. So what is on one belongs to the account that mounted it, whatever is shown.
+// A file system in user space (FUSE) says what its server likes: of each file that it is root's,
+// and another content at each read. Any account may mount one where fusermount lets it. So what is
+// on one belongs to the account that mounted it, whatever is shown.
 
 // served says that a file lies on a file system that another account serves.
 func served(path string, server uint32) *Error {
@@ -33,7 +34,8 @@ type mount struct {
 	kind, options string
 }
 
-// mountOf finds a device, "major:minor", among the lines of /proc/self/mountinfo. Spaces within a field are escaped there.
+// mountOf finds a device, "major:minor", among the lines of /proc/self/mountinfo. Spaces within a
+// field are escaped there.
 func mountOf(device, mountinfo string) (m mount, found bool) {
 	const deviceField, firstOptional = 2, 6
 	for line := range strings.Lines(mountinfo) {
@@ -50,8 +52,8 @@ func mountOf(device, mountinfo string) (m mount, found bool) {
 	return mount{}, false
 }
 
-// fuse reports whether the file system is one in user space that an account mounted. One of a virtual machine's host (virtiofs) is none:
-// root mounts it.
+// fuse reports whether the file system is one in user space that an account mounted. One of a
+// virtual machine's host (virtiofs) is none: root mounts it.
 func (m mount) fuse() bool {
 	kind, _, _ := strings.Cut(m.kind, ".")
 	return kind == "fuse" || kind == "fuseblk"

@@ -15,8 +15,10 @@ var (
 	errNoUser     = errors.New("its mount names no account")
 )
 
-// serverOf returns the account that serves the file system of a file or folder in user space, and false for any other file system. It is asked of no
-// link: that is in a folder that was looked at, and the call follows it. A server may leave the question for the kind of its file system unanswered.
+// serverOf returns the account that serves the file system of a file or folder in user space, and
+// false for any other file system. It is asked of no link: that is in a folder that was looked at,
+// and the call follows it. A server may leave the question for the kind of its file system
+// unanswered.
 func serverOf(path string) (uid uint32, fuse bool, err error) {
 	var system syscall.Statfs_t
 	failed := syscall.Statfs(path, &system)
@@ -51,7 +53,8 @@ func serverOf(path string) (uid uint32, fuse bool, err error) {
 	return uid, true, nil
 }
 
-// deviceOf writes the number of a device as mountinfo does: the major number is in bits 8 to 19 and from 44 on, the minor one in the others.
+// deviceOf writes the number of a device as mountinfo does: the major number is in bits 8 to 19 and
+// from 44 on, the minor one in the others.
 func deviceOf(number uint64) string {
 	major := number>>8&0xfff | number>>32&0xfffff000
 	minor := number&0xff | number>>12&0xffffff00

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// liar is a file system in user space as an account mounts it by fusermount, with user_allow_other: one file, and all of it root's.
+// liar is a file system in user space as an account mounts it by fusermount, with user_allow_other:
+// one file, and all of it root's.
 type liar struct {
 	device  int
 	content string
@@ -140,7 +141,8 @@ func words32(words ...uint32) (b []byte) {
 	return b
 }
 
-// TestAFileSystemOfAnotherAccountIsTheirs has the kernel mount one, whether or not it says what it is.
+// TestAFileSystemOfAnotherAccountIsTheirs has the kernel mount one, whether or not it says what it
+// is.
 func TestAFileSystemOfAnotherAccountIsTheirs(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		t.Setenv(TrustVariable, "")

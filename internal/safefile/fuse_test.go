@@ -43,7 +43,8 @@ broken
 	f("50", "false,false,false,0")
 }
 
-// TestWhatAnotherAccountServesIsTheirs: whatever owners and modes it shows, at a folder, at a file, and behind a door that only we pass.
+// TestWhatAnotherAccountServesIsTheirs: whatever owners and modes it shows, at a folder, at a file,
+// and behind a door that only we pass.
 func TestWhatAnotherAccountServesIsTheirs(t *testing.T) {
 	root := folder(0, 0, 0o755)
 	files := map[string]entry{"/": root, "/a": folder(me, me, 0o700), "/a/b": root, "/a/b/c": {0o644, 0, 0}, "/a/link": {fs.ModeSymlink | 0o777, 0, 0}}

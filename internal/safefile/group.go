@@ -17,10 +17,12 @@ type account struct {
 	uid, gid uint32
 }
 
-// privateTo reports whether a group is private to one of the accounts: the group that many systems make for each account, under its name,
-// since they let new files be written by it (umask 002). The number alone says nothing: account and group 1000 of a machine may have nothing in
-// common, and other accounts than root may be in group 0, as each account of an OpenShift container is. Of the accounts those that are named need not
-// be known to the system, as in a container; then the group of the account's number is private where the system does not know it either.
+// privateTo reports whether a group is private to one of the accounts: the group that many systems
+// make for each account, under its name, since they let new files be written by it (umask 002). The
+// number alone says nothing: account and group 1000 of a machine may have nothing in common, and
+// other accounts than root may be in group 0, as each account of an OpenShift container is. Of the
+// accounts those that are named need not be known to the system, as in a container; then the group
+// of the account's number is private where the system does not know it either.
 func privateTo(gid uint32, accounts, named []uint32) bool {
 	passwd, err := accountsIn("/etc/passwd")
 	if err != nil {
@@ -45,7 +47,8 @@ func accountsIn(path string) (string, error) {
 	return string(content), err
 }
 
-// owner returns the name of an account that has a group of that name as its primary one, and whether it is so.
+// owner returns the name of an account that has a group of that name as its primary one, and
+// whether it is so.
 func owner(uid, gid uint32) (name string, found bool) {
 	who, err := user.LookupId(number(uid))
 	if err != nil || who.Gid != number(gid) {
@@ -55,7 +58,8 @@ func owner(uid, gid uint32) (name string, found bool) {
 	return who.Username, err == nil && group.Name == who.Username
 }
 
-// nowhere reports whether the system, directory services too, knows neither an account nor a group of a number.
+// nowhere reports whether the system, directory services too, knows neither an account nor a group
+// of a number.
 func nowhere(id uint32) bool {
 	_, err := user.LookupId(number(id))
 	_, noUser := errors.AsType[user.UnknownUserIdError](err)
@@ -84,10 +88,12 @@ func number(id uint32) string { return strconv.FormatUint(uint64(id), 10) }
 // mostAccounts bounds a list of accounts in bytes; a list of 100,000 has some 8 MB.
 const mostAccounts = 64 << 20
 
-// alone reports whether the group of an account's own name, its primary one, has no other account in it: neither as a member, which
-// /etc/group says, nor as its primary group, which /etc/passwd says. A group that is not in /etc/group comes from a directory service,
-// which need not tell who is in it; such a group counts as private only where its number is the account's too, as the services give it
-// that make a group for each account. What a directory adds to a group of the file is not seen.
+// alone reports whether the group of an account's own name, its primary one, has no other account
+// in it: neither as a member, which /etc/group says, nor as its primary group, which /etc/passwd
+// says. A group that is not in /etc/group comes from a directory service, which need not tell who
+// is in it; such a group counts as private only where its number is the account's too, as the
+// services give it that make a group for each account. What a directory adds to a group of the file
+// is not seen.
 func alone(me account, passwd, group string) bool {
 	for fields := range entries(passwd, 4) {
 		if isNumber(fields[3], me.gid) && fields[0] != me.name && !isNumber(fields[2], me.uid) {

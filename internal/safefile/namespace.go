@@ -8,21 +8,24 @@ import (
 	"strings"
 )
 
-// unknownOwner reports whether an account may be any that is not known in the user namespace of the process: the kernel shows files of
-// all those, root's of the machine among them, as of one account, uid 65534 on most systems. Elsewhere no account is unknown.
+// unknownOwner reports whether an account may be any that is not known in the user namespace of the
+// process: the kernel shows files of all those, root's of the machine among them, as of one
+// account, uid 65534 on most systems. Elsewhere no account is unknown.
 func unknownOwner(uid uint32) bool {
 	accounts, overflow := namespace()
 	return standsForOthers(uid, accounts, overflow)
 }
 
-// unknownSelf reports whether that is so of the account that runs the program: then files that seem to be its own may be anybody's.
+// unknownSelf reports whether that is so of the account that runs the program: then files that seem
+// to be its own may be anybody's.
 func unknownSelf(uid uint32) bool {
 	accounts, overflow := namespace()
 	return standsForOthers(uid, accounts, overflow) && !inside(uid, accounts)
 }
 
-// namespace returns the lines "inside outside count" in which the kernel says which accounts are known, and the number of those that
-// are not. Where there is no Linux, or no /proc, it returns as outside of every namespace.
+// namespace returns the lines "inside outside count" in which the kernel says which accounts are
+// known, and the number of those that are not. Where there is no Linux, or no /proc, it returns as
+// outside of every namespace.
 func namespace() (accounts, overflow string) {
 	table, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"strconv"
 )
 
-// KindError says that a path names something that is no regular file: a folder, a pipe, a device, a socket.
+// KindError says that a path names something that is no regular file: a folder, a pipe, a device, a
+// socket.
 type KindError struct {
 	Path string
 	Mode fs.FileMode
@@ -51,8 +52,9 @@ func (e *SizeError) Why() string {
 	return fmt.Sprintf("has more than %d bytes, the most that such a file may have", e.Most)
 }
 
-// Open opens a regular file for reading, as os.Open does. Anything else is a *KindError and is not read: a pipe would be waited for
-// without end, deaf to signals, and to open a device can do something. Links are followed.
+// Open opens a regular file for reading, as os.Open does. Anything else is a *KindError and is not
+// read: a pipe would be waited for without end, deaf to signals, and to open a device can do
+// something. Links are followed.
 func Open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -81,8 +83,9 @@ func openNow(path string) (*os.File, error) {
 	return file, nil
 }
 
-// ReadTrusted is Read for a file that no account may have written but trusted ones: Check, and then Read. What Check finds missing is not read,
-// since any account may make it, in a folder as /tmp is, a moment later: it is an fs.ErrNotExist. What Check finds in order no other account can
+// ReadTrusted is Read for a file that no account may have written but trusted ones: Check, and then
+// Read. What Check finds missing is not read, since any account may make it, in a folder as /tmp
+// is, a moment later: it is an fs.ErrNotExist. What Check finds in order no other account can
 // replace.
 func ReadTrusted(path string, most int64) ([]byte, error) { return readAfter(Check, path, most) }
 
@@ -93,7 +96,8 @@ func readAfter(check func(path string) error, path string, most int64) ([]byte, 
 	return Read(path, most)
 }
 
-// Read returns what is in a regular file of at most so many bytes. A larger one is a *SizeError, anything that is no file a *KindError.
+// Read returns what is in a regular file of at most so many bytes. A larger one is a *SizeError,
+// anything that is no file a *KindError.
 func Read(path string, most int64) ([]byte, error) {
 	file, err := Open(path)
 	if err != nil {

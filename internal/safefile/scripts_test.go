@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// world is a temporary folder with a checkout, as far as the scripts need one, and with a place for a cache.
+// world is a temporary folder with a checkout, as far as the scripts need one, and with a place for
+// a cache.
 type world struct {
 	t          *testing.T
 	dir, cache string
@@ -43,8 +44,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// run returns a script's exit code and what it said; it runs in the checkout, and $D is the folder around. Nothing can be fetched: a script that takes
-// what is there for none must not set up its own.
+// run returns a script's exit code and what it said; it runs in the checkout, and $D is the folder
+// around. Nothing can be fetched: a script that takes what is there for none must not set up its
+// own.
 func (w *world) run(script string) (code int, said string) {
 	w.t.Helper()
 	cmd := exec.CommandContext(w.t.Context(), "bash", "-euo", "pipefail", "-c", "umask 022; D=${PWD%/*}; "+script)
@@ -75,7 +77,8 @@ func (w *world) prepare(script string) {
 	}
 }
 
-// refused prepares a world and runs a script there, which must end with one line that says what is wrong and where.
+// refused prepares a world and runs a script there, which must end with one line that says what is
+// wrong and where.
 func refused(t *testing.T, prepare, script, at, want string) {
 	t.Helper()
 	w := newWorld(t)
@@ -93,7 +96,8 @@ func refused(t *testing.T, prepare, script, at, want string) {
 const (
 	makeCache  = "source scripts/lib.sh; make_cache; lock_cache"
 	tokenizers = "scripts/parts.sh tokenizers"
-	// lay makes a part of libtokenizers.a whose stamp is right: any account can tell it from a checkout.
+	// lay makes a part of libtokenizers.a whose stamp is right: any account can tell it from a
+	// checkout.
 	lay = "cd checkout; source scripts/lib.sh; detect_platform; eval \"$(sed -n '/^key() {/,/^}/p' scripts/parts.sh)\"; " +
 		"mkdir -p $D/cache/parts/tokenizers; cd $D/cache/parts; (cd $D/checkout; key tokenizers) >tokenizers/.stamp; touch tokenizers/libtokenizers.a; "
 )
@@ -183,7 +187,8 @@ func TestAGroupOfOneIsTheAccountsOwnToTheScripts(t *testing.T) {
 	root("root:x:0:backup", 1)
 }
 
-// TestTheScriptsJudgeAsThePackageDoes: what the scripts link and run is what the program trusts afterwards.
+// TestTheScriptsJudgeAsThePackageDoes: what the scripts link and run is what the program trusts
+// afterwards.
 func TestTheScriptsJudgeAsThePackageDoes(t *testing.T) {
 	t.Setenv(TrustVariable, "")
 	f := func(trusted bool, prepare string) {

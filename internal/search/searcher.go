@@ -34,11 +34,13 @@ type Hit struct {
 	Key     []string           `json:"key"`
 	Score   float64            `json:"score"`
 	Columns map[string]*string `json:"columns"`
-	// TooLarge is the length in bytes of the columns, where that is more than stream.max_row_bytes and they are left out.
+	// TooLarge is the length in bytes of the columns, where that is more than stream.max_row_bytes
+	// and they are left out.
 	TooLarge uint32 `json:"too_large_bytes,omitempty"`
 }
 
-// unknownColumn is an error about a column that the table has not, by the name that was asked for: in the statement it has the table's before it.
+// unknownColumn is an error about a column that the table has not, by the name that was asked for:
+// in the statement it has the table's before it.
 func unknownColumn(err error) error {
 	const try = "check the columns in --columns and --filter"
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
@@ -67,7 +69,8 @@ func New(c config.Config, s *connect.Store, encoders *engine.Pool, reader *rows.
 	return made
 }
 
-// Open opens the encoder of the active generation (whose self-test it runs), the sink, and the source when rows are read.
+// Open opens the encoder of the active generation (whose self-test it runs), the sink, and the
+// source when rows are read.
 func Open(ctx context.Context, c config.Config, opener engine.Opener) (s *Searcher, err error) {
 	s = &Searcher{config: c}
 	opened := s // a return of an error sets the result to nil before the deferred call
@@ -135,10 +138,12 @@ func (s *Searcher) WaitFor(ctx context.Context, lsn change.LSN, patience time.Du
 	return nil
 }
 
-// mostCandidates bounds how many neighbours a filtered search looks at before it returns what it has.
+// mostCandidates bounds how many neighbours a filtered search looks at before it returns what it
+// has.
 const mostCandidates = 10_000
 
-// Search asks for more and more neighbours until k of them pass the filters: the filters are the source's, where the columns are.
+// Search asks for more and more neighbours until k of them pass the filters: the filters are the
+// source's, where the columns are.
 func (s *Searcher) Search(ctx context.Context, text string, k int, columns []string, filters []rows.Filter) (Result, error) {
 	question, ask := Query{Text: text}, k
 	if len(filters) > 0 {
@@ -173,7 +178,8 @@ type Query struct {
 	generation int // zero: no vector yet
 }
 
-// Encode makes the query's vector by the model of the generation that was active when last looked; none where it has that.
+// Encode makes the query's vector by the model of the generation that was active when last looked;
+// none where it has that.
 func (s *Searcher) Encode(ctx context.Context, q *Query) error {
 	g := s.generation.Load()
 	if q.generation == g.ID {
@@ -202,7 +208,8 @@ func (s *Searcher) Active() sink.Generation { return *s.generation.Load() }
 // Forget has the next search open the sink's tables again; see sink.Searcher.
 func (s *Searcher) Forget() { s.nearest.Forget() }
 
-// NearestOf encodes the query for the generation that is active, and again where another one is when the vectors are read.
+// NearestOf encodes the query for the generation that is active, and again where another one is
+// when the vectors are read.
 func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result, error) {
 	var err error
 	for range activations {
@@ -220,7 +227,8 @@ func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result,
 	return sink.Result{}, fault.Wrap(err, fault.Unavailable, "try again", "generations are being activated one after another")
 }
 
-// Fetch adds the source's columns; without filters a hit whose row has just gone is kept, without columns.
+// Fetch adds the source's columns; without filters a hit whose row has just gone is kept, without
+// columns.
 func (s *Searcher) Fetch(ctx context.Context, found sink.Result, columns []string, filters []rows.Filter) (Result, error) {
 	result := Result{
 		WatermarkLSN: found.Watermark, Generation: found.Generation.ID, FullBackfill: found.FullBackfill, Hits: make([]Hit, 0, len(found.Hits)),

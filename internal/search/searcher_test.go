@@ -76,8 +76,8 @@ func twoGenerations(t *testing.T, texts []string) *connect.Store {
 	return s
 }
 
-// TestASearchEncodesForTheGenerationThatItReads, while generations are activated again and again: its own text is found with score 1, which
-// no vector of the other model has.
+// TestASearchEncodesForTheGenerationThatItReads, while generations are activated again and again:
+// its own text is found with score 1, which no vector of the other model has.
 func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 	t.Parallel()
 	texts := make([]string, 20)
@@ -90,7 +90,8 @@ func TestASearchEncodesForTheGenerationThatItReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := engine.Opener{}.PoolOf(config.Default(), s, nil, sink.Generation{})
-	// Between the encoding and the search of every few queries another generation is activated: the worst moment.
+	// Between the encoding and the search of every few queries another generation is activated: the
+	// worst moment.
 	var queries, between atomic.Int64
 	flip := func(context.Context, []string) error {
 		if queries.Add(1)%5 != 0 {

@@ -16,10 +16,12 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// An advice that is followed must not give the role of a stream or a search what the role that sets pipelines up is to have.
+// An advice that is followed must not give the role of a stream or a search what the role that sets
+// pipelines up is to have.
 
-// gives is an advice that gives a role rights on the table, or a membership, or drops a slot: of which pipeline that is, only the role that sets
-// pipelines up is shown. CONNECT is what every role needs.
+// gives is an advice that gives a role rights on the table, or a membership, or drops a slot: of
+// which pipeline that is, only the role that sets pipelines up is shown. CONNECT is what every role
+// needs.
 var gives = regexp.MustCompile(`^(BEGIN; )?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
 
 // Advise puts the advice of an error of init right for the role that ran init: what it lacks is to

@@ -13,8 +13,9 @@ import (
 	"github.com/wal2vec/wal2vec/sink"
 )
 
-// swapping describes the table for the function that follows swapped ones. Which columns a role gets to read is the settings' to say, not the
-// sink's: of what other generations read besides, the function goes on to give what it gives already.
+// swapping describes the table for the function that follows swapped ones. Which columns a role
+// gets to read is the settings' to say, not the sink's: of what other generations read besides, the
+// function goes on to give what it gives already.
 func (s *Init) swapping(ctx context.Context) (replication.Swap, error) {
 	swap := SwapOf(s.Config, connect.InspectOptions(s.Config), s.Table.Key, s.Table.OID)
 	swap.RunAs = strings.Join(s.options.SwapRole, "")
@@ -28,9 +29,11 @@ func (s *Init) swapping(ctx context.Context) (replication.Swap, error) {
 	return swap, err
 }
 
-// planFunction returns the statements that let roles stream from the source: what they may read, and the function that prepares swapped tables for
-// them, and for this role where it does not own table and publication itself. A function that is there is brought up to date. One that would run as
-// a role with more than the rights of the table's owner is not made, and taken from its callers: s.unfit says so.
+// planFunction returns the statements that let roles stream from the source: what they may read,
+// and the function that prepares swapped tables for them, and for this role where it does not own
+// table and publication itself. A function that is there is brought up to date. One that would run
+// as a role with more than the rights of the table's owner is not made, and taken from its callers:
+// s.unfit says so.
 func (s *Init) planFunction(ctx context.Context) ([]string, error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {
@@ -70,7 +73,8 @@ func (s *Init) planFunction(ctx context.Context) ([]string, error) {
 	return slices.Concat(function, statements), err
 }
 
-// planSource returns the statements of planFunction, and the one that comes before all for the source: the names in them keep their meaning.
+// planSource returns the statements of planFunction, and the one that comes before all for the
+// source: the names in them keep their meaning.
 func (s *Init) planSource(ctx context.Context) (pin string, function []string, err error) {
 	if function, err = s.planFunction(ctx); err != nil {
 		return "", nil, err
@@ -79,8 +83,9 @@ func (s *Init) planSource(ctx context.Context) (pin string, function []string, e
 	return pin, function, err
 }
 
-// planRevocation returns the statements that take back what roles were given in the source, and a line for each that keeps something for another
-// pipeline. One that is given it again in the same run keeps it.
+// planRevocation returns the statements that take back what roles were given in the source, and a
+// line for each that keeps something for another pipeline. One that is given it again in the same
+// run keeps it.
 func (s *Init) planRevocation(ctx context.Context) (statements, kept []string, err error) {
 	swap, err := s.swapping(ctx)
 	if err != nil {
@@ -118,8 +123,8 @@ func (s *Init) findStreamers(ctx context.Context) error {
 	return err
 }
 
-// revoked are the roles that lose what --grant-stream gave them in the source. A role that only searches was given nothing there: what it may
-// read is somebody else's to take.
+// revoked are the roles that lose what --grant-stream gave them in the source. A role that only
+// searches was given nothing there: what it may read is somebody else's to take.
 func (s *Init) revoked() []string {
 	return slices.DeleteFunc(slices.Clone(s.options.Revoke), func(role string) bool {
 		return slices.Contains(s.options.GrantStream, role) || !slices.Contains(s.streamers, role)
@@ -147,8 +152,9 @@ func (s *Init) takeBack(ctx context.Context) error {
 	return err
 }
 
-// makeFunction makes the function where this role may; it is of use only where its owner owns table and publication. That somebody else has to
-// make it is no reason for init to fail: until then a swapped table is a gap.
+// makeFunction makes the function where this role may; it is of use only where its owner owns table
+// and publication. That somebody else has to make it is no reason for init to fail: until then a
+// swapped table is a gap.
 func (s *Init) makeFunction(ctx context.Context) error {
 	statements, err := s.planFunction(ctx)
 	s.sayUnfit()
@@ -179,7 +185,8 @@ func (s *Init) makeFunction(ctx context.Context) error {
 	return err
 }
 
-// sayOdd warns of functions of the swap role that may be of no pipeline, and of roles that may call this one's and do not stream.
+// sayOdd warns of functions of the swap role that may be of no pipeline, and of roles that may call
+// this one's and do not stream.
 func (s *Init) sayOdd(ctx context.Context, swap replication.Swap) error {
 	if !connect.FollowsSwaps(s.Config) {
 		return nil
@@ -192,7 +199,8 @@ func (s *Init) sayOdd(ctx context.Context, swap replication.Swap) error {
 	return err
 }
 
-// sayUnfit warns where there is no role that the function could run as: until then a swapped table is a gap, as without the function.
+// sayUnfit warns where there is no role that the function could run as: until then a swapped table
+// is a gap, as without the function.
 func (s *Init) sayUnfit() {
 	if s.unfit != nil {
 		s.Log.Warn().Err(s.unfit).Str("try", fault.Try(s.unfit)).

@@ -25,8 +25,8 @@ type Options struct {
 	PrintSQL bool
 	// Resync makes a new slot after a gap, and a new epoch.
 	Resync bool
-	// GrantStream and GrantSearch are roles that get the rights of a stream or a search, Revoke those
-	// that lose them before.
+	// GrantStream and GrantSearch are roles that get the rights of a stream or a search, Revoke
+	// those that lose them before.
 	GrantStream, GrantSearch, Revoke []string
 	// SwapRole is the role that gets the function that follows swapped tables: one, or none; not a
 	// string, as that would not tell an empty name from none.
@@ -52,12 +52,15 @@ type Init struct {
 	Restart
 	options    Options
 	generation sink.Generation
-	// intended is true when an earlier run got as far as registering the pipeline: a slot of its name is then that run's.
+	// intended is true when an earlier run got as far as registering the pipeline: a slot of its
+	// name is then that run's.
 	intended bool
-	// streamers are the roles that might write the pipeline when init began, left those of them that have nothing in the sink any more: a revocation
-	// was cut off before it came to the source.
+	// streamers are the roles that might write the pipeline when init began, left those of them
+	// that have nothing in the sink any more: a revocation was cut off before it came to the
+	// source.
 	streamers, left []string
-	// shared are the roles that stream another pipeline of the sink, too; noted where roles are to lose something.
+	// shared are the roles that stream another pipeline of the sink, too; noted where roles are to
+	// lose something.
 	shared []string
 	// rights are the lines that tell which role was given what, and which has lost it.
 	rights []string
@@ -69,7 +72,8 @@ type Init struct {
 	view string
 	// gap is why the pipeline's slot cannot bring what comes after the watermark; nil where it can.
 	gap error
-	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not asked for.
+	// unfit is why the function that follows swapped tables is not made; nil where it is, or is not
+	// asked for.
 	unfit error
 }
 
@@ -232,7 +236,8 @@ func (s *Init) grants() []sink.Grant {
 	return grants
 }
 
-// plan returns the statements that are to run, and with them every reason not to begin that can be seen without trying.
+// plan returns the statements that are to run, and with them every reason not to begin that can be
+// seen without trying.
 func (s *Init) plan(ctx context.Context) (plan setupPlan, err error) {
 	known, _, err := s.Store.Registered(ctx)
 	if err != nil {
@@ -287,8 +292,8 @@ func (s *Init) slotGap(ctx context.Context, slot replication.SlotState) (gap, er
 	return gap, nil
 }
 
-// rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A slot cannot be taken back: there
-// the right to make one is all that is tried.
+// rehearse tries everything and takes it back, so that a missing right leaves nothing half done. A
+// slot cannot be taken back: there the right to make one is all that is tried.
 func (s *Init) rehearse(ctx context.Context, plan setupPlan) error {
 	if err := s.Store.Rehearse(ctx, plan.sink); err != nil {
 		return err
@@ -307,7 +312,8 @@ func (s *Init) rehearse(ctx context.Context, plan setupPlan) error {
 	return replication.CheckAccess(ctx, s.Config.Source.DSN.Reveal())
 }
 
-// started reports whether the pipeline has a slot and a watermark, and notes whether an earlier init was cut off before that.
+// started reports whether the pipeline has a slot and a watermark, and notes whether an earlier
+// init was cut off before that.
 func (s *Init) started(ctx context.Context) (bool, error) {
 	// An older schema is one that the plan brings up to date.
 	state, found, err := s.Store.Registered(ctx)
@@ -341,8 +347,8 @@ func (s *Init) checkSlot(ctx context.Context, slot replication.SlotState, starte
 	}
 }
 
-// make makes everything, in an order in which a run that was cut off can simply be run again. A slot of this name is an earlier run's, or
-// the old one of a resync.
+// make makes everything, in an order in which a run that was cut off can simply be run again. A
+// slot of this name is an earlier run's, or the old one of a resync.
 func (s *Init) make(ctx context.Context) (created bool, err error) {
 	if err := s.noteUpgrade(ctx); err != nil {
 		return false, err
@@ -359,7 +365,8 @@ func (s *Init) make(ctx context.Context) (created bool, err error) {
 	if err := replication.EnsurePublication(ctx, s.Source, s.Config.Source.Publication, s.Table, s.use); err != nil {
 		return false, err
 	}
-	// The source comes first, and each side is one transaction: where the second fails, the sink still knows who is to lose what.
+	// The source comes first, and each side is one transaction: where the second fails, the sink
+	// still knows who is to lose what.
 	if err := s.takeBack(ctx); err != nil {
 		return false, err
 	}
@@ -386,7 +393,8 @@ func (s *Init) make(ctx context.Context) (created bool, err error) {
 	return true, s.Run(ctx, state)
 }
 
-// warnOfBypass tells of a role that would act for every pipeline as soon as there is another one. Where there is one, the grant has been refused.
+// warnOfBypass tells of a role that would act for every pipeline as soon as there is another one.
+// Where there is one, the grant has been refused.
 func (s *Init) warnOfBypass(ctx context.Context, grant sink.Grant) error {
 	if grant.Access == sink.Nothing {
 		return nil

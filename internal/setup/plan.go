@@ -10,8 +10,8 @@ import (
 // setupPlan is what init is to run in each database.
 type setupPlan struct {
 	sink, publication []string
-	// function makes the function that follows swapped tables for roles that do not own them, and gives and takes what roles may read; empty
-	// where nothing is asked for.
+	// function makes the function that follows swapped tables for roles that do not own them, and
+	// gives and takes what roles may read; empty where nothing is asked for.
 	function []string
 	pin      string // the statement before those for the source that keeps the names in them
 	slot     string // the statement that creates it; empty when the pipeline has one
@@ -19,8 +19,9 @@ type setupPlan struct {
 	kept []string
 }
 
-// OwnPath is how printed SQL begins. Who runs it may have a schema of another role on the search path: one that is called like the role that runs
-// it ("$user"), or public. It holds for the session: a slot cannot be made in a transaction that has written, which SET LOCAL would take.
+// OwnPath is how printed SQL begins. Who runs it may have a schema of another role on the search
+// path: one that is called like the role that runs it ("$user"), or public. It holds for the
+// session: a slot cannot be made in a transaction that has written, which SET LOCAL would take.
 const OwnPath = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false)"
 
 // String is the plan as statements to paste, those for the sink first.
@@ -51,8 +52,9 @@ func (p setupPlan) String() string {
 	return text.String()
 }
 
-// inTransaction lets the first error end all of them: psql goes on after one, and the next statement would run into what another role has put in
-// the place of what was to be made. PUBLIC, too, must not get to call the function between its creation and the REVOKE.
+// inTransaction lets the first error end all of them: psql goes on after one, and the next
+// statement would run into what another role has put in the place of what was to be made. PUBLIC,
+// too, must not get to call the function between its creation and the REVOKE.
 func inTransaction(statements []string) []string {
 	if len(statements) == 0 {
 		return nil

@@ -14,7 +14,8 @@ var AccessText = map[sink.Access]string{
 	sink.Write: "all that stream and backfill need", sink.Read: "all that search and status need",
 }
 
-// rightsIn are the GRANTs and REVOKEs among statements that were run in the source, one line each: who got or lost what.
+// rightsIn are the GRANTs and REVOKEs among statements that were run in the source, one line each:
+// who got or lost what.
 func rightsIn(statements []string) []string {
 	var lines []string
 	for _, step := range statements {

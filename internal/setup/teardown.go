@@ -82,7 +82,8 @@ func Teardown(ctx context.Context, c config.Config, log zerolog.Logger) (gone Go
 	return gone, nil
 }
 
-// nothingToDrop says of an error about a pipeline that is not there that a teardown has no work; any other stays as it is.
+// nothingToDrop says of an error about a pipeline that is not there that a teardown has no work;
+// any other stays as it is.
 func nothingToDrop(err error) error {
 	if !fault.Absent(err) {
 		return err
@@ -93,8 +94,9 @@ func nothingToDrop(err error) error {
 	}
 }
 
-// removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's row, which a stream may write. The roles that
-// were given the stream in the sink have its name there too: init gives on both sides.
+// removedFor names what a teardown takes out of the source; nothing of it comes from the pipeline's
+// row, which a stream may write. The roles that were given the stream in the sink have its name
+// there too: init gives on both sides.
 func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
 	removed := replication.Removed{Swap: SwapOf(c, connect.InspectOptions(c), nil, 0)}
 	for _, role := range roles {
@@ -116,8 +118,8 @@ func shared(roles []sink.Grant) (names []string) {
 	return names
 }
 
-// rehearseTeardown drops everything but the slot, and takes it back: what this role may not drop, and what others have made on it, stops a
-// teardown while the pipeline is whole.
+// rehearseTeardown drops everything but the slot, and takes it back: what this role may not drop,
+// and what others have made on it, stops a teardown while the pipeline is whole.
 func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *connect.Store, name string, removed replication.Removed) error {
 	slot, err := replication.ReadSlot(ctx, source, name)
 	if err != nil {
@@ -141,8 +143,8 @@ func rehearseTeardown(ctx context.Context, source *pgx.Conn, s *connect.Store, n
 	return err
 }
 
-// ownNames refuses to drop what only a row of the sink names: whoever may write that row would choose what is dropped with the rights of
-// this role on the source.
+// ownNames refuses to drop what only a row of the sink names: a role that may write that row would
+// choose what is dropped with the rights of this role on the source.
 func ownNames(c config.Config, state sink.State) error {
 	slot := cmp.Or(state.SlotName, state.Slot, c.Source.Slot)
 	if slot == c.Source.Slot && state.Publication == c.Source.Publication {

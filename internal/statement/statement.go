@@ -1,5 +1,6 @@
-// Package statement runs one statement that has no parameters, and never several. A text that was meant as one statement and holds
-// two is refused by the server as a whole, before it runs any of it. It does not quote: names in a statement are quoted already.
+// Package statement runs one statement that has no parameters, and never several. A text that was
+// meant as one statement and holds two is refused by the server as a whole, before it runs any of
+// it. It does not quote: names in a statement are quoted already.
 package statement
 
 import (
@@ -16,8 +17,9 @@ type Runner interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// Run runs one statement by the extended protocol, which takes one alone; what it returns is dropped. pgx's Exec takes the simple
-// protocol for a statement without parameters, and that runs as many as the text holds.
+// Run runs one statement by the extended protocol, which takes one alone; what it returns is
+// dropped. pgx's Exec takes the simple protocol for a statement without parameters, and that runs
+// as many as the text holds.
 func Run(ctx context.Context, on Runner, text string) error {
 	rows, err := on.Query(ctx, text, pgx.QueryExecModeExec)
 	if err != nil {
@@ -36,8 +38,9 @@ const unfit = "a right that was not given or taken"
 // ErrWithheld is the cause of an error of a GRANT or REVOKE that changed less than it says.
 var ErrWithheld = errors.New("a right was not given or taken")
 
-// Note is for the notices of a connection. A GRANT or REVOKE of a role that may not give or take a right is no error to PostgreSQL: it warns, and
-// has done nothing, or a part. Run makes an error of that, with the SQLSTATE of a right that is missing.
+// Note is for the notices of a connection. A GRANT or REVOKE of a role that may not give or take a
+// right is no error to PostgreSQL: it warns, and has done nothing, or a part. Run makes an error of
+// that, with the SQLSTATE of a right that is missing.
 func Note(conn *pgconn.PgConn, notice *pgconn.Notice) {
 	const notRevoked, notGranted = "01006", "01007"
 	if notice.Code == notRevoked || notice.Code == notGranted {

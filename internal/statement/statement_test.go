@@ -31,7 +31,8 @@ func TestTheSecondStatementIsRefusedAndNoneRuns(t *testing.T) {
 	}
 }
 
-// TestARightThatWasNotGivenIsAnError: PostgreSQL warns, and says GRANT or REVOKE as if it were done.
+// TestARightThatWasNotGivenIsAnError: PostgreSQL warns, and says GRANT or REVOKE as if it were
+// done.
 func TestARightThatWasNotGivenIsAnError(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)

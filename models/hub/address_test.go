@@ -50,7 +50,8 @@ func TestATokenGoesOverHTTPSOrToThisMachineAlone(t *testing.T) {
 	f("http://localhost.", false)
 }
 
-// TestNothingIsSentWithATokenThatMustNotGo: 0.0.0.0 leads to a server of this machine, and is an address of no machine.
+// TestNothingIsSentWithATokenThatMustNotGo: 0.0.0.0 leads to a server of this machine, and is an
+// address of no machine.
 func TestNothingIsSentWithATokenThatMustNotGo(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	o := f.options(t.TempDir())
@@ -94,7 +95,8 @@ func TestRedirectsToALessSafePlaceAreNotFollowed(t *testing.T) {
 	f("http://127.0.0.1:1", "http://10.0.0.1", false)
 }
 
-// scripted answers requests by their address: with a redirect, or with a body where it holds no "://".
+// scripted answers requests by their address: with a redirect, or with a body where it holds no
+// "://".
 type scripted struct {
 	answers map[string]string
 	asked   []string

@@ -32,7 +32,8 @@ func without(fields ...string) func(map[string]any) {
 // altered is a file of the same length with other content.
 func altered(text string) string { return strings.Repeat(" ", len(text)-1) + "x" }
 
-// sending answers requests for a file with a body that goes on until the client has had enough, or for so many bytes.
+// sending answers requests for a file with a body that goes on until the client has had enough, or
+// for so many bytes.
 func sending(part string, most int64) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.Contains(r.URL.Path, part) {
@@ -88,7 +89,8 @@ func TestEveryFileHasTheHashThatTheHubGives(t *testing.T) {
 	for _, name := range []string{configFile, tokenizerFile, modulesFile, "1_Pooling/config.json", "sentence_bert_config.json"} {
 		f(name, small(name), nothing)
 	}
-	// Where the listing has none: a header with the hash of what is linked to, or the ETag of a file that the hub serves itself.
+	// Where the listing has none: a header with the hash of what is linked to, or the ETag of a
+	// file that the hub serves itself.
 	for header, form := range map[string]string{etagHash: `"%s"`, plainEtag: `W/"%s"`} {
 		f(configFile, small(configFile), func(h *fakeHub, text string) {
 			h.listed = without("blobId")
@@ -113,7 +115,8 @@ func TestEveryFileHasTheHashThatTheHubGives(t *testing.T) {
 	})
 }
 
-// TestTheStoreDoesNotNameTheHash: where a hub redirects to is not asked what the file should be, and its etags may mean anything.
+// TestTheStoreDoesNotNameTheHash: where a hub redirects to is not asked what the file should be,
+// and its etags may mean anything.
 func TestTheStoreDoesNotNameTheHash(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	f.intercept = func(w http.ResponseWriter, r *http.Request) bool {
@@ -331,7 +334,8 @@ func (d dripping) Read(p []byte) (int, error) {
 	}
 }
 
-// TestAByteNowAndThenIsNoProgress: a hub could hold the program for years without ever being silent for a minute.
+// TestAByteNowAndThenIsNoProgress: a hub could hold the program for years without ever being silent
+// for a minute.
 func TestAByteNowAndThenIsNoProgress(t *testing.T) {
 	f := func(each int, stalls bool) {
 		t.Helper()

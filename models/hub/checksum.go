@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// checksum is what a hub says of a file's content, in hex: the SHA-256 of 64 digits, or the 40 digits that git gives to a blob. It is
-// empty where the hub says nothing that we know.
+// checksum is what a hub says of a file's content, in hex: the SHA-256 of 64 digits, or the 40
+// digits that git gives to a blob. It is empty where the hub says nothing that we know.
 type checksum string
 
 var hexForm = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
@@ -56,8 +56,8 @@ func (c checksum) of(file *os.File) (checksum, error) {
 	return checksum(hex.EncodeToString(sum.Sum(nil))), nil
 }
 
-// listed is the hash that the hub lists for a file; empty where it lists none. Of a large file git keeps a pointer alone, whose hash says
-// nothing about the content.
+// listed is the hash that the hub lists for a file; empty where it lists none. Of a large file git
+// keeps a pointer alone, whose hash says nothing about the content.
 func (f file) listed() checksum {
 	if f.LFS == nil {
 		return checksumOf(f.Blob)
@@ -68,7 +68,8 @@ func (f file) listed() checksum {
 	return checksumOf(strings.TrimPrefix(f.LFS.OID, "sha256:"))
 }
 
-// note keeps what the hub's own headers say about a file. Other hosts, where it redirects to, may give etags of any meaning.
+// note keeps what the hub's own headers say about a file. Other hosts, where it redirects to, may
+// give etags of any meaning.
 func (c *client) note(a *answer, target *url.URL, head http.Header) {
 	a.etag = ""
 	if !c.own(target) {
@@ -80,8 +81,8 @@ func (c *client) note(a *answer, target *url.URL, head http.Header) {
 	a.etag = checksumOf(head.Get(plainEtag))
 }
 
-// checksums returns every hash that the hub gives for a file: what it lists, what its headers link to, and where it gave neither, what the
-// ETag of a file says that it served itself.
+// checksums returns every hash that the hub gives for a file: what it lists, what its headers link
+// to, and where it gave neither, what the ETag of a file says that it served itself.
 func (a answer) checksums(f file) []checksum {
 	list := a.linked
 	if listed := f.listed(); listed != "" {

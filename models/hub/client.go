@@ -17,17 +17,21 @@ import (
 const (
 	// maxRedirects is that of browsers and more than a hub needs: one to where its large files lie.
 	maxRedirects = 10
-	// defaultStall is how long a hub may take for the next leastBytes before it counts as gone: a byte now and then is no progress.
+	// defaultStall is how long a hub may take for the next leastBytes before it counts as gone: a
+	// byte now and then is no progress.
 	defaultStall = time.Minute
 	leastBytes   = 16 << 10
-	// maxListingBytes bounds the answer about a revision, which names each file in some 300 bytes and comes in one piece.
+	// maxListingBytes bounds the answer about a revision, which names each file in some 300 bytes
+	// and comes in one piece.
 	maxListingBytes = 8 << 20
 	// maxHeadBytes bounds the head of an answer; a signed address in a Location has some 2 KB.
 	maxHeadBytes = 256 << 10
-	// defaultMost bounds all files of a model together. The largest models of the kinds that package models reads have some 5 GB.
+	// defaultMost bounds all files of a model together. The largest models of the kinds that
+	// package models reads have some 5 GB.
 	defaultMost = 16 << 30
-	// etagHash is the header in which a hub names the hash of a file that it redirects to: the SHA-256 of a large one, git's hash of a
-	// small one. Where it serves a file itself, the plain ETag has the same.
+	// etagHash is the header in which a hub names the hash of a file that it redirects to: the
+	// SHA-256 of a large one, git's hash of a small one. Where it serves a file itself, the plain
+	// ETag has the same.
 	etagHash  = "X-Linked-Etag"
 	plainEtag = "ETag"
 )
@@ -46,8 +50,8 @@ type client struct {
 	most int64
 }
 
-// newClient reads the hub's address, https://huggingface.co for one. A token with an address that it must not go to is refused here,
-// before anything is sent.
+// newClient reads the hub's address, https://huggingface.co for one. A token with an address that
+// it must not go to is refused here, before anything is sent.
 func newClient(address, token string) (*client, error) {
 	base, err := url.Parse(strings.TrimRight(address, "/"))
 	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" || base.User != nil {
@@ -105,7 +109,8 @@ type answer struct {
 	body io.Reader
 	// size is the length that the hub says, -1 where it says none.
 	size int64
-	// linked are the hashes that the hub's own headers name; etag is what its ETag names, where it served the file itself.
+	// linked are the hashes that the hub's own headers name; etag is what its ETag names, where it
+	// served the file itself.
 	linked []checksum
 	etag   checksum
 	close  func()
@@ -200,7 +205,8 @@ func (c *client) refused(status int, r Reference, what string) error {
 	}
 }
 
-// lost is the error of a hub that cannot be reached or does not go on; the end of the caller's context stays what it is.
+// lost is the error of a hub that cannot be reached or does not go on; the end of the caller's
+// context stays what it is.
 func (c *client) lost(err error, r Reference, what string) error {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err // the address it quotes may be a signed one

@@ -49,8 +49,8 @@ func (p *puller) fetch(ctx context.Context, f file) error {
 // deviceName matches names that some systems take for a device.
 var deviceName = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)`)
 
-// claim refuses a name that some system cannot hold beside those before it: names that differ in case alone, a folder with a file's
-// name, a device's name, or an end that is cut off.
+// claim refuses a name that some system cannot hold beside those before it: names that differ in
+// case alone, a folder with a file's name, a device's name, or an end that is cut off.
 func (p *puller) claim(name string) error {
 	folded := strings.ToLower(name)
 	for part := range strings.SplitSeq(folded, "/") {
@@ -69,8 +69,8 @@ func (p *puller) claim(name string) error {
 	return nil
 }
 
-// bounds are those of one file in bytes: size is what the hub says, -1 where it says nothing, most what its kind may have, left what all
-// files of the model may still have.
+// bounds are those of one file in bytes: size is what the hub says, -1 where it says nothing, most
+// what its kind may have, left what all files of the model may still have.
 type bounds struct{ size, most, left int64 }
 
 // passed reports whether so many bytes are too many.

@@ -35,7 +35,8 @@ const (
 	testName   = "acme/tiny"
 )
 
-// fakeHub serves one model as a hub does: small files itself, weights by a redirect to another address.
+// fakeHub serves one model as a hub does: small files itself, weights by a redirect to another
+// address.
 type fakeHub struct {
 	hub, store *httptest.Server
 	files      map[string]string
@@ -51,7 +52,7 @@ type fakeHub struct {
 	leaked   []string
 }
 
-// newFakeHub serves the files of a checkpoint among models' test data, and more that nobody needs.
+// newFakeHub serves the files of a checkpoint among models' test data, and more that no one needs.
 func newFakeHub(t *testing.T, kind string) *fakeHub {
 	t.Helper()
 	f := &fakeHub{files: map[string]string{"README.md": "# Tiny", "pytorch_model.bin": "pickle"}}
@@ -233,7 +234,8 @@ func TestPullPrefersWeightsOverAnExport(t *testing.T) {
 	}
 }
 
-// A hub that lists neither commits nor sizes nor hashes is asked by the revision's name, and its files are taken as they come.
+// A hub that lists neither commits nor sizes nor hashes is asked by the revision's name, and its
+// files are taken as they come.
 func TestPullFromAPlainHub(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	f.listed = func(l map[string]any) {
@@ -311,7 +313,8 @@ func TestPullPutsNothingWhereAnotherAccountCouldMoveIt(t *testing.T) {
 	}
 }
 
-// answers is a table of hubs that go wrong, with the line and the kind that come of it. HOST stands for the hub's address.
+// answers is a table of hubs that go wrong, with the line and the kind that come of it. HOST stands
+// for the hub's address.
 var answers = []struct {
 	name, kind, want string
 	fault            fault.Kind
@@ -458,7 +461,8 @@ func status(code int, part string) func(http.ResponseWriter, *http.Request) bool
 	}
 }
 
-// content is what requests with a path that ends with name get, from the hub or its store, unless that is a redirect.
+// content is what requests with a path that ends with name get, from the hub or its store, unless
+// that is a redirect.
 func content(name, text string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasSuffix(r.URL.Path, name) || large(name) && strings.Contains(r.URL.Path, "/resolve/") {
@@ -530,7 +534,8 @@ func TestATokenThatIsNotAccepted(t *testing.T) {
 	}
 }
 
-// TestTheTokenStaysWithTheHub: not even another port of the same machine, nor http beside https, may see it.
+// TestTheTokenStaysWithTheHub: not even another port of the same machine, nor http beside https,
+// may see it.
 func TestTheTokenStaysWithTheHub(t *testing.T) {
 	f := newFakeHub(t, "bert-mean")
 	o := f.options(t.TempDir())
@@ -709,7 +714,8 @@ func TestParseReference(t *testing.T) {
 	}
 }
 
-// TestAnAddressInTheNamesPlaceShowsNoPassword: people paste what they see in a browser, or in a script.
+// TestAnAddressInTheNamesPlaceShowsNoPassword: people paste what they see in a browser, or in a
+// script.
 func TestAnAddressInTheNamesPlaceShowsNoPassword(t *testing.T) {
 	for text, want := range map[string]string{
 		"https://u:12345678@h/x":         `"https…" is not the name of a model on a hub`,

@@ -14,7 +14,8 @@ import (
 
 // listing is the hub's answer about a revision.
 type listing struct {
-	// Commit is what the revision stands for now; files are asked for by it, so that all are of one.
+	// Commit is what the revision stands for now; files are asked for by it, so that all are of
+	// one.
 	Commit string `json:"sha"`
 	Files  []file `json:"siblings"`
 }
@@ -42,7 +43,8 @@ const (
 )
 
 var (
-	// smallFiles are those at the top that say what a model is; the folder of a module has a config.json of its own.
+	// smallFiles are those at the top that say what a model is; the folder of a module has a
+	// config.json of its own.
 	smallFiles = []string{
 		configFile, tokenizerFile, "tokenizer_config.json", "special_tokens_map.json", modulesFile,
 		"sentence_bert_config.json", "config_sentence_transformers.json",
@@ -53,14 +55,16 @@ var (
 	commitForm  = regexp.MustCompile(`^[0-9a-f]{40,64}$`)
 )
 
-// What a hub lists and its files name is looked for in one another, so that each has a bound: models in use have less than a tenth of these.
+// What a hub lists and its files name is looked for in one another, so that each has a bound:
+// models in use have less than a tenth of these.
 const (
 	mostFiles   = 10_000
 	mostModules = 100
 	mostShards  = 1_000
 )
 
-// mostOf bounds the bytes of a file by what package models takes of its kind; all files together have a bound of their own.
+// mostOf bounds the bytes of a file by what package models takes of its kind; all files together
+// have a bound of their own.
 func mostOf(name string) int64 {
 	switch {
 	case name == tokenizerFile:
@@ -116,7 +120,8 @@ func (l listing) small() []file {
 	return list
 }
 
-// modules returns the configurations in the folders that modules.json names, as far as the hub has them.
+// modules returns the configurations in the folders that modules.json names, as far as the hub has
+// them.
 func (l listing) modules(r Reference, folders []string) ([]file, error) {
 	if len(folders) > mostModules {
 		return nil, fault.New(fault.Usage, "choose another model",
@@ -133,8 +138,9 @@ func (l listing) modules(r Reference, folders []string) ([]file, error) {
 	return list, nil
 }
 
-// weights returns the files that hold the weights of a model of this type: safetensors where models writes the graph from them,
-// else a ready export. An index of several files comes alone; shards returns what it names.
+// weights returns the files that hold the weights of a model of this type: safetensors where models
+// writes the graph from them, else a ready export. An index of several files comes alone; shards
+// returns what it names.
 func (l listing) weights(r Reference, modelType string) (file, error) {
 	candidates := exportFiles
 	if models.Writes(modelType) {

@@ -29,8 +29,8 @@ var (
 	revisionPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}$`)
 )
 
-// ParseReference reads NAME[@REVISION]; without a revision it is main. What is neither is quoted no further than it looks like one: an
-// address may have a password in it.
+// ParseReference reads NAME[@REVISION]; without a revision it is main. What is neither is quoted no
+// further than it looks like one: an address may have a password in it.
 func ParseReference(text string) (Reference, error) {
 	name, revision, named := strings.Cut(text, "@")
 	if !named {

@@ -18,17 +18,21 @@ import (
 
 // Options says what to fetch, and whereto.
 type Options struct {
-	// Address is the hub's, such as https://huggingface.co; Token is sent to it where it is not empty.
+	// Address is the hub's, such as https://huggingface.co; Token is sent to it where it is not
+	// empty.
 	Address string
 	Token   string
 	Model   Reference
 	// Folder is the folder of checkpoint folders; it is made where it is missing.
 	Folder string
-	// Name is the name that the checkpoint gets there; empty takes the model's own, without the organisation.
+	// Name is the name that the checkpoint gets there; empty takes the model's own, without the
+	// organisation.
 	Name string
-	// Replace takes the place of a checkpoint of the same name; otherwise one that is there is an error.
+	// Replace takes the place of a checkpoint of the same name; otherwise one that is there is an
+	// error.
 	Replace bool
-	// Progress is told of each file as it begins, grows and is whole, by Pull's own goroutine; total is -1 where it is not known.
+	// Progress is told of each file as it begins, grows and is whole, by Pull's own goroutine;
+	// total is -1 where it is not known.
 	Progress func(file string, done, total int64)
 }
 
@@ -44,8 +48,9 @@ type Result struct {
 	Checkpoint *models.Checkpoint
 }
 
-// Pull fetches a checkpoint. It leaves nothing behind where it fails. Errors are of kind fault.Usage where the model, the token or the
-// settings are at fault, and fault.Unavailable where a later try may go through.
+// Pull fetches a checkpoint. It leaves nothing behind where it fails. Errors are of kind
+// fault.Usage where the model, the token or the settings are at fault, and fault.Unavailable where
+// a later try may go through.
 func Pull(ctx context.Context, o Options) (Result, error) {
 	c, err := newClient(o.Address, o.Token)
 	if err != nil {
@@ -99,7 +104,8 @@ func pull(ctx context.Context, c *client, o Options) (Result, error) {
 	return p.result, nil
 }
 
-// moveInto renames a folder into place. What stands there goes aside first, and comes back if the second step fails.
+// moveInto renames a folder into place. What stands there goes aside first, and comes back if the
+// second step fails.
 func moveInto(target, staged, aside string) error {
 	old := filepath.Join(aside, "old")
 	err := os.Rename(target, old)
@@ -121,7 +127,8 @@ type puller struct {
 	client  *client
 	options Options
 	listing listing
-	// staged is the folder that the files come into; root is the same, opened so that no name leads out of it.
+	// staged is the folder that the files come into; root is the same, opened so that no name leads
+	// out of it.
 	staged string
 	root   *os.Root
 	result Result
@@ -218,7 +225,8 @@ func (p *puller) fetchSmall(ctx context.Context) error {
 	return nil
 }
 
-// checkTotal refuses a model whose listed sizes are too much together, before its weights are fetched.
+// checkTotal refuses a model whose listed sizes are too much together, before its weights are
+// fetched.
 func (p *puller) checkTotal(files []file) error {
 	left := p.client.most - p.result.Bytes
 	for _, f := range files {

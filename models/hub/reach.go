@@ -68,15 +68,17 @@ func ownAddresses() []netip.Addr {
 	return own
 }
 
-// leads reports whether a hub in one zone may lead to another one: a public hub to public addresses, one of a site to its private ones too,
-// one of this machine to both and to the machine's own. To a link leads a hub on a link alone.
+// leads reports whether a hub in one zone may lead to another one: a public hub to public
+// addresses, one of a site to its private ones too, one of this machine to both and to the
+// machine's own. To a link leads a hub on a link alone.
 func (z zone) leads(to zone) bool {
 	return to == public || to == z || to == private && z == machine
 }
 
-// reach keeps a hub from being a way into the networks that this machine sees. The address is judged that a connection is made to, behind every
-// name and its resolver. Where the hub itself is, the person who named it has chosen; that counts from the first connection on, so that
-// a name which moves later leads nowhere else.
+// reach keeps a hub from being a way into the networks that this machine sees. The address is
+// judged that a connection is made to, behind every name and its resolver. Where the hub itself is,
+// the person who named it has chosen; that counts from the first connection on, so that a name
+// which moves later leads nowhere else.
 type reach struct {
 	dialer net.Dialer
 	zone   func(netip.AddrPort) zone // of the system, but for tests
@@ -153,8 +155,8 @@ func (r *reach) dial(ctx context.Context, network, address string) (net.Conn, er
 	return conn, nil
 }
 
-// way says how a request goes out, and refuses one that a proxy would make to an address that stands in it: behind a name, where a proxy
-// leads is the proxy's to say.
+// way says how a request goes out, and refuses one that a proxy would make to an address that
+// stands in it: behind a name, where a proxy leads is the proxy's to say.
 func (c *client) way(request *http.Request) (way, error) {
 	to := toOther
 	if c.own(request.URL) {
@@ -174,8 +176,9 @@ func (c *client) way(request *http.Request) (way, error) {
 	return byProxy, nil
 }
 
-// own reports whether an address is the hub's: its scheme, host and port to the letter, so that neither a subdomain nor another port counts.
-// net/http would send a token along to subdomains; here every request is made by itself, and this alone decides.
+// own reports whether an address is the hub's: its scheme, host and port to the letter, so that
+// neither a subdomain nor another port counts. net/http would send a token along to subdomains;
+// here every request is made by itself, and this alone decides.
 func (c *client) own(target *url.URL) bool {
 	return target.Scheme == c.base.Scheme && target.Host == c.base.Host
 }

@@ -65,7 +65,8 @@ func victim(t *testing.T) (port string, asked *atomic.Int32) {
 	return port, asked
 }
 
-// seenAs is a client to which the hub's port seems to be in a zone; every other address is judged as it is.
+// seenAs is a client to which the hub's port seems to be in a zone; every other address is judged
+// as it is.
 func seenAs(t *testing.T, hub string, z zone) *client {
 	t.Helper()
 	c, err := newClient(hub, "")
@@ -134,7 +135,8 @@ func TestAHubLeadsToNoServiceOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestAnHTTPSHubLeadsToNoServiceOfThisMachine: its own certificate proves nothing about where it leads.
+// TestAnHTTPSHubLeadsToNoServiceOfThisMachine: its own certificate proves nothing about where it
+// leads.
 func TestAnHTTPSHubLeadsToNoServiceOfThisMachine(t *testing.T) {
 	asked := &atomic.Int32{}
 	service := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
@@ -152,7 +154,8 @@ func TestAnHTTPSHubLeadsToNoServiceOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestAHubLeadsIntoItsOwnNetworkAlone has no such networks: whether a connection is tried is judged.
+// TestAHubLeadsIntoItsOwnNetworkAlone has no such networks: whether a connection is tried is
+// judged.
 func TestAHubLeadsIntoItsOwnNetworkAlone(t *testing.T) {
 	for _, c := range []struct {
 		hub  zone
@@ -176,7 +179,8 @@ func TestAHubLeadsIntoItsOwnNetworkAlone(t *testing.T) {
 	}
 }
 
-// TestANameThatMovesLeadsNowhere: the hub's name is at a public address first, and at this machine's when it is asked for again.
+// TestANameThatMovesLeadsNowhere: the hub's name is at a public address first, and at this
+// machine's when it is asked for again.
 func TestANameThatMovesLeadsNowhere(t *testing.T) {
 	var requests atomic.Int32
 	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -198,8 +202,8 @@ func TestANameThatMovesLeadsNowhere(t *testing.T) {
 	}
 }
 
-// TestAProxyIsReachedWhereverItIs: the person's environment names it. It makes the connections, but to no private address that stands in a
-// redirect.
+// TestAProxyIsReachedWhereverItIs: the person's environment names it. It makes the connections, but
+// to no private address that stands in a redirect.
 func TestAProxyIsReachedWhereverItIs(t *testing.T) {
 	var asked []string
 	to := "http://cdn.example/x"

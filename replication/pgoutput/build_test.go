@@ -115,7 +115,8 @@ func product(t testing.TB, key ...change.Column) change.Table {
 	}
 }
 
-// productColumns has the columns in another order than the table's description and one that nobody needs.
+// productColumns has the columns in another order than the table's description and one that nothing
+// needs.
 var productColumns = []columnSpec{{"price", 1700}, {"deleted", boolOID}, {"description", 25}, {"id", 20}, {"name", 25}}
 
 func feed(t testing.TB, d *Decoder, messages ...[]byte) []change.Fragment {

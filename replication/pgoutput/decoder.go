@@ -14,9 +14,11 @@ import (
 
 // Limits says where a transaction is cut into fragments. Zero means the default.
 type Limits struct {
-	// Events is the most events of a fragment, give or take the two of one UPDATE that changes a key; 1,000 by default.
+	// Events is the most events of a fragment, give or take the two of one UPDATE that changes a
+	// key; 1,000 by default.
 	Events int
-	// Bytes is about the most memory of a fragment's events, give or take one row; 1 MiB by default.
+	// Bytes is about the most memory of a fragment's events, give or take one row; 1 MiB by
+	// default.
 	Bytes int
 }
 
@@ -25,7 +27,8 @@ const (
 	defaultBytes  = 1 << 20
 )
 
-// Decoder turns messages into fragments. It belongs to one goroutine. After an error it must not be used again.
+// Decoder turns messages into fragments. It belongs to one goroutine. After an error it must not be
+// used again.
 type Decoder struct {
 	table  change.Table
 	name   string // schema.table, for errors
@@ -74,11 +77,13 @@ func NewDecoder(table change.Table, limits Limits) *Decoder {
 // Await makes a transaction that changes the table oid come with an event of kind change.Await.
 func (d *Decoder) Await(oid uint32) { d.successor = oid }
 
-// PassOver makes transactions at or below a position come without events. Whatever the table looked like then is no error.
+// PassOver makes transactions at or below a position come without events. Whatever the table looked
+// like then is no error.
 func (d *Decoder) PassOver(applied change.LSN) { d.applied = applied }
 
-// Foreign says that texts come in an encoding of the server's that is ASCII where it has no high bit, since some text has no form in UTF-8. A
-// template's value with such a bit becomes change.FieldUnread; a key with one is an error, a fault.Error of kind Gap.
+// Foreign says that texts come in an encoding of the server's that is ASCII where it has no high
+// bit, since some text has no form in UTF-8. A template's value with such a bit becomes
+// change.FieldUnread; a key with one is an error, a fault.Error of kind Gap.
 func (d *Decoder) Foreign() { d.foreign = true }
 
 // unread reports whether a value is in the server's encoding.
@@ -100,9 +105,10 @@ func (d *Decoder) awaits(oid uint32) bool {
 // InTransaction reports whether a BEGIN is waiting for its COMMIT.
 func (d *Decoder) InTransaction() bool { return d.open }
 
-// Decode takes one message, which it does not keep. When that completes a fragment, it returns it and true; the fragment and
-// all it holds then belong to the caller. A transaction without an event of the table gives one fragment without events. An
-// error is a fault.Error of kind Usage when a person changed the table, and a plain one when the bytes make no sense.
+// Decode takes one message, which it does not keep. When that completes a fragment, it returns it
+// and true; the fragment and all it holds then belong to the caller. A transaction without an event
+// of the table gives one fragment without events. An error is a fault.Error of kind Usage when a
+// person changed the table, and a plain one when the bytes make no sense.
 func (d *Decoder) Decode(message []byte) (change.Fragment, bool, error) {
 	if len(message) == 0 {
 		return change.Fragment{}, false, errors.New("decoding: empty message")
@@ -288,7 +294,8 @@ func (d *Decoder) widthError(got int, l *layout) error {
 	return fmt.Errorf("decoding: a row of %s has %d columns, its relation message %d", d.name, got, l.width)
 }
 
-// sameKey compares the keys of the two rows of an UPDATE; a key value that the new row leaves out did not change.
+// sameKey compares the keys of the two rows of an UPDATE; a key value that the new row leaves out
+// did not change.
 func sameKey(l *layout, row, old []value) bool {
 	for _, i := range l.key {
 		if row[i].kind != kindUnchanged && (row[i].kind != old[i].kind || !bytes.Equal(row[i].data, old[i].data)) {
@@ -298,7 +305,8 @@ func sameKey(l *layout, row, old []value) bool {
 	return true
 }
 
-// pick returns row[i], or what the old row knows of it when the log left it out: an unchanged value is the same in both.
+// pick returns row[i], or what the old row knows of it when the log left it out: an unchanged value
+// is the same in both.
 func pick(row, old []value, i int) value {
 	if i == unlogged {
 		return value{kind: kindUnchanged}
@@ -346,12 +354,13 @@ func (d *Decoder) keyError(part int, kind byte) error {
 
 const byOwner = pgname.ByOwner
 
-// reidentify is what to do about an identity without the key. What was logged under it stays as it is, so the log is of no use up to there.
+// reidentify is what to do about an identity without the key. What was logged under it stays as it
+// is, so the log is of no use up to there.
 const reidentify = "give it, and each partition, a replica identity that holds the key (wal2vec doctor says which does not); " +
 	"then: wal2vec init --resync"
 
-// unidentified is the error of an UPDATE of a table whose replica identity does not hold the key, and whose old row did not come: whether the key
-// changed, and from what, is not in the log.
+// unidentified is the error of an UPDATE of a table whose replica identity does not hold the key,
+// and whose old row did not come: whether the key changed, and from what, is not in the log.
 func (d *Decoder) unidentified() error {
 	return fault.New(fault.Gap, reidentify,
 		"an UPDATE of %s was logged while its replica identity did not hold the key: a key that it changed is not in the log", d.name)

@@ -168,7 +168,8 @@ func TestMissingColumnStopsWithItsName(t *testing.T) {
 	}
 }
 
-// TestColumnNewerThanTheLog: a template may read a column that the table got after the change was logged.
+// TestColumnNewerThanTheLog: a template may read a column that the table got after the change was
+// logged.
 func TestColumnNewerThanTheLog(t *testing.T) {
 	var columns []columnSpec
 	for _, c := range productColumns {
@@ -264,7 +265,8 @@ func TestEventsDoNotAliasTheMessage(t *testing.T) {
 	}
 }
 
-// TestADomainIsTheTypeBelowIt: a relation message names a domain alone, the messages before it the type below.
+// TestADomainIsTheTypeBelowIt: a relation message names a domain alone, the messages before it the
+// type below.
 func TestADomainIsTheTypeBelowIt(t *testing.T) {
 	t.Parallel()
 	typeMessage := func(oid uint32, schema, name string) []byte {

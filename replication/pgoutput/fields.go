@@ -8,16 +8,17 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// slabFields is how many fields are allocated at once; 16 kB a slab keeps the collector out of the way without holding much
-// when one event of it lives longer than the others.
+// slabFields is how many fields are allocated at once; 16 kB a slab keeps the collector out of the
+// way without holding much when one event of it lives longer than the others.
 const slabFields = 16 << 10 / int(unsafe.Sizeof(change.Field{}))
 
-// largeRow is from how many bytes on a row is let go of as soon as it is: its fields share no slab with those of others, and nothing of its
-// message is remembered.
+// largeRow is from how many bytes on a row is let go of as soon as it is: its fields share no slab
+// with those of others, and nothing of its message is remembered.
 const largeRow = 64 << 10
 
-// fields copies the template's columns out of the message: one string for all values of the row, cut into pieces. A value that came beside it
-// becomes its field, or several, as it is. The values of a template whose row is beyond the limit are not copied.
+// fields copies the template's columns out of the message: one string for all values of the row,
+// cut into pieces. A value that came beside it becomes its field, or several, as it is. The values
+// of a template whose row is beyond the limit are not copied.
 func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 	picked := d.picked[:0]
 	for n, i := range l.fields {
@@ -56,7 +57,7 @@ func (d *Decoder) fields(l *layout, row, old []value) ([]change.Field, error) {
 		switch v.kind {
 		case kindText:
 			if v.apart {
-				text := unsafe.String(unsafe.SliceData(v.data), len(v.data)) //nolint:gosec // nobody writes to it any more
+				text := unsafe.String(unsafe.SliceData(v.data), len(v.data)) //nolint:gosec // nothing writes to it any more
 				out[n] = change.Field{Text: text, State: change.FieldValue}
 				continue
 			}
@@ -89,7 +90,7 @@ func (d *Decoder) omit(values []value) {
 	}
 }
 
-// newFields returns n zero fields that nobody else holds, alone for a row that is large.
+// newFields returns n zero fields that no other process holds, alone for a row that is large.
 func (d *Decoder) newFields(n int, large bool) []change.Field {
 	if large { // a slab keeps the texts of all its fields
 		return make([]change.Field, n)

@@ -11,10 +11,12 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// await is the type of a message that is none of the log's: FuzzDecoder gives the object id behind it to Await.
+// await is the type of a message that is none of the log's: FuzzDecoder gives the object id behind
+// it to Await.
 const await = 0
 
-// split cuts fuzzed bytes into messages, each behind a length of two bytes, so that the fuzzer can build whole transactions.
+// split cuts fuzzed bytes into messages, each behind a length of two bytes, so that the fuzzer can
+// build whole transactions.
 func split(data []byte) [][]byte {
 	var out [][]byte
 	for len(data) >= 2 {
@@ -36,7 +38,8 @@ func joined(messages ...[]byte) []byte {
 // awaitMessage makes the decoder's user call Await between two messages.
 func awaitMessage(oid uint32) []byte { return builder{await}.u32(oid) }
 
-// fuzzSeeds are transactions with every kind of message, tuple and value, of one table, of another, and of both.
+// fuzzSeeds are transactions with every kind of message, tuple and value, of one table, of another,
+// and of both.
 func fuzzSeeds() [][]byte {
 	relation, other := relationMessage(productOID, productColumns...), relationMessage(otherOID, productColumns...)
 	keyOnly := []any{absent{}, absent{}, absent{}, "1", absent{}}
@@ -61,7 +64,8 @@ func fuzzSeeds() [][]byte {
 	}
 }
 
-// decoded is all that a decoder made of the messages: the transactions with their events, in however many fragments these came.
+// decoded is all that a decoder made of the messages: the transactions with their events, in
+// however many fragments these came.
 type decoded struct {
 	transactions []transaction
 	failed       string
@@ -76,8 +80,9 @@ type transaction struct {
 	end    change.LSN
 }
 
-// FuzzDecoder feeds any bytes as messages. Whatever they are, nothing panics, every event is one of the table's, a fragment keeps
-// its limits and counts its memory, the messages are not kept, and where a transaction is cut decides nothing but where it is cut.
+// FuzzDecoder feeds any bytes as messages. Whatever they are, nothing panics, every event is one of
+// the table's, a fragment keeps its limits and counts its memory, the messages are not kept, and
+// where a transaction is cut decides nothing but where it is cut.
 func FuzzDecoder(f *testing.F) {
 	for _, seed := range fuzzSeeds() {
 		f.Add(seed)

@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// TestAChangeWhoseKeyIsNotInTheLogIsAGap: what was logged under a replica identity without the key names no row, or not the row of before.
+// TestAChangeWhoseKeyIsNotInTheLogIsAGap: what was logged under a replica identity without the key
+// names no row, or not the row of before.
 func TestAChangeWhoseKeyIsNotInTheLogIsAGap(t *testing.T) {
 	t.Parallel()
 	byName := []any{absent{}, absent{}, absent{}, absent{}, "n"}

@@ -7,21 +7,23 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// layout says where in the tuples of one relation the columns lie that we read. Relation messages come again whenever the
-// columns change, so order and further columns are free to change under a running stream.
+// layout says where in the tuples of one relation the columns lie that we read. Relation messages
+// come again whenever the columns change, so order and further columns are free to change under a
+// running stream.
 type layout struct {
 	width      int
 	key        []int
 	fields     []int // one for each of Template.Columns()
 	softDelete int   // -1 when there is none
-	// identified is true where the log carries the old key of every row whose key changes. Of a partitioned table nobody says so here: what is
-	// described is the table, and each partition has an identity of its own.
+	// identified is true where the log carries the old key of every row whose key changes. Of a
+	// partitioned table nothing says so here: what is described is the table, and each partition
+	// has an identity of its own.
 	identified bool
 	uses       []use // of each column
 }
 
-// unlogged is the place of a template's column that the table got after the log was written. Such a row is read by its key, like
-// one whose unchanged value the log leaves out.
+// unlogged is the place of a template's column that the table got after the log was written. Such a
+// row is read by its key, like one whose unchanged value the log leaves out.
 const unlogged = -1
 
 func newLayout(table change.Table, columns []relationColumn, bases bases) (*layout, error) {
@@ -76,14 +78,15 @@ func newLayout(table change.Table, columns []relationColumn, bases bases) (*layo
 	return l, nil
 }
 
-// mostKeyBytes is more than a key can have: an index takes 2,704 bytes of one, and what compresses to that is at most 255 times as long.
+// mostKeyBytes is more than a key can have: an index takes 2,704 bytes of one, and what compresses
+// to that is at most 255 times as long.
 const mostKeyBytes = 1 << 20
 
 // use is what a column is read for.
 type use uint8
 
-// A value of notRead is needed by nobody, which includes one of the column that marks deleted rows: a boolean is short, and of another type
-// it only matters whether there is a value.
+// A value of notRead is needed by nothing, which includes one of the column that marks deleted
+// rows: a boolean is short, and of another type it only matters whether there is a value.
 const (
 	notRead use = iota
 	asText

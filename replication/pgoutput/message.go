@@ -27,9 +27,11 @@ const (
 	kindUnchanged = 'u'
 	kindText      = 't'
 	kindBinary    = 'b'
-	// kindOmitted is no kind of Postgres': Shrinker puts it in the place of a value that is not worth its memory. Its length follows, no data.
+	// kindOmitted is no kind of Postgres': Shrinker puts it in the place of a value that is not
+	// worth its memory. Its length follows, no data.
 	kindOmitted = 'x'
-	// kindApart is Shrinker's, too: the value is the next of those that it put into the Decoder. Its length follows.
+	// kindApart is Shrinker's, too: the value is the next of those that it put into the Decoder.
+	// Its length follows.
 	kindApart = 'a'
 	// kindUnread stands for a value in an encoding that is not read; see Decoder.Foreign.
 	kindUnread = 'f'
@@ -53,7 +55,7 @@ type value struct {
 	kind byte
 	// omitted is the length of the data of kindOmitted.
 	omitted uint32
-	// apart says that data is memory of its own, which nobody writes to any more.
+	// apart says that data is memory of its own, which nothing writes to any more.
 	apart bool
 	data  []byte
 }

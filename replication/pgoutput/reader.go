@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 )
 
-// reader takes values off the front of a message. After an overrun every read returns zero and short is true, so that a
-// parser checks once, at its end.
+// reader takes values off the front of a message. After an overrun every read returns zero and
+// short is true, so that a parser checks once, at its end.
 type reader struct {
 	rest  []byte
 	short bool
@@ -24,7 +24,8 @@ func (r *reader) take(n int) []byte {
 	return out
 }
 
-// takeApart returns the next value that came beside the message; the zero value when that has not the length that is said here.
+// takeApart returns the next value that came beside the message; the zero value when that has not
+// the length that is said here.
 func (r *reader) takeApart() value {
 	size := r.uint32()
 	if len(r.apart) == 0 || uint64(len(r.apart[0])) != uint64(size) {

@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	// wholeBytes is the longest message that a Shrinker hands on as it came: what a client's library allocates for a length that is announced.
+	// wholeBytes is the longest message that a Shrinker hands on as it came: what a client's
+	// library allocates for a length that is announced.
 	wholeBytes = 1 << 20
-	// smallValue is the longest value that is kept whoever reads it: a note that it is not there takes no less.
+	// smallValue is the longest value that is kept no matter what reads it: a note that it is not
+	// there takes no less.
 	smallValue = 64
 
 	copyData = 'd' // of the frontend/backend protocol: what a walsender sends
@@ -28,13 +30,15 @@ const (
 	trustShare = 4       // the share of such a value that has come before its whole length is believed: one of so many
 )
 
-// Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1 MiB it puts together while it comes, without
-// the values that nobody needs: those of columns that are not read, and those that are beyond the limit of a row. So memory follows what has
-// come, not what a server announces, and a row of any size costs no more than the limit. A long value is not copied once more: its Decoder is
-// handed it beside the message.
+// Shrinker reads a walsender's messages from a connection and hands them on. A row of more than 1
+// MiB it puts together while it comes, without the values that nothing needs: those of columns that
+// are not read, and those that are beyond the limit of a row. So memory follows what has come, not
+// what a server announces, and a row of any size costs no more than the limit. A long value is not
+// copied once more: its Decoder is handed it beside the message.
 //
-// Read must be called by the goroutine that decodes, one message at a time: which columns are needed is asked of its Decoder, which has then
-// seen all that came before. An error of the connection may be a deadline that passed; reading then goes on where it was.
+// Read must be called by the goroutine that decodes, one message at a time: which columns are
+// needed is asked of its Decoder, which has then seen all that came before. An error of the
+// connection may be a deadline that passed; reading then goes on where it was.
 type Shrinker struct {
 	in      *bufio.Reader
 	decoder *Decoder
@@ -49,7 +53,8 @@ type Shrinker struct {
 	received uint64
 }
 
-// NewShrinker returns a Shrinker of a connection. Without a Decoder it keeps no value of a large row.
+// NewShrinker returns a Shrinker of a connection. Without a Decoder it keeps no value of a large
+// row.
 func NewShrinker(r io.Reader) *Shrinker {
 	return &Shrinker{in: bufio.NewReaderSize(r, readAhead), whole: wholeBytes, apart: apartBytes}
 }
@@ -57,7 +62,8 @@ func NewShrinker(r io.Reader) *Shrinker {
 // Serve names the decoder that will see the messages.
 func (s *Shrinker) Serve(d *Decoder) { s.decoder = d }
 
-// Received counts the bytes that have come of messages, so that one that takes long is told from silence.
+// Received counts the bytes that have come of messages, so that one that takes long is told from
+// silence.
 func (s *Shrinker) Received() uint64 { return s.received }
 
 // Read reads messages, as an io.Reader.
@@ -73,7 +79,8 @@ func (s *Shrinker) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill copies some bytes into p. It waits for the connection only where nothing was read before; else it may return none.
+// fill copies some bytes into p. It waits for the connection only where nothing was read before;
+// else it may return none.
 func (s *Shrinker) fill(p []byte, first bool) (int, error) {
 	for {
 		switch {
@@ -107,7 +114,8 @@ func (s *Shrinker) fill(p []byte, first bool) (int, error) {
 	}
 }
 
-// begin looks at the head of a message. One that is large is taken up only at the next call, when it is the first.
+// begin looks at the head of a message. One that is large is taken up only at the next call, when
+// it is the first.
 func (s *Shrinker) begin() (large bool, err error) {
 	head, err := s.in.Peek(messageHead)
 	if err != nil {

@@ -28,7 +28,8 @@ func plain(kind byte, body []byte) []byte {
 	return append(builder{kind}.u32(uint32(len(body)+4)), body...)
 }
 
-// wire is a connection that gives few bytes at a time and, between them, says that a deadline passed.
+// wire is a connection that gives few bytes at a time and, between them, says that a deadline
+// passed.
 type wire struct {
 	rest   []byte
 	random *rand.Rand
@@ -49,7 +50,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// receive decodes what comes through a Shrinker until the connection ends, and returns the events and the longest message.
+// receive decodes what comes through a Shrinker until the connection ends, and returns the events
+// and the longest message.
 func receive(t testing.TB, r io.Reader, table change.Table, whole int64) (events []change.Event, longest int, err error) {
 	t.Helper()
 	d, s := NewDecoder(table, Limits{}), NewShrinker(r)
@@ -82,7 +84,8 @@ func receive(t testing.TB, r io.Reader, table change.Table, whole int64) (events
 	}
 }
 
-// TestAShrunkRowMeansWhatItMeant: whatever the rows, and however the bytes come, the events are those of the whole messages.
+// TestAShrunkRowMeansWhatItMeant: whatever the rows, and however the bytes come, the events are
+// those of the whole messages.
 func TestAShrunkRowMeansWhatItMeant(t *testing.T) {
 	t.Parallel()
 	const limit, whole = 400, 150
@@ -140,7 +143,8 @@ func TestAShrunkRowMeansWhatItMeant(t *testing.T) {
 	}
 }
 
-// TestAGiantRowIsNotHeld: rows of hundreds of megabytes, in a column that is read and in one that is not, cost about a megabyte.
+// TestAGiantRowIsNotHeld: rows of hundreds of megabytes, in a column that is read and in one that
+// is not, cost about a megabyte.
 func TestAGiantRowIsNotHeld(t *testing.T) {
 	table := product(t)
 	table.Template = table.Template.Limited(1 << 20)
@@ -179,8 +183,8 @@ func TestAGiantRowIsNotHeld(t *testing.T) {
 	}
 }
 
-// TestARowWithinTheLimitIsCopiedOnce: what is allocated from the connection to its texts' hashes, everything together, is little more than the
-// row, however many templates and columns there are.
+// TestARowWithinTheLimitIsCopiedOnce: what is allocated from the connection to its texts' hashes,
+// everything together, is little more than the row, however many templates and columns there are.
 func TestARowWithinTheLimitIsCopiedOnce(t *testing.T) {
 	table := product(t)
 	other, err := change.ParseTemplate("{name}: {description}.")
@@ -306,8 +310,8 @@ func TestALengthIsBelievedWhenTheBytesHaveCome(t *testing.T) {
 	}
 }
 
-// FuzzShrinker feeds any bytes as a connection. Whatever they are, nothing panics, what is allocated follows what came, and how the bytes come
-// decides nothing.
+// FuzzShrinker feeds any bytes as a connection. Whatever they are, nothing panics, what is
+// allocated follows what came, and how the bytes come decides nothing.
 func FuzzShrinker(f *testing.F) {
 	relation, begin := framed(relationMessage(productOID, productColumns...)), framed(beginMessage(1, 1))
 	whole := []any{"9", "f", strings.Repeat("d", 90), "1", strings.Repeat("n", 80)}

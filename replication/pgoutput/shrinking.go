@@ -6,8 +6,9 @@ import (
 	"io"
 )
 
-// shrinking is a large message while it comes. Each step waits for some bytes, takes them, and names the next; nil between two messages. A step that
-// fails has taken nothing that it would need again.
+// shrinking is a large message while it comes. Each step waits for some bytes, takes them, and
+// names the next; nil between two messages. A step that fails has taken nothing that it would need
+// again.
 type shrinking struct {
 	step func(*Shrinker) error
 	left int64 // bytes of the message that have not come
@@ -49,7 +50,8 @@ func (s *Shrinker) keep(bytes ...byte) {
 	s.out = appendBlocks(s.out, bytes)
 }
 
-// appendBlocks appends bytes to blocks of memory. There is one more when one is full, so that memory follows what has come.
+// appendBlocks appends bytes to blocks of memory. There is one more when one is full, so that
+// memory follows what has come.
 func appendBlocks(blocks [][]byte, bytes []byte) [][]byte {
 	for len(bytes) > 0 {
 		last := len(blocks) - 1
@@ -83,7 +85,7 @@ func (s *Shrinker) startRow() error {
 		s.row.step = (*Shrinker).startTuples
 	case typeBegin, typeCommit, typeRelation, typeTruncate:
 		return fmt.Errorf("receiving: a message %q of %d bytes", kind, s.row.left)
-	default: // nobody reads it
+	default: // nothing reads it
 		s.row.step = (*Shrinker).end
 	}
 	s.row.kind = kind

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// mostCounted is the number of rows up to which AboutRows counts: a scan of some milliseconds, where the planner may be wrong by as much.
+// mostCounted is the number of rows up to which AboutRows counts: a scan of some milliseconds,
+// where the planner may be wrong by as much.
 const mostCounted = 10_000
 
 // aboutQuery is the data of the queries source_about and source_few.
@@ -23,8 +24,8 @@ func (r *Reader) aboutQuery(limit int) aboutQuery {
 	return aboutQuery{Table: r.from(), Mark: r.row.Mark, MarkIsBool: r.row.MarkIsBool, Limit: limit}
 }
 
-// AboutRows returns about how many rows the table has, those aside that are marked as deleted: a small table's are counted, a larger one's are
-// estimated by the planner. It takes milliseconds.
+// AboutRows returns about how many rows the table has, those aside that are marked as deleted: a
+// small table's are counted, a larger one's are estimated by the planner. It takes milliseconds.
 func (r *Reader) AboutRows(ctx context.Context) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,7 +51,8 @@ func (r *Reader) AboutRows(ctx context.Context) (int64, error) {
 	return max(few, int64(plans[0].Plan.Rows)), nil
 }
 
-// Empty reports whether the table has no row that is not marked as deleted, once no crash of the source can bring one back.
+// Empty reports whether the table has no row that is not marked as deleted, once no crash of the
+// source can bring one back.
 func (r *Reader) Empty(ctx context.Context) (bool, error) {
 	few, err := r.first(ctx)
 	if err != nil || few > 0 {

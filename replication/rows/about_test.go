@@ -8,7 +8,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// TestAboutRows counts a small table and estimates a larger one, analysed or not, without the rows that are marked as deleted.
+// TestAboutRows counts a small table and estimates a larger one, analysed or not, without the rows
+// that are marked as deleted.
 func TestAboutRows(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {

@@ -12,10 +12,12 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// chunkBytes is from how many bytes of the templates' values on no further row is read at once: some hundred rows of prose are a tenth of it.
+// chunkBytes is from how many bytes of the templates' values on no further row is read at once:
+// some hundred rows of prose are a tenth of it.
 const chunkBytes = 16 << 20
 
-// Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty; fewer where they are large.
+// Chunk reads up to limit rows whose key comes after a key, or the first ones when that is empty;
+// fewer where they are large.
 func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,7 +38,8 @@ func (r *Reader) Chunk(ctx context.Context, after change.Key, limit int) (protoc
 	return c, nil
 }
 
-// sendable reads the rows, fewer where a value of one has no form in UTF-8: that row is read alone, as bytes.
+// sendable reads the rows, fewer where a value of one has no form in UTF-8: that row is read alone,
+// as bytes.
 func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	for {
 		c, err := r.chunk(ctx, after, limit, r.row)
@@ -50,8 +53,9 @@ func (r *Reader) sendable(ctx context.Context, after change.Key, limit int) (pro
 	}
 }
 
-// chunk reads the rows. As long as none is larger than its share of the bytes, the server need not count them, which takes it longer than to read
-// the rows; where one is, what was read is read again.
+// chunk reads the rows. As long as none is larger than its share of the bytes, the server need not
+// count them, which takes it longer than to read the rows; where one is, what was read is read
+// again.
 func (r *Reader) chunk(ctx context.Context, after change.Key, limit int, s selection) (protocol.RowChunk, error) {
 	for {
 		counted, share := r.counts, chunkBytes/int64(max(1, limit))
@@ -122,7 +126,8 @@ func (r *Reader) parts(key change.Key) ([]string, error) {
 	return parts, nil
 }
 
-// explain names the table and what to do when one of its columns is gone, or may not be read. A fault says what is wrong with which table already.
+// explain names the table and what to do when one of its columns is gone, or may not be read. A
+// fault says what is wrong with which table already.
 func (r *Reader) explain(err error, doing string) error {
 	if isFault(err) {
 		return err
@@ -142,7 +147,8 @@ func (r *Reader) explain(err error, doing string) error {
 
 const byOwner = pgname.ByOwner
 
-// duplicate refuses a table that has lost its unique index: which of two rows the sink should hold is anybody's guess.
+// duplicate refuses a table that has lost its unique index: which of two rows the sink should hold
+// is anybody's guess.
 func (r *Reader) duplicate(key change.Key) error {
 	names := make([]string, len(r.opts.Table.Key))
 	for i, column := range r.opts.Table.Key {

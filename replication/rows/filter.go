@@ -12,15 +12,17 @@ type Filter struct {
 	Value    string // as the column's type reads it; unused by the last two
 }
 
-// comparisons are the operators that compare with a value in the order of the column's type, one that begins
-// like another before it; filterOperators are all that a Filter may have, and valueless those that take no value.
+// comparisons are the operators that compare with a value in the order of the column's type, one
+// that begins like another before it; filterOperators are all that a Filter may have, and valueless
+// those that take no value.
 var (
 	comparisons     = []string{"<=", ">=", "<>", "=", "<", ">"}
 	filterOperators = append(slices.Clip(comparisons), "LIKE", "ILIKE", "IS NULL", "IS NOT NULL")
 	valueless       = []string{"IS NULL", "IS NOT NULL"}
 )
 
-// ParseFilter reads COLUMN OPERATOR VALUE, with a comparison, and splits at the first of these. != is read as <>.
+// ParseFilter reads COLUMN OPERATOR VALUE, with a comparison, and splits at the first of these. !=
+// is read as <>.
 func ParseFilter(text string) (Filter, bool) {
 	at := strings.IndexAny(text, "<>=!")
 	if at < 1 {

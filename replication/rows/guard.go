@@ -14,19 +14,23 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// PostgreSQL evaluates what is constant in an index's predicate or expression, or in statistics, while it plans a read, as the reader, and a
-// function that is marked IMMUTABLE may do anything: its owner acts with the reader's rights. Each read is therefore a transaction that begins as
-// a read-only one, which no function can change, whatever the session's defaults have become; and it is rolled back, so that no setting that a
-// function made (the role, search_path, defaults of transactions) reaches the next statement, and no notification leaves.
+// PostgreSQL evaluates what is constant in an index's predicate or expression, or in statistics,
+// while it plans a read, as the reader, and a function that is marked IMMUTABLE may do anything:
+// its owner acts with the reader's rights. Each read is therefore a transaction that begins as a
+// read-only one, which no function can change, whatever the session's defaults have become; and it
+// is rolled back, so that no setting that a function made (the role, search_path, defaults of
+// transactions) reaches the next statement, and no notification leaves.
 const (
 	beginReading = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
 	endReading   = "ROLLBACK"
 )
 
-// read is run for what reads the table, in one round trip. Where one table is followed, it fails where the rows are those of another that has the
-// name for now: the lock on what was read is kept until the name is looked up, so that no rename comes between.
+// read is run for what reads the table, in one round trip. Where one table is followed, it fails
+// where the rows are those of another that has the name for now: the lock on what was read is kept
+// until the name is looked up, so that no rename comes between.
 //
-// A read that row policies keep from the rows is a fault of kind Usage with the statement that opens them: rows are never left out.
+// A read that row policies keep from the rows is a fault of kind Usage with the statement that
+// opens them: rows are never left out.
 func (r *Reader) read(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) error {
 	err := r.attempt(ctx, statement, each, params...)
 	if fault.SQLSTATE(err) != "42501" || r.conn == nil {
@@ -102,7 +106,8 @@ func (r *Reader) tableName() [][]byte {
 	return [][]byte{[]byte(r.opts.Table.Schema), []byte(r.opts.Table.Name)}
 }
 
-// lookAtTypes notes which columns are texts, and which are of types whose casts and functions are another role's.
+// lookAtTypes notes which columns are texts, and which are of types whose casts and functions are
+// another role's.
 func (r *Reader) lookAtTypes(ctx context.Context) error {
 	r.types, r.columns = make(map[string]string), nil
 	// Which types there were comes first: an alteration in between is then noticed by each read.
@@ -231,7 +236,8 @@ func (r *Reader) guard(ctx context.Context) error {
 	}
 }
 
-// PowersError is a fault of kind Usage: this session may do more than it may let the owner of the table have.
+// PowersError is a fault of kind Usage: this session may do more than it may let the owner of the
+// table have.
 type PowersError struct{ refusal error }
 
 func (e *PowersError) Error() string { return e.refusal.Error() }
@@ -284,7 +290,8 @@ func (r *Reader) examine(ctx context.Context) error {
 	return nil
 }
 
-// Open connects where there is no connection, so that what keeps the table from being read is known before it has to be.
+// Open connects where there is no connection, so that what keeps the table from being read is known
+// before it has to be.
 func (r *Reader) Open(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

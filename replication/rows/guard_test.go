@@ -18,9 +18,11 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a read of the table is planned, the server calls
-// weak_try, which is marked IMMUTABLE, and that weak_act, which tries all that READER may do; it leaves locks by which the test sees what came of it:
-// 4711 for each time that it ran, 4712 where a setting of an earlier run was left, 4713 and a number for each try that the server allowed.
+// weakTable is a table of role WEAK that reader READER may read, beside what READER owns. While a
+// read of the table is planned, the server calls weak_try, which is marked IMMUTABLE, and that
+// weak_act, which tries all that READER may do; it leaves locks by which the test sees what came of
+// it: 4711 for each time that it ran, 4712 where a setting of an earlier run was left, 4713 and a
+// number for each try that the server allowed.
 const weakTable = `
 CREATE TABLE mine (secret text); INSERT INTO mine VALUES ('s3cret'); CREATE SEQUENCE counted; CREATE ROLE granted_DB; GRANT granted_DB TO READER WITH ADMIN OPTION;
 ALTER TABLE mine OWNER TO READER; ALTER SEQUENCE counted OWNER TO READER; GRANT CREATE ON SCHEMA public TO READER;
@@ -112,7 +114,8 @@ func (w *weak) reader(t *testing.T, followed uint32) *rows.Reader {
 	return r
 }
 
-// disarm has the owner's function do nothing, so that the test itself may alter the table; arm has it act.
+// disarm has the owner's function do nothing, so that the test itself may alter the table; arm has
+// it act.
 func (w *weak) disarm(t *testing.T) { w.body(t, "BEGIN RETURN true; END") }
 
 func (w *weak) arm(t *testing.T) { w.body(t, "BEGIN RETURN shop.weak_act(); END") }
@@ -152,7 +155,8 @@ func (w *weak) nothingDone(t *testing.T, what string) {
 	}
 }
 
-// TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead: they run, and get nothing done in any of two reads of each kind.
+// TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead: they run, and get nothing done in any of
+// two reads of each kind.
 func TestTheOwnersFunctionsChangeNothingWhereTheTableIsRead(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
@@ -241,8 +245,8 @@ func (w *weak) reads(t *testing.T, who string) {
 	}
 }
 
-// TestASessionWithPowersReadsNoTableOfAnotherRole, whether there is code of it or not: a transaction that only reads keeps no program from being run, and
-// nothing from being seen.
+// TestASessionWithPowersReadsNoTableOfAnotherRole, whether there is code of it or not: a
+// transaction that only reads keeps no program from being run, and nothing from being seen.
 func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		powers := []string{"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files", "pg_monitor", "pg_read_all_stats", "pg_read_all_settings",
@@ -280,7 +284,8 @@ func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 	})
 }
 
-// TestAReadLooksWhoseTheTableIsBehindTheLock: what was so when the session began is not asked, nor code.
+// TestAReadLooksWhoseTheTableIsBehindTheLock: what was so when the session began is not asked, nor
+// code.
 func TestAReadLooksWhoseTheTableIsBehindTheLock(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.disarm(t)
@@ -308,8 +313,9 @@ func TestAReadLooksWhoseTheTableIsBehindTheLock(t *testing.T) {
 	})
 }
 
-// TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole: PostgreSQL 18 keeps the keys of a session that came by SCRAM, and logs in with them where a
-// foreign server has it do so. Who may make such a server, or made one, needs no function for that.
+// TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole: PostgreSQL 18 keeps the keys of a
+// session that came by SCRAM, and logs in with them where a foreign server has it do so. Who may
+// make such a server, or made one, needs no function for that.
 func TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.db.Exec(t, "DROP INDEX shop.by_price")
@@ -339,7 +345,8 @@ func TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole(t *testing.T) 
 		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER elsewhere TO "+w.role+
 			"; CREATE USER MAPPING FOR "+w.role+" SERVER elsewhere OPTIONS (use_scram_passthrough 'true')", "foreign server elsewhere, or a user mapping",
 			"DROP SERVER elsewhere CASCADE", "DROP SERVER elsewhere CASCADE")
-		// The owner's work is there still where a superuser took server and wrapper from it; who reads does not see the options.
+		// The owner's work is there still where a superuser took server and wrapper from it; who
+		// reads does not see the options.
 		f("GRANT USAGE ON FOREIGN DATA WRAPPER other TO "+maker+"; SET ROLE "+maker+"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; "+
 			"CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (use_scram_passthrough 'true'); RESET ROLE; ALTER SERVER elsewhere OWNER TO CURRENT_USER; "+
 			"REVOKE USAGE ON FOREIGN DATA WRAPPER other FROM "+maker, "foreign server elsewhere, or a user mapping", "DROP SERVER elsewhere CASCADE",
@@ -359,11 +366,13 @@ func TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole(t *testing.T) 
 	})
 }
 
-// TestNoChildOfTheTableIsRead: a lock on a table that is read does not keep its owner from giving it children, foreign ones too, as long as the read waits.
+// TestNoChildOfTheTableIsRead: a lock on a table that is read does not keep its owner from giving
+// it children, foreign ones too, as long as the read waits.
 func TestNoChildOfTheTableIsRead(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
-		// A table that has had a child is asked for its children by the planner, here behind a function that waits for the test.
+		// A table that has had a child is asked for its children by the planner, here behind a
+		// function that waits for the test.
 		w.body(t, "BEGIN PERFORM pg_advisory_lock_shared(815); PERFORM pg_advisory_unlock_shared(815); RETURN true; END")
 		w.db.Exec(t, "CREATE TABLE shop.child () INHERITS (shop.item); DROP TABLE shop.child")
 		r := w.reader(t, 0)
@@ -424,7 +433,8 @@ func TestNoChildOfTheTableIsRead(t *testing.T) {
 	})
 }
 
-// TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told nothing.
+// TestEveryPlaceOfForeignCodeIsSeen: of a table and its partitions; the owner itself is told
+// nothing.
 func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.disarm(t)
@@ -463,8 +473,8 @@ func TestEveryPlaceOfForeignCodeIsSeen(t *testing.T) {
 	})
 }
 
-// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts and domains have no entry in pg_depend that
-// leads to a function of the owner's.
+// TestWhatRunsCodeWithoutNamingItIsSeen: functions of the server that run what they are told, casts
+// and domains have no entry in pg_depend that leads to a function of the owner's.
 func TestWhatRunsCodeWithoutNamingItIsSeen(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		w.disarm(t)
@@ -514,7 +524,8 @@ func TestNoCheckIsEvaluatedForARead(t *testing.T) {
 	})
 }
 
-// TestNoCastOfAnotherRoleIsRun where its types are read, or compared for a filter: the text is that of the log, which knows of no cast.
+// TestNoCastOfAnotherRoleIsRun where its types are read, or compared for a filter: the text is that
+// of the log, which knows of no cast.
 func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()
@@ -577,7 +588,8 @@ func TestNoCastOfAnotherRoleIsRun(t *testing.T) {
 	})
 }
 
-// TestAColumnThatBecomesAnotherTypeIsNotCast: a reader that has seen a text goes by what the table is when it reads.
+// TestAColumnThatBecomesAnotherTypeIsNotCast: a reader that has seen a text goes by what the table
+// is when it reads.
 func TestAColumnThatBecomesAnotherTypeIsNotCast(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
 		ctx := t.Context()

@@ -15,15 +15,16 @@ type KeyReader struct {
 	keys []change.Key
 }
 
-// Keys returns a reader of the rows with these keys. Its chunks are in the byte order of the keys, each once.
+// Keys returns a reader of the rows with these keys. Its chunks are in the byte order of the keys,
+// each once.
 func (r *Reader) Keys(keys []change.Key) *KeyReader {
 	keys = slices.Clone(keys)
 	slices.Sort(keys)
 	return &KeyReader{Reader: r, keys: slices.Compact(keys)}
 }
 
-// Chunk reads the rows of up to limit keys that come after a key, or of the first ones when that is empty. Keys without a row are in
-// the chunk's Gone.
+// Chunk reads the rows of up to limit keys that come after a key, or of the first ones when that is
+// empty. Keys without a row are in the chunk's Gone.
 func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (protocol.RowChunk, error) {
 	first := 0
 	if after != "" {
@@ -53,7 +54,8 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (pro
 	if len(keys) > 0 {
 		c.Last = keys[len(keys)-1]
 	}
-	// Should that connection be another, then the one that read the rows is gone, which Alive tells.
+	// Should that connection be another, then the one that read the rows is gone, which Alive
+	// tells.
 	if c.High, _, err = k.insertPosition(ctx); err != nil {
 		return protocol.RowChunk{}, err
 	}

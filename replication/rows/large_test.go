@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/replication/rows"
 )
 
-// TestAChunkEndsWhereItsBytesDo, and counts nothing of a row that is too large: its values are not sent.
+// TestAChunkEndsWhereItsBytesDo, and counts nothing of a row that is too large: its values are not
+// sent.
 func TestAChunkEndsWhereItsBytesDo(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -92,7 +93,8 @@ func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
 			if values != 2 || large != 1 {
 				t.Errorf("of three rows together too large, %d have values, %d a length", values, large)
 			}
-			// What is not asked for is neither counted nor read, by a role that may read these columns alone.
+			// What is not asked for is neither counted nor read, by a role that may read these
+			// columns alone.
 			if found, err = r.Fetch(t.Context(), keys, []string{"name"}); err != nil || found["1"][0].Text != "é" {
 				t.Errorf("the name alone: %+v, %v", found, err)
 			}
@@ -100,8 +102,8 @@ func TestColumnsThatAreTooLargeAreNotFetched(t *testing.T) {
 	}
 }
 
-// TestALargeRowCostsTwiceItsSize, in all that is allocated from the connection to the hashes of its texts, whichever way it is read: the
-// connection's message and the values.
+// TestALargeRowCostsTwiceItsSize, in all that is allocated from the connection to the hashes of its
+// texts, whichever way it is read: the connection's message and the values.
 func TestALargeRowCostsTwiceItsSize(t *testing.T) { // not parallel: it counts what the process allocates
 	const size = 40_000_000
 	db := pgtest.Database(t)

@@ -9,7 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// lookForPolicies notes whether row policies of the table apply to this role. Those that come later make its reads fail.
+// lookForPolicies notes whether row policies of the table apply to this role. Those that come later
+// make its reads fail.
 func (r *Reader) lookForPolicies(ctx context.Context) error {
 	policed, err := r.one(ctx, sql.Query("source_policed"), r.tableName()...)
 	if err != nil {
@@ -19,8 +20,10 @@ func (r *Reader) lookForPolicies(ctx context.Context) error {
 	return nil
 }
 
-// hidden tells of a read that the server refused whether row policies do it, which may have come since the session began: the advice is that of a
-// start, which refuses such a table (replication.Inspect). It returns true where they let this role see every row: the read is to be made again.
+// hidden tells of a read that the server refused whether row policies do it, which may have come
+// since the session began: the advice is that of a start, which refuses such a table
+// (replication.Inspect). It returns true where they let this role see every row: the read is to be
+// made again.
 func (r *Reader) hidden(ctx context.Context) (again bool, err error) {
 	before := r.policed
 	if err := r.lookForPolicies(ctx); err != nil || !r.policed {

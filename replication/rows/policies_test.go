@@ -16,7 +16,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// policed is a table with row security, of an owner who has a function that marks that it ran, and a role that may read columns of it.
+// policed is a table with row security, of an owner who has a function that marks that it ran, and
+// a role that may read columns of it.
 const policed = `
 CREATE SCHEMA shop AUTHORIZATION OWNER; GRANT USAGE ON SCHEMA shop TO READER; CREATE ROLE READER_group; GRANT READER_group TO READER; SET ROLE OWNER;
 CREATE TABLE shop.item (id bigint PRIMARY KEY, name text, body text, price numeric, gone boolean);
@@ -29,8 +30,9 @@ CREATE OPERATOR shop.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = shop.same)
 ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY;
 RESET ROLE`
 
-// TestAPolicyThatOpensEveryRowIsEnough for every read, beside others that give more, and no other policy is: neither one that may hide rows nor one that
-// calls a function of another role, which does not run.
+// TestAPolicyThatOpensEveryRowIsEnough for every read, beside others that give more, and no other
+// policy is: neither one that may hide rows nor one that calls a function of another role, which
+// does not run.
 func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {
@@ -93,7 +95,8 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 	}
 }
 
-// readsAll reads in every way where a chunk can be read, and returns how many rows that had. Nothing of the owner's may run.
+// readsAll reads in every way where a chunk can be read, and returns how many rows that had.
+// Nothing of the owner's may run.
 func readsAll(t *testing.T, db *pgtest.DB, r *rows.Reader) (n int, err error) {
 	t.Helper()
 	defer func() { // its locks go with the session
@@ -123,7 +126,8 @@ func readsAll(t *testing.T, db *pgtest.DB, r *rows.Reader) (n int, err error) {
 	return n, nil
 }
 
-// TestPoliciesTakeEffectUnderALockOnly: without one they could be others by the time that the table is read.
+// TestPoliciesTakeEffectUnderALockOnly: without one they could be others by the time that the table
+// is read.
 func TestPoliciesTakeEffectUnderALockOnly(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -165,7 +169,8 @@ func connectAs(t *testing.T, db *pgtest.DB, role, password string) *pgx.Conn {
 	return conn
 }
 
-// TestPoliciesThatComeUnderASession: no read leaves rows out; each says what a start says, and reads on after the advice was followed.
+// TestPoliciesThatComeUnderASession: no read leaves rows out; each says what a start says, and
+// reads on after the advice was followed.
 func TestPoliciesThatComeUnderASession(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Database(t)
@@ -216,7 +221,8 @@ func TestPoliciesThatComeUnderASession(t *testing.T) {
 			if n, err := read(); err != nil || n != want {
 				t.Errorf("%s once row security is off: %d, %v", what, n, err)
 			}
-			// Switched on with a policy that opens every row: the session that did not know of it reads on.
+			// Switched on with a policy that opens every row: the session that did not know of it
+			// reads on.
 			r.Close(t.Context())
 			if _, err := read(); err != nil {
 				t.Fatal(err)

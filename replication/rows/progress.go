@@ -11,8 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// EstimateRows returns about how many rows the table has, from the planner's statistics; a table that they do not cover is
-// counted.
+// EstimateRows returns about how many rows the table has, from the planner's statistics; a table
+// that they do not cover is counted.
 func (r *Reader) EstimateRows(ctx context.Context) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +67,8 @@ const (
 	flushLastPause  = 250 * time.Millisecond
 )
 
-// WaitFlushed returns once the source has flushed its log up to lsn: what was committed below it survives a crash.
+// WaitFlushed returns once the source has flushed its log up to lsn: what was committed below it
+// survives a crash.
 func (r *Reader) WaitFlushed(ctx context.Context, lsn change.LSN) error {
 	for pauses := pause.Growing(flushFirstPause, flushLastPause); ; {
 		flushed, err := r.flushed(ctx)
@@ -89,9 +90,10 @@ func (r *Reader) flushed(ctx context.Context) (change.LSN, error) {
 	return r.position(ctx, "source_flush_lsn")
 }
 
-// DurableRows is Rows for who keeps what was read without waiting for the stream to pass it: it returns once nothing that the rows
-// show can be lost in a crash of the source, with the end of the log that they may show. An error of kind fault.Unavailable says that
-// the connection broke meanwhile.
+// DurableRows is Rows for who keeps what was read without waiting for the stream to pass it: it
+// returns once nothing that the rows show can be lost in a crash of the source, with the end of the
+// log that they may show. An error of kind fault.Unavailable says that the connection broke in the
+// meantime.
 func (r *Reader) DurableRows(ctx context.Context, keys []change.Key) (rows []change.Row, shown change.LSN, err error) {
 	if rows, err = r.Rows(ctx, keys); err != nil {
 		return nil, 0, err
@@ -106,7 +108,8 @@ func (r *Reader) DurableRows(ctx context.Context, keys []change.Key) (rows []cha
 	return rows, shown, r.Alive(ctx, session)
 }
 
-// insertPosition returns the end of the log, flushed or not, and the session of the connection that read before.
+// insertPosition returns the end of the log, flushed or not, and the session of the connection that
+// read before.
 func (r *Reader) insertPosition(ctx context.Context) (change.LSN, uint64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

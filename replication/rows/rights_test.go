@@ -58,7 +58,8 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 			if got, err := r.Fetch(ctx, []change.Key{"1"}, []string{"name", "price"}); err != nil || len(got) != 1 {
 				t.Errorf("after the advice: %v, %v", got, err)
 			}
-			// A table that takes the place of this one lacks the rights until it is followed: that is no fault of the settings.
+			// A table that takes the place of this one lacks the rights until it is followed: that
+			// is no fault of the settings.
 			db.Exec(t, "CREATE TABLE built AS SELECT * FROM item; ALTER TABLE item RENAME TO old; ALTER TABLE built RENAME TO item")
 			if _, err := r.Chunk(ctx, "", 5); !fault.Retryable(err) || !strings.Contains(err.Error(), "was replaced") {
 				t.Errorf("a chunk of another table: %v", err)
@@ -75,7 +76,8 @@ func TestRightsToColumnsAreEnough(t *testing.T) {
 	}
 }
 
-// TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt: neither by a view in the table's place, nor by a policy on it.
+// TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt: neither by a view in the table's place,
+// nor by a policy on it.
 func TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt(t *testing.T) {
 	t.Parallel()
 	for _, major := range pgtest.Majors() {

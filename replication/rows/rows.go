@@ -16,15 +16,17 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Rows reads the rows with these keys, in no order. A key without a row is not in the result; a key that occurs twice is there once. Rows that
-// would be too many bytes at once are Postponed: they are there, and to be asked for again. One row at least is not.
+// Rows reads the rows with these keys, in no order. A key without a row is not in the result; a key
+// that occurs twice is there once. Rows that would be too many bytes at once are Postponed: they
+// are there, and to be asked for again. One row at least is not.
 func (r *Reader) Rows(ctx context.Context, keys []change.Key) ([]change.Row, error) {
 	rows, _, err := r.rowsAndSession(ctx, keys)
 	return rows, err
 }
 
-// rowsAndSession is Rows with the session of the connection that read them. Keys of which a row cannot be sent, since a value has no form in UTF-8,
-// are halved until that row is alone; it is read as bytes.
+// rowsAndSession is Rows with the session of the connection that read them. Keys of which a row
+// cannot be sent, since a value has no form in UTF-8, are halved until that row is alone; it is
+// read as bytes.
 func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]change.Row, uint64, error) {
 	rows, session, err := r.rowsOf(ctx, r.row, keys)
 	switch {
@@ -44,8 +46,8 @@ func (r *Reader) rowsAndSession(ctx context.Context, keys []change.Key) ([]chang
 	return append(first, second...), session, err
 }
 
-// rowsOf reads rows by key. Of rows that are larger than their share of the bytes for one read only the lengths come at first; as many as fit are
-// then read, in the order of the keys.
+// rowsOf reads rows by key. Of rows that are larger than their share of the bytes for one read only
+// the lengths come at first; as many as fit are then read, in the order of the keys.
 func (r *Reader) rowsOf(ctx context.Context, s selection, keys []change.Key) ([]change.Row, uint64, error) {
 	rows, session, err := r.rowsWithin(ctx, s.within(chunkBytes/int64(max(1, len(keys)))), keys)
 	if err != nil {
@@ -70,7 +72,8 @@ func (r *Reader) rowsOf(ctx context.Context, s selection, keys []change.Key) ([]
 	return out, session, nil
 }
 
-// choose returns the keys, sorted, of postponed rows that may be read at once: one, and more as long as they are few bytes together.
+// choose returns the keys, sorted, of postponed rows that may be read at once: one, and more as
+// long as they are few bytes together.
 func choose(rows []received) []change.Key {
 	sizes := make(map[change.Key]int64)
 	for _, row := range rows {
@@ -120,9 +123,11 @@ func rowsStatement(s selection, k keyed) (string, [][]byte, error) {
 	return statement, nil, err
 }
 
-// Fetch reads columns of the rows with these keys that meet all filters: for each key that has such a row one field per column. Where these are more
-// bytes together than a row may have (see change.FieldLarge), or those of all rows would be, each is of that state, with their length.
-// A column that does not exist or may not be read, or a value that its type cannot read, is a fault of kind Usage.
+// Fetch reads columns of the rows with these keys that meet all filters: for each key that has such
+// a row one field per column. Where these are more bytes together than a row may have (see
+// change.FieldLarge), or those of all rows would be, each is of that state, with their length. A
+// column that does not exist or may not be read, or a value that its type cannot read, is a fault
+// of kind Usage.
 func (r *Reader) Fetch(ctx context.Context, keys []change.Key, columns []string, filters ...Filter) (map[change.Key][]change.Field, error) {
 	n := len(r.opts.Table.Key)
 	out := make(map[change.Key][]change.Field, len(keys))
@@ -232,10 +237,12 @@ func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (st
 	return statement, params, err
 }
 
-// enumComparisons are the functions of comparisons: unlike for an operator, the server looks for no cast that another role made.
+// enumComparisons are the functions of comparisons: unlike for an operator, the server looks for no
+// cast that another role made.
 var enumComparisons = map[string]string{"=": "enum_eq", "<>": "enum_ne", "<": "enum_lt", "<=": "enum_le", ">": "enum_gt", ">=": "enum_ge"}
 
-// condition compares a column with a parameter. Values of another role's types are compared by their text, enums in their order.
+// condition compares a column with a parameter. Values of another role's types are compared by
+// their text, enums in their order.
 func (r *Reader) condition(column, operator string, number int) (string, error) {
 	name, parameter := "t."+quote(column), "$"+strconv.Itoa(number)
 	kind := r.types[column]

@@ -11,7 +11,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/protocol"
 )
 
-// until waits for the reader's session to be in a state: a condition on its row of pg_stat_activity.
+// until waits for the reader's session to be in a state: a condition on its row of
+// pg_stat_activity.
 func until(t testing.TB, db *pgtest.DB, condition string) {
 	t.Helper()
 	pgtest.Eventually(t, patience, func() (bool, string) {
@@ -61,7 +62,8 @@ func TestHighIsReadAfterTheRows(t *testing.T) {
 	}
 }
 
-// R11: what was read over a connection that broke may have been lost in a crash of the source, whatever was flushed since.
+// R11: what was read over a connection that broke may have been lost in a crash of the source,
+// whatever was flushed since.
 func TestRowsReadOverAConnectionThatBrokeAreNotKept(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t, "synchronous_commit=off", "wal_writer_delay=10000").Database(t)

@@ -14,23 +14,27 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// selection is what is read of a row: its names are those of the queries source_row and source_row_sent. Of a row that by a template is larger
-// than the limit the server sends the length alone, so that neither side holds it.
+// selection is what is read of a row: its names are those of the queries source_row and
+// source_row_sent. Of a row that by a template is larger than the limit the server sends the length
+// alone, so that neither side holds it.
 type selection struct {
 	// Key and Values are quoted columns, each value once.
 	Key, Values []string
 	// Texts says which of Values were of type text or varchar when the connection was opened.
 	Texts []bool
-	// Templates holds for each template the places of its columns in Values, Readers for each of Values the templates that name it.
+	// Templates holds for each template the places of its columns in Values, Readers for each of
+	// Values the templates that name it.
 	Templates, Readers [][]int
 	// Mark is the column that marks deleted rows, quoted; empty when there is none.
 	Mark       string
 	MarkIsBool bool
 	// Most is the most bytes of a row whose values are sent: the limit of a row, or less for now.
 	Most int64
-	// Convert says that the server's encoding is not that of the session: lengths are counted in the session's.
+	// Convert says that the server's encoding is not that of the session: lengths are counted in
+	// the session's.
 	Convert bool
-	// Raw asks for the values' bytes as the server keeps them, since one of them has no form in the session's encoding.
+	// Raw asks for the values' bytes as the server keeps them, since one of them has no form in the
+	// session's encoding.
 	Raw bool
 
 	limit int64 // of a row
@@ -97,7 +101,8 @@ func (s selection) ordinals() []string {
 // received is a row as it was read.
 type received struct {
 	change.Row
-	// bytes is the length of the values that came, postponed that of a row within the limit of which only the length came.
+	// bytes is the length of the values that came, postponed that of a row within the limit of
+	// which only the length came.
 	bytes, postponed int64
 }
 
@@ -142,7 +147,8 @@ func (s selection) read(raw rawRow) (received, error) {
 	return row, nil
 }
 
-// foreign turns the server's text form of bytes into the bytes, which are marked where they are not ASCII: by chance they might be UTF-8.
+// foreign turns the server's text form of bytes into the bytes, which are marked where they are not
+// ASCII: by chance they might be UTF-8.
 func foreign(values rawRow) (rawRow, error) {
 	out := make(rawRow, len(values))
 	for i, v := range values {
@@ -172,7 +178,8 @@ func keyOf(raw rawRow) change.Key {
 	return change.KeyOf(parts...)
 }
 
-// longValue is from how many bytes on a value is no piece of the string that its row's values share, so that it can go when its text is made.
+// longValue is from how many bytes on a value is no piece of the string that its row's values
+// share, so that it can go when its text is made.
 const longValue = 4 << 10
 
 func fieldsOf(raw rawRow) []change.Field {

@@ -21,18 +21,22 @@ type Options struct {
 	// ConnString leads to the primary that is streamed.
 	ConnString string
 	Table      change.Table
-	// SystemID and Timeline are those of the pipeline, which the server must have; not checked when empty or zero.
+	// SystemID and Timeline are those of the pipeline, which the server must have; not checked when
+	// empty or zero.
 	SystemID string
 	Timeline int32
-	// Followed is the object id that the table of that name must have where it is read; zero for whichever has the name.
+	// Followed is the object id that the table of that name must have where it is read; zero for
+	// whichever has the name.
 	Followed uint32
 	// Application is the session's application_name; "wal2vec/backfill" when empty.
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
 	StatementTimeout time.Duration
-	// TrustOwner has the table read whatever functions of other roles that calls, and whatever this session may do that its owner may not.
+	// TrustOwner has the table read whatever functions of other roles that calls, and whatever this
+	// session may do that its owner may not.
 	TrustOwner bool
-	// LookAgain is after how long it is asked again what the session may do beyond reading; one minute when zero.
+	// LookAgain is after how long it is asked again what the session may do beyond reading; one
+	// minute when zero.
 	LookAgain time.Duration
 	// Warn is told once of such functions, where the table is read all the same; may be nil.
 	Warn func(change.Code)
@@ -44,7 +48,8 @@ const (
 	closeTimeout            = 5 * time.Second
 )
 
-// Reader reads rows of one table over one connection. It may be used by several goroutines, one at a time inside.
+// Reader reads rows of one table over one connection. It may be used by several goroutines, one at
+// a time inside.
 type Reader struct {
 	opts Options
 	row  selection
@@ -59,7 +64,8 @@ type Reader struct {
 	kind    string // of the table, as pg_class has it; empty where there is none of that name
 	reader  string // the statement that looks at it in each read, if any; see Reader.guard
 	looked  time.Time
-	// types are those columns that source_types names; columns are the names and types of all as source_types_now tells them.
+	// types are those columns that source_types names; columns are the names and types of all as
+	// source_types_now tells them.
 	types   map[string]string
 	columns [][]byte
 	policed bool // row policies of the table apply to that role
@@ -120,8 +126,8 @@ func (r *Reader) open(ctx context.Context) error {
 	settings := pgsession.Settings{
 		"application_name":  r.opts.Application,
 		"statement_timeout": strconv.FormatInt(r.opts.StatementTimeout.Milliseconds(), 10),
-		// Under READ COMMITTED a statement takes its lock on the table before its snapshot; any higher level could show a table as empty that a
-		// TRUNCATE or rewrite has just filled.
+		// Under READ COMMITTED a statement takes its lock on the table before its snapshot; any
+		// higher level could show a table as empty that a TRUNCATE or rewrite has just filled.
 		"default_transaction_isolation": "read committed",
 		"default_transaction_read_only": "on",
 		"row_security":                  "off", // an error instead of missing rows; see Reader.admit
@@ -169,8 +175,9 @@ func (r *Reader) again(ctx context.Context) error {
 	return err
 }
 
-// restrict keeps whoever owns the table from putting a view into its place, for as long as it takes to notice: its functions would run in
-// this session, with the rights of the stream's role. row_security does the same for policies.
+// restrict keeps the owner of the table from putting a view into its place, for as long as it takes
+// to notice: its functions would run in this session, with the rights of the stream's role.
+// row_security does the same for policies.
 func (r *Reader) restrict(ctx context.Context) error {
 	if _, err := r.run(ctx, sql.Query("source_restrict"), nil); err != nil {
 		return fmt.Errorf("preparing a session that reads the source: %w", err)
@@ -178,7 +185,8 @@ func (r *Reader) restrict(ctx context.Context) error {
 	return nil
 }
 
-// identify makes sure that the rows are those of the log that is streamed: after a failover an address may lead to either server.
+// identify makes sure that the rows are those of the log that is streamed: after a failover an
+// address may lead to either server.
 func (r *Reader) identify(ctx context.Context) error {
 	if r.opts.SystemID == "" && r.opts.Timeline == 0 {
 		return nil
@@ -205,8 +213,8 @@ func (r *Reader) identify(ctx context.Context) error {
 // rawRow is a row in the server's text output; nil is NULL. It is valid until the next row.
 type rawRow [][]byte
 
-// run executes one statement in a transaction of its own, on the open connection; each may be nil. Parameters are texts. An
-// error that may have broken the connection drops it.
+// run executes one statement in a transaction of its own, on the open connection; each may be nil.
+// Parameters are texts. An error that may have broken the connection drops it.
 func (r *Reader) run(ctx context.Context, statement string, each func(rawRow) error, params ...[]byte) (int, error) {
 	result := r.conn.ExecParams(ctx, statement, params, nil, nil, nil)
 	n := 0
@@ -223,7 +231,8 @@ func (r *Reader) run(ctx context.Context, statement string, each func(rawRow) er
 	return n, failed
 }
 
-// checkOID returns a fault of kind Unavailable where another table than the followed one has the name.
+// checkOID returns a fault of kind Unavailable where another table than the followed one has the
+// name.
 func (r *Reader) checkOID(oid string) error {
 	followed := strconv.FormatUint(uint64(r.opts.Followed), 10)
 	if oid == followed {
@@ -233,8 +242,8 @@ func (r *Reader) checkOID(oid string) error {
 		"table %s was replaced by another of the same name (OID %s, was %s)", r.name(), oid, followed)
 }
 
-// replaced is what the server's refusal to read the table means: a table that has just taken the followed one's place may lack rights and
-// columns, which is no fault of the settings.
+// replaced is what the server's refusal to read the table means: a table that has just taken the
+// followed one's place may lack rights and columns, which is no fault of the settings.
 func (r *Reader) replaced(ctx context.Context, err error) error {
 	if _, said := errors.AsType[*pgconn.PgError](err); !said || r.conn == nil {
 		return err

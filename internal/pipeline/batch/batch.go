@@ -1,5 +1,6 @@
-// Package batch folds the fragments of the log into micro-batches: the net change of each key, one sink transaction's worth at
-// a time. It is a pure state machine: it reads no clock, starts no goroutine and does no input or output.
+// Package batch folds the fragments of the log into micro-batches: the net change of each key, one
+// sink transaction's worth at a time. It is a pure state machine: it reads no clock, starts no
+// goroutine and does no input or output.
 package batch
 
 import (
@@ -37,10 +38,12 @@ type Limits struct {
 
 // Batch is the content of one sink transaction, before encoding.
 type Batch struct {
-	// Changes holds the net change of each key, sorted by key. Those named by Unread have no document yet.
+	// Changes holds the net change of each key, sorted by key. Those named by Unread have no
+	// document yet.
 	Changes []change.Change
-	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged TOAST), or that was too large to be kept and
-	// is part of a row that is not: it is to be read from the source by key, after the batch is visible there.
+	// Unread lists the indexes in Changes of rows whose text the log did not carry (unchanged
+	// TOAST), or that was too large to be kept and is part of a row that is not: it is to be read
+	// from the source by key, after the batch is visible there.
 	Unread []int
 	// Truncated, Watermark, PartialUntil and Last are as in change.Commit.
 	Truncated    change.LSN
@@ -49,7 +52,8 @@ type Batch struct {
 	Last         change.Transaction
 	// XIDs are the transactions of the batch, for the visibility gate.
 	XIDs []uint32
-	// Commits are the transactions' commit times by the source's clock, with their number of events.
+	// Commits are the transactions' commit times by the source's clock, with their number of
+	// events.
 	Commits []CommitTime
 	// Events counts the events by operation, before folding.
 	Events map[change.Op]int
@@ -62,12 +66,12 @@ type CommitTime struct {
 	Events int
 }
 
-// bytesPerToken is what English product texts take on average (4.6 measured on package descriptions); a low value errs towards
-// smaller batches.
+// bytesPerToken is what English product texts take on average (4.6 measured on package
+// descriptions); a low value errs towards smaller batches.
 const bytesPerToken = 4
 
-// unchangedTokens stand for a value that the log left out: it is longer than Postgres keeps in a row (2 kB), and what it will be read
-// into has to fit too.
+// unchangedTokens stand for a value that the log left out: it is longer than Postgres keeps in a
+// row (2 kB), and what it will be read into has to fit too.
 const unchangedTokens = 512
 
 // perTextTokens are the two tokens that a BERT tokenizer adds around a text.
@@ -160,8 +164,8 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
 	switch e.Op {
 	case change.Await: // its transaction is one of the batch, which is all there is to it
 	case change.Truncate:
-		// What came before it in this batch is gone with the table; the keys need no tombstones, since a chunk read before
-		// the truncation is dropped as a whole.
+		// What came before it in this batch is gone with the table; the keys need no tombstones,
+		// since a chunk read before the truncation is dropped as a whole.
 		b.changes, b.index = nil, make(map[change.Key]int)
 		b.held.drop()
 		b.truncated = lsn
@@ -183,7 +187,8 @@ func (b *Batcher) addEvent(e change.Event, lsn change.LSN, last bool) {
 	}
 }
 
-// release adds what was held of a transaction that has ended. Even where its last fragment has no event, the transaction is one of the batch.
+// release adds what was held of a transaction that has ended. Even where its last fragment has no
+// event, the transaction is one of the batch.
 func (b *Batcher) release(f change.Fragment, now time.Time) {
 	if len(b.held.keys) == 0 {
 		return
@@ -198,7 +203,8 @@ func (b *Batcher) release(f change.Fragment, now time.Time) {
 	b.held.drop()
 }
 
-// put replaces the key's earlier change. A value that the log left out, since it did not change, is taken from an earlier change of the same batch.
+// put replaces the key's earlier change. A value that the log left out, since it did not change, is
+// taken from an earlier change of the same batch.
 func (b *Batcher) put(p pending) {
 	i, known := b.index[p.key]
 	if !known {
@@ -237,7 +243,8 @@ func (b *Batcher) Full() (Cut, bool) {
 	}
 }
 
-// Deadline is when the batch is to be cut although a transaction in it is unfinished; zero when there is nothing to cut.
+// Deadline is when the batch is to be cut although a transaction in it is unfinished; zero when
+// there is nothing to cut.
 func (b *Batcher) Deadline() time.Time {
 	if b.since.IsZero() {
 		return time.Time{}
@@ -253,8 +260,8 @@ func (b *Batcher) Oldest() time.Time {
 	return b.commits[0].At
 }
 
-// Cut returns what was collected and begins anew. The end of a transaction that is cut in two arrives in a later batch; until
-// then the watermark stays below it.
+// Cut returns what was collected and begins again. The end of a transaction that is cut in two
+// arrives in a later batch; until then the watermark stays below it.
 func (b *Batcher) Cut(reason Cut) *Batch {
 	out := &Batch{
 		Truncated: b.truncated, Watermark: b.watermark, PartialUntil: b.inside, Last: b.last,

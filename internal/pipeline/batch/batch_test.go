@@ -64,7 +64,8 @@ func TestARowWithoutTextIsADelete(t *testing.T) {
 	}
 }
 
-// TestFurtherTemplatesRenderTextsOfTheirOwn: a row is a delete only when it has no text by any of them.
+// TestFurtherTemplatesRenderTextsOfTheirOwn: a row is a delete only when it has no text by any of
+// them.
 func TestFurtherTemplatesRenderTextsOfTheirOwn(t *testing.T) {
 	joined := change.Join(parse(t, "{a}. {b}"), parse(t, "{c}"), parse(t, "{b}"))
 	if got := joined.Columns(); !slices.Equal(got, []string{"a", "b", "c", "b"}) || joined.String() != "{a}. {b}" || len(joined.All()) != 3 {
@@ -143,7 +144,8 @@ func TestAnUnfinishedTransactionHoldsTheWatermark(t *testing.T) {
 	}
 }
 
-// TestDeletesWaitForTheEndOfTheirTransaction: a row that is deleted and inserted again by a transaction of several batches never loses its vector.
+// TestDeletesWaitForTheEndOfTheirTransaction: a row that is deleted and inserted again by a
+// transaction of several batches never loses its vector.
 func TestDeletesWaitForTheEndOfTheirTransaction(t *testing.T) {
 	limits := wide
 	limits.Bytes = 150 // of three held deletes
@@ -214,7 +216,8 @@ func TestLimits(t *testing.T) {
 	f(batch.Limits{Rows: 10, Tokens: 1000, Bytes: 200}, batch.CutBytes)
 }
 
-// TestFoldingEqualsReplay compares the batches of random transactions, cut at random places, with replaying every event.
+// TestFoldingEqualsReplay compares the batches of random transactions, cut at random places, with
+// replaying every event.
 func TestFoldingEqualsReplay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := batch.New(parse(t, "{a}"), wide, 0)
@@ -310,7 +313,8 @@ func TestATransactionThatIsOnlyWaitedFor(t *testing.T) {
 	}
 }
 
-// R16: the last transaction of which anything was written is known, whether or not it has ended, and whatever was in it.
+// R16: the last transaction of which anything was written is known, whether or not it has ended,
+// and whatever was in it.
 func TestTheLastTransactionIsNoted(t *testing.T) {
 	b := batch.New(parse(t, "{a}"), wide, 0)
 	check := func(xid uint32) {

@@ -15,17 +15,20 @@ const (
 	reportInterval = time.Second
 	// reportIdleInterval is how often "nothing is pending" is repeated, as a sign of life.
 	reportIdleInterval = 10 * time.Second
-	// reportAge is the age below which a pending change is not worth a report: it is about to be written.
+	// reportAge is the age below which a pending change is not worth a report: it is about to be
+	// written.
 	reportAge = time.Second
-	// checkInterval is how often the source is asked whether the table is still the one that is published.
+	// checkInterval is how often the source is asked whether the table is still the one that is
+	// published.
 	checkInterval = time.Second
 	// collectInterval is how often tombstones are collected.
 	collectInterval = 5 * time.Minute
 )
 
-// attend does what is due by the clock beside the stream: it learns whether somebody waits for the watermark, reports the age of
-// the oldest pending change, checks the table, writes heartbeats, and collects tombstones.
-func (se *session) attend(ctx context.Context) error {
+// housekeep does what is due by the clock beside the stream: it learns whether somebody waits for
+// the watermark, reports the age of the oldest pending change, checks the table, writes heartbeats,
+// and collects tombstones.
+func (se *session) housekeep(ctx context.Context) error {
 	tick := time.NewTicker(awaitedInterval)
 	defer tick.Stop()
 	a := &attendant{session: se, checked: se.opts.Now(), collected: se.opts.Now(), beaten: se.opts.Now()}
@@ -68,8 +71,9 @@ func (a *attendant) step(ctx context.Context) error {
 	return a.collect(ctx)
 }
 
-// heartbeat moves a log from which nothing came for so long: not what is queued or at work, and not a position either. What fails here
-// harms nobody until the source runs out of room for its log, so it is said once and tried again.
+// heartbeat moves a log from which nothing came for so long: not what is queued or at work, and not
+// a position either. What fails here harms nothing until the source runs out of room for its log,
+// so it is said once and tried again.
 func (a *attendant) heartbeat(ctx context.Context) {
 	if a.opts.Heartbeat == 0 || a.ports.Heartbeat == nil || !a.Stream.pending.oldest().IsZero() || len(a.fragments) > 0 {
 		return

@@ -10,18 +10,20 @@ import (
 const (
 	// reasonBytes bounds a reason.
 	reasonBytes = 200
-	// quotedBytes is how much of a text an error may share with it by accident: both may speak of "dimensions".
+	// quotedBytes is how much of a text an error may share with it by accident: both may speak of
+	// "dimensions".
 	quotedBytes = 12
-	// comparedBytes is how much of a text is compared at once, comparedOverlap what each part shares with the next: the forms that an error may quote
-	// a text in are many times its size.
+	// comparedBytes is how much of a text is compared at once, comparedOverlap what each part
+	// shares with the next: the forms that an error may quote a text in are many times its size.
 	comparedBytes, comparedOverlap = 64 << 10, 4 << 10
 )
 
-// errWithheld stands for an error that repeats what it was given. Encoders promise not to; tables and logs keep that promise for them.
+// errWithheld stands for an error that repeats what it was given. Encoders promise not to; tables
+// and logs keep that promise for them.
 var errWithheld = errors.New("the encoder failed; its message is withheld because it repeats a text")
 
-// reasonOf is an error in one line of bounded length, without the text that it is about.
-func reasonOf(err error, text string) string {
+// redact is an error in one line of bounded length, without the text that it is about.
+func redact(err error, text string) string {
 	reason := strings.Join(strings.Fields(strings.ToValidUTF8(withoutTexts(err, []string{text}).Error(), "?")), " ")
 	reason = strings.ReplaceAll(reason, "\x00", "?")
 	if len(reason) <= reasonBytes {

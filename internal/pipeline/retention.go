@@ -11,19 +11,24 @@ import (
 const (
 	// retentionInterval is how often the source is asked how much log the slot holds back.
 	retentionInterval = 10 * time.Second
-	// stuckLooks is how many looks in a row must find nothing written and something to write, before a slot is let go.
+	// stuckLooks is how many looks in a row must find nothing written and something to write,
+	// before a slot is let go.
 	stuckLooks = 2
 )
 
-// strain is what a stream that cannot write does to its source: it lets the slot go before the log fills the disk.
-type strain struct {
+// retention tracks the WAL that a stalled stream retains, and decides when to drop the slot, before
+// the source's disk fills.
+type retention struct {
 	mu sync.Mutex
-	// held is true from when this process took the slot until another is found to have it: one that only waits lets nothing go.
+	// held is true from when this process took the slot until another is found to have it: one that
+	// only waits lets nothing go.
 	held bool
-	// commits counts what was written, seen is its number at the last look, stuck the looks in a row that found no more.
+	// commits counts what was written, seen is its number at the last look, stuck the looks in a
+	// row that found no more.
 	commits, seen int64
 	stuck         int
-	// over is true from the look that found too much until the slot is gone or need not go any more; end ends the session that runs.
+	// over is true from the look that found too much until the slot is gone or need not go any
+	// more; end ends the session that runs.
 	over bool
 	end  context.CancelFunc
 }
@@ -31,13 +36,13 @@ type strain struct {
 // errLetGo ends a session whose slot was let go. The next one finds a gap.
 var errLetGo error = fault.New(fault.Unavailable, "", "the slot was let go: it held back more of the source's log than stream.retained_limit")
 
-func (st *strain) committed() {
+func (st *retention) committed() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.commits++
 }
 
-func (st *strain) took() {
+func (st *retention) took() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.held {
@@ -46,35 +51,36 @@ func (st *strain) took() {
 }
 
 // lost notes that another process has the slot.
-func (st *strain) lost() {
+func (st *retention) lost() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.held, st.over, st.stuck = false, false, 0
 }
 
 // enter notes how the session is ended; false when none may begin.
-func (st *strain) enter(end context.CancelFunc) bool {
+func (st *retention) enter(end context.CancelFunc) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.end = end
 	return !st.over
 }
 
-func (st *strain) exceeded() bool {
+func (st *retention) exceeded() bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.over
 }
 
-func (st *strain) relieved() {
+func (st *retention) relieved() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.over, st.stuck = false, 0
 }
 
-// look compares what is held back with the limit and reports whether the slot is to go from now on. A stream that writes is left alone,
-// however far behind it is, and so is one that has nothing to write: the server may be reading far back for it.
-func (st *strain) look(exceeds, hindered bool) (first bool) {
+// look compares what is held back with the limit and reports whether the slot is to go from now on.
+// A stream that writes is left alone, however far behind it is, and so is one that has nothing to
+// write: the server may be reading far back for it.
+func (st *retention) look(exceeds, hindered bool) (first bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.commits != st.seen || !hindered || !exceeds || !st.held {
@@ -91,12 +97,12 @@ func (st *strain) look(exceeds, hindered bool) (first bool) {
 	return true
 }
 
-// hindered reports whether there is something that this process could not write: a session failed since the last commit, or a change
-// waits.
+// hindered reports whether there is something that this process could not write: a session failed
+// since the last commit, or a change waits.
 func (s *Stream) hindered() bool { return s.health.get().Err != nil || !s.pending.oldest().IsZero() }
 
-// watchRetention looks now and then at what the slot holds back, beside the sessions and the pauses between them. The function that it
-// returns ends that and waits.
+// watchRetention looks now and then at what the slot holds back, beside the sessions and the pauses
+// between them. The function that it returns ends that and waits.
 func (s *Stream) watchRetention(ctx context.Context) (stop func()) {
 	if s.ports.Retention == nil || s.opts.RetainedLimit <= 0 {
 		return func() {}
@@ -127,7 +133,7 @@ func (s *Stream) lookAtRetention(ctx context.Context) {
 		s.opts.Logger.Debug().Err(err).Msg("asking how much log the slot holds back")
 		return
 	}
-	if s.strain.look(retained > s.opts.RetainedLimit, s.hindered()) {
+	if s.retention.look(retained > s.opts.RetainedLimit, s.hindered()) {
 		s.opts.Logger.Error().Int64("bytes", retained).Int64("limit", s.opts.RetainedLimit).
 			Msg("the slot holds back too much of the source's log and nothing can be written: letting the slot go")
 	}
@@ -137,35 +143,36 @@ func (s *Stream) lookAtRetention(ctx context.Context) {
 func (s *Stream) attempt(ctx context.Context) error {
 	inner, end := context.WithCancel(ctx)
 	defer end()
-	if s.strain.enter(end) {
+	if s.retention.enter(end) {
 		err := s.session(inner)
 		if fault.KindOf(err) == fault.Busy {
-			s.strain.lost()
+			s.retention.lost()
 		}
-		if ctx.Err() != nil || !s.strain.exceeded() {
+		if ctx.Err() != nil || !s.retention.exceeded() {
 			return err
 		}
 	}
 	return unlessStopped(ctx, s.release(ctx))
 }
 
-// release lets the slot go, unless the end of the session has written what was waiting, or another process has taken the slot.
+// release lets the slot go, unless the end of the session has written what was waiting, or another
+// process has taken the slot.
 func (s *Stream) release(ctx context.Context) error {
 	retained, err := s.ports.Retention.Retained(ctx)
 	if err != nil {
 		return err // tried again after a pause
 	}
 	if retained <= s.opts.RetainedLimit {
-		s.strain.relieved()
+		s.retention.relieved()
 		return errRelieved
 	}
 	if err := s.ports.Retention.Release(ctx); err != nil {
 		if fault.KindOf(err) == fault.Busy {
-			s.strain.lost()
+			s.retention.lost()
 		}
 		return err
 	}
-	s.strain.relieved()
+	s.retention.relieved()
 	return errLetGo
 }
 

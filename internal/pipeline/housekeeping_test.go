@@ -12,7 +12,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// told are the reports since a moment: seconds, and how old the oldest pending change was said to be.
+// told are the reports since a moment: seconds, and how old the oldest pending change was said to
+// be.
 func (w *world) told(since time.Time) (at, age []int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,7 +59,8 @@ func TestTheAgeOfWhatIsPendingIsReported(t *testing.T) {
 		release()
 		pass(time.Second)
 		at, age := w.told(begun)
-		// Nothing at the start; an age from one second on, every second; nothing again as soon as it is so.
+		// Nothing at the start; an age from one second on, every second; nothing again as soon as
+		// it is so.
 		expect(t, "reports after ms", at, []int64{0, 1500, 2500, 3500, 3750})
 		expect(t, "ages", age, []int64{0, 1000, 2000, 3000, 0})
 		w.look(func() {

@@ -25,7 +25,8 @@ type detail struct {
 	Message string `json:"message"`
 }
 
-// reply writes JSON. It is made before the first byte goes out, so that what cannot be marshalled is a clean 500.
+// reply writes JSON. It is made before the first byte goes out, so that what cannot be marshalled
+// is a clean 500.
 func (s *Server) reply(w http.ResponseWriter, status int, body any) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -41,7 +42,7 @@ func (s *Server) reply(w http.ResponseWriter, status int, body any) {
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // the client has gone: nobody to tell
+	_, _ = w.Write(b.Bytes()) // the client has gone: no one to tell
 }
 
 // fail answers with the envelope of an error and logs the error itself.
@@ -51,7 +52,8 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	s.reply(w, status, envelope{detail{code, message}})
 }
 
-// guard asks for the token. Both sides are hashed first: the comparison then takes the same time for tokens of any length.
+// guard asks for the token. Both sides are hashed first: the comparison then takes the same time
+// for tokens of any length.
 func (s *Server) guard(next http.HandlerFunc) http.HandlerFunc {
 	if s.opts.Token == "" {
 		return next
@@ -121,7 +123,8 @@ func (h *headerOnly) Header() http.Header         { return h.header }
 func (h *headerOnly) WriteHeader(status int)      { h.status = status }
 func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
 
-// newErrorLog brings what net/http has to say into the log, at the level of noise: most of it is clients that went away.
+// newErrorLog brings what net/http has to say into the log, at the level of noise: most of it is
+// clients that went away.
 func newErrorLog(logger zerolog.Logger) *log.Logger { //nolint:forbidigo // the type that net/http takes
 	return log.New(debugWriter{logger}, "", 0) //nolint:forbidigo // as above
 }

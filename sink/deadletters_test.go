@@ -33,7 +33,8 @@ func refusalsOf(changes ...change.Change) map[change.Hash]string {
 	return failed
 }
 
-// letters are the dead letters in the order of their keys: "1 text@lsn x2", and the keys whose ledger row says that it failed.
+// letters are the dead letters in the order of their keys: "1 text@lsn x2", and the keys whose
+// ledger row says that it failed.
 func (b *bench) letters() []string {
 	b.tb.Helper()
 	all, err := b.sink.DeadLetters(b.tb.Context(), 0)
@@ -129,7 +130,7 @@ func TestARowThatFailedIsNotAskedForAgainUntilItsTextChanges(t *testing.T) {
 
 func TestALetterGoesWithItsText(t *testing.T) {
 	t.Parallel()
-	for name, mend := range map[string]func(b *bench, stream *sink.Stream){
+	for name, repair := range map[string]func(b *bench, stream *sink.Stream){
 		"another text": func(b *bench, stream *sink.Stream) { b.commit(stream, 0x1300, upsert(1, 0x1201, "good")) },
 		"its vector":   func(b *bench, stream *sink.Stream) { b.commit(stream, 0x1300, upsert(1, 0x1201, "bad")) },
 		"its vector, by a late read": func(b *bench, stream *sink.Stream) {
@@ -164,7 +165,7 @@ func TestALetterGoesWithItsText(t *testing.T) {
 			stream := b.takeover()
 			b.refuse(stream, 0x1200, upsert(1, 0x1101, "bad"))
 			b.wantLetters(letter(1, "bad", 0x1101, 1))
-			mend(b, stream)
+			repair(b, stream)
 			b.wantLetters()
 		})
 	}
@@ -265,7 +266,8 @@ func TestDropForgetsALetter(t *testing.T) {
 	}
 	b.wantLetters(letter(1, "bad", 0x1101, 1), letter(3, "worse", 0x1101, 1))
 	b.want(2, without("bad", 0x1101))
-	// Forgotten, it is a row that lacks its vector, as any other: the next change of the row encodes it.
+	// Forgotten, it is a row that lacks its vector, as any other: the next change of the row
+	// encodes it.
 	if stale, err := stream.Stale(t.Context(), []change.Change{upsert(1, 0, "bad"), upsert(2, 0, "bad")}); err != nil || !reflect.DeepEqual(stale, lacksFirst(1)) {
 		t.Errorf("stale are %v, %v", stale, err)
 	}
@@ -348,7 +350,8 @@ func TestARetryDoesNotUndoWhatIsNewer(t *testing.T) {
 	}
 }
 
-// TestAKeyThatFillsAnIndexEntryHasItsLetter, as the ledger has it: 2,692 bytes that nothing compresses.
+// TestAKeyThatFillsAnIndexEntryHasItsLetter, as the ledger has it: 2,692 bytes that nothing
+// compresses.
 func TestAKeyThatFillsAnIndexEntryHasItsLetter(t *testing.T) {
 	t.Parallel()
 	p := productPipeline()

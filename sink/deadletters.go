@@ -14,8 +14,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 )
 
-// settle keeps the dead letters in step with what the transaction wrote. A key has a letter of a generation as long as its row is live
-// with the letter's text and lacks the vector there; the ledger says of a key that has any that it failed.
+// settle keeps the dead letters in step with what the transaction wrote. A key has a letter of a
+// generation as long as its row is live with the letter's text and lacks the vector there; the
+// ledger says of a key that has any that it failed.
 func (w *writes) settle(ctx context.Context, tx pgx.Tx, s *Sink, l *layout, out *written) error {
 	failed := slices.ContainsFunc(w.upserts, func(u upserts) bool { return u.failed.len() > 0 })
 	if !out.letters && !failed {
@@ -51,14 +52,16 @@ type DeadLetter struct {
 	Hash    change.Hash
 	// Reason is the encoder's, in one line; the text itself is not kept.
 	Reason string
-	// Attempts counts the batches and chunks in which this text failed under this key, the first one at FirstAt.
+	// Attempts counts the batches and chunks in which this text failed under this key, the first
+	// one at FirstAt.
 	Attempts int
 	FirstAt  time.Time
 	LastAt   time.Time
 }
 
-// DeadLetters returns the pipeline's dead letters, the latest first: at most limit, or all when that is zero. Rows that hold no dead letter are left
-// out; beside the others the error is ErrDamagedLetters then.
+// DeadLetters returns the pipeline's dead letters, the latest first: at most limit, or all when
+// that is zero. Rows that hold no dead letter are left out; beside the others the error is
+// ErrDamagedLetters then.
 func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, error) {
 	st, err := s.state(ctx, s.pool)
 	if err != nil {
@@ -91,8 +94,8 @@ func (s *Sink) DeadLetters(ctx context.Context, limit int64) ([]DeadLetter, erro
 	return letters, s.damagedLetters(bad)
 }
 
-// DropDeadLetters forgets the dead letters of these keys and returns the keys that had one. Their rows stay without a vector until they
-// change or a backfill encodes them.
+// DropDeadLetters forgets the dead letters of these keys and returns the keys that had one. Their
+// rows stay without a vector until they change or a backfill encodes them.
 func (s *Sink) DropDeadLetters(ctx context.Context, keys []change.Key) ([]change.Key, error) {
 	return s.dropLetters(ctx, keys, false)
 }
