@@ -181,6 +181,7 @@ func (a *Opened) Ports(save func(Report) error) Ports {
 	return ports
 }
 
+// Options are what the settings and the generation make of an audit.
 func (a *Opened) Options() Options {
 	g, c := a.Generation(), a.config
 	o := Options{

@@ -249,8 +249,10 @@ func (w *weak) reads(t *testing.T, who string) {
 // transaction that only reads keeps no program from being run, and nothing from being seen.
 func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 	onEach(t, func(t *testing.T, w *weak) {
-		powers := []string{"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files", "pg_monitor", "pg_read_all_stats", "pg_read_all_settings",
-			"pg_read_all_data", "pg_write_all_data", "pg_signal_backend"}
+		powers := []string{
+			"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files", "pg_monitor", "pg_read_all_stats", "pg_read_all_settings",
+			"pg_read_all_data", "pg_write_all_data", "pg_signal_backend",
+		}
 		for _, code := range []string{"SELECT", "DROP INDEX shop.by_price"} {
 			w.db.Exec(t, code)
 			for _, power := range powers {
