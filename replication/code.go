@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,23 @@ func ForeignCode(ctx context.Context, db Querier, schema, table string, writes b
 		return nil, fmt.Errorf("looking for code of other roles that a read of %s.%s runs: %w", schema, table, err)
 	}
 	return found, nil
+}
+
+// Beyond returns what this session may do that the table's owner, another role, is not to have, as
+// a read of rows refuses it (rows.PowersError); there is nothing to refuse where Powers.Any is
+// false.
+func Beyond(ctx context.Context, db Querier, schema, table string) (change.Powers, error) {
+	var p change.Powers
+	query, err := sql.Render("source_reader", struct{ Told, Trusted, Powers bool }{Told: true})
+	if err != nil {
+		return p, err
+	}
+	var kind, odd string
+	err = db.QueryRow(ctx, query, schema, table).Scan(&kind, &odd, &p.Kind, &p.Name, &p.Role, &p.What, &p.Owner)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return p, fmt.Errorf("asking whose table %s.%s is: %w", schema, table, err)
+	}
+	return p, nil
 }
 
 // checkCode refuses to make a column NOT NULL where the server would evaluate a CHECK for it with

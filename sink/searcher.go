@@ -182,7 +182,7 @@ func (s *Searcher) answer(ctx context.Context, known *searchLayout, q Query) (Re
 func (s *Searcher) ask(ctx context.Context, conn *pgxpool.Conn, known *searchLayout, q Query, exact bool) (Result, error) {
 	result := Result{Generation: known.active.Generation}
 	b := &pgx.Batch{}
-	b.Queue("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+	b.Queue("BEGIN READ ONLY, ISOLATION LEVEL REPEATABLE READ")
 	b.Queue(known.lock) // before the first statement that takes a snapshot
 	s.queueStanding(b, known)
 	b.Queue(s.sink.query("search_settings"), strconv.Itoa(max(leastSearch, min(mostSearch, q.K))))

@@ -366,7 +366,7 @@ func TestARoleThatIsTrustedNoMoreIsNoticed(t *testing.T) {
 	b.ok(err)
 	renamed := admin.name + "_former"
 	b.db.Exec(t, "ALTER ROLE "+admin.name+" RENAME TO "+renamed)
-	t.Cleanup(func() { b.db.Exec(t, "ALTER ROLE "+renamed+" RENAME TO "+admin.name) }) //nolint:usetesting // the role is dropped by its name
+	t.Cleanup(func() { b.db.Exec(t, "ALTER ROLE "+renamed+" RENAME TO "+admin.name) })
 	_, err = searcher.Search(t.Context(), q)
 	if _, is := errors.AsType[*sink.UntrustedError](err); !is {
 		t.Errorf("got %v", err)

@@ -2,28 +2,22 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/internal/audit"
-	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
-	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
-	"github.com/wal2vec/wal2vec/internal/protocol"
-	"github.com/wal2vec/wal2vec/models"
-	"github.com/wal2vec/wal2vec/replication"
-	"github.com/wal2vec/wal2vec/replication/rows"
-	"github.com/wal2vec/wal2vec/sink"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 type auditOptions struct {
@@ -91,237 +85,203 @@ func (o *auditOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// auditing is everything that an audit needs, opened and checked.
-type auditing struct {
-	program *program
-	config  config.Config
-	log     zerolog.Logger
-	options auditOptions
-
-	store     *connect.Store
-	engines   *engine.Pool
-	table     change.Table
-	reader    *rows.Reader
-	audit     *sink.Audit
-	state     sink.State
-	positions *connect.Positions
-	encoder   *engine.Engine // nil where nothing is encoded again
-	made      *models.Checkpoint
-	repairs   *backfill.Filler // nil where nothing is repaired
-}
-
-func (p *program) openAuditing(ctx context.Context, c config.Config, log zerolog.Logger, o auditOptions) (a *auditing, err error) {
-	a = &auditing{program: p, options: o, config: c, log: log}
-	opened := a // a return of an error sets the result to nil before the deferred call
-	defer func() {
-		if err != nil {
-			opened.Close()
-		}
-	}()
-	if a.table, err = connect.Inspect(ctx, c); err != nil {
-		return nil, err
-	}
-	if a.store, err = connect.OpenReadOnlyStore(ctx, c, log, "audit"); err != nil {
-		return nil, err
-	}
-	if a.state, err = a.store.State(ctx); err != nil {
-		return nil, err
-	}
-	if a.engines, err = p.opener(c).Pool(c, a.store, a.state); err != nil {
-		return nil, err
-	}
-	if err := connect.CheckState(c, a.state, a.table); err != nil {
-		return nil, err
-	}
-	if err := connect.CheckFollowed(c, a.state, a.table); err != nil {
-		return nil, err
-	}
-	if a.table, err = connect.InspectPipeline(ctx, c, a.state); err != nil {
-		return nil, err
-	}
-	if err := backfill.CheckSlot(ctx, c, "audit"); err != nil {
-		return nil, err
-	}
-	if a.audit, err = a.store.OpenAudit(ctx, o.generation); err != nil {
-		return nil, err
-	}
-	if a.made, err = a.engines.CheckpointFor(a.audit.Generation()); err != nil {
-		return nil, err
-	}
-	engines := a.engines
-	if o.repair {
-		if a.repairs, err = backfill.Open(ctx, p.opener(c), c, log); err != nil {
-			return nil, err
-		}
-		engines = a.repairs.Engines // one model in memory is enough
-	}
-	if o.reencode > 0 {
-		if a.encoder, err = engines.Engine(ctx, a.audit.Generation()); err != nil {
-			return nil, err
-		}
-	}
-	a.reader = rows.NewReader(rows.Options{
-		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
-		TrustOwner: c.Source.TrustOwner, Warn: connect.WarnOfCode(log),
-	})
-	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
-		return nil, err
-	}
-	a.positions = connect.NewPositions(c, a.store)
-	return a, nil
-}
-
-// Close closes what was opened.
-func (a *auditing) Close() {
-	if a.repairs != nil {
-		a.repairs.Close(context.Background())
-	}
-	if a.positions != nil {
-		a.positions.Close(context.Background())
-	}
-	if a.reader != nil {
-		a.reader.Close(context.Background())
-	}
-	_ = a.engines.Close()
-	if a.store != nil {
-		a.store.Close()
-	}
-}
-
 func (p *program) audit(ctx context.Context, c config.Config, o auditOptions) error {
-	a, err := p.openAuditing(ctx, c, p.logger(c.Log), o)
+	a, err := audit.Open(ctx, c, o.settings(p.opener(c), p.logger(c.Log)))
 	if err != nil {
 		return err
 	}
-	defer a.Close()
-	file := a.file()
-	from, err := file.load()
+	defer a.Close(ctx)
+	report, resumed, err := a.Run(ctx)
 	if err != nil {
-		return err
-	}
-	before := from.Rows
-	var report audit.Report
-	err = a.store.Trusting(ctx, func(ctx context.Context) (err error) {
-		report, err = audit.New(a.ports(file), a.auditOptions(), from).Run(ctx)
-		return err
-	})
-	if errors.Is(err, protocol.ErrGenerations) {
-		err = fault.Wrap(err, fault.Unavailable, "run it again", "auditing")
-	}
-	if err != nil {
-		if o.full {
+		if o.full && report.Identity != "" {
 			_, _ = fmt.Fprintf(p.stderr, "audit interrupted after %s; the same command goes on from there\n", counted(report.Rows, "row"))
 		}
 		return err
 	}
-	if !report.Stopped {
-		file.remove()
-	}
-	return a.print(&auditOutcome{Report: report, resumed: before > 0})
+	printer := &auditPrinter{program: p, options: o, opened: a, resumed: resumed}
+	return printer.print(&report)
 }
 
-// ports wires what the audit reads and writes.
-func (a *auditing) ports(file auditFile) audit.Ports {
-	ports := audit.Ports{Reader: a.reader, Sink: a.audit, Positions: a, Log: a, Save: file.save}
-	if a.encoder != nil {
-		ports.Encoder = a.encoder
+func (o auditOptions) settings(opener engine.Opener, log zerolog.Logger) audit.Settings {
+	return audit.Settings{
+		Opener: opener, Log: log, Full: o.full, Sample: o.sample, Reencode: o.reencode, Generation: o.generation,
+		Repair: o.repair, State: o.state, Restart: o.restart,
 	}
-	if a.repairs != nil {
-		ports.Repair = a.repairs.Rewrite
-	}
-	return ports
 }
 
-func (a *auditing) auditOptions() audit.Options {
-	g, c := a.audit.Generation(), a.config
-	o := audit.Options{
-		Rows: a.table.Template, Template: a.audit.TemplateNumber(), Normalised: a.made.Normalised(), MinCosine: 1, Sample: a.options.sample,
-		Reencode: a.options.reencode, ChunkKeys: c.Backfill.ChunkKeys, WaitTimeout: c.Backfill.WaitTimeout, Progress: a.progress(),
+// auditPrinter prints what an audit found.
+type auditPrinter struct {
+	program *program
+	options auditOptions
+	opened  *audit.Opened
+	resumed bool
+}
+
+// auditReport is the result of an audit; its JSON names are a contract.
+type auditReport struct {
+	Mode       string `json:"mode"` // sample or full
+	Generation int    `json:"generation"`
+	Model      string `json:"model"`
+	// FromLSN and AtLSN are the watermark at the beginning and at the end.
+	FromLSN change.LSN `json:"from_lsn"`
+	AtLSN   change.LSN `json:"at_lsn"`
+	Resumed bool       `json:"resumed"`
+	Done    bool       `json:"done"` // false when it ended early, with very many findings
+	// Rows counts the source's rows that were compared, Keys the sink's keys that were looked up on
+	// the source.
+	Rows int64 `json:"rows_compared"`
+	Keys int64 `json:"keys_looked_up"`
+	// Again counts the keys that differed at first and were looked at a second time.
+	Again   int64 `json:"looked_at_again"`
+	Encoded int64 `json:"encoded_again"`
+	// Cosine is the least between a stored vector and its text encoded again; null where none was.
+	Cosine      *float64         `json:"cosine_min"`
+	Bound       float64          `json:"cosine_bound"`
+	DeadLetters int64            `json:"dead_letters"`
+	Pending     int64            `json:"pending"`
+	Counts      map[string]int64 `json:"counts"`
+	Found       int64            `json:"findings_total"`
+	SetAside    int64            `json:"findings_set_aside"` // those that a repair made dead letters of
+	Left        int64            `json:"findings_left"`
+	Findings    []auditFinding   `json:"findings"` // the first 10,000
+	Notes       []string         `json:"notes"`
+	Seconds     float64          `json:"duration_seconds"`
+	PerSecond   float64          `json:"rows_per_second"`
+}
+
+// auditFinding is a key with what is wrong there; what is not about a key has none.
+type auditFinding struct {
+	Kind     string   `json:"kind"`
+	Key      []string `json:"key"`
+	Detail   string   `json:"detail"`
+	Repaired bool     `json:"repaired"`
+	SetAside bool     `json:"set_aside"`
+}
+
+func (a *auditPrinter) reportOf(out *audit.Report) auditReport {
+	g := a.opened.Generation()
+	r := auditReport{
+		Mode: "sample", Generation: g.ID, Model: g.Model, FromLSN: out.From, AtLSN: out.At, Resumed: a.resumed, Done: !out.Stopped,
+		Rows: out.Rows, Keys: out.Keys, Again: out.Again,
+		Encoded: out.Encoded, Bound: a.opened.Options().MinCosine, DeadLetters: out.DeadLetters, Pending: out.Pending,
+		Counts: make(map[string]int64), Found: out.Found(),
+		SetAside: out.SetAside, Left: out.Left, Findings: []auditFinding{}, Notes: out.Notes, Seconds: out.Seconds,
+		PerSecond: monitor.PerSecond(out.Rows, time.Duration(out.Seconds*float64(time.Second))),
 	}
 	if a.options.full {
-		o.Sample = 0
+		r.Mode = "full"
 	}
-	precisions := g.Precisions
-	if a.encoder != nil {
-		precisions = append(slices.Clip(precisions), a.encoder.Precision)
+	if out.Encoded > 0 {
+		r.Cosine = &out.Cosine
 	}
-	for _, precision := range precisions {
-		o.MinCosine = min(o.MinCosine, encoder.MinCosine(precision))
+	if r.Notes == nil {
+		r.Notes = []string{}
 	}
-	return o
-}
-
-// progress logs how far an audit is, now and then.
-func (a *auditing) progress() func(*audit.Report) {
-	logged := time.Now()
-	return func(r *audit.Report) {
-		if time.Since(logged) < backfill.LogInterval {
-			return
+	for _, kind := range audit.Kinds() {
+		r.Counts[string(kind)] = out.Counts[kind]
+	}
+	for _, f := range out.Findings {
+		finding := auditFinding{Kind: string(f.Kind), Key: []string{}, Detail: f.Detail, Repaired: f.Repaired, SetAside: f.SetAside}
+		if f.Key != "" {
+			finding.Key = f.Key.Parts()
 		}
-		logged = time.Now()
-		a.log.Info().Str("phase", string(r.Phase)).Int64("rows", r.Rows).Int64("keys", r.Keys).Int64("findings", r.Found()).Msg("audit")
+		r.Findings = append(r.Findings, finding)
 	}
+	return r
 }
 
-// Version is the watermark as committed in the sink.
-func (a *auditing) Version(ctx context.Context) (change.Version, error) {
-	return a.positions.Version(ctx)
-}
-
-// Streaming reports whether a process reads the slot.
-func (a *auditing) Streaming(ctx context.Context) (bool, error) { return a.positions.Streaming(ctx) }
-
-// WaitFor returns when the watermark has reached lsn.
-func (a *auditing) WaitFor(ctx context.Context, lsn change.LSN) error {
-	return a.store.WaitFor(ctx, lsn)
-}
-
-// Jobs lists the open backfills. It fails where another table has the name of the one that the
-// pipeline follows.
-func (a *auditing) Jobs(ctx context.Context) ([]sink.JobState, error) {
-	conn, err := connect.Source(ctx, a.config, "audit")
-	if err != nil {
-		return nil, err
+// print prints the result; findings that are left are an error.
+func (a *auditPrinter) print(out *audit.Report) error {
+	r := a.reportOf(out)
+	var err error
+	if a.options.output == "json" {
+		err = printJSON(a.program.stdout, r)
+	} else {
+		err = a.printTable(r, out)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	// The name first: a swap that is followed in between has raised the epoch.
-	is, err := replication.TableOID(ctx, conn, a.table.Schema, a.table.Name)
-	if err != nil {
-		return nil, err
-	}
-	state, err := a.store.State(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if state.Table.OID != is {
-		return nil, fault.New(fault.Unavailable, "run it again when the stream has followed it: wal2vec status",
-			"table %s.%s was replaced by another of the same name during the audit", a.table.Schema, a.table.Name)
-	}
-	return state.Jobs, nil
-}
-
-// mostPeeked bounds the log that is decoded to see what a stream has yet to bring: the server keeps
-// all of it until it is read.
-const mostPeeked = 1 << 30
-
-// Peek calls each with the events of the transactions between two positions.
-func (a *auditing) Peek(ctx context.Context, from, to change.LSN, each func(change.Event)) error {
-	conn, err := connect.Source(ctx, a.config, "audit")
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if err := connect.ReadOnly(ctx, conn); err != nil {
-		return err
+	if r.Left == 0 {
+		return nil
 	}
-	slot, err := replication.ReadSlot(ctx, conn, a.state.Slot)
-	if err != nil {
-		return err
+	try := "wal2vec audit --full --repair" // another sample would find others
+	if a.options.generation != 0 {
+		try += fmt.Sprintf(" --generation %d", a.options.generation)
 	}
-	if n := slot.Unconfirmed(); n > mostPeeked {
-		return fault.New(fault.Usage, "wal2vec stream --until-current", "it is %s", monitor.BytesText(n))
+	switch {
+	case out.Stopped && out.Counts[audit.Orphan] == 0: // a backfill does not see a vector that neither source nor ledger know
+		try = "wal2vec backfill --full"
+	case a.options.repair:
+		try = "wal2vec status"
+	case a.opened.NeverFilled() && out.Counts[audit.Missing] == r.Left:
+		return fault.New(fault.Findings, "wal2vec backfill", "the vectors differ from the source: %s; no full backfill yet", counted(r.Left, "finding"))
 	}
-	return replication.Peek(ctx, conn, replication.PeekOptions{
-		Slot: a.state.Slot, Publication: a.state.Publication, Table: a.table, From: from, To: to,
-	}, each)
+	return fault.New(fault.Findings, try, "the vectors differ from the source: %s", counted(r.Left, "finding"))
+}
+
+// shownFindings bounds the findings of a kind in the table.
+const shownFindings = 10
+
+func (a *auditPrinter) printTable(r auditReport, out *audit.Report) error {
+	w := tabwriter.NewWriter(a.program.stdout, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "  %s\t%s\n", name, pgname.Visible(fmt.Sprintf(format, args...)))
+	}
+	of := map[bool]string{true: "every row", false: "a sample"}[a.options.full]
+	_, _ = fmt.Fprintf(w, "Audit of %s, %s\n", pgname.Visible(a.opened.Generation().String()), of)
+	line("watermark", "%s to %s", r.FromLSN, r.AtLSN)
+	line("rows compared", "%d", r.Rows)
+	line("sink keys looked up", "%d", r.Keys)
+	line("looked at again", "%d", r.Again)
+	if r.Cosine != nil {
+		line("encoded again", "%d, least cosine %.6f", r.Encoded, *r.Cosine)
+	}
+	line("dead letters", "%d", r.DeadLetters)
+	line("pending", "%d", r.Pending)
+	for _, kind := range audit.Kinds() {
+		line(strings.ReplaceAll(string(kind), "_", " "), "%d", r.Counts[string(kind)])
+	}
+	if a.options.repair {
+		line("repaired", "%d of %d", r.Found-r.SetAside-r.Left, r.Found)
+		if r.SetAside > 0 {
+			line("set aside", "%d: no vector was made, see wal2vec dead-letter list", r.SetAside)
+		}
+	}
+	line("duration", "%s", time.Duration(r.Seconds*float64(time.Second)).Round(time.Millisecond))
+	line("throughput", "%.0f rows/s", r.PerSecond)
+	for _, note := range r.Notes {
+		line("note", "%s", note)
+	}
+	a.listFindings(w, out)
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("printing the result: %w", err)
+	}
+	return nil
+}
+
+// listFindings prints the first findings of each kind, and how many more there are.
+func (a *auditPrinter) listFindings(w io.Writer, out *audit.Report) {
+	shown := make(map[audit.Kind]int)
+	if len(out.Findings) > 0 {
+		_, _ = fmt.Fprintln(w, "\nFINDING\tKEY\tDETAIL")
+	}
+	for _, f := range out.Findings {
+		if shown[f.Kind]++; shown[f.Kind] > shownFindings {
+			continue
+		}
+		detail := f.Detail
+		switch {
+		case f.Repaired:
+			detail += " (repaired)"
+		case f.SetAside:
+			detail += " (set aside: dead letter)"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ReplaceAll(string(f.Kind), "_", " "), orDash(f.Key.String()), pgname.Visible(detail))
+	}
+	for _, kind := range audit.Kinds() {
+		if more := out.Counts[kind] - int64(min(shown[kind], shownFindings)); more > 0 {
+			_, _ = fmt.Fprintf(w, "%s\t\tand %d more\n", strings.ReplaceAll(string(kind), "_", " "), more)
+		}
+	}
 }

@@ -49,14 +49,14 @@ func (w *world) tryAudit(before func(n int)) (audit.Report, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	a, err := p.openAuditing(w.t.Context(), c, zerolog.Nop(), auditOptions{full: true})
+	a, err := audit.Open(w.t.Context(), c, audit.Settings{Opener: p.opener(c), Log: zerolog.Nop(), Full: true})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer a.Close()
-	ports := a.ports(auditFile{})
+	defer a.Close(w.t.Context())
+	ports := a.Ports(func(audit.Report) error { return nil })
 	ports.Positions = &interrupted{Positions: a, before: before}
-	return audit.New(ports, a.auditOptions(), audit.Report{}).Run(w.t.Context())
+	return audit.New(ports, a.Options(), audit.Report{}).Run(w.t.Context())
 }
 
 // newAuditHere is a world that auditsHere finds in the environment.

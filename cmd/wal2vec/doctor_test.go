@@ -253,6 +253,11 @@ func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
 				t.Error("no row is written of a table that is the role's own: the test shows nothing")
 			}
 			before = versions()
+			w.db.Exec(t, "ALTER SCHEMA public OWNER TO "+owner)
+			if f := w.finds(w.doctor(0, nil, "--probe"), "probe.write", doctor.OK); !strings.Contains(f.Text, "no row is written") || !strings.Contains(f.Text, "the owner of its schema, role") {
+				t.Errorf("a schema of another role: %+v", f)
+			}
+			w.db.Exec(t, "ALTER SCHEMA public OWNER TO pg_database_owner")
 			for _, table := range []string{"part", "middle", "thing"} { // from the last one up
 				w.db.Exec(t, "ALTER TABLE public."+table+" OWNER TO "+owner)
 				report := w.doctor(0, nil, "--probe")
@@ -260,8 +265,10 @@ func TestAProbeWritesNoTableOfAnotherRole(t *testing.T) {
 					t.Errorf("%s: %+v", table, f)
 				}
 				w.finds(report, "probe.log", doctor.OK)
-				w.finds(report, "probe.search", doctor.OK)
-				if f := w.finds(w.doctor(3, nil, "--probe", "--probe-key", "1"), "probe.write", doctor.Fail); !strings.Contains(f.Fix, "as the table's owner") || !strings.Contains(f.Text, "would run whatever triggers and functions its owner") {
+				if f := w.finds(report, "probe.search", doctor.OK); !strings.Contains(f.Text, "no row is searched for: role") {
+					t.Errorf("%s, as a superuser: %+v", table, f)
+				}
+				if f := w.finds(w.doctor(3, nil, "--probe", "--probe-key", "1"), "probe.write", doctor.Fail); !strings.Contains(f.Fix, "as the owner of both, the table and its schema") || !strings.Contains(f.Text, "would run whatever triggers and functions the owner, role") {
 					t.Errorf("%s: %+v", table, f)
 				}
 			}
@@ -289,11 +296,11 @@ func TestAProbeRunsNothingOfTheTablesOwner(t *testing.T) {
 		CREATE OPERATOR public.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = public.likes);
 		CREATE FUNCTION public.counts() RETURNS tsquery LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''public.ran''); RETURN ''a''; END';
 		CREATE FUNCTION public.noted(text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''public.ran''); RETURN true; END';
-		CREATE DOMAIN public.noting AS text CHECK (public.noted(value));
-		ALTER TABLE public.thing OWNER TO `+owner)
+		CREATE DOMAIN public.noting AS text CHECK (public.noted(value))`)
 	w.run("init")
 	w.start(nil, "stream").waitFor("streaming")
 	w.run("backfill")
+	w.db.Exec(t, "ALTER TABLE public.thing OWNER TO "+owner)
 	ran := func() int { return pgtest.One[int](t, w.db, "SELECT last_value::int - 1 FROM public.ran") }
 	for code, back := range map[string]string{
 		"CREATE TRIGGER notes BEFORE UPDATE ON public.thing FOR EACH ROW EXECUTE FUNCTION public.notes()":                                               "DROP TRIGGER notes ON public.thing",
@@ -311,7 +318,7 @@ func TestAProbeRunsNothingOfTheTablesOwner(t *testing.T) {
 		w.db.Exec(t, code)
 		w.db.Exec(t, "SELECT setval('public.ran', 1)")
 		f := w.finds(w.doctor(3, nil, "--probe", "--probe-key", "1"), "probe.write", doctor.Fail)
-		if !strings.Contains(f.Text, "with the rights of role") || !strings.Contains(f.Fix, "as the table's owner") {
+		if !strings.Contains(f.Text, "with the rights of role") || !strings.Contains(f.Fix, "as the owner of both, the table and its schema") {
 			t.Errorf("%s: %+v", code, f)
 		}
 		if n := ran(); n != 0 {

@@ -15,9 +15,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/models/onnxpb"
 )
@@ -25,25 +25,11 @@ import (
 // weaker is an account with no rights and no home; root alone can act as it.
 const weaker = 65533
 
-// publicFolder is one that every account can enter, and not write.
-func publicFolder(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "wal2vec-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // newPublicProgram is a program with a small model that every account can run.
 func newPublicProgram(t *testing.T) (w *world, root string) {
 	t.Helper()
 	w, folder := newModelsProgram(t, "bert-mean")
-	dir := publicFolder(t)
+	dir := pgtest.Folder(t)
 	root = filepath.Join(dir, "parts")
 	library, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(folder), "onnxruntime"))
 	if err != nil {
@@ -303,7 +289,7 @@ func TestAnAccountWithoutAHomeEncodes(t *testing.T) {
 	t.Parallel()
 	w, root := newPublicProgram(t)
 	want, _ := w.encodes("HOME=" + t.TempDir())
-	temporary := publicFolder(t)
+	temporary := pgtest.Folder(t)
 	if err := os.Chmod(temporary, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
@@ -379,41 +365,5 @@ func TestADotEnvOfOthersIsToldOnce(t *testing.T) {
 	}
 	if got = w.ends([]string{"WAL2VEC_DOTENV=off"}, "", "config", "print"); got.code != 0 || got.stderr != "" {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
-	}
-}
-
-func TestTheStateOfAnAuditIsOurs(t *testing.T) {
-	t.Setenv(safefile.TrustVariable, "")
-	dir := publicFolder(t)
-	victim := filepath.Join(dir, "victim")
-	f := auditFile{path: filepath.Join(dir, "state.json"), identity: "me"}
-	err := errors.Join(os.WriteFile(victim, []byte("precious"), 0o644), os.Symlink(victim, f.path+".new"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.save(audit.Report{Identity: "me", Rows: 7}); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Lstat(f.path)
-	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-	if got, err := f.load(); err != nil || got.Rows != 7 {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if text, err := os.ReadFile(victim); err != nil || string(text) != "precious" {
-		t.Errorf("a link was followed: %s, %v", text, err)
-	}
-	if err := os.Chmod(f.path, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.load(); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "may be written by every account") {
-		t.Errorf("another account's state: %v", err)
-	}
-	if err := errors.Join(os.Remove(f.path), os.Symlink(victim, f.path)); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.save(audit.Report{}); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "links are not followed") {
-		t.Errorf("a link in the state's place: %v", err)
 	}
 }

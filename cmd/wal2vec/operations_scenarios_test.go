@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgtest"
@@ -456,17 +458,33 @@ func guideFailover(t *testing.T, r *reader) {
 
 func guideSinkRestored(t *testing.T, r *reader) {
 	w, _ := newHashWorld(t, gapRows)
-	w.sink = pgtest.Database(t)
-	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
+	sinks := pgtest.Server(t) // one that has no role of wal2vec's
+	c, err := pgx.ParseConfig(sinks.Database(t).DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const admin = "wal2vec_admin"
+	// fresh is a new database as the guide has it prepared; the services' one password is the
+	// admin's too.
+	fresh := func() *pgtest.DB {
+		w.sink = sinks.Database(t)
+		w.sink.Exec(t, "GRANT CREATE ON DATABASE "+w.sink.Name+" TO "+admin)
+		w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSNFor(admin, c.Password))
+		return w.sink
+	}
+	sinks.Database(t).Exec(t, "CREATE ROLE "+admin+" LOGIN PASSWORD '"+strings.ReplaceAll(c.Password, "'", "''")+"'")
+	fresh()
 	r.lives(t, w)
+	// What the admin put there is in the dump, and runs as the role that restores.
+	w.sink.Exec(t, "SET ROLE "+admin+`; CREATE FUNCTION wal2vec.takes(int) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+		INSERT INTO wal2vec.loot VALUES (current_user), (session_user); RETURN true; END$$;
+		CREATE TABLE wal2vec.loot (who text); CREATE TABLE wal2vec.mine (i int CHECK (wal2vec.takes(i))); INSERT INTO wal2vec.mine VALUES (1); TRUNCATE wal2vec.loot; RESET ROLE`)
 	r.types()
 	w.db.Exec(t, "UPDATE "+product+" SET name = 'since the backup' WHERE product_id = 30; DELETE FROM "+product+" WHERE product_id = 20")
 	w.run("stream", "--until-current")
 	// Where another role was first, the restore ends, and leaves nothing: what is on the table that
 	// it planted runs for no role.
-	planted := pgtest.Database(t)
-	w.sink = planted
-	w.env = append(w.env, "WAL2VEC_SINK_DSN="+planted.DSN)
+	planted := fresh()
 	stranger, _ := planted.Role(t, "")
 	planted.Exec(t, "CREATE TABLE public.loot (who text); GRANT INSERT ON public.loot TO PUBLIC; GRANT CREATE ON DATABASE "+planted.Name+" TO "+stranger+
 		"; SET ROLE "+stranger+"; CREATE SCHEMA wal2vec; CREATE TABLE wal2vec.schema_version (version integer, name text, applied_at timestamptz); "+
@@ -477,9 +495,12 @@ func guideSinkRestored(t *testing.T, r *reader) {
 		"SELECT pg_get_userbyid(relowner)::text FROM pg_class WHERE oid = 'wal2vec.schema_version'::regclass") != stranger {
 		t.Errorf("the planted trigger ran as %q, or its table was given away", loot)
 	}
-	w.sink = pgtest.Database(t)
-	w.env = append(w.env, "WAL2VEC_SINK_DSN="+w.sink.DSN)
+	restored := fresh()
 	r.types()
+	if loot := pgtest.Column[string](t, restored, "SELECT DISTINCT who FROM wal2vec.loot"); !slices.Equal(loot, []string{admin}) {
+		t.Errorf("what the dump holds ran as %q", loot)
+	}
+	restored.Exec(t, "DROP TABLE wal2vec.mine, wal2vec.loot; DROP FUNCTION wal2vec.takes")
 	printed := r.types()
 	r.says(printed, "ahead of the watermark", "encoded               1\n", "removed               1\n")
 	r.upToDate()

@@ -189,6 +189,23 @@ func (r *reader) services() string {
 	return path
 }
 
+// TestTheGuidesServicesFindTheServersOwnNames, whatever the owner of the database sets: psql asks
+// by names without a schema where it completes a word.
+func TestTheGuidesServicesFindTheServersOwnNames(t *testing.T) {
+	w := newWorld(t, 0)
+	r := &reader{world: w}
+	w.db.Exec(t, "CREATE SCHEMA evil; ALTER DATABASE "+w.db.Name+" SET search_path = evil, pg_catalog")
+	for _, service := range []string{"source", "sink"} {
+		if printed := r.shell(`psql -X -A -t -c 'SHOW search_path' service=` + service); strings.TrimSpace(printed) != "pg_catalog" {
+			t.Errorf("service %s has the search path %q", service, printed)
+		}
+	}
+	var elsewhere string
+	if err := w.db.Conn(t).QueryRow(t.Context(), "SHOW search_path").Scan(&elsewhere); err != nil || !strings.Contains(elsewhere, "evil") {
+		t.Errorf("elsewhere it is %q, %v: the test shows nothing", elsewhere, err)
+	}
+}
+
 // mustRun fails when the process has ended.
 func (p *process) mustRun() {
 	p.t.Helper()

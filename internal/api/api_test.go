@@ -126,7 +126,7 @@ func TestWhoAsksForWhatIsNotThereIsTold(t *testing.T) {
 		b.err = err
 		golden(t, name, b.do(http.MethodGet, "/status"))
 	}
-	f(fmt.Errorf("secret detail: %w", fault.Unanswerable("check the columns", `column "nmae" does not exist`)), "bad_request.txt")
+	f(fmt.Errorf("secret detail: %w", fault.Unanswerable("check the columns", `column "colour" does not exist`)), "bad_request.txt")
 	f(fault.Wrap(fault.Unanswerable("", "secret detail"), fault.Unavailable, "", "secret detail"), "unavailable.txt")
 	f(fault.New(fault.Usage, "", "secret detail"), "not_set_up.txt")
 }

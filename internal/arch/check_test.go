@@ -1,12 +1,14 @@
 package arch_test
 
 import (
+	"bytes"
 	"fmt"
 	"go/ast"
 	"go/token"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // check returns what is wrong, one line each, sorted.
@@ -15,6 +17,7 @@ func check(sources []*source) []string {
 	for _, s := range sources {
 		c.size(s)
 		c.habits(s)
+		c.comments(s)
 		if s.test {
 			continue
 		}
@@ -172,6 +175,29 @@ func (c *checker) habits(s *source) {
 		}
 		return true
 	})
+}
+
+// comments checks that those which have their lines to themselves end at maxCommentColumns. Code in
+// them and directives stay as they are, and so does a word that is longer.
+func (c *checker) comments(s *source) {
+	if s.generated {
+		return
+	}
+	lines := bytes.Split(s.content, []byte("\n"))
+	for _, group := range s.syntax.Comments {
+		for _, comment := range group.List {
+			line := s.positions.Position(comment.Pos()).Line
+			text := string(lines[line-1])
+			alone := strings.TrimLeft(text, "\t")
+			words, prose := strings.CutPrefix(alone, "// ")
+			if !prose || strings.HasPrefix(words, " ") || !strings.Contains(words, " ") {
+				continue
+			}
+			if n := utf8.RuneCountInString(strings.ReplaceAll(text, "\t", "    ")); n > maxCommentColumns {
+				c.reportf("%s: a comment of %d columns, at most %d", s.at(comment), n, maxCommentColumns)
+			}
+		}
+	}
 }
 
 // called returns what a call names: "time.Sleep", "t.Skip", or "".

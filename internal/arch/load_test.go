@@ -20,6 +20,7 @@ type source struct {
 	test      bool
 	generated bool
 	lines     int
+	content   []byte
 	imports   []string
 	positions *token.FileSet
 	syntax    *ast.File
@@ -67,6 +68,7 @@ func parse(name string, content []byte) (*source, error) {
 	}
 	s := &source{
 		name:      name,
+		content:   content,
 		dir:       path.Dir(name),
 		test:      strings.HasSuffix(name, "_test.go"),
 		generated: ast.IsGenerated(syntax),

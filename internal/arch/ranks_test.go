@@ -38,7 +38,6 @@ var ranks = map[string]int{
 	"sink":             2,
 
 	"internal/api":      3,
-	"internal/audit":    3,
 	"internal/connect":  3,
 	"internal/pipeline": 3,
 
@@ -47,6 +46,7 @@ var ranks = map[string]int{
 	"internal/backfill": 5,
 	"internal/search":   5,
 
+	"internal/audit":  6,
 	"internal/doctor": 6,
 	"internal/setup":  6,
 
@@ -114,6 +114,8 @@ const (
 	maxTestFileLines = 800
 	maxFuncLines     = 80
 	maxParameters    = 5
+	// maxCommentColumns is where a line ends that is a comment; a tab is four columns.
+	maxCommentColumns = 100
 	// maxCommandLines bounds the program itself, without tests: flags, one call, printing.
 	maxCommandLines = 5000
 )

@@ -74,8 +74,8 @@ func (s *Source) settings() []setting {
 		help: "How long to wait for a slot that another process holds, at the start and later, before giving up with exit code 4.",
 	}, {
 		path: "source.trust_owner", value: (*boolean)(&s.TrustOwner),
-		help: "Read the table also where a read calls functions of another role: without a warning, and as a superuser too. " +
-			"Those functions then run with the rights of this role.",
+		help: "Read the table of another role also as a superuser or with other rights that its owner does not have, and where a read calls functions " +
+			"of another role. Those functions run with the rights of this role.",
 	}}
 }
 

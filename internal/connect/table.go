@@ -3,12 +3,14 @@ package connect
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
 	"github.com/wal2vec/wal2vec/sink"
@@ -133,6 +135,10 @@ func SourceRows(c config.Config) func(context.Context) (int64, error) {
 		}
 		reader := NewReader(c, table)
 		defer reader.Close(ctx)
-		return reader.AboutRows(ctx)
+		n, err := reader.AboutRows(ctx)
+		if refused, ok := errors.AsType[*rows.PowersError](err); ok {
+			return 0, &monitor.NotAskedError{Reason: refused.Error()}
+		}
+		return n, err
 	}
 }

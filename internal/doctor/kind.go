@@ -84,8 +84,9 @@ func (e *examination) isFor() string {
 	return "role " + pgname.Identifier(e.source.info.User) + " reads: it is for search and status, and no stream's role"
 }
 
-// asMonitor gives no right away: who sees other sessions reads the statements that they send.
-var asMonitor = inSettings("source.dsn, for one run of doctor: a superuser, or a role with pg_monitor; " +
+// asMonitor gives no right away: who sees other sessions reads the statements that they send, and
+// so could the owner of a table that it reads.
+var asMonitor = inSettings("source.dsn, for one run of doctor: a role with pg_monitor and no right to the table; " +
 	"a GRANT of it to this role would show it the statements of others, and the passwords in them")
 
 var asStreamer = inSettings("source.dsn (and sink.dsn): the role that streams, to run stream, backfill or audit, or to check its rights")

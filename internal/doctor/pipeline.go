@@ -214,7 +214,8 @@ func (e *examination) judgeCoverage(s monitor.Status) {
 // changed since init.
 func (e *examination) judgeFullBackfill(s monitor.Status) {
 	const check = "pipeline.backfill"
-	text := monitor.FullBackfillText(e.state.FullBackfill, s.RowsMissing, s.SourceRows)
+	s.FullBackfill = e.state.FullBackfill
+	text := s.FullBackfillText()
 	reads := func(j sink.JobState) bool { return j.UnderWay && j.Limit == 0 && j.Mode != sink.Retry }
 	switch at := slices.IndexFunc(e.state.Jobs, reads); {
 	case !e.state.Started():

@@ -276,7 +276,7 @@ func (pr *prober) column(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// another returns the role that owns the table, or a table below it, where that is not the
+// another names the role that owns the table, a table below it or its schema, where that is not the
 // session's own and not to be trusted; "" else. An update runs what a table's owner wrote, or comes
 // to write before it is planned, with the rights of who updates. Unlike a read, it may write
 // anything.
@@ -284,12 +284,17 @@ func (pr *prober) another(ctx context.Context) (owner string, err error) {
 	if pr.config.Source.TrustOwner {
 		return "", nil
 	}
+	var what, role string
 	relation := pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name)
-	err = pr.source.QueryRow(ctx, sql.Query("doctor_probe_owner"), relation).Scan(&owner)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	err = pr.source.QueryRow(ctx, sql.Query("doctor_probe_owner"), relation).Scan(&what, &role)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", nil
+	case err != nil:
 		return "", fmt.Errorf("asking who owns %s: %w", relation, err)
+	default:
+		return "the " + what + ", role " + pgname.Identifier(role), nil
 	}
-	return owner, nil
 }
 
 // harmless refuses an update of the role's own table that calls functions of another role.
@@ -309,8 +314,8 @@ func (pr *prober) harmless(ctx context.Context, tx pgx.Tx) error {
 // withoutRow searches for the text of a row that is there: the message has shown that the log
 // reaches the sink. Who names a row is refused.
 func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) {
-	what := fmt.Sprintf("an update of %s would run whatever triggers and functions its owner, role %s, puts there, with the rights of role %s",
-		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), pgname.Identifier(owner), pgname.Identifier(pr.source.Config().User))
+	what := fmt.Sprintf("an update of %s would run whatever triggers and functions %s, puts there, with the rights of role %s",
+		pgname.Qualified(pr.state.Table.Schema, pr.state.Table.Name), owner, pgname.Identifier(pr.source.Config().User))
 	if pr.options.Key != "" {
 		pr.failed("probe.write", fault.New(fault.Usage, asOwner, "%s", what))
 		return
@@ -319,7 +324,7 @@ func (pr *prober) withoutRow(ctx context.Context, owner string, key change.Key) 
 	pr.search(ctx, key)
 }
 
-const asOwner = "run the probe as the table's owner, or set source.trust_owner: true"
+const asOwner = "run the probe as the owner of both, the table and its schema, or set source.trust_owner: true"
 
 // update returns the check that an error belongs to. The statement is parsed first, which locks the
 // table.
@@ -415,12 +420,16 @@ const firstHits = 10
 func (pr *prober) search(ctx context.Context, key change.Key) {
 	ctx, cancel := pr.within(ctx, "the search did not end")
 	defer cancel()
-	rows, err := pr.reader.Rows(ctx, []change.Key{key})
+	read, err := pr.reader.Rows(ctx, []change.Key{key})
+	if refused, ok := errors.AsType[*rows.PowersError](err); ok {
+		pr.report.Add("probe.search", OK, "no row is searched for: "+config.Printable(refused), "", "")
+		return
+	}
 	if err != nil {
 		pr.failed("probe.search", cause(ctx, err))
 		return
 	}
-	if len(rows) == 0 {
+	if len(read) == 0 {
 		pr.report.Add("probe.search", OK, "the row was deleted in the meantime", "", "")
 		return
 	}
@@ -429,9 +438,9 @@ func (pr *prober) search(ctx context.Context, key change.Key) {
 		pr.failed("probe.search", err)
 		return
 	}
-	rendered := change.RenderRow(template, rows[0], 0)
+	rendered := change.RenderRow(template, read[0], 0)
 	if rendered.Deleted {
-		pr.report.Add("probe.search", OK, rows[0].WithoutVector()+": it is not searched for", "", "")
+		pr.report.Add("probe.search", OK, read[0].WithoutVector()+": it is not searched for", "", "")
 		return
 	}
 	pr.say("searches for the row's text")

@@ -92,6 +92,53 @@ var sinkFindings = []finding{
 		r.paste(f)
 		ours(role)
 	}},
+	{"a pgvector in a schema that another role made for it", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, _ := r.db.Role(t, "")
+		other, _ := r.db.Role(t, "")
+		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+role+"; SET ROLE "+role+"; CREATE SCHEMA pgvector; GRANT ALL ON SCHEMA pgvector TO "+other+
+			", PUBLIC; RESET ROLE; ALTER EXTENSION vector SET SCHEMA pgvector")
+		warned := func(text string) (found doctor.Finding) {
+			t.Helper()
+			for _, f := range r.examine().Findings {
+				if f.Check == "sink.pgvector" && f.Status == doctor.Warn && strings.Contains(f.Text, text) {
+					return f
+				}
+			}
+			return doctor.Finding{}
+		}
+		f := warned("belongs to role")
+		if !strings.HasPrefix(f.Fix, "BEGIN; CREATE SCHEMA") || strings.Contains(f.Fix, role) || strings.Contains(f.Fix, "OWNER TO") {
+			t.Fatalf("%+v", f)
+		}
+		r.paste(f)
+		if left := pgtest.Column[string](t, r.db, `SELECT grantee::regrole::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace, aclexplode(nspacl)
+			WHERE extname = 'vector' AND privilege_type = 'CREATE' AND grantee <> nspowner`); len(left) > 0 || warned("belongs to").Text != "" {
+			t.Errorf("%v may make operators beside pgvector's", left)
+		}
+		// Rights that were given on a schema of a trusted role.
+		schema := pgtest.One[string](t, r.db, "SELECT nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE extname = 'vector'")
+		for _, maker := range []string{"PUBLIC", other} {
+			r.db.Exec(t, "GRANT CREATE ON SCHEMA "+schema+" TO "+maker)
+			r.paste(warned("may make operators in schema"))
+			if f := warned("may make operators"); f.Text != "" {
+				t.Errorf("%+v", f)
+			}
+		}
+		if pgtest.One[bool](t, r.db, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'pgvector')") {
+			t.Error("queries that name the schema of before find what its owner puts there")
+		}
+		// And what these passed on, and what a trusted role did.
+		r.db.Exec(t, "GRANT CREATE ON SCHEMA "+schema+" TO "+role+" WITH GRANT OPTION; SET ROLE "+role+"; GRANT CREATE ON SCHEMA "+schema+" TO "+other+"; RESET ROLE")
+		r.paste(warned("role \"" + role + "\" may make operators in schema"))
+		r.db.Exec(t, "GRANT CREATE ON SCHEMA "+schema+" TO "+role+" WITH GRANT OPTION; SET ROLE "+role+"; GRANT CREATE ON SCHEMA "+schema+" TO "+other+
+			"; RESET ROLE")
+		r.options.Config.Sink.Owner = role
+		r.paste(warned("role \"" + other + "\" may make operators in schema"))
+		if f := warned("may make operators"); f.Text != "" {
+			t.Errorf("%+v", f)
+		}
+	}},
 	{"an old pgvector", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.db.Exec(t, "UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'")

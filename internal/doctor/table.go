@@ -139,13 +139,26 @@ const untrusted = "have the owner of the table drop what calls the function; rea
 	"never as a superuser; or set source.trust_owner: true"
 
 // examineCode looks for functions of other roles that a read of the table calls with this role's
-// rights.
+// rights, and says where these are too many for any.
 func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions) {
 	const check = "table.code"
 	table := e.opts.Config.Source.Table
 	found, err := replication.ForeignCode(ctx, e.source.conn, options.Schema, options.Table, false)
+	if !e.could(err, check) {
+		return
+	}
+	refused := false
+	if !e.opts.Config.Source.TrustOwner {
+		powers, err := replication.Beyond(ctx, e.source.conn, options.Schema, options.Table)
+		if !e.could(err, check) {
+			return
+		}
+		if refused = powers.Any(); refused {
+			e.warn(check, onServer(powers.Try()), "%s: no command reads it", powers.Refusal(pgname.Identifier(e.source.info.User)))
+		}
+	}
 	switch {
-	case !e.could(err, check):
+	case len(found) == 0 && refused:
 	case len(found) == 0:
 		e.ok(check, "a read of %s calls no function of another role", table)
 	case e.opts.Config.Source.TrustOwner:

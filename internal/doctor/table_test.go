@@ -76,6 +76,25 @@ var tableFindings = []finding{
 		as.want("table.code", doctor.OK)
 		r.want("table.code", doctor.OK)
 	}},
+	{"a table of another role, looked at by one that may do more than its owner is to have", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		role, as := r.reader("")
+		owner, _ := r.db.Role(t, "")
+		r.want("table.code", doctor.OK)
+		r.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+owner+"; GRANT SELECT ON "+product+" TO "+role)
+		for reads, why := range map[*rig]string{r: "it is a superuser", as: "it has the rights of pg_monitor"} {
+			if reads == as {
+				as.want("table.code", doctor.OK)
+				r.db.Exec(t, "GRANT pg_monitor TO "+role)
+			}
+			f := reads.want("table.code", doctor.Warn)
+			if !strings.Contains(f.Text, why+", and table "+product+" belongs to role "+owner) || !strings.Contains(f.Fix, "source.trust_owner: true") {
+				t.Errorf("%+v", f)
+			}
+			reads.options.Config.Source.TrustOwner = true
+			reads.want("table.code", doctor.OK)
+		}
+	}},
 	{"a publication that is gone", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		r.db.Exec(t, "DROP PUBLICATION "+r.options.Config.Source.Publication)

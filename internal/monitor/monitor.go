@@ -21,7 +21,8 @@ type Options struct {
 	// could run code by it; nil where all may be read.
 	Trusted func(ctx context.Context) (exists bool, err error)
 	// SourceRows says about how many rows the source has, which is asked while the sink may not
-	// know all of them; nil where it cannot be asked.
+	// know all of them; nil where it cannot be asked. A NotAskedError says why this role does not
+	// ask.
 	SourceRows func(ctx context.Context) (int64, error)
 	// Slot is the configured slot: it is looked at where the sink cannot tell.
 	Slot string
@@ -156,6 +157,9 @@ func (s *Status) setRows(rows *rowCounts) {
 	if rows.source != nil && s.FullBackfill != change.BackfillDone {
 		missing := max(0, *rows.source-rows.live)
 		s.SourceRows, s.RowsMissing = rows.source, &missing
+	}
+	if s.FullBackfill != change.BackfillDone {
+		s.SourceRowsNotAsked = rows.notAsked
 	}
 }
 

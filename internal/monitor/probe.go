@@ -153,6 +153,7 @@ func texts(parts []*string) []string {
 type rowCounts struct {
 	live, fresh int64
 	source      *int64 // about how many rows the source has; nil where that is not asked for, or not known
+	notAsked    string // why this role does not ask
 	at          time.Time
 }
 
@@ -179,23 +180,31 @@ func (m *Monitor) countRows(ctx context.Context, k *sinkState) (*rowCounts, erro
 	case err != nil:
 		return nil, m.explain(err, "counting the rows of the sink")
 	}
-	rows.source = m.sourceRows(ctx, k)
+	rows.source, rows.notAsked = m.sourceRows(ctx, k)
 	return &rows, nil
 }
 
+// NotAskedError says why the source is not asked for its rows by this role.
+type NotAskedError struct{ Reason string }
+
+func (e *NotAskedError) Error() string { return e.Reason }
+
 // sourceRows estimates the rows of the source where the sink may not know all of them. That this
 // role may not read the table, or cannot now, is no error of the monitor's: the estimate is
-// missing.
-func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) *int64 {
+// missing. It says why where the role does not ask.
+func (m *Monitor) sourceRows(ctx context.Context, k *sinkState) (rows *int64, notAsked string) {
 	if m.opts.SourceRows == nil || k.full == change.BackfillDone {
-		return nil
+		return nil, ""
 	}
 	n, err := m.opts.SourceRows(ctx)
+	if refused, ok := errors.AsType[*NotAskedError](err); ok {
+		return nil, refused.Reason
+	}
 	if err != nil {
 		m.opts.Logger.Debug().Err(err).Msg("estimating the rows of the source")
-		return nil
+		return nil, ""
 	}
-	return &n
+	return &n, ""
 }
 
 func (m *Monitor) quote(table ...string) string {

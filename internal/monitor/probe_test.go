@@ -249,6 +249,9 @@ func TestStatusOfThePipelinesFullBackfill(t *testing.T) {
 	f(change.BackfillNone, 0, "no full backfill yet: about 0 of 4 rows of the source are missing")
 	failure = fault.New(fault.Unavailable, "", "the source is away")
 	f(change.BackfillNone, -1, "no full backfill yet: rows of the source that have not changed since init are missing")
+	failure = fmt.Errorf("counting: %w", &monitor.NotAskedError{Reason: "it is a superuser"})
+	f(change.BackfillNone, -1, "no full backfill yet: rows of the source that have not changed since init are missing (how many is not asked for: it is a superuser)")
+	failure = fault.New(fault.Unavailable, "", "the source is away")
 	b.sink.Exec(t, `INSERT INTO "W2V".backfill (pipeline, mode, resync, started_epoch, started_lsn) VALUES ('shop', 'incremental', true, 1, '0/1')`)
 	f(change.BackfillRefreshing, -1, "a refresh has not ended: rows of the source may be missing or old")
 	failure, rows = nil, 6

@@ -68,6 +68,9 @@ type Status struct {
 	// SourceRows and RowsMissing are estimates, which are made while FullBackfill is not done.
 	SourceRows  *int64 `json:"source_rows"`
 	RowsMissing *int64 `json:"rows_missing"`
+	// SourceRowsNotAsked says why the source was not asked for its rows, where this role may do
+	// more than it may let the table's owner have; else empty.
+	SourceRowsNotAsked string `json:"source_rows_not_asked"`
 
 	// EpochCount is the number of the source's history that the pipeline follows; 0 before the
 	// first.
@@ -142,7 +145,11 @@ func (s *Status) setSink(k *sinkState) {
 // FullBackfillText says in a line what FullBackfill means for searches; empty where that is not
 // known.
 func (s *Status) FullBackfillText() string {
-	return FullBackfillText(s.FullBackfill, s.RowsMissing, s.SourceRows)
+	text := FullBackfillText(s.FullBackfill, s.RowsMissing, s.SourceRows)
+	if text != "" && s.SourceRowsNotAsked != "" {
+		text += " (how many is not asked for: " + s.SourceRowsNotAsked + ")"
+	}
+	return text
 }
 
 // FullBackfillText says in a line what the sink lacks of the source; missing and rows are

@@ -21,7 +21,7 @@ type aboutQuery struct {
 }
 
 func (r *Reader) aboutQuery(limit int) aboutQuery {
-	return aboutQuery{Table: r.relation(), Mark: r.row.Mark, MarkIsBool: r.row.MarkIsBool, Limit: limit}
+	return aboutQuery{Table: r.from(), Mark: r.row.Mark, MarkIsBool: r.row.MarkIsBool, Limit: limit}
 }
 
 // AboutRows returns about how many rows the table has, those aside that are marked as deleted: a

@@ -97,7 +97,7 @@ type chunkQuery struct {
 }
 
 func (r *Reader) chunkStatement(data chunkQuery, after change.Key) (string, [][]byte, error) {
-	data.Ordinals, data.Table = data.ordinals(), r.relation()
+	data.Ordinals, data.Table = data.ordinals(), r.from()
 	var err error
 	if data.Row, data.Sent, err = data.render(); err != nil {
 		return "", nil, err

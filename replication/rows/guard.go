@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -72,7 +73,7 @@ func (r *Reader) attempt(ctx context.Context, statement string, each func(rawRow
 	if err := results.Close(); err != nil {
 		err = r.broken(ctx, err)
 		r.leave(ctx)
-		if altered := r.altered(ctx, err); altered != nil {
+		if altered := r.changed(ctx, err); altered != nil {
 			return altered
 		}
 		if r.opts.Followed == 0 {
@@ -138,10 +139,11 @@ func (r *Reader) lookAtTypes(ctx context.Context) error {
 
 // admit adds the statements before one that reads. The table is locked until the transaction ends:
 // what PREPARE names is, by a role that may read a single column too, and neither planned nor run.
-// So its columns still have the types that the statement was made for, or the read fails: a cast of
-// a text would be the owner's function where the column has become of another type. Row policies
-// take effect where they are known to hide nothing and to call nothing of another role; a read
-// fails else. It returns how many statements they are.
+// So it is still of a role that may have this session read it (source_reader), its columns still
+// have the types that the statement was made for, or the read fails: a cast of a text would be the
+// owner's function where the column has become of another type. Row policies take effect where they
+// are known to hide nothing and to call nothing of another role; a read fails else. It returns how
+// many statements they are.
 func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 	add := func(statement string, params ...[]byte) {
 		batch.ExecParams(statement, params, nil, nil, nil)
@@ -152,8 +154,11 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 	}
 	// A name of ours, and the statement of this session alone.
 	const lock, unprepare = "PREPARE wal2vec_locked AS SELECT FROM ", "DEALLOCATE wal2vec_locked"
-	add(lock + r.relation())
+	add(lock + r.from())
 	add(unprepare)
+	if r.reader != "" {
+		add(r.reader, append(r.tableName(), []byte(r.kind))...)
+	}
 	add(sql.Query("source_types_kept"), r.typesKept()...)
 	if r.policed {
 		add(sql.Query("source_policies"), r.tableName()...)
@@ -162,14 +167,25 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 }
 
 // typesKept are the parameters of the query source_types_kept.
-func (r *Reader) typesKept() [][]byte { return slices.Concat(r.tableName(), r.columns) }
+func (r *Reader) typesKept() [][]byte {
+	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)})
+}
 
-// altered returns a fault of kind Unavailable where a read failed because a column got another type
-// since the connection was opened. The next read opens one, and looks again.
-func (r *Reader) altered(ctx context.Context, err error) error {
+// changed returns what a read failed of, where the table is not any more what it was when the
+// connection was opened: a fault of kind Usage where it may not be read, else of kind Unavailable:
+// the next read opens a connection, and looks again.
+func (r *Reader) changed(ctx context.Context, err error) error {
 	const divisionByZero = "22012"
 	if fault.SQLSTATE(err) != divisionByZero || r.conn == nil {
 		return nil
+	}
+	kind := r.kind
+	if refused := r.guard(ctx); refused != nil || kind != r.kind {
+		r.drop(ctx)
+		if isFault(refused) {
+			return refused
+		}
+		return fault.New(fault.Unavailable, "try again", "table %s was replaced by one of another kind while it was being read", r.name())
 	}
 	if _, err := r.run(ctx, sql.Query("source_types_kept"), nil, r.typesKept()...); fault.SQLSTATE(err) != divisionByZero {
 		return nil
@@ -178,10 +194,68 @@ func (r *Reader) altered(ctx context.Context, err error) error {
 	return fault.New(fault.Unavailable, "try again", "a column of table %s got another type while it was being read", r.name())
 }
 
-// examine looks for functions of other roles that a read of the table calls. A session that may run
-// programs on the server, or reach its files, is not to be had by them: there a transaction that
-// only reads is no help. It sees what is there when the session begins; who adds such a function
-// later is not stopped.
+// guard refuses a table whose owner could make use of what this session may do beyond reading, and
+// one with children: a fault of kind Usage. That does not depend on what code there is, which may
+// be younger than a look at it; each read makes the same look behind the lock on the table. It
+// notes the table's kind, and the statement of that look.
+func (r *Reader) guard(ctx context.Context) error {
+	data := struct{ Told, Trusted, Powers bool }{Told: true, Trusted: r.opts.TrustOwner}
+	query, err := sql.Render("source_reader", data)
+	if err != nil {
+		return err
+	}
+	var odd string
+	var powers change.Powers
+	r.kind = ""
+	_, err = r.run(ctx, query, func(row rawRow) error {
+		r.kind, odd = string(row[0]), string(row[1])
+		powers = change.Powers{Kind: string(row[2]), Name: string(row[3]), Role: string(row[4]), What: string(row[5]), Owner: string(row[6])}
+		return nil
+	}, r.tableName()...)
+	if err != nil {
+		return fmt.Errorf("asking whose table %s is: %w", r.name(), err)
+	}
+	r.looked = time.Now()
+	data.Told, data.Powers = false, powers.Kind != ""
+	const partitioned = "p"
+	if r.reader = ""; data.Powers || r.kind == partitioned { // source_types_kept asks the rest
+		if r.reader, err = sql.Render("source_reader", data); err != nil {
+			return err
+		}
+	}
+	switch {
+	case powers.Any():
+		return &PowersError{fault.New(fault.Usage, powers.Try(), "%s", powers.Refusal(quote(r.role)))}
+	case odd != "" && r.kind == partitioned:
+		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s",
+			r.name(), odd)
+	case odd != "":
+		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance: %s", r.name(), odd)
+	default:
+		return nil
+	}
+}
+
+// PowersError is a fault of kind Usage: this session may do more than it may let the owner of the
+// table have.
+type PowersError struct{ refusal error }
+
+func (e *PowersError) Error() string { return e.refusal.Error() }
+
+func (e *PowersError) Unwrap() error { return e.refusal }
+
+// from is the table for a statement that reads it, on the open connection: of one that is not
+// partitioned, its own rows. The lock on a table does not keep its owner from giving it children.
+func (r *Reader) from() string {
+	if r.kind == "p" {
+		return r.relation()
+	}
+	return "ONLY " + r.relation()
+}
+
+// examine looks for functions of other roles that a read of the table calls, which may be on a
+// table of this role's own. A session that may run programs on the server, reach its files or look
+// into other sessions is not to be had by them: there a transaction that only reads is no help.
 func (r *Reader) examine(ctx context.Context) error {
 	if r.opts.TrustOwner {
 		return nil
@@ -198,14 +272,17 @@ func (r *Reader) examine(ctx context.Context) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
-	beyond, err := r.one(ctx, sql.Query("source_powers"))
+	var powers change.Powers
+	_, err = r.run(ctx, sql.Query("source_powers"), func(row rawRow) error {
+		powers = change.Powers{Kind: string(row[0]), Name: string(row[1]), Role: string(row[2])}
+		return nil
+	})
 	switch {
 	case err != nil:
 		return err
-	case beyond == "t":
-		return fault.New(fault.Usage, "read it as the stream's role (deploy/roles.sql), or set source.trust_owner: true",
-			"role %s may run programs on the source's server, reach its files or have it open a session, and a read of %s would give that to another role: %s",
-			quote(r.role), r.name(), found[0])
+	case powers.Kind != "":
+		return fault.New(fault.Usage, powers.Try(), "role %s %s, and a read of %s would give that to another role: %s",
+			quote(r.role), powers.Of(), r.name(), found[0])
 	case r.opts.Warn != nil && !r.warned:
 		r.warned = true
 		r.opts.Warn(found[0])

@@ -69,7 +69,8 @@ func (k *KeyReader) Chunk(ctx context.Context, after change.Key, limit int) (pro
 		}
 	}
 	if len(rows)+len(c.Gone) != len(keys) {
-		return protocol.RowChunk{}, fmt.Errorf("reading rows of %s by key: %d keys have %d rows, and %d have none", k.name(), len(keys), len(rows), len(c.Gone))
+		return protocol.RowChunk{}, fmt.Errorf("reading rows of %s by key: %d keys have %d rows, and %d have none",
+			k.name(), len(keys), len(rows), len(c.Gone))
 	}
 	return c, nil
 }

@@ -47,7 +47,7 @@ func (r *Reader) CountRows(ctx context.Context) (int64, error) {
 }
 
 func (r *Reader) count(ctx context.Context) (int64, error) {
-	statement, err := sql.Render("source_count", struct{ Table string }{r.relation()})
+	statement, err := sql.Render("source_count", struct{ Table string }{r.from()})
 	if err != nil {
 		return 0, err
 	}

@@ -267,7 +267,7 @@ func (r *Reader) byKey(
 	if len(keys) == 0 {
 		return 0, nil
 	}
-	k := keyed{Table: r.relation()}
+	k := keyed{}
 	params, err := r.keyArrays(keys)
 	if err != nil {
 		return 0, err
@@ -283,6 +283,7 @@ func (r *Reader) byKey(
 	if err := r.open(ctx); err != nil {
 		return 0, err
 	}
+	k.Table = r.from()
 	statement, further, err := render(k)
 	if err != nil {
 		return 0, err

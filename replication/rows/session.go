@@ -32,14 +32,19 @@ type Options struct {
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
 	StatementTimeout time.Duration
-	// TrustOwner has the table read whatever functions of other roles that calls.
+	// TrustOwner has the table read whatever functions of other roles that calls, and whatever this
+	// session may do that its owner may not.
 	TrustOwner bool
+	// LookAgain is after how long it is asked again what the session may do beyond reading; one
+	// minute when zero.
+	LookAgain time.Duration
 	// Warn is told once of such functions, where the table is read all the same; may be nil.
 	Warn func(change.Code)
 }
 
 const (
 	defaultStatementTimeout = time.Minute
+	defaultLookAgain        = time.Minute
 	closeTimeout            = 5 * time.Second
 )
 
@@ -56,6 +61,9 @@ type Reader struct {
 	conn    *pgconn.PgConn
 	session uint64
 	role    string // of the last connection
+	kind    string // of the table, as pg_class has it; empty where there is none of that name
+	reader  string // the statement that looks at it in each read, if any; see Reader.guard
+	looked  time.Time
 	// types are those columns that source_types names; columns are the names and types of all as
 	// source_types_now tells them.
 	types   map[string]string
@@ -68,6 +76,9 @@ type Reader struct {
 func NewReader(opts Options) *Reader {
 	if opts.StatementTimeout <= 0 {
 		opts.StatementTimeout = defaultStatementTimeout
+	}
+	if opts.LookAgain <= 0 {
+		opts.LookAgain = defaultLookAgain
 	}
 	if opts.Application == "" {
 		opts.Application = "wal2vec/backfill"
@@ -106,7 +117,7 @@ func (r *Reader) drop(ctx context.Context) {
 // open connects if need be.
 func (r *Reader) open(ctx context.Context) error {
 	if r.conn != nil && !r.conn.IsClosed() {
-		return nil
+		return r.again(ctx)
 	}
 	config, err := pgconn.ParseConfig(r.opts.ConnString)
 	if err != nil {
@@ -135,6 +146,9 @@ func (r *Reader) open(ctx context.Context) error {
 		err = r.identify(ctx)
 	}
 	if err == nil {
+		err = r.guard(ctx)
+	}
+	if err == nil {
 		err = r.examine(ctx)
 	}
 	if err == nil {
@@ -143,6 +157,18 @@ func (r *Reader) open(ctx context.Context) error {
 	if err == nil {
 		err = r.lookForPolicies(ctx)
 	}
+	if err != nil {
+		r.drop(ctx)
+	}
+	return err
+}
+
+// again looks after a while whether the session that is open may still read the table.
+func (r *Reader) again(ctx context.Context) error {
+	if time.Since(r.looked) < r.opts.LookAgain {
+		return nil
+	}
+	err := r.guard(ctx)
 	if err != nil {
 		r.drop(ctx)
 	}

@@ -1,9 +1,13 @@
 -- Fails, by a division by zero, where a column of the table ($1, $2) has another type than it had when it was looked at (names $3, types $4), or was not
--- there then and is of a type that is not the server's own.
+-- there then and is of a type that is not the server's own; and where the table is of another kind ($5) or has children by inheritance (see source_reader).
 SELECT 1 / (CASE WHEN pg_catalog.count(*) = 0 THEN 1 ELSE 0 END)
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN ROWS FROM (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::oid[])) AS known (name, type) ON known.name = a.attname
 WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped
-  AND CASE WHEN known.name IS NULL THEN a.atttypid >= 16384 ELSE a.atttypid <> known.type END
+  AND (
+      CASE WHEN known.name IS NULL THEN a.atttypid >= 16384 ELSE a.atttypid <> known.type END
+      OR c.relkind::text <> $5
+      OR c.relkind <> 'p' AND c.relhassubclass AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid)
+  )

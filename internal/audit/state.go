@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"crypto/sha256"
@@ -10,32 +10,31 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/wal2vec/wal2vec/internal/audit"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 )
 
-// auditFile keeps how far a full audit is. The zero auditFile keeps nothing.
-type auditFile struct {
+// stateFile keeps how far a full audit is. The zero stateFile keeps nothing.
+type stateFile struct {
 	path     string
 	identity string
 	restart  bool
 }
 
-// file names the file of this audit: another pipeline, generation or source has another one.
-func (a *auditing) file() auditFile {
-	if !a.options.full {
-		return auditFile{}
+// stateFile names the file of this audit: another pipeline, generation or source has another one.
+func (a *Opened) stateFile() stateFile {
+	if !a.options.Full {
+		return stateFile{}
 	}
-	g := a.audit.Generation()
+	g := a.Generation()
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %q %d %q %q", a.state.SystemID, a.config.Sink.Schema, a.config.Pipeline, g.ID, g.Fingerprint,
 		a.table.Template.String()))
-	f := auditFile{path: a.options.state, identity: hex.EncodeToString(sum[:]), restart: a.options.restart}
+	f := stateFile{path: a.options.State, identity: hex.EncodeToString(sum[:]), restart: a.options.Restart}
 	if f.path == "" {
 		folder, err := os.UserCacheDir()
 		if err != nil {
 			a.log.Warn().Err(err).Msg("an interruption would have the audit begin again: name a file with --state")
-			return auditFile{}
+			return stateFile{}
 		}
 		f.path = filepath.Join(folder, "wal2vec", fmt.Sprintf("audit-%s-%.12s.json", a.config.Pipeline, f.identity))
 	}
@@ -46,8 +45,8 @@ func (a *auditing) file() auditFile {
 const mostStateBytes = 1 << 30
 
 // load returns what an interrupted audit left; the zero Report when there is nothing to go on with.
-func (f auditFile) load() (audit.Report, error) {
-	begin := audit.Report{Identity: f.identity}
+func (f stateFile) load() (Report, error) {
+	begin := Report{Identity: f.identity}
 	if f.path == "" || f.restart {
 		return begin, nil
 	}
@@ -61,7 +60,7 @@ func (f auditFile) load() (audit.Report, error) {
 	if err != nil {
 		return begin, fault.Wrap(err, fault.Usage, "name another file with --state", "reading how far the audit is")
 	}
-	var left audit.Report
+	var left Report
 	if json.Unmarshal(text, &left) != nil || left.Identity != f.identity { //nolint:musttag // as in save
 		return begin, fault.New(fault.Usage, "wal2vec audit --full --restart", "%s is not of this audit", f.path)
 	}
@@ -69,7 +68,7 @@ func (f auditFile) load() (audit.Report, error) {
 }
 
 // save writes the report in the file's place, whole or not at all.
-func (f auditFile) save(r audit.Report) error {
+func (f stateFile) save(r Report) error {
 	if f.path == "" {
 		return nil
 	}
@@ -90,7 +89,7 @@ func (f auditFile) save(r audit.Report) error {
 	return nil
 }
 
-func (f auditFile) remove() {
+func (f stateFile) remove() {
 	if f.path != "" {
 		_ = os.Remove(f.path) // the next audit would only go on from its end
 	}
