@@ -46,6 +46,7 @@ func newInit(p *program) *cobra.Command {
 }
 
 func (p *program) init(ctx context.Context, c config.Config, o setup.Options) error {
+	o.Opener = p.opener(c)
 	s, err := setup.Prepare(ctx, c, p.logger(c.Log), o)
 	if err != nil {
 		return err
