@@ -9,6 +9,8 @@
 // publication or table that cannot continue from the watermark is a fault of kind Gap, never
 // skipped.
 //
-// It writes nothing but publication and slot, knows no sink, and does not reconnect: an error ends
-// a Stream, and the caller begins again from the watermark.
+// What it writes: publication and slot; the function that follows swapped tables, with its role's
+// rights; and on a table that takes the place of the followed one the index, the NOT NULL and the
+// replica identity that its log needs. It changes no row. It knows no sink, and does not reconnect:
+// an error ends a Stream, and the caller begins again from the watermark.
 package replication
