@@ -183,6 +183,15 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 		}
 		r = free
 	}
+	if !r.acts || !r.apart {
+		var super bool
+		if err := db.QueryRow(ctx, sql.Query("source_acts_as_superuser"), r.owner).Scan(&super); err != nil {
+			return "", fmt.Errorf("asking whether a superuser owns the table: %w", err)
+		}
+		if super {
+			return superusersTable, nil
+		}
+	}
 	role := pgname.Identifier(r.Name)
 	var statements []string
 	if !r.exists {
@@ -217,6 +226,10 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	}
 	return pgname.Script(statements...) + then + command + taken, nil
 }
+
+// superusersTable is what to do where a superuser owns the table. No advice gives a role the rights
+// of a superuser: who may log in as a member of it would be one.
+const superusersTable = "give the table to a role of its own that is no superuser, as deploy/roles.sql says; then run this again"
 
 // freeRole returns a role that may have the function: one that is not there yet, or that no
 // stranger can have made. Any other of such a name may have been made by one who waits for its

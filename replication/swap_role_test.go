@@ -303,3 +303,26 @@ func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
 		}
 	})
 }
+
+// TestNoAdviceGivesTheRightsOfASuperuser: a role that has them, and who may act as it, would be one.
+func TestNoAdviceGivesTheRightsOfASuperuser(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		admin, conn := f.admin(t, "REPLICATION")
+		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
+		super, _ := f.newRole(t, "SUPERUSER")
+		f.swap.RunAs = "wal2vec_swap_" + db.Name
+		for _, owner := range []string{super, "mart_owner"} {
+			db.Exec(t, "RESET ROLE; GRANT "+super+" TO mart_owner; ALTER TABLE item OWNER TO "+owner)
+			_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+			if try := fault.Try(err); fault.KindOf(err) != fault.Usage || strings.Contains(try, "GRANT") || !strings.Contains(try, "no superuser") {
+				t.Errorf("a table of %s: %v (%s)", owner, err, try)
+			}
+		}
+		db.Exec(t, "RESET ROLE; REVOKE "+super+" FROM mart_owner")
+		if _, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); !strings.Contains(fault.Try(err), "GRANT ") {
+			t.Errorf("a table of an ordinary role: %v (%s)", err, fault.Try(err))
+		}
+	})
+}
