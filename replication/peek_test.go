@@ -48,7 +48,11 @@ func TestPeekKeepsNoGiantRow(t *testing.T) { //nolint:paralleltest // see above
 	if err != nil || !slices.Equal(seen, want) {
 		t.Errorf("%q, %v, want %q", seen, err, want)
 	}
-	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 16*bound {
+	limit := uint64(16 * bound)
+	if raced { // a sync.Pool then forgets some of what it was given, here the connection's buffers
+		limit = 2 * giant
+	}
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > limit {
 		t.Errorf("%d MiB were allocated beside rows of %d MiB, of which %d are read", allocated>>20, giant>>20, bound>>20)
 	}
 }
