@@ -304,7 +304,8 @@ func TestWhatARolePassedOnDoesNotKeepItsRights(t *testing.T) {
 	})
 }
 
-// TestNoAdviceGivesTheRightsOfASuperuser: a role that has them, and who may act as it, would be one.
+// TestNoAdviceGivesTheRightsOfASuperuser: a role that has them, and who may act as it, would be
+// one.
 func TestNoAdviceGivesTheRightsOfASuperuser(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
