@@ -140,9 +140,9 @@ type Timelines struct {
 
 // Follow takes the pipeline to another timeline of its source, with a new epoch and the watermark
 // where it is, and reports whether it could: only if all that the sink shows lies below the place
-// where the timelines part, which is the same log on both. Whoever streamed before is fenced;
-// backfills are closed, since they may have read rows that the new timeline never had; an open
-// refresh begins again, and so does a job that fills a generation.
+// where the timelines part, which is the same log on both. A process that streamed before is
+// fenced; backfills are closed, since they may have read rows that the new timeline never had; an
+// open refresh begins again, and so does a job that fills a generation.
 func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err error) {
 	next := t.From.Next()
 	err = s.writing(ctx, func(tx pgx.Tx) error {

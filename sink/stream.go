@@ -26,8 +26,8 @@ type Stream struct {
 }
 
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the
-// watermark, in one statement: whoever wrote before is fenced from here on. The epoch is that of
-// the source's history that the owner reads: in another one its positions mean nothing
+// watermark, in one statement: a process that wrote before is fenced from here on. The epoch is
+// that of the source's history that the owner reads: in another one its positions mean nothing
 // (protocol.ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or
 // not started; see also ErrNoSlot. A row that another session keeps is waited for a moment: then
 // nothing was written, and the error is protocol.ErrLocked, of kind fault.Busy.

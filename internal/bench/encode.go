@@ -119,14 +119,14 @@ func measureEncode(ctx context.Context, b *bench) (any, error) {
 	return figures, err
 }
 
-// Open opens an encoder with these settings.
+// openEncoder opens an encoder with these settings.
 func (b *bench) openEncoder(ctx context.Context, settings config.Encoder) (*engine.Engine, error) {
 	c := config.Default()
 	c.Encoder = settings
 	return b.opener().Open(ctx, c)
 }
 
-// WarmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
+// warmUp encodes some texts: kernels are chosen and memory is taken by the first runs.
 func (b *bench) warmUp(ctx context.Context, e *engine.Engine, texts []string, o encodingOptions) error {
 	n := b.options.WarmUp
 	if ownDevice(e) && n > 0 {

@@ -22,7 +22,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
 
-// Load is work beside what is measured.
+// load is work beside what is measured.
 type load struct {
 	// stop ends it and says what it did.
 	stop func() (loadDone, error)

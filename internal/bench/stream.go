@@ -95,7 +95,7 @@ func (b *bench) fakeEncoder() error {
 	return nil
 }
 
-// Open opens a stream of the mart's table.
+// openFollower opens a stream of the mart's table.
 func (b *bench) openFollower(ctx context.Context) (*follow.Follower, error) {
 	return follow.Open(ctx, b.follow())
 }

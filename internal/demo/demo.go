@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Rows    int // products to make up
 	Edits   int // changes that the writer makes, Rate of them a second
-	Seconds int // checked alone: the caller makes Edits of it
+	Seconds int // how long that takes; a caller makes Edits of it
 	// Stay keeps the stream running after the summary, until ctx ends.
 	Stay bool
 }

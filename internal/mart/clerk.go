@@ -67,7 +67,7 @@ func newClerk(conn *pgx.Conn, watch *watcher, mix map[Deed]int, rows, except int
 	return c
 }
 
-// Work makes n changes, rate of them a second, and returns how long that took.
+// work makes n changes, rate of them a second, and returns how long that took.
 func (c *clerk) work(ctx context.Context, n, rate int) (time.Duration, error) {
 	tick := time.NewTicker(time.Second / time.Duration(rate))
 	defer tick.Stop()

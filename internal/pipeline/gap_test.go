@@ -46,8 +46,8 @@ func TestAMendedGapIsFollowedByASessionAtOnce(t *testing.T) {
 
 func TestAGapThatIsNotMendedEndsTheStream(t *testing.T) {
 	for name, repair := range map[string]func(ctx context.Context, gap error) error{
-		"nobody repairs": nil,
-		"refused":        func(_ context.Context, gap error) error { return gap },
+		"nothing repairs": nil,
+		"refused":         func(_ context.Context, gap error) error { return gap },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 )
 
 // TestAGenerationThatIsBuiltMissesNothing: rows that change, go, come or are on their way while its
-// job reads them are all in it, whoever writes them, and it is active only when that is so.
+// job reads them are all in it, no matter what writes them, and it is active only when that is so.
 func TestAGenerationThatIsBuiltMissesNothing(t *testing.T) {
 	r := setUp(t, server(t))
 	before := r.hang("UPDATE item SET name = 'on its way ' || id WHERE id IN (2, 9)") // in the log and in no snapshot
