@@ -106,7 +106,7 @@ dbt: parts build-parts ## Run the dbt project below deploy/dbt with dbt-postgres
 
 .PHONY: mutants
 mutants: parts build-parts ## Take each rule of the protocol out of the program and see its tests fail (MUTANTS_FLAGS)
-	$(TIMED) mutants go run ./internal/mutants $(MUTANTS_FLAGS)
+	$(TIMED) mutants go run ./internal/test/mutants $(MUTANTS_FLAGS)
 
 .PHONY: fuzz
 fuzz: build-parts ## Fuzz every fuzz test for FUZZTIME

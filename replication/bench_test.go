@@ -3,7 +3,7 @@ package replication_test
 import (
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // BenchmarkStream drains a slot over a connection: transactions of one update each, and one large

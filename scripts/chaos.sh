@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the chaos suite (internal/chaos) once for each seed and prints one report a line, as JSON, on standard output. What a failed run
+# Runs the chaos suite (internal/test/chaos) once for each seed and prints one report a line, as JSON, on standard output. What a failed run
 # said, its plan and the ends of its processes included, goes to standard error.
 #
 # usage: scripts/chaos.sh SEEDS MINUTES MAJOR    SEEDS: 7, "3 4" or 1-20
@@ -17,8 +17,8 @@ done
 
 folder=$(mktemp -d) || exit
 trap 'rm -rf "$folder"' EXIT
-go test -c -o "$folder/chaos.test" ./internal/chaos || exit
-cd internal/chaos || exit
+go test -c -o "$folder/chaos.test" ./internal/test/chaos || exit
+cd internal/test/chaos || exit
 status=0
 for seed in "${seeds[@]}"; do
   rm -f "$folder/report"

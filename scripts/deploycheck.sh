@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what deploy/ holds: the Prometheus rules and their tests, and the systemd units, with the exposure that systemd counts for each.
-# (internal/arch checks the Dockerfile, the compose file, and what both units must hold.)
+# (internal/test/arch checks the Dockerfile, the compose file, and what both units must hold.)
 #
 # usage: scripts/deploycheck.sh [--units FOLDER] [--exposure TENTHS]     (default: deploy/systemd, 12: at most 1.2 of 10)
 set -euo pipefail

@@ -11,8 +11,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/protocol"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // holdRow keeps the pipeline's row locked in a session of its own, and returns its process.

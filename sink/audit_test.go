@@ -8,7 +8,7 @@ import (
 	"github.com/pgvector/pgvector-go"
 	vectors "github.com/pgvector/pgvector-go/pgx"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
 

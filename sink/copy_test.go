@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/protocol"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
 

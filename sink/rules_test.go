@@ -10,13 +10,13 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/protocol"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
 // Tests of single rules of the protocol (ARCHITECTURE.md) that the tests of streams and jobs do not
-// pin. internal/mutants says which test holds which rule.
+// pin. internal/test/mutants says which test holds which rule.
 
 // obstruct makes a table's changes of that kind fail: at once, or at the commit.
 func (b *bench) obstruct(table, when string) {

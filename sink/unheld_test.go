@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/protocol"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestARowThatTheLedgerCannotHaveIsADeadLetter, of a stream and of a chunk, and stops no other row.

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // audits runs an audit, which must end with this exit code.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // withDSN returns the world's connection string with a part changed.

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // poisonWord is what the hash encoder of the program under test refuses; see substitute_on.go.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestDemoRunsToItsSummaryAndLeavesNothingBehind(t *testing.T) {

@@ -4,5 +4,5 @@
 // package fault.
 //
 // It holds no rule of a pipeline: what another program could want lies in a package that it can
-// import. internal/arch bounds its size.
+// import. internal/test/arch bounds its size.
 package main

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
 

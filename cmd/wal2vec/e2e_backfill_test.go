@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // counts are the figures of a summary that do not depend on the machine.

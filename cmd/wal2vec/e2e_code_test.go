@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestCodeOfAnotherRoleGetsNothingFromWhoReadsTheTable: a function behind an index of the source

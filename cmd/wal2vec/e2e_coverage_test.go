@@ -9,8 +9,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/monitor"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // wantFull asks every command that tells what the sink knows whether every row of the source was

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // dbtWorld is a world whose product table is a mart that dbt builds from raw.product.

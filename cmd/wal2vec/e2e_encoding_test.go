@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // inEncoding is a database's, with a text in it that has no form in UTF-8 and one that has; both as

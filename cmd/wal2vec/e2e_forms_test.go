@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestStreamAndBackfillRenderAlike: a template of every kind of type, in a database whose own

@@ -13,7 +13,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/monitor"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // stopped waits until a process has stopped in the middle of a transaction in the sink, and returns

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // indexes are the HNSW indexes of the database and whether they are valid.

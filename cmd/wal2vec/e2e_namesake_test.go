@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestANamesakeInAnotherSchemaTakesNothing: two pipelines of one name and one table, in two schemas

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestTheFirstErrorEndsWhatInitPrints: psql goes on after an error. Another role has made schema

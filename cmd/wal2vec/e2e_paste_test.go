@@ -16,8 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/setup"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // What people paste into psql runs with their rights and under their search path, which begins with

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestRowSecurityThatComesUnderAPipeline: every command that reads the table, and a running stream,

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestSearchFindsTheNearest: order, score, filters, columns, read-your-writes, and the form of the

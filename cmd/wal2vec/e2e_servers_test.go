@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/pgserver"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestServersThatGoAndComeBack: source and sink are restarted and killed under a running stream,

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestSlotsOfAnyName that PostgreSQL takes: replication commands read a bare name of digits or a

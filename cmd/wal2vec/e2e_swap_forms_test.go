@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestTheOldTableIsKept under another name, and written to: that does not count, and it is not

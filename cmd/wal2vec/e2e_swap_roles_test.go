@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // streamedBy lets the pipeline be run by a role that owns nothing, and may read the columns of the

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // untrusting waits for a process to end since another role may make triggers on wal2vec's tables,

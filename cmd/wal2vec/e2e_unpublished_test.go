@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // unpublished are moments in which the log brings no change of the table: what is written between

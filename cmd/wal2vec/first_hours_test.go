@@ -10,7 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestWhatIsSaidInTheFirstHours: what a newcomer reads, command by command.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo: no process took it over, and there is

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // brandTemplate reads a column that the default template does not, and gives some rows no text.

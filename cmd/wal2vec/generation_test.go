@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/search"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // generations are what list says, by number.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestKilledStreamLosesNothing kills the program with SIGKILL at each place of the stream, lets the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
@@ -76,7 +77,7 @@ func newModelsBuild(p *program) *cobra.Command {
 
 // plannedTarget is the graph that an encoder would take here, where the device is named; see
 // ort.Target.
-func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (t models.Target, without, err error) {
+func plannedTarget(c config.Config, parts assets.Parts, checkpoint *models.Checkpoint) (t models.Target, without, err error) {
 	device := c.Encoder.Device
 	if device == change.DeviceAuto {
 		device = change.DeviceCPU
@@ -85,10 +86,10 @@ func plannedTarget(c config.Config, parts config.Parts, checkpoint *models.Check
 }
 
 // checkpoint opens the model that a command names, or the configured one.
-func (p *program) checkpoint(args []string) (config.Config, config.Parts, *models.Checkpoint, error) {
+func (p *program) checkpoint(args []string) (config.Config, assets.Parts, *models.Checkpoint, error) {
 	c, err := p.load()
 	if err != nil {
-		return c, config.Parts{}, nil, err
+		return c, assets.Parts{}, nil, err
 	}
 	if len(args) == 1 {
 		c.Encoder.Model = args[0]

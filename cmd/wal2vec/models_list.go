@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
@@ -83,7 +83,7 @@ func (p *program) listModels(ctx context.Context, output string) error {
 	return err
 }
 
-func listCheckpoints(parts config.Parts) []checkpointReport {
+func listCheckpoints(parts assets.Parts) []checkpointReport {
 	reports := []checkpointReport{}
 	for _, name := range parts.Models() {
 		r := checkpointReport{Model: name, Folder: filepath.Join(parts.ModelDir, name)}
@@ -100,7 +100,7 @@ func listCheckpoints(parts config.Parts) []checkpointReport {
 	return reports
 }
 
-func listGraphs(ctx context.Context, parts config.Parts) (reports []graphReport, damaged int, err error) {
+func listGraphs(ctx context.Context, parts assets.Parts) (reports []graphReport, damaged int, err error) {
 	if parts.GraphCache == "" {
 		return []graphReport{}, 0, nil
 	}

@@ -4,11 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
-// Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring. internal/mutants
-// says which test holds which rule.
+// Tests of single rules of the protocol (ARCHITECTURE.md) that hold in the wiring.
+// internal/test/mutants says which test holds which rule.
 
 // R2: another slot may have been made before the pipeline's own and look as if it could go on from
 // the watermark.

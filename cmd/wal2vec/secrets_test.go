@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // What is planted, and looked for wherever the program writes.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestNoAdviceGivesAWeakerRoleMore: each advice of a chain that begins with a search is followed,

@@ -15,7 +15,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/change"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }

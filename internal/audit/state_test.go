@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/safefile"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestTheStateOfAnAuditIsOurs(t *testing.T) {

@@ -69,10 +69,10 @@ type Sink struct {
 
 // Encoder says how texts become vectors.
 type Encoder struct {
-	// Model is the name of a folder among the parts, or a path; see Parts.Model.
+	// Model is the name of a folder among the parts, or a path; see assets.Parts.Model.
 	Model string
 	// ModelFolders are folders with checkpoints that the sink may name by their path; see
-	// Parts.Recorded.
+	// assets.Parts.Recorded.
 	ModelFolders []string
 	// Dimension is the dimension that the model must have; 0 takes the model's.
 	Dimension int

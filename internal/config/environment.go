@@ -27,9 +27,9 @@ var foreign = []string{"WAL2VEC_CACHE", "WAL2VEC_CONFIG", "WAL2VEC_HOME", "WAL2V
 // dotEnvSwitch says whether a .env file is read: on, the default, or off.
 const dotEnvSwitch = "WAL2VEC_DOTENV"
 
-// folders are variables of the process itself, which no .env file sets: what is in those folders is
+// Folders are variables of the process itself, which no .env file sets: what is in those folders is
 // run.
-var folders = []string{"WAL2VEC_CACHE", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
+var Folders = []string{"WAL2VEC_CACHE", "WAL2VEC_HOME", "WAL2VEC_PARTS"}
 
 const testPrefix = "WAL2VEC_TEST_"
 
@@ -60,7 +60,7 @@ func (l *loader) newEnvironment(s Sources) (environment, error) {
 			return nil, err
 		}
 	}
-	for _, name := range folders {
+	for _, name := range Folders {
 		if _, found := env.lookup(name); found && s.Env[name] == "" {
 			l.warn(fault.New(fault.Usage, "export "+pgname.Shell(name), "%s has no effect in a .env file", name))
 		}

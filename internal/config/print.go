@@ -80,13 +80,13 @@ func yamlSetting(s setting) string {
 		indent, name = "  ", leaf
 	}
 	if list, isList := s.value.(columns); isList {
-		return indent + name + ": [" + yamlList(*list.to) + "]"
+		return indent + name + ": [" + YAMLList(*list.to) + "]"
 	}
 	return indent + name + ": " + YAML(s.value.String())
 }
 
-// yamlList writes texts with commas between them.
-func yamlList(texts []string) string {
+// YAMLList writes texts with commas between them, as they stand in a list of a settings file.
+func YAMLList(texts []string) string {
 	items := make([]string, len(texts))
 	for i, text := range texts {
 		items[i] = YAML(text)

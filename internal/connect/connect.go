@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -19,12 +20,12 @@ import (
 )
 
 // FindParts finds ONNX Runtime, the models and PostgreSQL beside the program.
-func FindParts() (config.Parts, error) {
+func FindParts() (assets.Parts, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		exe = "" // the other places remain
 	}
-	return config.FindParts(exe, os.Getenv)
+	return assets.Find(exe, os.Getenv)
 }
 
 // Source opens one session on the source database.

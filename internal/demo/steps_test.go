@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/wal2vec/wal2vec/internal/mart"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // TestTheDemosLinesFindItsDatabase: psql by variables of the environment, whatever others are set

@@ -18,7 +18,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // finding brings a pipeline into a state and looks for what the doctor says of it.

@@ -11,6 +11,7 @@ import (
 	"github.com/wal2vec/wal2vec/encoder"
 	"github.com/wal2vec/wal2vec/encoder/ort"
 	"github.com/wal2vec/wal2vec/encoder/tokenize"
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
@@ -53,7 +54,7 @@ func (lent) Close() error { return nil }
 
 // OpenCheckpoint opens the configured model, and refuses one of another dimension than
 // encoder.dimension.
-func OpenCheckpoint(parts config.Parts, c config.Config) (*models.Checkpoint, error) {
+func OpenCheckpoint(parts assets.Parts, c config.Config) (*models.Checkpoint, error) {
 	dir, err := parts.Model(c.Encoder.Model)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (o Opener) OpenFor(ctx context.Context, c config.Config, checkpoint *models
 }
 
 // load builds the graph if need be, loads it and runs the self-test.
-func (o Opener) load(ctx context.Context, c config.Config, parts config.Parts, checkpoint *models.Checkpoint) (*Engine, error) {
+func (o Opener) load(ctx context.Context, c config.Config, parts assets.Parts, checkpoint *models.Checkpoint) (*Engine, error) {
 	file, err := checkpoint.Tokenizer()
 	if err != nil {
 		return nil, err
@@ -185,7 +186,7 @@ func WarnWithoutOperators(log zerolog.Logger, reason error) {
 }
 
 // OperatorsFor is the library of wal2vec's own operators where the model can use it, else "".
-func OperatorsFor(parts config.Parts, checkpoint *models.Checkpoint) string {
+func OperatorsFor(parts assets.Parts, checkpoint *models.Checkpoint) string {
 	if !checkpoint.FitsOperators() {
 		return ""
 	}
@@ -231,7 +232,7 @@ func MadeBy(template change.Template, g sink.Generation) (change.Template, error
 
 // sourceOf is what opens a model again from another working folder: its name among the parts, or a
 // whole path.
-func sourceOf(model string) string { return cmp.Or(config.ModelPath(model), model) }
+func sourceOf(model string) string { return cmp.Or(assets.ModelPath(model), model) }
 
 // CheckGeneration returns the generation that the configured model and template made, and refuses
 // any that made none.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
 	"github.com/wal2vec/wal2vec/models"
@@ -14,7 +14,7 @@ import (
 
 // WarnOfGraphs tells of a folder for graphs that other accounts could change, and of a graph that
 // is kept in no folder.
-func WarnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
+func WarnOfGraphs(log zerolog.Logger, parts assets.Parts, graph models.Graph) {
 	switch reason := notKept(parts, graph); {
 	case reason == nil:
 	case graph.NotKept != nil:
@@ -27,7 +27,7 @@ func WarnOfGraphs(log zerolog.Logger, parts config.Parts, graph models.Graph) {
 }
 
 // notKept is why a graph, or no graph, is kept in the folder that comes first; nil where it is.
-func notKept(parts config.Parts, graph models.Graph) error {
+func notKept(parts assets.Parts, graph models.Graph) error {
 	if graph.NotKept != nil && !errors.Is(graph.NotKept, models.ErrNoCache) {
 		return graph.NotKept
 	}
@@ -35,7 +35,7 @@ func notKept(parts config.Parts, graph models.Graph) error {
 }
 
 // Unkept is the error of a command that is there to keep a graph, and could not.
-func Unkept(parts config.Parts, graph models.Graph) error {
+func Unkept(parts assets.Parts, graph models.Graph) error {
 	if graph.NotKept == nil {
 		return nil
 	}

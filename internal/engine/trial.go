@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/wal2vec/wal2vec/internal/assets"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/safefile"
@@ -54,7 +55,7 @@ func VerdictOf(err error) Verdict {
 
 // try has another process open an export, unless it passed before. An export that ends that process
 // is a fault of kind Model; that of one which does not open is the other process's.
-func (o Opener) try(ctx context.Context, c config.Config, parts config.Parts, graph models.Graph) error {
+func (o Opener) try(ctx context.Context, c config.Config, parts assets.Parts, graph models.Graph) error {
 	if !o.Trials || !graph.Manifest.Export {
 		return nil
 	}
@@ -75,7 +76,7 @@ func (o Opener) try(ctx context.Context, c config.Config, parts config.Parts, gr
 // markOf is the file that says of a graph that it passed with this runtime on the configured
 // device; empty where the graph is kept in no folder. The folder is one that no other account can
 // change.
-func markOf(c config.Config, parts config.Parts, graph models.Graph) string {
+func markOf(c config.Config, parts assets.Parts, graph models.Graph) string {
 	library, err := os.Stat(parts.ONNXRuntime)
 	if graph.Path == "" || err != nil {
 		return ""

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // FuzzQuotes holds each quotation against readers of the tests' own; every so often a shell reads

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/pgname"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // wordsOfHBA want to be more than a name in pg_hba.conf.

@@ -17,8 +17,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgserver"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/safefile"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // other is an account that is not trusted; root alone can act as it.

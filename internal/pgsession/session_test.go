@@ -14,8 +14,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/statement"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }

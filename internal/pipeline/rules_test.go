@@ -10,7 +10,7 @@ import (
 )
 
 // Tests of single rules of the protocol (ARCHITECTURE.md) that the other tests do not pin.
-// internal/mutants says which test holds which rule.
+// internal/test/mutants says which test holds which rule.
 
 // Ledger: the version of an unchanged text rises too, or an older read with another text would win
 // later.

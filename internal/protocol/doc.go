@@ -1,7 +1,6 @@
 // Package protocol holds the words that source, sink and conductor share under the commit protocol
 // of ARCHITECTURE.md: the rows of a chunk as they are read, a chunk as it is written, and the
-// errors that say how a pipeline moved on. Its tests run the protocol's parts together, stream and
-// backfill beside each other on real databases, at the moments that the rules are about.
+// errors that say how a pipeline moved on. The tests of the protocol are internal/test/protocol.
 //
 // It decides nothing, and does nothing.
 package protocol

@@ -6,8 +6,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/statement"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Run(m) }

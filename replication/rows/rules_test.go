@@ -7,8 +7,8 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
-	"github.com/wal2vec/wal2vec/internal/pgtest"
 	"github.com/wal2vec/wal2vec/internal/protocol"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 // until waits for the reader's session to be in a state: a condition on its row of
