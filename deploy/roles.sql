@@ -5,8 +5,11 @@
 --
 --   wal2vec_admin   runs `wal2vec init` and `wal2vec teardown`: creates tables, publication and slot, and owns the schemas wal2vec and, where it
 --                   is not there yet, analytics_features.
---   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads columns of the source table, writes wal2vec's tables.
---   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads.
+--   wal2vec_stream  runs `wal2vec stream` and `wal2vec backfill`: reads the log of the source, writes wal2vec's tables.
+--   wal2vec_read    runs nothing by itself: every command reads rows of the source table as this role (source.read_dsn). What the table's owner puts into
+--                   an index runs with the rights of the role that reads, so this one has no REPLICATION, and columns of tables of one owner alone. Tables of
+--                   another owner take another such role (wal2vec.read).
+--   wal2vec_search  runs `wal2vec search` and `wal2vec status`: reads wal2vec's tables.
 --   wal2vec_swap    runs nothing and cannot log in: the function that follows swapped tables (dbt's table models) runs as it. It has the rights of
 --                   the table's owner and the publication, and no others, and may own nothing but these. A table of another owner or in another database
 --                   takes another such role (wal2vec.swap).
@@ -19,9 +22,10 @@
 --      and, since a publication of a table takes the table's owner:            GRANT the_owner TO wal2vec_admin, wal2vec_swap;
 --      and, once, in the sink:                                                 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 --   3. wal2vec_admin runs:   wal2vec init
---      and then:             wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-search wal2vec_search
+--      and then:             wal2vec init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-read wal2vec_read --grant-search wal2vec_search
 --   4. The superuser runs this file again: it takes back from wal2vec_admin and wal2vec_swap what step 3 alone needed, CREATE on the database.
 --   5. The settings of wal2vec_stream and wal2vec_search get:   sink.owner: wal2vec_admin   (in the environment: WAL2VEC_SINK_OWNER)
+--      and all settings, the admin's too, from step 3 on:       source.read_dsn: the address of the source, for wal2vec_read (WAL2VEC_SOURCE_READ_DSN)
 --
 -- Other names than these are settings of the session, set before it; by psql, each by a -c before the -f:
 --
@@ -31,8 +35,8 @@
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
 --   wal2vec.sink_schema     sink.schema, without quotes             wal2vec
 --   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
---   wal2vec.admin, wal2vec.stream, wal2vec.search, wal2vec.swap: the roles, without quotes
---   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those four, since they made them. Only the
+--   wal2vec.admin, wal2vec.stream, wal2vec.read, wal2vec.search, wal2vec.swap: the roles, without quotes
+--   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those five, since they made them. Only the
 --                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
 --   wal2vec.known           roles, with commas and without quotes, that were there before this file ran first, and are none of a stranger's. What it made
 --                           or took, it knows again by a setting of the role that only a superuser can make (lo_compat_privileges, at its default).
@@ -63,6 +67,7 @@ DECLARE
     admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
     roles constant text[] := ARRAY[
         admin, COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.stream', true), ''), 'wal2vec_stream'),
+        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.read', true), ''), 'wal2vec_read'),
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.search', true), ''), 'wal2vec_search'),
         COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')
     ];
@@ -154,6 +159,7 @@ BEGIN
             ('wal2vec.view_schema', 'analytics_features'),
             ('wal2vec.admin', 'wal2vec_admin'),
             ('wal2vec.stream', 'wal2vec_stream'),
+            ('wal2vec.read', 'wal2vec_read'),
             ('wal2vec.search', 'wal2vec_search')
         ) AS settings (name, value)
     LOOP
@@ -176,6 +182,7 @@ BEGIN
         SELECT * FROM (VALUES
             (pg_catalog.current_setting('wal2vec.admin'), 'LOGIN REPLICATION'),
             (pg_catalog.current_setting('wal2vec.stream'), 'LOGIN REPLICATION'),
+            (pg_catalog.current_setting('wal2vec.read'), 'LOGIN'),
             (pg_catalog.current_setting('wal2vec.search'), 'LOGIN')
         ) AS roles (name, attributes)
     LOOP
@@ -227,8 +234,8 @@ DECLARE
     swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
 BEGIN
     EXECUTE pg_catalog.format(
-        'GRANT CONNECT ON DATABASE %I TO %I, %I, %I',
-        pg_catalog.current_database(), admin, pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')
+        'GRANT CONNECT ON DATABASE %I TO %I, %I, %I, %I', pg_catalog.current_database(), admin,
+        pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.read'), pg_catalog.current_setting('wal2vec.search')
     );
     IF pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table')) IS NULL OR EXISTS (
         SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) IN (admin::name, swap::name)
@@ -245,18 +252,23 @@ BEGIN
 END
 $$;
 
--- Backfills and the stream read these columns of the source table, and no other: those of source.key, source.template and source.soft_delete.
--- search shows columns and filters by them (--columns, --filter): grant the search role what it is to show. The admin has the owner's rights.
+-- These columns of the source table are read, and no other: those of source.key, source.template and source.soft_delete. search shows columns and
+-- filters by them (--columns, --filter): grant wal2vec_read what it is to show. Who owns a table runs code with the rights of the role that reads it, so this
+-- role may read no table of another owner.
 DO $$
 DECLARE
     source constant oid := pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
     columns constant text[] := pg_catalog.regexp_split_to_array(trim(pg_catalog.current_setting('wal2vec.source_columns')), '\s*,\s*');
+    reader constant text := pg_catalog.current_setting('wal2vec.read');
     beside text;
     named text;
-    reader text;
+    other record;
     missing text;
     unknown text;
 BEGIN
+    IF (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.rolname = reader) THEN
+        RAISE EXCEPTION 'role % is a superuser or has REPLICATION: set wal2vec.read to a role that only reads', reader;
+    END IF;
     IF source IS NULL THEN
         RAISE NOTICE 'table % is not in database %: no role is given its columns (in a sink database without the source, that is right)',
             pg_catalog.current_setting('wal2vec.source_table'), pg_catalog.current_database();
@@ -271,19 +283,39 @@ BEGIN
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION '% has no column %: name its own in wal2vec.source_columns', named, unknown;
     END IF;
-    EXECUTE pg_catalog.format(
-        'GRANT USAGE ON SCHEMA %s TO %I, %I, %I', beside,
-        pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')
-    );
-    FOREACH reader IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.search')] LOOP
-        -- A right that is given twice would be looked at as a change of the column.
-        SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO missing
-        FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT pg_catalog.has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
-        IF missing IS NOT NULL THEN
-            EXECUTE pg_catalog.format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
+    -- What everybody may read is no secret of its owner's, and what a role owns that has the rights of the source's owner is that owner's to read.
+    FOR other IN
+        SELECT r.rolname AS role, r.rolname = reader AS reads, pg_catalog.format('%I.%I', n.nspname, c.relname) AS named, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+        FROM pg_catalog.pg_class AS s
+        JOIN pg_catalog.pg_class AS c ON c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.oid <> s.oid
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        JOIN pg_catalog.pg_roles AS r ON r.rolname IN (reader, pg_catalog.current_setting('wal2vec.search'))
+        WHERE s.oid = source AND NOT pg_catalog.pg_has_role(s.relowner, c.relowner, 'USAGE')
+          AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_toast')
+          -- wal2vec's own tables, which a role that searches reads in the sink.
+          AND NOT (r.rolname <> reader AND n.nspname IN (pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')))
+          AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
+          AND NOT pg_catalog.has_any_column_privilege(s.relowner, c.oid, 'SELECT')
+        ORDER BY r.rolname <> reader, c.oid
+    LOOP
+        IF other.reads THEN
+            RAISE EXCEPTION 'role % may read %, which belongs to %: the owner of % could read that by it', other.role, other.named, other.owner, named
+                USING HINT = 'Set wal2vec.read to a role of its own, one for each owner of tables; or take that right from it.';
         END IF;
+        RAISE WARNING 'role % may read %, which belongs to %: the owner of % could read that where role % reads the table, without source.read_dsn',
+            other.role, other.named, other.owner, named, other.role;
     END LOOP;
+    -- The stream's role calls the function that follows swapped tables, which is beside the table.
+    EXECUTE pg_catalog.format(
+        'GRANT USAGE ON SCHEMA %s TO %I, %I, %I', beside, pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), reader
+    );
+    -- A right that is given twice would be looked at as a change of the column.
+    SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO missing
+    FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT pg_catalog.has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
+    IF missing IS NOT NULL THEN
+        EXECUTE pg_catalog.format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
+    END IF;
 END
 $$;
 
@@ -417,12 +449,18 @@ BEGIN
         LEFT JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, 0) AS i ON s.dbid IN (0, d.oid)
         LEFT JOIN LATERAL (
             SELECT
-                -- Those that neither stream nor may act as the role: a stream's role can read each change of the table without the function.
+                -- Those that neither stream, nor read, nor may act as the role: a stream's role can read each change of the table without the function.
                 ARRAY(
                     SELECT DISTINCT pg_catalog.quote_ident(g.rolname)
                     FROM pg_catalog.aclexplode(f.proacl) AS a
                     JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
                     WHERE NOT g.rolsuper AND NOT g.rolreplication AND NOT pg_catalog.pg_has_role(g.oid, r.oid, 'MEMBER')
+                      AND g.rolname <> pg_catalog.current_setting('wal2vec.read')
+                      -- This file made it, for the tables of this owner, or for those of another.
+                      AND NOT EXISTS (
+                          SELECT FROM pg_catalog.pg_db_role_setting AS m
+                          WHERE m.setrole = g.oid AND m.setdatabase = '0' AND 'lo_compat_privileges=off' = ANY (m.setconfig)
+                      )
                       -- The managed server on which a membership takes the place of the attribute; a role of that name on another one means nothing.
                       AND NOT EXISTS (
                           SELECT FROM pg_catalog.pg_roles AS m

@@ -22,6 +22,8 @@ type InspectOptions struct {
 	Template change.Template
 	// SoftDelete is the column that marks deleted rows; empty when there is none.
 	SoftDelete string
+	// Reader is the role that reads the table's rows, where that is another than the session's.
+	Reader string
 	// Publication is the one whose settings belong to the table's shape; may be empty.
 	Publication string
 }
@@ -147,13 +149,15 @@ var relationKinds = map[string]string{
 func (i *inspection) relation(ctx context.Context) error {
 	var kind, persistence string
 	var usage, rowSecurity, children bool
-	err := i.db.QueryRow(ctx, sql.Query("source_table"), i.opts.Schema, i.opts.Table).
+	err := i.db.QueryRow(ctx, sql.Query("source_table"), i.opts.Schema, i.opts.Table, i.opts.Reader).
 		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
 	i.table.Partitioned = kind == "p"
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return fault.Missing("check source.table in the configuration; for a table of another name, wal2vec config init writes the settings",
 			"table %s does not exist in the source database", i.name)
+	case fault.SQLSTATE(err) == "42704" && i.opts.Reader != "":
+		return fault.Wrap(err, fault.Usage, "create the role first: deploy/roles.sql", "asking what the role of source.read_dsn may read")
 	case err != nil:
 		return fmt.Errorf("inspecting table %s: %w", i.name, err)
 	case relationKinds[kind] != "":
@@ -233,7 +237,7 @@ func (i *inspection) columns(ctx context.Context) error {
 }
 
 func (i *inspection) readColumns(ctx context.Context) (map[string]column, error) {
-	rows, err := i.db.Query(ctx, sql.Query("source_columns"), i.table.OID)
+	rows, err := i.db.Query(ctx, sql.Query("source_columns"), i.table.OID, i.opts.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("inspecting the columns of %s: %w", i.name, err)
 	}
@@ -278,7 +282,11 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 			columns = append(columns, needed)
 		}
 	}
-	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, for a role that streams, as the owner: wal2vec init --grant-stream=ROLE",
+	grant := "stream"
+	if i.opts.Reader != "" {
+		grant = "read"
+	}
+	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
 		"role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)
 }
 

@@ -83,6 +83,9 @@ type Swap struct {
 	Function pgx.Identifier
 	// RunAs is the role that is to own function and publication; "" leaves them as they are.
 	RunAs string
+	// Readers are roles that are to read rows of the table and stream nothing: they get the right
+	// to call the function, and by it the columns of each new table.
+	Readers []string
 	// Shared are roles that stream another pipeline of the sink: what they may read is taken from
 	// them only where functions tell what that needs.
 	Shared []string

@@ -156,13 +156,13 @@ func (s Swap) present(ctx context.Context, db Querier) (p present, err error) {
 
 // SwapFunctionSQL returns the statements that make the function, for the table's present owner to
 // run in one transaction, and let these roles call it, and no other: who could call it before and
-// is not named no longer can. Without roles it is brought up to date for those that it has, but not
-// where it is another role's than this one's or s.RunAs, whose callers no init named. There are no
-// statements where all is well, or no role is to have it. With s.RunAs function and publication are
-// handed to that role. A function of that name that another role made, or that was made for another
-// table or publication, is a fault of kind Usage; so is one that would run as a role with other
-// rights than the table's owner, or that others can act as, and then the statements are those that
-// take it from its callers.
+// is not named no longer can, but for the role that reads the table. Without roles it is brought up
+// to date for those that it has, but not where it is another role's than this one's or s.RunAs,
+// whose callers no init named. There are no statements where all is well, or no role is to have it.
+// With s.RunAs function and publication are handed to that role. A function of that name that
+// another role made, or that was made for another table or publication, is a fault of kind Usage;
+// so is one that would run as a role with other rights than the table's owner, or that others can
+// act as, and then the statements are those that take it from its callers.
 func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([]string, error) {
 	now, err := s.present(ctx, db)
 	if err != nil {
@@ -183,12 +183,16 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		roles = now.roles
 	}
 	switch {
-	case len(roles) > 0 || now.kept:
+	case len(roles) > 0 || now.kept || s.RunAs == "" && len(s.Readers) > 0:
 	case s.RunAs != "":
 		return nil, fault.New(fault.Usage, "name them: wal2vec init "+pgname.Flag("swap-role", s.RunAs)+" --grant-stream=ROLE",
 			"no role is to call function %s, which role %q is to own", name, s.RunAs)
 	default:
 		return nil, nil
+	}
+	roles = slices.Concat(roles, s.Readers)
+	if slices.Contains(now.roles, s.Table.Reader) {
+		roles = append(roles, s.Table.Reader)
 	}
 	role, err := s.Role(ctx, db)
 	if err != nil {

@@ -49,6 +49,15 @@ type SwapRole struct {
 	database, schema                      string
 }
 
+// readers are the roles that are known to read the table and to stream nothing; empty without one.
+func (s Swap) readers() []string {
+	readers := slices.Concat([]string{}, s.Readers)
+	if s.Table.Reader != "" {
+		readers = append(readers, s.Table.Reader)
+	}
+	return readers
+}
+
 // Role asks what the role that the function runs as may do: s.RunAs, else the function's owner,
 // else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
@@ -58,7 +67,7 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	if err != nil {
 		return r, err
 	}
-	err = db.QueryRow(ctx, query, s.Is, s.Publication, pgname.Catalogue(s.Function...), s.RunAs, swapFingerprints).
+	err = db.QueryRow(ctx, query, s.Is, s.Publication, pgname.Catalogue(s.Function...), s.RunAs, swapFingerprints, s.readers()).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
 			&r.mayCreate, &creators, &r.database, &r.schema, &logsIn,
 			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)

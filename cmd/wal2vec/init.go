@@ -38,8 +38,9 @@ func newInit(p *program) *cobra.Command {
 	flags.BoolVar(&o.PrintSQL, "print-sql", false, "print the statements instead of running them")
 	flags.BoolVar(&o.Resync, "resync", false, "after a gap: new slot, new epoch; the next backfill refreshes every row, deletions included")
 	flags.StringArrayVar(&o.GrantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
+	flags.StringArrayVar(&o.GrantRead, "grant-read", nil, "let a role read rows of the source table, for source.read_dsn (may be repeated)")
 	flags.StringArrayVar(&o.GrantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
-	flags.StringArrayVar(&o.Revoke, "revoke", nil, "take back what a role was given by the two above, before they give (may be repeated)")
+	flags.StringArrayVar(&o.Revoke, "revoke", nil, "take back what a role was given by the three above, before they give (may be repeated)")
 	flags.StringArrayVar(&o.SwapRole, "swap-role", nil, "the role that gets the function that follows swapped tables, and the publication")
 	exclusive(cmd, "print-sql", "resync")
 	return cmd

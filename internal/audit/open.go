@@ -113,10 +113,9 @@ func Open(ctx context.Context, c config.Config, o Settings) (a *Opened, err erro
 			return nil, err
 		}
 	}
-	a.reader = rows.NewReader(rows.Options{
-		ConnString: c.Source.DSN.Reveal(), Table: a.table, SystemID: a.state.SystemID, Timeline: a.state.Timeline, Application: "wal2vec/audit",
-		TrustOwner: c.Source.TrustOwner, Warn: connect.WarnOfCode(o.Log),
-	})
+	reading := connect.ReaderOptions(c, a.table)
+	reading.SystemID, reading.Timeline, reading.Application, reading.Warn = a.state.SystemID, a.state.Timeline, "wal2vec/audit", connect.WarnOfCode(o.Log)
+	a.reader = rows.NewReader(reading)
 	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
 		return nil, err
 	}

@@ -4,7 +4,8 @@ package change
 // not to have: it may put functions where a read of its table calls them, with the session's
 // rights. Every name is quoted as an identifier.
 type Powers struct {
-	// Kind is how the session has them: "superuser"; "member" of the role Name; or by a foreign
+	// Kind is how the session has them: "superuser"; "member" of the role Name; by "replication",
+	// which it has itself or, where that is named, as a member of the role Name; or by a foreign
 	// server, from where the server logs in again as the session: a "wrapper" that Role may use, a
 	// "server" that Role owns, or one that has the "option" itself.
 	Kind, Name, Role string
@@ -23,6 +24,11 @@ func (p Powers) Of() string {
 		return "is a superuser"
 	case "member":
 		return "has the rights of " + p.Name
+	case "replication":
+		if p.Name != "" {
+			return "has the rights of " + p.Name + ", which may replicate"
+		}
+		return "has REPLICATION, by which every change of the database can be read"
 	case "wrapper":
 		return again + "role " + p.Role + " may use foreign-data wrapper " + p.Name
 	case "server":
@@ -40,12 +46,15 @@ func (p Powers) Refusal(role string) string {
 
 // Try says what to do.
 func (p Powers) Try() string {
-	const trust = ", or set source.trust_owner: true"
+	const (
+		reader = "set source.read_dsn to a role that only reads (deploy/roles.sql makes wal2vec_read, wal2vec init --grant-read gives it the columns)"
+		trust  = ", or set source.trust_owner: true"
+	)
 	switch p.Kind {
-	case "superuser":
-		return "read it as the stream's role (deploy/roles.sql)" + trust
+	case "superuser", "replication":
+		return reader + trust
 	case "member":
-		return "take " + p.Name + " from this role, or read as the stream's (deploy/roles.sql), which has no such rights" + trust
+		return "take " + p.Name + " from this role, or " + reader + trust
 	case "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
 	default: // to give it to another owner would leave what its owner put there, user mappings and grants

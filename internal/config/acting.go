@@ -59,20 +59,20 @@ func (l *loader) checkActing(c connection, env environment) (own bool) {
 	return false
 }
 
-// checkWay finds rows that .env would have go from a server of the user's to one of its author's,
-// or the other way.
-func (l *loader) checkWay(source, sink connection) {
-	of, into := l.addressedByDotEnv(source), l.addressedByDotEnv(sink)
+// checkWay finds two connections of which .env leads one alone: rows would go from a server of the
+// user's to one of its author's, or the other way. why says what they have to do with each other.
+func (l *loader) checkWay(one, another connection, why string) {
+	of, into := l.addressedByDotEnv(one), l.addressedByDotEnv(another)
 	if of == into || l.config.Origin("source.dsn").Kind == FromDefault {
 		return
 	}
-	which, other := "source.dsn", "sink.dsn"
+	which, other := one.path, another.path
 	if into {
 		which, other = other, which
 	}
 	by := l.author(which)
 	l.fault(which, l.config.Origin(which),
-		"is led by "+by+", "+other+" is not, and rows go from one to the other: put both into "+by+", or export it"+l.inFull(which))
+		"is led by "+by+", "+other+" is not, and "+why+": put both into "+by+", or export it"+l.inFull(which))
 }
 
 // checkServed finds what .env, or a file that it leads, opens of the HTTP server to others than the

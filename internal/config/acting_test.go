@@ -26,7 +26,7 @@ func TestNoSettingOfDotEnvDoesHarm(t *testing.T) {
 	table := map[string]struct{ value, why string }{
 		"pipeline": {"p", names}, "source.table": {"a.b", names}, "source.key": {"id", names}, "source.template": {"{a}", names},
 		"source.soft_delete": {"gone", names}, "source.slot": {"s", names}, "source.publication": {"p", names}, "sink.schema": {"s", names}, "sink.view": {"a.v", names},
-		"source.dsn": {"host=evil", refused}, "sink.dsn": {"host=evil", refused}, "source.trust_owner": {"true", refused}, "sink.owner": {"evil", refused},
+		"source.dsn": {"host=evil", refused}, "source.read_dsn": {"host=evil", refused}, "sink.dsn": {"host=evil", refused}, "source.trust_owner": {"true", refused}, "sink.owner": {"evil", refused},
 		"source.slot_wait": {"1s", waits}, "sink.storage": {"halfvec", "half the precision, in tables of the user's"}, "sink.index_memory": {"1MiB", bounds},
 		"encoder.model": {"m", model}, "encoder.model_folders": {"/m", model}, "encoder.dimension": {"3", "is compared with the model's"},
 		"encoder.device": {"cpu", bounds}, "encoder.precision": {"fp32", bounds}, "encoder.threads": {"1", bounds}, "encoder.run_tokens": {"1", bounds},
@@ -142,6 +142,8 @@ func TestRowsGoBetweenServersOfOneAuthor(t *testing.T) {
 	const source, sink = "WAL2VEC_SOURCE_DSN", "WAL2VEC_SINK_DSN"
 	f("sink.dsn", "WAL2VEC_SINK_DSN=host=evil password=p", source, "host=h password=secret")
 	f("sink.dsn", "WAL2VEC_SINK_DSN=host=evil password=p", "PGHOST", "h")
+	f("source.read_dsn", "WAL2VEC_SOURCE_READ_DSN=host=evil password=p", source, "host=h password=secret")
+	f("source.dsn", "WAL2VEC_SOURCE_DSN=host=evil password=p", "WAL2VEC_SOURCE_READ_DSN", "host=h password=secret", sink, "host=h")
 	f("sink.dsn", "PGHOST=evil", source, "host=h", sink, "dbname=v")
 	f("sink.dsn", "WAL2VEC_SINK_DSN_FILE="+write(t, "dsn", "host=evil password=p"), source, "host=h")
 	f("sink.dsn", "WAL2VEC_CONFIG="+write(t, "w.yaml", "sink: {dsn: host=evil password=p}"), source, "host=h")

@@ -44,7 +44,7 @@ func (l *loader) knownToDotEnv(path string) bool { return l.dotEnv != "" && l.ho
 
 // connection is what is known of one connection before it is made.
 type connection struct {
-	path string // source.dsn or sink.dsn
+	path string // source.dsn, source.read_dsn or sink.dsn
 	// own is what the connection string says; ok is false where it cannot be read.
 	own []pair
 	ok  bool

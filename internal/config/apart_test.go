@@ -97,6 +97,7 @@ func TestASecretFromElsewhereDoesNotGoToAnAddressOfDotEnv(t *testing.T) {
 		"an own password":                  {inEnv, "WAL2VEC_SOURCE_DSN=postgres://u:own@evil/d", ""},
 		"an own variable":                  {variables(), "WAL2VEC_SOURCE_DSN=host=evil\nPGPASSWORD=own", ""},
 		"the sink":                         {inEnv, "WAL2VEC_SINK_DSN=host=evil", "sink.dsn"},
+		"the role that reads":              {inEnv, "WAL2VEC_SOURCE_DSN=host=evil password=x\nWAL2VEC_SOURCE_READ_DSN=host=evil", "source.read_dsn"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := realEnvironment(t, c.real)

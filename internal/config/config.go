@@ -34,8 +34,11 @@ func (c Config) Warnings() []error { return c.warnings }
 type Source struct {
 	// DSN is a URL or a key/value connection string; empty leaves everything to libpq's PG*
 	// variables.
-	DSN   DSN
-	Table Name
+	DSN DSN
+	// ReadDSN is that of the role that reads rows of the table, in the same database; empty where
+	// the role of DSN does.
+	ReadDSN DSN
+	Table   Name
 	// Key lists the key columns, spelt as in the catalogue.
 	Key      []string
 	Template change.Template
@@ -228,6 +231,15 @@ func Default() Config {
 
 // SinkIsSource reports whether vectors go into the source database.
 func (c Config) SinkIsSource() bool { return c.Sink.DSN == "" || c.Sink.DSN == c.Source.DSN }
+
+// ReadDSN returns the connection string of the role that reads rows of the source table: its own,
+// or the source's.
+func (c Config) ReadDSN() DSN {
+	if c.Source.ReadDSN == "" {
+		return c.Source.DSN
+	}
+	return c.Source.ReadDSN
+}
 
 // SinkDSN returns the connection string of the sink: its own, or the source's.
 func (c Config) SinkDSN() DSN {

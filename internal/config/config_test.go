@@ -119,8 +119,9 @@ func TestEveryFormIsRead(t *testing.T) {
 	}
 	f(c.Pipeline, "catalogue_2")
 	f(c.Source, config.Source{
-		DSN:   "postgres://reader:s3cret@db.example:5433/shop?sslmode=require&sslpassword=other",
-		Table: config.Name{Schema: "Shop", Name: "products"}, Key: []string{"tenant", "sku,code"}, Template: template,
+		DSN:     "postgres://reader:s3cret@db.example:5433/shop?sslmode=require&sslpassword=other",
+		ReadDSN: "postgres://rows:s3cret2@db.example:5433/shop?sslmode=require",
+		Table:   config.Name{Schema: "Shop", Name: "products"}, Key: []string{"tenant", "sku,code"}, Template: template,
 		Slot: "wal2vec_catalogue_2", Publication: "shop_pub", TrustOwner: true,
 	})
 	f(c.Sink, config.Sink{

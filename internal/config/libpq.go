@@ -84,11 +84,16 @@ func (l *loader) readLibpq(env environment) {
 		into = l.newConnection("sink.dsn", l.config.Sink.DSN, dotEnv)
 	}
 	source, sink := l.complete(from, &l.config.Source.DSN, env), ""
+	if l.config.Source.ReadDSN != "" {
+		read := l.newConnection("source.read_dsn", l.config.Source.ReadDSN, dotEnv)
+		requireAuth(&l.config.Source.ReadDSN, l.complete(read, &l.config.Source.ReadDSN, env))
+		l.checkWay(from, read, "they lead to one database")
+	}
 	if l.config.Sink.DSN != "" {
 		sink = l.complete(into, &l.config.Sink.DSN, env)
 	}
 	if !one {
-		l.checkWay(from, into)
+		l.checkWay(from, into, "rows go from one to the other")
 	}
 	if one { // and stays one
 		source = cmp.Or(source, sink)

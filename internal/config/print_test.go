@@ -60,7 +60,7 @@ func TestPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "testdata/print.golden.yaml", out.String())
-	if masks := strings.Count(out.String(), "*****"); masks != 5 { // two in the source's DSN, one in the sink's, the token
+	if masks := strings.Count(out.String(), "*****"); masks != 6 { // two in the source's DSN, one in its reader's, one in the sink's, two tokens
 		t.Errorf("%d masks", masks)
 	}
 	for _, secret := range []string{"s3cret", "other", "it's", "abc123", "hf_abc"} {

@@ -51,6 +51,10 @@ func (s *Source) settings() []setting {
 		path: "source.dsn", value: dsn{&s.DSN}, empty: "libpq's PGHOST, PGDATABASE and so on", file: true,
 		help: "Source database: postgres://user@host:5432/database, or host=HOST dbname=DATABASE user=USER.",
 	}, {
+		path: "source.read_dsn", value: dsn{&s.ReadDSN}, empty: "source.dsn", file: true,
+		help: "The source database for the role that reads rows of the table, which needs no REPLICATION. What the owner of the table puts into its " +
+			"indexes runs with the rights of this role.",
+	}, {
 		path: "source.table", value: nameValue{&s.Table},
 		help: "Table to follow, as schema.table; double quotes keep capitals and odd characters.",
 	}, {

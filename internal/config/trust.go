@@ -81,6 +81,8 @@ func (l *loader) checkSession(c connection) (own bool) {
 	switch {
 	case c.path == "sink.dsn":
 		session = session[1:]
+	case c.path == "source.read_dsn":
+		session = session[:1]
 	case l.config.Sink.DSN != "":
 		session = session[:1]
 	}

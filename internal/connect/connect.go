@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -44,14 +45,25 @@ func Source(ctx context.Context, c config.Config, purpose string) (*pgx.Conn, er
 	return conn, nil
 }
 
+// ByReader stands for source.read_dsn where an error names the setting that leads to a database.
+const ByReader = "source as the role that reads"
+
+// settingOf is the setting that leads to a database.
+func settingOf(where string) string {
+	if where == ByReader {
+		return "source.read_dsn"
+	}
+	return where + ".dsn"
+}
+
 // UnreadableDSN says why a connection string is of no use, as far as that can be told without
 // quoting it.
 func UnreadableDSN(err error, where string) error {
 	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return fault.New(fault.Usage, "check sslrootcert, sslcert, sslkey and service in "+where+".dsn",
-			"%s.dsn names a file that cannot be read: %s: %s", where, file.Path, file.Err)
+		return fault.New(fault.Usage, "check sslrootcert, sslcert, sslkey and service in "+settingOf(where),
+			"%s names a file that cannot be read: %s: %s", settingOf(where), file.Path, file.Err)
 	}
-	return fault.New(fault.Usage, "postgres://user@host:5432/database", "%s.dsn cannot be read", where)
+	return fault.New(fault.Usage, "postgres://user@host:5432/database", "%s cannot be read", settingOf(where))
 }
 
 // untrusted reports whether TLS failed for a reason that time does not repair: one side does not
@@ -73,24 +85,24 @@ func Unconnected(err error, where string) error {
 	if known, ok := errors.AsType[*fault.Error](err); ok && known.Try != "" {
 		return fault.Wrap(err, known.Kind, known.Try, "connecting to the %s", where)
 	}
-	kind, try := fault.KindOf(err), "check "+where+".dsn (its sslmode too), and that the server takes connections from here"
+	kind, try := fault.KindOf(err), "check "+settingOf(where)+" (its sslmode too), and that the server takes connections from here"
 	if fault.SQLSTATE(err) != "" { // it does: the server has answered
-		try = cmp.Or(fault.Exhausted(err), "look into the log of the "+where+"'s server")
+		try = cmp.Or(fault.Exhausted(err), "look into the log of the "+strings.Fields(where)[0]+"'s server")
 	}
 	if untrusted(err) {
-		kind, try = fault.Usage, "check sslmode, sslrootcert, sslcert and sslkey in "+where+".dsn"
+		kind, try = fault.Usage, "check sslmode, sslrootcert, sslcert and sslkey in "+settingOf(where)
 	}
 	switch fault.SQLSTATE(err) {
 	case "28P01", "28000": // wrong password, or no line for us in pg_hba.conf
-		try = "check user and password in " + where + ".dsn, and the server's pg_hba.conf"
+		try = "check user and password in " + settingOf(where) + ", and the server's pg_hba.conf"
 	case "3D000":
-		try = "check the database in " + where + ".dsn"
+		try = "check the database in " + settingOf(where)
 	case "42501":
-		try = "GRANT CONNECT ON DATABASE ... TO the role in " + where + ".dsn"
+		try = "GRANT CONNECT ON DATABASE ... TO the role in " + settingOf(where)
 	case "57P03": // starting, stopping, recovering
-		try = "wait until the " + where + "'s server is up"
+		try = "wait until the " + strings.Fields(where)[0] + "'s server is up"
 	case "08P01": // it is no PostgreSQL, or a pooler that does not take our settings
-		try = "give the address of the server itself in " + where + ".dsn, not of a pooler"
+		try = "give the address of the server itself in " + settingOf(where) + ", not of a pooler"
 	}
 	return fault.Wrap(err, kind, try, "connecting to the %s", where)
 }

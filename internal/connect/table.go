@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/change"
@@ -41,6 +42,7 @@ func Inspect(ctx context.Context, c config.Config) (change.Table, error) {
 // InspectOptions say which table is inspected, and what of it is read.
 func InspectOptions(c config.Config) replication.InspectOptions {
 	return replication.InspectOptions{
+		Reader: Reader(c),
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
 		Template: c.Source.Template.Limited(c.Stream.MaxRowBytes), SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
 	}
@@ -75,17 +77,41 @@ func OptionsFor(c config.Config, state sink.State) (replication.InspectOptions, 
 	return options, err
 }
 
+// Reader is the role that reads rows of the table, where that is another than the one of
+// source.dsn; else empty.
+func Reader(c config.Config) string {
+	if c.Source.ReadDSN == "" {
+		return ""
+	}
+	settings, err := pgconn.ParseConfig(c.Source.ReadDSN.Reveal())
+	if err != nil {
+		return "" // who opens it says so
+	}
+	return cmp.Or(settings.RuntimeParams["role"], settings.User)
+}
+
+// ReaderOptions say how rows of a table are read: by which role, and what the server has to be that
+// the connection string leads to.
+func ReaderOptions(c config.Config, table change.Table) rows.Options {
+	o := rows.Options{ConnString: c.ReadDSN().Reveal(), Table: table, TrustOwner: c.Source.TrustOwner}
+	if c.Source.ReadDSN != "" {
+		if source, err := pgconn.ParseConfig(c.Source.DSN.Reveal()); err == nil {
+			o.Database = cmp.Or(source.Database, source.User)
+		}
+	}
+	return o
+}
+
 // NewReader reads rows of a table, from whatever server the connection string leads to.
 func NewReader(c config.Config, table change.Table) *rows.Reader {
-	return rows.NewReader(rows.Options{ConnString: c.Source.DSN.Reveal(), Table: table, TrustOwner: c.Source.TrustOwner})
+	return rows.NewReader(ReaderOptions(c, table))
 }
 
 // NewFollowingReader reads only from the server, and of the table, whose log the pipeline follows.
 func NewFollowingReader(c config.Config, log zerolog.Logger, state sink.State, table change.Table) *rows.Reader {
-	return rows.NewReader(rows.Options{
-		ConnString: c.Source.DSN.Reveal(), Table: table, SystemID: state.SystemID, Timeline: state.Timeline, Followed: state.Table.OID,
-		TrustOwner: c.Source.TrustOwner, Warn: WarnOfCode(log),
-	})
+	o := ReaderOptions(c, table)
+	o.SystemID, o.Timeline, o.Followed, o.Warn = state.SystemID, state.Timeline, state.Table.OID, WarnOfCode(log)
+	return rows.NewReader(o)
 }
 
 // WarnOfCode tells of a function that another role runs with the rights of this one.

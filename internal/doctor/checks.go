@@ -79,6 +79,12 @@ var sourceChecks = []Check{
 		"The owner of the table acts with the rights of the role that it runs as, or the next table is published whole."),
 	warns("role.future", "May the role read tables that the owner will make in the schema, as dbt does?",
 		"A table that is built again is not readable."),
+	{
+		"role.read",
+		[]Status{Fail, Warn},
+		"Does the role that reads rows get into the source's database, and may it read tables of this owner alone, and not replicate?",
+		"No row is read; or the table's owner, whose functions a read calls, reads other owners' tables by it.",
+	},
 	warns("role.power", "Has the role no attribute and no membership that reaches beyond the table, and may no other role make itself a member of it?",
 		"Any client that has its password can do more than stream; another role can act as it."),
 	warns("role.source", "May the role do nothing with table, schema and database, nor with later tables, but read columns?",

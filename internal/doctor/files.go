@@ -54,7 +54,7 @@ func (e *examination) secretFiles() []string {
 	files := append([]string(nil), e.opts.Files...)
 	c := e.opts.Config
 	for path, secret := range map[string]bool{
-		"source.dsn": c.Source.DSN.HasSecret(), "sink.dsn": c.Sink.DSN.HasSecret(),
+		"source.dsn": c.Source.DSN.HasSecret(), "source.read_dsn": c.Source.ReadDSN.HasSecret(), "sink.dsn": c.Sink.DSN.HasSecret(),
 		"http.token": c.HTTP.Token != "", "encoder.hub_token": c.Encoder.HubToken != "",
 	} {
 		if origin := c.Origin(path); secret && origin.Kind == config.FromFile {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/config"
+	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/replication"
@@ -22,6 +25,7 @@ func (e *examination) examineTable(ctx context.Context) {
 	c := e.opts.Config
 	options := replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key, Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,
+		Reader: connect.Reader(c),
 	}
 	if e.state != nil && len(e.state.Generations) > 0 {
 		if template, err := e.state.Template(); err == nil {
@@ -57,27 +61,42 @@ func (e *examination) examineTable(ctx context.Context) {
 	for aspect, text := range good {
 		e.ok("table."+string(aspect), "%s", text)
 	}
-	e.examineOwners(ctx, options, table.OID)
-	e.examineCode(ctx, options)
+	r := e.openReader(ctx)
+	defer r.close(context.WithoutCancel(ctx))
+	e.examineOwners(ctx, options, table.OID, r)
+	if r.conn != nil {
+		e.examineReader(ctx, r)
+		e.examineCode(ctx, options, r)
+	}
 	e.examineRights(ctx, options, table.OID)
 	if e.state != nil {
 		e.examinePublication(ctx)
 	}
 }
 
+// owners is a row of doctor_publication: what a session's role has to do with the owners of table
+// and publication.
+type owners struct {
+	publicationOurs, tableOurs, readable, partitioned, everything bool
+	publication, table                                            string
+	others                                                        int
+}
+
+func (e *examination) askOwners(ctx context.Context, conn *pgx.Conn, oid uint32) (o owners, err error) {
+	err = conn.QueryRow(ctx, queries.Query("doctor_publication"), e.opts.Config.Source.Publication, oid).
+		Scan(&o.publicationOurs, &o.publication, &o.tableOurs, &o.table, &o.readable, &o.partitioned, &o.others, &o.everything)
+	return o, err
+}
+
 // examineOwners looks at what following another table of this name takes, and at what is published
 // besides.
-func (e *examination) examineOwners(ctx context.Context, options replication.InspectOptions, oid uint32) {
+func (e *examination) examineOwners(ctx context.Context, options replication.InspectOptions, oid uint32, r reader) {
 	c := e.opts.Config
-	var publicationOurs, tableOurs, readable, partitioned, everything bool
-	var publicationOwner, tableOwner string
-	var others int
-	err := e.source.conn.QueryRow(ctx, queries.Query("doctor_publication"), c.Source.Publication, oid).
-		Scan(&publicationOurs, &publicationOwner, &tableOurs, &tableOwner, &readable, &partitioned, &others, &everything)
+	o, err := e.askOwners(ctx, e.source.conn, oid)
 	if !e.could(err, "role.owner", "role.swap", "role.future", "table.partitions", "publication.owner", "publication.others") {
 		return
 	}
-	if partitioned {
+	if o.partitioned {
 		e.warn("table.partitions", inShell("wal2vec backfill"),
 			"%s is partitioned: after a TRUNCATE of one partition, rows of it stay until the next backfill", c.Source.Table)
 	} else {
@@ -96,65 +115,94 @@ func (e *examination) examineOwners(ctx context.Context, options replication.Ins
 		e.ok("role.owner", "%s: a table that is replaced is not its to follow", e.isFor())
 	case e.opts.Config.Stream.OnSwap != config.SwapFollow:
 		e.ok("role.owner", "stream.on_swap is %s: a table that is replaced is not to be followed", e.opts.Config.Stream.OnSwap)
-	case may || tableOurs && publicationOwner == "": // who makes the publication owns it
+	case may || o.tableOurs && o.publication == "": // who makes the publication owns it
 		e.ok("role.owner", "role %s may follow a table that is replaced", role)
-	case !tableOurs:
-		e.warn("role.owner", e.grantStream(role, tableOwner),
-			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, tableOwner, c.Source.Table)
+	case !o.tableOurs:
+		e.warn("role.owner", e.grantStream(role, o.table),
+			"role %s has not the rights of %s, who owns %s: a table that is replaced is not followed", role, o.table, c.Source.Table)
 	default:
-		e.warn("role.owner", e.grantStream(role, publicationOwner),
+		e.warn("role.owner", e.grantStream(role, o.publication),
 			"role %s has not the rights of %s, who owns publication %s: a table that is replaced is not followed",
-			role, publicationOwner, c.Source.Publication)
+			role, o.publication, c.Source.Publication)
 	}
-	switch {
-	case tableOurs || readable || rights.Grants(options.ReadColumns()):
-		e.ok("role.future", "role %s may read tables that %s makes in schema %s", role, tableOwner, c.Source.Table.Schema)
-	case e.searches():
-		e.ok("role.future", "%s: of a new table in its place it reads what its owner grants", e.isFor())
-	default:
-		e.warn("role.future", e.grantStream(role, tableOwner),
-			"role %s may not read tables that %s will make in schema %s: one that is built again in the place of %s is not readable",
-			role, tableOwner, c.Source.Table.Schema, c.Source.Table)
-	}
+	e.judgeFuture(ctx, swap, future{owner: o.table, readable: o.tableOurs || o.readable || rights.Grants(options.ReadColumns())}, r)
 	err = replication.CheckPublicationOwner(ctx, e.source.conn, c.Source.Publication, oid)
 	e.judge("publication.owner", err, Source, "no other role than one with the rights of the table's owner decides what publication %q carries",
 		c.Source.Publication)
 	switch {
-	case publicationOwner == "":
+	case o.publication == "":
 		e.skip("publication.others", "publication %q does not exist", c.Source.Publication)
-	case others > 0 && everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
-		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, others)
-	case others > 0: // they may be what another pipeline, or another subscriber, reads: only their owner knows
+	case o.others > 0 && o.everything: // no ALTER takes tables out of it, and a stream does not outlive its publication
+		e.warn("publication.others", nothing, "publication %q is FOR ALL TABLES: it carries %d others", c.Source.Publication, o.others)
+	case o.others > 0: // they may be what another pipeline, or another subscriber, reads: only their owner knows
 		e.warn("publication.others", inSettings("source.publication: name one of its own; or take the others out, where no other program reads them here"),
-			"publication %q carries %d other tables", c.Source.Publication, others)
+			"publication %q carries %d other tables", c.Source.Publication, o.others)
 	default:
 		e.ok("publication.others", "publication %q carries nothing else", c.Source.Publication)
+	}
+}
+
+// future is whether the session's own role may read a table that takes the place of this one.
+type future struct {
+	owner    string // of the table
+	readable bool
+}
+
+// judgeFuture says whether the role that reads may read a table that takes the place of this one.
+func (e *examination) judgeFuture(ctx context.Context, swap replication.Swap, f future, r reader) {
+	const check = "role.future"
+	c := e.opts.Config
+	role, fix := pgname.Identifier(e.source.info.User), e.grantStream(e.source.info.User, f.owner)
+	if r.apart {
+		if r.conn == nil {
+			return // role.read says why
+		}
+		o, err := e.askOwners(ctx, r.conn, swap.Is)
+		if !e.could(err, check) {
+			return
+		}
+		rights, err := swap.Rights(ctx, r.conn)
+		if !e.could(err, check) {
+			return
+		}
+		role, f.readable = r.role, o.tableOurs || o.readable || rights.Grants(swap.Table.ReadColumns())
+		fix = inShell("wal2vec init " + pgname.Flag("grant-read", rights.Role) + "  # as a role that set the pipeline up and has the rights of " +
+			pgname.Identifier(f.owner))
+	}
+	switch {
+	case f.readable:
+		e.ok(check, "role %s may read tables that %s makes in schema %s", role, f.owner, c.Source.Table.Schema)
+	case e.searches() && !r.apart:
+		e.ok(check, "%s: of a new table in its place it reads what its owner grants", e.isFor())
+	default:
+		e.warn(check, fix, "role %s may not read tables that %s will make in schema %s: one that is built again in the place of %s is not readable",
+			role, f.owner, c.Source.Table.Schema, c.Source.Table)
 	}
 }
 
 // untrusted is what helps against functions of another role: each way is somebody's decision. To
 // give the function to a superuser is none: it would go on calling the other functions of its
 // maker, and pass as trusted.
-const untrusted = "have the owner of the table drop what calls the function; read the table as the stream's role (deploy/roles.sql), " +
-	"never as a superuser; or set source.trust_owner: true"
+const untrusted = "have the owner of the table drop what calls the function; read the table as a role that only reads " +
+	"(source.read_dsn), never as a superuser; or set source.trust_owner: true"
 
 // examineCode looks for functions of other roles that a read of the table calls with this role's
 // rights, and says where these are too many for any.
-func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions) {
+func (e *examination) examineCode(ctx context.Context, options replication.InspectOptions, r reader) {
 	const check = "table.code"
 	table := e.opts.Config.Source.Table
-	found, err := replication.ForeignCode(ctx, e.source.conn, options.Schema, options.Table, false)
+	found, err := replication.ForeignCode(ctx, r.conn, options.Schema, options.Table, false)
 	if !e.could(err, check) {
 		return
 	}
 	refused := false
 	if !e.opts.Config.Source.TrustOwner {
-		powers, err := replication.Beyond(ctx, e.source.conn, options.Schema, options.Table)
+		powers, err := replication.Beyond(ctx, r.conn, options.Schema, options.Table)
 		if !e.could(err, check) {
 			return
 		}
 		if refused = powers.Any(); refused {
-			e.warn(check, onServer(powers.Try()), "%s: no command reads it", powers.Refusal(pgname.Identifier(e.source.info.User)))
+			e.warn(check, onServer(powers.Try()), "%s: no command reads it", powers.Refusal(r.role))
 		}
 	}
 	switch {
@@ -166,7 +214,7 @@ func (e *examination) examineCode(ctx context.Context, options replication.Inspe
 	default:
 		for _, code := range found {
 			e.warn(check, onServer(untrusted), "%s, with the rights of role %s, each time that %s is read",
-				code, pgname.Identifier(e.source.info.User), table)
+				code, r.role, table)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -123,7 +124,8 @@ func Open(ctx context.Context, o Options) (f *Follower, err error) {
 func (f *Follower) checkReader(ctx context.Context) error {
 	reader := f.origin.Load().reader
 	defer reader.Close(ctx)
-	if err := reader.Open(ctx); fault.KindOf(err) == fault.Usage {
+	err := reader.Open(ctx)
+	if refused := strings.HasPrefix(fault.SQLSTATE(err), "28"); refused || fault.KindOf(err) == fault.Usage {
 		return err
 	}
 	return nil

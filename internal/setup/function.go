@@ -19,7 +19,7 @@ import (
 func (s *Init) swapping(ctx context.Context) (replication.Swap, error) {
 	swap := SwapOf(s.Config, connect.InspectOptions(s.Config), s.Table.Key, s.Table.OID)
 	swap.RunAs = strings.Join(s.options.SwapRole, "")
-	swap.Shared = s.shared
+	swap.Shared, swap.Readers = s.shared, s.options.GrantRead
 	state, found, err := s.Store.Registered(ctx)
 	if err != nil || !found || len(state.Generations) == 0 {
 		return swap, err
@@ -39,7 +39,7 @@ func (s *Init) planFunction(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	statements, err := replication.StreamGrantsSQL(ctx, s.Source, swap, s.options.GrantStream)
+	statements, err := replication.StreamGrantsSQL(ctx, s.Source, swap, s.reading())
 	if err == nil && !connect.FollowsSwaps(s.Config) && swap.RunAs != "" {
 		err = fault.New(fault.Usage, "leave out --swap-role, or set stream.on_swap: follow",
 			"stream.on_swap is %s: there is no function for role %q", s.Config.Stream.OnSwap, swap.RunAs)
@@ -71,6 +71,15 @@ func (s *Init) planFunction(ctx context.Context) ([]string, error) {
 		function = append(function, owned...)
 	}
 	return slices.Concat(function, statements), err
+}
+
+// reading are the roles that get the columns which a stream reads: those that stream only where no
+// other role is to read for them.
+func (s *Init) reading() []string {
+	if s.Config.Source.ReadDSN != "" {
+		return s.options.GrantRead
+	}
+	return slices.Concat(s.options.GrantStream, s.options.GrantRead)
 }
 
 // planSource returns the statements of planFunction, and the one that comes before all for the
@@ -106,7 +115,7 @@ func (s *Init) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.streamers, s.left, s.shared = nil, nil, shared(roles)
+	s.streamers, s.left, s.shared = nil, nil, shared(s.Config, roles)
 	revoke := slices.Clone(s.options.Revoke)
 	for _, role := range roles {
 		revoke = slices.DeleteFunc(revoke, func(name string) bool { return name == role.Role })
@@ -118,16 +127,22 @@ func (s *Init) findStreamers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.left, err = replication.MayFollow(ctx, s.Source, swap, revoke...)
+	if s.left, err = replication.MayFollow(ctx, s.Source, swap, revoke...); err != nil {
+		return err
+	}
+	// Where tables are not followed, no function names the role that reads.
+	if reader := connect.Reader(s.Config); slices.Contains(revoke, reader) && !slices.Contains(s.left, reader) {
+		s.left = append(s.left, reader)
+	}
 	s.streamers = append(s.streamers, s.left...)
-	return err
+	return nil
 }
 
-// revoked are the roles that lose what --grant-stream gave them in the source. A role that only
-// searches was given nothing there: what it may read is somebody else's to take.
+// revoked are the roles that lose what --grant-stream or --grant-read gave them in the source. A
+// role that only searches was given nothing there: what it may read is somebody else's to take.
 func (s *Init) revoked() []string {
 	return slices.DeleteFunc(slices.Clone(s.options.Revoke), func(role string) bool {
-		return slices.Contains(s.options.GrantStream, role) || !slices.Contains(s.streamers, role)
+		return slices.Contains(s.options.GrantStream, role) || slices.Contains(s.options.GrantRead, role) || !slices.Contains(s.streamers, role)
 	})
 }
 
@@ -173,7 +188,7 @@ func (s *Init) makeFunction(ctx context.Context) error {
 		return err
 	}
 	if rights.Owns() {
-		if err = swap.EnsureFunction(ctx, s.Source, statements, s.options.GrantStream...); err == nil {
+		if err = swap.EnsureFunction(ctx, s.Source, statements, s.reading()...); err == nil {
 			s.rights = append(s.rights, rightsIn(statements)...)
 		}
 	}

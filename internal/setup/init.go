@@ -25,9 +25,9 @@ type Options struct {
 	PrintSQL bool
 	// Resync makes a new slot after a gap, and a new epoch.
 	Resync bool
-	// GrantStream and GrantSearch are roles that get the rights of a stream or a search, Revoke
-	// those that lose them before.
-	GrantStream, GrantSearch, Revoke []string
+	// GrantStream, GrantRead and GrantSearch are roles that get the rights of a stream, of one that
+	// reads the source table's rows, or of a search; Revoke those that lose them before.
+	GrantStream, GrantRead, GrantSearch, Revoke []string
 	// SwapRole is the role that gets the function that follows swapped tables: one, or none; not a
 	// string, as that would not tell an empty name from none.
 	SwapRole []string
@@ -40,9 +40,9 @@ type Options struct {
 // Check refuses words that PostgreSQL reads as something else than a role's name, in quotes too:
 // public would be every role.
 func (o Options) Check() error {
-	for _, role := range slices.Concat(o.GrantStream, o.GrantSearch, o.SwapRole) {
+	for _, role := range slices.Concat(o.GrantStream, o.GrantRead, o.GrantSearch, o.SwapRole) {
 		if role == "" || role == "public" || role == "none" {
-			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-search=ROLE, --swap-role=ROLE", "%q is not the name of a role", role)
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-read=ROLE, --grant-search=ROLE, --swap-role=ROLE", "%q is not the name of a role", role)
 		}
 	}
 	if len(o.SwapRole) > 1 {
@@ -179,7 +179,9 @@ func Prepare(ctx context.Context, c config.Config, log zerolog.Logger, o Options
 			return nil, err
 		}
 	}
-	if s.Table, err = replication.Inspect(ctx, s.Source, connect.InspectOptions(c)); err != nil {
+	inspected := connect.InspectOptions(c)
+	inspected.Reader = "" // which may get its rights by this init
+	if s.Table, err = replication.Inspect(ctx, s.Source, inspected); err != nil {
 		return nil, err
 	}
 	// The checkpoint's weights are hashed: what is quickly found to be wrong comes first.

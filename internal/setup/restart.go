@@ -67,10 +67,9 @@ func (r Restart) Run(ctx context.Context, state sink.State) error {
 // empty reports whether the table has no row, once the slot was made. Where that cannot be told, a
 // backfill makes sure.
 func (r Restart) empty(ctx context.Context) bool {
-	reader := rows.NewReader(rows.Options{
-		ConnString: r.Config.Source.DSN.Reveal(), Table: r.Table, SystemID: r.Server.SystemID, Timeline: r.Server.Timeline, Followed: r.Table.OID,
-		TrustOwner: r.Config.Source.TrustOwner,
-	})
+	reading := connect.ReaderOptions(r.Config, r.Table)
+	reading.SystemID, reading.Timeline, reading.Followed = r.Server.SystemID, r.Server.Timeline, r.Table.OID
+	reader := rows.NewReader(reading)
 	defer reader.Close(ctx)
 	empty, err := reader.Empty(ctx)
 	if err != nil {

@@ -104,16 +104,23 @@ func removedFor(c config.Config, roles []sink.Grant) replication.Removed {
 			removed.Roles = append(removed.Roles, role.Role)
 		}
 	}
-	removed.Shared = shared(roles)
+	if reader := connect.Reader(c); reader != "" {
+		removed.Roles = append(removed.Roles, reader)
+	}
+	removed.Shared = shared(c, roles)
 	return removed
 }
 
-// shared are the roles that stream another pipeline of the sink, too.
-func shared(roles []sink.Grant) (names []string) {
+// shared are the roles that stream another pipeline of the sink, too. Where there is one, the role
+// that reads this table may read for that one.
+func shared(c config.Config, roles []sink.Grant) (names []string) {
 	for _, role := range roles {
 		if role.Others == sink.Write {
 			names = append(names, role.Role)
 		}
+	}
+	if reader := connect.Reader(c); reader != "" && len(names) > 0 {
+		names = append(names, reader)
 	}
 	return names
 }

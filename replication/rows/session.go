@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type Options struct {
 	// empty or zero.
 	SystemID string
 	Timeline int32
+	// Database is the one that the server must name as the session's; not checked when empty.
+	Database string
 	// Followed is the object id that the table of that name must have where it is read; zero for
 	// whichever has the name.
 	Followed uint32
@@ -135,13 +138,16 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	conn, err := pgsession.Reader(ctx, config, settings)
 	if err != nil {
-		return fmt.Errorf("connecting to the source: %w", fault.Connecting(err))
+		return r.unconnected(fault.Connecting(err))
 	}
 	r.conn, r.role = conn, config.User
 	r.session++
 	encoding := conn.ParameterStatus("server_encoding")
 	r.row.Convert = encoding != "UTF8" && encoding != "SQL_ASCII"
 	err = r.restrict(ctx)
+	if err == nil {
+		err = r.inDatabase(ctx)
+	}
 	if err == nil {
 		err = r.identify(ctx)
 	}
@@ -161,6 +167,16 @@ func (r *Reader) open(ctx context.Context) error {
 		r.drop(ctx)
 	}
 	return err
+}
+
+// unconnected names the setting where the server does not let the role in that reads alone: no
+// other session would tell.
+func (r *Reader) unconnected(err error) error {
+	if state := fault.SQLSTATE(err); r.opts.Database != "" && (strings.HasPrefix(state, "28") || state == "3D000" || state == "42501") {
+		return fault.Wrap(err, fault.KindOf(err), "check user, password and database in source.read_dsn, and the server's pg_hba.conf",
+			"connecting to the source as the role that reads")
+	}
+	return fmt.Errorf("connecting to the source: %w", err)
 }
 
 // again looks after a while whether the session that is open may still read the table.
@@ -183,6 +199,24 @@ func (r *Reader) restrict(ctx context.Context) error {
 		return fmt.Errorf("preparing a session that reads the source: %w", err)
 	}
 	return nil
+}
+
+// inDatabase makes sure that the rows are those of the database that is streamed: another one of
+// the server may have a table of that name, with the same object id where it is a copy.
+func (r *Reader) inDatabase(ctx context.Context) error {
+	if r.opts.Database == "" {
+		return nil
+	}
+	name, err := r.one(ctx, "SELECT pg_catalog.current_database()")
+	switch {
+	case err != nil:
+		return fmt.Errorf("identifying the database that is read: %w", err)
+	case name != r.opts.Database:
+		return fault.New(fault.Usage, "name one database in both", "source.read_dsn leads to database %s, source.dsn to %s",
+			quote(name), quote(r.opts.Database))
+	default:
+		return nil
+	}
 }
 
 // identify makes sure that the rows are those of the log that is streamed: after a failover an

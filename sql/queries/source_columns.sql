@@ -1,4 +1,4 @@
--- The base type is that of a domain, and of any other type itself, without a modifier.
+-- What role $2 ('' for this session's) may read. The base type is that of a domain, and of any other type itself, without a modifier.
 SELECT
     a.attname::text,
     pg_catalog.format_type(a.atttypid, a.atttypmod),
@@ -8,7 +8,7 @@ SELECT
     COALESCE((SELECT c.collname::text FROM pg_catalog.pg_collation AS c WHERE c.oid = a.attcollation AND NOT c.collisdeterministic), ''),
     a.attnotnull,
     a.attgenerated::text,
-    pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+    pg_catalog.has_column_privilege(COALESCE(NULLIF($2::text, ''), CURRENT_USER::text)::name, a.attrelid, a.attnum, 'SELECT')
 FROM pg_catalog.pg_attribute AS a
 CROSS JOIN LATERAL (
     WITH RECURSIVE below AS (

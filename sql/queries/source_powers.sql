@@ -1,6 +1,6 @@
 -- What code that runs with the rights of this session could do that no read-only transaction keeps it from, the worst first; no row where that is
 -- nothing. How, and the name of what gives it: of a superuser; of a role that runs programs on the server, reaches its files, sees what other sessions
--- send and what passwords the server's settings and catalogues hold, ends any session or locks any table. And from PostgreSQL 18 on, where the session came by SCRAM, postgres_fdw and dblink have the server log
+-- send and what passwords the server's settings and catalogues hold, ends any session or locks any table; of a role that may replicate, by which a function makes a slot and reads every change of the database. And from PostgreSQL 18 on, where the session came by SCRAM, postgres_fdw and dblink have the server log
 -- in again with the session's own keys, where options of a foreign server or of a user mapping say so: that session is not read-only. Any role makes such a
 -- server that may use a foreign-data wrapper, or could when it made one; who gives that is a superuser, so that this answer does not age as code does.
 -- Roles that could act as this one anyway are left out.
@@ -16,7 +16,12 @@ FROM (
         )
     ) AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
     UNION ALL
-    SELECT 2, f.kind, f.name, f.role
+    SELECT 2, 'replication', CASE WHEN r.rolname = SESSION_USER THEN '' ELSE pg_catalog.quote_ident(r.rolname) END, ''
+    FROM pg_catalog.pg_roles AS r
+    -- On Amazon RDS a membership takes the place of the attribute.
+    WHERE (r.rolreplication OR r.rolname = 'rds_replication') AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
+    UNION ALL
+    SELECT 3, f.kind, f.name, f.role
     -- Before 16, where it is no word of SQL, system_user is this column.
     FROM (VALUES (NULL::text)) AS came ("system_user")
     CROSS JOIN LATERAL (

@@ -2,7 +2,7 @@
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind, in
 -- the schema of a table of the owner, with a text that a version of this program wrote ($5 has the fingerprints), for a publication whose owner's rights the role has,
--- and open to roles that stream alone; publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it; and
+-- and open to roles alone that stream, that read the table for a pipeline ($6), or that deploy/roles.sql made; publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it; and
 -- user mappings. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
 -- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
@@ -24,7 +24,11 @@ WITH RECURSIVE role AS (
 ), streaming AS (
     -- On Amazon RDS a membership takes the place of the attribute; a role of that name on another server means nothing.
     SELECT g.oid FROM pg_catalog.pg_roles AS g
-    WHERE g.rolsuper OR g.rolreplication
+    WHERE g.rolsuper OR g.rolreplication OR g.rolname = ANY ($6::text[])
+        OR EXISTS (
+            SELECT FROM pg_catalog.pg_db_role_setting AS s
+            WHERE s.setrole = g.oid AND s.setdatabase = 0 AND 'lo_compat_privileges=off' = ANY (s.setconfig)
+        )
         OR EXISTS (
             SELECT FROM pg_catalog.pg_roles AS m
             WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_get_userbyid(10) = 'rdsadmin' AND pg_catalog.pg_has_role(g.oid, m.oid, 'MEMBER')
@@ -33,7 +37,7 @@ WITH RECURSIVE role AS (
     -- A function of any other name, place or text may have been left there by who could act as the role once. The one that is asked about is judged by who asks.
     SELECT
         w.oid, w.oid = pg_catalog.to_regprocedure($3 || '()')::oid AS asked, pg_catalog.format('%I.%I()', n.nspname, w.proname) AS named,
-        -- Those that neither stream nor may act as the role: a stream's role can read each change of the table without the function.
+        -- Those that neither stream, nor read, nor may act as the role: a stream's role can read each change of the table without the function.
         ARRAY(
             SELECT DISTINCT pg_catalog.quote_ident(g.rolname)
             FROM pg_catalog.aclexplode(w.proacl) AS a

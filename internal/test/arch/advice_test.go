@@ -46,6 +46,7 @@ var adviceReviewed = map[string]string{
 	"internal/doctor/role.go judgeBypass":          "replication.OpenRowsSQL quotes",
 	"internal/doctor/sink.go judgeLeast":           "sink.Bypass.Fix quotes",
 	"internal/doctor/table.go examineCode":         "the query source_powers quotes",
+	"internal/doctor/reader.go examineReader":      "the query source_powers quotes",
 	"replication/rows/guard.go guard":              "the query source_powers quotes",
 	"replication/rows/guard.go examine":            "the query source_powers quotes",
 	"internal/doctor/sink.go judgeElsewhere":       "taken.from quotes",
