@@ -1,8 +1,6 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,15 +96,7 @@ func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorldOn(t, pgtest.Server(t).Database(t), 20) // roles belong to a server
 	w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
-	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.db.Exec(t, string(roles))
-	w.db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+
-		" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin, wal2vec_swap; ALTER ROLE wal2vec_admin PASSWORD 'a'; ALTER ROLE wal2vec_stream PASSWORD 's'")
-	admin := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor("wal2vec_admin", "a")}
-	streamer := []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor("wal2vec_stream", "s"), "WAL2VEC_SINK_OWNER=wal2vec_admin"}
+	admin, streamer, _ := w.documentedRoles()
 	must := func(env []string, args ...string) string {
 		t.Helper()
 		got := w.ends(env, "", args...)
@@ -135,7 +125,7 @@ func TestTheDocumentedRolesGetAnIndex(t *testing.T) {
 			t.Errorf("%s: %d lines at info and %d warnings, want %d and %d:\n%s", when, info, warn, infos, warnings, output)
 		}
 	}
-	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-read", "wal2vec_read")
 	says("small", must(streamer, "backfill"), 1, 0)
 	says("small, again", must(streamer, "backfill"), 1, 0)
 	doctor := w.ends(streamer, "", "doctor", "-o", "json")

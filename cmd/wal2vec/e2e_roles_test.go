@@ -31,7 +31,7 @@ func TestTheRolesTakeNoSwapRoleThatAnotherCanActAs(t *testing.T) {
 	run := func(before, table, swap string) error {
 		t.Helper()
 		db.Exec(t, before)
-		_, err := db.Conn(t).Exec(t.Context(), "SET wal2vec.source_table = '"+table+"'; SET wal2vec.source_columns = 'id'; SET wal2vec.swap = '"+swap+"'; "+string(script))
+		_, err := db.Conn(t).Exec(t.Context(), "SET wal2vec.source_table = '"+table+"'; SET wal2vec.source_columns = 'id'; SET wal2vec.swap = '"+swap+"'; SET wal2vec.read = 'read_"+table[:2]+"'; "+string(script))
 		return err
 	}
 	refused := func(before, table, swap, says string) {
@@ -121,7 +121,7 @@ func TestTheRolesTakeNoRoleThatAStrangerMade(t *testing.T) {
 		}
 		return refusal.Hint
 	}
-	for _, role := range []string{"admin", "stream", "search", "swap"} {
+	for _, role := range []string{"admin", "stream", "read", "search", "swap"} {
 		name := "their_" + role
 		attributes := " LOGIN"
 		if role == "swap" {
@@ -296,8 +296,8 @@ func TestTheRolesAreNotBentByTheDatabase(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "schema wal2vec belongs to role stranger") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if !pgtest.One[bool](t, db, "SELECT has_column_privilege('wal2vec_stream', 'public.t', 's', 'SELECT')") {
-		t.Error("the stream's role has not the second column")
+	if !pgtest.One[bool](t, db, "SELECT has_column_privilege('wal2vec_read', 'public.t', 's', 'SELECT')") {
+		t.Error("the role that reads has not the second column")
 	}
 }
 
@@ -465,7 +465,7 @@ func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 			// One of another owner's pipeline stays, whatever the swap role is to serve.
 			plant("t", "p", "wal2vec_stream")
 			db.Exec(t, "REVOKE own_b FROM wal2vec_swap; CREATE ROLE own_c; CREATE SCHEMA sc; CREATE TABLE sc.t (id int); ALTER TABLE sc.t OWNER TO own_c")
-			refusal, _ := runRoles(t, db, "SET wal2vec.source_table = 'sc.t'; "+string(script))
+			refusal, _ := runRoles(t, db, "SET wal2vec.source_table = 'sc.t'; SET wal2vec.read = 'read_c'; "+string(script))
 			if refusal == nil || !strings.HasSuffix(refusal.Message, "function sb.wal2vec_follow_x(), of a pipeline of another owner") || strings.Contains(refusal.Hint, "DROP") {
 				t.Errorf("of another owner: %+v", refusal)
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -150,18 +149,7 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t).Database(t) // roles belong to a server
 	w := newWorldOn(t, db, 30)
-	roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db.Exec(t, string(roles))
-	db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner; GRANT mart_owner TO wal2vec_admin, wal2vec_swap")
-	as := func(role string) []string {
-		db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
-		return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role)}
-	}
-	admin, streamer, reader := as("wal2vec_admin"), as("wal2vec_stream"), as("wal2vec_search")
-	streamer, reader = append(streamer, "WAL2VEC_SINK_OWNER=wal2vec_admin"), append(reader, "WAL2VEC_SINK_OWNER=wal2vec_admin")
+	admin, streamer, reader := w.documentedRoles()
 	must := func(env []string, args ...string) ended {
 		t.Helper()
 		got := w.ends(env, "", args...)
@@ -188,12 +176,12 @@ func TestRolesWithoutSuperuser(t *testing.T) {
 	if refused.code != 2 || !strings.Contains(refused.stderr, "wal2vec init --grant-stream") {
 		t.Errorf("a stream without rights ends with exit code %d: %s", refused.code, refused.stderr)
 	}
-	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-search", "wal2vec_search")
-	db.Exec(t, string(roles))
+	must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-read", "wal2vec_read", "--grant-search", "wal2vec_search")
+	w.runsRoles("")
 	creates(false, "after the first init")
 	db.Exec(t, "ALTER TABLE "+product+" ENABLE ROW LEVEL SECURITY")
-	w.opensRows(streamer, reader)
-	stream := w.start(append(streamer, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
+	w.opensRows(streamer)
+	stream := w.start(append(slices.Clip(streamer), "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"), "stream")
 	stream.waitFor("streaming")
 	must(streamer, "backfill")
 	w.write(1)
@@ -240,20 +228,21 @@ func TestRolesOfOtherNames(t *testing.T) {
 	if out, err := run(table); err == nil || !strings.Contains(out, "name its own in wal2vec.source_columns") {
 		t.Errorf("with columns of another table: %v\n%s", err, out)
 	}
-	names := []string{table, "source_columns = 'id , a title'", "view_schema = 'the view'", `admin = 'our admin'`, `stream = 'our stream'`, `search = 'our search'`}
+	names := []string{table, "source_columns = 'id , a title'", "view_schema = 'the view'", `admin = 'our admin'`, `stream = 'our stream'`, `search = 'our search'`, `read = 'our reader'`}
 	for range 2 {
 		if out, err := run(names...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
 	roles := pgtest.Column[string](t, db, "SELECT rolname || ' ' || rolreplication FROM pg_roles WHERE rolname LIKE 'our %' ORDER BY 1")
-	if want := []string{"our admin true", "our search false", "our stream true"}; !slices.Equal(roles, want) {
+	if want := []string{"our admin true", "our reader false", "our search false", "our stream true"}; !slices.Equal(roles, want) {
 		t.Errorf("roles %q", roles)
 	}
-	for _, role := range []string{"our stream", "our search"} {
+	for role, columns := range map[string][]string{"our reader": {"id", "a title"}, "our stream": nil, "our search": nil} {
 		readable := pgtest.Column[string](t, db, `SELECT attname::text FROM pg_attribute WHERE attrelid = '"my.shop"."it''s"'::regclass AND attnum > 0 AND has_column_privilege($1, attrelid, attnum, 'SELECT')`, role)
-		if !slices.Equal(readable, []string{"id", "a title"}) || !pgtest.One[bool](t, db, `SELECT has_schema_privilege($1, 'my.shop', 'USAGE')`, role) {
-			t.Errorf("role %s may read %q", role, readable)
+		uses := pgtest.One[bool](t, db, `SELECT has_schema_privilege($1, 'my.shop', 'USAGE')`, role)
+		if !slices.Equal(readable, columns) || uses != (role != "our search") {
+			t.Errorf("role %s may read %q, and use the schema: %t", role, readable, uses)
 		}
 	}
 	if !pgtest.One[bool](t, db, `SELECT has_schema_privilege('our admin', 'the view', 'CREATE') AND has_database_privilege('our admin', current_database(), 'CREATE')`) {

@@ -2,9 +2,8 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,7 +49,7 @@ func TestASwapIsFollowedByTheFunction(t *testing.T) {
 	other, _ := w.db.Role(t, "")
 	w.swap(t, bare, "SELECT")
 	w.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+other)
-	got := w.ends(env, "", "stream", "--until-current")
+	got := w.ends(append(slices.Clip(env), "WAL2VEC_SOURCE_TRUST_OWNER=true"), "", "stream", "--until-current")
 	if got.code != 6 || !strings.Contains(got.stderr, "belongs to "+other) {
 		t.Errorf("the table of another owner: exit code %d\n%s", got.code, got.stderr)
 	}
@@ -213,15 +212,8 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				db = pgtest.ServerOf(t, major).Database(t)
 			}
 			w := newWorldOn(t, db, 30)
-			db.Exec(t, "CREATE ROLE mart_owner; GRANT USAGE, CREATE ON SCHEMA staging_marts TO mart_owner; ALTER TABLE "+product+" OWNER TO mart_owner")
-			roles, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			as := func(role string) []string {
-				db.Exec(t, "ALTER ROLE "+role+" PASSWORD 'secret of "+role+"'")
-				return []string{"WAL2VEC_SOURCE_DSN=" + db.DSNFor(role, "secret of "+role), "WAL2VEC_SINK_OWNER=wal2vec_admin", "WAL2VEC_STREAM_IDLE_INTERVAL=50ms"}
-			}
+			w.env = append(w.env, "WAL2VEC_STREAM_IDLE_INTERVAL=50ms")
+			admin, streamer, _ := w.documentedRoles()
 			must := func(env []string, args ...string) string {
 				t.Helper()
 				got := w.ends(env, "", args...)
@@ -230,9 +222,6 @@ func TestTheRolesFollowASwap(t *testing.T) {
 				}
 				return got.stdout + got.stderr
 			}
-			db.Exec(t, string(roles))
-			db.Exec(t, "GRANT mart_owner TO wal2vec_admin")
-			admin, streamer := as("wal2vec_admin"), as("wal2vec_stream")
 			owner := func() string {
 				return pgtest.One[string](t, db, "SELECT coalesce((SELECT proowner::regrole::text FROM pg_proc WHERE proname LIKE 'wal2vec_follow_%'), '')")
 			}
@@ -245,16 +234,16 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			w.takesNoStrangers(t, admin)
 			w.refuses(t, refusal{env: admin, args: []string{"init", "--swap-role", "wal2vec_swap"}, code: 2, says: []string{"no role is to call"}, try: "--grant-stream=ROLE"})
 			w.refuses(t, refusal{
-				env: append(admin, "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
+				env: append(slices.Clip(admin), "WAL2VEC_STREAM_ON_SWAP=refuse"), args: []string{"init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream"},
 				code: 2, says: []string{"stream.on_swap is refuse"}, try: "leave out --swap-role",
 			})
-			said := must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+			said := must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-read", "wal2vec_read")
 			for _, given := range []string{"FUNCTION", "PUBLICATION"} {
 				if !regexp.MustCompile(`given in the source: ` + given + ` .* OWNER TO "wal2vec_swap"`).MatchString(said) {
 					t.Errorf("it does not say who got the %s: %s", given, said)
 				}
 			}
-			db.Exec(t, string(roles)) // takes back what the hand-over needed
+			w.runsRoles("") // takes back what the hand-over needed
 			if owner() != "wal2vec_swap" || pgtest.One[bool](t, db, "SELECT has_database_privilege('wal2vec_swap', current_database(), 'CREATE')") {
 				t.Errorf("the function is of %q, or its role may still create", owner())
 			}
@@ -268,8 +257,8 @@ func TestTheRolesFollowASwap(t *testing.T) {
 			if pgtest.One[bool](t, db, "SELECT has_function_privilege('wal2vec_stream', $1, 'EXECUTE')", name) {
 				t.Errorf("the stream's role may call what runs as the admin")
 			}
-			db.Exec(t, string(roles))
-			must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream")
+			w.runsRoles("")
+			must(admin, "init", "--swap-role", "wal2vec_swap", "--grant-stream", "wal2vec_stream", "--grant-read", "wal2vec_read")
 
 			w.followsAs(t, streamer)
 			must(admin, "teardown", "--yes")
