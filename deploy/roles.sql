@@ -264,7 +264,7 @@ DECLARE
     named text;
     other record;
     missing text;
-    unknown text;
+    unknown text; -- columns that the table has not, roles that are more than the owner
 BEGIN
     IF (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.rolname = reader) THEN
         RAISE EXCEPTION 'role % is a superuser or has REPLICATION: set wal2vec.read to a role that only reads', reader;
@@ -282,6 +282,15 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = source AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped);
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION '% has no column %: name its own in wal2vec.source_columns', named, unknown;
+    END IF;
+    SELECT pg_catalog.string_agg(g.rolname::text, ', ' ORDER BY g.rolname) INTO unknown
+    FROM pg_catalog.pg_class AS s
+    JOIN pg_catalog.pg_roles AS r ON r.rolname = reader
+    JOIN pg_catalog.pg_roles AS g ON g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER') AND NOT pg_catalog.pg_has_role(s.relowner, g.oid, 'MEMBER')
+    WHERE s.oid = source;
+    IF unknown IS NOT NULL THEN
+        RAISE EXCEPTION 'role % is a member of %: the owner of % would have those rights by it', reader, unknown, named
+            USING HINT = 'Set wal2vec.read to a role of its own, or revoke these from it.';
     END IF;
     -- What everybody may read is no secret of its owner's, and what a role owns that has the rights of the source's owner is that owner's to read.
     FOR other IN

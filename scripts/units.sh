@@ -66,6 +66,7 @@ cp -RL "$parts"/{onnxruntime,model} "$parts"/operators-* "$files/usr/local/share
 install -D -m 0600 "$root/deploy/systemd/wal2vec.env" "$files/etc/wal2vec/wal2vec.env"
 sed -i "s/^WAL2VEC_HTTP_LISTEN=.*/WAL2VEC_HTTP_LISTEN=127.0.0.1:0/" "$files/etc/wal2vec/wal2vec.env"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/source-dsn" <<<"$(dsn 127.0.0.1)"
+cp -p "$files/etc/wal2vec/source-dsn" "$files/etc/wal2vec/read-dsn"
 install -m 0600 /dev/stdin "$files/etc/wal2vec/other-dsn" <<<"$(dsn "$other")&connect_timeout=5"
 cp "$root"/deploy/systemd/*.service "$files/etc/systemd/system/"
 # The same sandbox around a command that asks the database at an address that is no loopback one.

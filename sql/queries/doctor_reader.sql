@@ -9,7 +9,12 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE sn.nspname = $1 AND s.relname = $2
   AND NOT pg_catalog.pg_has_role(s.relowner, c.relowner, 'USAGE')
   AND n.nspname <> ALL ($3::text[]) AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_toast')
-  AND pg_catalog.has_any_column_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  -- A role that this one is a member of gives it its rights, at once or by SET ROLE.
+  AND EXISTS (
+      SELECT FROM pg_catalog.pg_roles AS r
+      WHERE pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
+        AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
+  )
   AND NOT pg_catalog.has_any_column_privilege(s.relowner, c.oid, 'SELECT')
 ORDER BY c.oid
 LIMIT 1
