@@ -261,6 +261,14 @@ func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 					"deploy/roles.sql")
 				w.db.Exec(t, "REVOKE "+power+" FROM "+w.role)
 			}
+			const replicates, of = "it has REPLICATION, by which every change of the database can be read", ", and table shop.item belongs to role "
+			w.db.Exec(t, "ALTER ROLE "+w.role+" REPLICATION")
+			w.refused(t, "a role that replicates", replicates+of+w.owner, "source.read_dsn")
+			w.db.Exec(t, "ALTER ROLE "+w.role+" NOREPLICATION")
+			group, _ := w.db.Role(t, "REPLICATION")
+			w.db.Exec(t, "ALTER ROLE "+w.role+" NOINHERIT; GRANT "+group+" TO "+w.role)
+			w.refused(t, "a member of one that replicates", "it has the rights of "+group+", which may replicate"+of+w.owner, "source.read_dsn")
+			w.db.Exec(t, "REVOKE "+group+" FROM "+w.role+"; ALTER ROLE "+w.role+" INHERIT")
 			w.asSuperuser = true
 			w.refused(t, "a superuser", "it is a superuser, and table shop.item belongs to role "+w.owner, "deploy/roles.sql")
 			w.asSuperuser = false
