@@ -67,6 +67,30 @@ var rights = map[string]string{
 }
 
 var excessFindings = []finding{
+	{"a role that reads more than this owner's tables, or elsewhere", func(t *testing.T, host *pgtest.Host) {
+		r := bare(t, host)
+		owner, _ := r.db.Role(t, "")
+		other, _ := r.db.Role(t, "")
+		reader, password := r.db.Role(t, "")
+		r.db.Exec(t, "CREATE TABLE public.theirs (id int); ALTER TABLE public.theirs OWNER TO "+other+"; ALTER TABLE "+product+" OWNER TO "+owner+
+			"; GRANT USAGE ON SCHEMA staging_marts TO "+reader+"; GRANT SELECT ON "+product+" TO "+reader)
+		r.options.Config.Source.ReadDSN = config.DSN(r.db.DSNFor(reader, password))
+		r.want("role.read", doctor.OK)
+		warns := func(with, without, says string) {
+			t.Helper()
+			r.db.Exec(t, with)
+			if f := r.want("role.read", doctor.Warn); !strings.Contains(f.Text, says) || !strings.Contains(f.Fix, "deploy/roles.sql") {
+				t.Errorf("after %s: %+v", with, f)
+			}
+			r.db.Exec(t, without)
+		}
+		warns("ALTER ROLE "+reader+" REPLICATION", "ALTER ROLE "+reader+" NOREPLICATION", "has REPLICATION")
+		warns("GRANT SELECT (id) ON public.theirs TO "+reader, "REVOKE SELECT (id) ON public.theirs FROM "+reader, "may read public.theirs of role")
+		r.db.Exec(t, "GRANT SELECT ON public.theirs TO "+reader+", "+owner) // no secret of the other's
+		r.want("role.read", doctor.OK)
+		r.options.Config.Source.ReadDSN = config.DSN(host.Database(t).DSN)
+		r.want("role.read", doctor.Fail)
+	}},
 	{"a superuser", func(t *testing.T, host *pgtest.Host) {
 		r := bare(t, host)
 		r.want("role.power", doctor.Warn)
