@@ -270,6 +270,9 @@ func TestAJobThatFillsAGenerationIsOpenedAgainInANewEpoch(t *testing.T) {
 		} else if followed, err := b.sink.Follow(t.Context(), sink.Timelines{From: old, Was: 1, Is: 2, Parted: 0x9000}); err != nil || !followed {
 			t.Fatalf("followed: %v, %v", followed, err)
 		}
+		if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.backfill AS j JOIN wal2vec.pipeline AS p ON p.epoch = j.started_epoch WHERE j.open AND j.mode = 'build'"); n != 1 {
+			t.Errorf("before any process looks for one, %d jobs of the new epoch fill the generation (resync: %t)", n, resync)
+		}
 		again := b.job(sink.JobParams{Mode: sink.Build, Generation: g.ID})
 		if again.ID() == j.ID() || again.Started() != b.version() || again.Resync() {
 			t.Errorf("job %d, started %s", again.ID(), again.Started())

@@ -87,33 +87,40 @@ func TestTheCursorMovesToTheEndOfWhatIsWrittenWithoutAGap(t *testing.T) {
 
 func TestWhatIsWrittenBehindAGapIsReadAgain(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
-	j := b.job(everything)
-	chunks := chunksOf(j.Started(), 9, 3)
-	for _, i := range []int{0, 2} {
-		_, err := j.Commit(t.Context(), chunks[i])
-		b.ok(err)
-	}
-	if at := j.Resume(); at != "3" {
-		t.Errorf("it goes on behind %q", at)
-	}
-	// Another process reads other chunks.
-	j.Close()
-	j = b.job(everything)
-	if j.Resume() != "3" || j.Counts() != (sink.JobCounts{Processed: 3, Written: 3}) {
-		t.Errorf("resumed behind %q with %+v", j.Resume(), j.Counts())
-	}
-	for _, c := range behind(chunksOf(j.Started(), 9, 1), j.Resume()) {
-		_, err := j.Commit(t.Context(), c)
-		b.ok(err)
-	}
-	_, err := j.Sweep(t.Context())
-	b.ok(err)
-	if want := (sink.JobCounts{Processed: 9, Written: 6, Unchanged: 3}); j.Counts() != want {
-		t.Errorf("counts %+v, want %+v", j.Counts(), want)
-	}
-	for key := 1; key <= 9; key++ {
-		b.want(key, live(fmt.Sprint("text ", key), j.Started().LSN))
+	for _, process := range []string{"another", "the same"} {
+		t.Run(process+" process", func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			j := b.job(everything)
+			chunks := chunksOf(j.Started(), 9, 3)
+			for _, i := range []int{0, 2} {
+				_, err := j.Commit(t.Context(), chunks[i])
+				b.ok(err)
+			}
+			if at := j.Resume(); at != "3" {
+				t.Errorf("it goes on behind %q", at)
+			}
+			if process == "another" {
+				j.Close()
+				j = b.job(everything)
+			}
+			if counts := j.Counts(); j.Resume() != "3" || counts != (sink.JobCounts{Processed: 3, Written: 3}) {
+				t.Errorf("resumed behind %q with %+v", j.Resume(), counts)
+			}
+			// It reads other chunks.
+			for _, c := range joined(behind(chunksOf(j.Started(), 9, 1), j.Resume())) {
+				_, err := j.Commit(t.Context(), c)
+				b.ok(err)
+			}
+			_, err := j.Sweep(t.Context())
+			b.ok(err)
+			if want := (sink.JobCounts{Processed: 9, Written: 6, Unchanged: 3}); j.Counts() != want {
+				t.Errorf("counts %+v, want %+v", j.Counts(), want)
+			}
+			for key := 1; key <= 9; key++ {
+				b.want(key, live(fmt.Sprint("text ", key), j.Started().LSN))
+			}
+		})
 	}
 }
 

@@ -308,7 +308,7 @@ var feedback = rule{
 		{
 			name:  "the slot is told what was received",
 			fails: []string{"replication TestNothingBeyondConfirmIsEverConfirmed"},
-			edits: []edit{{feedbackFile, "	at := pglogrepl.LSN(confirmed)", "	at := pglogrepl.LSN(max(uint64(confirmed), s.lastLSN.Load()))"}},
+			edits: []edit{{feedbackFile, "	at := pglogrepl.LSN(confirmed)", "	at := pglogrepl.LSN(max(confirmed, s.position))"}},
 		},
 		{
 			name:  "the position of an idle log goes straight to the slot",
