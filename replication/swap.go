@@ -86,6 +86,9 @@ type Swap struct {
 	// Readers are roles that are to read rows of the table and stream nothing: they get the right
 	// to call the function, and by it the columns of each new table.
 	Readers []string
+	// Printed says that another role is to run the statements, a superuser or one with the rights
+	// of all owners: what lacks for a moment, they give and take back.
+	Printed bool
 	// Shared are roles that stream another pipeline of the sink: what they may read is taken from
 	// them only where functions tell what that needs.
 	Shared []string

@@ -198,6 +198,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if err != nil {
 		return nil, err
 	}
+	role.has = now.exists && now.owner == role.Name && role.publisher == role.Name
 	if err := s.lean(ctx, db, role, roles); err != nil {
 		return disarmSQL(name, now), err
 	}

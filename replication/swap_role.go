@@ -38,13 +38,15 @@ type SwapRole struct {
 	Odd, Ends []string
 	// Elsewhere is true where it owns something in another database.
 	Elsewhere bool
-	// Creates are the statements that take CREATE and TEMPORARY on the database from it; none where
-	// it has neither by itself. CREATE is of use at the hand-over alone.
+	// Creates are the statements that take from it CREATE and TEMPORARY on the database, and CREATE
+	// on the table's schema and on public; none where it has none of these by itself. CREATE is of
+	// use at the hand-over alone.
 	Creates []string
 
 	exists, acts, ours, mayOwn, mayCreate bool
 	apart                                 bool // this role has the rights of the table's owner without it
 	known                                 bool // no stranger can have made it
+	has                                   bool // function and publication are its own already
 	owner, publisher, user                string
 	database, schema                      string
 }
@@ -62,7 +64,7 @@ func (s Swap) readers() []string {
 // else this role.
 func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	var logsIn bool
-	var members, grantors, back, groups, givers, creators []string
+	var members, grantors, back, groups, givers, creators, schemas, openers []string
 	query, err := sql.Render("source_swap_role", nil)
 	if err != nil {
 		return r, err
@@ -70,14 +72,12 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 	err = db.QueryRow(ctx, query, s.Is, s.Publication, pgname.Catalogue(s.Function...), s.RunAs, swapFingerprints, s.readers()).
 		Scan(&r.Name, &r.exists, &r.owner, &r.publisher, &r.user, &r.Beyond, &r.acts, &r.ours, &r.apart, &r.mayOwn,
 			&r.mayCreate, &creators, &r.database, &r.schema, &logsIn,
-			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends)
+			&members, &grantors, &r.Given, &back, &groups, &givers, &r.Drop, &r.known, &r.Elsewhere, &r.Odd, &r.Ends, &schemas, &openers)
 	if err != nil {
 		return r, fmt.Errorf("asking what the function that follows swapped tables runs as: %w", err)
 	}
 	role := pgname.Identifier(r.Name)
-	for _, grantor := range creators {
-		r.Creates = append(r.Creates, by(grantor, "REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(r.database)+" FROM "+role+" CASCADE")...)
-	}
+	r.Creates = createsSQL(r, creators, schemas, openers)
 	if logsIn {
 		r.Open, r.Close = append(r.Open, "may log in"), append(r.Close, "ALTER ROLE "+role+" NOLOGIN")
 	}
@@ -99,6 +99,27 @@ func (s Swap) Role(ctx context.Context, db Querier) (r SwapRole, err error) {
 		}
 	}
 	return r, nil
+}
+
+// createsSQL takes CREATE from the role on the database and on these schemas; "" gave it as the
+// owner, whose statements come before those that are run as another role.
+func createsSQL(r SwapRole, creators, schemas, openers []string) (statements []string) {
+	role := pgname.Identifier(r.Name)
+	var others []string
+	take := func(grantor, revoke string) {
+		if grantor == "" {
+			statements = append(statements, revoke)
+			return
+		}
+		others = append(others, by(grantor, revoke)...)
+	}
+	for _, grantor := range creators {
+		take(grantor, "REVOKE CREATE, TEMPORARY ON DATABASE "+pgname.Identifier(r.database)+" FROM "+role+" CASCADE")
+	}
+	for i, schema := range schemas {
+		take(openers[i], "REVOKE CREATE ON SCHEMA "+pgname.Identifier(schema)+" FROM "+role+" CASCADE")
+	}
+	return append(statements, others...)
 }
 
 // takeBackSQL takes a membership back that a role gave; "" is the server's first role. From
@@ -124,7 +145,7 @@ func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string
 		if err := s.fit(ctx, db, r, callers); err != nil {
 			return err
 		}
-		if s.RunAs == "" || r.acts && r.ours && r.apart && r.mayOwn && r.mayCreate {
+		if s.RunAs == "" || r.acts && r.ours && r.apart && r.mayOwn && (r.mayCreate || r.has || s.Printed) {
 			return nil
 		}
 	}
@@ -219,14 +240,15 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	if !r.mayOwn {
 		statements = append(statements, "GRANT CREATE ON DATABASE "+pgname.Identifier(r.database)+" TO "+role)
 	}
-	if r.exists && r.acts && !r.mayCreate {
-		statements = append(statements, "GRANT CREATE ON SCHEMA "+pgname.Identifier(r.schema)+" TO "+pgname.Identifier(r.owner))
-	}
 	flags := []string{pgname.Flag("swap-role", r.Name)}
 	for _, caller := range callers {
 		flags = append(flags, pgname.Flag("grant-stream", caller))
 	}
 	command := "wal2vec init " + strings.Join(flags, " ")
+	if r.exists && r.acts && !r.mayCreate { // see lent
+		command = "wal2vec init --print-sql " + strings.Join(flags, " ") + ", and have a superuser run what it prints: " +
+			"the role may not create in schema " + pgname.Identifier(r.schema) + ", and needs that for one transaction alone"
+	}
 	if len(statements) == 0 {
 		return command, nil
 	}
@@ -282,7 +304,19 @@ func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]str
 	if publication {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), pgname.Identifier(r.Name)))
 	}
-	return statements, nil
+	return r.lent(statements), nil
+}
+
+// lent puts around the statements that hand the function over what the new owner needs for them
+// and not beyond: CREATE on the table's schema, which may be public. Who may create there for good
+// can put a function in the way of those of the server, and every role whose search path has the
+// schema runs it.
+func (r SwapRole) lent(statements []string) []string {
+	if r.mayCreate || len(statements) == 0 {
+		return statements
+	}
+	right, role := "CREATE ON SCHEMA "+pgname.Identifier(r.schema), pgname.Identifier(r.Name)
+	return slices.Concat([]string{"GRANT " + right + " TO " + role}, statements, []string{"REVOKE " + right + " FROM " + role})
 }
 
 // handOverSQL gives function and publication to the role that is named.
@@ -301,5 +335,5 @@ func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
 	if r.publisher != r.Name {
 		statements = append(statements, fmt.Sprintf("ALTER PUBLICATION %s OWNER TO %s", pgname.Identifier(s.Publication), role))
 	}
-	return statements
+	return r.lent(statements)
 }

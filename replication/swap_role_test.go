@@ -327,3 +327,71 @@ func TestNoAdviceGivesTheRightsOfASuperuser(t *testing.T) {
 		}
 	})
 }
+
+// mayCreate has a role try to make a function in public that stands in the way of the server's.
+func (f *following) mayCreate(t *testing.T, role string) bool {
+	t.Helper()
+	conn := f.db.Conn(t)
+	if _, err := conn.Exec(t.Context(), "SET ROLE "+role); err != nil {
+		t.Fatal(err)
+	}
+	_, err := conn.Exec(t.Context(), "BEGIN; CREATE FUNCTION public.lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''loot'''; ROLLBACK")
+	if err != nil && fault.SQLSTATE(err) != "42501" {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestNoRoleGetsToCreateInTheTablesSchemaForGood: where the table's owner may not create there, in
+// public say, what hands the function over gives that for its transaction alone.
+func TestNoRoleGetsToCreateInTheTablesSchemaForGood(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		admin, conn := f.admin(t, "")
+		swap, _ := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; REVOKE CREATE ON SCHEMA public FROM mart_owner; DROP FUNCTION follow(); ALTER PUBLICATION pub OWNER TO "+admin)
+		db.Exec(t, "ALTER ROLE "+swap+" NOLOGIN; "+marks(swap)+"; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+admin+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
+		f.swap.RunAs = swap
+		_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if try := fault.Try(err); fault.KindOf(err) != fault.Usage || strings.Contains(try, "GRANT") ||
+			!strings.HasPrefix(try, "wal2vec init --print-sql --swap-role="+swap+" --grant-stream="+f.role+", and have a superuser run ") {
+			t.Fatalf("%v (%s)", err, try)
+		}
+		f.swap.Printed = true
+		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.Exec(t, "BEGIN; "+strings.Join(statements, "; ")+"; COMMIT")
+		if got := f.runs(t); got != [2]string{swap, swap} {
+			t.Errorf("function and publication are of %v", got)
+		}
+		for _, role := range []string{"mart_owner", swap, admin} {
+			if f.mayCreate(t, role) {
+				t.Errorf("role %s may create in public", role)
+			}
+		}
+		for _, f.swap.Printed = range []bool{true, false} {
+			if statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); err != nil || len(statements) > 0 {
+				t.Errorf("again: %q, %v", statements, err)
+			}
+		}
+		// What an earlier advice, or a person, gave is told of, with what takes it.
+		giver, _ := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; GRANT CREATE ON SCHEMA public TO "+giver+" WITH GRANT OPTION; SET ROLE "+giver+"; GRANT CREATE ON SCHEMA public TO "+swap+"; RESET ROLE; "+
+			"GRANT CREATE ON SCHEMA public TO "+swap)
+		if !f.mayCreate(t, swap) {
+			t.Error("it may create nothing in public: nothing is tried")
+		}
+		db.Exec(t, "REVOKE CREATE ON DATABASE "+db.Name+" FROM "+swap)
+		role, err := f.swap.Role(t.Context(), conn)
+		if err != nil || len(role.Creates) != 3 || len(role.Given) > 0 {
+			t.Fatalf("%+v, %v", role, err)
+		}
+		db.Exec(t, pgname.Script(role.Creates...))
+		if role, err = f.swap.Role(t.Context(), conn); err != nil || len(role.Creates) > 0 || f.mayCreate(t, swap) {
+			t.Errorf("%+v, %v", role, err)
+		}
+	})
+}

@@ -19,7 +19,7 @@ import (
 func (s *Init) swapping(ctx context.Context) (replication.Swap, error) {
 	swap := SwapOf(s.Config, connect.InspectOptions(s.Config), s.Table.Key, s.Table.OID)
 	swap.RunAs = strings.Join(s.options.SwapRole, "")
-	swap.Shared, swap.Readers = s.shared, s.options.GrantRead
+	swap.Shared, swap.Readers, swap.Printed = s.shared, s.options.GrantRead, s.options.PrintSQL
 	state, found, err := s.Store.Registered(ctx)
 	if err != nil || !found || len(state.Generations) == 0 {
 		return swap, err

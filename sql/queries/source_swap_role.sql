@@ -2,8 +2,8 @@
 -- could do beyond what the owner of the table ($1) may, and what it lacks to own function and publication ($2). Who owns the table decides what the
 -- function runs into, so nothing beyond its owner's rights may be there. A role that does not exist has nothing. What may stay: functions of this kind, in
 -- the schema of a table of the owner, with a text that a version of this program wrote ($5 has the fingerprints), for a publication whose owner's rights the role has,
--- and open to roles alone that stream, that read the table for a pipeline ($6), or that deploy/roles.sql made; publications, the use of schemas, and CREATE on the database, which is told apart, since only the hand-over needs it; and
--- user mappings. Then comes who could act as it:
+-- and open to roles alone that stream, that read the table for a pipeline ($6), or that deploy/roles.sql made; publications, the use of schemas, and CREATE on the database,
+-- on the table's schema and on public, which is told apart, since only the hand-over needs it; and user mappings. Then comes who could act as it:
 -- whether it may log in, and its members with who made them that, but for superusers, this role, and those that have the rights of the table's owner
 -- without it, as the admin. ADMIN OPTION alone is as good as any other: who has it can grant itself the rest. Then comes what others gave the role of their
 -- own, memberships too: any role may do that, so it is told, and hinders nothing. Last come the memberships that make it more than the owner, where they are all that
@@ -89,6 +89,13 @@ WITH RECURSIVE role AS (
     SELECT w.oid, pg_catalog.format('function %s is for a table that its publication does not carry', w.named), 'DROP FUNCTION IF EXISTS ' || w.named
     FROM written AS w
     WHERE NOT w.asked AND w.beside AND w.published AND w.callers = ARRAY[]::text[] AND NOT w.carried
+), openings AS (
+    -- Where it may make things by a right of its own, and who gave that: '' for the schema's owner, who comes first.
+    SELECT DISTINCT n.oid, n.nspname::text AS name, CASE WHEN a.grantor = n.nspowner THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantor)::text END AS giver
+    FROM facts AS f
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = f.namespace OR n.nspname = 'public'
+    CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+    WHERE a.grantee = f.oid AND a.privilege_type = 'CREATE' AND n.nspowner <> f.oid AND f.oid <> f.owner AND NOT f.rolsuper
 ), belongings AS (
     SELECT s.deptype, s.classid, s.objid, s.objsubid, s.dbid, s.dbid IN (0, d.oid) AS here
     FROM facts AS f
@@ -100,7 +107,10 @@ WITH RECURSIVE role AS (
             s.classid = 'pg_catalog.pg_publication'::regclass
             OR s.classid = 'pg_catalog.pg_proc'::regclass AND s.objid IN (SELECT w.oid FROM ours AS w)
             OR s.deptype = 'a' AND s.classid = 'pg_catalog.pg_namespace'::regclass
-            AND (NOT pg_catalog.has_schema_privilege(f.oid, s.objid, 'CREATE') OR pg_catalog.has_schema_privilege(f.owner, s.objid, 'CREATE'))
+            AND (
+                NOT pg_catalog.has_schema_privilege(f.oid, s.objid, 'CREATE') OR pg_catalog.has_schema_privilege(f.owner, s.objid, 'CREATE')
+                OR s.objid IN (SELECT o.oid FROM openings AS o)
+            )
         )
         OR s.classid = 'pg_catalog.pg_database'::regclass AND s.deptype = 'a'
         -- The owner of a foreign server makes them for any role, and they are called that role's. They give it nothing.
@@ -210,7 +220,8 @@ SELECT
     COALESCE(f.oid = f.publisher, false)
     OR (SELECT m.rolsuper FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER)
     OR COALESCE(pg_catalog.has_database_privilege(f.oid, pg_catalog.current_database(), 'CREATE'), false),
-    COALESCE(pg_catalog.has_schema_privilege(f.oid, f.namespace, 'CREATE'), false),
+    (SELECT m.rolsuper FROM pg_catalog.pg_roles AS m WHERE m.rolname = CURRENT_USER)
+    OR COALESCE(pg_catalog.has_schema_privilege(f.oid, f.namespace, 'CREATE'), false),
     -- Who gave it CREATE or TEMPORARY: '' for the database's owner, who comes first.
     CASE WHEN f.oid = f.owner OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(
         SELECT DISTINCT CASE WHEN a.grantor = d.datdba THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantor)::text END
@@ -329,5 +340,7 @@ SELECT
     ),
     COALESCE(f.oid <> f.owner AND NOT f.trusted AND NOT f.rolsuper AND EXISTS (SELECT FROM owned AS o WHERE NOT o.here), false),
     CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.what FROM odd AS o ORDER BY o.oid, o.what) END,
-    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.ends FROM odd AS o ORDER BY o.oid, o.what) END
+    CASE WHEN f.oid = f.owner OR f.trusted OR f.rolsuper THEN ARRAY[]::text[] ELSE ARRAY(SELECT o.ends FROM odd AS o ORDER BY o.oid, o.what) END,
+    ARRAY(SELECT o.name FROM openings AS o ORDER BY o.name, o.giver),
+    ARRAY(SELECT o.giver FROM openings AS o ORDER BY o.name, o.giver)
 FROM facts AS f
