@@ -1,7 +1,8 @@
 -- Roles for wal2vec, none of them a superuser. Run it in the source database and, if that is another, in the sink database, as a
 -- superuser or as a role that may create roles with REPLICATION. It is plain SQL for any client, and may be run again. Run it again after the
 -- first init: it then takes CREATE ON DATABASE back, which CREATE PUBLICATION needs and nothing else. (For the publication of a further pipeline:
--- GRANT CREATE ON DATABASE ... TO wal2vec_admin, init, and this file again.)
+-- GRANT CREATE ON DATABASE ... TO wal2vec_admin, init, and this file again.) It also takes back from these roles CREATE on the schema public, and from
+-- wal2vec_swap that on the schema of the source table: who may create where every role looks for functions can have every role run its own.
 --
 --   wal2vec_admin   runs `wal2vec init` and `wal2vec teardown`: creates tables, publication and slot, and owns the schemas wal2vec and, where it
 --                   is not there yet, analytics_features.
@@ -34,7 +35,7 @@
 --   wal2vec.source_table    the source table, with its schema       staging_marts.dim_product
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
 --   wal2vec.sink_schema     sink.schema, without quotes             wal2vec
---   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features
+--   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features (not public)
 --   wal2vec.admin, wal2vec.stream, wal2vec.read, wal2vec.search, wal2vec.swap: the roles, without quotes
 --   wal2vec.makers          roles, with commas and without quotes, that are no superusers and may grant those five, since they made them. Only the
 --                           role that runs this file is taken to be such a one: any other could be a stranger's, who made them before you.
@@ -204,6 +205,7 @@ DECLARE
     schema_name text;
     owner text;
     trusted boolean;
+    everybodys boolean;
 BEGIN
     FOREACH schema_name IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')] LOOP
         SELECT f.rolname, f.rolsuper INTO owner, trusted
@@ -220,7 +222,32 @@ BEGIN
                 RAISE WARNING 'schema % of the view belongs to role %, not to %: any role that reads the view could run what that role likes, and so could who restores a dump of the schema; set wal2vec.view_schema, and sink.view, to a schema of its own',
                     schema_name, owner, admin;
             END IF;
-            EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema_name, admin);
+            -- Who may create where every role looks for functions has every role run its own: any better match for the arguments of a call is taken.
+            everybodys := schema_name = 'public' OR EXISTS (
+                SELECT
+                FROM pg_catalog.pg_db_role_setting AS s
+                CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+                CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(pg_catalog.substr(c.setting, 13), ',') AS p (part)
+                WHERE s.setrole = '0'
+                  AND s.setdatabase IN ('0', (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()))
+                  AND pg_catalog.starts_with(c.setting, 'search_path=') AND pg_catalog.btrim(p.part, ' "') = schema_name
+            );
+            IF NOT everybodys THEN -- PostgreSQL asks for CREATE each time the view is to show another generation
+                EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema_name, admin);
+            ELSIF EXISTS (
+                SELECT
+                FROM pg_catalog.pg_class AS c
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE n.nspname = schema_name AND c.relkind = 'v' AND pg_catalog.pg_get_userbyid(c.relowner) = admin
+            ) THEN -- a view from before stays
+                EXECUTE pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', schema_name, admin);
+                EXECUTE pg_catalog.format('REVOKE CREATE ON SCHEMA %I FROM %I CASCADE', schema_name, admin);
+                RAISE WARNING 'the view is in schema %, where every role looks for functions, and % may no longer create there: generation activate will ask for that. Set wal2vec.view_schema, and sink.view, to a schema of its own; then wal2vec init moves the view',
+                    schema_name, admin;
+            ELSE
+                RAISE EXCEPTION 'schema % is on the search path of every role, so no role of wal2vec gets CREATE there: set wal2vec.view_schema, and sink.view, to a schema of its own',
+                    schema_name;
+            END IF;
         END IF;
     END LOOP;
 END
@@ -577,25 +604,48 @@ BEGIN
 END
 $$;
 
--- A REVOKE takes what one role gave, and says nothing where that is another one.
+-- CREATE on a schema is of use to the swap role in the transaction that hands the function over, and to no other role of these. In public it lets a role
+-- have every other one run its functions. A REVOKE takes what one role gave, and says nothing where that is another one.
 DO $$
 DECLARE
+    swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
+    roles constant name[] := ARRAY[
+        pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.read'),
+        pg_catalog.current_setting('wal2vec.search'), swap
+    ];
+    source constant oid := pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
     given record;
 BEGIN
     FOR given IN
         SELECT
-            pg_catalog.quote_ident(g.rolname) AS role, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)) AS giver, pg_catalog.quote_ident(d.datname) AS database
-        FROM pg_catalog.pg_database AS d
-        CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) AS a
+            pg_catalog.quote_ident(g.rolname) AS role, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantor)) AS giver, a.grantor = t.owner AS usual,
+            t.words, g.rolname <> ALL (t.roles) AS owns,
+            CASE WHEN a.grantor = t.owner THEN pg_catalog.format('REVOKE CREATE ON %s %I FROM %I CASCADE;', t.kind, t.name, g.rolname)
+                ELSE pg_catalog.format('BEGIN; SET LOCAL ROLE %I; REVOKE CREATE ON %s %I FROM %I CASCADE; COMMIT;', pg_catalog.pg_get_userbyid(a.grantor), t.kind, t.name, g.rolname)
+            END AS ends
+        FROM (
+            SELECT 'DATABASE', d.datname, 'the database', d.datdba, d.datacl, ARRAY[roles[1], swap::name], NULL
+            FROM pg_catalog.pg_database AS d
+            WHERE d.datname = pg_catalog.current_database()
+            UNION ALL
+            SELECT 'SCHEMA', n.nspname, 'schema ' || n.nspname, n.nspowner, n.nspacl, CASE WHEN n.nspname = 'public' THEN roles ELSE ARRAY[swap::name] END,
+                CASE WHEN n.nspname = 'public' THEN (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = source) END
+            FROM pg_catalog.pg_namespace AS n
+            WHERE n.nspname = 'public' OR n.oid = (SELECT c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.oid = source)
+        ) AS t (kind, name, words, owner, acl, roles, table_owner)
+        CROSS JOIN LATERAL pg_catalog.aclexplode(t.acl) AS a
         JOIN pg_catalog.pg_roles AS g ON g.oid = a.grantee
-        WHERE d.datname = pg_catalog.current_database() AND a.privilege_type = 'CREATE' AND a.grantor <> d.datdba
-          AND g.rolname IN (
-              pg_catalog.current_setting('wal2vec.admin')::name, COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')::name
-          )
-        ORDER BY 1, 2
+        WHERE a.privilege_type = 'CREATE' AND a.grantee <> t.owner AND (a.grantor <> t.owner OR t.kind = 'SCHEMA') AND (g.rolname = ANY (t.roles) OR g.oid = t.table_owner)
+        ORDER BY t.kind, t.name, 1, 2
     LOOP
-        RAISE WARNING 'role % gave % CREATE on the database, which this file does not take: BEGIN; SET LOCAL ROLE %; REVOKE CREATE ON DATABASE % FROM % CASCADE; COMMIT;',
-            given.giver, given.role, given.giver, given.database, given.role;
+        IF given.owns THEN
+            RAISE WARNING 'role %, which owns the source table, may create in %, where every role looks for functions, and so have every role run its own. If that is not meant: %',
+                given.role, given.words, given.ends;
+        ELSIF given.usual THEN
+            EXECUTE given.ends;
+        ELSE
+            RAISE WARNING 'role % gave % CREATE on %, which this file does not take: %', given.giver, given.role, given.words, given.ends;
+        END IF;
     END LOOP;
 END
 $$;

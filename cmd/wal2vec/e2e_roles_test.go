@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 )
@@ -468,6 +469,83 @@ func TestTheRolesNameAFunctionOfNoPipeline(t *testing.T) {
 			refusal, _ := runRoles(t, db, "SET wal2vec.source_table = 'sc.t'; SET wal2vec.read = 'read_c'; "+string(script))
 			if refusal == nil || !strings.HasSuffix(refusal.Message, "function sb.wal2vec_follow_x(), of a pipeline of another owner") || strings.Contains(refusal.Hint, "DROP") {
 				t.Errorf("of another owner: %+v", refusal)
+			}
+		})
+	}
+}
+
+// TestNoRoleOfOursMayCreateInPublic: whose functions stand there, every role runs them.
+func TestNoRoleOfOursMayCreateInPublic(t *testing.T) {
+	t.Parallel()
+	for _, major := range pgtest.Majors() {
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			db.Exec(t, "CREATE ROLE own; CREATE TABLE public.t (id int PRIMARY KEY); ALTER TABLE public.t OWNER TO own")
+			run := func(view string) (said string, err error) {
+				out, err := db.Command(t, "psql", "-X", "-v", "ON_ERROR_STOP=1", "-c", "SET wal2vec.source_table = 'public.t'", "-c", "SET wal2vec.source_columns = 'id'",
+					"-c", "SET wal2vec.view_schema = '"+view+"'", "-f", filepath.Join("..", "..", "deploy", "roles.sql")).CombinedOutput()
+				return string(out), err
+			}
+			// mayCreate has a role put a function in the way of the server's.
+			mayCreate := func(role, schema string) bool {
+				conn := db.Conn(t)
+				_, err := conn.Exec(t.Context(), "BEGIN; SET LOCAL ROLE "+role+"; CREATE FUNCTION "+schema+".lower(varchar) RETURNS text LANGUAGE sql AS 'SELECT ''loot'''; ROLLBACK")
+				if err != nil && fault.SQLSTATE(err) != "42501" {
+					t.Fatal(err)
+				}
+				return err == nil
+			}
+			none := func(when string) {
+				t.Helper()
+				for _, role := range []string{"wal2vec_admin", "wal2vec_stream", "wal2vec_search", "wal2vec_swap"} {
+					if mayCreate(role, "public") {
+						t.Errorf("%s: %s may create in public", when, role)
+					}
+				}
+			}
+			const refused = "is on the search path of every role, so no role of wal2vec gets CREATE there"
+			if said, err := run("public"); err == nil || !strings.Contains(said, "schema public "+refused) {
+				t.Errorf("a view in public: %v\n%s", err, said)
+			}
+			db.Exec(t, `CREATE SCHEMA "on the path"; CREATE SCHEMA features; ALTER DATABASE `+db.Name+` SET search_path = pg_catalog, "on the path"`)
+			if said, err := run("on the path"); err == nil || !strings.Contains(said, "schema on the path "+refused) {
+				t.Errorf("a view where all look: %v\n%s", err, said)
+			}
+			for range 2 {
+				if said, err := run("features"); err != nil || !mayCreate("wal2vec_admin", "features") {
+					t.Errorf("a view in a schema that is on no path: %v\n%s", err, said)
+				}
+			}
+			none("as the file makes them")
+			// What it gave before, or a person did, it takes, and tells of the rest.
+			db.Exec(t, "CREATE ROLE giver; GRANT CREATE ON SCHEMA public TO wal2vec_admin, wal2vec_stream, wal2vec_search, wal2vec_swap, own; GRANT CREATE ON SCHEMA public TO giver WITH GRANT OPTION")
+			if !mayCreate("wal2vec_swap", "public") || !mayCreate("own", "public") {
+				t.Error("nothing is tried")
+			}
+			const ends = "REVOKE CREATE ON SCHEMA public FROM own CASCADE;"
+			said, err := run("features")
+			if err != nil || !strings.Contains(said, "role own, which owns the source table, may create in schema public") || !strings.Contains(said, ends) {
+				t.Errorf("%v\n%s", err, said)
+			}
+			db.Exec(t, ends)
+			none("once it ran again")
+			db.Exec(t, "BEGIN; SET LOCAL ROLE giver; GRANT CREATE ON SCHEMA public TO wal2vec_swap; COMMIT")
+			const theirs = "BEGIN; SET LOCAL ROLE giver; REVOKE CREATE ON SCHEMA public FROM wal2vec_swap CASCADE; COMMIT;"
+			if said, err := run("features"); err != nil || strings.Contains(said, "role own") || !strings.Contains(said, "role giver gave wal2vec_swap CREATE on schema public") ||
+				!strings.Contains(said, theirs) {
+				t.Errorf("%v\n%s", err, said)
+			}
+			db.Exec(t, theirs)
+			none("once the giver took it")
+			// A view from before stays, and its owner may no longer create beside it.
+			db.Exec(t, "GRANT USAGE, CREATE ON SCHEMA public TO wal2vec_admin; SET ROLE wal2vec_admin; CREATE VIEW public.shown AS SELECT 1 AS id; RESET ROLE")
+			if said, err := run("public"); err != nil || !strings.Contains(said, "WARNING:  the view is in schema public") {
+				t.Errorf("a view from before: %v\n%s", err, said)
+			}
+			none("with a view there")
+			if pgtest.One[int](t, db, "SELECT id FROM public.shown") != 1 {
+				t.Error("the view is gone")
 			}
 		})
 	}
