@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/statement"
@@ -32,10 +33,31 @@ func pin(ctx context.Context, tx pgx.Tx, lenient bool, schemas ...string) error 
 	return nil
 }
 
-// PinSQL returns the statement that keeps the name of a schema with what has it, up to the end of a
-// transaction: the first of those that another role is to run there, which name the schema. See
-// pin.
-func PinSQL(schema string) (string, error) { return pinSQL(false, []string{schema}) }
+// PinSQL returns the statements that come first in a transaction that another role is to run later,
+// and that names the table: they keep the names of schema and table with what has them up to its
+// end (see pin), and fail where that is not this table any more, or has another owner. Else a name
+// that moved in between would have that role publish, or give away, another one's table.
+func PinSQL(ctx context.Context, db Querier, table change.Table) ([]string, error) {
+	var kind, owner string
+	var relowner uint32
+	if err := db.QueryRow(ctx, sql.Query("source_same"), table.OID).Scan(&kind, &relowner, &owner); err != nil {
+		return nil, fmt.Errorf("asking who owns the table: %w", err)
+	}
+	name := pgname.Qualified(table.Schema, table.Name)
+	data := map[string]any{
+		"SchemaLiteral": pgname.Literal(table.Schema), "TableLiteral": pgname.Literal(table.Name), "Name": name,
+		"OID": table.OID, "KindLiteral": pgname.Literal(kind), "Owner": relowner,
+		"MessageLiteral": pgname.Literal(fmt.Sprintf("%s is not the table that these statements were printed for: that one had object id %d and belonged to role %s",
+			name, table.OID, pgname.Identifier(owner))),
+	}
+	data["Tag"] = tagFor(data)
+	check, err := sql.Render("source_same_check", data)
+	if err != nil {
+		return nil, err
+	}
+	keep, err := pinSQL(false, []string{table.Schema})
+	return []string{keep, check}, err
+}
 
 func pinSQL(lenient bool, schemas []string) (string, error) {
 	data := map[string]any{"Lenient": lenient, "SchemaLiterals": pgname.Literals(slices.Sorted(slices.Values(schemas)))}

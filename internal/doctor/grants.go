@@ -55,6 +55,11 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	if err != nil {
 		return g, err
 	}
+	public, err := e.readPublic(ctx, e.sink.pool, inSink)
+	if err != nil {
+		return g, err
+	}
+	g.beyond = append(g.beyond, public...)
 	return g, e.readDefaults(ctx, &g)
 }
 

@@ -255,6 +255,14 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 		defaults, err = e.judgeDefaults(ctx, check, oid)
 		found = found || defaults
 	}
+	if err == nil && (e.administers(owns) || options.Schema != "public") { // else it was told as the table's schema
+		var public []surplus
+		public, err = e.readPublic(ctx, e.source.conn, inSource)
+		for _, x := range public {
+			e.warn(check, x.fix, "%s", x.text)
+		}
+		found = found || len(public) > 0 && !e.administers(owns)
+	}
 	if err == nil && !found && e.administers(owns) {
 		found = true
 		e.warn(check, owner, "role %s sets pipelines up: it is for init, generation and teardown, and no stream's role", role)

@@ -63,6 +63,7 @@ var rights = map[string]string{
 	"writes of a column":           "GRANT UPDATE (name) ON " + product + " TO ROLE",
 	"what everybody may":           "GRANT SELECT ON " + product + " TO PUBLIC",
 	"new things in the schema":     "GRANT CREATE ON SCHEMA staging_marts TO ROLE",
+	"new things for every role":    "GRANT CREATE ON SCHEMA public TO ROLE",
 	"new schemas and publications": "DO 'BEGIN EXECUTE format(''GRANT CREATE ON DATABASE %I TO ROLE'', current_database()); END'",
 }
 
@@ -244,8 +245,10 @@ var excessFindings = []finding{
 			r.repair(f)
 		}
 		r.want("role.swap", doctor.OK)
-		r.db.Exec(t, "GRANT CREATE ON DATABASE "+r.db.Name+" TO "+admin)
-		r.repair(r.want("role.swap", doctor.Warn))
+		for _, place := range []string{"DATABASE " + r.db.Name, "SCHEMA staging_marts", "SCHEMA public"} {
+			r.db.Exec(t, "GRANT CREATE ON "+place+" TO "+admin)
+			r.repair(r.want("role.swap", doctor.Warn))
+		}
 		// Who could act as it once has left a function.
 		r.db.Exec(t, "CREATE SCHEMA st; GRANT ALL ON SCHEMA st TO "+admin+"; SET ROLE "+admin+"; CREATE FUNCTION st.wal2vec_follow_x(q text) RETURNS void LANGUAGE plpgsql "+
 			"SECURITY DEFINER AS 'BEGIN EXECUTE q; END'; CREATE FUNCTION st.other() RETURNS int LANGUAGE sql AS 'SELECT 1'; RESET ROLE; REVOKE ALL ON SCHEMA st FROM "+admin)

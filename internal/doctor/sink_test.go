@@ -352,6 +352,7 @@ var sinkFindings = []finding{
 			"USAGE ON SCHEMA wal2vec TO " + other, "CREATE ON SCHEMA wal2vec TO " + searcher, "ALL ON ALL TABLES IN SCHEMA analytics_features TO " + other,
 			"USAGE ON SEQUENCE wal2vec.backfill_id_seq TO " + streamer, "INSERT ON " + ledger + " TO " + searcher, "INSERT ON wal2vec.pipeline TO " + streamer,
 			"UPDATE (key_types) ON wal2vec.pipeline TO " + streamer, "SELECT ON " + ledger + " TO " + searcher + " WITH GRANT OPTION",
+			"CREATE ON SCHEMA public TO " + searcher, "CREATE ON SCHEMA public TO " + streamer + " WITH GRANT OPTION",
 			"SELECT ON " + ledger + " TO PUBLIC", "UPDATE ON " + view + " TO PUBLIC",
 		}
 		if pgtest.One[int](t, r.db, "SELECT current_setting('server_version_num')::int") >= 170000 {

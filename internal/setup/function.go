@@ -82,14 +82,14 @@ func (s *Init) reading() []string {
 	return slices.Concat(s.options.GrantStream, s.options.GrantRead)
 }
 
-// planSource returns the statements of planFunction, and the one that comes before all for the
-// source: the names in them keep their meaning.
-func (s *Init) planSource(ctx context.Context) (pin string, function []string, err error) {
+// planSource returns the statements of planFunction, and those that come before all for the source:
+// the names in them keep their meaning.
+func (s *Init) planSource(ctx context.Context) (pins, function []string, err error) {
 	if function, err = s.planFunction(ctx); err != nil {
-		return "", nil, err
+		return nil, nil, err
 	}
-	pin, err = replication.PinSQL(s.Table.Schema)
-	return pin, function, err
+	pins, err = replication.PinSQL(ctx, s.Source, s.Table)
+	return pins, function, err
 }
 
 // planRevocation returns the statements that take back what roles were given in the source, and a

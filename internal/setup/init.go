@@ -249,7 +249,7 @@ func (s *Init) plan(ctx context.Context) (plan setupPlan, err error) {
 	if plan.publication, err = replication.PublicationSQL(ctx, s.Source, s.Config.Source.Publication, s.Table, s.use); err != nil {
 		return plan, err
 	}
-	if plan.pin, plan.function, err = s.planSource(ctx); err != nil {
+	if plan.pins, plan.function, err = s.planSource(ctx); err != nil {
 		return plan, err
 	}
 	if err := s.findStreamers(ctx); err != nil {

@@ -13,8 +13,8 @@ type setupPlan struct {
 	// function makes the function that follows swapped tables for roles that do not own them, and
 	// gives and takes what roles may read; empty where nothing is asked for.
 	function []string
-	pin      string // the statement before those for the source that keeps the names in them
-	slot     string // the statement that creates it; empty when the pipeline has one
+	pins     []string // those before them, which keep the names in them and fail where these have moved
+	slot     string   // the statement that creates it; empty when the pipeline has one
 	// kept are lines that tell what roles keep in the source, though they are revoked.
 	kept []string
 }
@@ -39,7 +39,7 @@ func (p setupPlan) String() string {
 	}
 	source := slices.Concat(p.publication, p.function)
 	if len(source) > 0 {
-		source = inTransaction(slices.Concat([]string{p.pin}, source))
+		source = inTransaction(slices.Concat(p.pins, source))
 	}
 	if p.slot != "" {
 		source = append(source, p.slot)

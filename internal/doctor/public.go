@@ -1,0 +1,41 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
+	"github.com/wal2vec/wal2vec/replication"
+	queries "github.com/wal2vec/wal2vec/sql"
+)
+
+// readPublic looks which roles of the pipeline's may make things in the schema public, in the
+// database of in. Every role looks for functions there, and takes the best match for the arguments
+// of its call: who may make one has every role run it, superusers too. None needs the right but
+// for the moment in which init makes a view there, or hands a function over.
+func (e *examination) readPublic(ctx context.Context, db replication.Querier, in func(string) advice) ([]surplus, error) {
+	c := e.opts.Config
+	rows, err := db.Query(ctx, queries.Query("doctor_public"), c.Sink.Schema, "ledger_"+c.Pipeline)
+	if err != nil {
+		return nil, err
+	}
+	move := ""
+	if e.state != nil && e.state.ViewSchema == "public" {
+		move = " -- generation activate needs it while the view is there: set sink.view to a name in a schema of its own, and wal2vec init moves the view"
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (x surplus, err error) {
+		var role, grantor string
+		err = row.Scan(&role, &grantor)
+		by, statements := "", []string{"REVOKE CREATE ON SCHEMA public FROM " + pgname.Identifier(role) + " CASCADE"}
+		if grantor != "" {
+			by = ", which role " + grantor + " gave it"
+			statements = []string{"SET LOCAL ROLE " + pgname.Identifier(grantor), statements[0]}
+		}
+		return surplus{
+			text: fmt.Sprintf("role %s may create in schema public, where every role looks for functions, and so have every role run its own%s", role, by),
+			fix:  in(pgname.Script(statements...) + move),
+		}, err
+	})
+}
