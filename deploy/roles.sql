@@ -356,7 +356,7 @@ END
 $$;
 
 -- What the function that follows swapped tables runs as. The table's owner decides what that function runs into, so its role gets nothing beyond the
--- owner's rights: a superuser's, where that owns the table, not even those.
+-- owner's rights: those of a superuser, or of a role that can act as one, where that owns the table, not even those.
 DO $$
 DECLARE
     admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
@@ -385,7 +385,16 @@ DECLARE
     members text;
     others text;
 BEGIN
-    SELECT o.rolname, o.rolsuper INTO owner
+    SELECT o.rolname, EXISTS (
+        SELECT
+        FROM pg_catalog.pg_roles AS s
+        WHERE (
+            s.rolsuper
+            OR s.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+            OR s.rolcreaterole AND pg_catalog.current_setting('server_version_num')::int < 160000
+        )
+          AND pg_catalog.pg_has_role(o.oid, s.oid, 'MEMBER')
+    ) AS super INTO owner
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
     WHERE c.oid = source;
     IF swap = ANY (free) THEN
@@ -587,7 +596,7 @@ BEGIN
     IF NOT pg_catalog.pg_has_role(admin::name, swap::name, 'MEMBER') THEN
         EXECUTE pg_catalog.format('GRANT %I TO %I', swap, admin);
     END IF;
-    IF NOT owner.rolsuper AND NOT pg_catalog.pg_has_role(swap::name, owner.rolname, 'MEMBER') THEN
+    IF NOT owner.super AND NOT pg_catalog.pg_has_role(swap::name, owner.rolname, 'MEMBER') THEN
         BEGIN
             EXECUTE pg_catalog.format('GRANT %I TO %I', owner.rolname, swap);
         EXCEPTION

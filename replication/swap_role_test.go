@@ -314,14 +314,24 @@ func TestNoAdviceGivesTheRightsOfASuperuser(t *testing.T) {
 		db.Exec(t, "ALTER FUNCTION follow() OWNER TO "+admin+"; ALTER PUBLICATION pub OWNER TO "+admin)
 		super, _ := f.newRole(t, "SUPERUSER")
 		f.swap.RunAs = "wal2vec_swap_" + db.Name
-		for _, owner := range []string{super, "mart_owner"} {
-			db.Exec(t, "RESET ROLE; GRANT "+super+" TO mart_owner; ALTER TABLE item OWNER TO "+owner)
+		stranger, password := f.newRole(t, "")
+		outside := f.as(t, stranger, password)
+		published := func() error { return replication.CheckPublisher(t.Context(), outside, "none", "public", "item") }
+		db.Exec(t, "RESET ROLE; GRANT USAGE ON SCHEMA public TO "+stranger)
+		if err := published(); fault.KindOf(err) != fault.Usage {
+			t.Errorf("who may publish a table of an ordinary role: %v", err)
+		}
+		for _, c := range []struct{ owner, member string }{{super, super}, {"mart_owner", super}, {"mart_owner", "pg_execute_server_program"}} {
+			db.Exec(t, "RESET ROLE; GRANT "+c.member+" TO mart_owner; ALTER TABLE item OWNER TO "+c.owner)
 			_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
 			if try := fault.Try(err); fault.KindOf(err) != fault.Usage || strings.Contains(try, "GRANT") || !strings.Contains(try, "no superuser") {
-				t.Errorf("a table of %s: %v (%s)", owner, err, try)
+				t.Errorf("a table of %s, a member of %s: %v (%s)", c.owner, c.member, err, try)
 			}
+			if err := published(); err != nil { // its advice would be a membership in the owner
+				t.Errorf("a table of %s, a member of %s: %v (%s)", c.owner, c.member, err, fault.Try(err))
+			}
+			db.Exec(t, "REVOKE "+c.member+" FROM mart_owner")
 		}
-		db.Exec(t, "RESET ROLE; REVOKE "+super+" FROM mart_owner")
 		if _, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role}); !strings.Contains(fault.Try(err), "GRANT ") {
 			t.Errorf("a table of an ordinary role: %v (%s)", err, fault.Try(err))
 		}
@@ -392,6 +402,40 @@ func TestNoRoleGetsToCreateInTheTablesSchemaForGood(t *testing.T) {
 		db.Exec(t, pgname.Script(role.Creates...))
 		if role, err = f.swap.Role(t.Context(), conn); err != nil || len(role.Creates) > 0 || f.mayCreate(t, swap) {
 			t.Errorf("%+v, %v", role, err)
+		}
+	})
+}
+
+// TestASuperusersFunctionIsNotInTheSchemaOfAnotherRole: that one can give the table's name to
+// another table, for what the function does by the name.
+func TestASuperusersFunctionIsNotInTheSchemaOfAnotherRole(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		other, _ := f.newRole(t, "")
+		super := db.Conn(t)
+		db.Exec(t, "RESET ROLE; DROP FUNCTION follow(); ALTER TABLE item OWNER TO CURRENT_USER; ALTER PUBLICATION pub OWNER TO CURRENT_USER")
+		made := func() error {
+			statements, err := replication.SwapFunctionSQL(t.Context(), super, f.swap, []string{f.role})
+			if err == nil {
+				err = f.swap.EnsureFunction(t.Context(), super, statements)
+			}
+			return err
+		}
+		db.Exec(t, "ALTER SCHEMA public OWNER TO "+other)
+		if err := made(); !errors.Is(err, replication.ErrUnfitRole) || strings.Contains(fault.Try(err), "GRANT") {
+			t.Errorf("in the schema of another role: %v (%s)", err, fault.Try(err))
+		}
+		db.Exec(t, "ALTER SCHEMA public OWNER TO CURRENT_USER")
+		if err := made(); err != nil {
+			t.Fatalf("in a schema of its own: %v (%s)", err, fault.Try(err))
+		}
+		stream := f.as(t, f.role, f.password)
+		for owner, may := range map[string]bool{"CURRENT_USER": true, other: false} {
+			db.Exec(t, "ALTER SCHEMA public OWNER TO "+owner)
+			if rights, err := f.swap.Rights(t.Context(), stream); err != nil || rights.May() != may {
+				t.Errorf("in a schema of %s, the stream may call it: %+v, %v", owner, rights, err)
+			}
 		}
 	})
 }

@@ -48,6 +48,13 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 			}
 		}
 	}
+	// Nor what the role lacks where nothing is set up, and it could not.
+	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
+		w.refuses(t, refusal{
+			env: as(role, password, "WAL2VEC_SINK_SCHEMA=nowhere"), args: []string{"init", "--swap-role", w.db.Name + "_free", "--grant-stream", streamer}, code: 2,
+			says: []string{w.db.Name + "_free"}, try: "run wal2vec init as the role that is to set pipelines up",
+		})
+	}
 	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
 	// The role that streams is the one that may have it, and the admin for init.
 	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})

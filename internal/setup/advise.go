@@ -43,6 +43,8 @@ func Advise(ctx context.Context, c config.Config, log zerolog.Logger, err error)
 		return fault.Instead(err, "run wal2vec init as the role that sets pipelines up")
 	case standing.SetsUp == "" && (publishes || lacks):
 		return err
+	case standing.SetsUp == "": // nothing is set up, and this role could not
+		return fault.Instead(err, "run wal2vec init as the role that is to set pipelines up (deploy/roles.sql makes one)")
 	case standing.SetsUp != standing.Role && standing.SetsUp != "":
 		return fault.Instead(err, "run wal2vec init as role "+pgname.Identifier(standing.SetsUp))
 	case publishes && publisher.Role == standing.Role: // on another server it may be another's name

@@ -1,8 +1,17 @@
--- Who owns a table ($1, $2), whether that is a superuser, whether this role has the owner's rights, this role, and whether a publication ($3) carries
--- the table. No row where there is no such table.
+-- Who owns a table ($1, $2), whether that is a superuser or may act as one (as source_acts_as_superuser has it), whether this role has the owner's rights, this
+-- role, and whether a publication ($3) carries the table. No row where there is no such table.
 SELECT
     o.rolname::text,
-    o.rolsuper,
+    EXISTS (
+        SELECT
+        FROM pg_catalog.pg_roles AS s
+        WHERE (
+            s.rolsuper
+            OR s.rolname IN ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')
+            OR s.rolcreaterole AND pg_catalog.current_setting('server_version_num')::int < 160000
+        )
+          AND pg_catalog.pg_has_role(o.oid, s.oid, 'MEMBER')
+    ),
     pg_catalog.pg_has_role(c.relowner, 'USAGE'),
     CURRENT_USER::text,
     EXISTS (

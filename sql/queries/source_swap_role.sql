@@ -163,6 +163,14 @@ SELECT
     COALESCE(pg_catalog.pg_get_userbyid(f.publisher)::text, ''),
     CURRENT_USER::text,
     CASE
+        -- What the function does by the table's name would be done with all rights, and who owns the schema can move that name.
+        WHEN f.rolsuper AND EXISTS (
+            SELECT
+            FROM pg_catalog.pg_namespace AS n
+            JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
+            JOIN pg_catalog.pg_roles AS w ON w.oid = CASE WHEN n.nspowner = 'pg_database_owner'::regrole THEN d.datdba ELSE n.nspowner END
+            WHERE n.oid = f.namespace AND NOT w.rolsuper
+        ) THEN ARRAY['is a superuser, and another role owns the schema of the table']
         WHEN f.oid IS NULL OR f.oid = f.owner OR f.trusted THEN ARRAY[]::text[]
         WHEN f.rolsuper THEN ARRAY['is a superuser']
         ELSE ARRAY(
