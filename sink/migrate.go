@@ -87,6 +87,9 @@ func mayNot(step string) string {
 	case strings.HasPrefix(step, "CREATE SCHEMA "):
 		return "run deploy/roles.sql, again where a teardown dropped the schema that it made; or run it as" +
 			" a role that may, or have it run: wal2vec init --print-sql"
+	case strings.HasPrefix(step, "CREATE OR REPLACE VIEW "):
+		// CREATE on public, say, would let the role have every other one run its functions.
+		return "set sink.view to a name in a schema of its own (wal2vec.view_schema of deploy/roles.sql), and run wal2vec init, which moves the view"
 	default:
 		return "run it as a role that may (deploy/roles.sql), or have it run: wal2vec init --print-sql"
 	}

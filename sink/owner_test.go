@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/rs/zerolog"
 
 	"github.com/wal2vec/wal2vec/internal/fault"
@@ -481,4 +482,45 @@ func TestATruncateOfALaterEpochIsNotBelieved(t *testing.T) {
 	}
 	_, err = b.chunk(b.job(everything), b.version(), upsert(1, 0, "one"))
 	b.ok(err)
+}
+
+// TestAViewInPublicGoesOn without CREATE there, which deploy/roles.sql takes back: what needs it
+// says where the view belongs, and init moves it.
+func TestAViewInPublicGoesOn(t *testing.T) {
+	t.Parallel()
+	b := prepare(t)
+	admin := b.maker()
+	b.db.Exec(t, "GRANT CREATE ON SCHEMA public TO "+admin.name)
+	pool, err := pgxpool.New(t.Context(), b.db.DSNFor(admin.name, admin.password))
+	b.ok(err)
+	t.Cleanup(pool.Close)
+	in := func(view string) *sink.Sink {
+		return sink.New(sink.Options{Pool: pool, Pipeline: "product", View: view, Logger: zerolog.Nop()})
+	}
+	s := in("public.shown")
+	initialise := func(s *sink.Sink) error {
+		if err := s.Migrate(t.Context()); err != nil {
+			return err
+		}
+		if err := s.Register(t.Context(), productPipeline()); err != nil {
+			return err
+		}
+		_, err := s.EnsureGeneration(t.Context(), generation(dimension))
+		return err
+	}
+	b.ok(initialise(s))
+	b.db.Exec(t, "REVOKE CREATE ON SCHEMA public FROM "+admin.name)
+	b.ok(initialise(s))
+	shown := func(view string) bool { return pgtest.One[bool](t, b.db, "SELECT to_regclass($1) IS NOT NULL", view) }
+	if !shown("public.shown") {
+		t.Error("the view is gone")
+	}
+	const try = "set sink.view to a name in a schema of its own"
+	if err := initialise(in("public.another")); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), try) {
+		t.Errorf("another view there: %v (%s)", err, fault.Try(err))
+	}
+	b.ok(initialise(in("features.shown")))
+	if shown("public.shown") || !shown("features.shown") {
+		t.Error("init does not move the view")
+	}
 }
