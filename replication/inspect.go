@@ -179,6 +179,8 @@ func (i *inspection) relation(ctx context.Context) error {
 
 func (i *inspection) role() string { return pgname.Identifier(i.user) }
 
+func (i *inspection) still() string { return pgname.Still(i.table.OID, i.opts.Schema, i.opts.Table) }
+
 // byOwner stands behind advice that alters the table: another role that follows it would run
 // functions that the owner put into a CHECK. SET ROLE does not help: such a function can take it
 // back.
@@ -286,7 +288,7 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 	if i.opts.Reader != "" {
 		grant = "read"
 	}
-	return fault.New(fault.Usage, grantSQL(i.name, i.role(), columns)+"; -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
+	return fault.New(fault.Usage, pgname.Script(i.still(), grantSQL(i.name, i.role(), columns))+" -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
 		"role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)
 }
 

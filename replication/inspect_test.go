@@ -181,3 +181,50 @@ func TestServerInfo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestAnAdviceAboutATableActsOnThatTable: the owner of two schemas exchanges their names between
+// the advice and the paste, of a role that has the rights of both owners.
+func TestAnAdviceAboutATableActsOnThatTable(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		const table = ".item (id bigint PRIMARY KEY, name text, body text, gone boolean)"
+		db.Exec(t, "CREATE SCHEMA shop; CREATE SCHEMA other; CREATE TABLE shop"+table+"; CREATE TABLE other"+table+"; ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY")
+		role, password := db.Role(t, "")
+		db.Exec(t, "GRANT USAGE ON SCHEMA shop, other TO "+role)
+		conn, err := pgx.Connect(t.Context(), db.DSNFor(role, password))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(t.Context())
+		opts := items(t)
+		opts.Schema = "shop"
+		exchange := func() {
+			db.Exec(t, "ALTER SCHEMA shop RENAME TO moving; ALTER SCHEMA other RENAME TO shop; ALTER SCHEMA moving RENAME TO other")
+		}
+		paster := db.Conn(t)
+		for _, want := range []string{"; CREATE POLICY", "; GRANT SELECT ("} {
+			_, err := replication.Inspect(t.Context(), conn, opts)
+			try := fault.Try(err)
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(try, want) {
+				t.Fatalf("got %v, try %q, want %s", err, try, want)
+			}
+			exchange()
+			if _, err := paster.Exec(t.Context(), try); err == nil || !strings.Contains(err.Error(), `"shop"."item" is another table by now: nothing was done`) {
+				t.Errorf("pasted for another table: %v", err)
+			}
+			if _, err := paster.Exec(t.Context(), "ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+			if pgtest.One[bool](t, db, "SELECT has_any_column_privilege($1, 'shop.item', 'SELECT') OR EXISTS (SELECT FROM pg_policy WHERE polrelid = 'shop.item'::regclass)", role) {
+				t.Errorf("%s: it was done to the other table", want)
+			}
+			exchange()
+			if _, err := paster.Exec(t.Context(), try); err != nil {
+				t.Errorf("pasted for the table: %v", err)
+			}
+		}
+		if _, err := replication.Inspect(t.Context(), conn, opts); err != nil {
+			t.Error(err)
+		}
+	})
+}

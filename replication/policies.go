@@ -27,12 +27,12 @@ func ReadPolicies(ctx context.Context, db Querier, schema, table string) (p Poli
 	return p, nil
 }
 
-// OpenRowsSQL lets a role see every row of a table where policies hide some. BYPASSRLS would do
+// OpenRowsSQL are the statements that let a role see every row of a table where policies hide some. BYPASSRLS would do
 // that too, and would open every other table to it that it may read, those of wal2vec among them,
 // where policies keep the pipelines apart.
-func OpenRowsSQL(schema, table, role string) string {
-	return fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true);",
-		pgname.Identifier(role+"_reads"), pgname.Qualified(schema, table), pgname.Identifier(role))
+func OpenRowsSQL(oid uint32, schema, table, role string) []string {
+	return []string{pgname.Still(oid, schema, table), fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true)",
+		pgname.Identifier(role+"_reads"), pgname.Qualified(schema, table), pgname.Identifier(role))}
 }
 
 // policies refuses a table of which policies may hide rows from this role: the stream would see
@@ -48,7 +48,7 @@ func (i *inspection) policies(ctx context.Context) error {
 		return fault.New(fault.Usage, fmt.Sprintf(try, hinders, i.name),
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", hinders, i.name, i.role())
 	case !p.Opened:
-		return fault.New(fault.Usage, OpenRowsSQL(i.opts.Schema, i.opts.Table, i.user)+" -- if the role is to see every row",
+		return fault.New(fault.Usage, pgname.Script(OpenRowsSQL(i.table.OID, i.opts.Schema, i.opts.Table, i.user)...)+" -- if the role is to see every row",
 			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
 	default:
 		return nil

@@ -82,7 +82,7 @@ func EnsurePublication(ctx context.Context, db Beginner, name string, table chan
 		for _, step := range statements {
 			if err := statement.Run(ctx, tx, step); err != nil {
 				if fault.SQLSTATE(err) == "42501" {
-					try := "run it as the table's owner with CREATE on the database: " + pgname.Pasteable(step) + ";"
+					try := "run it as the table's owner with CREATE on the database: " + pgname.Script(pgname.Still(table.OID, table.Schema, table.Name), pgname.Pasteable(step))
 					return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
 				}
 				return fmt.Errorf("preparing publication %q: %w", name, err)
@@ -373,5 +373,5 @@ func (p publication) listSQL(name string, table change.Table) string {
 	alter := func(verb, list string) string {
 		return "ALTER PUBLICATION " + pgname.Identifier(name) + " " + verb + " TABLE ONLY " + pgname.Qualified(table.Schema, table.Name) + list
 	}
-	return pgname.Script(alter("DROP", ""), alter("ADD", list)) + orOfItsOwn
+	return pgname.Script(pgname.Still(table.OID, table.Schema, table.Name), alter("DROP", ""), alter("ADD", list)) + orOfItsOwn
 }

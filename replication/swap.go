@@ -156,6 +156,8 @@ func PrepareSwap(ctx context.Context, connString string, s Swap) (change.LSN, er
 // steps are what is left to do with the new table, which is locked first.
 type steps struct {
 	lock string
+	// still fails where the name is another table's by then.
+	still string
 	// nulls is true where a column becomes NOT NULL.
 	nulls bool
 	// index is committed by itself; "" when there is one. The rest wait for the table's readers,
@@ -178,7 +180,7 @@ func (p steps) done() bool { return p.index == "" && len(p.alters) == 0 && len(p
 // says it.
 func (p steps) advice() string {
 	if p.index == "" && len(p.alters) == 0 {
-		return "/* with the rights of both owners */ " + pgname.Script(append([]string{p.lock}, p.rest...)...)
+		return "/* with the rights of both owners */ " + pgname.Script(append([]string{p.lock, p.still}, p.rest...)...)
 	}
 	statements := []string{p.lock}
 	if p.index != "" {
@@ -204,7 +206,7 @@ func (s Swap) plan(ctx context.Context, db Querier) (left steps, err error) {
 		return left, fault.New(fault.Usage, "give the new pipeline another name (pipeline:), or remove the old one: wal2vec teardown",
 			"table %s was replaced by one whose key has other types: %v, not %v", i.name, i.table.Key, s.Key)
 	}
-	left.lock = fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name)
+	left.lock, left.still = fmt.Sprintf("LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE", i.name), i.still()
 	if i.lacks.index {
 		index := pgname.Identifier(i.index)
 		left.index = fmt.Sprintf("CREATE UNIQUE INDEX %s ON %s (%s)", index, i.name, pgname.List(s.Table.Key))

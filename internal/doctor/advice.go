@@ -26,7 +26,7 @@ var (
 	setUp   = inShell("wal2vec init  # as the role that sets it up")
 	// statementHead is how a statement of an advice begins. What stands behind the last one's
 	// semicolon is for people.
-	statementHead = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
+	statementHead = regexp.MustCompile(`^(/\*[a-z ]*\*/ )?(ALTER|BEGIN|COMMIT|CREATE|DO|DROP|GRANT|REVOKE|SELECT|SET|ROLLBACK|REINDEX)[\s;]`)
 	// shell is how an advice begins that is a command.
 	shell = regexp.MustCompile(`^(wal2vec |make parts\b|export [A-Z0-9_]+=)`)
 )

@@ -335,6 +335,10 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 	if err != nil {
 		return row, err
 	}
+	oid, err := replication.TableOID(ctx, pr.source, pr.state.Table.Schema, pr.state.Table.Name)
+	if err != nil {
+		return row, err
+	}
 	column := pgname.Identifier(set)
 	statement, err := sql.Render("doctor_probe_update", struct {
 		Table, Column string
@@ -365,7 +369,8 @@ func (pr *prober) update(ctx context.Context, key change.Key) (check string, err
 	switch {
 	case fault.SQLSTATE(err) == fault.NotPermitted:
 		role := pgname.Identifier(pr.source.Config().User)
-		grant := fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s;", column, relation, role)
+		still := pgname.Still(oid, pr.state.Table.Schema, pr.state.Table.Name)
+		grant := pgname.Script(still, fmt.Sprintf("GRANT UPDATE (%s) ON %s TO %s", column, relation, role))
 		revoke := fmt.Sprintf("REVOKE UPDATE (%s) ON %s FROM %s;", column, relation, role)
 		return write, fault.Wrap(err, fault.Usage, grant+" -- for the probe; role.source warns of it until: "+revoke, "updating a row")
 	case err != nil:

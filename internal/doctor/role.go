@@ -161,13 +161,17 @@ func (e *examination) judgeBypass(ctx context.Context, check string, secured boo
 		if !e.could(err, check) {
 			return
 		}
+		oid, err := replication.TableOID(ctx, e.source.conn, table.Schema, table.Name)
+		if !e.could(err, check) {
+			return
+		}
 		means = "of this table a policy that opens every row is enough"
 		switch {
 		case policies.Hinders != "":
 			fix = inSource("ALTER ROLE " + role + " NOBYPASSRLS; -- but first name in policy " + pgname.Identifier(policies.Hinders) +
 				" the roles that it is for, this one not among them")
 		case !policies.Opened:
-			fix = inSource(pgname.Script(replication.OpenRowsSQL(table.Schema, table.Name, e.source.info.User), "ALTER ROLE "+role+" NOBYPASSRLS"))
+			fix = inSource(pgname.Script(append(replication.OpenRowsSQL(oid, table.Schema, table.Name, e.source.info.User), "ALTER ROLE "+role+" NOBYPASSRLS")...))
 		}
 	}
 	e.warn(check, fix, "role %s has BYPASSRLS: it sees the rows that row security hides, in every table that it may read; %s", role, means)
@@ -213,6 +217,7 @@ type excess struct {
 	grantee    string   // empty for everybody
 	grantor    string   // empty for the owner, as whom a superuser revokes
 	columns    []string // that the grantor gave it for; none of the whole table
+	oid        uint32   // the table's
 }
 
 // tablePrivileges are those that a table has, from PostgreSQL 17 on the last one too.
@@ -238,6 +243,7 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	found := false
 	owner := e.insteadOfOwner(ctx)
 	for _, x := range all {
+		x.oid = oid
 		switch {
 		case e.administers(owns) && len(x.privileges) > 0: // what it has for its own work is not to be taken from it
 			continue
@@ -324,6 +330,9 @@ func (e *examination) judgeExcess(check string, x excess, options replication.In
 	}
 	if x.grantor != "" { // a REVOKE takes what its own role gave, and says nothing where that is nothing; GRANTED BY may name no other
 		statements = []string{"SET LOCAL ROLE " + pgname.Identifier(x.grantor), statements[0]}
+	}
+	if again != "" { // else nothing is given
+		statements = slices.Insert(statements, 0, pgname.Still(x.oid, options.Schema, options.Table))
 	}
 	if again != "" && x.grantor != "" {
 		statements = append(statements, "SET LOCAL ROLE NONE")

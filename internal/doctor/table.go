@@ -42,11 +42,11 @@ func (e *examination) examineTable(ctx context.Context) {
 	}
 	for _, p := range problems {
 		delete(good, p.Aspect)
-		if p.Aspect == replication.AspectColumns && e.searches() && strings.HasPrefix(fault.Try(p.Err), "GRANT ") {
+		if p.Aspect == replication.AspectColumns && e.searches() && strings.Contains(fault.Try(p.Err), "; GRANT SELECT (") {
 			e.ok("table.columns", "%s: it may not read all of its columns, and search shows those that it may read", e.isFor())
 			continue
 		}
-		if p.Aspect == replication.AspectRelation && e.searches() && strings.HasPrefix(fault.Try(p.Err), "CREATE POLICY ") {
+		if p.Aspect == replication.AspectRelation && e.searches() && strings.Contains(fault.Try(p.Err), "; CREATE POLICY ") {
 			e.ok("table.relation", "%s: policies hide rows of the table from it", e.isFor()) // which of them it is to see is not for an advice
 			return
 		}

@@ -27,6 +27,7 @@ func askServer(t *testing.T, db *pgtest.DB, name, text string) {
 		got := pgtest.One[[]string](t, db, "SELECT ARRAY[relname, "+pgname.Literal(text)+"]::text[] FROM pg_class WHERE oid = $1::text::regclass",
 			pgname.Catalogue(name))
 		tables := pgtest.Column[string](t, db, "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()")
+		db.Exec(t, pgname.Still(pgtest.One[uint32](t, db, "SELECT $1::text::regclass::oid", pgname.Catalogue(name)), "pg_temp", name))
 		db.Exec(t, "ROLLBACK")
 		if want := []string{name, text}; !slices.Equal(got, want) || !slices.Equal(tables, []string{name}) {
 			t.Errorf("%s: %s and %s are %q, the tables %q", setting, pgname.Identifier(name), pgname.Literal(text), got, tables)

@@ -130,6 +130,17 @@ func Conninfo(value string) string {
 // functions that the table's owner wrote, in a CHECK say, with the rights of the session.
 const ByOwner = " -- in a session of the table's owner, not of a superuser or a member of that role"
 
+// Still is the statement that comes first in an advice about a table that gives something of it
+// away: it fails where the name is another relation's than the one of this object id by the time
+// that it is pasted. Who owns two schemas can exchange their names, and the role that pastes may
+// have the rights of the other table's owner. Nothing keeps the name between this statement and the
+// next one.
+func Still(oid uint32, table ...string) string {
+	name := Catalogue(table...)
+	return "DO " + Literal(fmt.Sprintf("BEGIN IF pg_catalog.oideq(pg_catalog.to_regclass(%s), %d::pg_catalog.oid) THEN RETURN; END IF; RAISE EXCEPTION USING MESSAGE = %s; END",
+		Literal(name), oid, Literal(Qualified(table...)+" is another table by now: nothing was done")))
+}
+
 // Script puts statements on one line that is pasted. Several are one transaction: psql goes on
 // behind a statement that failed, and what comes next could then do more than was meant, to a role
 // of that name that another client made first, say.

@@ -22,7 +22,7 @@ import (
 // gives is an advice that gives a role rights on the table, or a membership, or drops a slot: of
 // which pipeline that is, only the role that sets pipelines up is shown. CONNECT is what every role
 // needs.
-var gives = regexp.MustCompile(`^(BEGIN; )?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
+var gives = regexp.MustCompile(`^(BEGIN; (DO E?'(?:[^']|'')*'; )?)?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
 
 // Advise puts the advice of an error of init right for the role that ran init: what it lacks is to
 // be given to it where it is the one that sets pipelines up here; any other is told which one that

@@ -45,7 +45,8 @@ func (r *Reader) hidden(ctx context.Context) (again bool, err error) {
 			fmt.Sprintf("name in policy %s the roles that it is for, this one not among them: ALTER POLICY %[1]s ON %s TO ...", policy, table),
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", policy, table, role)
 	case !opened:
-		try := fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true); -- if the role is to see every row", own, table, role)
+		still := pgname.Still(r.opts.Table.OID, r.opts.Table.Schema, r.opts.Table.Name)
+		try := pgname.Script(still, fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true)", own, table, role)) + " -- if the role is to see every row"
 		return false, fault.New(fault.Usage, try, "row security hides rows of %s from role %s", table, role)
 	default:
 		return !before, nil

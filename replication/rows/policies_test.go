@@ -10,6 +10,7 @@ import (
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/replication/rows"
@@ -74,7 +75,7 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 				}
 			}
 			all := "CREATE POLICY every ON shop.item FOR SELECT TO READER USING (true)"
-			advice := replication.OpenRowsSQL("shop", "item", role)
+			advice := pgname.Script(replication.OpenRowsSQL(pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid"), "shop", "item", role)...)
 			f(false, advice)
 			f(true, "", strings.TrimSuffix(advice, ";"))
 			f(true, "", strings.Replace(all, "READER", "READER_group", 1))
@@ -182,7 +183,7 @@ func TestPoliciesThatComeUnderASession(t *testing.T) {
 	table := items(t)
 	table.Schema = "shop"
 	table.OID = pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid")
-	advice := replication.OpenRowsSQL("shop", "item", role)
+	advice := pgname.Script(replication.OpenRowsSQL(table.OID, "shop", "item", role)...)
 	for _, followed := range []uint32{0, table.OID} {
 		r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})
 		defer r.Close(t.Context())

@@ -24,7 +24,7 @@ var advising = map[string]int{
 
 // adviceQuotes are the functions whose result may stand in an advice.
 var adviceQuotes = []string{
-	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Conninfo", "pgname.Shell", "pgname.ShellHere", "pgname.Flag", "pgname.Pasteable",
+	"pgname.Identifier", "pgname.Qualified", "pgname.List", "pgname.Literal", "pgname.Conninfo", "pgname.Shell", "pgname.ShellHere", "pgname.Flag", "pgname.Pasteable", "pgname.Still",
 	"config.YAMLList", "config.YAML", "strconv.Itoa", "strconv.FormatInt", "cmd.CommandPath", "fault.Try",
 	"replication.GrantReplicationSQL", "sink.DropViewSQL", "DropViewSQL", "p.setSQL", "p.listSQL",
 }
