@@ -27,9 +27,9 @@ func ReadPolicies(ctx context.Context, db Querier, schema, table string) (p Poli
 	return p, nil
 }
 
-// OpenRowsSQL are the statements that let a role see every row of a table where policies hide some. BYPASSRLS would do
-// that too, and would open every other table to it that it may read, those of wal2vec among them,
-// where policies keep the pipelines apart.
+// OpenRowsSQL are the statements that let a role see every row of a table where policies hide some.
+// BYPASSRLS would do that too, and would open every other table to it that it may read, those of
+// wal2vec among them, where policies keep the pipelines apart.
 func OpenRowsSQL(oid uint32, schema, table, role string) []string {
 	return []string{pgname.Still(oid, schema, table), fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true)",
 		pgname.Identifier(role+"_reads"), pgname.Qualified(schema, table), pgname.Identifier(role))}

@@ -82,11 +82,11 @@ func (s *Init) reading() []string {
 	return slices.Concat(s.options.GrantStream, s.options.GrantRead)
 }
 
-// planSource returns the statements of planFunction, and those that come before all for the source:
-// the names in them keep their meaning.
+// planSource returns the statements of planFunction, and those that come before all for the source,
+// where they are printed: the names in them keep their meaning.
 func (s *Init) planSource(ctx context.Context) (pins, function []string, err error) {
-	if function, err = s.planFunction(ctx); err != nil {
-		return nil, nil, err
+	if function, err = s.planFunction(ctx); err != nil || !s.options.PrintSQL {
+		return nil, function, err
 	}
 	pins, err = replication.PinSQL(ctx, s.Source, s.Table)
 	return pins, function, err

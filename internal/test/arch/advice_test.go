@@ -90,7 +90,6 @@ var adviceReviewed = map[string]string{
 	"internal/config/yaml.go readSettings":         "safefile quotes",
 	"internal/doctor/pipeline.go examineLock":      "pgsession.Blocker.Try: constants and a number",
 	"sink/attended.go meet":                        "as examineLock",
-	"replication/pgoutput/decoder.go keyError":     "quoted names, and the constant reidentify",
 	"sink/attended.go lockedBy":                    "as examineLock",
 }
 
@@ -258,6 +257,13 @@ func (a advice) unsafeCall(call *ast.CallExpr) ast.Expr {
 		return nil
 	case name == "fmt.Sprintf":
 		return a.unsafeFormat(call)
+	case name == "pgname.Script" && !call.Ellipsis.IsValid():
+		for _, statement := range call.Args {
+			if part := a.unsafePart(statement); part != nil {
+				return part
+			}
+		}
+		return nil
 	default:
 		return call
 	}
