@@ -242,7 +242,13 @@ func (s Swap) roleAdvice(ctx context.Context, db Querier, r SwapRole, callers []
 	}
 	flags := []string{pgname.Flag("swap-role", r.Name)}
 	for _, caller := range callers {
-		flags = append(flags, pgname.Flag("grant-stream", caller))
+		flag := pgname.Flag("grant-stream", caller)
+		if slices.Contains(s.Readers, caller) || caller == s.Table.Reader {
+			flag = pgname.Flag("grant-read", caller)
+		}
+		if !slices.Contains(flags, flag) {
+			flags = append(flags, flag)
+		}
 	}
 	command := "wal2vec init " + strings.Join(flags, " ")
 	if r.exists && r.acts && !r.mayCreate { // see lent

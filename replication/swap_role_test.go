@@ -363,11 +363,15 @@ func TestNoRoleGetsToCreateInTheTablesSchemaForGood(t *testing.T) {
 		db.Exec(t, "RESET ROLE; REVOKE CREATE ON SCHEMA public FROM mart_owner; DROP FUNCTION follow(); ALTER PUBLICATION pub OWNER TO "+admin)
 		db.Exec(t, "ALTER ROLE "+swap+" NOLOGIN; "+marks(swap)+"; GRANT mart_owner TO "+swap+"; GRANT "+swap+" TO "+admin+"; GRANT CREATE ON DATABASE "+db.Name+" TO "+swap)
 		f.swap.RunAs = swap
+		reader, _ := f.newRole(t, "")
+		f.swap.Readers = []string{reader}
 		_, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
 		if try := fault.Try(err); fault.KindOf(err) != fault.Usage || strings.Contains(try, "GRANT") ||
-			!strings.HasPrefix(try, "wal2vec init --print-sql --swap-role="+swap+" --grant-stream="+f.role+", and have a superuser run ") {
+			!strings.HasPrefix(try, "wal2vec init --print-sql --swap-role="+swap+" --grant-stream="+f.role+" --grant-read="+reader+", and have a superuser run ") {
 			t.Fatalf("%v (%s)", err, try)
 		}
+		f.swap.Readers = nil
+		db.Exec(t, "RESET ROLE")
 		f.swap.Printed = true
 		statements, err := replication.SwapFunctionSQL(t.Context(), conn, f.swap, []string{f.role})
 		if err != nil {
