@@ -519,6 +519,8 @@ func TestAViewInPublicGoesOn(t *testing.T) {
 	if err := initialise(in("public.another")); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), try) {
 		t.Errorf("another view there: %v (%s)", err, fault.Try(err))
 	}
+	b.sink = s
+	b.start(false)
 	built, _, err := s.BuildGeneration(t.Context(), second())
 	b.ok(err)
 	if _, err := s.Activate(t.Context(), sink.Activation{ID: built.ID, Force: true}); fault.KindOf(err) != fault.Usage || !strings.HasPrefix(fault.Try(err), try) {

@@ -55,6 +55,12 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 			says: []string{w.db.Name + "_free"}, try: "run wal2vec init as the role that is to set pipelines up",
 		})
 	}
+	w.db.Exec(t, "REVOKE SELECT ON "+product+" FROM "+searcher)
+	w.refuses(t, refusal{
+		env: as(searcher, searchPassword, "WAL2VEC_SINK_SCHEMA=nowhere"), args: []string{"init"}, code: 2, says: []string{searcher},
+		try: `; if role "` + searcher + `" is the one that is to set pipelines up`,
+	})
+	w.db.Exec(t, "GRANT SELECT ON "+product+" TO "+searcher)
 	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
 	// The role that streams is the one that may have it, and the admin for init.
 	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -23,6 +24,9 @@ import (
 // which pipeline that is, only the role that sets pipelines up is shown. CONNECT is what every role
 // needs.
 var gives = regexp.MustCompile(`^(BEGIN; (DO E?'(?:[^']|'')*'; )?)?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
+
+// makesMember is an advice that makes a role a member of another.
+var makesMember = regexp.MustCompile(`GRANT "|GRANT U&"`)
 
 // Advise puts the advice of an error of init right for the role that ran init: what it lacks is to
 // be given to it where it is the one that sets pipelines up here; any other is told which one that
@@ -43,8 +47,14 @@ func Advise(ctx context.Context, c config.Config, log zerolog.Logger, err error)
 		return fault.Instead(err, "run wal2vec init as the role that sets pipelines up")
 	case standing.SetsUp == "" && (publishes || lacks):
 		return err
-	case standing.SetsUp == "": // nothing is set up, and this role could not
+	case standing.SetsUp == "" && makesMember.MatchString(fault.Try(err)): // nothing is set up, and this role could not
 		return fault.Instead(err, "run wal2vec init as the role that is to set pipelines up (deploy/roles.sql makes one)")
+	case standing.SetsUp == "":
+		begins := " -- if role "
+		if strings.Contains(fault.Try(err), " -- ") {
+			begins = "; if role "
+		}
+		return fault.Instead(err, fault.Try(err)+begins+pgname.Identifier(standing.Role)+" is the one that is to set pipelines up")
 	case standing.SetsUp != standing.Role && standing.SetsUp != "":
 		return fault.Instead(err, "run wal2vec init as role "+pgname.Identifier(standing.SetsUp))
 	case publishes && publisher.Role == standing.Role: // on another server it may be another's name
