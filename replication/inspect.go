@@ -288,7 +288,8 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 	if i.opts.Reader != "" {
 		grant = "read"
 	}
-	return fault.New(fault.Usage, pgname.Script(i.still(), grantSQL(i.name, i.role(), columns))+" -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
+	return fault.New(fault.Usage,
+		pgname.Script(i.still(), grantSQL(i.name, i.role(), columns))+" -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
 		"role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)
 }
 

@@ -82,7 +82,8 @@ func EnsurePublication(ctx context.Context, db Beginner, name string, table chan
 		for _, step := range statements {
 			if err := statement.Run(ctx, tx, step); err != nil {
 				if fault.SQLSTATE(err) == "42501" {
-					try := "run it as the table's owner with CREATE on the database: " + pgname.Script(pgname.Still(table.OID, table.Schema, table.Name), pgname.Pasteable(step))
+					try := "run it as the table's owner with CREATE on the database: " +
+						pgname.Script(pgname.Still(table.OID, table.Schema, table.Name), pgname.Pasteable(step))
 					return fault.Wrap(err, fault.Usage, try, "preparing publication %q", name)
 				}
 				return fmt.Errorf("preparing publication %q: %w", name, err)

@@ -125,6 +125,9 @@ func (p present) made() bool {
 	return strings.Contains(p.body, "schema_name CONSTANT text := ") && strings.Contains(p.body, "key_columns CONSTANT text[] := ARRAY[")
 }
 
+// of reports whether function and publication belong to a role.
+func (p present) of(r SwapRole) bool { return p.exists && p.owner == r.Name && r.publisher == r.Name }
+
 // made reports whether it was made for this table and publication: pipelines of two sinks may have
 // one name.
 func (s Swap) made(p present) bool {
@@ -198,7 +201,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 	if err != nil {
 		return nil, err
 	}
-	role.has = now.exists && now.owner == role.Name && role.publisher == role.Name
+	role.has = now.of(role)
 	if err := s.lean(ctx, db, role, roles); err != nil {
 		return disarmSQL(name, now), err
 	}

@@ -47,7 +47,8 @@ func PinSQL(ctx context.Context, db Querier, table change.Table) ([]string, erro
 	data := map[string]any{
 		"SchemaLiteral": pgname.Literal(table.Schema), "TableLiteral": pgname.Literal(table.Name), "Name": name,
 		"OID": table.OID, "KindLiteral": pgname.Literal(kind), "Owner": relowner,
-		"MessageLiteral": pgname.Literal(fmt.Sprintf("%s is not the table that these statements were printed for: that one had object id %d and belonged to role %s",
+		"MessageLiteral": pgname.Literal(fmt.Sprintf(
+			"%s is not the table that these statements were printed for: that one had object id %d and belonged to role %s",
 			name, table.OID, pgname.Identifier(owner))),
 	}
 	data["Tag"] = tagFor(data)

@@ -171,7 +171,8 @@ func (e *examination) judgeBypass(ctx context.Context, check string, secured boo
 			fix = inSource("ALTER ROLE " + role + " NOBYPASSRLS; -- but first name in policy " + pgname.Identifier(policies.Hinders) +
 				" the roles that it is for, this one not among them")
 		case !policies.Opened:
-			fix = inSource(pgname.Script(append(replication.OpenRowsSQL(oid, table.Schema, table.Name, e.source.info.User), "ALTER ROLE "+role+" NOBYPASSRLS")...))
+			opens := replication.OpenRowsSQL(oid, table.Schema, table.Name, e.source.info.User)
+			fix = inSource(pgname.Script(append(opens, "ALTER ROLE "+role+" NOBYPASSRLS")...))
 		}
 	}
 	e.warn(check, fix, "role %s has BYPASSRLS: it sees the rows that row security hides, in every table that it may read; %s", role, means)

@@ -76,7 +76,8 @@ func (e *examination) examineSwapRole(ctx context.Context, swap replication.Swap
 			"the function that follows swapped tables is not as this version of init makes it: no stream calls it")
 	case len(role.Creates) > 0:
 		e.warn(check, inSource(pgname.Script(role.Creates...)),
-			"the function that follows swapped tables runs as role %s, which may still create in the database, or in the table's schema or public: only the hand-over needed that", name)
+			"the function that follows swapped tables runs as role %s, which may still create in the database, or in the table's schema or public: "+
+				"only the hand-over needed that", name)
 	case !rights.Lists(listed):
 		e.warn(check, inShell("wal2vec init  # as the role that set the pipeline up"),
 			"publication %s lists other columns of %s than the function that follows swapped tables knows, and publishes once this one is dropped",

@@ -137,8 +137,9 @@ const ByOwner = " -- in a session of the table's owner, not of a superuser or a 
 // next one.
 func Still(oid uint32, table ...string) string {
 	name := Catalogue(table...)
-	return "DO " + Literal(fmt.Sprintf("BEGIN IF pg_catalog.oideq(pg_catalog.to_regclass(%s), %d::pg_catalog.oid) THEN RETURN; END IF; RAISE EXCEPTION USING MESSAGE = %s; END",
-		Literal(name), oid, Literal(Qualified(table...)+" is another table by now: nothing was done")))
+	const body = "BEGIN IF pg_catalog.oideq(pg_catalog.to_regclass(%s), %d::pg_catalog.oid) THEN RETURN; END IF; " +
+		"RAISE EXCEPTION USING MESSAGE = %s; END"
+	return "DO " + Literal(fmt.Sprintf(body, Literal(name), oid, Literal(Qualified(table...)+" is another table by now: nothing was done")))
 }
 
 // Script puts statements on one line that is pasted. Several are one transaction: psql goes on

@@ -23,7 +23,8 @@ import (
 // gives is an advice that gives a role rights on the table, or a membership, or drops a slot: of
 // which pipeline that is, only the role that sets pipelines up is shown. CONNECT is what every role
 // needs.
-var gives = regexp.MustCompile(`^(BEGIN; (DO E?'(?:[^']|'')*'; )?)?(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
+var gives = regexp.MustCompile(`^(BEGIN; (DO E?'(?:[^']|'')*'; )?)?` +
+	`(GRANT (SELECT|USAGE|")|ALTER ROLE |CREATE POLICY |CREATE ROLE )|pg_drop_replication_slot`)
 
 // makesMember is an advice that makes a role a member of another.
 var makesMember = regexp.MustCompile(`GRANT "|GRANT U&"`)

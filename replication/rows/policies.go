@@ -46,7 +46,8 @@ func (r *Reader) hidden(ctx context.Context) (again bool, err error) {
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", policy, table, role)
 	case !opened:
 		still := pgname.Still(r.opts.Table.OID, r.opts.Table.Schema, r.opts.Table.Name)
-		try := pgname.Script(still, fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true)", own, table, role)) + " -- if the role is to see every row"
+		opens := fmt.Sprintf("CREATE POLICY %s ON %s FOR SELECT TO %s USING (true)", own, table, role)
+		try := pgname.Script(still, opens) + " -- if the role is to see every row"
 		return false, fault.New(fault.Usage, try, "row security hides rows of %s from role %s", table, role)
 	default:
 		return !before, nil

@@ -194,7 +194,8 @@ func (r *Reader) denied(err error, columns []string, filters []Filter) error {
 	}
 	list := pgname.List(wanted)
 	table := pgname.Qualified(r.opts.Table.Schema, r.opts.Table.Name)
-	grant := pgname.Script(pgname.Still(r.opts.Table.OID, r.opts.Table.Schema, r.opts.Table.Name), "GRANT SELECT ("+list+") ON TABLE "+table+" TO "+pgname.Identifier(r.role))
+	grant := pgname.Script(pgname.Still(r.opts.Table.OID, r.opts.Table.Schema, r.opts.Table.Name),
+		"GRANT SELECT ("+list+") ON TABLE "+table+" TO "+pgname.Identifier(r.role))
 	return fault.Wrap(err, fault.Usage, grant, "reading columns of %s: this role may not read every one of %s", r.name(), list)
 }
 
