@@ -48,19 +48,6 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 			}
 		}
 	}
-	// Nor what the role lacks where nothing is set up, and it could not.
-	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
-		w.refuses(t, refusal{
-			env: as(role, password, "WAL2VEC_SINK_SCHEMA=nowhere"), args: []string{"init", "--swap-role", w.db.Name + "_free", "--grant-stream", streamer}, code: 2,
-			says: []string{w.db.Name + "_free"}, try: "run wal2vec init as the role that is to set pipelines up",
-		})
-	}
-	w.db.Exec(t, "REVOKE SELECT ON "+product+" FROM "+searcher)
-	w.refuses(t, refusal{
-		env: as(searcher, searchPassword, "WAL2VEC_SINK_SCHEMA=nowhere"), args: []string{"init"}, code: 2, says: []string{searcher},
-		try: `; if role "` + searcher + `" is the one that is to set pipelines up`,
-	})
-	w.db.Exec(t, "GRANT SELECT ON "+product+" TO "+searcher)
 	w.refuses(t, refusal{env: as(searcher, searchPassword), args: []string{"stream"}, code: 2, says: []string{"may not"}, try: "run this as the stream's role"})
 	// The role that streams is the one that may have it, and the admin for init.
 	w.refuses(t, refusal{env: as(streamer, streamPassword), args: []string{"stream"}, code: 2, says: []string{streamer}, try: `ALTER ROLE "` + streamer + `" REPLICATION;`})
@@ -92,4 +79,29 @@ func TestNoAdviceGivesAWeakerRoleMore(t *testing.T) {
 	if pgtest.One[bool](t, w.db, "SELECT bool_or(rolreplication) FROM pg_roles WHERE rolname = ANY ($1)", []string{searcher, streamer}) {
 		t.Error("a role has got REPLICATION")
 	}
+}
+
+// TestNoMembershipIsAdvisedWhereNothingIsSetUp: a role that could not set a pipeline up is told who
+// does, and of what else it lacks, for which role that is.
+func TestNoMembershipIsAdvisedWhereNothingIsSetUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	owner, _ := w.db.Role(t, "")
+	streamer, streamPassword := w.db.Role(t, "")
+	searcher, searchPassword := w.db.Role(t, "")
+	w.db.Exec(t, "GRANT USAGE ON SCHEMA staging_marts TO "+streamer+", "+searcher+"; GRANT SELECT ON "+product+" TO "+streamer+", "+searcher)
+	w.run("init") // the table is published
+	w.db.Exec(t, "ALTER TABLE "+product+" OWNER TO "+owner)
+	init := func(role, password, try string, flags ...string) {
+		t.Helper()
+		w.refuses(t, refusal{
+			env: []string{"WAL2VEC_SOURCE_DSN=" + w.db.DSNFor(role, password), "WAL2VEC_SINK_SCHEMA=nowhere"}, args: append([]string{"init"}, flags...), code: 2, try: try,
+		})
+	}
+	swap := w.db.Name + "_free"
+	for role, password := range map[string]string{searcher: searchPassword, streamer: streamPassword} {
+		init(role, password, "run wal2vec init as the role that is to set pipelines up", "--swap-role", swap, "--grant-stream", streamer)
+	}
+	w.db.Exec(t, "REVOKE SELECT ON "+product+" FROM "+searcher)
+	init(searcher, searchPassword, `; if role "`+searcher+`" is the one that is to set pipelines up`)
 }
