@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
@@ -78,5 +80,37 @@ func TestNoRoleTakesTheNameOfASwapsIndex(t *testing.T) {
 		if left := pgtest.Column[string](t, db, "SELECT relname::text FROM pg_class WHERE relkind = 'i' AND relname LIKE 'wal2vec_key_%'"); len(left) > 0 {
 			t.Errorf("after %q there are still %q", removed.Left, left)
 		}
+	})
+}
+
+// TestWhoTookTheNameOfTheFunctionIsNamed: any role that may create in the table's schema can do so
+// before init does, with a routine of any kind.
+func TestWhoTookTheNameOfTheFunctionIsNamed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		name, password := f.newRole(t, "")
+		db.Exec(t, "RESET ROLE; GRANT CREATE ON SCHEMA public TO "+name)
+		stranger := f.as(t, name, password)
+		f.swap.Function = pgx.Identifier{"public", "wal2vec_follow_x"}
+		for _, taken := range []string{
+			"CREATE FUNCTION public.wal2vec_follow_x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+			"CREATE PROCEDURE public.wal2vec_follow_x() LANGUAGE sql AS 'SELECT 1'",
+			"CREATE AGGREGATE public.wal2vec_follow_x(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0')",
+		} {
+			if _, err := stranger.Exec(t.Context(), taken); err != nil {
+				t.Fatal(err)
+			}
+			_, err := replication.SwapFunctionSQL(t.Context(), f.ownerConn(t), f.swap, []string{f.role})
+			if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), fmt.Sprintf(`function "public"."wal2vec_follow_x"() belongs to role %q`, name)) {
+				t.Errorf("%s: %v", taken, err)
+			}
+			_, drop, _ := strings.Cut(fault.Try(err), "where no program calls it: ")
+			if !strings.HasPrefix(fault.Try(err), "give this pipeline another name (pipeline:)") || drop == "" {
+				t.Errorf("%s: the advice is %s", taken, fault.Try(err))
+			}
+			db.Exec(t, "RESET ROLE; "+drop)
+		}
+		f.grant(t, f.role)
 	})
 }
