@@ -195,6 +195,9 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		roles = append(roles, s.Table.Reader)
 	}
 	role, err := s.Role(ctx, db)
+	if err == nil {
+		err = s.ofOneOwner(ctx, db, role)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
@@ -284,6 +286,33 @@ func (s Swap) OwnedSQL(ctx context.Context, db Querier, publication bool) ([]str
 	}
 	return statements, nil
 }
+
+// ofOneOwner returns a fault of kind Usage where the publication would be handed over and publishes
+// tables of owners whose rights the role is not to have: it could take them out, and their owners'
+// pipelines would trust the publication no more.
+func (s Swap) ofOneOwner(ctx context.Context, db Querier, r SwapRole) error {
+	if s.RunAs == "" || r.publisher == r.Name {
+		return nil
+	}
+	rows, err := db.Query(ctx, sql.Query("source_publication_owners"), s.Publication, r.Name, s.Is)
+	if err != nil {
+		return fmt.Errorf("asking what publication %q publishes: %w", s.Publication, err)
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("asking what publication %q publishes: %w", s.Publication, err)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	const try = "name a publication of its own for the tables of each owner: source.publication; where the pipeline is set up already, take the tables of the others out of " +
+		"this one, or leave out --swap-role: a table that is replaced is then a gap"
+	return fault.New(fault.Usage, try, "publication %q is not handed to role %s, which has not the rights of all owners of its tables: it publishes %s, too",
+		s.Publication, pgname.Identifier(r.Name), strings.Join(others[:min(len(others), mostNamed)], ", "))
+}
+
+// mostNamed is how many tables a fault names.
+const mostNamed = 5
 
 // handOverSQL gives function and publication to the role that is named.
 func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {
