@@ -174,9 +174,10 @@ func guideLag(t *testing.T, r *reader) {
 	r.settle()
 	r.checkPair(products)
 
-	// A stranger that calls itself the stream waits for the session of a third one.
+	// A stranger that calls itself the stream waits for the session of a third one, which began
+	// before.
 	nightly := r.sink.Conn(t)
-	if _, err := nightly.Exec(t.Context(), "SET application_name = 'nightly job'; SELECT pg_advisory_lock(42)"); err != nil {
+	if _, err := nightly.Exec(t.Context(), "SET application_name = 'nightly job'; BEGIN; SELECT pg_advisory_xact_lock(42)"); err != nil {
 		t.Fatal(err)
 	}
 	stranger, err := pgx.Connect(t.Context(), r.sink.DSNFor(r.sink.Role(t, "")))
@@ -210,7 +211,7 @@ func guideLag(t *testing.T, r *reader) {
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := nightly.Exec(t.Context(), "SELECT pg_advisory_unlock(42)"); err != nil {
+	if _, err := nightly.Exec(t.Context(), "ROLLBACK"); err != nil {
 		t.Error(err)
 	}
 	<-gone
