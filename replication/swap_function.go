@@ -195,9 +195,6 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		roles = append(roles, s.Table.Reader)
 	}
 	role, err := s.Role(ctx, db)
-	if err == nil {
-		err = s.ofOneOwner(ctx, db, role)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +240,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 // foreignAdvice is for a function of a role that it is not asked to belong to.
 func (s Swap) foreignAdvice(now present) string {
 	drop := "or, where no program calls it: DROP ROUTINE " + pgname.Catalogue(s.Function...) + "();" // it may be a procedure
-	if now.acts && s.made(now) { // the publication was made again
+	if now.acts && s.made(now) {                                                                     // the publication was made again
 		return "name that role, which then gets the publication: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; " + drop
 	}
 	return "give this pipeline another name (pipeline:); " + drop

@@ -121,6 +121,9 @@ var ErrUnfitRole = errors.New("its rights have to be those of the table's owner,
 // that make one that may. One that is to get it and is there already is not taken from the role
 // that may have made it: what that role has open, or left, no REVOKE ends.
 func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
+	if err := s.ofOneOwner(ctx, db, r); err != nil {
+		return err
+	}
 	taken := s.RunAs != "" && r.exists && !r.known
 	if !taken {
 		if err := s.fit(ctx, db, r, callers); err != nil {
@@ -305,10 +308,11 @@ func (s Swap) ofOneOwner(ctx context.Context, db Querier, r SwapRole) error {
 	if len(others) == 0 {
 		return nil
 	}
-	const try = "name a publication of its own for the tables of each owner: source.publication; where the pipeline is set up already, take the tables of the others out of " +
-		"this one, or leave out --swap-role: a table that is replaced is then a gap"
-	return fault.New(fault.Usage, try, "publication %q is not handed to role %s, which has not the rights of all owners of its tables: it publishes %s, too",
-		s.Publication, pgname.Identifier(r.Name), strings.Join(others[:min(len(others), mostNamed)], ", "))
+	const try = "name a publication of its own for the tables of each owner: source.publication; where the pipeline is set up already, " +
+		"take the tables of the others out of this one, or leave out --swap-role: a table that is replaced is then a gap"
+	return fault.New(fault.Usage, try,
+		"publication %q is not handed to role %s, which has not the rights of all owners of its tables: it publishes %s, too", s.Publication,
+		pgname.Identifier(r.Name), strings.Join(others[:min(len(others), mostNamed)], ", "))
 }
 
 // mostNamed is how many tables a fault names.

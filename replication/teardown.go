@@ -120,7 +120,8 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		for _, index := range t.indexes {
 			statements = append(statements, "DROP INDEX "+pgname.Qualified(t.schema, index))
 		}
-		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, pgname.Script(statements...)+byOwner))
+		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s",
+			table, pgname.Script(statements...)+byOwner))
 	}
 	return out, nil
 }

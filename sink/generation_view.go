@@ -194,8 +194,10 @@ func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) 
 	case !errors.Is(err, pgx.ErrNoRows) && fault.SQLSTATE(err) != "42P01" && fault.SQLSTATE(err) != "3F000": // both before the first init
 		return fmt.Errorf("asking which pipeline has the view: %w", err)
 	}
-	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE",
-		"i": "INDEX", "I": "INDEX", "c": "TYPE", "T": "TYPE"}
+	kinds := map[string]string{
+		"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE",
+		"i": "INDEX", "I": "INDEX", "c": "TYPE", "T": "TYPE",
+	}
 	kind, known := kinds[p.kind]
 	if !known {
 		kind = "TABLE"

@@ -175,7 +175,8 @@ func (e *examination) judgeFailover(name string) {
 			pgname.Shell("ALTER_REPLICATION_SLOT "+pgname.Catalogue(name)+" (FAILOVER true)") + "  # while the stream stands still"
 		e.warn("slot.failover", inShell(fix), "slot %q is no failover slot: no standby gets it", name)
 	case f.synchronized == "":
-		e.warn("slot.failover", synchronize(f.streamedSlots), "synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
+		e.warn("slot.failover", synchronize(f.streamedSlots),
+			"synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
 	default:
 		e.ok("slot.failover", "standbys get it, and the stream waits for %s", f.synchronized)
 	}
@@ -189,7 +190,8 @@ func synchronize(streamed []string) advice {
 		return onServer("run wal2vec doctor again while the standby streams: no process reads a physical slot now")
 	}
 	return onServer("is one of these the slot of a standby that may be promoted? " + pgname.List(streamed) +
-		"; name that one in synchronized_standby_slots, and no other: each stream waits for every slot that stands there (docs/operations.md, Failover of the source)")
+		"; name that one in synchronized_standby_slots, and no other: each stream waits for every slot that stands there " +
+		"(docs/operations.md, Failover of the source)")
 }
 
 // examineCopy looks at what a standby has of the slot, for the day of its promotion.

@@ -129,8 +129,8 @@ var slotFindings = []finding{
 		r.want("slot.failover", doctor.Warn)
 		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', failover => true, twophase => false)")
 		r.again()
-		// Any role with REPLICATION can make such a slot. None is asked about before a standby reads
-		// it, and no statement would name all.
+		// Any role with REPLICATION can make such a slot. None is asked about before a standby
+		// reads it, and no statement would name all.
 		name, password := r.db.Role(t, "REPLICATION")
 		stranger, err := pgx.Connect(t.Context(), r.db.DSNFor(name, password))
 		r.ok(err)
@@ -175,7 +175,6 @@ func (r *rig) physical(slot string) *pgconn.PgConn {
 	})
 	return conn
 }
-
 
 // steal reads the slot as another program would, until the test ends.
 func (r *rig) steal() {

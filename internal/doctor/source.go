@@ -30,9 +30,9 @@ type sourceFacts struct {
 	synchronous          int // standbys that commits wait for
 	physicalSlots        []string
 	streamedSlots        []string // those of them that something streams from
-	repacks, repackSlots int     // slots of REPACK (CONCURRENTLY), and how many there may be
-	synchronized         string  // synchronized_standby_slots
-	walRate              float64 // bytes a second since the server's statistics began
+	repacks, repackSlots int      // slots of REPACK (CONCURRENTLY), and how many there may be
+	synchronized         string   // synchronized_standby_slots
+	walRate              float64  // bytes a second since the server's statistics began
 	superuser, monitor   bool
 	access               error             // of a replication connection
 	wanted               map[string]string // settings that its connection string and package pgsession ask for
