@@ -216,6 +216,10 @@ func guideLag(t *testing.T, r *reader) {
 	}
 	<-gone
 	_ = stranger.Close(t.Context())
+	pgtest.Eventually(t, processTimeout, func() (bool, string) { // the last report is of what waited for long
+		phase := r.status().Phase
+		return phase == monitor.Streaming, string(phase)
+	})
 	r.upToDate()
 	r.checkPair(products)
 	stream.stop()
