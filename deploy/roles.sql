@@ -367,6 +367,7 @@ DECLARE
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
     fingerprints constant text[] := ARRAY[
+        '78a9667dfe54bccb7e97fa6f801dc1f1613eaa6219c93b82e360880c5a958476',
         'c51f0d4f4c30fd912b2961637bda5c3a191b41c6f1949d176af5b2605c71d5da',
         '3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a',
         '5a422e106a1bafcbceb35e2d1f055a809da5ba77210b9ed20778c0add09fe2fa',

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 
@@ -31,7 +32,7 @@ func (i *inspection) key(ctx context.Context) error {
 		return fmt.Errorf("inspecting the indexes of %s: %w", i.name, err)
 	}
 	if i.index == "" && i.lacks != nil {
-		i.index, i.lacks.index = fmt.Sprintf("wal2vec_key_%d", i.table.OID), true // no other table's can be called so
+		i.index, i.lacks.index = newIndexName(i.table.OID), true
 		return nil
 	}
 	if i.index == "" {
@@ -40,6 +41,15 @@ func (i *inspection) key(ctx context.Context) error {
 			"%s has no unique index on exactly (%s) that is neither partial nor deferrable", i.name, list)
 	}
 	return nil
+}
+
+// newIndexName is the name of an index that is to be made on the key of a table. Any role that may
+// create in the schema could take a name that it can foresee, and so keep the index from being
+// made. By its form a teardown knows it; the function that prepares tables gives names of the same.
+func newIndexName(oid uint32) string {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	return fmt.Sprintf("wal2vec_key_%d_%x", oid, random)
 }
 
 func sameSet(a, b []string) bool {

@@ -176,7 +176,7 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 		return nil, fault.New(fault.Usage, s.foreignAdvice(now), "function %s belongs to role %q, who owns neither table nor publication", name, now.owner)
 	}
 	if now.exists && !s.made(now) {
-		try := "rename or drop it, if it is yours: DROP FUNCTION " + name + ";"
+		try := "rename or drop it, if it is yours: DROP ROUTINE " + name + ";"
 		if now.made() {
 			try = "give this pipeline another name (pipeline:); or, where no other pipeline of this name is left: DROP FUNCTION " + name + ";"
 		}
@@ -243,8 +243,8 @@ func SwapFunctionSQL(ctx context.Context, db Querier, s Swap, roles []string) ([
 
 // foreignAdvice is for a function of a role that it is not asked to belong to.
 func (s Swap) foreignAdvice(now present) string {
-	drop := "or, where no program calls it: DROP FUNCTION " + pgname.Catalogue(s.Function...) + "();"
-	if now.acts && s.made(now) { // the publication was made again
+	drop := "or, where no program calls it: DROP ROUTINE " + pgname.Catalogue(s.Function...) + "();" // it may be a procedure
+	if now.acts && s.made(now) {                                                                     // the publication was made again
 		return "name that role, which then gets the publication: wal2vec init " + pgname.Flag("swap-role", now.owner) + " --grant-stream=ROLE; " + drop
 	}
 	return "give this pipeline another name (pipeline:); " + drop

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
@@ -140,6 +142,9 @@ var ErrUnfitRole = errors.New("its rights have to be those of the table's owner,
 // that make one that may. One that is to get it and is there already is not taken from the role
 // that may have made it: what that role has open, or left, no REVOKE ends.
 func (s Swap) lean(ctx context.Context, db Querier, r SwapRole, callers []string) error {
+	if err := s.ofOneOwner(ctx, db, r); err != nil {
+		return err
+	}
 	taken := s.RunAs != "" && r.exists && !r.known
 	if !taken {
 		if err := s.fit(ctx, db, r, callers); err != nil {
@@ -324,6 +329,34 @@ func (r SwapRole) lent(statements []string) []string {
 	right, role := "CREATE ON SCHEMA "+pgname.Identifier(r.schema), pgname.Identifier(r.Name)
 	return slices.Concat([]string{"GRANT " + right + " TO " + role}, statements, []string{"REVOKE " + right + " FROM " + role})
 }
+
+// ofOneOwner returns a fault of kind Usage where the publication would be handed over and publishes
+// tables of owners whose rights the role is not to have: it could take them out, and their owners'
+// pipelines would trust the publication no more.
+func (s Swap) ofOneOwner(ctx context.Context, db Querier, r SwapRole) error {
+	if s.RunAs == "" || r.publisher == r.Name {
+		return nil
+	}
+	rows, err := db.Query(ctx, sql.Query("source_publication_owners"), s.Publication, r.Name, s.Is)
+	if err != nil {
+		return fmt.Errorf("asking what publication %q publishes: %w", s.Publication, err)
+	}
+	others, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("asking what publication %q publishes: %w", s.Publication, err)
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	const try = "name a publication of its own for the tables of each owner: source.publication; where the pipeline is set up already, " +
+		"take the tables of the others out of this one, or leave out --swap-role: a table that is replaced is then a gap"
+	return fault.New(fault.Usage, try,
+		"publication %q is not handed to role %s, which has not the rights of all owners of its tables: it publishes %s, too", s.Publication,
+		pgname.Identifier(r.Name), strings.Join(others[:min(len(others), mostNamed)], ", "))
+}
+
+// mostNamed is how many tables a fault names.
+const mostNamed = 5
 
 // handOverSQL gives function and publication to the role that is named.
 func (s Swap) handOverSQL(r SwapRole, now present) (statements []string) {

@@ -38,8 +38,8 @@ type noted struct {
 	oid          uint32
 	schema, name string
 	listed       bool
-	index        string // that wal2vec made on the key; empty where there is none
-	identifies   bool   // the index is the table's replica identity
+	indexes      []string // that wal2vec made on the key
+	identifies   bool     // one of them is the table's replica identity
 }
 
 func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, error) {
@@ -48,7 +48,7 @@ func (s Swap) noted(ctx context.Context, db Querier, also ...uint32) ([]noted, e
 		return nil, fmt.Errorf("looking for the tables of publication %q: %w", s.Publication, err)
 	}
 	tables, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (n noted, err error) {
-		return n, row.Scan(&n.oid, &n.schema, &n.name, &n.listed, &n.index, &n.identifies)
+		return n, row.Scan(&n.oid, &n.schema, &n.name, &n.listed, &n.indexes, &n.identifies)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking for the tables of publication %q: %w", s.Publication, err)
@@ -109,14 +109,19 @@ func Remove(ctx context.Context, db Beginner, r Removed) (Removal, error) {
 		return out, err
 	}
 	for _, t := range tables {
-		if t.index == "" {
+		if len(t.indexes) == 0 {
 			continue
 		}
-		table, drop := pgname.Qualified(t.schema, t.name), pgname.Script("DROP INDEX "+pgname.Qualified(t.schema, t.index))+byOwner
+		table := pgname.Qualified(t.schema, t.name)
+		var statements []string
 		if t.identifies {
-			drop = pgname.Script("ALTER TABLE "+table+" REPLICA IDENTITY DEFAULT", "DROP INDEX "+pgname.Qualified(t.schema, t.index)) + byOwner
+			statements = []string{"ALTER TABLE " + table + " REPLICA IDENTITY DEFAULT"}
 		}
-		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s", table, drop))
+		for _, index := range t.indexes {
+			statements = append(statements, "DROP INDEX "+pgname.Qualified(t.schema, index))
+		}
+		out.Left = append(out.Left, fmt.Sprintf("the index on the key of table %s, if no other program needs it: %s",
+			table, pgname.Script(statements...)+byOwner))
 	}
 	return out, nil
 }

@@ -161,9 +161,10 @@ type place struct {
 	// plain is true for one that is made and whose query is what wal2vec writes: it calls no
 	// function.
 	plain     bool
-	kind      string // pg_class.relkind
+	kind      string // pg_class.relkind, or T for a type
 	column    string // its first vector column with its type
 	dimension int32  // of that column
+	owner     string
 }
 
 func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, columns []string, tables ...string) (place, error) {
@@ -172,7 +173,7 @@ func (s *Sink) inspectView(ctx context.Context, q querier, schema, name string, 
 	if err != nil {
 		return p, fmt.Errorf("looking for the view: %w", err)
 	}
-	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.made, &p.droppable, &p.plain, &p.column, &p.dimension}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&p.kind, &p.ours, &p.made, &p.droppable, &p.plain, &p.column, &p.dimension, &p.owner}, func() error {
 		p.exists = true
 		return nil
 	})
@@ -193,7 +194,10 @@ func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) 
 	case !errors.Is(err, pgx.ErrNoRows) && fault.SQLSTATE(err) != "42P01" && fault.SQLSTATE(err) != "3F000": // both before the first init
 		return fmt.Errorf("asking which pipeline has the view: %w", err)
 	}
-	kinds := map[string]string{"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE"}
+	kinds := map[string]string{
+		"r": "TABLE", "p": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW", "f": "FOREIGN TABLE", "S": "SEQUENCE",
+		"i": "INDEX", "I": "INDEX", "c": "TYPE", "T": "TYPE",
+	}
 	kind, known := kinds[p.kind]
 	if !known {
 		kind = "TABLE"
@@ -204,5 +208,6 @@ func (s *Sink) viewTaken(ctx context.Context, q querier, p place, g Generation) 
 		return fault.New(fault.Usage, try, "%s.%s is an existing %s, and its column %s does not take the %d dimensions of %s",
 			schema, name, strings.ToLower(kind), p.column, g.Dimension, g.Model)
 	}
-	return fault.New(fault.Usage, try, "%s.%s is an existing %s that is not wal2vec's", schema, name, strings.ToLower(kind))
+	return fault.New(fault.Usage, try, "%s.%s is an existing %s that is not wal2vec's: it belongs to role %s",
+		schema, name, strings.ToLower(kind), pgname.Identifier(p.owner))
 }

@@ -171,21 +171,55 @@ func TestWhatIsInTheViewsPlaceIsNotTouched(t *testing.T) {
 	f := func(create, what, try string) {
 		t.Helper()
 		b := prepare(t)
-		b.db.Exec(t, "CREATE SCHEMA analytics_features; "+create)
+		role, _ := b.db.Role(t, "")
+		named := strings.NewReplacer("{role}", role)
+		b.db.Exec(t, "CREATE SCHEMA analytics_features; GRANT USAGE, CREATE ON SCHEMA analytics_features TO "+role+"; "+named.Replace(create)+"; RESET ROLE")
 		b.ok(b.sink.Migrate(t.Context()))
 		b.ok(b.sink.Register(t.Context(), productPipeline()))
 		_, err := b.sink.EnsureGeneration(t.Context(), generation(dimension))
-		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), what) || !strings.Contains(fault.Try(err), try) {
-			t.Errorf("got %v, try %q", err, fault.Try(err))
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), named.Replace(what)) || !strings.Contains(fault.Try(err), try) {
+			t.Fatalf("got %v, try %q", err, fault.Try(err))
 		}
 		if n := pgtest.One[int64](t, b.db, "SELECT count(*) FROM wal2vec.generation"); n != 0 {
 			t.Error("half of the work was done")
 		}
+		_, advised, _ := strings.Cut(fault.Try(err), "(")
+		advised, _, _ = strings.Cut(advised, ")")
+		b.db.Exec(t, advised)
+		_, err = b.sink.EnsureGeneration(t.Context(), generation(dimension))
+		b.ok(err)
 	}
 	f("CREATE TABLE "+viewName+" (product_id bigint, embedding public.vector(768))", "embedding vector(768)",
 		`ALTER TABLE "analytics_features"."product_embeddings" RENAME TO "product_embeddings_old"`)
 	f("CREATE TABLE "+viewName+" (product_id bigint, embedding public.vector(8))", "existing table", "ALTER TABLE")
 	f("CREATE VIEW "+viewName+" AS SELECT 1 AS x", "existing view", "ALTER VIEW")
+	// Of any role that may create there; a view makes a type of its name, too.
+	const whose = `that is not wal2vec's: it belongs to role "{role}"`
+	f("SET ROLE {role}; CREATE SEQUENCE "+viewName, "existing sequence "+whose, "ALTER SEQUENCE")
+	for _, typed := range []string{"CREATE TYPE " + viewName + " AS ENUM ()", "CREATE DOMAIN " + viewName + " AS int", "CREATE TYPE " + viewName + " AS (a int)"} {
+		f("SET ROLE {role}; "+typed, "existing type "+whose, `ALTER TYPE "analytics_features"."product_embeddings" RENAME TO "product_embeddings_old"`)
+	}
+	f("SET ROLE {role}; CREATE TABLE analytics_features.own (id int); CREATE INDEX product_embeddings ON analytics_features.own (id)",
+		"existing index "+whose, "ALTER INDEX")
+}
+
+// TestANameOfPgvectorsThatIsTaken in public, by a role that may create there: a schema of its own
+// helps.
+func TestANameOfPgvectorsThatIsTaken(t *testing.T) {
+	t.Parallel()
+	for _, taken := range []string{
+		"CREATE TYPE public.vector AS ENUM ()", "CREATE TABLE public.halfvec (id int)", "CREATE DOMAIN public.sparsevec AS int",
+	} {
+		b := prepare(t)
+		role, _ := b.db.Role(t, "")
+		b.db.Exec(t, "DROP EXTENSION IF EXISTS vector; GRANT CREATE ON SCHEMA public TO "+role+"; SET ROLE "+role+"; "+taken+"; RESET ROLE")
+		err := b.sink.Migrate(t.Context())
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "another role made in that schema has a name of pgvector's") {
+			t.Fatalf("%s: %v", taken, err)
+		}
+		b.db.Exec(t, fault.Try(err))
+		b.ok(b.sink.Migrate(t.Context()))
+	}
 }
 
 func TestTheViewFollowsItsConfiguredName(t *testing.T) {

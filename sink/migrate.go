@@ -95,13 +95,22 @@ func mayNot(step string) string {
 	}
 }
 
+// ownSchema makes pgvector where any role that may create in public has taken a name of its
+// there.
+const ownSchema = "BEGIN; CREATE SCHEMA pgvector; GRANT USAGE ON SCHEMA pgvector TO PUBLIC; CREATE EXTENSION vector WITH SCHEMA pgvector; COMMIT;" +
+	" -- as a superuser; where it fails, under another name; then run it again"
+
 func explainStep(err error, step string) error {
 	for strings.HasPrefix(step, "--") {
 		_, step, _ = strings.Cut(step, "\n")
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(step), "\n")
 	line = strings.TrimSuffix(line, " (")
-	switch fault.SQLSTATE(err) {
+	state := fault.SQLSTATE(err)
+	if strings.HasPrefix(step, "CREATE EXTENSION ") && slices.Contains([]string{"42710", "42723", "42P07"}, state) {
+		return fault.Wrap(err, fault.Usage, ownSchema, "running %q: what another role made in that schema has a name of pgvector's", line)
+	}
+	switch state {
 	case "42501": // insufficient privilege
 		return fault.Wrap(err, fault.Usage, mayNot(step), "running %q", line)
 	case "58P01", "0A000": // undefined file, feature not supported: the extension is not installed

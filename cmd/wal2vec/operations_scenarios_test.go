@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -173,6 +174,21 @@ func guideLag(t *testing.T, r *reader) {
 	r.settle()
 	r.checkPair(products)
 
+	// A stranger that calls itself the stream waits for the session of a third one, which began
+	// before.
+	nightly := r.sink.Conn(t)
+	if _, err := nightly.Exec(t.Context(), "SET application_name = 'nightly job'; BEGIN; SELECT pg_advisory_xact_lock(42)"); err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := pgx.Connect(t.Context(), r.sink.DSNFor(r.sink.Role(t, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = stranger.Exec(t.Context(), "SET application_name = 'wal2vec/stream product_embeddings'; SELECT pg_advisory_lock(42)")
+	}()
 	person := r.sink.Conn(t)
 	tx, err := person.Begin(t.Context())
 	if err != nil {
@@ -183,13 +199,27 @@ func guideLag(t *testing.T, r *reader) {
 	}
 	r.db.Exec(t, "UPDATE "+product+" SET name = 'waits for a person' WHERE product_id = 6")
 	pgtest.Eventually(t, processTimeout, func() (bool, string) {
-		n := pgtest.One[int](t, r.sink, "SELECT count(*)::int FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'wal2vec/stream%'")
-		return n > 0, "the stream does not wait"
+		n := pgtest.One[int](t, r.sink, `SELECT count(*)::int FROM pg_stat_activity AS a JOIN pg_locks AS l USING (pid)
+			WHERE NOT l.granted AND l.waitstart < now() - interval '2 s' AND a.application_name LIKE 'wal2vec/stream%'`)
+		return n > 1, "stream and stranger do not wait"
 	})
-	r.says(r.types(), "wal2vec/stream", "a person", "LOCK TABLE")
+	printed := r.types()
+	r.says(printed, "pipeline.lock", fmt.Sprintf("process %d (role ", person.PgConn().PID()), `application "a person"`, fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d);", person.PgConn().PID()))
+	if strings.Contains(printed, "nightly job") || strings.Contains(printed, strconv.Itoa(int(nightly.PgConn().PID()))) {
+		t.Errorf("the session for which a stranger waits is named:\n%s", printed)
+	}
 	if err := tx.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := nightly.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Error(err)
+	}
+	<-gone
+	_ = stranger.Close(t.Context())
+	pgtest.Eventually(t, processTimeout, func() (bool, string) { // the last report is of what waited for long
+		phase := r.status().Phase
+		return phase == monitor.Streaming, string(phase)
+	})
 	r.upToDate()
 	r.checkPair(products)
 	stream.stop()

@@ -189,20 +189,26 @@ func (r *reader) services() string {
 	return path
 }
 
-// TestTheGuidesServicesFindTheServersOwnNames, whatever the owner of the database sets: psql asks
-// by names without a schema where it completes a word.
+// TestTheGuidesServicesFindTheServersOwnNames, and act as the role that logs in, whatever the owner
+// of the database sets: psql asks by names without a schema where it completes a word.
 func TestTheGuidesServicesFindTheServersOwnNames(t *testing.T) {
 	w := newWorld(t, 0)
 	r := &reader{world: w}
-	w.db.Exec(t, "CREATE SCHEMA evil; ALTER DATABASE "+w.db.Name+" SET search_path = evil, pg_catalog")
+	owner, _ := w.db.Role(t, "")
+	w.db.Exec(t, "CREATE SCHEMA evil; ALTER DATABASE "+w.db.Name+" SET search_path = evil, pg_catalog; ALTER DATABASE "+w.db.Name+" SET role = "+owner)
+	t.Cleanup(func() { w.db.Exec(t, "RESET ROLE; ALTER DATABASE "+w.db.Name+" RESET role") })
 	for _, service := range []string{"source", "sink"} {
 		if printed := r.shell(`psql -X -A -t -c 'SHOW search_path' service=` + service); strings.TrimSpace(printed) != "pg_catalog" {
 			t.Errorf("service %s has the search path %q", service, printed)
 		}
+		if printed := r.shell(`psql -X -A -t -c 'SELECT current_user = session_user' service=` + service); strings.TrimSpace(printed) != "t" {
+			t.Errorf("service %s acts as another role than the one that logged in: %s", service, printed)
+		}
 	}
-	var elsewhere string
-	if err := w.db.Conn(t).QueryRow(t.Context(), "SHOW search_path").Scan(&elsewhere); err != nil || !strings.Contains(elsewhere, "evil") {
-		t.Errorf("elsewhere it is %q, %v: the test shows nothing", elsewhere, err)
+	var elsewhere, acts string
+	if err := w.db.Conn(t).QueryRow(t.Context(), "SELECT current_setting('search_path'), current_user::text").Scan(&elsewhere, &acts); err != nil ||
+		!strings.Contains(elsewhere, "evil") || acts != owner {
+		t.Errorf("elsewhere it is %q, as %s, %v: the test shows nothing", elsewhere, acts, err)
 	}
 }
 

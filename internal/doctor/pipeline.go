@@ -16,6 +16,9 @@ import (
 
 func (e *examination) examinePipeline(ctx context.Context) {
 	if e.state == nil {
+		if e.sink.kept { // whose lock that is, the catalogue alone says
+			e.examineLock(ctx)
+		}
 		return
 	}
 	e.examineHistory(ctx)

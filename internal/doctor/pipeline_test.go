@@ -165,6 +165,22 @@ var pipelineFindings = []finding{
 		r.paste(r.want("pipeline.lock", doctor.Fail))
 		<-done
 		r.want("pipeline.lock", doctor.OK)
+		// Nor can wal2vec's tables be looked at then, each in its turn.
+		for _, table := range []string{"pipeline", "generation", "schema_version"} {
+			keeper := r.db.Conn(t)
+			r.on(keeper, "BEGIN", "LOCK TABLE wal2vec."+table)
+			if table != "pipeline" {
+				r.on(keeper, "SELECT FROM wal2vec.pipeline FOR UPDATE")
+			}
+			done := r.wait(r.db.Conn(t))
+			pgtest.Eventually(t, time.Minute, func() (bool, string) {
+				fix := fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d);", keeper.PgConn().PID())
+				f := found(r.examine(), "pipeline.lock")
+				return f[0].Status == doctor.Fail && f[0].Fix == fix, table + ": " + f[0].Text
+			})
+			r.paste(r.want("pipeline.lock", doctor.Fail))
+			<-done
+		}
 	}},
 	{"a session of the stream that works", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)

@@ -28,6 +28,8 @@ type sinkFacts struct {
 	ahead time.Duration // its clock, of this machine's
 	role  string        // this session's; empty where it is not known
 	kind  kind          // what the role is for
+	// kept says that a lock of another session kept the pipeline's tables from being read.
+	kept bool
 	// standing says it of a role without a ledger, too; nil where it could not be asked.
 	standing *sink.Standing
 	// encoding is its database's; empty where it is not known.
@@ -173,11 +175,15 @@ func (e *examination) judgeSinkVersion(version int) {
 	}
 }
 
+// lockNotAvailable is the SQLSTATE of a lock that was waited for too long.
+const lockNotAvailable = "55P03"
+
 // examineState reads the pipeline, and reports whether there is one.
 func (e *examination) examineState(ctx context.Context) bool {
 	schema := e.opts.Config.Sink.Schema
 	exists, err := e.sink.store.Trusted(ctx)
 	if err != nil {
+		e.sink.kept = fault.SQLSTATE(err) == lockNotAvailable
 		e.judge("sink.owner", err, Settings, "")
 		return false
 	}
@@ -190,6 +196,7 @@ func (e *examination) examineState(ctx context.Context) bool {
 		return false
 	}
 	if !e.judge("sink.schema", err, Sink, "schema %s is of this version", schema) {
+		e.sink.kept = fault.SQLSTATE(err) == lockNotAvailable
 		return false
 	}
 	state, err := e.sink.store.State(ctx)
@@ -198,6 +205,7 @@ func (e *examination) examineState(ctx context.Context) bool {
 		e.judge("sink.rights", err, Sink, "")
 		return false
 	case err != nil:
+		e.sink.kept = fault.SQLSTATE(err) == lockNotAvailable
 		e.judge("pipeline.registered", err, Sink, "")
 		return false
 	case state.Started():

@@ -175,11 +175,23 @@ func (e *examination) judgeFailover(name string) {
 			pgname.Shell("ALTER_REPLICATION_SLOT "+pgname.Catalogue(name)+" (FAILOVER true)") + "  # while the stream stands still"
 		e.warn("slot.failover", inShell(fix), "slot %q is no failover slot: no standby gets it", name)
 	case f.synchronized == "":
-		e.warn("slot.failover", e.setting("synchronized_standby_slots", strings.Join(f.physicalSlots, ", "), false),
+		e.warn("slot.failover", synchronize(f.streamedSlots),
 			"synchronized_standby_slots is empty: a standby may be promoted that has less than the sink shows")
 	default:
 		e.ok("slot.failover", "standbys get it, and the stream waits for %s", f.synchronized)
 	}
+}
+
+// synchronize asks which of the slots that something streams from are those of standbys. No
+// statement names them: a slot that no standby reads, which any role with REPLICATION can make,
+// would keep every stream of the server waiting.
+func synchronize(streamed []string) advice {
+	if len(streamed) == 0 {
+		return onServer("run wal2vec doctor again while the standby streams: no process reads a physical slot now")
+	}
+	return onServer("is one of these the slot of a standby that may be promoted? " + pgname.List(streamed) +
+		"; name that one in synchronized_standby_slots, and no other: each stream waits for every slot that stands there " +
+		"(docs/operations.md, Failover of the source)")
 }
 
 // examineCopy looks at what a standby has of the slot, for the day of its promotion.

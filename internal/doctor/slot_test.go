@@ -2,8 +2,11 @@ package doctor_test
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -126,13 +129,51 @@ var slotFindings = []finding{
 		r.want("slot.failover", doctor.Warn)
 		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', failover => true, twophase => false)")
 		r.again()
-		f := r.want("slot.failover", doctor.Warn)
+		// Any role with REPLICATION can make such a slot. None is asked about before a standby
+		// reads it, and no statement would name all.
+		name, password := r.db.Role(t, "REPLICATION")
+		stranger, err := pgx.Connect(t.Context(), r.db.DSNFor(name, password))
+		r.ok(err)
+		r.on(stranger, "SELECT pg_create_physical_replication_slot('standby_9', true)")
+		r.ok(stranger.Close(t.Context()))
+		t.Cleanup(func() { r.db.Exec(t, "SELECT pg_drop_replication_slot('standby_9')") })
+		asks := func(standby bool) {
+			t.Helper()
+			f := r.want("slot.failover", doctor.Warn)
+			if strings.Contains(f.Fix, "standby_9") || strings.Contains(f.Fix, `"standby"`) != standby || strings.Contains(f.Fix, "ALTER SYSTEM") || f.FixIn == doctor.Source {
+				t.Errorf("something streams: %v; %+v", standby, f)
+			}
+		}
+		asks(false)
+		standby := r.physical("standby")
+		asks(true)
 		t.Cleanup(func() {
 			r.db.Exec(t, "ALTER SYSTEM RESET synchronized_standby_slots")
 			r.db.Exec(t, "SELECT pg_reload_conf()")
 		})
-		r.repair(f)
+		r.set("synchronized_standby_slots", "standby")
+		r.want("slot.failover", doctor.OK)
+		r.ok(standby.Close(t.Context()))
 	}},
+}
+
+// physical streams from a physical slot as a standby does, until it is closed.
+func (r *rig) physical(slot string) *pgconn.PgConn {
+	r.t.Helper()
+	c, err := pgconn.ParseConfig(r.db.DSN)
+	r.ok(err)
+	c.RuntimeParams["replication"] = "true"
+	conn, err := pgconn.ConnectConfig(r.t.Context(), c)
+	r.ok(err)
+	r.t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(r.t.Context())) })
+	conn.Frontend().Send(&pgproto3.Query{String: "START_REPLICATION SLOT " + slot + " PHYSICAL " + pgtest.One[string](r.t, r.db, "SELECT pg_current_wal_flush_lsn()::text")})
+	r.ok(conn.Frontend().Flush())
+	_, err = conn.ReceiveMessage(r.t.Context())
+	r.ok(err)
+	pgtest.Eventually(r.t, time.Minute, func() (bool, string) {
+		return pgtest.One[bool](r.t, r.db, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE pid = $1 AND state = 'streaming')", int64(conn.PID())), "it does not stream"
+	})
+	return conn
 }
 
 // steal reads the slot as another program would, until the test ends.

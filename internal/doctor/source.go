@@ -29,9 +29,10 @@ type sourceFacts struct {
 	standbyNames         string
 	synchronous          int // standbys that commits wait for
 	physicalSlots        []string
-	repacks, repackSlots int     // slots of REPACK (CONCURRENTLY), and how many there may be
-	synchronized         string  // synchronized_standby_slots
-	walRate              float64 // bytes a second since the server's statistics began
+	streamedSlots        []string // those of them that something streams from
+	repacks, repackSlots int      // slots of REPACK (CONCURRENTLY), and how many there may be
+	synchronized         string   // synchronized_standby_slots
+	walRate              float64  // bytes a second since the server's statistics began
 	superuser, monitor   bool
 	access               error             // of a replication connection
 	wanted               map[string]string // settings that its connection string and package pgsession ask for
@@ -133,7 +134,7 @@ func (e *examination) readSource(ctx context.Context) error {
 	}
 	var idle int64
 	err = f.conn.QueryRow(ctx, queries.Query("doctor_source")).Scan(&f.senders, &f.sendersBusy, &idle, &f.standbyNames, &f.synchronous,
-		&f.physicalSlots, &f.synchronized, &f.walRate, &f.superuser, &f.monitor, &f.provider, &f.repacks, &f.repackSlots)
+		&f.physicalSlots, &f.streamedSlots, &f.synchronized, &f.walRate, &f.superuser, &f.monitor, &f.provider, &f.repacks, &f.repackSlots)
 	if err != nil {
 		return fmt.Errorf("reading the source's settings: %w", err)
 	}

@@ -136,7 +136,7 @@ func (s *Stream) run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if s.totals.Batches > committed {
+		if s.totals.Batches > committed && !stands(err) {
 			c.pauses.Reset()
 			c.looks, c.moved, c.repaired = 0, false, false
 		}

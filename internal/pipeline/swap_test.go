@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 )
@@ -133,6 +135,40 @@ func TestASwapThatCannotBePreparedEndsTheStream(t *testing.T) {
 		}
 		w.halt(r)
 	})
+}
+
+// TestASwapThatIsRefusedAgainAndAgainEndsTheStream, whatever each session writes before: what a
+// moving catalogue answers may be so for good, and then a person has to know.
+func TestASwapThatIsRefusedAgainAndAgainEndsTheStream(t *testing.T) {
+	f := func(failures int, ends bool) {
+		synctest.Test(t, func(t *testing.T) {
+			w := replaced(t, 100)
+			tries := 0
+			w.prepare = func(context.Context) (change.LSN, error) {
+				tries++
+				if tries > failures {
+					return 100, nil
+				}
+				w.write(tx(change.LSN(200+10*tries), put("a", fmt.Sprint(tries))))
+				<-time.After(time.Second)
+				return 0, fmt.Errorf("making an index: %w", &pgconn.PgError{Code: "42P07"})
+			}
+			r := w.start(settings(t))
+			pass(30 * time.Minute)
+			if !ends || tries > failures {
+				if ends || len(w.finished) != 1 || !r.Health().Streaming {
+					t.Errorf("finished %d times after %d tries, health %+v", len(w.finished), tries, r.Health())
+				}
+				w.halt(r)
+				return
+			}
+			if err := r.end(); fault.SQLSTATE(err) != "42P07" || tries != failures || r.totals.Batches < int64(failures) {
+				t.Errorf("ended with %v after %d tries: %+v", err, tries, r.totals)
+			}
+		})
+	}
+	f(10, false)
+	f(11, true)
 }
 
 // TestAStopEndsTheWaitForALock: preparing may take as long as others keep their locks.

@@ -9,6 +9,14 @@ SELECT
     pg_catalog.current_setting('synchronous_standby_names'),
     (SELECT pg_catalog.count(*)::int FROM pg_catalog.pg_stat_replication AS r WHERE r.sync_state IN ('sync', 'quorum')),
     ARRAY(SELECT s.slot_name::text FROM pg_catalog.pg_replication_slots AS s WHERE s.slot_type = 'physical' ORDER BY 1),
+    -- Those that something streams from now. Any role with REPLICATION can make a slot, and its state is not shown to every role.
+    ARRAY(
+        SELECT s.slot_name::text
+        FROM pg_catalog.pg_replication_slots AS s
+        JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
+        WHERE s.slot_type = 'physical' AND coalesce(r.state, 'streaming') = 'streaming'
+        ORDER BY 1
+    ),
     coalesce(pg_catalog.current_setting('synchronized_standby_slots', true), ''),
     (
         SELECT s.wal_bytes / greatest(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - s.stats_reset), 1)

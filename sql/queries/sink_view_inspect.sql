@@ -1,4 +1,4 @@
--- What has the name of the view ($1, $2); $3 is wal2vec's schema, $4 are the pipeline's vector tables, $5 the columns of the view in their order.
+-- What has the name of the view ($1, $2), a type (T) too, since a view makes one of its name, and whose it is; $3 is wal2vec's schema, $4 are the pipeline's vector tables, $5 the columns of the view in their order.
 SELECT
     c.relkind::text,
     c.relkind = 'v' AND o.some AS ours,
@@ -29,7 +29,8 @@ SELECT
         FROM pg_catalog.pg_attribute AS a
         JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND y.typname IN ('vector', 'halfvec')
-    ), 0)
+    ), 0),
+    pg_catalog.pg_get_userbyid(c.relowner)::text
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
@@ -53,3 +54,9 @@ CROSS JOIN LATERAL (
     WHERE r.ev_class = c.oid
 ) AS o
 WHERE n.nspname = $1 AND c.relname = $2
+UNION ALL
+SELECT 'T', false, false, false, false, '', 0, pg_catalog.pg_get_userbyid(y.typowner)::text
+FROM pg_catalog.pg_type AS y
+JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace
+WHERE n.nspname = $1 AND y.typname = $2 AND y.typrelid = 0
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_type AS e WHERE e.typarray = y.oid) -- the server renames such a one

@@ -1,22 +1,24 @@
 -- The tables that wal2vec published, by the last line of the comment of the publication ($1) or that the caller names ($2, object ids), that
--- exist: whether each is listed by itself, and its index that wal2vec made on the key. A noted table counts where the publication's owner, who alone
+-- exist: whether each is listed by itself, and its indexes that wal2vec made on the key. A noted table counts where the publication's owner, who alone
 -- could note it, has its owner's rights, and where it has the columns ($3): object ids of another server mean nothing here.
 SELECT
     c.oid,
     n.nspname::text,
     c.relname::text,
     EXISTS (SELECT FROM pg_catalog.pg_publication_rel AS r WHERE r.prpubid = p.oid AND r.prrelid = c.oid),
-    COALESCE((
+    -- Only the table's owner could give one on it such a name. That of earlier versions has no end that is random.
+    ARRAY(
         SELECT i.relname::text
         FROM pg_catalog.pg_index AS k
         JOIN pg_catalog.pg_class AS i ON i.oid = k.indexrelid
-        WHERE k.indrelid = c.oid AND i.relname = 'wal2vec_key_' || c.oid::text
-    ), ''),
+        WHERE k.indrelid = c.oid AND i.relname ~ ('^wal2vec_key_' || c.oid::text || '(_[0-9a-f]{32})?$')
+        ORDER BY 1
+    ),
     EXISTS (
         SELECT
         FROM pg_catalog.pg_index AS k
         JOIN pg_catalog.pg_class AS i ON i.oid = k.indexrelid
-        WHERE k.indrelid = c.oid AND i.relname = 'wal2vec_key_' || c.oid::text AND k.indisreplident
+        WHERE k.indrelid = c.oid AND i.relname ~ ('^wal2vec_key_' || c.oid::text || '(_[0-9a-f]{32})?$') AND k.indisreplident
     )
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace

@@ -298,8 +298,10 @@ BEGIN
         END LOOP;
         IF altering AND key_index IS NULL THEN
             indexed := true;
+            -- Its name ends with what no role can foresee: any that may create in the schema could take the name before.
             EXECUTE pg_catalog.format(
-                'CREATE UNIQUE INDEX %I ON ONLY %I.%I (%s)', 'wal2vec_key_' || target, schema_name, table_name,
+                'CREATE UNIQUE INDEX %I ON ONLY %I.%I (%s)',
+                pg_catalog.concat('wal2vec_key_', target, '_', pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '')), schema_name, table_name,
                 (
                     SELECT pg_catalog.string_agg(pg_catalog.quote_ident(k.name), ', ' ORDER BY k.place)
                     FROM pg_catalog.unnest(key_columns) WITH ORDINALITY AS k (name, place)
