@@ -204,7 +204,7 @@ func TestTheRolesTakeNoRoleThatComesBetween(t *testing.T) {
 					return pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'psql' AND wait_event_type = 'Lock')"), "the file does not wait"
 				})
 				db.Exec(t, "SET ROLE cr; CREATE ROLE "+first+"_2; RESET ROLE") // a role can be made beside it
-				between := []string{"wal2vec_stream", "wal2vec_search", "wal2vec_swap"}
+				between := []string{"wal2vec_stream", "wal2vec_read", "wal2vec_search", "wal2vec_swap"}
 				if first == "wal2vec_swap" {
 					between = nil
 				}

@@ -347,7 +347,8 @@ func guideRoles(t *testing.T, r *reader) {
 	r.types()                       // the script,
 	r.says(r.types(), "GRANT ROLE") // the owner's rights,
 	r.types()                       // pgvector
-	w.db.Exec(t, "ALTER ROLE wal2vec_admin PASSWORD 'change-me-1'; ALTER ROLE wal2vec_stream PASSWORD 'change-me-2'")
+	w.db.Exec(t, "ALTER ROLE wal2vec_admin PASSWORD 'change-me-1'; ALTER ROLE wal2vec_stream PASSWORD 'change-me-2'; ALTER ROLE wal2vec_read PASSWORD 'change-me-3'")
+	unset = append(slices.Clip(unset), "WAL2VEC_SOURCE_READ_DSN="+w.db.DSNFor("wal2vec_read", "change-me-3"))
 	as(w.db.DSNFor("wal2vec_admin", "change-me-1"))
 	if said := r.types(); strings.Contains(said, "would run as role") {
 		t.Fatalf("init as the admin leaves the function out:\n%s", said)
