@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/wal2vec/wal2vec/internal/pgname"
 )
 
 // Key is the key of a source row: the text output of its key columns, in the configured order. It
@@ -32,7 +33,7 @@ func (k Key) String() string {
 	parts := k.Parts()
 	for i, part := range parts {
 		switch {
-		case obscure(part):
+		case pgname.Hides(part):
 			parts[i] = escaped(part)
 		case len(parts) == 1:
 			if strings.HasPrefix(part, escapedBegin) {
@@ -117,15 +118,6 @@ func quoted(text string) (inside, rest string, ok bool) {
 // escapedBegin begins a part that is written with escapes.
 const escapedBegin = `U&"`
 
-// obscure reports whether a text holds what a reader does not see as itself.
-func obscure(text string) bool {
-	return !utf8.ValidString(text) || strings.ContainsFunc(text, unseen)
-}
-
-func unseen(r rune) bool {
-	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-}
-
 func escaped(text string) string {
 	var b strings.Builder
 	b.WriteString(escapedBegin)
@@ -137,9 +129,9 @@ func escaped(text string) string {
 		case r == '"' || r == '\\':
 			b.WriteRune(r)
 			b.WriteRune(r)
-		case unseen(r) && r <= 0xFFFF:
+		case pgname.Hidden(r) && r <= 0xFFFF:
 			fmt.Fprintf(&b, `\%04X`, r)
-		case unseen(r):
+		case pgname.Hidden(r):
 			fmt.Fprintf(&b, `\+%06X`, r)
 		default:
 			b.WriteString(text[:size])

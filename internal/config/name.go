@@ -92,8 +92,8 @@ func identifierRune(r rune) bool {
 	return r == '_' || r == '$' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r > 127
 }
 
-// quoteIdentifier quotes what SQL would otherwise read as something else. Key words are left alone:
-// this is for people.
+// quoteIdentifier writes a name as the settings take it (parseName): in quotes where it would be
+// read as something else. It is no SQL, which package pgname quotes: key words are left alone.
 func quoteIdentifier(name string) string {
 	plain := name != "" && name == strings.ToLower(name) && !strings.ContainsFunc(name, func(r rune) bool { return !identifierRune(r) })
 	if plain && (name[0] < '0' || name[0] > '9') && name[0] != '$' {

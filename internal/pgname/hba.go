@@ -23,7 +23,7 @@ const regularHBA = 16
 // is written as one that means itself; so is what cannot be seen or would end the line. Older
 // servers have no way to write those: ok is false.
 func HBA(name string, major int) (text string, ok bool) {
-	visible := name != "" && !hides(name)
+	visible := name != "" && !Hides(name)
 	switch regular := major >= regularHBA; {
 	case plainInHBA.MatchString(name) && !slices.Contains(hbaWords, name):
 		return name, true
@@ -38,7 +38,7 @@ func HBA(name string, major int) (text string, ok bool) {
 		c := rest[:size]
 		rest = rest[size:]
 		switch {
-		case r == utf8.RuneError || r == '"' || hidden(r):
+		case r == utf8.RuneError || r == '"' || Hidden(r):
 			for i := range len(c) { // the server compares bytes: no database has been chosen yet, and so no encoding
 				fmt.Fprintf(&b, `\u%04x`, c[i])
 			}

@@ -49,7 +49,7 @@ func Pasteable(statement string) string {
 
 func pasteable(token string) string {
 	switch {
-	case !hides(token) || len(token) < len(`""`):
+	case !Hides(token) || len(token) < len(`""`):
 		return token
 	case token[0] == '"' && strings.HasSuffix(token, `"`):
 		return Identifier(strings.ReplaceAll(token[1:len(token)-1], `""`, `"`))

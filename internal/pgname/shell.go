@@ -12,7 +12,7 @@ import (
 // characters are written as $'...' escapes, which bash, zsh, ksh and POSIX shells since 2024 read;
 // an older shell gets one wrong word, and fish ends with an error.
 func Shell(word string) string {
-	if hides(word) {
+	if Hides(word) {
 		return ansiC(word)
 	}
 	// zsh reads =ls as the path of ls, fish %self as a number.
@@ -90,12 +90,12 @@ func Flag(name, value string) string { return "--" + name + "=" + Shell(value) }
 // Visible replaces hidden characters by escapes in a text that people read: it is not a quotation,
 // and nothing is to be pasted from it that was not quoted before.
 func Visible(text string) string {
-	if !hides(text) {
+	if !Hides(text) {
 		return text
 	}
 	var b strings.Builder
 	for _, r := range text {
-		if hidden(r) {
+		if Hidden(r) {
 			quoted := strconv.QuoteRuneToASCII(r)
 			b.WriteString(quoted[1 : len(quoted)-1])
 		} else {
@@ -108,13 +108,13 @@ func Visible(text string) string {
 // VisibleJSON writes the hidden characters of a JSON text as JSON's own escapes: the same value,
 // and nothing of it moves a terminal's cursor. White space between values stays.
 func VisibleJSON(text string) string {
-	if !hides(text) {
+	if !Hides(text) {
 		return text
 	}
 	var b strings.Builder
 	for _, r := range text {
 		switch {
-		case !hidden(r) || r == '\n' || r == '\t' || r == '\r':
+		case !Hidden(r) || r == '\n' || r == '\t' || r == '\r':
 			b.WriteRune(r)
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)

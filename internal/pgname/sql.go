@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// hidden reports whether a character does not show as itself: it ends the line, moves a terminal's
+// Hidden reports whether a character does not show as itself: it ends the line, moves a terminal's
 // cursor, changes the direction of the text behind it, or takes no room.
-func hidden(r rune) bool {
+func Hidden(r rune) bool {
 	return !unicode.IsPrint(r) || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// hides reports whether a text holds a hidden character, or a byte that is no character at all.
-func hides(text string) bool {
-	return !utf8.ValidString(text) || strings.ContainsFunc(text, hidden)
+// Hides reports whether a text holds a hidden character, or a byte that is no character at all.
+func Hides(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, Hidden)
 }
 
 // Identifier quotes the name of one object for a statement. Hidden characters are written as
@@ -23,7 +23,7 @@ func hides(text string) bool {
 // U+FFFD, which names no object. The role "public" stays the word for every role: PostgreSQL reads
 // it so with quotes too, and lets no role have the name.
 func Identifier(name string) string {
-	if !hides(name) {
+	if !Hides(name) {
 		return Catalogue(name)
 	}
 	var b strings.Builder
@@ -33,9 +33,9 @@ func Identifier(name string) string {
 		case r == '"' || r == '\\':
 			b.WriteRune(r)
 			b.WriteRune(r)
-		case r == utf8.RuneError || hidden(r) && r <= 0xFFFF:
+		case r == utf8.RuneError || Hidden(r) && r <= 0xFFFF:
 			fmt.Fprintf(&b, `\%04X`, r)
-		case hidden(r):
+		case Hidden(r):
 			fmt.Fprintf(&b, `\+%06X`, r)
 		default:
 			b.WriteRune(r)
@@ -78,7 +78,7 @@ func Catalogue(parts ...string) string {
 // standard_conforming_strings is. Hidden characters and bytes that are not UTF-8 are written as
 // escapes; the server refuses the zero byte.
 func Literal(text string) string {
-	if !hides(text) && !strings.Contains(text, `\`) {
+	if !Hides(text) && !strings.Contains(text, `\`) {
 		return Plain(text)
 	}
 	var b strings.Builder
@@ -91,9 +91,9 @@ func Literal(text string) string {
 			b.WriteRune(r)
 		case r == '\n':
 			b.WriteString(`\n`)
-		case size == 1 && (r == utf8.RuneError || hidden(r)):
+		case size == 1 && (r == utf8.RuneError || Hidden(r)):
 			fmt.Fprintf(&b, `\x%02x`, text[0])
-		case hidden(r):
+		case Hidden(r):
 			fmt.Fprintf(&b, `\U%08X`, r)
 		default:
 			b.WriteString(text[:size])

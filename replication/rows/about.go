@@ -15,13 +15,8 @@ const mostCounted = 10_000
 
 // aboutQuery is the data of the queries source_about and source_few.
 type aboutQuery struct {
-	Table, Mark string
-	MarkIsBool  bool
-	Limit       int
-}
-
-func (r *Reader) aboutQuery(limit int) aboutQuery {
-	return aboutQuery{Table: r.from(), Mark: r.row.Mark, MarkIsBool: r.row.MarkIsBool, Limit: limit}
+	Table, Deleted string
+	Limit          int
 }
 
 // AboutRows returns about how many rows the table has, those aside that are marked as deleted: a
@@ -36,7 +31,7 @@ func (r *Reader) AboutRows(ctx context.Context) (int64, error) {
 	if err != nil || few <= mostCounted {
 		return few, err
 	}
-	plan, err := r.readOne(ctx, "source_about", r.aboutQuery(0))
+	plan, err := r.readOne(ctx, "source_about", 0)
 	if err != nil {
 		return 0, fmt.Errorf("estimating the rows of %s: %w", r.name(), err)
 	}
@@ -79,7 +74,7 @@ func (r *Reader) first(ctx context.Context) (int64, error) {
 
 // few counts the rows that are not marked as deleted, up to limit, on the open connection.
 func (r *Reader) few(ctx context.Context, limit int) (int64, error) {
-	text, err := r.readOne(ctx, "source_few", r.aboutQuery(limit))
+	text, err := r.readOne(ctx, "source_few", limit)
 	if err != nil {
 		return 0, fmt.Errorf("counting the rows of %s: %w", r.name(), err)
 	}
@@ -87,8 +82,12 @@ func (r *Reader) few(ctx context.Context, limit int) (int64, error) {
 }
 
 // readOne reads the single value of a query of the table.
-func (r *Reader) readOne(ctx context.Context, query string, data aboutQuery) (text string, err error) {
-	statement, err := sql.Render(query, data)
+func (r *Reader) readOne(ctx context.Context, query string, limit int) (text string, err error) {
+	deleted, err := r.row.deleted()
+	if err != nil {
+		return "", err
+	}
+	statement, err := sql.Render(query, aboutQuery{Table: r.from(), Deleted: deleted, Limit: limit})
 	if err != nil {
 		return "", err
 	}

@@ -28,6 +28,8 @@ type selection struct {
 	// Mark is the column that marks deleted rows, quoted; empty when there is none.
 	Mark       string
 	MarkIsBool bool
+	// Deleted is the query source_deleted; see render.
+	Deleted string
 	// Most is the most bytes of a row whose values are sent: the limit of a row, or less for now.
 	Most int64
 	// Convert says that the server's encoding is not that of the session: lengths are counted in
@@ -80,8 +82,14 @@ func (s selection) raw() selection {
 	return s
 }
 
+// deleted is the condition that is true of a row which is marked as deleted; empty without a mark.
+func (s selection) deleted() (string, error) { return sql.Render("source_deleted", s) }
+
 // render returns the two lists of columns.
 func (s selection) render() (row, sent string, err error) {
+	if s.Deleted, err = s.deleted(); err != nil {
+		return "", "", err
+	}
 	if row, err = sql.Render("source_row", s); err != nil {
 		return "", "", err
 	}

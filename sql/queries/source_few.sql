@@ -1,6 +1,6 @@
 -- How many rows are not marked as deleted, up to a number.
 SELECT pg_catalog.count(*)
 FROM (
-    SELECT FROM {{.Table}} AS t{{if .Mark}} WHERE t.{{.Mark}} IS {{if .MarkIsBool}}NOT TRUE{{else}}NOT DISTINCT FROM NULL{{end}}{{end}}
+    SELECT FROM {{.Table}} AS t{{if .Deleted}} WHERE ({{.Deleted}}) IS NOT TRUE{{end}}
     LIMIT {{.Limit}}
 ) AS few

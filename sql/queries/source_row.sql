@@ -3,7 +3,7 @@
 {{- range $i, $value := .Values}}, {{if $.Raw -}}
     CASE WHEN t.{{$value}} IS DISTINCT FROM NULL THEN convert_to(format('%s', t.{{$value}}), getdatabaseencoding()) END
 {{- else}}t.{{$value}}{{end}} AS c{{inc $i}}{{end}}
-{{- if .Mark}}, {{if .MarkIsBool}}t.{{.Mark}}{{else}}t.{{.Mark}} IS DISTINCT FROM NULL{{end}} AS mark{{end}}
+{{- if .Deleted}}, {{.Deleted}} AS mark{{end}}
 {{- range $i, $values := .Templates}}, 0::bigint
 {{- range $values}} + coalesce(octet_length(
 {{- if $.Convert}}convert_to({{end -}}

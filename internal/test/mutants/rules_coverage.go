@@ -39,7 +39,7 @@ var coverage = rule{
 		{
 			name:  "a table of deleted rows is not empty",
 			fails: []string{"replication/rows TestAboutRows/18"},
-			edits: []edit{{"sql/queries/source_few.sql", "{{if .Mark}}", "{{if not .Mark}}"}},
+			edits: []edit{{"sql/queries/source_few.sql", "{{if .Deleted}}", "{{if not .Deleted}}"}},
 		},
 	},
 }
