@@ -80,6 +80,7 @@ func TestTheOwnerOfATableSeesNoOtherOwnersRows(t *testing.T) {
 		DECLARE
 			loot text;
 		BEGIN
+			-- each in a subtransaction
 			BEGIN
 				PERFORM pg_catalog.pg_create_logical_replication_slot('loot', 'pgoutput');
 				loot := 'a slot';

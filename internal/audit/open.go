@@ -114,7 +114,8 @@ func Open(ctx context.Context, c config.Config, o Settings) (a *Opened, err erro
 		}
 	}
 	reading := connect.ReaderOptions(c, a.table)
-	reading.SystemID, reading.Timeline, reading.Application, reading.Warn = a.state.SystemID, a.state.Timeline, "wal2vec/audit", connect.WarnOfCode(o.Log)
+	reading.SystemID, reading.Timeline = a.state.SystemID, a.state.Timeline
+	reading.Application, reading.Warn = "wal2vec/audit", connect.WarnOfCode(o.Log)
 	a.reader = rows.NewReader(reading)
 	if err := a.reader.Open(ctx); err != nil { // before anything is encoded
 		return nil, err

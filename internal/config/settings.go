@@ -95,8 +95,9 @@ func (s *Sink) settings() []setting {
 		help: "Role that runs wal2vec init, where it is neither of these. Schema and tables of another role are not read: it could run code by them.",
 	}, {
 		path: "sink.view", value: nameValue{&s.View},
-		help: "View that people query, as schema.name; analytics_features and the pipeline's name unless named here. A schema of its own, and not public: " +
-			"who may create where every role looks for functions has every role run its own. A pipeline that has a view and is not told another name keeps it.",
+		help: "View that people query, as schema.name; analytics_features and the pipeline's name unless named here. A schema of its own, " +
+			"and not public: who may create where every role looks for functions has every role run its own. A pipeline that has a view " +
+			"and is not told another name keeps it.",
 	}, {
 		path: "sink.storage", value: word{to: &s.Storage, words: []string{change.StorageVector, change.StorageHalfvec}},
 		help: "Column type of a new vector table: vector (4 bytes a component) or halfvec (2 bytes).",

@@ -42,7 +42,8 @@ type Options struct {
 func (o Options) Check() error {
 	for _, role := range slices.Concat(o.GrantStream, o.GrantRead, o.GrantSearch, o.SwapRole) {
 		if role == "" || role == "public" || role == "none" {
-			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-read=ROLE, --grant-search=ROLE, --swap-role=ROLE", "%q is not the name of a role", role)
+			return fault.New(fault.Usage, "name each role: --grant-stream=ROLE, --grant-read=ROLE, --grant-search=ROLE, --swap-role=ROLE",
+				"%q is not the name of a role", role)
 		}
 	}
 	if len(o.SwapRole) > 1 {
