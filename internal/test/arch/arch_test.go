@@ -35,6 +35,7 @@ func TestEachRuleCanFail(t *testing.T) {
 		root := fstest.MapFS{name: {Data: []byte(code)}}
 		if dir := filepath.Dir(name); strings.HasSuffix(name, "_test.go") {
 			root[dir+"/doc.go"] = &fstest.MapFile{Data: []byte("// Package p is here.\npackage p\n")}
+			root[dir+"/a.go"] = &fstest.MapFile{Data: []byte("package p\n")}
 		}
 		sources, err := load(root)
 		if err != nil {
@@ -64,6 +65,11 @@ func TestEachRuleCanFail(t *testing.T) {
 	f("sink/a.go", own("replication"), "sink/a.go: rank 2 imports replication of rank 2")
 	f("internal/change/a.go", own("sink"), "internal/change/a.go: rank 0 imports sink of rank 2")
 	f("sink/a_test.go", own("replication"), "")
+	f("sink/a_topic_test.go", "package p\n", "")
+	f("sink/sink_test.go", "package p\n", "")
+	f("sink/e2e_topic_test.go", "package p\n", "")
+	f("sink/topic_test.go", "package p\n", "sink/topic_test.go: is named after no file of its package")
+	f("sink/another_test.go", "package p\n", "sink/another_test.go: is named after no file of its package")
 	f("encoder/ort/a.go", own("encoder"), "")
 	f("encoder/a.go", own("encoder/ort"), "encoder/a.go: rank 2 imports encoder/ort of rank 2")
 	f("replication/rows/a.go", own("replication"), "replication/rows/a.go: rank 2 imports replication of rank 2")

@@ -27,6 +27,7 @@ func check(sources []*source) []string {
 	}
 	c.packages(sources)
 	c.command(sources)
+	c.testNames(sources)
 	slices.Sort(c.wrong)
 	return slices.Compact(c.wrong)
 }
