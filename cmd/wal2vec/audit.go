@@ -36,7 +36,7 @@ func newAudit(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "audit", Short: "Compare the source with the vectors, row by row", GroupID: "look", Args: cobra.NoArgs,
 		Long: "Compare rows of the source with the vectors of a generation, beside a running stream or alone, and encode some of the texts again.\n" +
-			"Nothing is written but by --repair. A sample is compared, or everything with --full; the same command goes on with an interrupted\n" +
+			"It writes nothing, except with --repair. A sample is compared, or everything with --full; the same command goes on with an interrupted\n" +
 			"full audit. Every difference is looked at twice, the second time by its key, once the watermark has passed the row: what a\n" +
 			"stream is about to write is no finding. Where no stream runs, what changed since the watermark is pending.\n\n" +
 			"Exit code 3 says that there are findings, with --repair that some are left. The fields of -o json are described in docs/status.md.",
