@@ -227,7 +227,7 @@ AND (pg_has_role(r.oid, 'own', 'MEMBER') OR has_table_privilege(r.oid, 'public.t
   OR EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = r.oid) OR EXISTS (SELECT FROM pg_auth_members m WHERE m.roleid = r.oid AND m.member <> 'cr'::regrole))`); len(took) > 0 {
 					t.Errorf("%s: %q got rights or are marked", first, took)
 				}
-				db.Exec(t, "DROP ROLE IF EXISTS wal2vec_admin, wal2vec_stream, wal2vec_search, wal2vec_swap")
+				db.Exec(t, "DROP ROLE IF EXISTS wal2vec_admin, wal2vec_stream, wal2vec_read, wal2vec_search, wal2vec_swap")
 			}
 		})
 	}
