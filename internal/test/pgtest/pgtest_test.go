@@ -112,7 +112,7 @@ func stream(t *testing.T, db *pgtest.DB, slot string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn }) // a connection that nobody holds is closed with its memory
+	t.Cleanup(func() { _ = conn }) // a connection that no one holds is closed with its memory
 	command := fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names 'p')", slot)
 	conn.Frontend().SendQuery(&pgQuery{String: command})
 	if err := conn.Frontend().Flush(); err != nil {
