@@ -50,12 +50,12 @@ func (p Powers) Try() string {
 		reader = "set source.read_dsn to a role that only reads (deploy/roles.sql makes wal2vec_read, wal2vec init --grant-read gives it the columns)"
 		trust  = ", or set source.trust_owner: true"
 	)
-	switch p.Kind {
-	case "superuser", "replication":
+	switch {
+	case p.Kind == "superuser" || p.Kind == "replication" && p.Name == "":
 		return reader + trust
-	case "member":
+	case p.Kind == "replication" || p.Kind == "member":
 		return "take " + p.Name + " from this role, or " + reader + trust
-	case "wrapper":
+	case p.Kind == "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
 	default: // to give it to another owner would leave what its owner put there, user mappings and grants
 		return "as a superuser, once it is known that no client needs the server: DROP SERVER " + p.Name + " CASCADE; or log in by a certificate" + trust

@@ -267,7 +267,7 @@ func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 			w.db.Exec(t, "ALTER ROLE "+w.role+" NOREPLICATION")
 			group, _ := w.db.Role(t, "REPLICATION")
 			w.db.Exec(t, "ALTER ROLE "+w.role+" NOINHERIT; GRANT "+group+" TO "+w.role)
-			w.refused(t, "a member of one that replicates", "it has the rights of "+group+", which may replicate"+of+w.owner, "source.read_dsn")
+			w.refused(t, "a member of one that replicates", "it has the rights of "+group+", which may replicate"+of+w.owner, "take "+group+" from this role, or set source.read_dsn")
 			w.db.Exec(t, "REVOKE "+group+" FROM "+w.role+"; ALTER ROLE "+w.role+" INHERIT")
 			w.asSuperuser = true
 			w.refused(t, "a superuser", "it is a superuser, and table shop.item belongs to role "+w.owner, "deploy/roles.sql")
