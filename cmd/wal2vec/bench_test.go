@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/mart"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
@@ -118,7 +116,7 @@ func setting(t *testing.T, report map[string]any, name string) any {
 
 func TestBenchBackfillCountsRowsAndMemory(t *testing.T) {
 	t.Parallel()
-	report := benchmarked(t, "backfill", "--rows", "40", "--data", writeRows(t, 15),
+	report := benchmarked(t, "backfill", "--rows", "40", "--data", pgtest.PackedProductFile(t, 15),
 		"--backfill-writers", "3", "--postgres-setting", "work_mem=8MB", "--postgres-setting", "jit=on")
 	checkNames(t, report, machineKeys+serverKeys+modelKeys+`settings.data settings.rows settings.postgres.work_mem figures.index_seconds figures.index_bytes figures.total_seconds
 		figures.duration_seconds figures.peak_resident_bytes figures.peak_resident_bytes_at_half figures.rows
@@ -213,7 +211,7 @@ func TestBenchFreshnessMeasuresEveryEdit(t *testing.T) {
 
 func TestBenchStreamDrainsEditsAlone(t *testing.T) {
 	t.Parallel()
-	report := benchmarked(t, "stream", "--edits", "30", "--rows", "90", "--runs", "3", "--transaction-rows", "20", "--fake-encoder", "--data", writeRows(t, 90))
+	report := benchmarked(t, "stream", "--edits", "30", "--rows", "90", "--runs", "3", "--transaction-rows", "20", "--fake-encoder", "--data", pgtest.PackedProductFile(t, 90))
 	keys := machineKeys + serverKeys + `settings.encoder settings.rows settings.data settings.transaction_rows settings.edits settings.runs
 		figures.peak_resident_bytes figures.runs figures.duration_seconds_spread.least figures.duration_seconds_spread.most `
 	for _, name := range []string{"rows", "transactions", "texts_encoded", "batches", "duration_seconds", "rows_per_second"} {
@@ -360,7 +358,7 @@ func TestBenchDataPrintsWhatIsEncoded(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	var log lockedBuffer
-	path := writePlainRows(t, demodata.At(1, 1), demodata.At(1, 1), demodata.At(1, 2))
+	path := pgtest.ProductFile(t, demodata.At(1, 1), demodata.At(1, 1), demodata.At(1, 2))
 	if code := run(t.Context(), []string{"bench", "data", "--rows", "2", "--data", path}, strings.NewReader(""), &out, &log); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log.String())
 	}
@@ -404,53 +402,4 @@ func TestBenchRefusesBadFlags(t *testing.T) {
 	f("must be name=value", "backfill", "--postgres-setting", "fast")
 	f("must be name=value", "backfill", "--postgres-setting", "work mem=1")
 	f("fsync has a flag of its own", "backfill", "--postgres-setting", "fsync=on")
-}
-
-// writePlainRows writes products as JSON lines and returns the file.
-func writePlainRows(t *testing.T, rows ...demodata.Product) string {
-	t.Helper()
-	var lines bytes.Buffer
-	for _, p := range rows {
-		row := map[string]any{
-			"product_id": p.ID, "name": p.Name, "brand": p.Brand, "category": p.Category, "description": p.Description,
-		}
-		if err := json.NewEncoder(&lines).Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "rows.jsonl")
-	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// writeRows writes n products as compressed JSON lines and returns the file.
-func writeRows(t *testing.T, n int) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "rows.jsonl.zst")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	packed, err := zstd.NewWriter(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := json.NewEncoder(packed)
-	for p := range demodata.Generate(1, n) {
-		row := map[string]any{
-			"product_id": p.ID, "name": p.Name, "brand": p.Brand, "category": p.Category, "description": p.Description,
-		}
-		if err := lines.Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := packed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wal2vec/wal2vec/encoder/encodertest"
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -58,7 +56,7 @@ var hashEncoder = sync.OnceValues(func() (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: change.PrecisionFP32}, nil
+	return engine.Fake(checkpoint), nil
 })
 
 // nonsensePipeline is the pipeline of the recording: its tables are named after it.

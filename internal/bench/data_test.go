@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"iter"
 	"os"
@@ -11,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
 func TestEditsAreOfOtherRowsEachRun(t *testing.T) {
@@ -56,8 +53,8 @@ func TestQueriesAreDistinctAndShort(t *testing.T) {
 	row := demodata.At(1, 1)
 	row.Description = "one two three four five six seven eight nine ten eleven"
 	one, more := slices.Repeat([]demodata.Product{row}, 8), slices.Repeat([]demodata.Product{row}, 16)
-	_, few := Options{Data: plainRowsFile(t, one...)}.queryTexts(n)
-	_, many := Options{Data: plainRowsFile(t, more...)}.queryTexts(n)
+	_, few := Options{Data: pgtest.ProductFile(t, one...)}.queryTexts(n)
+	_, many := Options{Data: pgtest.ProductFile(t, more...)}.queryTexts(n)
 	made := func(err error) string {
 		if err == nil {
 			t.Fatal("more queries than the data makes are no error")
@@ -84,51 +81,6 @@ func TestMedianAndLowest(t *testing.T) {
 	f([]float64{4, 3, 2, 1}, 2.5, 2)
 }
 
-// plainRowsFile writes products as JSON lines and returns the file.
-func plainRowsFile(t *testing.T, rows ...demodata.Product) string {
-	t.Helper()
-	var lines bytes.Buffer
-	for _, p := range rows {
-		row := row{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
-		if err := json.NewEncoder(&lines).Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(t.TempDir(), "rows.jsonl")
-	if err := os.WriteFile(path, lines.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// rowsFile writes n products as compressed JSON lines and returns the file.
-func rowsFile(t *testing.T, n int) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "rows.jsonl.zst")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	packed, err := zstd.NewWriter(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := json.NewEncoder(packed)
-	for p := range demodata.Generate(1, n) {
-		row := row{ID: p.ID, Name: p.Name, Brand: p.Brand, Category: p.Category, Description: p.Description}
-		if err := lines.Encode(row); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := packed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // collect returns the rows of a sequence, or its error.
 func collect(rows iter.Seq2[demodata.Product, error]) (all []demodata.Product, err error) {
 	for p, err := range rows {
@@ -142,7 +94,7 @@ func collect(rows iter.Seq2[demodata.Product, error]) (all []demodata.Product, e
 
 func TestATableHasTheFirstRowsOfAFile(t *testing.T) {
 	t.Parallel()
-	path := rowsFile(t, 5)
+	path := pgtest.PackedProductFile(t, 5)
 	got, err := collect(Options{Rows: 3, Data: path}.products())
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +126,7 @@ func TestATableHasTheFirstRowsOfAFile(t *testing.T) {
 func TestATableLargerThanItsFileHasRowsWithTextsOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	const rows = 12
-	got, err := collect(Options{Rows: rows, Data: rowsFile(t, 5)}.products())
+	got, err := collect(Options{Rows: rows, Data: pgtest.PackedProductFile(t, 5)}.products())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +144,7 @@ func TestATableLargerThanItsFileHasRowsWithTextsOfTheirOwn(t *testing.T) {
 
 func TestTextsToEncodeAreDistinct(t *testing.T) {
 	t.Parallel()
-	path := plainRowsFile(t, demodata.At(1, 1), demodata.At(1, 2), demodata.At(1, 1), demodata.At(1, 3))
+	path := pgtest.ProductFile(t, demodata.At(1, 1), demodata.At(1, 2), demodata.At(1, 1), demodata.At(1, 3))
 	f := func(rows int, distinct bool, wantTexts, wantDropped int, wantError string) {
 		t.Helper()
 		texts, dropped, err := Options{Rows: rows, Data: path, Distinct: distinct}.texts()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/wal2vec/wal2vec/encoder/encodertest"
-	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/demodata"
 	"github.com/wal2vec/wal2vec/internal/engine"
@@ -91,7 +89,7 @@ func (b *bench) fakeEncoder() error {
 	if err != nil {
 		return err
 	}
-	b.shared = &engine.Engine{Encoder: encodertest.NewFake(checkpoint.Dimension()), Checkpoint: checkpoint, Precision: change.PrecisionFP32}
+	b.shared = engine.Fake(checkpoint)
 	return nil
 }
 

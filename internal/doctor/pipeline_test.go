@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/monitor"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
+	"github.com/wal2vec/wal2vec/internal/test/enginetest"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -330,7 +331,7 @@ var pipelineFindings = []finding{
 	}},
 	{"a generation that nobody fills", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
-		g := engine.GenerationOf(r.options.Config, opener(t).Shared.Checkpoint)
+		g := engine.GenerationOf(r.options.Config, enginetest.Opener(t).Shared.Checkpoint)
 		g.Fingerprint, g.Model = "another", "another"
 		_, _, err := r.sink.BuildGeneration(t.Context(), g)
 		r.ok(err)

@@ -6,25 +6,22 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
-	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
 	"github.com/wal2vec/wal2vec/internal/doctor"
-	"github.com/wal2vec/wal2vec/internal/engine"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/follow"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/setup"
+	"github.com/wal2vec/wal2vec/internal/test/enginetest"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
-	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/replication"
 	"github.com/wal2vec/wal2vec/sink"
 )
@@ -88,31 +85,11 @@ func healthy(t *testing.T, host *pgtest.Host) *rig {
 	return r
 }
 
-// shared is the checkpoint of the configured model, opened once: its weights are hashed.
-var shared struct {
-	once       sync.Once
-	checkpoint *models.Checkpoint
-	err        error
-}
-
-// opener opens an encoder that costs nothing, with the checkpoint of the configured model.
-func opener(t *testing.T) engine.Opener {
-	t.Helper()
-	folder := encodertest.FindParts(t).Model
-	shared.once.Do(func() { shared.checkpoint, shared.err = models.Open(folder) })
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return engine.Opener{Log: zerolog.Nop(), Shared: &engine.Engine{
-		Encoder: encodertest.NewFake(shared.checkpoint.Dimension()), Checkpoint: shared.checkpoint, Precision: change.PrecisionFP32,
-	}}
-}
-
 // setUp makes the pipeline, as wal2vec init does.
 func (r *rig) setUp() {
 	r.t.Helper()
 	ctx, c := r.t.Context(), r.options.Config
-	made, err := setup.Prepare(ctx, c, zerolog.Nop(), setup.Options{Opener: opener(r.t)})
+	made, err := setup.Prepare(ctx, c, zerolog.Nop(), setup.Options{Opener: enginetest.Opener(r.t)})
 	r.ok(err)
 	defer made.Close(ctx)
 	_, err = made.Make(ctx)
@@ -125,7 +102,7 @@ func (r *rig) fill() {
 	r.t.Helper()
 	ctx, c := r.t.Context(), r.options.Config
 	c.Stream.IdleInterval = 10 * time.Millisecond // the backfill waits for the watermark
-	f, err := follow.Open(ctx, follow.Options{Config: c, Log: zerolog.Nop(), Opener: opener(r.t)})
+	f, err := follow.Open(ctx, follow.Options{Config: c, Log: zerolog.Nop(), Opener: enginetest.Opener(r.t)})
 	r.ok(err)
 	defer f.Close(ctx)
 	streaming, stop := context.WithCancel(ctx)
@@ -135,7 +112,7 @@ func (r *rig) fill() {
 		_, err := f.NewStream(false).Run(streaming)
 		ended <- err
 	}()
-	b, err := backfill.Open(ctx, opener(r.t), c, zerolog.Nop())
+	b, err := backfill.Open(ctx, enginetest.Opener(r.t), c, zerolog.Nop())
 	if err == nil {
 		err = b.Backfill(ctx, backfill.Options{}, backfill.Quiet{})
 		b.Close(ctx)

@@ -81,7 +81,7 @@ func TestEachRuleCanFail(t *testing.T) {
 	f("sink/a.go", "// Package p is here.\npackage p\n\n// "+strings.Repeat("word ", 19)+"\n", "")
 	f("sink/a.go", "// Package p is here.\npackage p\n\n//  "+strings.Repeat("code ", 30)+"\n// "+strings.Repeat("w", 150)+"\n", "")
 	f("internal/setup/a.go", imports("github.com/spf13/cobra"), "internal/setup/a.go: imports github.com/spf13/cobra, which only [cmd/wal2vec] may")
-	f("internal/bench/a.go", own("encoder/encodertest"), "")
+	f("internal/engine/a.go", own("encoder/encodertest"), "")
 	f("encoder/encodertest/a.go", own("encoder"), "")
 	f("internal/fault/a.go", imports("github.com/jackc/pgx/v5/pgconn"), "")
 	f("internal/change/a.go", imports("github.com/jackc/pgx/v5/pgconn"),

@@ -80,10 +80,11 @@ var apart = map[string][]string{
 // testOnly lists the packages that only test files import, each with the program packages that may
 // as well.
 var testOnly = map[string][]string{
-	"internal/test/chaos":    nil,
-	"internal/test/pgtest":   nil,
-	"internal/test/protocol": nil,
-	"encoder/encodertest":    {"internal/bench", "internal/engine"}, // bench measures the plumbing with the fake encoder
+	"internal/test/chaos":      nil,
+	"internal/test/enginetest": nil,
+	"internal/test/pgtest":     nil,
+	"internal/test/protocol":   nil,
+	"encoder/encodertest":      {"internal/engine"}, // bench measures the plumbing with the fake encoder
 }
 
 // bottom says what the packages of rank 0 import beyond the standard library.

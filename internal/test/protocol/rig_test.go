@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/rs/zerolog"
 
-	"github.com/wal2vec/wal2vec/encoder/encodertest"
 	"github.com/wal2vec/wal2vec/internal/backfill"
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
@@ -25,8 +24,8 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pipeline"
 	"github.com/wal2vec/wal2vec/internal/protocol"
 	"github.com/wal2vec/wal2vec/internal/setup"
+	"github.com/wal2vec/wal2vec/internal/test/enginetest"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
-	"github.com/wal2vec/wal2vec/models"
 	"github.com/wal2vec/wal2vec/sink"
 )
 
@@ -65,32 +64,12 @@ type rig struct {
 	stop func()
 }
 
-// shared is the checkpoint of the configured model, opened once: its weights are hashed.
-var shared struct {
-	once       sync.Once
-	checkpoint *models.Checkpoint
-	err        error
-}
-
-// opener opens the only substitute: an encoder whose vectors are hashes of the texts.
-func opener(t *testing.T) engine.Opener {
-	t.Helper()
-	folder := encodertest.FindParts(t).Model
-	shared.once.Do(func() { shared.checkpoint, shared.err = models.Open(folder) })
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return engine.Opener{Log: zerolog.Nop(), Shared: &engine.Engine{
-		Encoder: encodertest.NewFake(shared.checkpoint.Dimension()), Checkpoint: shared.checkpoint, Precision: change.PrecisionFP32,
-	}}
-}
-
 // setUp makes a table of ten rows, one with a text that is stored out of line, and a pipeline that
 // has them in its sink and streams.
 func setUp(t *testing.T, host *pgtest.Host) *rig {
 	t.Helper()
 	r := &rig{
-		t: t, db: host.Database(t), sinkDB: pgtest.SinkDatabase(t), opener: opener(t),
+		t: t, db: host.Database(t), sinkDB: pgtest.SinkDatabase(t), opener: enginetest.Opener(t),
 		streamed: make(chan change.Fragment, 1000), swap: newSwapTap(),
 	}
 	r.db.Exec(t, "CREATE TABLE public.other (id bigint); CREATE TABLE public.item (id bigint PRIMARY KEY, name text, body text); ALTER TABLE public.item ALTER body SET STORAGE EXTERNAL")

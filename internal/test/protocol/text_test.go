@@ -14,6 +14,7 @@ import (
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/config"
 	"github.com/wal2vec/wal2vec/internal/connect"
+	"github.com/wal2vec/wal2vec/internal/test/enginetest"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 	"github.com/wal2vec/wal2vec/replication"
 )
@@ -94,7 +95,7 @@ func TestStreamAndBackfillPrintAlike(t *testing.T) {
 	db.Exec(t, "GRANT USAGE ON SCHEMA protocol TO "+role+"; GRANT SELECT ON protocol.item TO "+role)
 	p := printing{t: t, db: db, role: role, config: settingsFor(db, db)}
 	p.config.Source.Table, p.config.Source.Template = config.Name{Schema: "protocol", Name: "item"}, template
-	p.from = initialise(t, p.config, opener(t))
+	p.from = initialise(t, p.config, enginetest.Opener(t))
 	p.config.Source.DSN = config.DSN(db.DSNFor(role, password))
 	if p.table, err = connect.Inspect(t.Context(), p.config); err != nil {
 		t.Fatal(err)
