@@ -183,14 +183,14 @@ func TestCloseWaitsForRunningCalls(t *testing.T) {
 			}
 		}
 		if !b.sums.open || !b.words.open {
-			t.Error("closed while the model runs")
+			t.Errorf("closed while the model runs: runner open %t, tokenizer open %t", b.sums.open, b.words.open)
 		}
 		close(leave)
 		if err := errors.Join(<-encoded, <-closed); err != nil {
 			t.Fatal(err)
 		}
 		if b.sums.open || b.words.open {
-			t.Error("tokenizer or runner is open still")
+			t.Errorf("runner open still: %t, tokenizer: %t", b.sums.open, b.words.open)
 		}
 	})
 }

@@ -238,7 +238,12 @@ func TestFloat16(t *testing.T) {
 			t.Fatalf("beside the middle above %#x", bits)
 		}
 	}
-	if float16(65519.99) != 0x7bff || float16(65520) != 0x7c00 || float16(float32(math.Inf(-1))) != 0xfc00 || float16(float32(math.NaN()))&0x7fff != 0x7e00 {
-		t.Error("at the end of the range")
+	for value, want := range map[float32]uint16{65519.99: 0x7bff, 65520: 0x7c00, float32(math.Inf(-1)): 0xfc00} {
+		if got := float16(value); got != want {
+			t.Errorf("%v: %#x, want %#x", value, got, want)
+		}
+	}
+	if got := float16(float32(math.NaN())); got&0x7fff != 0x7e00 {
+		t.Errorf("NaN: %#x", got)
 	}
 }

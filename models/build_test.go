@@ -92,7 +92,7 @@ func checkForm(t *testing.T, g *onnxpb.GraphProto) {
 		}
 	}
 	if !known[OutputEmbedding] || g.Output[0].GetName() != OutputEmbedding || g.Input[0].GetName() != InputIDs {
-		t.Error("input or output is missing")
+		t.Errorf("made %t, output %q, input %q", known[OutputEmbedding], g.Output[0].GetName(), g.Input[0].GetName())
 	}
 }
 

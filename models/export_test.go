@@ -236,7 +236,8 @@ func TestTheSameExportGivesTheSameBytesAndADamagedOneIsBuiltAgain(t *testing.T) 
 	c, one := built(t, newReady(t, unchangedExport), cache)
 	_, two := built(t, newReady(t, unchangedExport), t.TempDir())
 	if one.Manifest.GraphSHA256 != two.Manifest.GraphSHA256 || one.Manifest.Fingerprint != two.Manifest.Fingerprint {
-		t.Error("two builds differ")
+		t.Errorf("two builds differ: graphs %s and %s, fingerprints %s and %s",
+			one.Manifest.GraphSHA256, two.Manifest.GraphSHA256, one.Manifest.Fingerprint, two.Manifest.Fingerprint)
 	}
 	data, err := os.ReadFile(one.Path)
 	if err != nil {

@@ -22,8 +22,11 @@ func TestHalfToFloatIsExact(t *testing.T) {
 	f(0x0400, math.Ldexp(1, -14))
 	f(0x7c00, math.Inf(1))
 	f(0xfc00, math.Inf(-1))
-	if !math.IsNaN(float64(halfToFloat(0x7e00))) || !math.Signbit(float64(halfToFloat(0x8000))) {
-		t.Error("NaN or -0 is lost")
+	if got := halfToFloat(0x7e00); !math.IsNaN(float64(got)) {
+		t.Errorf("NaN: %v", got)
+	}
+	if got := halfToFloat(0x8000); !math.Signbit(float64(got)) {
+		t.Errorf("-0: %v", got)
 	}
 }
 

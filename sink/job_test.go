@@ -83,8 +83,8 @@ func TestAChunkThatCountsOnAVectorThatIsGoneIsReadAgain(t *testing.T) {
 	if _, needs := errors.AsType[*sink.NeedVectorsError](err); !needs {
 		t.Fatalf("got %v", err)
 	}
-	if j.Cursor() != "" || pgtest.One[bool](t, b.db, "SELECT cursor IS NOT NULL FROM wal2vec.backfill") {
-		t.Error("the cursor moved")
+	if kept := pgtest.One[bool](t, b.db, "SELECT cursor IS NOT NULL FROM wal2vec.backfill"); j.Cursor() != "" || kept {
+		t.Errorf("the cursor is %q; in the sink: %t", j.Cursor(), kept)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestASecondProcessIsRefusedWhileTheFirstLivesAndTakesOverWhenItIsDead(t *te
 	b.wantKind(err, fault.Busy)
 	other := b.job(sink.JobParams{Mode: sink.Incremental, Limit: 10})
 	if other.ID() == first.ID() || other.Cursor() != "" {
-		t.Error("other parameters are another job")
+		t.Errorf("other parameters are another job: %d (before %d), at %q", other.ID(), first.ID(), other.Cursor())
 	}
 	other.Close()
 

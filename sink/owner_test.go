@@ -527,7 +527,7 @@ func TestAViewInPublicGoesOn(t *testing.T) {
 		t.Errorf("another generation in the view: %v (%s)", err, fault.Try(err))
 	}
 	b.ok(initialise(in("features.shown")))
-	if shown("public.shown") || !shown("features.shown") {
-		t.Error("init does not move the view")
+	if before, now := shown("public.shown"), shown("features.shown"); before || !now {
+		t.Errorf("the view is in its schema of before: %t, in the new one: %t", before, now)
 	}
 }

@@ -401,9 +401,14 @@ func TestAuditChangesNothing(t *testing.T) {
 		"(SELECT watermark::text || generations FROM wal2vec.pipeline) FROM pg_replication_slots WHERE slot_name = $1"
 	before := pgtest.One[string](t, w.db, confirmed, "wal2vec_"+w.db.Name)
 	w.audits(3, "--full")
-	if !slices.Equal(footprint, w.footprint()) || !maps.Equal(shown, w.shown()) ||
-		before != pgtest.One[string](t, w.db, confirmed, "wal2vec_"+w.db.Name) {
-		t.Error("an audit changed something")
+	if left := w.footprint(); !slices.Equal(footprint, left) {
+		t.Errorf("an audit changed the databases:\nbefore %s\nafter  %s", footprint, left)
+	}
+	if now := w.shown(); !maps.Equal(shown, now) {
+		t.Errorf("an audit changed the view:\nbefore %v\nafter  %v", shown, now)
+	}
+	if now := pgtest.One[string](t, w.db, confirmed, "wal2vec_"+w.db.Name); now != before {
+		t.Errorf("an audit moved slot or pipeline from %s to %s", before, now)
 	}
 	for _, args := range [][]string{{"--sample", "0"}, {"--reencode", "-1"}, {"--generation", "0"}, {"--restart"}, {"--full", "--sample", "5"}} {
 		if got := w.ends(nil, "", append([]string{"audit"}, args...)...); got.code != 2 {

@@ -101,7 +101,8 @@ func TestEncodeTakesAnyBytes(t *testing.T) {
 		t.Fatalf("%d vectors for %d lines", len(vectors), len(lines))
 	}
 	if vectors[0] != vectors[6] || vectors[0] == vectors[1] || vectors[3] == vectors[1] {
-		t.Error("the vectors do not belong to their lines")
+		t.Errorf("the vectors do not belong to their lines: 0 and 6 equal %t, 0 and 1 %t, 3 and 1 %t",
+			vectors[0] == vectors[6], vectors[0] == vectors[1], vectors[3] == vectors[1])
 	}
 	for i, v := range vectors {
 		if strings.Count(v, ",") != 383 {

@@ -141,9 +141,9 @@ func TestEveryFormIsRead(t *testing.T) {
 	f(c.Backfill, config.Backfill{ChunkKeys: 250, Rate: &rows, WaitTimeout: time.Hour, InFlight: 2, Writers: 3, Full: true})
 	f(c.HTTP, config.HTTP{Token: "abc123", AllowedHosts: []string{"wal2vec.internal", "10.0.0.7"}, MaxConnections: 12})
 	f(c.Log, config.Log{Level: "debug", Format: "json"})
-	if c.SinkIsSource() || c.SinkDSN() != c.Sink.DSN {
-		t.Error("the sink has its own database")
-	}
+	f(c.SinkIsSource(), false)
+	f(c.SinkDSN(), c.Sink.DSN)
+	f(c.ReadDSN(), c.Source.ReadDSN)
 }
 
 func TestGoodFilesLoad(t *testing.T) {

@@ -89,7 +89,7 @@ func TestSecretsAreNotFormatted(t *testing.T) {
 		t.Error(all)
 	}
 	if v.D.Reveal() != "postgres://u:hunter2@h/d" || v.S.Reveal() != "hunter2" || config.Secret("").String() != "" {
-		t.Error("Reveal must tell")
+		t.Errorf("Reveal tells %q and %q; no secret is %q", v.D.Reveal(), v.S.Reveal(), config.Secret("").String())
 	}
 }
 

@@ -51,8 +51,10 @@ func TestWatcherMeasuresFromTheCommitToTheSight(t *testing.T) {
 		t.Error("a change whose COMMIT has not returned is not pending")
 	}
 	w.committed(2, begun.Add(time.Millisecond)) // seen before its writer heard of the COMMIT
-	if w.pending(1) || w.pending(2) {
-		t.Error("settled changes are pending")
+	for _, change := range []int64{1, 2} {
+		if w.pending(change) {
+			t.Errorf("settled change %d is pending", change)
+		}
 	}
 	if want := []time.Duration{20 * time.Millisecond, 0}; !slices.Equal(w.Samples, want) {
 		t.Errorf("samples %v, want %v", w.Samples, want)

@@ -153,10 +153,10 @@ func TestJudgeWaitsForARefreshOfWhatWasNotPublished(t *testing.T) {
 	var w windows
 	end := w.begin(10)
 	if !w.contain(10) || !w.contain(1<<40) || w.contain(9) || !w.open() {
-		t.Error("a window that has not ended")
+		t.Errorf("a window that has not ended: contains 10 %t, 1<<40 %t, 9 %t; open %t", w.contain(10), w.contain(1<<40), w.contain(9), w.open())
 	}
 	if end(20); !w.contain(20) || w.contain(21) || w.open() || !w.ever() {
-		t.Error("a window that has ended")
+		t.Errorf("a window that has ended: contains 20 %t, 21 %t; open %t, ever %t", w.contain(20), w.contain(21), w.open(), w.ever())
 	}
 }
 
