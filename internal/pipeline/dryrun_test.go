@@ -17,7 +17,7 @@ func TestADryRunCountsWhatABackfillWouldDo(t *testing.T) {
 		m.table["000"] = change.Row{Key: "000", Fields: value("soft"), SoftDeleted: true}
 		m.table["001"] = change.Row{Key: "001", Fields: value(" ")}
 		m.vectors["002"], m.vectors["003"] = change.HashText("text 2"), change.HashText("another text")
-		got, err := pipeline.DryRun(t.Context(), (*martReader)(m), (*martJob)(m), pipeline.DryRunOptions{
+		got, err := pipeline.DryRun(t.Context(), m.martSource, m.martSink, pipeline.DryRunOptions{
 			Template: nameTemplate(t), ChunkKeys: 10, Limit: limit, Full: full,
 		})
 		if err != nil || got != want {
@@ -40,7 +40,7 @@ func TestADryRunTellsWhatFailed(t *testing.T) {
 		t.Helper()
 		m := newMart(t, 5)
 		breakIt(m)
-		_, err := pipeline.DryRun(t.Context(), (*martReader)(m), (*martJob)(m), pipeline.DryRunOptions{Template: nameTemplate(t), ChunkKeys: 10})
+		_, err := pipeline.DryRun(t.Context(), m.martSource, m.martSink, pipeline.DryRunOptions{Template: nameTemplate(t), ChunkKeys: 10})
 		if !errors.Is(err, away) || fmt.Sprint(err) != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -94,7 +94,7 @@ func TestNoTimeToDrainIsEnoughForAnIdleStream(t *testing.T) {
 		opts := settings(t)
 		opts.DrainTimeout = 0
 		started := make(chan struct{})
-		w.onStreaming = func() { close(started) }
+		w.onActive = func() { close(started) }
 		r := w.start(opts)
 		<-started
 		w.halt(r)

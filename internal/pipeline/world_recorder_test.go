@@ -27,7 +27,7 @@ type recorder struct {
 	texts      int
 	pendingNow time.Time
 
-	onStreaming func() // a session has begun
+	onActive func() // a session has begun
 }
 
 func (r *recorder) notef(format string, args ...any) {
@@ -51,8 +51,8 @@ func (r *recorder) events() []string {
 
 func (r *recorder) StreamActive(active bool) {
 	r.look(func() { r.active = append(r.active, active) })
-	if active && r.onStreaming != nil {
-		r.onStreaming()
+	if active && r.onActive != nil {
+		r.onActive()
 	}
 }
 
