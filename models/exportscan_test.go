@@ -327,8 +327,11 @@ func (c *census) count(t *testing.T, m protoreflect.Message) {
 	}
 	for unknown := m.GetUnknown(); len(unknown) > 0; { // numbers that an enumeration has not are kept there
 		number, _, n := protowire.ConsumeField(unknown)
-		if field := m.Descriptor().Fields().ByNumber(number); n < 0 || field == nil || field.Kind() != protoreflect.EnumKind {
-			t.Fatalf("field %d of %s passed", number, m.Descriptor().Name())
+		if n < 0 {
+			t.Fatalf("of %s passed what is no field: %v", m.Descriptor().Name(), protowire.ParseError(n))
+		}
+		if field := m.Descriptor().Fields().ByNumber(number); field == nil || field.Kind() != protoreflect.EnumKind {
+			t.Fatalf("field %d of %s passed: %v", number, m.Descriptor().Name(), field)
 		}
 		unknown = unknown[n:]
 	}

@@ -117,7 +117,7 @@ func TestSearchRefuses(t *testing.T) {
 	f(fault.Model, sink.Query{Vector: make([]float32, dimension+1), K: 1})
 	_, err := b.sink.NewSearcher().Search(t.Context(), sink.Query{Vector: make([]float32, dimension), K: 1, Generation: 2})
 	if other, ok := errors.AsType[*sink.OtherGenerationError](err); !ok || other.Active.ID != 1 || other.Asked != 2 {
-		t.Errorf("a query of another generation: %v", err)
+		t.Errorf("a query of another generation: %#v", err)
 	}
 }
 

@@ -217,7 +217,7 @@ func keptGenerations() map[string]keptCase {
 		"a generation is activated": {activateSecond, keptQuery(dimension, 1), func(b *bench, s *sink.Searcher, q sink.Query) {
 			_, err := b.sameAsNew(s, q)
 			if other, is := errors.AsType[*sink.OtherGenerationError](err); !is || other.Active.ID != 2 {
-				b.tb.Errorf("got %v", err)
+				b.tb.Errorf("got %#v, want an OtherGenerationError of 2", err)
 			}
 		}},
 		"a generation is activated, of which the query is": {activateSecond, keptQuery(wide, 2), found("1", 2, 0x1200)},

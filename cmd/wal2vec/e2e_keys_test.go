@@ -126,8 +126,13 @@ func (w *world) sameKeys(p pair, found search.Result) {
 	for _, hit := range found.Hits {
 		key := pgtest.One[string](w.t, w.db, "SELECT json_build_array("+placeholders(len(hit.Key))+")::text", anys(hit.Key)...)
 		text, there := live[key]
-		if name := hit.Columns["name"]; !there || name == nil || !strings.HasPrefix(text, *name) {
-			w.t.Errorf("%s: found key %s with columns %v", p.table, key, hit.Columns)
+		switch name := hit.Columns["name"]; {
+		case !there:
+			w.t.Errorf("%s: found key %s, which the table has not", p.table, key)
+		case name == nil:
+			w.t.Errorf("%s: found key %s without a name", p.table, key)
+		case !strings.HasPrefix(text, *name):
+			w.t.Errorf("%s: found key %s with the name %q, its text is %q", p.table, key, *name, text)
 		}
 	}
 }

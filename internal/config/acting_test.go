@@ -62,7 +62,7 @@ func TestNoSettingOfDotEnvDoesHarm(t *testing.T) {
 	for variable, name := range byVariable {
 		row, known := table[name]
 		if !known || row.why == "" {
-			t.Errorf("%s of .env is not in the table: find out what it may do", name)
+			t.Errorf("%s of .env: in the table %t, with the reason %q: find out what it may do", name, known, row.why)
 			continue
 		}
 		env := maps.Clone(users)

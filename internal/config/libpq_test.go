@@ -50,8 +50,11 @@ func TestLibpqVariablesOfADotEnvFillTheGaps(t *testing.T) {
 	}
 	c = load(t, config.Sources{DotEnv: write(t, ".env", "PGPASSWORD=dot\nPGUSER=dot"), Env: map[string]string{"PGPASSWORD": "real", "PGUSER": "real"}})
 	got, err := pgx.ParseConfig(c.Source.DSN.Reveal())
-	if err != nil || got.Password == "dot" || got.User == "dot" {
-		t.Errorf("the real environment is stronger: %v", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Password == "dot" || got.User == "dot" {
+		t.Errorf("user %q with password %q: the real environment is stronger", got.User, got.Password)
 	}
 }
 

@@ -70,7 +70,7 @@ func TestEverySettingIsSettledOrCannotMatter(t *testing.T) {
 		for _, l := range left {
 			if regexp.MustCompile(`^(?:` + l.name + `)$`).MatchString(name) {
 				if now || then {
-					t.Errorf("%s is settled and left alike", name)
+					t.Errorf("%s is left, and settled: at the start %t, later %t", name, now, then)
 				}
 				return true
 			}

@@ -453,7 +453,11 @@ func TestANumberOfAnAccountIsNoNumberOfAGroup(t *testing.T) {
 			looked = true
 			f(false, uint32(gid), []uint32{0, uint32(gid)}, []uint32{uint32(gid)})
 			t.Setenv(TrustVariable, fields[2])
-			if c, err := newChecker(); err != nil || c.private(uint32(gid)) {
+			c, err := newChecker()
+			if err != nil {
+				t.Fatalf("%s=%s: %v", TrustVariable, fields[2], err)
+			}
+			if c.private(uint32(gid)) {
 				t.Errorf("%s trusts group %s", TrustVariable, fields[0])
 			}
 		}

@@ -58,8 +58,13 @@ func TestAFileHasABound(t *testing.T) {
 		}
 		got, err := Read(path, 10)
 		large, tooLarge := errors.AsType[*SizeError](err)
-		if tooLarge == fits || fits && (err != nil || !bytes.Equal(got, want)) || tooLarge && large.Most != 10 {
+		switch {
+		case tooLarge == fits:
+			t.Errorf("%d bytes: too large %t: %v", size, tooLarge, err)
+		case fits && (err != nil || !bytes.Equal(got, want)):
 			t.Errorf("%d bytes: %q, %v", size, got, err)
+		case tooLarge && large.Most != 10:
+			t.Errorf("%d bytes: the bound is said to be %d", size, large.Most)
 		}
 	}
 	// One that says that it has none.

@@ -42,7 +42,11 @@ func TestAServerOfAScriptIsItsOwn(t *testing.T) {
 				{"initdb\" -D", "initdb\" -A md5 -D"},
 				{"initdb\" -D", "true; echo 'host " + strings.Repeat("all ", 3) + "scram-sha-256'; initdb\" -D"},
 			} {
-				if changed := strings.ReplaceAll(string(content), change.from, change.to); changed == string(content) || openServer(changed) == "" {
+				changed := strings.ReplaceAll(string(content), change.from, change.to)
+				if changed == string(content) {
+					t.Errorf("%s has no %q", file, change.from)
+				}
+				if openServer(changed) == "" {
 					t.Errorf("%s: %q for %q is not found", file, change.to, change.from)
 				}
 			}
