@@ -27,7 +27,7 @@ func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 	}
 	var total int64
 	for {
-		n, err := s.collect(ctx, l)
+		n, err := s.removeTombstones(ctx, l)
 		total += n
 		if err != nil {
 			return total, s.explain(err, "removing tombstones")
@@ -38,7 +38,9 @@ func (s *Sink) CollectTombstones(ctx context.Context) (int64, error) {
 	}
 }
 
-func (s *Sink) collect(ctx context.Context, l *layout) (int64, error) {
+// removeTombstones removes up to collectRows tombstones, in one transaction, and closes the jobs
+// that were abandoned.
+func (s *Sink) removeTombstones(ctx context.Context, l *layout) (int64, error) {
 	var n int64
 	var expired []JobState
 	err := s.writing(ctx, func(tx pgx.Tx) error {

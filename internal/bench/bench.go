@@ -75,8 +75,8 @@ func (b *bench) opener() engine.Opener {
 	return engine.Opener{Log: zerolog.Nop(), Shared: b.shared, Trials: true}
 }
 
-// follow is what a stream of the mart's table is opened with.
-func (b *bench) follow() follow.Options {
+// followOptions is what a stream of the mart's table is opened with.
+func (b *bench) followOptions() follow.Options {
 	return follow.Options{Config: b.mart.Config, Log: b.log, Opener: b.opener(), Version: b.report.Versions.Wal2vec}
 }
 

@@ -37,7 +37,7 @@ func measureFreshness(ctx context.Context, b *bench) (any, error) {
 	}
 	ctx, failed := context.WithCancelCause(ctx)
 	defer failed(nil)
-	stream, err := mart.StartStream(ctx, b.follow(), failed)
+	stream, err := mart.StartStream(ctx, b.followOptions(), failed)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (b *bench) fakeEncoder() error {
 
 // openFollower opens a stream of the mart's table.
 func (b *bench) openFollower(ctx context.Context) (*follow.Follower, error) {
-	return follow.Open(ctx, b.follow())
+	return follow.Open(ctx, b.followOptions())
 }
 
 // drain has a backlog written while no stream runs, and measures how long a stream takes for it.

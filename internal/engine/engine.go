@@ -46,11 +46,11 @@ type Encoder interface {
 	Close() error
 }
 
-// lent is an encoder that outlives its user: closing it is the lender's.
-type lent struct{ Encoder }
+// sharedEncoder is an encoder of several users: the command that opened it closes it.
+type sharedEncoder struct{ Encoder }
 
 // Close leaves the encoder open.
-func (lent) Close() error { return nil }
+func (sharedEncoder) Close() error { return nil }
 
 // OpenCheckpoint opens the configured model, and refuses one of another dimension than
 // encoder.dimension.
@@ -106,7 +106,7 @@ func (o Opener) Checkpoint(c config.Config) (*models.Checkpoint, error) {
 func (o Opener) OpenFor(ctx context.Context, c config.Config, checkpoint *models.Checkpoint) (*Engine, error) {
 	if e := o.Shared; e != nil && e.Checkpoint.Fingerprint() == checkpoint.Fingerprint() {
 		shared := *e
-		shared.Encoder = lent{e.Encoder}
+		shared.Encoder = sharedEncoder{e.Encoder}
 		return &shared, nil
 	}
 	if e := substituteEncoder(checkpoint); e != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/wal2vec/wal2vec/models"
 )
 
-// prefixed puts a model's prefixes before the texts that it encodes.
-type prefixed struct {
+// prefixEncoder puts a model's prefixes before the texts that it encodes.
+type prefixEncoder struct {
 	Encoder
 	query, passage string
 }
@@ -17,11 +17,11 @@ func withPrefixes(e Encoder, c *models.Checkpoint) Encoder { //nolint:ireturn //
 	if c.QueryPrefix() == "" && c.PassagePrefix() == "" {
 		return e
 	}
-	return prefixed{Encoder: e, query: c.QueryPrefix(), passage: c.PassagePrefix()}
+	return prefixEncoder{Encoder: e, query: c.QueryPrefix(), passage: c.PassagePrefix()}
 }
 
 // Encode encodes passages.
-func (p prefixed) Encode(ctx context.Context, texts []string) ([][]float32, error) {
+func (p prefixEncoder) Encode(ctx context.Context, texts []string) ([][]float32, error) {
 	if p.passage == "" {
 		return p.Encoder.Encode(ctx, texts)
 	}
@@ -33,6 +33,6 @@ func (p prefixed) Encode(ctx context.Context, texts []string) ([][]float32, erro
 }
 
 // EncodeQuery encodes a query.
-func (p prefixed) EncodeQuery(ctx context.Context, text string) ([]float32, error) {
+func (p prefixEncoder) EncodeQuery(ctx context.Context, text string) ([]float32, error) {
 	return p.Encoder.EncodeQuery(ctx, p.query+text)
 }

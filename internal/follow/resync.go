@@ -35,7 +35,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 		return err
 	}
 	if t, parted := errors.AsType[*replication.TimelineError](gap); parted && t.Parted != 0 {
-		if followed, err := f.follow(ctx, source, t); followed || err != nil {
+		if followed, err := f.followPromotion(ctx, source, t); followed || err != nil {
 			return err
 		}
 	}
@@ -88,9 +88,9 @@ func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 	return true, nil
 }
 
-// follow takes the pipeline to the timeline of a promoted standby, if the slot is there and can go
-// on.
-func (f *Follower) follow(ctx context.Context, source *pgx.Conn, t *replication.TimelineError) (bool, error) {
+// followPromotion takes the pipeline to the timeline of a promoted standby, if the slot is there
+// and can go on.
+func (f *Follower) followPromotion(ctx context.Context, source *pgx.Conn, t *replication.TimelineError) (bool, error) {
 	o := f.origin.Load()
 	watermark, err := f.Store.Version(ctx)
 	if err != nil {

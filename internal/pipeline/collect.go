@@ -59,7 +59,7 @@ func (se *session) collect(intake, work context.Context) error {
 // drain takes what has already arrived, so that a burst becomes one batch: at most the queue,
 // whatever follows it up.
 func (c *collector) drain() {
-	defer func() { c.pending.collect(c.batcher.Oldest()) }()
+	defer func() { c.pending.note(c.batcher.Oldest()) }()
 	for range fragmentQueue {
 		if _, full := c.batcher.Full(); full {
 			return

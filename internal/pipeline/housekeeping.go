@@ -68,7 +68,7 @@ func (a *attendant) step(ctx context.Context) error {
 		return fmt.Errorf("checking the source table: %w", err)
 	}
 	a.heartbeat(ctx)
-	return a.collect(ctx)
+	return a.collectTombstones(ctx)
 }
 
 // heartbeat moves a log from which nothing came for so long: not what is queued or at work, and not
@@ -105,7 +105,7 @@ func (a *attendant) checkTable(ctx context.Context) error {
 	return err
 }
 
-func (a *attendant) collect(ctx context.Context) error {
+func (a *attendant) collectTombstones(ctx context.Context) error {
 	now := a.opts.Now()
 	if now.Sub(a.collected) < collectInterval {
 		return nil

@@ -13,8 +13,8 @@ type pendingCommits struct {
 	inFlight   []time.Time // oldest commit of each batch cut and not yet committed
 }
 
-// collect notes the oldest commit of the batch being collected; zero when it holds none.
-func (p *pendingCommits) collect(oldest time.Time) {
+// note keeps the oldest commit of the batch being collected; zero when it holds none.
+func (p *pendingCommits) note(oldest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.collecting = oldest

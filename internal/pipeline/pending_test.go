@@ -16,15 +16,15 @@ func TestPendingCommitsFollowTheBatches(t *testing.T) {
 		}
 	}
 	f(time.Time{})
-	p.collect(at(1))
+	p.note(at(1))
 	f(at(1))
 	p.cut()
 	f(at(1))
 	p.cut() // an idle position
-	p.collect(at(2))
+	p.note(at(2))
 	f(at(1))
 	p.cut()
-	p.collect(at(3))
+	p.note(at(3))
 	p.done()
 	f(at(2)) // behind the position, which holds no change
 	p.done()
@@ -32,7 +32,7 @@ func TestPendingCommitsFollowTheBatches(t *testing.T) {
 	p.done()
 	f(at(3))
 	p.cut()
-	p.collect(at(4))
+	p.note(at(4))
 	p.reset()
 	f(time.Time{})
 }
