@@ -36,10 +36,10 @@ func newAudit(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "audit", Short: "Compare the source with the vectors, row by row", GroupID: "look", Args: cobra.NoArgs,
 		Long: "Compare rows of the source with the vectors of a generation, beside a running stream or alone, and encode some of the texts again.\n" +
-			"It writes nothing, except with --repair. A sample is compared, or everything with --full; the same command goes on with an interrupted\n" +
-			"full audit. Every difference is looked at twice, the second time by its key, once the watermark has passed the row: what a\n" +
-			"stream is about to write is no finding. Where no stream runs, what changed since the watermark is pending.\n\n" +
-			"Exit code 3 says that there are findings, with --repair that some are left. The fields of -o json are described in docs/status.md.",
+			"It writes nothing, except with --repair. It compares a sample, or with --full every row. Run the same command again to continue a full\n" +
+			"audit that was interrupted. Every difference is checked twice, the second time by its key, after the watermark has passed the row: so\n" +
+			"what a stream is about to write is no finding. Where no stream runs, rows that changed since the watermark count as pending.\n\n" +
+			"Exit code 3: there are findings; with --repair, some are left. The fields of -o json are described in docs/status.md.",
 		Example: "  wal2vec audit\n  wal2vec audit --full --repair",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(cmd); err != nil {
@@ -54,11 +54,11 @@ func newAudit(p *program) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.full, "full", false, "compare every row")
-	flags.IntVar(&o.sample, "sample", 10_000, "compare so many rows, and look up so many keys of the sink")
-	flags.IntVar(&o.reencode, "reencode", 200, "encode so many texts again, up to twice as many where rows are few; 0 for none")
+	flags.IntVar(&o.sample, "sample", 10_000, "number of rows to compare, and of keys of the sink to look up")
+	flags.IntVar(&o.reencode, "reencode", 200, "number of texts to encode again; where rows are few, up to twice as many; 0 for none")
 	flags.IntVar(&o.generation, "generation", 0, "generation to audit (default: the active one)")
 	flags.BoolVar(&o.repair, "repair", false, "read the rows of the findings again and write them, in every generation")
-	flags.BoolVar(&o.restart, "restart", false, "begin again, also where a full audit was interrupted")
+	flags.BoolVar(&o.restart, "restart", false, "begin again, even if a full audit was interrupted")
 	flags.StringVar(&o.state, "state", "", "file that keeps how far a full audit is (default: in the user's cache folder)")
 	outputFlag(cmd, &o.output)
 	exclusive(cmd, "full", "sample")

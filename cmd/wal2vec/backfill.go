@@ -32,9 +32,9 @@ func newBackfill(p *program) *cobra.Command {
 	var o backfillOptions
 	cmd := &cobra.Command{
 		Use: "backfill", Short: "Read the whole table and encode what is missing", GroupID: "work", Args: cobra.NoArgs,
-		Long: "Read the whole table in chunks, encode the texts that have no vector, and delete the vectors of rows that are gone. Runs\n" +
-			"beside a running stream or alone. An interrupted run is resumed by the next one with the same parameters. With --limit it reads\n" +
-			"the first rows by key, every time the same, for a try: only a run without --limit reads the whole table.",
+		Long: "Read the whole table in chunks, encode the texts that have no vector, and delete the vectors of rows that are gone. It runs\n" +
+			"beside a running stream or alone. The next run with the same parameters continues an interrupted one. With --limit it reads\n" +
+			"only the first rows by key, the same ones each time: this is for a try. Only a run without --limit reads the whole table.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(o.output); err != nil {
 				return err
@@ -51,12 +51,12 @@ func newBackfill(p *program) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.full, "full", false, "encode every text again, also where the vector is fresh")
+	flags.BoolVar(&o.full, "full", false, "encode every text again, even if its vector is fresh")
 	flags.BoolVar(&o.incremental, "incremental", false, "encode only what is missing or stale (the default)")
 	flags.BoolVar(&o.restart, "restart", false, "discard what an interrupted run left and begin again")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "count what would be encoded; change nothing")
-	flags.Int64Var(&o.limit, "limit", 0, "read the first so many rows by key, each time from the first key; delete nothing")
-	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "rows read a second at most")
+	flags.Int64Var(&o.limit, "limit", 0, "number of rows to read, by key, each time from the first key; delete nothing")
+	flags.Var(&settingFlag{program: p, name: "--rate", path: "backfill.rate"}, "rate", "most rows to read in a second")
 	outputFlag(cmd, &o.output)
 	exclusive(cmd, "full", "incremental")
 	exclusive(cmd, "restart", "dry-run")

@@ -44,8 +44,8 @@ func newBenchStream(p *program) *cobra.Command {
 	flags.BoolVar(&o.Fake, "fake-encoder", true, "vectors from a hash of the text instead of the model")
 	flags.BoolVar(&o.Index, "index", false, "build the HNSW index first")
 	flags.IntVar(&o.Transaction, "transaction-rows", 500, "rows of one transaction of the writer")
-	flags.IntVar(&o.Edits, "edits", 0, "drain so many edits of the text, nothing else")
-	flags.IntVar(&o.Runs, "runs", 1, "with --edits: how many such backlogs, one after the other")
+	flags.IntVar(&o.Edits, "edits", 0, "number of edits of the text to drain, and nothing else")
+	flags.IntVar(&o.Runs, "runs", 1, "with --edits: number of such backlogs, one after the other")
 	changed := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.Edits > 0 {
@@ -153,7 +153,7 @@ func dataFlags(cmd *cobra.Command, o *bench.Options, rows int) {
 func newBenchGiant(p *program) *cobra.Command {
 	o := &bench.Options{}
 	cmd := p.benchCommand("giant-row", o)
-	cmd.Short = "Memory of a stream that a row of almost a gigabyte comes by"
+	cmd.Short = "Memory of a stream when a row of almost a gigabyte arrives"
 	serverFlags(cmd, o)
 	dataFlags(cmd, o, 200)
 	flags := cmd.Flags()

@@ -32,10 +32,10 @@ func newConfigPrint(p *program) *cobra.Command {
 	var row []string
 	cmd := &cobra.Command{
 		Use: "print", Short: "Print the effective settings with their origin, secrets masked", Args: cobra.NoArgs,
-		Long: "Print the effective settings with their origin, secrets masked. With --row KEY, print the text that is encoded for that\n" +
-			"row instead, as stream and backfill render it; on standard error what was left out with columns that have no value, and the\n" +
-			"hash. A key of several columns: --row once for each column, or once as all commands print such a key: the parts with commas,\n" +
-			"one with a comma in double quotes: '7,\"x, y\"'.",
+		Long: "Print the effective settings with their origin, secrets masked. With --row KEY, print instead the text that stream and\n" +
+			"backfill encode for that row; standard error then says what was left out because a column has no value, and gives the hash.\n" +
+			"For a key of several columns, give --row once for each column, or once in the form in which all commands print such a key:\n" +
+			"the parts separated by commas, a part that has a comma in double quotes: '7,\"x, y\"'.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err

@@ -41,10 +41,10 @@ func newConfigInit(p *program) *cobra.Command {
 	var o configInitOptions
 	cmd := &cobra.Command{
 		Use: "init [TABLE]", Short: "Write a settings file for a table: key, template, soft delete, names", Args: cobra.MaximumNArgs(1),
-		Long: "Ask the source database and write a settings file for one of its tables. Key, template and soft-delete column are\n" +
-			"proposed from the catalogue (no row is read), the names of pipeline and view from the table's; a flag, variable or file\n" +
-			"that sets one of them wins. On a terminal each can be changed; --yes takes them as they are. Without TABLE, the tables\n" +
-			"that can be followed are listed. The file holds no connection string. One that is there is kept, unless --force is given.",
+		Long: "Ask the source database and write a settings file for one of its tables. The command proposes key, template and soft-delete\n" +
+			"column from the catalogue (it reads no row), and the names of pipeline and view from the name of the table. A flag, variable\n" +
+			"or file that sets one of them wins. On a terminal you can change each; --yes takes all as they are. Without TABLE, the command\n" +
+			"lists the tables that can be followed. The file holds no connection string. An existing file is kept, unless you give --force.",
 		Example: `  wal2vec config init public.article
   wal2vec config init public.article --source-template '{title}. {body}' --yes`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ func newConfigInit(p *program) *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.out, "out", "", "file to write; - prints it (default: --config, WAL2VEC_CONFIG, else "+settingsFile+")")
-	flags.BoolVar(&o.force, "force", false, "replace a file that is there")
+	flags.BoolVar(&o.force, "force", false, "replace an existing file")
 	flags.BoolVar(&o.yes, "yes", false, "ask nothing")
 	return cmd
 }

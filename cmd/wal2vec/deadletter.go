@@ -21,9 +21,9 @@ import (
 func newDeadLetter(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dead-letter", Short: "Show, retry and drop the rows whose text cannot be encoded", GroupID: "look",
-		Long: "A row whose text the encoder refuses, though it encodes others, is set aside as a dead letter: its old vector is removed, the\n" +
-			"rest of its batch is written. Key, reason and a hash of the text are kept, the text is not. A dead letter goes by itself when\n" +
-			"the row gets another text, is deleted, or is encoded by a retry or a backfill.",
+		Long: "When the encoder refuses the text of a row, but encodes others, the row is set aside as a dead letter: its old vector is\n" +
+			"removed, and the rest of its batch is written. Key, reason and a hash of the text are kept, the text is not. A dead letter is\n" +
+			"removed when the row gets another text or is deleted, or when a retry or a backfill encodes it.",
 	}
 	cmd.AddCommand(newDeadLetterList(p), newDeadLetterRetry(p), newDeadLetterDrop(p))
 	return cmd

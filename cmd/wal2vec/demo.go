@@ -19,7 +19,7 @@ func newDemo(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "See it work on a throw-away PostgreSQL", GroupID: "work", Args: cobra.NoArgs,
 		Long: "Start a throw-away PostgreSQL with a table of made-up products, set wal2vec up on it, fill the vectors, stream while a\n" +
-			"writer changes rows, search, and measure how fresh the answers are. On a terminal it then stays up for a look around;\n" +
+			"writer changes rows, search, and measure how fresh the answers are. On a terminal it then goes on, so that you can try it;\n" +
 			"with --exit, or without a terminal, it ends by itself. It leaves nothing behind.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.Check(); err != nil {

@@ -40,8 +40,8 @@ func newDoctor(p *program) *cobra.Command {
 	}
 	outputFlag(cmd, &o.output)
 	flags := cmd.Flags()
-	flags.BoolVar(&o.probe, "probe", false, "besides, send a message and a row through the running stream: the row is updated to what it is")
-	flags.StringVar(&o.key, "probe-key", "", "key of the row that the probe sends; any with a vector when not given")
+	flags.BoolVar(&o.probe, "probe", false, "also send a message and a row through the running stream; the row is updated to the values that it has")
+	flags.StringVar(&o.key, "probe-key", "", "key of the row that the probe sends (default: any row that has a vector)")
 	flags.DurationVar(&o.wait, "probe-wait", time.Minute, "how long the probe waits for each stage")
 	return cmd
 }

@@ -22,9 +22,9 @@ func newGenerationBuild(p *program) *cobra.Command {
 	var o buildOptions
 	cmd := &cobra.Command{
 		Use: "build", Short: "Build a generation of the configured model and template", Args: cobra.NoArgs,
-		Long: "Build a generation of the configured model, template, storage and precision, or of those that are given, beside the active one:\n" +
-			"from its beginning on the stream writes both. Every row is read and encoded, then the index is built. The same command goes\n" +
-			"on with an interrupted build. Searches read the active generation until the new one is activated.",
+		Long: "Build a generation of the configured model, template, storage and precision, or of those that are given, beside the active one.\n" +
+			"From the beginning of the build, the stream writes both. The command reads and encodes every row, then builds the index. Run it\n" +
+			"again to continue an interrupted build. Searches read the active generation until the new one is activated.",
 		Example: `  wal2vec generation build --model bge-small-en-v1.5
   wal2vec generation build --storage halfvec --activate`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,8 +24,8 @@ func newGeneration(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "generation", Short: "Change model, template or storage beside a running stream", GroupID: "manage",
 		Long: "A generation is the vectors of one model and template. Another one is built beside the active one, while the stream writes both,\n" +
-			"and then activated in one transaction: from then on searches and the view read it. The one before is kept and written, so that a\n" +
-			"rollback takes a moment, until it is retired.",
+			"and then activated in one transaction: from then on searches and the view read it. The stream goes on writing the previous\n" +
+			"generation until you retire it, so that a rollback takes a moment.",
 	}
 	cmd.AddCommand(newGenerationList(p), newGenerationBuild(p), newGenerationActivate(p), newGenerationRollback(p), newGenerationRetire(p))
 	return cmd

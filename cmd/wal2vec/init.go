@@ -40,7 +40,7 @@ func newInit(p *program) *cobra.Command {
 	flags.StringArrayVar(&o.GrantStream, "grant-stream", nil, "let a role run stream and backfill (may be repeated)")
 	flags.StringArrayVar(&o.GrantRead, "grant-read", nil, "let a role read rows of the source table, for source.read_dsn (may be repeated)")
 	flags.StringArrayVar(&o.GrantSearch, "grant-search", nil, "let a role run search and status (may be repeated)")
-	flags.StringArrayVar(&o.Revoke, "revoke", nil, "take back what a role was given by the three above, before they give (may be repeated)")
+	flags.StringArrayVar(&o.Revoke, "revoke", nil, "take back from a role what the three options above give, before they are applied (may be repeated)")
 	flags.StringArrayVar(&o.SwapRole, "swap-role", nil, "the role that gets the function that follows swapped tables, and the publication")
 	exclusive(cmd, "print-sql", "resync")
 	return cmd

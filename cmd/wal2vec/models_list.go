@@ -49,8 +49,8 @@ func newModelsList(p *program) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the checkpoints among the parts, and the graphs in the cache", Args: cobra.NoArgs,
-		Long: "List the checkpoints among the parts and what package models makes of them, and the graphs in the cache, each checked against\n" +
-			"its manifest. A damaged graph ends the command with exit code 3; a checkpoint that is not supported does not.",
+		Long: "List the checkpoints among the parts, each with how wal2vec runs it or why it cannot, and the graphs in the cache, each checked\n" +
+			"against its manifest. A damaged graph ends the command with exit code 3; a checkpoint that is not supported does not.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err

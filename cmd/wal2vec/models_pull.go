@@ -35,7 +35,7 @@ func newModelsPull(p *program) *cobra.Command {
 		Use: "pull NAME[@REVISION]", Short: "Fetch a checkpoint from a hub into the parts", Args: cobra.ExactArgs(1),
 		Long: "Fetch a checkpoint's files from the hub of the setting encoder.hub and put them among the parts, where encoder.model finds it\n" +
 			"by its name. Every file is compared with the size and the hash that the hub gives, and none may be too large.\n" +
-			"A token goes over https or to this machine alone. The checkpoint appears whole or not at all.",
+			"A token is sent over https alone, or to this machine. The checkpoint appears whole or not at all.",
 		Example: `  wal2vec models pull sentence-transformers/all-MiniLM-L6-v2
   wal2vec models pull BAAI/bge-small-en-v1.5@main`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ func newModelsPull(p *program) *cobra.Command {
 		},
 	}
 	outputFlag(cmd, &output)
-	cmd.Flags().BoolVar(&replace, "replace", false, "take the place of a model of this name that is there")
+	cmd.Flags().BoolVar(&replace, "replace", false, "replace an existing model of this name")
 	return cmd
 }
 

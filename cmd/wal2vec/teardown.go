@@ -18,7 +18,7 @@ func newTeardown(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "teardown", Short: "Drop slot, publication, view and tables of the pipeline", GroupID: "manage", Args: cobra.NoArgs,
 		Long: "Drop what init made for this pipeline: the slot and the publication on the source, the view, the vectors and the ledger in\n" +
-			"the sink; and take back what roles were given. Of the source table the rights alone are touched. Prints what was taken from\n" +
+			"the sink; and take back what roles were given. Of the source table, only the rights change. Prints what was taken from\n" +
 			"which role, and what stays, with the statement that removes it. Asks for --yes.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := p.load()
