@@ -213,6 +213,26 @@ BEGIN
         JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database()
         JOIN pg_catalog.pg_roles AS f ON f.oid = CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END
         WHERE n.nspname = schema_name;
+        -- Who may create where every role looks for functions has every role run its own: any better match for the arguments of a call is taken.
+        everybodys := schema_name = 'public' OR EXISTS (
+            SELECT
+            FROM (
+                SELECT pg_catalog.substr(c.setting, 13) AS search_path
+                FROM pg_catalog.pg_db_role_setting AS s
+                CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+                WHERE s.setrole = '0'
+                  AND s.setdatabase IN ('0', (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()))
+                  AND pg_catalog.starts_with(c.setting, 'search_path=')
+                UNION ALL
+                SELECT s.reset_val FROM pg_catalog.pg_settings AS s WHERE s.name = 'search_path' -- of the server's files, too
+            ) AS found
+            CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(found.search_path, ',') AS p (part)
+            WHERE pg_catalog.btrim(p.part, ' "') = schema_name
+        );
+        IF everybodys AND COALESCE(owner, admin) = admin THEN
+            RAISE WARNING 'schema % is on the search path of every role, and belongs to %: who has its password runs functions as each of them. Take it out of the search path, or set wal2vec.view_schema, and sink.view, to another one',
+                schema_name, admin;
+        END IF;
         IF owner IS NULL THEN
             EXECUTE pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', schema_name, admin);
         ELSIF owner <> admin AND schema_name = pg_catalog.current_setting('wal2vec.sink_schema') THEN
@@ -222,16 +242,6 @@ BEGIN
                 RAISE WARNING 'schema % of the view belongs to role %, not to %: any role that reads the view could run what that role likes, and so could who restores a dump of the schema; set wal2vec.view_schema, and sink.view, to a schema of its own',
                     schema_name, owner, admin;
             END IF;
-            -- Who may create where every role looks for functions has every role run its own: any better match for the arguments of a call is taken.
-            everybodys := schema_name = 'public' OR EXISTS (
-                SELECT
-                FROM pg_catalog.pg_db_role_setting AS s
-                CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
-                CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(pg_catalog.substr(c.setting, 13), ',') AS p (part)
-                WHERE s.setrole = '0'
-                  AND s.setdatabase IN ('0', (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()))
-                  AND pg_catalog.starts_with(c.setting, 'search_path=') AND pg_catalog.btrim(p.part, ' "') = schema_name
-            );
             IF NOT everybodys THEN -- PostgreSQL asks for CREATE each time the view is to show another generation
                 EXECUTE pg_catalog.format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema_name, admin);
             ELSIF EXISTS (
@@ -319,23 +329,30 @@ BEGIN
         RAISE EXCEPTION 'role % is a member of %: the owner of % would have those rights by it', reader, unknown, named
             USING HINT = 'Set wal2vec.read to a role of its own, or revoke these from it.';
     END IF;
-    -- What everybody may read is no secret of its owner's, and what a role owns that has the rights of the source's owner is that owner's to read.
+    -- What each of two owners puts into an index reads the other's columns by a role that reads both. What everybody may read is no secret, nor is what two
+    -- roles that have one another's rights own.
     FOR other IN
         SELECT r.rolname AS role, r.rolname = reader AS reads, pg_catalog.format('%I.%I', n.nspname, c.relname) AS named, pg_catalog.pg_get_userbyid(c.relowner) AS owner
         FROM pg_catalog.pg_class AS s
         JOIN pg_catalog.pg_class AS c ON c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.oid <> s.oid
         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
         JOIN pg_catalog.pg_roles AS r ON r.rolname IN (reader, pg_catalog.current_setting('wal2vec.search'))
-        WHERE s.oid = source AND NOT pg_catalog.pg_has_role(s.relowner, c.relowner, 'USAGE')
+        WHERE s.oid = source
+          AND NOT (pg_catalog.pg_has_role(s.relowner, c.relowner, 'USAGE') AND pg_catalog.pg_has_role(c.relowner, s.relowner, 'USAGE'))
           AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND NOT pg_catalog.starts_with(n.nspname::text, 'pg_toast')
           -- wal2vec's own tables, which a role that searches reads in the sink.
           AND NOT (r.rolname <> reader AND n.nspname IN (pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')))
           AND pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE')
-          AND NOT pg_catalog.has_any_column_privilege(s.relowner, c.oid, 'SELECT')
+          AND EXISTS (
+              SELECT
+              FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND pg_catalog.has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT')
+                AND NOT (pg_catalog.has_column_privilege('public', c.oid, a.attnum, 'SELECT') AND pg_catalog.has_schema_privilege('public', n.oid, 'USAGE'))
+          )
         ORDER BY r.rolname <> reader, c.oid
     LOOP
         IF other.reads THEN
-            RAISE EXCEPTION 'role % may read %, which belongs to %: the owner of % could read that by it', other.role, other.named, other.owner, named
+            RAISE EXCEPTION 'role % may read %, which belongs to %: by it the owner of % could read that, or that one this table', other.role, other.named, other.owner, named
                 USING HINT = 'Set wal2vec.read to a role of its own, one for each owner of tables; or take that right from it.';
         END IF;
         RAISE WARNING 'role % may read %, which belongs to %: the owner of % could read that where role % reads the table, without source.read_dsn',

@@ -260,6 +260,9 @@ func TestTheRolesTellOfWhatIsOthers(t *testing.T) {
 	const view, gave = "schema analytics_features of the view belongs to role ", " gave wal2vec_"
 	tells("new", false, view, gave, "WARNING")
 	tells("the admin's", false, view, gave, "WARNING")
+	db.Exec(t, "ALTER DATABASE "+db.Name+" SET search_path = analytics_features, public")
+	tells("the admin's, where every role looks", true, "schema analytics_features is on the search path of every role, and belongs to wal2vec_admin")
+	db.Exec(t, "ALTER DATABASE "+db.Name+" RESET search_path")
 	db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO postgres")
 	tells("a superuser's", false, view)
 	db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO stranger")

@@ -78,9 +78,12 @@ func (e *examination) examineReader(ctx context.Context, r reader) {
 	if !e.could(err, check) {
 		return
 	}
+	own := []string{} // the schemas of what a role that searches reads in the sink
+	if !r.apart && e.searches() {
+		own = append(own, c.Sink.Schema, c.Sink.View.Schema)
+	}
 	var table, owner string
-	err = r.conn.QueryRow(ctx, queries.Query("doctor_reader"), c.Source.Table.Schema, c.Source.Table.Name, []string{c.Sink.Schema, c.Sink.View.Schema}).
-		Scan(&table, &owner)
+	err = r.conn.QueryRow(ctx, queries.Query("doctor_reader"), c.Source.Table.Schema, c.Source.Table.Name, own).Scan(&table, &owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
 	}

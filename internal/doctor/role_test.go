@@ -87,7 +87,8 @@ var excessFindings = []finding{
 		}
 		warns("ALTER ROLE "+reader+" REPLICATION", "ALTER ROLE "+reader+" NOREPLICATION", "has REPLICATION")
 		warns("GRANT SELECT (id) ON public.theirs TO "+reader, "REVOKE SELECT (id) ON public.theirs FROM "+reader, "may read public.theirs of role")
-		r.db.Exec(t, "GRANT SELECT ON public.theirs TO "+reader+", "+owner) // no secret of the other's
+		warns("GRANT SELECT ON public.theirs TO "+reader+", "+owner, "REVOKE SELECT ON public.theirs FROM "+reader, "may read public.theirs of role") // whose owner reads ours by it
+		r.db.Exec(t, "GRANT SELECT ON public.theirs TO PUBLIC")                                                                                       // no secret
 		r.want("role.read", doctor.OK)
 		r.options.Config.Source.ReadDSN = config.DSN(host.Database(t).DSN)
 		r.want("role.read", doctor.Fail)

@@ -273,6 +273,9 @@ func TestASessionWithPowersReadsNoTableOfAnotherRole(t *testing.T) {
 			w.refused(t, "a superuser", "it is a superuser, and table shop.item belongs to role "+w.owner, "deploy/roles.sql")
 			w.asSuperuser = false
 		}
+		w.db.Exec(t, "CREATE ROLE rds_replication; GRANT rds_replication TO "+w.role) // any role that may make roles makes that
+		w.reads(t, "a role without powers, and a member of one whose name means nothing here")
+		w.db.Exec(t, "DROP ROLE rds_replication")
 		w.reads(t, "a role without powers")
 		w.asSuperuser, w.trust = true, true
 		w.reads(t, "a superuser that trusts the owner")

@@ -18,8 +18,8 @@ FROM (
     UNION ALL
     SELECT 2, 'replication', CASE WHEN r.rolname = SESSION_USER THEN '' ELSE pg_catalog.quote_ident(r.rolname) END, ''
     FROM pg_catalog.pg_roles AS r
-    -- On Amazon RDS a membership takes the place of the attribute.
-    WHERE (r.rolreplication OR r.rolname = 'rds_replication') AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
+    -- On Amazon RDS a membership takes the place of the attribute; a role of that name on another server means nothing.
+    WHERE (r.rolreplication OR r.rolname = 'rds_replication' AND pg_catalog.pg_get_userbyid(10) = 'rdsadmin') AND pg_catalog.pg_has_role(SESSION_USER, r.oid, 'MEMBER')
     UNION ALL
     SELECT 3, f.kind, f.name, f.role
     -- Before 16, where it is no word of SQL, system_user is this column.
