@@ -114,6 +114,9 @@ func TestATableSaysWhereAConnectionLeads(t *testing.T) {
 	}
 	f(peer{owned, 101}, other+line(false, theirs, ours, "01", "101", "9")+mine, "")
 	f(peer{owned, 101}, mine, line(true, theirs, ours, "01", "101", "9"))
+	first, second := line(false, theirs, ours, "01", "101", "9"), line(false, theirs, ours, "01", "102", "9")
+	f(peer{owned, 101}, first+second, line(true, theirs, ours, "01", "103", "9"))  // it reads no further
+	f(peer{owned, 101}, line(false, theirs, ours, "0C", "0", "9")+first+mine, "")  // but on from one that no process has
 	f(peer{owned, 101}, mine, line(true, theirs, ours, "05", "101", "9"))          // it has said its last and reads on
 	f(peer{standing: unowned}, mine+line(false, theirs, ours, "06", "0", "9"), "") // the time after the end has no account
 	f(peer{standing: unowned}, mine+line(false, theirs, ours, "0C", "0", "9"), "")
