@@ -33,6 +33,7 @@
 --   psql -X -v ON_ERROR_STOP=1 -c "SET wal2vec.source_table = 'shop.item'" -c "SET wal2vec.source_columns = 'id, title'" -f deploy/roles.sql service=source
 --
 --   wal2vec.source_table    the source table, with its schema       staging_marts.dim_product
+--   wal2vec.owner           its owner, without quotes                where it is set, a table of another owner ends this file
 --   wal2vec.source_columns  those of key, template, soft delete     product_id, name, brand, category, description, deleted
 --   wal2vec.sink_schema     sink.schema, without quotes             wal2vec
 --   wal2vec.view_schema     the schema of sink.view, without quotes analytics_features (not public)
@@ -171,6 +172,28 @@ BEGIN
 END
 $$;
 
+-- The table is looked up by its name once: who may rename tables or schemas could have the name mean one of two owners' tables while this file runs.
+DO $$
+DECLARE
+    wanted constant text := COALESCE(pg_catalog.current_setting('wal2vec.owner', true), '');
+    found record;
+BEGIN
+    SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner) AS owner, pg_catalog.format('%I.%I', n.nspname, c.relname) AS named INTO found
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.oid = pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
+    PERFORM pg_catalog.set_config('wal2vec.source', COALESCE(found.oid::text, ''), true);
+    IF found.oid IS NULL THEN
+        RETURN;
+    ELSIF found.relkind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION '% is not a table: the log carries changes of tables alone', found.named;
+    ELSIF wanted NOT IN ('', found.owner) THEN
+        RAISE EXCEPTION 'table % belongs to role %, and wal2vec.owner is %', found.named, found.owner, wanted;
+    END IF;
+    RAISE NOTICE 'table % belongs to role %', found.named, found.owner;
+END
+$$;
+
 DO $$
 DECLARE
     -- The names that were free when this file looked.
@@ -206,6 +229,7 @@ DECLARE
     owner text;
     trusted boolean;
     everybodys boolean;
+    looking text;
 BEGIN
     FOREACH schema_name IN ARRAY ARRAY[pg_catalog.current_setting('wal2vec.sink_schema'), pg_catalog.current_setting('wal2vec.view_schema')] LOOP
         SELECT f.rolname, f.rolsuper INTO owner, trusted
@@ -232,6 +256,18 @@ BEGIN
         IF everybodys AND COALESCE(owner, admin) = admin THEN
             RAISE WARNING 'schema % is on the search path of every role, and belongs to %: who has its password runs functions as each of them. Take it out of the search path, or set wal2vec.view_schema, and sink.view, to another one',
                 schema_name, admin;
+        END IF;
+        IF NOT everybodys AND COALESCE(owner, admin) = admin THEN
+            SELECT pg_catalog.string_agg(DISTINCT r.rolname::text, ', ') INTO looking
+            FROM pg_catalog.pg_db_role_setting AS s
+            JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole AND r.rolname <> admin
+            CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+            CROSS JOIN LATERAL pg_catalog.regexp_split_to_table(pg_catalog.substr(c.setting, 13), ',') AS p (part)
+            WHERE s.setdatabase IN ('0', (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()))
+              AND pg_catalog.starts_with(c.setting, 'search_path=') AND pg_catalog.btrim(p.part, ' "') = schema_name;
+            IF looking IS NOT NULL THEN
+                RAISE WARNING 'schema % is on the search path of %, and belongs to %: who has its password runs functions as these. Take it out of that search path', schema_name, looking, admin;
+            END IF;
         END IF;
         IF owner IS NULL THEN
             EXECUTE pg_catalog.format('CREATE SCHEMA %I AUTHORIZATION %I', schema_name, admin);
@@ -274,7 +310,7 @@ BEGIN
         'GRANT CONNECT ON DATABASE %I TO %I, %I, %I, %I', pg_catalog.current_database(), admin,
         pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.read'), pg_catalog.current_setting('wal2vec.search')
     );
-    IF pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table')) IS NULL OR EXISTS (
+    IF pg_catalog.current_setting('wal2vec.source') = '' OR EXISTS (
         SELECT FROM pg_catalog.pg_publication AS p WHERE pg_catalog.pg_get_userbyid(p.pubowner) IN (admin::name, swap::name)
     ) THEN
         EXECUTE pg_catalog.format('REVOKE CREATE ON DATABASE %I FROM %I', pg_catalog.current_database(), admin);
@@ -294,7 +330,7 @@ $$;
 -- role may read no table of another owner.
 DO $$
 DECLARE
-    source constant oid := pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
+    source constant oid := NULLIF(pg_catalog.current_setting('wal2vec.source'), '');
     columns constant text[] := pg_catalog.regexp_split_to_array(trim(pg_catalog.current_setting('wal2vec.source_columns')), '\s*,\s*');
     reader constant text := pg_catalog.current_setting('wal2vec.read');
     beside text;
@@ -302,6 +338,7 @@ DECLARE
     other record;
     missing text;
     unknown text; -- columns that the table has not, roles that are more than the owner
+    ends text;
 BEGIN
     IF (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles AS r WHERE r.rolname = reader) THEN
         RAISE EXCEPTION 'role % is a superuser or has REPLICATION: set wal2vec.read to a role that only reads', reader;
@@ -320,14 +357,30 @@ BEGIN
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION '% has no column %: name its own in wal2vec.source_columns', named, unknown;
     END IF;
-    SELECT pg_catalog.string_agg(g.rolname::text, ', ' ORDER BY g.rolname) INTO unknown
+    SELECT
+        pg_catalog.string_agg(g.rolname::text, ', ' ORDER BY g.rolname),
+        (
+            SELECT pg_catalog.string_agg(
+                pg_catalog.format(
+                    'REVOKE %I FROM %I%s CASCADE;', d.rolname, reader,
+                    -- From 16 on REVOKE takes what one grantor gave, and only warns where that is another one.
+                    CASE WHEN a.grantor <> '10' AND pg_catalog.current_setting('server_version_num')::int >= 160000
+                        THEN pg_catalog.format(' GRANTED BY %I', pg_catalog.pg_get_userbyid(a.grantor)) ELSE '' END
+                ), ' ' ORDER BY d.rolname, a.grantor
+            )
+            FROM pg_catalog.pg_auth_members AS a
+            JOIN pg_catalog.pg_roles AS d ON d.oid = a.roleid
+            WHERE a.member = (SELECT m.oid FROM pg_catalog.pg_roles AS m WHERE m.rolname = reader)
+              AND NOT pg_catalog.pg_has_role((SELECT o.relowner FROM pg_catalog.pg_class AS o WHERE o.oid = source), d.oid, 'MEMBER')
+        )
+    INTO unknown, ends
     FROM pg_catalog.pg_class AS s
     JOIN pg_catalog.pg_roles AS r ON r.rolname = reader
     JOIN pg_catalog.pg_roles AS g ON g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'MEMBER') AND NOT pg_catalog.pg_has_role(s.relowner, g.oid, 'MEMBER')
     WHERE s.oid = source;
     IF unknown IS NOT NULL THEN
         RAISE EXCEPTION 'role % is a member of %: the owner of % would have those rights by it', reader, unknown, named
-            USING HINT = 'Set wal2vec.read to a role of its own, or revoke these from it.';
+            USING HINT = 'Set wal2vec.read to a role of its own, or revoke these from it: ' || COALESCE(ends, '');
     END IF;
     -- What each of two owners puts into an index reads the other's columns by a role that reads both. What everybody may read is no secret, nor is what two
     -- roles that have one another's rights own.
@@ -367,7 +420,22 @@ BEGIN
     FROM pg_catalog.pg_attribute AS a
     WHERE a.attrelid = source AND a.attname = ANY (columns) AND NOT pg_catalog.has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT');
     IF missing IS NOT NULL THEN
+        -- The names keep their meaning up to the end: that of the table by a lock, that of the schema since the statement above wrote its row.
+        EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', named);
         EXECUTE pg_catalog.format('GRANT SELECT (%s) ON TABLE %s TO %I', missing, named, reader);
+        IF NOT EXISTS (
+            SELECT
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            JOIN pg_catalog.pg_locks AS l ON l.locktype = 'transactionid' AND l.transactionid = n.xmin AND l.pid = pg_catalog.pg_backend_pid() AND l.granted
+            WHERE c.oid = source AND pg_catalog.format('%I.%I', n.nspname, c.relname) = named
+              AND NOT EXISTS (
+                  SELECT FROM pg_catalog.unnest(columns) AS w (name)
+                  WHERE NOT pg_catalog.has_column_privilege(reader, source, w.name, 'SELECT')
+              )
+        ) THEN
+            RAISE EXCEPTION 'table % was renamed or replaced, or its schema was, while this file ran: nothing was done. Run it again', named;
+        END IF;
     END IF;
 END
 $$;
@@ -378,9 +446,7 @@ DO $$
 DECLARE
     admin constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.admin', true), ''), 'wal2vec_admin');
     swap constant text := COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap');
-    source constant oid := pg_catalog.to_regclass(
-        COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.source_table', true), ''), 'staging_marts.dim_product')
-    );
+    source constant oid := NULLIF(pg_catalog.current_setting('wal2vec.source'), '');
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
     fingerprints constant text[] := ARRAY[
@@ -640,7 +706,7 @@ DECLARE
         pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.read'),
         pg_catalog.current_setting('wal2vec.search'), swap
     ];
-    source constant oid := pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
+    source constant oid := NULLIF(pg_catalog.current_setting('wal2vec.source'), '');
     given record;
 BEGIN
     FOR given IN

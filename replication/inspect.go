@@ -24,6 +24,10 @@ type InspectOptions struct {
 	SoftDelete string
 	// Reader is the role that reads the table's rows, where that is another than the session's.
 	Reader string
+	// Unread says that neither role has to have its rights yet.
+	Unread bool
+	// TrustOwner says that this session may read the table of another role.
+	TrustOwner bool
 	// Publication is the one whose settings belong to the table's shape; may be empty.
 	Publication string
 }
@@ -134,6 +138,8 @@ type inspection struct {
 	opts InspectOptions
 	name string // quoted, with schema
 	user string
+	// apart is true where a role of its own has to read the rows, and no setting names it.
+	apart bool
 	// version is server_version_num.
 	version int
 	table   change.Table
@@ -148,9 +154,10 @@ var relationKinds = map[string]string{
 
 func (i *inspection) relation(ctx context.Context) error {
 	var kind, persistence string
-	var usage, rowSecurity, children bool
+	var usage, rowSecurity, children, foreign bool
 	err := i.db.QueryRow(ctx, sql.Query("source_table"), i.opts.Schema, i.opts.Table, i.opts.Reader).
-		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version)
+		Scan(&i.table.OID, &kind, &persistence, &usage, &rowSecurity, &children, &i.user, &i.version, &foreign)
+	i.apart = foreign && i.opts.Reader == "" && !i.opts.TrustOwner
 	i.table.Partitioned = kind == "p"
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -170,7 +177,7 @@ func (i *inspection) relation(ctx context.Context) error {
 	case !usage:
 		return fault.New(fault.Usage, fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s;", pgname.Identifier(i.opts.Schema), i.role()),
 			"role %s may not use schema %s", i.role(), i.opts.Schema)
-	case rowSecurity:
+	case rowSecurity && !i.opts.Unread:
 		return i.policies(ctx)
 	default:
 		return nil
@@ -268,7 +275,7 @@ func (i *inspection) readable(all map[string]column, name, purpose string) (colu
 			i.lacks.readable = append(i.lacks.readable, name)
 		}
 		return c, nil
-	case !c.readable:
+	case !c.readable && !i.opts.Unread:
 		return c, i.unreadable(all, name)
 	default:
 		return c, nil
@@ -288,10 +295,21 @@ func (i *inspection) unreadable(all map[string]column, name string) error {
 	if i.opts.Reader != "" {
 		grant = "read"
 	}
-	return fault.New(fault.Usage,
-		pgname.Script(i.still(), grantSQL(i.name, i.role(), columns))+" -- or, as the role that set the pipeline up: wal2vec init --grant-"+grant+"=ROLE",
-		"role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)
+	try := pgname.Script(i.still(), grantSQL(i.name, i.role(), columns)) +
+		" -- or, as the role that set the pipeline up: wal2vec init --grant-" + grant + "=ROLE"
+	if i.apart {
+		try = change.ReadApart
+	}
+	return &UnreadableError{fault.New(fault.Usage, try, "role %s may not read column %s of %s", i.role(), pgname.Catalogue(name), i.name)}
 }
+
+// UnreadableError is a fault of kind Usage: the role that reads may not read a column that is
+// needed.
+type UnreadableError struct{ refusal error }
+
+func (e *UnreadableError) Error() string { return e.refusal.Error() }
+
+func (e *UnreadableError) Unwrap() error { return e.refusal }
 
 // logged finds a column that can be read, and that the log carries.
 func (i *inspection) logged(all map[string]column, name, purpose string) (column, error) {

@@ -119,6 +119,22 @@ func TestInspectNamesMissingRights(t *testing.T) {
 	defer conn.Close(t.Context())
 	opts := items(t)
 	opts.Schema = "shop"
+	db.Exec(t, "GRANT USAGE ON SCHEMA shop TO "+role)
+	unread := opts
+	unread.Unread = true
+	if _, err := replication.Inspect(t.Context(), conn, unread); err != nil {
+		t.Errorf("before a role has its rights: %v", err)
+	}
+	owner, _ := db.Role(t, "")
+	db.Exec(t, "ALTER TABLE shop.item OWNER TO "+owner)
+	for range 2 { // rows, then columns
+		_, err := replication.Inspect(t.Context(), conn, opts)
+		if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), "set source.read_dsn") {
+			t.Fatalf("of another role's table: %v, try %q", err, fault.Try(err))
+		}
+		db.Exec(t, "ALTER TABLE shop.item DISABLE ROW LEVEL SECURITY")
+	}
+	db.Exec(t, "ALTER TABLE shop.item OWNER TO CURRENT_USER; ALTER TABLE shop.item ENABLE ROW LEVEL SECURITY; REVOKE USAGE ON SCHEMA shop FROM "+role)
 	for _, want := range []string{"GRANT USAGE ON SCHEMA", "CREATE POLICY", `GRANT SELECT ("id", "name", "body", "gone") ON TABLE "shop"."item"`} {
 		_, err := replication.Inspect(t.Context(), conn, opts)
 		if fault.KindOf(err) != fault.Usage || !strings.Contains(fault.Try(err), want) {

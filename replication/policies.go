@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
@@ -48,9 +49,20 @@ func (i *inspection) policies(ctx context.Context) error {
 		return fault.New(fault.Usage, fmt.Sprintf(try, hinders, i.name),
 			"policy %s of %s may hide rows from role %s, or runs functions of another role in its sessions", hinders, i.name, i.role())
 	case !p.Opened:
-		return fault.New(fault.Usage, pgname.Script(OpenRowsSQL(i.table.OID, i.opts.Schema, i.opts.Table, i.user)...)+" -- if the role is to see every row",
-			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())
+		try := pgname.Script(OpenRowsSQL(i.table.OID, i.opts.Schema, i.opts.Table, i.user)...) + " -- if the role is to see every row"
+		if i.apart {
+			try = change.ReadApart
+		}
+		return &HiddenError{fault.New(fault.Usage, try,
+			"row security hides rows of %s from role %s: the stream would see them, a backfill would not", i.name, i.role())}
 	default:
 		return nil
 	}
 }
+
+// HiddenError is a fault of kind Usage: no policy lets the role see every row.
+type HiddenError struct{ refusal error }
+
+func (e *HiddenError) Error() string { return e.refusal.Error() }
+
+func (e *HiddenError) Unwrap() error { return e.refusal }

@@ -204,8 +204,12 @@ func Kept(ctx context.Context, db Querier, s Swap, roles ...string) ([]string, e
 		}
 		if len(g.kept) > 0 {
 			g.columns = g.kept
-			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, since it streams another pipeline of this sink, which may need it: %s;",
-				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), g.takes()))
+			why := "it streams another pipeline of this sink"
+			if role == s.Table.Reader {
+				why = "it may read for another pipeline of this sink"
+			}
+			lines = append(lines, fmt.Sprintf("what role %s may read of table %s, since %s, which may need it: %s;",
+				pgname.Identifier(role), pgname.Qualified(g.schema, g.table), why, g.takes()))
 		}
 		others, err := s.elsewhere(ctx, db, role, known)
 		if err != nil {

@@ -195,7 +195,7 @@ func TestInitRefusesMissingRights(t *testing.T) { //nolint:tparallel // the case
 	rs = add(rs, refusal{name: "no CONNECT", code: 2, says: []string{"connecting to the source", "permission denied"}, try: "GRANT CONNECT"}, "REPLICATION")
 	publish, unpublish := "CREATE PUBLICATION wal2vec_"+w.db.Name+" FOR TABLE "+product, "DROP PUBLICATION wal2vec_"+w.db.Name
 	rs = add(rs, refusal{name: "no USAGE", before: publish, code: 2, says: []string{"ROLE", "schema staging_marts"}, try: "GRANT USAGE ON SCHEMA"}, "REPLICATION", create)
-	rs = add(rs, refusal{name: "no SELECT", after: unpublish, code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "GRANT SELECT ("}, "REPLICATION", create, usage)
+	rs = add(rs, refusal{name: "no SELECT", after: unpublish, code: 2, says: []string{"ROLE", "product_id", "dim_product"}, try: "set source.read_dsn"}, "REPLICATION", create, usage)
 	// Whatever else it lacks, that is what is said first.
 	member := `GRANT "owner_of_` + w.db.Name + `" TO "ROLE";`
 	rs = add(rs, refusal{name: "not the owner", code: 2, says: []string{"ROLE", "owner_of_" + w.db.Name, "owns table"}, try: member}, "REPLICATION", create, usage, read)

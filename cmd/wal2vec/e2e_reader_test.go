@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/wal2vec/wal2vec/internal/doctor"
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
@@ -137,6 +141,7 @@ func TestTheOwnerOfATableSeesNoOtherOwnersRows(t *testing.T) {
 	refused(ownReader(streamer), "stream", "--until-current")
 	refused(ownReader(admin), "audit", "--full")
 	refused(append(ownReader(admin), "WAL2VEC_SOURCE_TEMPLATE={name}"), "generation", "build")
+	w.refuses(t, refusal{env: ownReader(searcher), args: []string{"search", "anything", "--columns", "name"}, code: 2, says: []string{"may read no column of table " + product, "mart_owner"}, try: "set source.read_dsn"})
 	if got := looks(ownReader(admin), "init", "--resync"); got.code != 0 {
 		t.Errorf("init --resync reads nothing: exit code %d: %s", got.code, got.stderr)
 	}
@@ -185,10 +190,16 @@ func TestOneRoleReadsTablesOfOneOwner(t *testing.T) {
 	if pgtest.One[bool](t, w.db, "SELECT has_any_column_privilege('wal2vec_read', 'sb.t', 'SELECT')") {
 		t.Error("a role that was refused got columns")
 	}
-	w.runsRoles(ofB + "SET wal2vec.read = 'read_b'; ")
+	fails(ofB+"SET wal2vec.read = 'read_b'; SET wal2vec.owner = 'mart_owner'; ", "table sb.t belongs to role own_b, and wal2vec.owner is mart_owner")
+	w.db.Exec(t, "CREATE VIEW sb.v AS SELECT * FROM sb.t; ALTER VIEW sb.v OWNER TO own_b")
+	fails(strings.ReplaceAll(ofB, "sb.t", "sb.v"), "sb.v is not a table")
+	w.runsRoles(ofB + "SET wal2vec.read = 'read_b'; SET wal2vec.owner = 'own_b'; ")
 	read(doctor.OK, "no table of another owner")
 	w.db.Exec(t, "GRANT USAGE ON SCHEMA sb TO wal2vec_read; GRANT SELECT (id) ON sb.t TO wal2vec_read")
 	read(doctor.Warn, "may read sb.t of role own_b, and role mart_owner")
+	give := []string{"init", "--grant-read", "wal2vec_read"}
+	w.refuses(t, refusal{env: admin, args: give, code: 2, says: []string{`role "wal2vec_read" may read sb.t of role own_b`, product}, try: "wal2vec.read"})
+	w.runs(append(slices.Clip(admin), "WAL2VEC_SOURCE_TRUST_OWNER=true"), give...)
 	w.db.Exec(t, "REVOKE SELECT (id) ON sb.t FROM wal2vec_read; ALTER ROLE wal2vec_read NOINHERIT; GRANT own_b TO wal2vec_read")
 	read(doctor.Warn, "may read sb.t of role own_b, and role mart_owner")
 	fails("", "role wal2vec_read is a member of own_b")
@@ -203,6 +214,71 @@ func TestOneRoleReadsTablesOfOneOwner(t *testing.T) {
 	read(doctor.Fail, "the role that reads")
 	if got := w.ends(streamer, "", "stream", "--until-current"); got.code == 0 || !strings.Contains(got.stderr, "source.read_dsn") {
 		t.Errorf("a stream whose reader is not let in: exit code %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestTheRolesReadTheTableThatWasFound: who may rename schemas has the table's name mean another
+// one, while deploy/roles.sql runs.
+func TestTheRolesReadTheTableThatWasFound(t *testing.T) {
+	t.Parallel()
+	for _, look := range []struct{ name, before string }{
+		{"before its rights are looked at", "-- These columns of the source table are read"},
+		{"while they are given", "    EXECUTE pg_catalog.format(\n        'GRANT USAGE ON SCHEMA"},
+		{"once its schema is theirs", "        EXECUTE pg_catalog.format('LOCK TABLE ONLY"},
+	} {
+		t.Run(look.name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.Server(t).Database(t) // roles belong to a server
+			db.Exec(t, "CREATE ROLE one; CREATE ROLE two; CREATE SCHEMA shop AUTHORIZATION one; CREATE SCHEMA other AUTHORIZATION two; "+
+				"CREATE TABLE shop.item (id int PRIMARY KEY); ALTER TABLE shop.item OWNER TO one; CREATE TABLE other.item (LIKE shop.item); ALTER TABLE other.item OWNER TO two")
+			found := pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid")
+			script, err := os.ReadFile(filepath.Join("..", "..", "deploy", "roles.sql"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			const wait = "PERFORM pg_catalog.pg_advisory_xact_lock(4713);"
+			waits := wait + "\n"
+			if strings.HasPrefix(look.before, "--") {
+				waits = "DO 'BEGIN " + wait + " END';\n"
+			}
+			parts := strings.Split(string(script), look.before)
+			if len(parts) != 2 {
+				t.Fatalf("%q is %d times in roles.sql, want once", look.before, len(parts)-1)
+			}
+			holder, runner, renamer := db.Conn(t), db.Conn(t), db.Conn(t)
+			exec := func(conn *pgx.Conn, statement string) {
+				t.Helper()
+				if _, err := conn.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			exec(holder, "SELECT pg_advisory_lock(4713)")
+			exec(runner, "SET wal2vec.source_table = 'shop.item'; SET wal2vec.source_columns = 'id'")
+			ended := make(chan error, 1)
+			go func() {
+				_, err := runner.Exec(context.WithoutCancel(t.Context()), parts[0]+waits+look.before+parts[1])
+				ended <- err
+			}()
+			pgtest.Eventually(t, time.Minute, func() (bool, string) {
+				return pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4713 AND NOT granted)"), "the file does not wait"
+			})
+			// It waits where the file has written the schema's row.
+			exec(renamer, "SET lock_timeout = '200ms'")
+			_, moved := renamer.Exec(t.Context(), "BEGIN; ALTER SCHEMA shop RENAME TO moving; ALTER SCHEMA other RENAME TO shop; ALTER SCHEMA moving RENAME TO other; COMMIT")
+			exec(holder, "SELECT pg_advisory_unlock(4713)")
+			err = <-ended
+			t.Logf("the schemas were renamed: %v; the file: %v", moved, err)
+			if err != nil && !strings.Contains(err.Error(), "was renamed or replaced") && !strings.Contains(err.Error(), "concurrently updated") {
+				t.Errorf("the file failed of something else: %v", err)
+			}
+			if err == nil && !pgtest.One[bool](t, db, "SELECT has_column_privilege('wal2vec_read', $1::oid, 'id', 'SELECT')", found) {
+				t.Error("the table that was found is not read")
+			}
+			if got := pgtest.Column[uint32](t, db, "SELECT c.oid FROM pg_class AS c WHERE c.relname = 'item' AND c.oid <> $1 AND has_any_column_privilege(c.oid, 'SELECT') AND "+
+				"EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = 'wal2vec_read' AND has_any_column_privilege(r.oid, c.oid, 'SELECT'))", found); len(got) > 0 {
+				t.Error("the other owner's table is read")
+			}
+		})
 	}
 }
 

@@ -1,5 +1,9 @@
 package change
 
+// ReadApart says what to do where a role is not to read a table that another one owns.
+const ReadApart = "set source.read_dsn to a role that only reads " +
+	"(deploy/roles.sql makes wal2vec_read, wal2vec init --grant-read gives it the columns)"
+
 // Powers are what a session has that reads the table of another role, and that this other one is
 // not to have: it may put functions where a read of its table calls them, with the session's
 // rights. Every name is quoted as an identifier.
@@ -46,15 +50,12 @@ func (p Powers) Refusal(role string) string {
 
 // Try says what to do.
 func (p Powers) Try() string {
-	const (
-		reader = "set source.read_dsn to a role that only reads (deploy/roles.sql makes wal2vec_read, wal2vec init --grant-read gives it the columns)"
-		trust  = ", or set source.trust_owner: true"
-	)
+	const trust = ", or set source.trust_owner: true"
 	switch {
 	case p.Kind == "superuser" || p.Kind == "replication" && p.Name == "":
-		return reader + trust
+		return ReadApart + trust
 	case p.Kind == "replication" || p.Kind == "member":
-		return "take " + p.Name + " from this role, or " + reader + trust
+		return "take " + p.Name + " from this role, or " + ReadApart + trust
 	case p.Kind == "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
 	default: // to give it to another owner would leave what its owner put there, user mappings and grants

@@ -42,7 +42,7 @@ func Inspect(ctx context.Context, c config.Config) (change.Table, error) {
 // InspectOptions say which table is inspected, and what of it is read.
 func InspectOptions(c config.Config) replication.InspectOptions {
 	return replication.InspectOptions{
-		Reader: Reader(c),
+		Reader: Reader(c), TrustOwner: c.Source.TrustOwner,
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key,
 		Template: c.Source.Template.Limited(c.Stream.MaxRowBytes), SoftDelete: c.Source.SoftDelete, Publication: c.Source.Publication,
 	}

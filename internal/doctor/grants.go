@@ -59,7 +59,11 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	if err != nil {
 		return g, err
 	}
-	g.beyond = append(g.beyond, public...)
+	paths, err := e.readPaths(ctx)
+	if err != nil {
+		return g, err
+	}
+	g.beyond = slices.Concat(g.beyond, public, paths)
 	return g, e.readDefaults(ctx, &g)
 }
 

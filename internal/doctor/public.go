@@ -39,3 +39,30 @@ func (e *examination) readPublic(ctx context.Context, db replication.Querier, in
 		}, err
 	})
 }
+
+// readPaths looks whose sessions look for functions in the schemas of view and tables, as every
+// role's do in public: who owns such a schema then runs functions as that role.
+func (e *examination) readPaths(ctx context.Context) ([]surplus, error) {
+	c := e.opts.Config
+	view := c.Sink.View.Schema
+	if e.state != nil && e.state.ViewSchema != "" {
+		view = e.state.ViewSchema
+	}
+	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_paths"), []string{c.Sink.Schema, view})
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (x surplus, err error) {
+		var schema, owner, role string
+		err = row.Scan(&schema, &owner, &role)
+		whose := "of every role"
+		if role != "" {
+			whose = "of role " + role
+		}
+		return surplus{
+			text: fmt.Sprintf("schema %s is on the search path %s, and role %s, to whom it belongs, can put functions there that such a session runs",
+				schema, whose, owner),
+			fix: inSettings("sink.view and sink.schema: names of schemas on no search path, or take the schema out of that search path"),
+		}, err
+	})
+}

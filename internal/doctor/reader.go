@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/internal/pgsession"
 	"github.com/wal2vec/wal2vec/replication"
-	queries "github.com/wal2vec/wal2vec/sql"
 )
 
 // reader is the session that stands for those that read rows of the table: one of source.read_dsn,
@@ -82,11 +80,7 @@ func (e *examination) examineReader(ctx context.Context, r reader) {
 	if !r.apart && e.searches() {
 		own = append(own, c.Sink.Schema, c.Sink.View.Schema)
 	}
-	var table, owner string
-	err = r.conn.QueryRow(ctx, queries.Query("doctor_reader"), c.Source.Table.Schema, c.Source.Table.Name, own).Scan(&table, &owner)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
+	table, owner, err := replication.ReadsBeside(ctx, r.conn, "", c.Source.Table.Schema, c.Source.Table.Name, own...)
 	switch {
 	case !e.could(err, check):
 	case powers.What == "":

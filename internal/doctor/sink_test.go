@@ -393,6 +393,32 @@ var sinkFindings = []finding{
 			}
 		}
 	}},
+	{"a schema of wal2vec's on a search path", func(t *testing.T, host *pgtest.Host) {
+		r := healthy(t, host)
+		other, _ := r.db.Role(t, "")
+		owner, _ := r.db.Role(t, "")
+		here := " IN DATABASE " + r.db.Name
+		r.db.Exec(t, "ALTER ROLE "+other+" SET search_path = wal2vec, analytics_features") // of a superuser
+		r.want("sink.least", doctor.OK)
+		r.db.Exec(t, "ALTER SCHEMA analytics_features OWNER TO "+owner)
+		warns := func(whose string) {
+			t.Helper()
+			if f := r.want("sink.least", doctor.Warn); !strings.Contains(f.Text, "schema analytics_features is on the search path "+whose+", and role "+owner) || f.FixIn != doctor.Settings {
+				t.Errorf("%q, fix %q in %s", f.Text, f.Fix, f.FixIn)
+			}
+		}
+		warns("of role " + other)
+		r.db.Exec(t, "GRANT "+other+" TO "+owner) // who could act as that one anyway
+		r.want("sink.least", doctor.OK)
+		r.db.Exec(t, "REVOKE "+other+" FROM "+owner+"; ALTER ROLE "+other+" RESET search_path")
+		r.want("sink.least", doctor.OK)
+		r.db.Exec(t, "ALTER ROLE "+other+here+` SET search_path = "$user", "analytics_features"`)
+		warns("of role " + other)
+		r.db.Exec(t, "ALTER ROLE "+other+here+" RESET search_path; ALTER ROLE ALL"+here+" SET search_path = analytics_features")
+		warns("of every role")
+		r.db.Exec(t, "ALTER ROLE ALL"+here+" SET search_path = analytics_features_2")
+		r.want("sink.least", doctor.OK)
+	}},
 	{"rights in the sink that another role than the owner gave", func(t *testing.T, host *pgtest.Host) {
 		r := healthy(t, host)
 		streamer, streamerSecret := r.db.Role(t, "")

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,7 +24,7 @@ func (e *examination) examineTable(ctx context.Context) {
 	c := e.opts.Config
 	options := replication.InspectOptions{
 		Schema: c.Source.Table.Schema, Table: c.Source.Table.Name, Key: c.Source.Key, Template: c.Source.Template, SoftDelete: c.Source.SoftDelete,
-		Reader: connect.Reader(c),
+		Reader: connect.Reader(c), TrustOwner: c.Source.TrustOwner,
 	}
 	if e.state != nil && len(e.state.Generations) > 0 {
 		if template, err := e.state.Template(); err == nil {
@@ -42,11 +41,11 @@ func (e *examination) examineTable(ctx context.Context) {
 	}
 	for _, p := range problems {
 		delete(good, p.Aspect)
-		if p.Aspect == replication.AspectColumns && e.searches() && strings.Contains(fault.Try(p.Err), "; GRANT SELECT (") {
+		if _, unreadable := errors.AsType[*replication.UnreadableError](p.Err); unreadable && e.searches() {
 			e.ok("table.columns", "%s: it may not read all of its columns, and search shows those that it may read", e.isFor())
 			continue
 		}
-		if p.Aspect == replication.AspectRelation && e.searches() && strings.Contains(fault.Try(p.Err), "; CREATE POLICY ") {
+		if _, hidden := errors.AsType[*replication.HiddenError](p.Err); hidden && e.searches() {
 			e.ok("table.relation", "%s: policies hide rows of the table from it", e.isFor()) // which of them it is to see is not for an advice
 			return
 		}

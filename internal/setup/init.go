@@ -181,8 +181,11 @@ func Prepare(ctx context.Context, c config.Config, log zerolog.Logger, o Options
 		}
 	}
 	inspected := connect.InspectOptions(c)
-	inspected.Reader = "" // which may get its rights by this init
+	inspected.Reader, inspected.Unread = "", inspected.Reader != "" // which may get its rights by this init
 	if s.Table, err = replication.Inspect(ctx, s.Source, inspected); err != nil {
+		return nil, err
+	}
+	if err := s.checkReaders(ctx); err != nil {
 		return nil, err
 	}
 	// The checkpoint's weights are hashed: what is quickly found to be wrong comes first.
@@ -199,6 +202,26 @@ func Prepare(ctx context.Context, c config.Config, log zerolog.Logger, o Options
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkReaders refuses a role that would read tables of two owners, who could then read one
+// another's by it.
+func (s *Init) checkReaders(ctx context.Context) error {
+	if s.Config.Source.TrustOwner {
+		return nil
+	}
+	table := s.Config.Source.Table
+	for _, role := range s.options.GrantRead {
+		other, owner, err := replication.ReadsBeside(ctx, s.Source, role, table.Schema, table.Name)
+		if err != nil {
+			return err
+		}
+		if other != "" {
+			return fault.New(fault.Usage, "take that right from it, or give the tables of each owner a role that reads (deploy/roles.sql, wal2vec.read)",
+				"role %s may read %s of role %s: by it the owner of %s could read that, or that one this table", pgname.Identifier(role), other, owner, table)
+		}
+	}
+	return nil
 }
 
 // Close closes what Prepare opened.

@@ -5,12 +5,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/wal2vec/wal2vec/internal/change"
 	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/internal/pgname"
 	"github.com/wal2vec/wal2vec/sql"
 )
 
@@ -168,7 +170,7 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 
 // typesKept are the parameters of the query source_types_kept.
 func (r *Reader) typesKept() [][]byte {
-	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind)})
+	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind), []byte(strconv.FormatBool(r.opts.TrustOwner))})
 }
 
 // changed returns what a read failed of, where the table is not any more what it was when the
@@ -204,12 +206,13 @@ func (r *Reader) guard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var odd string
+	var odd, oid, owner string
 	var powers change.Powers
 	r.kind = ""
 	_, err = r.run(ctx, query, func(row rawRow) error {
 		r.kind, odd = string(row[0]), string(row[1])
 		powers = change.Powers{Kind: string(row[2]), Name: string(row[3]), Role: string(row[4]), What: string(row[5]), Owner: string(row[6])}
+		oid, owner = string(row[7]), string(row[8])
 		return nil
 	}, r.tableName()...)
 	if err != nil {
@@ -229,11 +232,30 @@ func (r *Reader) guard(ctx context.Context) error {
 	case odd != "" && r.kind == partitioned:
 		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s",
 			r.name(), odd)
+	case owner != "":
+		return r.unreadable(oid, owner)
 	case odd != "":
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance: %s", r.name(), odd)
 	default:
 		return nil
 	}
+}
+
+// unreadable refuses a table of which this session may read no column, and that owner, another
+// role, owns: to plan a read runs that one's code before the server asks for rights. A table that
+// has just taken the followed one's place may lack them.
+func (r *Reader) unreadable(oid, owner string) error {
+	if r.opts.Followed != 0 {
+		if replaced := r.checkOID(oid); replaced != nil {
+			return replaced
+		}
+	}
+	const refusal = "role %s may read no column of table %s, which belongs to role %s"
+	if r.opts.Database == "" {
+		return fault.New(fault.Usage, change.ReadApart, refusal, quote(r.role), r.name(), owner)
+	}
+	return fault.New(fault.Usage, "as the role that set the pipeline up: wal2vec init "+pgname.Flag("grant-read", r.role),
+		refusal, quote(r.role), r.name(), owner)
 }
 
 // PowersError is a fault of kind Usage: this session may do more than it may let the owner of the

@@ -115,3 +115,67 @@ func TestTheOwnerOfTheTableRunsNothingInASessionThatReadsIt(t *testing.T) {
 		})
 	}
 }
+
+// TestATableIsNotPlannedWithoutARight: the server evaluates what the table's owner put into an
+// index while it plans a read, and asks for rights after that. A role that may read no column of
+// another role's table therefore does not let it plan one: neither when it connects, nor where the
+// right was taken back since.
+func TestATableIsNotPlannedWithoutARight(t *testing.T) {
+	t.Parallel()
+	for _, major := range pgtest.Majors() {
+		t.Run(fmt.Sprint(major), func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.ServerOf(t, major).Database(t)
+			owner, _ := db.Role(t, "")
+			role, password := db.Role(t, "")
+			db.Exec(t, "GRANT CREATE ON SCHEMA public TO "+owner+"; SET ROLE "+owner+"; "+itemTable+`; INSERT INTO item (id, name) VALUES (1, 'one');
+				CREATE FUNCTION ran() RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_lock_shared(4712); RETURN true; END $$;
+				CREATE INDEX ON item (id) WHERE ran(); GRANT EXECUTE ON FUNCTION ran() TO PUBLIC; RESET ROLE; SELECT pg_advisory_unlock_all()`)
+			table := items(t)
+			table.OID = pgtest.One[uint32](t, db, "SELECT 'item'::regclass::oid")
+			reader := func(change func(*rows.Options)) *rows.Reader {
+				o := rows.Options{ConnString: db.DSNFor(role, password), Table: table}
+				change(&o)
+				r := rows.NewReader(o)
+				t.Cleanup(func() { r.Close(t.Context()) })
+				return r
+			}
+			ran := func() bool {
+				return pgtest.One[bool](t, db, "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4712)")
+			}
+			refused := func(what string, r *rows.Reader, try string) {
+				t.Helper()
+				_, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"})
+				if fault.KindOf(err) != fault.Usage || !strings.Contains(fmt.Sprint(err), "may read no column of table") || !strings.Contains(fault.Try(err), try) {
+					t.Errorf("%s: %v, try %q, want %q", what, err, fault.Try(err), try)
+				}
+				if ran() {
+					t.Errorf("%s: the owner's function ran", what)
+				}
+			}
+			refused("without a right", reader(func(*rows.Options) {}), "set source.read_dsn")
+			refused("by source.read_dsn", reader(func(o *rows.Options) { o.Database = db.Name }), "wal2vec init --grant-read="+role)
+			db.Exec(t, "GRANT SELECT (id, name) ON item TO "+role)
+			r := reader(func(*rows.Options) {})
+			if err := r.Open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			db.Exec(t, "REVOKE SELECT (id, name) ON item FROM "+role)
+			refused("taken back since", r, "set source.read_dsn")
+			other := reader(func(o *rows.Options) { o.Followed = table.OID + 1 })
+			if _, err := other.Fetch(t.Context(), []change.Key{"1"}, []string{"name"}); !fault.Retryable(err) || ran() {
+				t.Errorf("in the place of the followed table: %v, ran %v", err, ran())
+			}
+			db.Exec(t, "GRANT SELECT (id, name) ON item TO "+role)
+			if _, err := r.Fetch(t.Context(), []change.Key{"1"}, []string{"name"}); err != nil || !ran() {
+				t.Errorf("with the right again: %v, the function ran: %v", err, ran())
+			}
+			// Who owns it can act as the session anyway: the server's own answer says more.
+			db.Exec(t, "REVOKE SELECT (id, name) ON item FROM "+role+"; GRANT "+role+" TO "+owner)
+			_, err := reader(func(*rows.Options) {}).Fetch(t.Context(), []change.Key{"1"}, []string{"name"})
+			if !strings.Contains(fault.Try(err), "; GRANT SELECT (") {
+				t.Errorf("of a role that could act as this one: %v, try %q", err, fault.Try(err))
+			}
+		})
+	}
+}

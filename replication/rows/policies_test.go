@@ -49,7 +49,8 @@ func TestAPolicyThatOpensEveryRowIsEnough(t *testing.T) {
 			table.Schema = "shop"
 			table.OID = pgtest.One[uint32](t, db, "SELECT 'shop.item'::regclass::oid")
 			opts := replication.InspectOptions{
-				Schema: "shop", Table: "item", Key: []string{"id"}, Template: table.Template, SoftDelete: table.SoftDelete,
+				TrustOwner: true,
+				Schema:     "shop", Table: "item", Key: []string{"id"}, Template: table.Template, SoftDelete: table.SoftDelete,
 			}
 			reads := func(followed uint32) (int, error) {
 				r := rows.NewReader(rows.Options{ConnString: db.DSNFor(role, password), Table: table, Followed: followed})

@@ -1,4 +1,5 @@
--- {{if .Told}}Whether this session may read the table ($1, $2) without more, and why not: one row, if there is such a table{{else}}Fails by a division by zero where the table ($1, $2), which is locked, is not to be read{{end}}: one of another kind{{if not .Told}} than $3{{end}}, with
+-- {{if .Told}}Whether this session may read the table ($1, $2) without more, and why not: one row, if there is such a table; last, its object id and, where this session
+-- may read no column of it, its owner, unless that one could act as this session anyway{{else}}Fails by a division by zero where the table ($1, $2), which is locked, is not to be read{{end}}: one of another kind{{if not .Told}} than $3{{end}}, with
 -- children by inheritance, or with a foreign table below it. Their rows are in no log, and who made a foreign table says what answers for it.
 {{- if and .Told (not .Trusted)}} Nor is one that another role owns (or one below it, or its schema) that could not act as this one anyway, where this session has powers that its
 -- owner is not to have (source_powers): that role puts code where a read runs it, and no look at code would be as young as the code.
@@ -6,7 +7,7 @@
 {{- end}}
 WITH {{if or .Powers (and .Told (not .Trusted))}}RECURSIVE {{end}}named AS (
     SELECT
-        c.oid, c.relkind::text AS kind, c.relkind = 'p' AS partitioned, pg_catalog.quote_ident(n.nspname) AS schema_name,
+        c.oid, c.relowner AS owner, c.relkind::text AS kind, c.relkind = 'p' AS partitioned, pg_catalog.quote_ident(n.nspname) AS schema_name,
         -- A database's owner has the schemas of pg_database_owner.
         CASE WHEN n.nspowner = 'pg_database_owner'::pg_catalog.regrole THEN d.datdba ELSE n.nspowner END AS schema_owner
     FROM pg_catalog.pg_class AS c
@@ -50,10 +51,14 @@ SELECT
     n.kind,
     COALESCE((SELECT pg_catalog.min(o.oid::pg_catalog.regclass::text) FROM odd AS o), ''),
 {{- if .Trusted}}
-    '', '', '', '', ''
+    '', '', '', '', '', n.oid::text, ''
 FROM named AS n
 {{- else}}
-    COALESCE(p.kind, ''), COALESCE(p.name, ''), COALESCE(p.role, ''), COALESCE(w.what, ''), COALESCE(w.owner, '')
+    COALESCE(p.kind, ''), COALESCE(p.name, ''), COALESCE(p.role, ''), COALESCE(w.what, ''), COALESCE(w.owner, ''), n.oid::text,
+    CASE
+        WHEN pg_catalog.has_any_column_privilege(n.oid, 'SELECT') OR pg_catalog.pg_has_role(n.owner, SESSION_USER, 'MEMBER') THEN ''
+        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(n.owner))
+    END
 FROM named AS n
 LEFT JOIN (
     SELECT o.what, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) AS owner FROM others AS o ORDER BY o.place = 0, o.place LIMIT 1

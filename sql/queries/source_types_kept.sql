@@ -1,5 +1,7 @@
 -- Fails, by a division by zero, where a column of the table ($1, $2) has another type than it had when it was looked at (names $3, types $4), or was not
--- there then and is of a type that is not the server's own; and where the table is of another kind ($5) or has children by inheritance (see source_reader).
+-- there then and is of a type that is not the server's own; where the table is of another kind ($5) or has children by inheritance (see source_reader);
+-- and, unless its owner is trusted ($6), where this session may read no column of it and the owner could not act as it: to plan a read runs the owner's
+-- code before the server asks for rights.
 SELECT 1 / (CASE WHEN pg_catalog.count(*) = 0 THEN 1 ELSE 0 END)
 FROM pg_catalog.pg_attribute AS a
 JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
@@ -10,4 +12,5 @@ WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped
       CASE WHEN known.name IS NULL THEN a.atttypid >= 16384 ELSE a.atttypid <> known.type END
       OR c.relkind::text <> $5
       OR c.relkind <> 'p' AND c.relhassubclass AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid)
+      OR NOT $6::boolean AND NOT pg_catalog.has_any_column_privilege(c.oid, 'SELECT') AND NOT pg_catalog.pg_has_role(c.relowner, SESSION_USER, 'MEMBER')
   )

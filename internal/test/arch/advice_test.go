@@ -97,13 +97,18 @@ var adviceReviewed = map[string]string{
 type adviceFound struct{ where, part string }
 
 func unquotedAdvice(sources []*source) []adviceFound {
-	constants := map[string]map[string]bool{}
+	constants, exported := map[string]map[string]bool{}, map[string]bool{}
 	for _, s := range sources {
 		if constants[s.dir] == nil {
 			constants[s.dir] = map[string]bool{}
 		}
 		for _, declaration := range s.syntax.Decls {
 			addDeclared(constants[s.dir], declaration)
+		}
+	}
+	for _, s := range sources { // a constant of another package, by its name and the package's
+		for name := range constants[s.dir] {
+			exported[s.syntax.Name.Name+"."+name] = true
 		}
 	}
 	var found []adviceFound
@@ -114,7 +119,7 @@ func unquotedAdvice(sources []*source) []adviceFound {
 		for _, declaration := range s.syntax.Decls {
 			function, ok := declaration.(*ast.FuncDecl)
 			where := s.name
-			a := advice{safe: maps.Clone(constants[s.dir])}
+			a := advice{safe: maps.Clone(constants[s.dir]), exported: exported}
 			if ok {
 				where += " " + function.Name.Name
 				a.learn(function)
@@ -168,7 +173,7 @@ func advices(node ast.Node) []ast.Expr {
 }
 
 // advice knows which names of a function hold constants, numbers or quoted texts.
-type advice struct{ safe map[string]bool }
+type advice struct{ safe, exported map[string]bool }
 
 // learn adds the variables to which nothing else is assigned. It looks until it learns nothing
 // more, as one may be made of another.
@@ -237,6 +242,10 @@ func (a advice) unsafePart(e ast.Expr) ast.Expr {
 		return a.unsafePart(e.X)
 	case *ast.Ident:
 		if a.safe[e.Name] {
+			return nil
+		}
+	case *ast.SelectorExpr:
+		if a.exported[fullName(e)] {
 			return nil
 		}
 	case *ast.BinaryExpr:
