@@ -450,6 +450,7 @@ DECLARE
     makers constant text[] := pg_catalog.regexp_split_to_array(trim(COALESCE(pg_catalog.current_setting('wal2vec.makers', true), '')), '\s*,\s*');
     -- Those of the functions that versions of wal2vec made: their text and what the catalogue says of them, without the names of tables, columns and the like.
     fingerprints constant text[] := ARRAY[
+        'e7dde8b38fc1625bfa85171977b05a99a90296d4ede1395614bcacfe2d5351b3',
         '78a9667dfe54bccb7e97fa6f801dc1f1613eaa6219c93b82e360880c5a958476',
         'c51f0d4f4c30fd912b2961637bda5c3a191b41c6f1949d176af5b2605c71d5da',
         '3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a',
@@ -694,6 +695,29 @@ BEGIN
     ELSE
         EXECUTE pg_catalog.format('GRANT CREATE ON DATABASE %I TO %I', pg_catalog.current_database(), swap);
     END IF;
+END
+$$;
+
+-- Every session looks into a schema that is called like its role before any other. Who may create schemas, as wal2vec_admin while its publication is made, can
+-- have made one.
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN
+        SELECT n.nspname AS schema_name, o.rolname AS owner
+        FROM pg_catalog.pg_namespace AS n
+        JOIN pg_catalog.pg_roles AS o ON o.oid = n.nspowner
+        JOIN pg_catalog.pg_roles AS r ON r.rolname = n.nspname AND NOT pg_catalog.pg_has_role(o.oid, r.oid, 'MEMBER')
+        WHERE o.rolname IN (
+            pg_catalog.current_setting('wal2vec.admin'), pg_catalog.current_setting('wal2vec.stream'), pg_catalog.current_setting('wal2vec.read'),
+            pg_catalog.current_setting('wal2vec.search'), COALESCE(NULLIF(pg_catalog.current_setting('wal2vec.swap', true), ''), 'wal2vec_swap')
+        )
+        ORDER BY 1
+    LOOP
+        RAISE WARNING 'schema % belongs to %, and is called like a role: sessions of % run the functions in it. If that is not meant: DROP SCHEMA % CASCADE;',
+            found.schema_name, found.owner, found.schema_name, pg_catalog.quote_ident(found.schema_name);
+    END LOOP;
 END
 $$;
 

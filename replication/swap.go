@@ -362,10 +362,14 @@ func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
 	return nil
 }
 
-// locking runs asOwner in a transaction whose waits for locks are short.
+// locking runs asOwner in a transaction whose waits for locks are short, and which builds an index
+// by itself: to choose how many workers build one the server plans a read of the table, and
+// evaluates what is constant in its other indexes and in its statistics, which is code of the
+// table's owner.
 func (s Swap) locking(ctx context.Context, conn *pgx.Conn, left steps) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
+		const settings = "SELECT pg_catalog.set_config('lock_timeout', $1, true), pg_catalog.set_config('max_parallel_maintenance_workers', '0', true)"
+		if _, err := tx.Exec(ctx, settings, strconv.FormatInt(lockWait.Milliseconds(), 10)); err != nil {
 			return err
 		}
 		return s.asOwner(ctx, tx, left)

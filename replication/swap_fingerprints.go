@@ -5,6 +5,7 @@ package replication
 // again one by one after an upgrade. The first is of this version; the others stay.
 // deploy/roles.sql has the same list.
 var swapFingerprints = []string{
+	"e7dde8b38fc1625bfa85171977b05a99a90296d4ede1395614bcacfe2d5351b3", // wal2vec_follow 5
 	"78a9667dfe54bccb7e97fa6f801dc1f1613eaa6219c93b82e360880c5a958476", // wal2vec_follow 4
 	"c51f0d4f4c30fd912b2961637bda5c3a191b41c6f1949d176af5b2605c71d5da", // wal2vec_follow 4
 	"3b7e8161b962d904809720258df213a67d6bf231b45f410eabd5d07e9d1fc45a", // wal2vec_follow 4

@@ -17,7 +17,7 @@ import (
 
 // swapFunctionVersion stands in the function. It rises with whatever changes in the function
 // outside of its body.
-const swapFunctionVersion = "wal2vec_follow 4"
+const swapFunctionVersion = "wal2vec_follow 5"
 
 // functionPrefix begins the name of every such function.
 const functionPrefix = "wal2vec_follow_"

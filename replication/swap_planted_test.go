@@ -223,3 +223,44 @@ func TestWhoIsGivenTheFunctionMeanwhileLosesIt(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingOfTheOwnersRunsWhereAnIndexIsBuilt: the server would plan a read of the table to
+// choose how many workers build one, and evaluate what its owner put into other indexes and
+// statistics, in the session of the role that follows the swap.
+func TestNothingOfTheOwnersRunsWhereAnIndexIsBuilt(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		plant := func() replication.Swap {
+			t.Helper()
+			db.Exec(t, "CREATE OR REPLACE FUNCTION trap(place int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'; DROP TABLE IF EXISTS item_old")
+			swap := f.replace(t)
+			db.Exec(t, `ALTER TABLE item DROP CONSTRAINT IF EXISTS item_pkey;
+				CREATE FUNCTION pg_temp.drop_indexes() RETURNS void LANGUAGE plpgsql AS $$
+				DECLARE i regclass;
+				BEGIN FOR i IN SELECT indexrelid FROM pg_index WHERE indrelid = 'item'::regclass LOOP EXECUTE format('DROP INDEX %s', i); END LOOP; END $$;
+				SELECT pg_temp.drop_indexes(); DROP FUNCTION pg_temp.drop_indexes;
+				CREATE INDEX ON item (name) WHERE trap(1) = 1; CREATE INDEX ON item ((id + trap(2))); CREATE STATISTICS ON (id + trap(3)), name FROM item;
+				CREATE OR REPLACE FUNCTION trap(place int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+				$$ BEGIN RAISE EXCEPTION 'trap % ran in a session of %', place, session_user; END $$`)
+			if _, err := f.ownerConn(t).Exec(t.Context(), "EXPLAIN SELECT id FROM item"); err == nil || !strings.Contains(err.Error(), "trap") {
+				t.Fatalf("a plan does not run the traps: %v", err)
+			}
+			return swap
+		}
+		swap := plant()
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(f.role, f.password), swap); err != nil {
+			t.Errorf("by the function: %v (try: %s)", err, fault.Try(err))
+		}
+		owner, password := f.newRole(t, "REPLICATION")
+		db.Exec(t, "RESET ROLE; GRANT mart_owner TO "+owner+"; SET ROLE mart_owner")
+		swap = plant()
+		// It builds the index, and then leaves to the owner what runs such code as who alters.
+		if _, err := replication.PrepareSwap(t.Context(), db.DSNFor(owner, password), swap); fault.KindOf(err) != fault.Gap || strings.Contains(err.Error(), "ran in") {
+			t.Errorf("by a role with the owner's rights: %v (try: %s)", err, fault.Try(err))
+		}
+		if n := pgtest.One[int](t, db, "SELECT count(*)::int FROM pg_index WHERE indrelid = 'item'::regclass AND indisunique"); n != 1 {
+			t.Errorf("the table has %d unique indexes, want one", n)
+		}
+	})
+}

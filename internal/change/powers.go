@@ -11,7 +11,8 @@ type Powers struct {
 	// Kind is how the session has them: "superuser"; "member" of the role Name; by "replication",
 	// which it has itself or, where that is named, as a member of the role Name; or by a foreign
 	// server, from where the server logs in again as the session: a "wrapper" that Role may use, a
-	// "server" that Role owns, or one that has the "option" itself.
+	// "server" that Role owns or has "usage" of, one that has the "option" itself, or one that has
+	// a "mapping" for Role.
 	Kind, Name, Role string
 	// What is the table or the schema, with its kind before it, and Owner its owner.
 	What, Owner string
@@ -37,8 +38,12 @@ func (p Powers) Of() string {
 		return again + "role " + p.Role + " may use foreign-data wrapper " + p.Name
 	case "server":
 		return again + "role " + p.Role + " owns foreign server " + p.Name
+	case "usage":
+		return again + "role " + p.Role + " may use foreign server " + p.Name
+	case "mapping":
+		return again + "the user mapping of foreign server " + p.Name + " for " + p.Role + " passes a session's SCRAM keys on, or may"
 	default:
-		return again + "foreign server " + p.Name + ", or a user mapping of it for this role, passes a session's SCRAM keys on, or may"
+		return again + "foreign server " + p.Name + " passes a session's SCRAM keys on, or may"
 	}
 }
 
@@ -58,6 +63,11 @@ func (p Powers) Try() string {
 		return "take " + p.Name + " from this role, or " + ReadApart + trust
 	case p.Kind == "wrapper":
 		return "as a superuser: REVOKE USAGE ON FOREIGN DATA WRAPPER " + p.Name + " FROM " + p.Role + "; or log in by a certificate" + trust
+	case p.Kind == "usage":
+		return "as a superuser: REVOKE USAGE ON FOREIGN SERVER " + p.Name + " FROM " + p.Role + " CASCADE; or log in by a certificate" + trust
+	case p.Kind == "mapping":
+		return "as a superuser, once it is known that no client needs it: DROP USER MAPPING FOR " + p.Role + " SERVER " + p.Name +
+			"; or log in by a certificate" + trust
 	default: // to give it to another owner would leave what its owner put there, user mappings and grants
 		return "as a superuser, once it is known that no client needs the server: DROP SERVER " + p.Name + " CASCADE; or log in by a certificate" + trust
 	}

@@ -59,7 +59,7 @@ func (e *examination) readGranted(ctx context.Context) (g granted, err error) {
 	if err != nil {
 		return g, err
 	}
-	paths, err := e.readPaths(ctx)
+	paths, err := e.readPaths(ctx, e.sink.pool)
 	if err != nil {
 		return g, err
 	}

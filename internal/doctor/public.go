@@ -41,14 +41,15 @@ func (e *examination) readPublic(ctx context.Context, db replication.Querier, in
 }
 
 // readPaths looks whose sessions look for functions in the schemas of view and tables, as every
-// role's do in public: who owns such a schema then runs functions as that role.
-func (e *examination) readPaths(ctx context.Context) ([]surplus, error) {
+// role's do in public, and in schemas of a role of the pipeline that are called like their own
+// role: who owns such a schema runs functions as that role.
+func (e *examination) readPaths(ctx context.Context, db replication.Querier) ([]surplus, error) {
 	c := e.opts.Config
 	view := c.Sink.View.Schema
 	if e.state != nil && e.state.ViewSchema != "" {
 		view = e.state.ViewSchema
 	}
-	rows, err := e.sink.pool.Query(ctx, queries.Query("doctor_paths"), []string{c.Sink.Schema, view})
+	rows, err := db.Query(ctx, queries.Query("doctor_paths"), []string{c.Sink.Schema, view}, c.Sink.Owner, "ledger_"+c.Pipeline)
 	if err != nil {
 		return nil, err
 	}

@@ -265,6 +265,11 @@ func (e *examination) examineRights(ctx context.Context, options replication.Ins
 	if err == nil && (e.administers(owns) || options.Schema != "public") { // else it was told as the table's schema
 		var public []surplus
 		public, err = e.readPublic(ctx, e.source.conn, inSource)
+		if err == nil {
+			var paths []surplus
+			paths, err = e.readPaths(ctx, e.source.conn)
+			public = append(public, paths...)
+		}
 		for _, x := range public {
 			e.warn(check, x.fix, "%s", x.text)
 		}

@@ -416,7 +416,16 @@ var sinkFindings = []finding{
 		warns("of role " + other)
 		r.db.Exec(t, "ALTER ROLE "+other+here+" RESET search_path; ALTER ROLE ALL"+here+" SET search_path = analytics_features")
 		warns("of every role")
-		r.db.Exec(t, "ALTER ROLE ALL"+here+" SET search_path = analytics_features_2")
+		r.db.Exec(t, "ALTER ROLE ALL"+here+" RESET search_path")
+		r.want("sink.least", doctor.OK)
+		// Each session looks into a schema that is called like its role.
+		r.options.Config.Sink.Owner = owner
+		r.db.Exec(t, "CREATE SCHEMA "+other+" AUTHORIZATION "+owner)
+		f := r.want("sink.least", doctor.Warn)
+		if !strings.Contains(f.Text, "schema "+other+" is on the search path of role "+other+", and role "+owner) {
+			t.Errorf("%q", f.Text)
+		}
+		r.db.Exec(t, "ALTER SCHEMA "+other+" RENAME TO "+other+"_2")
 		r.want("sink.least", doctor.OK)
 	}},
 	{"rights in the sink that another role than the owner gave", func(t *testing.T, host *pgtest.Host) {

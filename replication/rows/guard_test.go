@@ -353,22 +353,32 @@ func TestASessionThatTheServerCanLogInAsReadsNoTableOfAnotherRole(t *testing.T) 
 		f("GRANT USAGE ON FOREIGN DATA WRAPPER other TO "+maker+"; SET ROLE "+maker+"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; RESET ROLE; "+
 			"REVOKE USAGE ON FOREIGN DATA WRAPPER other FROM "+maker, "role "+maker+" owns foreign server elsewhere", "DROP SERVER elsewhere CASCADE",
 			"DROP SERVER elsewhere")
-		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other OPTIONS (use_scram_passthrough 'true')", "foreign server elsewhere, or a user mapping",
+		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other OPTIONS (use_scram_passthrough 'true')", "foreign server elsewhere passes",
 			"DROP SERVER elsewhere CASCADE", "DROP SERVER elsewhere")
-		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER elsewhere TO "+w.role+
-			"; CREATE USER MAPPING FOR "+w.role+" SERVER elsewhere OPTIONS (use_scram_passthrough 'true')", "foreign server elsewhere, or a user mapping",
-			"DROP SERVER elsewhere CASCADE", "DROP SERVER elsewhere CASCADE")
-		// The owner's work is there still where a superuser took server and wrapper from it; who
-		// reads does not see the options.
+		mapping := func(role string) (why, try, drops string) {
+			return "the user mapping of foreign server elsewhere for " + role + " passes", "DROP USER MAPPING FOR " + role + " SERVER elsewhere;", "DROP SERVER elsewhere CASCADE"
+		}
+		const passes = " SERVER elsewhere OPTIONS (use_scram_passthrough 'true')"
+		why, try, drops := mapping(w.role)
+		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER elsewhere TO "+w.role+"; CREATE USER MAPPING FOR "+w.role+passes, why, try, drops)
+		// Who reads does not see the options of a mapping of a server that it may not use.
+		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; CREATE USER MAPPING FOR "+w.role+passes, why, try, drops)
+		// The owner's work is there still where a superuser took server and wrapper from it.
+		why, try, drops = mapping("PUBLIC")
 		f("GRANT USAGE ON FOREIGN DATA WRAPPER other TO "+maker+"; SET ROLE "+maker+"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; "+
-			"CREATE USER MAPPING FOR PUBLIC SERVER elsewhere OPTIONS (use_scram_passthrough 'true'); RESET ROLE; ALTER SERVER elsewhere OWNER TO CURRENT_USER; "+
-			"REVOKE USAGE ON FOREIGN DATA WRAPPER other FROM "+maker, "foreign server elsewhere, or a user mapping", "DROP SERVER elsewhere CASCADE",
-			"DROP SERVER elsewhere CASCADE")
-		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; CREATE USER MAPPING FOR "+w.role+" SERVER elsewhere OPTIONS (use_scram_passthrough 'true')",
-			"foreign server elsewhere, or a user mapping", "DROP SERVER elsewhere CASCADE", "DROP SERVER elsewhere CASCADE")
+			"CREATE USER MAPPING FOR PUBLIC"+passes+"; RESET ROLE; ALTER SERVER elsewhere OWNER TO CURRENT_USER; "+
+			"REVOKE USAGE ON FOREIGN DATA WRAPPER other FROM "+maker, why, try, drops)
+		// A function of another role has that one's mapping, and this session's keys.
+		why, try, drops = mapping(w.owner)
+		f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; CREATE USER MAPPING FOR "+w.owner+passes, why, try, drops)
+		for _, role := range []string{w.owner, "PUBLIC"} {
+			take := "REVOKE USAGE ON FOREIGN SERVER elsewhere FROM " + role
+			f("CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER elsewhere TO "+role, "role "+role+" may use foreign server elsewhere",
+				take+" CASCADE;", "DROP SERVER elsewhere")
+		}
 		w.db.Exec(t, "CREATE SERVER elsewhere FOREIGN DATA WRAPPER other; GRANT USAGE ON FOREIGN SERVER elsewhere TO "+w.role+
-			"; CREATE USER MAPPING FOR "+w.role+" SERVER elsewhere OPTIONS (user 'x'); CREATE USER MAPPING FOR "+maker+" SERVER elsewhere OPTIONS (use_scram_passthrough 'true')")
-		w.reads(t, "a mapping that passes nothing on, and one that is another role's")
+			"; CREATE USER MAPPING FOR "+w.role+" SERVER elsewhere OPTIONS (user 'x')")
+		w.reads(t, "a mapping that passes nothing on")
 		w.db.Exec(t, "GRANT USAGE ON FOREIGN DATA WRAPPER other TO "+maker)
 		w.trust = true
 		w.reads(t, "where the owner is trusted")

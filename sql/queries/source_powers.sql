@@ -1,8 +1,9 @@
 -- What code that runs with the rights of this session could do that no read-only transaction keeps it from, the worst first; no row where that is
 -- nothing. How, and the name of what gives it: of a superuser; of a role that runs programs on the server, reaches its files, sees what other sessions
 -- send and what passwords the server's settings and catalogues hold, ends any session or locks any table; of a role that may replicate, by which a function makes a slot and reads every change of the database. And from PostgreSQL 18 on, where the session came by SCRAM, postgres_fdw and dblink have the server log
--- in again with the session's own keys, where options of a foreign server or of a user mapping say so: that session is not read-only. Any role makes such a
--- server that may use a foreign-data wrapper, or could when it made one; who gives that is a superuser, so that this answer does not age as code does.
+-- in again with the session's own keys, where options of a foreign server or of a user mapping say so: that session is not read-only. Whose mapping counts is
+-- who the function runs as, which any role may have made. Any role makes such a server that may use a foreign-data wrapper, or could when it made one, and
+-- such a mapping that may use the server; who gives that is a superuser, or a server's owner, so that this answer does not age as code does.
 -- Roles that could act as this one anyway are left out.
 SELECT p.kind, p.name, p.role
 FROM (
@@ -36,22 +37,19 @@ FROM (
         FROM pg_catalog.pg_foreign_server AS s
         WHERE NOT pg_catalog.pg_has_role(s.srvowner, SESSION_USER, 'MEMBER')
         UNION ALL
+        SELECT 'usage', pg_catalog.quote_ident(s.srvname), CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END
+        FROM pg_catalog.pg_foreign_server AS s
+        CROSS JOIN LATERAL pg_catalog.aclexplode(s.srvacl) AS a
+        WHERE a.grantee <> s.srvowner AND CASE WHEN a.grantee = 0 THEN true ELSE NOT pg_catalog.pg_has_role(a.grantee, SESSION_USER, 'MEMBER') END
+        UNION ALL
         SELECT 'option', pg_catalog.quote_ident(s.srvname), pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(s.srvowner))
         FROM pg_catalog.pg_foreign_server AS s
-        WHERE EXISTS (
-            SELECT
-            FROM pg_catalog.unnest(s.srvoptions) AS o (option)
-            WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough=')
-        ) OR EXISTS (
-            SELECT
-            FROM pg_catalog.pg_user_mappings AS m
-            WHERE m.srvid = s.oid
-              AND CASE WHEN m.umuser = 0 THEN true ELSE pg_catalog.pg_has_role(SESSION_USER, m.umuser, 'MEMBER') END
-              AND (
-                  m.umoptions IS NULL -- there are none, or they are hidden from this role
-                  OR EXISTS (SELECT FROM pg_catalog.unnest(m.umoptions) AS o (option) WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough='))
-              )
-        )
+        WHERE EXISTS (SELECT FROM pg_catalog.unnest(s.srvoptions) AS o (option) WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough='))
+        UNION ALL
+        SELECT 'mapping', pg_catalog.quote_ident(m.srvname), CASE WHEN m.umuser = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(m.umuser)) END
+        FROM pg_catalog.pg_user_mappings AS m
+        WHERE m.umoptions IS NULL -- there are none, or they are hidden from this role
+            OR EXISTS (SELECT FROM pg_catalog.unnest(m.umoptions) AS o (option) WHERE pg_catalog.starts_with(o.option, 'use_scram_passthrough='))
     ) AS f
     WHERE pg_catalog.current_setting('server_version_num')::int >= 180000 AND pg_catalog.starts_with(system_user, 'scram-sha-256:')
 ) AS p

@@ -53,6 +53,9 @@ BEGIN
             s.name ~ '^(synchronous_commit|(maintenance_)?work_mem|hash_mem_multiplier|temp_tablespaces|backend_flush_after)$'
             OR s.name ~ '^(enable_|geqo|jit|(min|max)_parallel_|(debug|force)_parallel_)|_(cost|collapse_limit|io_concurrency|fraction|cache_size)$'
         );
+    -- To choose how many workers build an index the server plans a read of the table, and evaluates what is constant in its other indexes and in its
+    -- statistics: code of the table's owner, in the caller's session. For none it plans nothing.
+    PERFORM pg_catalog.set_config('max_parallel_maintenance_workers', '0', true);
     -- A snapshot of before would show the owner of before.
     IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'this function runs under READ COMMITTED only' USING ERRCODE = 'invalid_transaction_state';
