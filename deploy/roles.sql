@@ -181,7 +181,7 @@ BEGIN
     SELECT c.oid, c.relkind, pg_catalog.pg_get_userbyid(c.relowner) AS owner, pg_catalog.format('%I.%I', n.nspname, c.relname) AS named INTO found
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE c.oid = pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'));
+    WHERE c.oid = pg_catalog.to_regclass(pg_catalog.current_setting('wal2vec.source_table'))::pg_catalog.oid;
     PERFORM pg_catalog.set_config('wal2vec.source', COALESCE(found.oid::text, ''), true);
     IF found.oid IS NULL THEN
         RETURN;

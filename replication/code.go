@@ -40,8 +40,9 @@ func Beyond(ctx context.Context, db Querier, schema, table string) (change.Power
 	if err != nil {
 		return p, err
 	}
-	var kind, odd, oid, unreadable string
-	err = db.QueryRow(ctx, query, schema, table).Scan(&kind, &odd, &p.Kind, &p.Name, &p.Role, &p.What, &p.Owner, &oid, &unreadable)
+	var kind, odd, oid, owner, readable, publisher string
+	err = db.QueryRow(ctx, query, schema, table, "").
+		Scan(&kind, &odd, &p.Kind, &p.Name, &p.Role, &p.What, &p.Owner, &oid, &owner, &readable, &publisher)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return p, fmt.Errorf("asking whose table %s.%s is: %w", schema, table, err)
 	}

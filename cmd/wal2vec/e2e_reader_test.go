@@ -153,6 +153,35 @@ func TestTheOwnerOfATableSeesNoOtherOwnersRows(t *testing.T) {
 	}
 }
 
+// TestATableOfWhoOwnsTheSchemaIsNotRead: that role may drop the source table, and let wal2vec_read
+// read one of its own at that name. Commands that know the table by its name alone do not plan a
+// read of it: its code would see the other tables that wal2vec_read may read.
+func TestATableOfWhoOwnsTheSchemaIsNotRead(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, pgtest.Server(t).Database(t), 5) // roles belong to a server
+	admin, streamer, searcher := w.documentedRoles()
+	w.runs(admin, "init")
+	w.runs(admin, strings.Fields("init --swap-role wal2vec_swap --grant-stream wal2vec_stream --grant-read wal2vec_read --grant-search wal2vec_search")...)
+	w.runs(streamer, "backfill")
+	w.runs(searcher, "search", "anything", "--columns", "name")
+	w.db.Exec(t, "CREATE TABLE public.kept AS TABLE "+product+`; CREATE ROLE mart_b; GRANT SELECT ON public.kept TO mart_b; ALTER SCHEMA staging_marts OWNER TO mart_b;
+		SET ROLE mart_b; DROP TABLE `+product+"; CREATE TABLE "+product+" AS TABLE public.kept; ALTER TABLE "+product+` ADD PRIMARY KEY (product_id);
+		CREATE FUNCTION staging_marts.yes(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN true; END';
+		CREATE INDEX ON `+product+` (name) WHERE staging_marts.yes(1);
+		CREATE OR REPLACE FUNCTION staging_marts.yes(int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RAISE EXCEPTION ''loot of %'', session_user; END';
+		GRANT USAGE ON SCHEMA staging_marts TO wal2vec_read; GRANT SELECT ON `+product+" TO wal2vec_read; RESET ROLE")
+	commands := [][]string{{"search", "anything", "--columns", "name"}, {"config", "print", "--row", "1"}}
+	for _, args := range commands {
+		w.refuses(t, refusal{env: searcher, args: args, code: 2, says: []string{product, "belongs to role mart_b, whose rights role wal2vec_swap, the owner of publication"}, try: "publication.owner"})
+	}
+	w.db.Exec(t, "GRANT mart_b TO wal2vec_swap")
+	for _, args := range commands {
+		if got := w.ends(searcher, "", args...); !strings.Contains(got.stderr, "loot of wal2vec_read") {
+			t.Errorf("%v: the function is not called where the table is read: %s", args, got.stderr)
+		}
+	}
+}
+
 // TestOneRoleReadsTablesOfOneOwner: deploy/roles.sql takes no other, and doctor tells of one.
 func TestOneRoleReadsTablesOfOneOwner(t *testing.T) {
 	t.Parallel()

@@ -542,7 +542,7 @@ func TestNoRoleOfOursMayCreateInPublic(t *testing.T) {
 			none("once it ran again")
 			db.Exec(t, "BEGIN; SET LOCAL ROLE giver; GRANT CREATE ON SCHEMA public TO wal2vec_swap; COMMIT")
 			const theirs = "BEGIN; SET LOCAL ROLE giver; REVOKE CREATE ON SCHEMA public FROM wal2vec_swap CASCADE; COMMIT;"
-			if said, err := run("features"); err != nil || strings.Contains(said, "role own") || !strings.Contains(said, "role giver gave wal2vec_swap CREATE on schema public") ||
+			if said, err := run("features"); err != nil || strings.Contains(said, "role own, ") || !strings.Contains(said, "role giver gave wal2vec_swap CREATE on schema public") ||
 				!strings.Contains(said, theirs) {
 				t.Errorf("%v\n%s", err, said)
 			}

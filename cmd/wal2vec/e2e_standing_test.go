@@ -103,5 +103,7 @@ func TestNoMembershipIsAdvisedWhereNothingIsSetUp(t *testing.T) {
 		init(role, password, "run wal2vec init as the role that is to set pipelines up", "--swap-role", swap, "--grant-stream", streamer)
 	}
 	w.db.Exec(t, "REVOKE SELECT ON "+product+" FROM "+searcher)
+	init(searcher, searchPassword, "set source.read_dsn to a role that only reads (")
+	w.db.Exec(t, "GRANT "+searcher+" TO "+owner) // who owns the table can act as this role anyway
 	init(searcher, searchPassword, `; if role "`+searcher+`" is the one that is to set pipelines up`)
 }

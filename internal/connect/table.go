@@ -93,7 +93,7 @@ func Reader(c config.Config) string {
 // ReaderOptions say how rows of a table are read: by which role, and what the server has to be that
 // the connection string leads to.
 func ReaderOptions(c config.Config, table change.Table) rows.Options {
-	o := rows.Options{ConnString: c.ReadDSN().Reveal(), Table: table, TrustOwner: c.Source.TrustOwner}
+	o := rows.Options{ConnString: c.ReadDSN().Reveal(), Table: table, TrustOwner: c.Source.TrustOwner, Publication: c.Source.Publication}
 	if c.Source.ReadDSN != "" {
 		if source, err := pgconn.ParseConfig(c.Source.DSN.Reveal()); err == nil {
 			o.Database = cmp.Or(source.Database, source.User)

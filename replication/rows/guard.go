@@ -170,7 +170,9 @@ func (r *Reader) admit(batch *pgconn.Batch) (statements int) {
 
 // typesKept are the parameters of the query source_types_kept.
 func (r *Reader) typesKept() [][]byte {
-	return slices.Concat(r.tableName(), r.columns, [][]byte{[]byte(r.kind), []byte(strconv.FormatBool(r.opts.TrustOwner))})
+	return slices.Concat(r.tableName(), r.columns, [][]byte{
+		[]byte(r.kind), []byte(strconv.FormatBool(r.opts.TrustOwner)), []byte(strconv.FormatUint(uint64(r.opts.Followed), 10)), []byte(r.opts.Publication),
+	})
 }
 
 // changed returns what a read failed of, where the table is not any more what it was when the
@@ -182,7 +184,14 @@ func (r *Reader) changed(ctx context.Context, err error) error {
 		return nil
 	}
 	kind := r.kind
-	if refused := r.guard(ctx); refused != nil || kind != r.kind {
+	refused := r.guard(ctx)
+	if r.opts.Followed != 0 && r.oid != "" {
+		if replaced := r.checkOID(r.oid); replaced != nil {
+			r.drop(ctx)
+			return replaced
+		}
+	}
+	if refused != nil || kind != r.kind {
 		r.drop(ctx)
 		if isFault(refused) {
 			return refused
@@ -206,15 +215,16 @@ func (r *Reader) guard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var odd, oid, owner string
+	var odd, owner, publisher string
+	readable := true
 	var powers change.Powers
-	r.kind = ""
+	r.kind, r.oid = "", ""
 	_, err = r.run(ctx, query, func(row rawRow) error {
 		r.kind, odd = string(row[0]), string(row[1])
 		powers = change.Powers{Kind: string(row[2]), Name: string(row[3]), Role: string(row[4]), What: string(row[5]), Owner: string(row[6])}
-		oid, owner = string(row[7]), string(row[8])
+		r.oid, owner, readable, publisher = string(row[7]), string(row[8]), string(row[9]) == "true", string(row[10])
 		return nil
-	}, r.tableName()...)
+	}, append(r.tableName(), []byte(r.opts.Publication))...)
 	if err != nil {
 		return fmt.Errorf("asking whose table %s is: %w", r.name(), err)
 	}
@@ -232,8 +242,8 @@ func (r *Reader) guard(ctx context.Context) error {
 	case odd != "" && r.kind == partitioned:
 		return fault.New(fault.Usage, "detach it, or name a table without foreign partitions", "%s has a foreign table among its partitions: %s",
 			r.name(), odd)
-	case owner != "":
-		return r.unreadable(oid, owner)
+	case owner != "" && (!readable || publisher != ""):
+		return r.foreign(owner, publisher)
 	case odd != "":
 		return fault.New(fault.Usage, "name a table without children, or a partitioned one", "%s has child tables by inheritance: %s", r.name(), odd)
 	default:
@@ -241,14 +251,21 @@ func (r *Reader) guard(ctx context.Context) error {
 	}
 }
 
-// unreadable refuses a table of which this session may read no column, and that owner, another
-// role, owns: to plan a read runs that one's code before the server asks for rights. A table that
-// has just taken the followed one's place may lack them.
-func (r *Reader) unreadable(oid, owner string) error {
+// foreign refuses a table that owner, another role, owns, and of which this session may read no
+// column, or that is not the pipeline's, since the publisher, who owns the publication, has not
+// that one's rights: to plan a read runs the owner's code before the server asks for rights, and
+// that code reads what else this session may read. A table that has just taken the followed one's
+// place may lack the rights.
+func (r *Reader) foreign(owner, publisher string) error {
 	if r.opts.Followed != 0 {
-		if replaced := r.checkOID(oid); replaced != nil {
+		if replaced := r.checkOID(r.oid); replaced != nil {
 			return replaced
 		}
+	}
+	if publisher != "" {
+		return fault.New(fault.Usage, "look who made that table; wal2vec doctor (publication.owner) says more",
+			"table %s belongs to role %s, whose rights role %s, the owner of publication %s, has not: it is not the pipeline's",
+			r.name(), owner, publisher, quote(r.opts.Publication))
 	}
 	const refusal = "role %s may read no column of table %s, which belongs to role %s"
 	if r.opts.Database == "" {

@@ -31,6 +31,9 @@ type Options struct {
 	// Followed is the object id that the table of that name must have where it is read; zero for
 	// whichever has the name.
 	Followed uint32
+	// Publication is the one that carries the table: its owner has the rights of the table's, if it
+	// is there. Not looked at when empty.
+	Publication string
 	// Application is the session's application_name; "wal2vec/backfill" when empty.
 	Application string
 	// StatementTimeout bounds each statement; one minute when zero.
@@ -65,6 +68,7 @@ type Reader struct {
 	session uint64
 	role    string // of the last connection
 	kind    string // of the table, as pg_class has it; empty where there is none of that name
+	oid     string // of that table
 	reader  string // the statement that looks at it in each read, if any; see Reader.guard
 	looked  time.Time
 	// types are those columns that source_types names; columns are the names and types of all as

@@ -1,5 +1,6 @@
--- {{if .Told}}Whether this session may read the table ($1, $2) without more, and why not: one row, if there is such a table; last, its object id and, where this session
--- may read no column of it, its owner, unless that one could act as this session anyway{{else}}Fails by a division by zero where the table ($1, $2), which is locked, is not to be read{{end}}: one of another kind{{if not .Told}} than $3{{end}}, with
+-- {{if .Told}}Whether this session may read the table ($1, $2) without more, and why not: one row, if there is such a table; last, its object id, its owner,
+-- where that one could not act as this session anyway, whether this session may read any column of it, and the owner of the publication ($3) that has not
+-- that one's rights: the table is another than the one that is followed{{else}}Fails by a division by zero where the table ($1, $2), which is locked, is not to be read{{end}}: one of another kind{{if not .Told}} than $3{{end}}, with
 -- children by inheritance, or with a foreign table below it. Their rows are in no log, and who made a foreign table says what answers for it.
 {{- if and .Told (not .Trusted)}} Nor is one that another role owns (or one below it, or its schema) that could not act as this one anyway, where this session has powers that its
 -- owner is not to have (source_powers): that role puts code where a read runs it, and no look at code would be as young as the code.
@@ -51,15 +52,20 @@ SELECT
     n.kind,
     COALESCE((SELECT pg_catalog.min(o.oid::pg_catalog.regclass::text) FROM odd AS o), ''),
 {{- if .Trusted}}
-    '', '', '', '', '', n.oid::text, ''
+    '', '', '', '', '', n.oid::text, '', true::text, ''
 FROM named AS n
+WHERE $3::text IS NOT NULL
 {{- else}}
     COALESCE(p.kind, ''), COALESCE(p.name, ''), COALESCE(p.role, ''), COALESCE(w.what, ''), COALESCE(w.owner, ''), n.oid::text,
-    CASE
-        WHEN pg_catalog.has_any_column_privilege(n.oid, 'SELECT') OR pg_catalog.pg_has_role(n.owner, SESSION_USER, 'MEMBER') THEN ''
-        ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(n.owner))
-    END
+    CASE WHEN o.foreign_owner THEN pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(n.owner)) ELSE '' END,
+    pg_catalog.has_any_column_privilege(n.oid, 'SELECT')::text,
+    COALESCE((
+        SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(b.pubowner))
+        FROM pg_catalog.pg_publication AS b
+        WHERE o.foreign_owner AND b.pubname = $3 AND NOT pg_catalog.pg_has_role(b.pubowner, n.owner, 'MEMBER')
+    ), '')
 FROM named AS n
+CROSS JOIN LATERAL (SELECT NOT pg_catalog.pg_has_role(n.owner, SESSION_USER, 'MEMBER') AS foreign_owner) AS o
 LEFT JOIN (
     SELECT o.what, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(o.owner)) AS owner FROM others AS o ORDER BY o.place = 0, o.place LIMIT 1
 ) AS w ON true
