@@ -28,8 +28,8 @@ type SlotState struct {
 	RestartLSN     change.LSN
 	ConfirmedFlush change.LSN
 	WALStatus      string // reserved, extended, unreserved or lost
-	// SafeWALSize is how many bytes of log may still be written before the slot is lost; nil when
-	// there is no bound.
+	// SafeWALSize is the headroom: how many bytes of log may still be written before the slot is
+	// lost; nil when there is no bound.
 	SafeWALSize *int64
 	// InvalidationReason is not empty for a slot that can no longer be read.
 	InvalidationReason string

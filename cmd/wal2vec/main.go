@@ -27,3 +27,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetArgs(args)
 	return p.report(root.ExecuteContext(ctx))
 }
+
+const exitCodes = `Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 findings; 4 the slot is held by another process;
+5 unreachable or timed out, try again; 6 gap, the stream cannot go on; 7 another model, or a model that fails its self-test.`

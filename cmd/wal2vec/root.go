@@ -32,9 +32,6 @@ type program struct {
 	shared *engine.Engine // the encoder of commands that run in one process (demo, bench); nil: each opens its own
 }
 
-const exitCodes = `Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 findings; 4 the slot is held by another process;
-5 unreachable or timed out, try again; 6 gap, the stream cannot go on; 7 another model, or a model that fails its self-test.`
-
 func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "wal2vec",

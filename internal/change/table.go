@@ -27,16 +27,6 @@ type Table struct {
 	Shape Shape
 }
 
-// SoftDeletes reports whether the soft-delete column marks a row, by the column's value there:
-// whether it is NULL, and its text. The statements that read rows say the same in SQL (source_row,
-// source_about, source_few).
-func (t Table) SoftDeletes(null bool, text []byte) bool {
-	if !t.SoftDeleteBool {
-		return !null
-	}
-	return string(text) == "t"
-}
-
 // Column is a column of the source table.
 type Column struct {
 	Name string
@@ -60,15 +50,4 @@ func Unbounded(typ Type) Type {
 		return Type(base)
 	}
 	return typ
-}
-
-// Row is a source row as read by key or by a chunk, in the server's text output.
-type Row struct {
-	Key    Key
-	Fields []Field // one for each of Template.Columns()
-	// SoftDeleted is true when the soft-delete column marks the row.
-	SoftDeleted bool
-	// Postponed says that the row is there, but was not read with the others because it is large:
-	// it is to be asked for again, and until then no row to render.
-	Postponed bool
 }

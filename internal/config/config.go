@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/wal2vec/wal2vec/internal/change"
+	"github.com/wal2vec/wal2vec/internal/pause"
 )
 
 // Config is the whole configuration. A copy shares its lists and its rate with the original:
@@ -209,7 +210,7 @@ func Default() Config {
 			MaxRowBytes:  64 << 20,
 			DrainTimeout: 30 * time.Second,
 			IdleInterval: 10 * time.Second,
-			RetryMax:     30 * time.Second,
+			RetryMax:     pause.MaxRetry,
 			OnGap:        GapRefuse,
 			OnSwap:       SwapFollow,
 			// Whether a disk that fills is worse than a refresh is not for a default to say.

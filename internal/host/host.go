@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"fmt"
 
 	"golang.org/x/sync/errgroup"
 
@@ -83,29 +82,4 @@ func (p *served) httpOptions() api.Options {
 		Listen: c.Listen, Token: c.Token, AllowedHosts: c.AllowedHosts, MaxConnections: c.MaxConnections,
 		Version: p.Version, Logger: p.Log,
 	}
-}
-
-// components says how the stream and both databases are.
-func components(report monitor.Report, health pipeline.Health, blocker string) []api.Component {
-	stream := api.Component{Name: "stream", Ready: health.Ready() && blocker == ""}
-	switch {
-	case blocker != "":
-		stream.Reason = "waiting for a lock in the sink, kept by " + blocker
-	case health.Err != nil:
-		stream.Reason = fmt.Sprintf("%v (%d attempts)", health.Err, health.Attempts)
-	case !health.Streaming:
-		stream.Reason = "starting"
-	}
-	return []api.Component{stream, probed("source", report, report.SourceErr), probed("sink", report, report.SinkErr)}
-}
-
-func probed(name string, report monitor.Report, err error) api.Component {
-	c := api.Component{Name: name, Ready: err == nil && !report.At.IsZero()}
-	switch {
-	case err != nil:
-		c.Reason = err.Error()
-	case report.At.IsZero():
-		c.Reason = "not asked yet"
-	}
-	return c
 }

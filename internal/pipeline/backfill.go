@@ -159,7 +159,7 @@ func (b *Backfill) Run(ctx context.Context) (Summary, error) {
 }
 
 func (b *Backfill) run(ctx context.Context) error {
-	pauses, attempts := pause.Growing(firstPause, b.opts.RetryMax), 0
+	pauses, attempts := pause.Retries(b.opts.RetryMax), 0
 	for {
 		batches := b.summary.Batches
 		err := b.pass(ctx)

@@ -71,25 +71,6 @@ func (a *attendant) step(ctx context.Context) error {
 	return a.collectTombstones(ctx)
 }
 
-// heartbeat moves a log from which nothing came for so long: not what is queued or at work, and not
-// a position either. What fails here harms nothing until the source runs out of room for its log,
-// so it is said once and tried again.
-func (a *attendant) heartbeat(ctx context.Context) {
-	if a.opts.Heartbeat == 0 || a.ports.Heartbeat == nil || !a.Stream.pending.oldest().IsZero() || len(a.fragments) > 0 {
-		return
-	}
-	now := a.opts.Now()
-	if now.Sub(time.Unix(0, a.heard.Load())) < a.opts.Heartbeat || now.Sub(a.beaten) < a.opts.Heartbeat {
-		return
-	}
-	a.beaten = now
-	err := a.ports.Heartbeat(ctx)
-	if err != nil && !a.unbeaten && ctx.Err() == nil {
-		a.opts.Logger.Warn().Err(err).Msg("writing a heartbeat; it is tried again")
-	}
-	a.unbeaten = err != nil
-}
-
 func (a *attendant) checkTable(ctx context.Context) error {
 	now := a.opts.Now()
 	if a.ports.CheckTable == nil || now.Sub(a.checked) < checkInterval {

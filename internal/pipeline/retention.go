@@ -17,7 +17,7 @@ const (
 )
 
 // retention tracks the WAL that a stalled stream retains, and decides when to drop the slot, before
-// the source's disk fills.
+// the source's disk fills. It acts only with stream.on_wal_pressure: drop_and_resync.
 type retention struct {
 	mu sync.Mutex
 	// held is true from when this process took the slot until another is found to have it: one that

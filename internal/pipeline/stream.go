@@ -100,9 +100,6 @@ func NewStream(ports Ports, opts StreamOptions) *Stream {
 // Health tells how the stream is; it may be called at any time.
 func (s *Stream) Health() Health { return s.health.get() }
 
-// firstPause is the pause after the first failed session; it doubles up to RetryMax.
-const firstPause = 200 * time.Millisecond
-
 // errMoved ends a session whose watermark was moved by an earlier owner between reading it and
 // taking over. That owner is fenced now, so it cannot happen twice in a row, unless something is
 // wrong that a pause must part.
@@ -121,7 +118,7 @@ func (s *Stream) Run(ctx context.Context) (Totals, error) {
 
 func (s *Stream) run(ctx context.Context) error {
 	defer s.watchRetention(ctx)()
-	c := course{pauses: pause.Growing(firstPause, s.opts.RetryMax)}
+	c := course{pauses: pause.Retries(s.opts.RetryMax)}
 	for {
 		committed, sessions := s.totals.Batches, s.totals.Sessions
 		err := s.attempt(ctx)
@@ -209,7 +206,7 @@ func (s *Stream) react(ctx context.Context, c *course, err error) (time.Duration
 // after.
 func (s *Stream) pauseAfter(err error, c *course) time.Duration {
 	if fault.KindOf(err) == fault.Busy {
-		return pause.Growing(firstPause, s.opts.RetryMax).Next()
+		return pause.Retries(s.opts.RetryMax).Next()
 	}
 	return c.pauses.Next()
 }

@@ -2,7 +2,11 @@ package rows
 
 import (
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/wal2vec/wal2vec/internal/fault"
+	"github.com/wal2vec/wal2vec/sql"
 )
 
 // Filter is a condition on a column of the source table.
@@ -38,4 +42,60 @@ func ParseFilter(text string) (Filter, bool) {
 		}
 	}
 	return Filter{}, false
+}
+
+// fetchStatement renders a statement and the parameters behind those of the keys.
+func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (string, [][]byte, error) {
+	data := struct {
+		keyed
+		Key, Names, Columns, Filters []string
+		Texts                        []bool
+		Most                         int64
+	}{keyed: k, Key: r.row.Key, Names: r.row.ordinals(), Most: r.row.limit}
+	for _, c := range columns {
+		data.Columns = append(data.Columns, quote(c))
+		data.Texts = append(data.Texts, r.types[c] == "text")
+	}
+	var params [][]byte
+	for _, f := range filters {
+		n := slices.Index(filterOperators, f.Operator)
+		if n < 0 {
+			return "", nil, fault.New(fault.Usage, "use one of =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL, IS NOT NULL",
+				"%q is not an operator of a filter", f.Operator)
+		}
+		condition := "t." + quote(f.Column) + " " + filterOperators[n] // our text, not the caller's
+		if !slices.Contains(valueless, f.Operator) {
+			params = append(params, []byte(f.Value))
+			var err error
+			if condition, err = r.condition(f.Column, filterOperators[n], len(r.row.Key)+len(params)); err != nil {
+				return "", nil, err
+			}
+		}
+		data.Filters = append(data.Filters, condition)
+	}
+	statement, err := sql.Render("source_rows", data)
+	return statement, params, err
+}
+
+// enumComparisons are the functions of comparisons: unlike for an operator, the server looks for no
+// cast that another role made.
+var enumComparisons = map[string]string{"=": "enum_eq", "<>": "enum_ne", "<": "enum_lt", "<=": "enum_le", ">": "enum_gt", ">=": "enum_ge"}
+
+// condition compares a column with a parameter. Values of another role's types are compared by
+// their text, enums in their order.
+func (r *Reader) condition(column, operator string, number int) (string, error) {
+	name, parameter := "t."+quote(column), "$"+strconv.Itoa(number)
+	kind := r.types[column]
+	compares, ordered := enumComparisons[operator]
+	switch {
+	case r.opts.TrustOwner || kind != "enum" && kind != "foreign":
+		return name + " " + operator + " " + parameter, nil
+	case kind == "enum" && ordered:
+		return "pg_catalog." + compares + "(" + name + ", " + parameter + ")", nil
+	case ordered && operator != "=" && operator != "<>":
+		return "", fault.New(fault.Usage, "compare with = or <>, or set source.trust_owner: true",
+			"column %s of %s is of a type of another role, whose functions a comparison by %s may call", column, r.name(), operator)
+	default:
+		return "CASE WHEN " + name + " IS DISTINCT FROM NULL THEN pg_catalog.format('%s', " + name + ") END " + operator + " " + parameter, nil
+	}
 }

@@ -28,7 +28,7 @@ type selection struct {
 	// Mark is the column that marks deleted rows, quoted; empty when there is none.
 	Mark       string
 	MarkIsBool bool
-	// Deleted is the query source_deleted; see render.
+	// Deleted is the query source_soft_deleted; see render.
 	Deleted string
 	// Most is the most bytes of a row whose values are sent: the limit of a row, or less for now.
 	Most int64
@@ -83,7 +83,7 @@ func (s selection) raw() selection {
 }
 
 // deleted is the condition that is true of a row which is marked as deleted; empty without a mark.
-func (s selection) deleted() (string, error) { return sql.Render("source_deleted", s) }
+func (s selection) deleted() (string, error) { return sql.Render("source_soft_deleted", s) }
 
 // render returns the two lists of columns.
 func (s selection) render() (row, sent string, err error) {

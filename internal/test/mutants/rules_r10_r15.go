@@ -28,7 +28,7 @@ var r10 = rule{
 		{
 			name:       "a takeover does not compare the set of generations",
 			fails:      []string{"sink TestAnotherSetOfGenerationsStopsTheStream"},
-			edits:      []edit{{commitSink, "	if st.layout.counter != c.counter {", "	if c.counter < 0 {"}},
+			edits:      []edit{{takeoverFile, "	if st.layout.counter != c.counter {", "	if c.counter < 0 {"}},
 			equivalent: "the set is read after the takeover, so it is newer at worst: the first commit compares it under the lock",
 		},
 	}, activations...),
@@ -228,12 +228,12 @@ var r13 = rule{
 			name:  "a takeover reads the watermark before it sets the owner",
 			fails: []string{"sink TestATakeoverReadsTheWatermarkOfItsOwnStatement"},
 			edits: []edit{{
-				commitSink, `	st.watermark.Store(uint64(c.watermark))
+				takeoverFile, `	st.watermark.Store(uint64(c.watermark))
 	if st.layout`,
 				`	st.watermark.Store(uint64(before.LSN))
 	if st.layout`,
 			}, {
-				commitSink, `	c, err := s.claim(ctx, owner, epoch)
+				takeoverFile, `	c, err := s.claim(ctx, owner, epoch)
 `,
 				`	before, err := s.Version(ctx)
 	if err != nil {

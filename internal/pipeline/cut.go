@@ -11,7 +11,8 @@ import (
 // urgentInterval is how often an idle position is written while somebody waits for the watermark.
 const urgentInterval = 50 * time.Millisecond
 
-// collector folds fragments and cuts a batch when the next stage is free.
+// collector folds fragments and decides how large a batch is: it cuts one when the next stage is
+// free, or sooner where the limits of internal/pipeline/batch say so.
 type collector struct {
 	*session
 	batcher *batch.Batcher
