@@ -266,7 +266,7 @@ func TestOpenRefusesAModelThatFailsItsSelfTest(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		if w.open || s.open {
-			t.Errorf("%s: tokenizer or runner is open still", what)
+			t.Errorf("%s: still open: tokenizer %v, runner %v", what, w.open, s.open)
 		}
 	}
 	f("length", func(s *sums) { s.scale = 1.01 }, "")

@@ -10,7 +10,7 @@ import (
 	"github.com/wal2vec/wal2vec/replication/pgoutput"
 )
 
-func TestKeepalivesAreAnsweredWhileNobodyTakesFragments(t *testing.T) {
+func TestKeepalivesAreAnsweredWhileNoFragmentIsTaken(t *testing.T) {
 	t.Parallel()
 	db := pgtest.Server(t, "wal_sender_timeout=1s").Database(t)
 	b := setup(t, db, items(t), itemTable)
@@ -31,7 +31,7 @@ func TestKeepalivesAreAnsweredWhileNobodyTakesFragments(t *testing.T) {
 	}
 }
 
-func TestStopWhileNobodyTakesFragments(t *testing.T) {
+func TestStopWhileNoFragmentIsTaken(t *testing.T) {
 	t.Parallel()
 	b := setup(t, pgtest.Database(t), items(t), itemTable)
 	b.opts.QueueFragments = 2

@@ -401,8 +401,8 @@ func TestTheCallersSettingsDoNotReachTheFunction(t *testing.T) {
 	})
 }
 
-// TestTheFunctionIsOfWhoeverWasAskedForLast: at no moment may anybody else call it.
-func TestTheFunctionIsOfWhoeverWasAskedForLast(t *testing.T) {
+// TestTheFunctionIsOfTheRoleThatWasAskedForLast: at no moment may anybody else call it.
+func TestTheFunctionIsOfTheRoleThatWasAskedForLast(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
 		f := newFollowing(t, db)

@@ -195,9 +195,9 @@ func TestAFunctionThatChangesBetweenTwoCallsIsNotCalled(t *testing.T) {
 	})
 }
 
-// TestWhoIsGivenTheFunctionMeanwhileLosesIt: its owner can let others call it until it is made
+// TestWhoIsGivenTheFunctionBesideInitLosesIt: its owner can let others call it until it is made
 // again, and could not know that it is another role's then.
-func TestWhoIsGivenTheFunctionMeanwhileLosesIt(t *testing.T) {
+func TestWhoIsGivenTheFunctionBesideInitLosesIt(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, db *pgtest.DB) {
 		f := newFollowing(t, db)

@@ -282,7 +282,7 @@ func TestATakeoverIsOfOneEpoch(t *testing.T) {
 	before := b.state().Epoch
 	b.start(true)
 	owner := b.takeover()
-	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, protocol.ErrStartedAnew) || fault.KindOf(err) != fault.Gap {
+	if _, err := b.sink.Takeover(t.Context(), "of before", before); !errors.Is(err, protocol.ErrStartedAgain) || fault.KindOf(err) != fault.Gap {
 		t.Errorf("got %v for a takeover with an old epoch", err)
 	}
 	b.ok(owner.Commit(t.Context(), change.Commit{Watermark: 0x9000})) // and no process was fenced

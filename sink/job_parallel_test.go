@@ -192,9 +192,9 @@ func TestPartialUntilIsMovedForTheChunksThatFollow(t *testing.T) {
 	}
 }
 
-// TestATokenThatIsTakenMeanwhileStopsAChunk: also where a role's transactions would see nothing
+// TestATokenThatAnotherTakesStopsAChunk: also where a role's transactions would see nothing
 // that happens after they begin.
-func TestATokenThatIsTakenMeanwhileStopsAChunk(t *testing.T) {
+func TestATokenThatAnotherTakesStopsAChunk(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.db.Exec(t, "ALTER DATABASE "+b.db.Name+" SET default_transaction_isolation = 'repeatable read'")

@@ -215,7 +215,7 @@ func TestARestartedRefreshStaysTheRefresh(t *testing.T) {
 	}
 }
 
-func TestTheSweepDeletesWhatNobodySaw(t *testing.T) {
+func TestTheSweepDeletesWhatNoChunkSaw(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	stream := b.takeover()

@@ -169,7 +169,7 @@ func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err erro
 			_, err = tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark)
 			return err
 		}
-		return s.refreshAnew(ctx, tx, next, watermark, swap)
+		return s.refreshAgain(ctx, tx, next, watermark, swap)
 	})
 	if err != nil {
 		return false, s.explain(err, "following the source to another timeline")
@@ -177,8 +177,8 @@ func (s *Sink) Follow(ctx context.Context, t Timelines) (followed bool, err erro
 	return followed, nil
 }
 
-// refreshAnew closes the jobs of the epochs before next and opens a refresh.
-func (s *Sink) refreshAnew(ctx context.Context, tx pgx.Tx, next change.Epoch, watermark string, swap bool) error {
+// refreshAgain closes the jobs of the epochs before next and opens a refresh.
+func (s *Sink) refreshAgain(ctx context.Context, tx pgx.Tx, next change.Epoch, watermark string, swap bool) error {
 	if _, err := tx.Exec(ctx, s.query("jobs_void"), s.pipeline, next, watermark); err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (s *Sink) Swap(ctx context.Context, swap Swap) error {
 		if err != nil {
 			return err
 		}
-		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {
+		if err := s.refreshAgain(ctx, tx, next, watermark, true); err != nil {
 			return err
 		}
 		failpoint.Hit("swap_written")

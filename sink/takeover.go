@@ -26,7 +26,7 @@ type Stream struct {
 // Takeover makes owner, which must be unique to this run, the pipeline's writer and reads the
 // watermark, in one statement: a process that wrote before is fenced from here on. The epoch is
 // that of the source's history that the owner reads: in another one its positions mean nothing
-// (protocol.ErrStartedAnew). Its error is of kind fault.Usage when the pipeline is not set up or
+// (protocol.ErrStartedAgain). Its error is of kind fault.Usage when the pipeline is not set up or
 // not started; see also ErrNoSlot. A row that another session keeps is waited for a moment: then
 // nothing was written, and the error is protocol.ErrLocked, of kind fault.Busy.
 func (s *Sink) Takeover(ctx context.Context, owner string, epoch change.Epoch) (*Stream, error) {
@@ -66,7 +66,7 @@ func (s *Sink) notTaken(ctx context.Context) error {
 	case !state.Started():
 		return s.missing()
 	default:
-		return protocol.ErrStartedAnew
+		return protocol.ErrStartedAgain
 	}
 }
 

@@ -289,7 +289,7 @@ func TestGapsAreRefusedOrMended(t *testing.T) {
 				}
 			}
 			w.saysGap(t, g.says)
-			if g.otherHistory { // the policy for a slot that was let go is none for another history, which has no slot either
+			if g.otherHistory { // the policy for a slot that was dropped is none for another history, which has no slot either
 				refused.env = []string{dropOnPressure}
 				w.refuses(t, refused)
 			}

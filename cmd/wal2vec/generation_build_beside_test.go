@@ -8,9 +8,9 @@ import (
 	"github.com/wal2vec/wal2vec/internal/test/pgtest"
 )
 
-// TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo: no process took it over, and there is
+// TestABuildOfAGenerationThatIsRetiredBesideItSaysSo: no process took it over, and there is
 // nothing to go on with.
-func TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo(t *testing.T) {
+func TestABuildOfAGenerationThatIsRetiredBesideItSaysSo(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 200)
 	small := w.smallModel("small", 16)
@@ -34,8 +34,8 @@ func TestABuildOfAGenerationThatIsRetiredMeanwhileSaysSo(t *testing.T) {
 	w.checkGeneration(3, model(small))
 }
 
-// TestARetryBeginsAnewForAnotherSetOfGenerations: one is retired while the retry reads.
-func TestARetryBeginsAnewForAnotherSetOfGenerations(t *testing.T) {
+// TestARetryBeginsAgainForAnotherSetOfGenerations: one is retired while the retry reads.
+func TestARetryBeginsAgainForAnotherSetOfGenerations(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 30)
 	w.run("init")

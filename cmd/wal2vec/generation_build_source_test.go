@@ -79,8 +79,9 @@ func TestARowOfTheSinkChoosesNothingThatIsOpened(t *testing.T) {
 	refused("another fingerprint", "makes vectors of the fingerprint", "generation retire", "search", "Product")
 }
 
-// TestAModelByItsPathIsNotBuiltWhereNobodyOpensIt: the stream beside the build would end with it.
-func TestAModelByItsPathIsNotBuiltWhereNobodyOpensIt(t *testing.T) {
+// TestAModelByItsPathIsNotBuiltWhereNoProcessOpensIt: the stream beside the build would end with
+// it.
+func TestAModelByItsPathIsNotBuiltWhereNoProcessOpensIt(t *testing.T) {
 	t.Parallel()
 	w, _ := newHashWorld(t, 5)
 	small := w.smallModel("small", 16)

@@ -32,8 +32,9 @@ type Follower struct {
 	engines *engine.Pool
 	Store   *connect.Store
 	Metrics *monitor.Metrics
-	// origin is replaced when the source's history changes under the stream: a resync, a promotion.
-	origin atomic.Pointer[origin]
+	// upstream is replaced when the source's history changes under the stream: a resync, a
+	// promotion.
+	upstream atomic.Pointer[upstream]
 	// resynced holds a token when a refresh may be open that this process has to run.
 	resynced chan struct{}
 	// listed are the columns that the publication was last seen to list for the table; nil where it
@@ -41,8 +42,8 @@ type Follower struct {
 	listed atomic.Pointer[[]string]
 }
 
-// origin is the source side of a stream in one history of the source.
-type origin struct {
+// upstream is the source side of a stream in one history of the source.
+type upstream struct {
 	state  sink.State
 	table  change.Table
 	source *replication.Source
@@ -122,7 +123,7 @@ func Open(ctx context.Context, o Options) (f *Follower, err error) {
 // checkReader refuses at the start what would otherwise end the stream with its first read by key.
 // Whatever else is wrong with the source is for a session to find.
 func (f *Follower) checkReader(ctx context.Context) error {
-	reader := f.origin.Load().reader
+	reader := f.upstream.Load().reader
 	defer reader.Close(ctx)
 	err := reader.Open(ctx)
 	if refused := strings.HasPrefix(fault.SQLSTATE(err), "28"); refused || fault.KindOf(err) == fault.Usage {
@@ -149,7 +150,7 @@ func (f *Follower) beginWith(ctx context.Context, state sink.State, table change
 	if successor != 0 { // what the log brings of the old table is read from the new one, whose refresh follows
 		readable.Table.OID = 0
 	}
-	next := &origin{
+	next := &upstream{
 		state: state, table: table, reader: connect.NewFollowingReader(c, f.Log, readable, table), successor: successor,
 		source: replication.NewSource(replication.Options{
 			ConnString: c.Source.DSN.Reveal(), Slot: c.Source.Slot, Publication: c.Source.Publication, Table: followed, Successor: successor,
@@ -159,21 +160,21 @@ func (f *Follower) beginWith(ctx context.Context, state sink.State, table change
 			ConnString: c.Source.DSN.Reveal(), SystemID: state.SystemID, Timeline: state.Timeline, Slot: c.Source.Slot,
 		}),
 	}
-	f.origin.Swap(next).close(ctx)
+	f.upstream.Swap(next).close(ctx)
 }
 
-func (o *origin) close(ctx context.Context) {
-	if o == nil {
+func (u *upstream) close(ctx context.Context) {
+	if u == nil {
 		return
 	}
-	o.reader.Close(ctx)
-	o.gate.Close(ctx)
-	o.source.Close(ctx)
+	u.reader.Close(ctx)
+	u.gate.Close(ctx)
+	u.source.Close(ctx)
 }
 
 // Close closes what was opened, also when ctx has ended.
 func (f *Follower) Close(ctx context.Context) {
-	f.origin.Swap(nil).close(context.WithoutCancel(ctx))
+	f.upstream.Swap(nil).close(context.WithoutCancel(ctx))
 	_ = f.engines.Close()
 	if f.Store != nil {
 		f.Store.Close()
@@ -181,7 +182,7 @@ func (f *Follower) Close(ctx context.Context) {
 }
 
 // Watermark is where the stream goes on, as it was when this was opened, or begun again.
-func (f *Follower) Watermark() change.LSN { return f.origin.Load().state.Watermark }
+func (f *Follower) Watermark() change.LSN { return f.upstream.Load().state.Watermark }
 
 // NewStream wires the stream.
 func (f *Follower) NewStream(untilCurrent bool) *pipeline.Stream {

@@ -18,9 +18,9 @@ type sourcePort struct{ *Follower }
 
 // Connect checks that the slot can go on from a place, and starts replication there.
 func (p sourcePort) Connect(ctx context.Context, place change.Place) (pipeline.Replication, error) {
-	stream, err := p.origin.Load().source.Connect(ctx, place)
+	stream, err := p.upstream.Load().source.Connect(ctx, place)
 	if p.succeeds(ctx, err) {
-		stream, err = p.origin.Load().source.Connect(ctx, place)
+		stream, err = p.upstream.Load().source.Connect(ctx, place)
 	}
 	if err != nil {
 		return nil, err
@@ -30,27 +30,27 @@ func (p sourcePort) Connect(ctx context.Context, place change.Place) (pipeline.R
 
 // Check returns the error with which Connect would refuse to begin at a position.
 func (p sourcePort) Check(ctx context.Context, from change.LSN) error {
-	err := p.origin.Load().source.Check(ctx, from)
+	err := p.upstream.Load().source.Check(ctx, from)
 	if p.succeeds(ctx, err) {
-		err = p.origin.Load().source.Check(ctx, from)
+		err = p.upstream.Load().source.Check(ctx, from)
 	}
 	return err
 }
 
 // Current returns the end of the source's log.
 func (p sourcePort) Current(ctx context.Context) (change.LSN, error) {
-	return p.origin.Load().source.Current(ctx)
+	return p.upstream.Load().source.Current(ctx)
 }
 
 // CheckTable returns a fault of kind Gap where the publication no longer brings the changes of the
 // table that has the configured name.
 func (p sourcePort) CheckTable(ctx context.Context) error {
-	return p.origin.Load().source.CheckTable(ctx)
+	return p.upstream.Load().source.CheckTable(ctx)
 }
 
 // Heartbeat writes a small transaction into the source's log.
 func (p sourcePort) Heartbeat(ctx context.Context) error {
-	return p.origin.Load().source.Heartbeat(ctx)
+	return p.upstream.Load().source.Heartbeat(ctx)
 }
 
 // gatePort gives the gate of the present history the pipeline's interface.
@@ -58,7 +58,7 @@ type gatePort struct{ *Follower }
 
 // Visible waits until these transactions are visible to new snapshots on the source.
 func (p gatePort) Visible(ctx context.Context, xids []uint32) error {
-	return p.origin.Load().gate.Visible(ctx, xids)
+	return p.upstream.Load().gate.Visible(ctx, xids)
 }
 
 // rowsPort reads rows that no crash of the source can take back: the stream writes them at once.
@@ -67,7 +67,7 @@ type rowsPort struct{ *Follower }
 // Rows reads the rows with these keys, and returns the end of the log at the read; a key without a
 // row is not in the result.
 func (p rowsPort) Rows(ctx context.Context, keys []change.Key) ([]change.Row, change.LSN, error) {
-	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)
+	rows, shown, err := p.upstream.Load().reader.DurableRows(ctx, keys)
 	if err != nil && p.renamed(ctx) {
 		err = fault.Wrap(err, fault.Unavailable, "", "reading rows of a table that another is about to take the place of")
 	}
@@ -83,12 +83,12 @@ type sinkPort struct {
 	owner    string
 }
 
-// Place returns where the stream goes on, or protocol.ErrStartedAnew where the pipeline is in
+// Place returns where the stream goes on, or protocol.ErrStartedAgain where the pipeline is in
 // another epoch than this process knows.
 func (s sinkPort) Place(ctx context.Context) (change.Place, error) {
 	place, err := s.Sink.Place(ctx)
-	if err == nil && place.Epoch != s.follower.origin.Load().state.Epoch {
-		err = protocol.ErrStartedAnew
+	if err == nil && place.Epoch != s.follower.upstream.Load().state.Epoch {
+		err = protocol.ErrStartedAgain
 	}
 	if err == nil {
 		err = s.follower.readFor(ctx)
@@ -98,11 +98,11 @@ func (s sinkPort) Place(ctx context.Context) (change.Place, error) {
 
 // Takeover makes this process the owner, once it has the models of all generations.
 func (s sinkPort) Takeover(ctx context.Context) (pipeline.Writer, error) {
-	stream, err := s.Sink.Takeover(ctx, s.owner, s.follower.origin.Load().state.Epoch)
+	stream, err := s.Sink.Takeover(ctx, s.owner, s.follower.upstream.Load().state.Epoch)
 	if err != nil {
 		return nil, err
 	}
-	if !stream.Template().Same(s.follower.origin.Load().table.Template) {
+	if !stream.Template().Same(s.follower.upstream.Load().table.Template) {
 		return nil, protocol.ErrGenerations // since readFor looked
 	}
 	// A generation that came in the meantime: its model is loaded before the first text of it is
@@ -117,7 +117,7 @@ func (f *Follower) readFor(ctx context.Context) error {
 		return err
 	}
 	template, err := state.Template()
-	o := f.origin.Load()
+	o := f.upstream.Load()
 	if err != nil || template.Same(o.table.Template) || state.Epoch != o.state.Epoch {
 		return err
 	}

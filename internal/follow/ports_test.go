@@ -24,7 +24,7 @@ func TestTheStreamReadsRowsThatTheSourceCannotLose(t *testing.T) {
 	}})
 	defer reader.Close(context.WithoutCancel(t.Context()))
 	f := &Follower{}
-	f.origin.Store(&origin{reader: reader})
+	f.upstream.Store(&upstream{reader: reader})
 	for i := range 3 { // the server may flush by itself in between
 		db.Exec(t, "INSERT INTO item VALUES ($1, 'quickly')", i)
 		end := pgtest.One[string](t, db, "SELECT pg_current_wal_insert_lsn()::text")

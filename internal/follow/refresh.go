@@ -104,7 +104,7 @@ func (f *Follower) refreshOnce(ctx context.Context) (done bool, err error) {
 	if !open {
 		return true, nil
 	}
-	o := f.origin.Load()
+	o := f.upstream.Load()
 	filler := backfill.Beside(backfill.Stream{Config: f.Config, Log: f.Log, Engines: f.engines, Store: f.Store, Table: o.table}, state)
 	defer filler.CloseReader(ctx)
 	if err := filler.Refresh(ctx); err != nil {

@@ -55,7 +55,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 		return err
 	}
 	f.Log.Warn().Err(gap).Msg("gap: starting the pipeline again, in a new epoch")
-	if err := f.startAnew(ctx, source); err != nil {
+	if err := f.startAgain(ctx, source); err != nil {
 		return err
 	}
 	_, err = f.overtaken(ctx, source)
@@ -65,7 +65,7 @@ func (f *Follower) onGap(ctx context.Context, gap error) error {
 // noteGap leaves word of a gap for status and doctor, which do not read the log. It is no reason to
 // stop where the sink takes none.
 func (f *Follower) noteGap(ctx context.Context, gap error) {
-	if err := f.Store.ReportGap(ctx, f.origin.Load().state.Epoch, config.Printable(gap)); err != nil {
+	if err := f.Store.ReportGap(ctx, f.upstream.Load().state.Epoch, config.Printable(gap)); err != nil {
 		f.Log.Debug().Err(err).Msg("reporting a gap")
 	}
 }
@@ -74,7 +74,7 @@ func (f *Follower) noteGap(ctx context.Context, gap error) {
 // process looked, and reports whether it was.
 func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error) {
 	state, err := f.Store.State(ctx)
-	if err != nil || state.Epoch == f.origin.Load().state.Epoch {
+	if err != nil || state.Epoch == f.upstream.Load().state.Epoch {
 		return false, err
 	}
 	table, err := connect.FollowedFor(ctx, source, f.Config, state)
@@ -91,7 +91,7 @@ func (f *Follower) overtaken(ctx context.Context, source *pgx.Conn) (bool, error
 // followPromotion takes the pipeline to the timeline of a promoted standby, if the slot is there
 // and can go on.
 func (f *Follower) followPromotion(ctx context.Context, source *pgx.Conn, t *replication.TimelineError) (bool, error) {
-	o := f.origin.Load()
+	o := f.upstream.Load()
 	watermark, err := f.Store.Version(ctx)
 	if err != nil {
 		return false, err
@@ -117,7 +117,7 @@ func (f *Follower) followPromotion(ctx context.Context, source *pgx.Conn, t *rep
 	return true, nil
 }
 
-// mayResync reports whether the policies let the pipeline be started again. A slot that was let go
+// mayResync reports whether the policies let the pipeline be started again. A slot that was dropped
 // under WAL pressure is one that is missing, or that the pipeline does not name, in the very
 // history that the watermark belongs to; another server has no slot either.
 func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error) {
@@ -143,8 +143,8 @@ func (f *Follower) mayResync(ctx context.Context, source *pgx.Conn) (bool, error
 	return same && (!slot.Exists || state.Slot == ""), nil
 }
 
-// startAnew does what init --resync does.
-func (f *Follower) startAnew(ctx context.Context, source *pgx.Conn) error {
+// startAgain does what init --resync does.
+func (f *Follower) startAgain(ctx context.Context, source *pgx.Conn) error {
 	r := setup.Restart{Config: f.Config, Log: f.Log, Source: source, Store: f.Store}
 	state, err := f.Store.State(ctx)
 	if err != nil {

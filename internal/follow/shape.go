@@ -173,7 +173,7 @@ func (w *shapeWatch) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	high, err := w.origin.Load().source.Current(ctx)
+	high, err := w.upstream.Load().source.Current(ctx)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (f *Follower) renamed(ctx context.Context) bool {
 		return false
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	return fault.KindOf(replication.CheckName(ctx, conn, f.origin.Load().state.Table)) == fault.Gap
+	return fault.KindOf(replication.CheckName(ctx, conn, f.upstream.Load().state.Table)) == fault.Gap
 }
 
 // swapsOnly reports whether a gap is a swapped table that is followed: the next session finds it,
@@ -47,7 +47,7 @@ func (f *Follower) succeeds(ctx context.Context, err error) bool {
 	if !swapped || !connect.FollowsSwaps(f.Config) {
 		return false
 	}
-	o := f.origin.Load()
+	o := f.upstream.Load()
 	successor := swap.Is
 	if successor == o.state.Table.OID { // it has its name again
 		successor = 0
@@ -64,8 +64,8 @@ type swapPort struct {
 	due   change.LSN
 }
 
-// Pending is true in an origin with a successor.
-func (p *swapPort) Pending() bool { return p.origin.Load().successor != 0 }
+// Pending is true in an upstream with a successor.
+func (p *swapPort) Pending() bool { return p.upstream.Load().successor != 0 }
 
 // noteListed notes which columns the publication lists for the table: once it is swapped and
 // dropped, nothing tells.
@@ -78,7 +78,7 @@ func (f *Follower) noteListed(ctx context.Context, source *pgx.Conn, oid uint32)
 // Prepare tries until no process holds what it needs.
 func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 	const first, longest = 100 * time.Millisecond, 5 * time.Second
-	o := p.origin.Load()
+	o := p.upstream.Load()
 	options, err := connect.OptionsFor(p.Config, o.state)
 	if err != nil {
 		return 0, err
@@ -102,7 +102,7 @@ func (p *swapPort) Prepare(ctx context.Context) (change.LSN, error) {
 
 // Finish makes the new table the pipeline's, and asks for the refresh.
 func (p *swapPort) Finish(ctx context.Context) error {
-	o := p.origin.Load()
+	o := p.upstream.Load()
 	failpoint.Hit("swap_due")
 	p.noteShape(ctx, o)
 	err := p.Store.Swap(ctx, sink.Swap{From: o.state.Epoch, Owner: p.owner, Was: o.state.Table.OID, Is: o.successor, At: p.due})
@@ -126,7 +126,7 @@ func (p *swapPort) Finish(ctx context.Context) error {
 // noteShape notes the new table's shape before its refresh reads the first row. Where it fails,
 // because the name moved on, only what happens to the table until the next look at its shape goes
 // unnoticed.
-func (p *swapPort) noteShape(ctx context.Context, o *origin) {
+func (p *swapPort) noteShape(ctx context.Context, o *upstream) {
 	table, err := connect.InspectPipeline(ctx, p.Config, o.state)
 	if err == nil {
 		err = p.Store.NoteShape(ctx, table.Shape)

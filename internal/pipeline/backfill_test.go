@@ -137,7 +137,7 @@ func TestWithoutAStreamAChunkWaitsUntilTheSourceHasFlushed(t *testing.T) {
 	})
 }
 
-func TestAStreamThatStopsMeanwhileEndsTheWait(t *testing.T) {
+func TestAStreamThatStopsEndsTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMart(t, 5)
 		m.streaming = true

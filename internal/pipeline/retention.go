@@ -12,7 +12,7 @@ const (
 	// retentionInterval is how often the source is asked how much log the slot holds back.
 	retentionInterval = 10 * time.Second
 	// stuckLooks is how many looks in a row must find nothing written and something to write,
-	// before a slot is let go.
+	// before a slot is dropped.
 	stuckLooks = 2
 )
 
@@ -33,8 +33,8 @@ type retention struct {
 	end  context.CancelFunc
 }
 
-// errLetGo ends a session whose slot was let go. The next one finds a gap.
-var errLetGo error = fault.New(fault.Unavailable, "", "the slot was let go: it held back more of the source's log than stream.retained_limit")
+// errSlotDropped ends a session whose slot was dropped. The next one finds a gap.
+var errSlotDropped error = fault.New(fault.Unavailable, "", "the slot was dropped: it held back more of the source's log than stream.retained_limit")
 
 func (st *retention) committed() {
 	st.mu.Lock()
@@ -173,7 +173,7 @@ func (s *Stream) release(ctx context.Context) error {
 		return err
 	}
 	s.retention.relieved()
-	return errLetGo
+	return errSlotDropped
 }
 
 // errRelieved begins another session: the slot need not go any more.

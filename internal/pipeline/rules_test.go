@@ -46,7 +46,7 @@ func TestAnUnchangedRowIsMergedToo(t *testing.T) {
 
 // R3: a session that went on from the watermark that it had read would write again what the earlier
 // owner has written since.
-func TestAWatermarkThatMovedBeforeTheTakeoverBeginsASessionAnew(t *testing.T) {
+func TestAWatermarkThatMovedBeforeTheTakeoverBeginsAnotherSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.onTakeover = func(context.Context) error {
@@ -94,7 +94,7 @@ func TestAChangedEpochEndsTheWaitOfAChunk(t *testing.T) {
 }
 
 // R13: who takes over before it holds the slot would end the process that streams.
-func TestAProcessThatMerelyTriesFencesNobody(t *testing.T) {
+func TestAProcessThatMerelyTriesFencesNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.onConnect = func(context.Context, int) error { return errBusy }

@@ -113,8 +113,8 @@ func TestMendingIsTriedAgainWhereTimeMayHelp(t *testing.T) {
 	})
 }
 
-// TestUntilCurrentAimsAnewAfterAGap: a position of the old history says nothing about the new one.
-func TestUntilCurrentAimsAnewAfterAGap(t *testing.T) {
+// TestUntilCurrentAimsAgainAfterAGap: a position of the old history says nothing about the new one.
+func TestUntilCurrentAimsAgainAfterAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.current = 1 << 40

@@ -52,7 +52,7 @@ type StreamOptions struct {
 	// RetryMax caps the pause between two sessions.
 	RetryMax time.Duration
 	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream
-	// cannot write; beyond it the slot is let go, which is a gap. Needs Ports.Retention.
+	// cannot write; beyond it the slot is dropped, which is a gap. Needs Ports.Retention.
 	RetainedLimit int64
 	// Heartbeat is how long nothing is received before Ports.Heartbeat is called; zero is never.
 	Heartbeat time.Duration

@@ -10,9 +10,9 @@ import (
 // this one must stop writing.
 var ErrFenced error = fault.New(fault.Busy, "let one process stream a pipeline", "another process has taken over the pipeline")
 
-// ErrStartedAnew says that another process has started the pipeline again, in a new epoch: what
+// ErrStartedAgain says that another process has started the pipeline again, in a new epoch: what
 // this one knows of its source is of an epoch that is over.
-var ErrStartedAnew error = fault.New(fault.Gap, "start it again", "another process has started the pipeline again, in a new epoch")
+var ErrStartedAgain error = fault.New(fault.Gap, "start it again", "another process has started the pipeline again, in a new epoch")
 
 // ErrGenerations says that the set of generations changed: take over again and encode for the new
 // set.

@@ -1,2 +1,2 @@
--- Nobody reads it.
+-- No template reads it.
 ALTER TABLE staging_marts.dim_product ADD COLUMN attachment text

@@ -1,4 +1,4 @@
--- As bench_giant_read, in the column that nobody reads.
+-- As bench_giant_read, in the column that no template reads.
 WITH giant AS (
     UPDATE staging_marts.dim_product
     SET attachment = repeat('giant row of words ', ($1::bigint / 19)::int), name = name || '.'

@@ -1,4 +1,4 @@
--- Slots that nobody reads and for which the server keeps more than $2 bytes of log.
+-- Slots that no process reads and for which the server keeps more than $2 bytes of log.
 SELECT s.slot_name::text, pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::bigint
 FROM pg_catalog.pg_replication_slots AS s
 WHERE

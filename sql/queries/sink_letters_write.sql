@@ -1,4 +1,4 @@
--- As for vectors, the ledger decides: its row is live with this text, whoever wrote it, and the generation lacks the text's vector. The ledger's rows
+-- As for vectors, the ledger decides: its row is live with this text, written by any process, and the generation lacks the text's vector. The ledger's rows
 -- were locked by the statements before, so no other process writes letters of these keys, and each that is there is seen.
 WITH failed AS (
     UPDATE {{.Ledger}} AS l

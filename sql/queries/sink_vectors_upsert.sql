@@ -1,4 +1,4 @@
--- The ledger decides: its row, locked by the upsert before, is live with this text, whoever wrote it.
+-- The ledger decides: its row, locked by the upsert before, is live with this text, written by any process.
 INSERT INTO {{.Vectors}} AS v ({{.Columns ""}}, text_hash, embedding, updated_at)
 SELECT {{.Columns "l"}}, n.text_hash, n.embedding::{{.Storage}}, now()
 FROM unnest($2::bytea[], $3::{{.Extension}}.vector[], {{.Arrays 4}}) AS n (text_hash, embedding, {{.Aliases}})

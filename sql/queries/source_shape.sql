@@ -92,7 +92,7 @@ SELECT 'identity ' || $1::oid::text || ' ' || p.oid::text, pg_catalog.concat_ws(
 FROM partitions AS p
 JOIN pg_catalog.pg_class AS c ON c.oid = p.oid
 UNION ALL
--- The rows' transactions tell what was changed and put back: what was not published meanwhile is not in the log. That of a table's dependence on
+-- The rows' transactions tell what was changed and put back: what was not published in the meantime is not in the log. That of a table's dependence on
 -- its schema tells of a table that was moved away and back.
 SELECT 'publication ' || $1::oid::text, pg_catalog.concat_ws(' ', p.oid, p.xmin, coalesce(r.oid::text, s.place), e.place)
 FROM pg_catalog.pg_publication AS p
@@ -120,7 +120,7 @@ LEFT JOIN LATERAL (
 WHERE p.pubname::text = $3::text
   AND (r.oid IS NOT NULL OR s.place IS NOT NULL OR p.puballtables)
 UNION ALL
--- An ALTER TABLE that writes the rows anew, as SET LOGGED does of a table that no log told of, gives the table another TOAST table; VACUUM FULL,
+-- An ALTER TABLE that writes the rows again, as SET LOGGED does of a table that no log told of, gives the table another TOAST table; VACUUM FULL,
 -- CLUSTER and TRUNCATE do not. A table without one has its file alone to tell.
 SELECT 'file ' || $1::oid::text, coalesce(nullif(c.reltoastrelid, 0), c.relfilenode)::text
 FROM pg_catalog.pg_class AS c

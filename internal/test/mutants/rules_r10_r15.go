@@ -165,12 +165,12 @@ var r12 = rule{
 	mutants: []mutant{
 		{
 			name:  "the sweep's tombstones carry the watermark",
-			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
+			fails: []string{"sink TestTheSweepDeletesWhatNoChunkSaw"},
 			edits: []edit{{"sql/queries/sink_sweep.sql", "lsn = $2::pg_lsn", "lsn = (SELECT p.watermark FROM {{.Schema}}.pipeline AS p LIMIT 1)"}},
 		},
 		{
 			name:  "the sweep removes rows and leaves no tombstones",
-			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
+			fails: []string{"sink TestTheSweepDeletesWhatNoChunkSaw"},
 			edits: []edit{{
 				"sql/queries/sink_sweep.sql",
 				"UPDATE {{.Ledger}}\nSET epoch = $1, lsn = $2::pg_lsn{{range .Hashes}}, {{.}} = NULL{{end}}, deleted = true, failed_at = NULL\n",
@@ -179,12 +179,12 @@ var r12 = rule{
 		},
 		{
 			name:  "the sweep takes keys that a chunk saw",
-			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
+			fails: []string{"sink TestTheSweepDeletesWhatNoChunkSaw"},
 			edits: []edit{{"sql/queries/sink_sweep.sql", "(epoch, lsn) < ($1", "(epoch, lsn) <= ($1"}},
 		},
 		{
 			name:  "a sweep leaves its job open",
-			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw"},
+			fails: []string{"sink TestTheSweepDeletesWhatNoChunkSaw"},
 			edits: []edit{{
 				chunkFile,
 				`		return j.close(ctx, tx, "swept", swept)`,
@@ -250,7 +250,7 @@ var r13 = rule{
 		},
 		{
 			name:  "a process takes over before it holds the slot",
-			fails: []string{"internal/pipeline TestAProcessThatMerelyTriesFencesNobody"},
+			fails: []string{"internal/pipeline TestAProcessThatMerelyTriesFencesNoOther"},
 			edits: []edit{{
 				sessionFile, "	replication, err := s.ports.Source.Connect(",
 				`	if _, err := s.ports.Sink.Takeover(intake); err != nil {

@@ -244,7 +244,7 @@ var r3 = rule{
 		},
 		{
 			name:  "a session goes on although the watermark moved before it took over",
-			fails: []string{"internal/pipeline TestAWatermarkThatMovedBeforeTheTakeoverBeginsASessionAnew"},
+			fails: []string{"internal/pipeline TestAWatermarkThatMovedBeforeTheTakeoverBeginsAnotherSession"},
 			edits: []edit{{sessionFile, "	if writer.Watermark() != from {", "	if writer.Watermark() < from {"}},
 		},
 	},
@@ -282,7 +282,7 @@ var r4 = rule{
 		},
 		{
 			name:  "a job's token is looked at as of the transaction's begin",
-			fails: []string{"sink TestATokenThatIsTakenMeanwhileStopsAChunk"},
+			fails: []string{"sink TestATokenThatAnotherTakesStopsAChunk"},
 			edits: []edit{{chunkFile, "pgx.TxOptions{IsoLevel: pgx.ReadCommitted}", "pgx.TxOptions{}"}},
 		},
 		{
@@ -312,7 +312,7 @@ var r4 = rule{
 		},
 		{
 			name:  "a closed job goes on",
-			fails: []string{"sink TestTheSweepDeletesWhatNobodySaw", "sink TestAnAbandonedJobExpires"},
+			fails: []string{"sink TestTheSweepDeletesWhatNoChunkSaw", "sink TestAnAbandonedJobExpires"},
 			edits: []edit{{"sql/queries/sink_job_held.sql", " AND open", ""}},
 		},
 		{

@@ -96,7 +96,7 @@ var r7 = rule{
 			fails: []string{"sink TestASwappedTableBeginsAnEpoch"},
 			edits: []edit{{
 				startFile,
-				"		if err := s.refreshAnew(ctx, tx, next, watermark, true); err != nil {",
+				"		if err := s.refreshAgain(ctx, tx, next, watermark, true); err != nil {",
 				"		if _, err := tx.Exec(ctx, s.query(\"jobs_void\"), s.pipeline, next, watermark); err != nil {",
 			}},
 		},
