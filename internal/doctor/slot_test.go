@@ -125,7 +125,12 @@ var slotFindings = []finding{
 		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput')")
 		r.again()
 		r.db.Exec(t, "SELECT pg_create_physical_replication_slot('standby', true)")
-		t.Cleanup(func() { r.db.Exec(t, "SELECT pg_drop_replication_slot('standby')") })
+		t.Cleanup(func() { // its walsender may not have noticed yet that the connection was closed
+			pgtest.Eventually(t, time.Minute, func() (bool, string) {
+				return pgtest.One[bool](t, r.db, "SELECT NOT active FROM pg_replication_slots WHERE slot_name = 'standby'"), "the slot is held still"
+			})
+			r.db.Exec(t, "SELECT pg_drop_replication_slot('standby')")
+		})
 		r.want("slot.failover", doctor.Warn)
 		r.without("SELECT pg_create_logical_replication_slot($1, 'pgoutput', failover => true, twophase => false)")
 		r.again()
