@@ -22,21 +22,33 @@ type feedback struct {
 	reported change.LSN
 	last     time.Time // the last report
 	asked    time.Time // the last report that asked for an answer
-	wanted   bool      // the server asks for a report
+	// replyRequested is true from a keepalive that asks for an answer until the next report.
+	replyRequested bool
 }
 
-// report sends a report if one is due and returns when the next one is. A stream that does not
-// listen asks for no answers.
+// keepalive takes one of the server's: its position, and whether it asks for an answer at once,
+// which is the next report.
+func (s *Stream) keepalive(message []byte) error {
+	keepalive, err := pglogrepl.ParsePrimaryKeepaliveMessage(message)
+	if err != nil {
+		return fmt.Errorf("parsing a keepalive: %w", err)
+	}
+	s.feedback.replyRequested = s.feedback.replyRequested || keepalive.ReplyRequested
+	return s.idle(change.LSN(keepalive.ServerWALEnd))
+}
+
+// report sends a report if one is due, as an answer to a keepalive or by itself, and returns when
+// the next one is. A stream that does not listen asks for no answers.
 func (s *Stream) report(ctx context.Context, now time.Time, listening bool) (next time.Time, err error) {
 	f := &s.feedback
 	confirmed, urged := s.witness.mayConfirm(change.LSN(s.confirmed.Load())), s.urged.Load() && listening
 	ping := now.Sub(f.asked) >= s.interval || urged && now.Sub(f.asked) >= s.opts.UrgentInterval
 	news := confirmed > f.reported && (urged || now.Sub(f.last) >= confirmInterval)
-	if ping || news || f.wanted || now.Sub(f.last) >= s.interval {
+	if ping || news || f.replyRequested || now.Sub(f.last) >= s.interval {
 		if err := s.send(ctx, confirmed, ping && listening); err != nil {
 			return now, err
 		}
-		f.reported, f.last, f.wanted = confirmed, now, false
+		f.reported, f.last, f.replyRequested = confirmed, now, false
 		if ping {
 			f.asked = now
 		}

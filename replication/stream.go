@@ -213,12 +213,7 @@ func (s *Stream) data(data []byte) error {
 	}
 	switch data[0] {
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
-		keepalive, err := pglogrepl.ParsePrimaryKeepaliveMessage(data[1:])
-		if err != nil {
-			return fmt.Errorf("parsing a keepalive: %w", err)
-		}
-		s.feedback.wanted = s.feedback.wanted || keepalive.ReplyRequested
-		return s.idle(change.LSN(keepalive.ServerWALEnd))
+		return s.keepalive(data[1:])
 	case pglogrepl.XLogDataByteID:
 		x, err := pglogrepl.ParseXLogData(data[1:])
 		if err != nil {

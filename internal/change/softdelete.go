@@ -3,8 +3,8 @@ package change
 // A row that its soft-delete column marks as deleted, and one without a text, have no vector.
 
 // SoftDeletes reports whether the soft-delete column marks a row, by the column's value there:
-// whether it is NULL, and its text. The statements that read rows say the same in SQL (source_row,
-// source_about, source_few).
+// whether it is NULL, and its text. The statements that read rows say the same in SQL
+// (source_soft_deleted).
 func (t Table) SoftDeletes(null bool, text []byte) bool {
 	if !t.SoftDeleteBool {
 		return !null

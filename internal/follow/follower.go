@@ -200,7 +200,7 @@ func (f *Follower) NewStream(untilCurrent bool) *pipeline.Stream {
 	}
 	return pipeline.NewStream(ports, pipeline.StreamOptions{
 		Limits:       batch.Limits{Rows: c.MaxRows, Tokens: c.MaxTokens, Bytes: int(c.MaxBytes), Age: c.MaxAge},
-		IdleInterval: c.IdleInterval, Heartbeat: c.Heartbeat,
+		IdleInterval: c.IdleInterval, HeartbeatAfter: c.Heartbeat,
 		DrainTimeout: c.DrainTimeout, SlotWait: f.Config.Source.SlotWait, RetryMax: c.RetryMax,
 		RetainedLimit: c.RetainedLimit, UntilCurrent: untilCurrent, Logger: f.Log, Now: failpoint.Clock(),
 	})

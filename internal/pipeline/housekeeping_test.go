@@ -190,7 +190,7 @@ func TestAHeartbeatComesWhenNothingElseDoes(t *testing.T) {
 			return nil
 		})
 		opts := settings(t)
-		opts.Heartbeat = 20 * time.Second
+		opts.HeartbeatAfter = 20 * time.Second
 		r := w.start(opts)
 		pass(15 * time.Second)
 		w.write(tx(200, put("a", "one"))) // puts it off
@@ -220,7 +220,7 @@ func TestThereIsNoHeartbeatUnlessItIsSetNorWhileThereIsWork(t *testing.T) {
 		blocked, release := hold()
 		w.onEncode = func(ctx context.Context, _ []string) error { return blocked(ctx) }
 		opts := settings(t)
-		opts.Heartbeat = time.Second
+		opts.HeartbeatAfter = time.Second
 		w.write(tx(200, put("a", "one")))
 		r = w.start(opts)
 		pass(time.Minute)
@@ -245,7 +245,7 @@ func TestAHeartbeatThatFailsIsSaidOnceAndEndsNothing(t *testing.T) {
 			return fault.New(fault.Usage, "", "permission denied")
 		})
 		opts := settings(t)
-		opts.Heartbeat = time.Second
+		opts.HeartbeatAfter = time.Second
 		r := w.start(opts)
 		pass(5500 * time.Millisecond)
 		expect(t, "heartbeats after ms", seen, []int64{1000, 2000, 3000, 4000, 5000})
@@ -268,7 +268,7 @@ func TestAHeartbeatDoesNotKeepUntilCurrentFromItsEnd(t *testing.T) {
 			return nil
 		})
 		opts := settings(t)
-		opts.Heartbeat, opts.UntilCurrent = time.Second, true
+		opts.HeartbeatAfter, opts.UntilCurrent = time.Second, true
 		r := w.start(opts)
 		if err := r.end(); err != nil || !r.totals.Current {
 			t.Errorf("ended with %v, current: %t", err, r.totals.Current)

@@ -33,7 +33,8 @@ type Ports struct {
 	Swap Swap
 	// Retention, if any, is watched: see StreamOptions.RetainedLimit.
 	Retention Retention
-	// Heartbeat, if any, makes the source's log grow by a position; see StreamOptions.Heartbeat.
+	// Heartbeat, if any, makes the source's log grow by a position; see
+	// StreamOptions.HeartbeatAfter.
 	Heartbeat func(ctx context.Context) error
 }
 
@@ -54,8 +55,9 @@ type StreamOptions struct {
 	// RetainedLimit is how many bytes of log the slot may hold back on the source while the stream
 	// cannot write; beyond it the slot is dropped, which is a gap. Needs Ports.Retention.
 	RetainedLimit int64
-	// Heartbeat is how long nothing is received before Ports.Heartbeat is called; zero is never.
-	Heartbeat time.Duration
+	// HeartbeatAfter is how long nothing is received before Ports.Heartbeat is called; zero is
+	// never.
+	HeartbeatAfter time.Duration
 	// UntilCurrent ends the stream when everything committed before its start is in the sink.
 	UntilCurrent bool
 	Logger       zerolog.Logger

@@ -227,8 +227,8 @@ func (s *Searcher) NearestOf(ctx context.Context, q *Query, k int) (sink.Result,
 	return sink.Result{}, fault.Wrap(err, fault.Unavailable, "try again", "generations are being activated one after another")
 }
 
-// Fetch adds the source's columns; without filters a hit whose row has just gone is kept, without
-// columns.
+// Fetch adds the source's columns, which rows.Reader.Fetch reads; the filters are part of that
+// statement. Without filters a hit whose row has just gone is kept, without columns.
 func (s *Searcher) Fetch(ctx context.Context, found sink.Result, columns []string, filters []rows.Filter) (Result, error) {
 	result := Result{
 		WatermarkLSN: found.Watermark, Generation: found.Generation.ID, FullBackfill: found.FullBackfill, Hits: make([]Hit, 0, len(found.Hits)),

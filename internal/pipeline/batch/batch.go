@@ -21,7 +21,8 @@ const (
 	CutPosition Cut = "position"
 )
 
-// Limits bound a batch. A batch is over a limit by at most one fragment.
+// Limits bound a batch, which is cut sooner where the next stage is free: internal/pipeline's
+// collector decides that. A batch is over a limit by at most one fragment.
 type Limits struct {
 	// Rows is the number of keys.
 	Rows int

@@ -142,8 +142,8 @@ var r11 = rule{
 			fails: []string{"internal/follow TestTheStreamReadsRowsThatTheSourceCannotLose"},
 			edits: []edit{{
 				"internal/follow/ports.go",
-				"	rows, shown, err := p.origin.Load().reader.DurableRows(ctx, keys)",
-				"	rows, err := p.origin.Load().reader.Rows(ctx, keys)\n	shown := change.LSN(1)",
+				"	rows, shown, err := p.upstream.Load().reader.DurableRows(ctx, keys)",
+				"	rows, err := p.upstream.Load().reader.Rows(ctx, keys)\n	shown := change.LSN(1)",
 			}},
 		},
 		{

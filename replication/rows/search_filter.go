@@ -9,7 +9,7 @@ import (
 	"github.com/wal2vec/wal2vec/sql"
 )
 
-// Filter is a condition on a column of the source table.
+// Filter is a condition of a search on a column of the source table.
 type Filter struct {
 	Column   string
 	Operator string // =, <>, <, <=, >, >=, LIKE, ILIKE, IS NULL or IS NOT NULL
@@ -67,7 +67,7 @@ func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (st
 		if !slices.Contains(valueless, f.Operator) {
 			params = append(params, []byte(f.Value))
 			var err error
-			if condition, err = r.condition(f.Column, filterOperators[n], len(r.row.Key)+len(params)); err != nil {
+			if condition, err = r.filterCondition(f.Column, filterOperators[n], len(r.row.Key)+len(params)); err != nil {
 				return "", nil, err
 			}
 		}
@@ -81,9 +81,9 @@ func (r *Reader) fetchStatement(k keyed, columns []string, filters []Filter) (st
 // cast that another role made.
 var enumComparisons = map[string]string{"=": "enum_eq", "<>": "enum_ne", "<": "enum_lt", "<=": "enum_le", ">": "enum_gt", ">=": "enum_ge"}
 
-// condition compares a column with a parameter. Values of another role's types are compared by
-// their text, enums in their order.
-func (r *Reader) condition(column, operator string, number int) (string, error) {
+// filterCondition compares a column with a parameter. Values of another role's types are compared
+// by their text, enums in their order.
+func (r *Reader) filterCondition(column, operator string, number int) (string, error) {
 	name, parameter := "t."+quote(column), "$"+strconv.Itoa(number)
 	kind := r.types[column]
 	compares, ordered := enumComparisons[operator]
