@@ -351,7 +351,7 @@ func (s Swap) guard(ctx context.Context, tx pgx.Tx, left steps) error {
 	var reason string
 	query, err := sql.Render("source_swap_guard", nil)
 	if err == nil {
-		err = tx.QueryRow(ctx, query, s.Table.Schema, s.Table.Table, left.identifies).Scan(&reason)
+		err = tx.QueryRow(ctx, query, s.Table.Schema, s.Table.Table, left.identifies, left.index != "").Scan(&reason)
 	}
 	if err != nil {
 		return fmt.Errorf("looking at what the new table would run: %w", err)

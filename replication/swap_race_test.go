@@ -147,6 +147,24 @@ func TestAnIndexThatTakesAnothersNameIsNotAsked(t *testing.T) {
 	})
 }
 
+// TestAnIndexOfAPartitionIsNotAsked: an index of a partitioned table looks in each partition for
+// one that is like it, and evaluates what is constant in those that it finds.
+func TestAnIndexOfAPartitionIsNotAsked(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, db *pgtest.DB) {
+		f := newFollowing(t, db)
+		db.Exec(t, trap+`; CREATE TABLE item (id bigint NOT NULL, name text, body text, gone boolean) PARTITION BY RANGE (id);
+			CREATE TABLE item_1 PARTITION OF item FOR VALUES FROM (0) TO (1000);
+			CREATE FUNCTION ran(bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM nextval(''public.trapped''); RETURN $1; END';
+			CREATE INDEX item_1_x ON item_1 (id) WHERE ran(1) > 0; RESET ROLE; ALTER PUBLICATION pub SET (publish_via_partition_root); SELECT setval('trapped', 1, false)`)
+		for _, w := range f.ways(t) {
+			if err := w.try(t.Context()); err == nil || f.trapped(t) || f.published(t) {
+				t.Errorf("%s: got %v; the owner's function ran: %v", w.name, err, f.trapped(t))
+			}
+		}
+	})
+}
+
 // TestASessionOfAnotherRoleRunsNoCheckOfTheOwners, as the function does not.
 func TestASessionOfAnotherRoleRunsNoCheckOfTheOwners(t *testing.T) {
 	t.Parallel()
